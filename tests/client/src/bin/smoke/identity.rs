@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the driver says of itself and of the card.
+
+use crate::{at, expect};
+use amdgpu_client::drm::Node;
+use amdgpu_client::libdrm::Device;
+use amdgpu_client::report::Tally;
+use amdgpu_client::uapi::{self, DevInfo, Memory};
+
+/// The oldest interface that Mesa 26.1 takes.
+const FEWEST_MINOR: u32 = 54;
+
+/// Registers that libdrm and Mesa read: name, dword offset, instance, how many.
+/// Offsets from `asic_reg/gca/gfx_7_2_d.h` and `asic_reg/gmc/gmc_7_1_d.h`.
+const REGISTERS: [(&str, u32, u32, usize); 7] = [
+    ("CC_RB_BACKEND_DISABLE", 0x263d, SE0, 1),
+    ("PA_SC_RASTER_CONFIG", 0xa0d4, SE0, 1),
+    ("PA_SC_RASTER_CONFIG_1", 0xa0d5, SE0, 1),
+    ("GB_ADDR_CONFIG", 0x263e, BROADCAST, 1),
+    ("GB_TILE_MODE0-31", 0x2644, BROADCAST, 32),
+    ("GB_MACROTILE_MODE0-15", 0x2664, BROADCAST, 16),
+    ("MC_ARB_RAMCFG", 0x9d8, BROADCAST, 1),
+];
+
+/// Shader engine 0, all shader arrays.
+const SE0: u32 = 0xff00;
+/// All of them.
+const BROADCAST: u32 = 0xffff_ffff;
+
+pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
+    let (major, minor) = device.version;
+    tally.check("DRM version", || {
+        expect(major == 3 && minor >= FEWEST_MINOR, || {
+            format!("{major}.{minor}, where Mesa wants 3.{FEWEST_MINOR} or later")
+        })?;
+        Ok(format!("{major}.{minor}"))
+    });
+    tally.check("PCI slot of the node", || {
+        expect(!node.slot.is_empty(), || "sysfs does not say".into())?;
+        Ok(node.slot.clone())
+    });
+    tally.check("DEV_INFO", || device_info(device));
+    tally.check("MEMORY", || memory(device));
+    for (name, ip_type, major, rings) in [
+        ("GFX", uapi::HW_IP_GFX, 7, 1),
+        ("COMPUTE", uapi::HW_IP_COMPUTE, 7, 4),
+        ("DMA", uapi::HW_IP_DMA, 2, 2),
+    ] {
+        tally.check(format_args!("HW_IP_INFO {name}"), || {
+            let ip = device.hw_ip(ip_type).map_err(at("query"))?;
+            let count = ip.available_rings.count_ones();
+            expect(ip.hw_ip_version_major == major && count == rings, || {
+                format!("version {}, {count} rings", ip.hw_ip_version_major)
+            })?;
+            Ok(format!(
+                "version {major}.{}, rings {:#x}, IB alignment {}/{}",
+                ip.hw_ip_version_minor,
+                ip.available_rings,
+                ip.ib_start_alignment,
+                ip.ib_size_alignment,
+            ))
+        });
+    }
+    for (name, kind, index) in [
+        ("ME", uapi::FW_GFX_ME, 0),
+        ("PFP", uapi::FW_GFX_PFP, 0),
+        ("MEC", uapi::FW_GFX_MEC, 0),
+        ("SDMA0", uapi::FW_SDMA, 0),
+        ("SDMA1", uapi::FW_SDMA, 1),
+    ] {
+        tally.check(format_args!("FW_VERSION {name}"), || {
+            let (version, feature) = device.firmware(kind, index).map_err(at("query"))?;
+            Ok(format!("version {version}, feature {feature}"))
+        });
+    }
+    for (name, offset, instance, count) in REGISTERS {
+        tally.check(format_args!("READ_MMR {name}"), || {
+            let mut values = vec![0; count];
+            device
+                .registers(offset, instance, &mut values)
+                .map_err(at("query"))?;
+            // Whether a value is right is for the comparison with the other driver to say; but
+            // each register, asked for alone, must read the same.
+            for (i, &value) in (0..).zip(&values) {
+                let mut one = [0];
+                device
+                    .registers(offset + i, instance, &mut one)
+                    .map_err(at("query of one"))?;
+                expect(one[0] == value, || {
+                    format!("word {i} is {value:#x} in the block, {:#x} alone", one[0])
+                })?;
+            }
+            let hex: Vec<_> = values.iter().map(|v| format!("{v:x}")).collect();
+            Ok(hex.join(" "))
+        });
+    }
+}
+
+fn device_info(device: &Device) -> Result<String, String> {
+    let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
+    expect(info.family == uapi::FAMILY_CI, || {
+        format!("family {}", info.family)
+    })?;
+    expect((0x6640..=0x665f).contains(&info.device_id), || {
+        format!("device {:#x} is no Bonaire", info.device_id)
+    })?;
+    expect((0x14..0x28).contains(&info.external_rev), || {
+        format!("external revision {:#x}", info.external_rev)
+    })?;
+    expect(info.gpu_counter_freq != 0, || {
+        "GPU counter frequency 0".into()
+    })?;
+    expect(
+        info.gart_page_size != 0 && info.pte_fragment_size != 0,
+        || {
+            format!(
+                "GART page {}, fragment {}",
+                info.gart_page_size, info.pte_fragment_size
+            )
+        },
+    )?;
+    // libdrm withholds half of the address space on this generation, and wants more than 4 GiB
+    // of what is left.
+    expect(info.virtual_address_max > 8 << 30, || {
+        format!("address space ends at {:#x}", info.virtual_address_max)
+    })?;
+    Ok(format!(
+        "{:#x} rev {:#x}, {} SE x {} SH, {} CUs, {} RBs, addresses {:#x}-{:#x}",
+        info.device_id,
+        info.external_rev,
+        info.num_shader_engines,
+        info.num_shader_arrays_per_engine,
+        info.cu_active_number,
+        info.num_rb_pipes,
+        info.virtual_address_offset,
+        info.virtual_address_max,
+    ))
+}
+
+fn memory(device: &Device) -> Result<String, String> {
+    let Memory {
+        vram,
+        cpu_accessible_vram: visible,
+        gtt,
+    } = device.info(uapi::INFO_MEMORY).map_err(at("query"))?;
+    for (name, heap) in [("VRAM", vram), ("visible VRAM", visible), ("GTT", gtt)] {
+        expect(
+            0 < heap.usable_heap_size && heap.usable_heap_size <= heap.total_heap_size,
+            || {
+                format!(
+                    "{name}: {} of {} bytes usable",
+                    heap.usable_heap_size, heap.total_heap_size
+                )
+            },
+        )?;
+        expect(heap.max_allocation <= heap.usable_heap_size, || {
+            format!("{name}: largest allocation {}", heap.max_allocation)
+        })?;
+    }
+    expect(visible.total_heap_size <= vram.total_heap_size, || {
+        "more VRAM is visible than there is".into()
+    })?;
+    Ok(format!(
+        "VRAM {} MiB ({} MiB visible), GTT {} MiB",
+        vram.total_heap_size >> 20,
+        visible.total_heap_size >> 20,
+        gtt.total_heap_size >> 20,
+    ))
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Whether the driver does what every user of an amdgpu device takes for granted, through an
+//! unmodified libdrm: identity, information, memory, and work on each of the seven rings.
+
+mod engines;
+mod identity;
+mod memory;
+
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::Node;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::libdrm::Device;
+use amdgpu_client::report::{Tally, give_up};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse(
+        "Checks what every user of an amdgpu device takes for granted.",
+        &[
+            (
+                "node",
+                "device node (default: the first amdgpu render node)",
+            ),
+            (
+                "engine",
+                "check this engine only: gfx, compute0..3, dma0, dma1",
+            ),
+        ],
+    );
+    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
+        Ok(node) => node,
+        Err(why) => return give_up("smoke", why),
+    };
+    println!(
+        "smoke: {} ({}, driver {})",
+        node.path.display(),
+        node.slot,
+        node.driver.name()
+    );
+
+    let mut tally = Tally::new();
+    let only: Option<Engine> = args.get("engine");
+    let device = Device::open(&node);
+    tally.record(
+        "libdrm takes the device",
+        device.as_ref().map(|_| String::new()).map_err(Clone::clone),
+    );
+    if let Ok(device) = &device {
+        if only.is_none() {
+            identity::checks(device, &node, &mut tally);
+            memory::checks(device, &mut tally);
+        }
+        for engine in Engine::ALL {
+            if only.is_none_or(|one| one == engine) {
+                engines::checks(device, engine, &mut tally);
+            }
+        }
+    }
+    tally.close()
+}
+
+/// Says what was being done when an error came.
+fn at(what: &str) -> impl Fn(amdgpu_client::Errno) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+/// A condition, with what to say when it does not hold.
+fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the test programs share: two ways to reach an amdgpu-compatible kernel driver, and what
+//! is needed to give it work and to judge the result.
+//!
+//! Two ways, because they ask different questions:
+//!
+//! - [`libdrm`] goes through the distribution's own, unmodified `libdrm_amdgpu`, as Mesa and every
+//!   other program does. It shows that the driver is *usable*.
+//! - [`drm`] issues the ioctls itself, with any bytes at all in them. It shows what the driver
+//!   *refuses*, and races it in ways that a well-behaved library would not.
+//!
+//! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
+//! packets, one type each, collected in an [`ib::Stream`]; [`mem`] anonymous memory that can be
+//! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
+//! ioctls; [`stats`] the driver's counters; [`report`] how results are said.
+
+pub mod args;
+pub mod drm;
+pub mod engine;
+pub mod error;
+pub mod generations;
+pub mod ib;
+pub mod libdrm;
+pub mod mem;
+pub mod num;
+pub mod pm4;
+pub mod report;
+pub mod rng;
+pub mod sdma;
+pub mod session;
+pub mod stats;
+pub mod uapi;
+
+pub use error::{Errno, Result};
+
+/// Size of a CPU page and of a GFX7 GPU page, in bytes.
+pub const PAGE: usize = 4096;

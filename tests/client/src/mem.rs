@@ -1,0 +1,370 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Process memory for userptr BOs, which can be taken away and replaced while a BO covers it.
+//!
+//! The GPU reads and writes such memory on its own, so it is never borrowed as a slice: bytes are
+//! copied in and out.
+
+use crate::num::u64_of;
+use crate::rng::Rng;
+use crate::{Errno, PAGE, Result};
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
+use std::ptr::NonNull;
+
+/// One page's bytes.
+pub type Page = [u8; PAGE];
+
+/// A mapping of whole pages.
+#[derive(Debug)]
+pub struct UserMem {
+    at: NonNull<u8>,
+    pages: usize,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread.
+unsafe impl Send for UserMem {}
+
+/// Whether the CPU may write a mapping.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Access {
+    /// PROT_READ
+    ReadOnly,
+    /// PROT_READ | PROT_WRITE
+    ReadWrite,
+}
+
+impl Access {
+    const fn prot(self) -> i32 {
+        match self {
+            Self::ReadOnly => libc::PROT_READ,
+            Self::ReadWrite => libc::PROT_READ | libc::PROT_WRITE,
+        }
+    }
+}
+
+fn mmap(
+    at: Option<NonNull<u8>>,
+    len: usize,
+    prot: i32,
+    file: Option<&File>,
+) -> Result<NonNull<u8>> {
+    let place = at.map_or(0, |_| libc::MAP_FIXED_NOREPLACE);
+    let kind = file.map_or(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, |_| {
+        libc::MAP_SHARED
+    });
+    let address = at.map_or(std::ptr::null_mut(), |p| p.as_ptr().cast());
+    let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+    // SAFETY: a new mapping where nothing is mapped (NOREPLACE, or the kernel's choice) disturbs
+    // nothing.
+    let got = unsafe { libc::mmap(address, len, prot, kind | place, fd, 0) };
+    if got == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    NonNull::new(got.cast()).ok_or(Errno(libc::ENOMEM))
+}
+
+impl UserMem {
+    /// Fresh anonymous memory, which reads as zero.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn anonymous(pages: usize) -> Result<Self> {
+        Self::anonymous_with(pages, Access::ReadWrite)
+    }
+
+    /// Fresh anonymous memory with given rights.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn anonymous_with(pages: usize, access: Access) -> Result<Self> {
+        Ok(Self {
+            at: mmap(None, pages * PAGE, access.prot(), None)?,
+            pages,
+        })
+    }
+
+    /// A shared mapping of a file's start.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn of_file(file: &File, pages: usize) -> Result<Self> {
+        Ok(Self {
+            at: mmap(None, pages * PAGE, Access::ReadWrite.prot(), Some(file))?,
+            pages,
+        })
+    }
+
+    /// Its address, for GEM_USERPTR.
+    pub fn addr(&self) -> u64 {
+        u64_of(self.at.as_ptr().expose_provenance())
+    }
+
+    /// Its address, for libdrm.
+    pub const fn as_ptr(&self) -> *mut u8 {
+        self.at.as_ptr()
+    }
+
+    /// Length in pages.
+    pub const fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Length in bytes.
+    pub const fn len(&self) -> usize {
+        self.pages * PAGE
+    }
+
+    /// Whether it holds nothing.
+    pub const fn is_empty(&self) -> bool {
+        self.pages == 0
+    }
+
+    fn place(&self, pages: &Range<usize>) -> NonNull<u8> {
+        assert!(
+            pages.start <= pages.end && pages.end <= self.pages,
+            "outside the mapping"
+        );
+        // SAFETY: within the mapping, as just checked.
+        unsafe { self.at.add(pages.start * PAGE) }
+    }
+
+    /// Copies a page out.
+    pub fn read_page(&self, page: usize, into: &mut Page) {
+        let from = self.place(&(page..page + 1));
+        // SAFETY: a page of the mapping; `into` is borrowed mutably and the mapping is never lent,
+        // so they do not overlap.
+        unsafe {
+            from.as_ptr()
+                .copy_to_nonoverlapping(into.as_mut_ptr(), PAGE)
+        };
+    }
+
+    /// Copies a page in.
+    pub fn write_page(&mut self, page: usize, from: &Page) {
+        let to = self.place(&(page..page + 1));
+        // SAFETY: as in `read_page`, the other way.
+        unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), PAGE) };
+    }
+
+    /// Random bytes into `pages`.
+    pub fn randomize(&mut self, pages: Range<usize>, rng: &mut Rng) {
+        let mut bytes = [0; PAGE];
+        for page in pages {
+            rng.fill(&mut bytes);
+            self.write_page(page, &bytes);
+        }
+    }
+
+    /// The first page at which two mappings differ, and how many do. `None` when they are equal.
+    ///
+    /// # Panics
+    ///
+    /// When the lengths differ.
+    pub fn difference(&self, other: &Self) -> Option<Difference> {
+        assert_eq!(self.pages, other.pages);
+        let (mut a, mut b) = ([0; PAGE], [0; PAGE]);
+        let mut found: Option<Difference> = None;
+        for page in 0..self.pages {
+            self.read_page(page, &mut a);
+            other.read_page(page, &mut b);
+            if a != b {
+                match &mut found {
+                    Some(difference) => difference.pages += 1,
+                    None => found = Some(Difference::first(page, &a, &b)),
+                }
+            }
+        }
+        found
+    }
+
+    /// munmap, then mmap at the same address: between the two there is a hole, and afterwards
+    /// fresh pages that read as zero.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s; EEXIST when another thread of this process mapped something into the hole.
+    pub fn unmap_and_map(&mut self, pages: Range<usize>) -> Result {
+        let at = self.place(&pages);
+        // SAFETY: pages of this mapping, which is never lent; the hole is filled again below.
+        Errno::of(unsafe { libc::munmap(at.as_ptr().cast(), pages.len() * PAGE) })?;
+        mmap(Some(at), pages.len() * PAGE, Access::ReadWrite.prot(), None).map(|_| ())
+    }
+
+    /// Puts the whole of `fresh` in the place of the pages from `first` on, in one step: there is
+    /// never a hole, and the old pages are given back.
+    ///
+    /// # Errors
+    ///
+    /// mremap(2)'s.
+    pub fn replace(&mut self, first: usize, fresh: Self) -> Result {
+        let to = self.place(&(first..first + fresh.pages));
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let len = fresh.len();
+        // SAFETY: moves a mapping that `fresh` owns over pages that `self` owns, neither of them
+        // lent. `fresh` is forgotten, so the pages now have one owner.
+        let moved = unsafe {
+            libc::mremap(
+                fresh.at.as_ptr().cast(),
+                len,
+                len,
+                flags,
+                to.as_ptr().cast::<u8>(),
+            )
+        };
+        if moved == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        std::mem::forget(fresh);
+        Ok(())
+    }
+
+    /// Moves pages elsewhere, with what is in them, and leaves fresh ones in their place. As the
+    /// old pages live on, no fresh page can by chance be an old one.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s and mremap(2)'s.
+    pub fn move_away(&mut self, pages: Range<usize>) -> Result<Self> {
+        let away = Self::anonymous(pages.len())?;
+        let from = self.place(&pages);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        let len = away.len();
+        // SAFETY: moves pages that `self` owns over a mapping that `away` owns, neither of them
+        // lent; the hole in `self` is filled again below.
+        let moved = unsafe {
+            libc::mremap(
+                from.as_ptr().cast(),
+                len,
+                len,
+                flags,
+                away.at.as_ptr().cast::<u8>(),
+            )
+        };
+        if moved == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        mmap(Some(from), len, Access::ReadWrite.prot(), None)?;
+        Ok(away)
+    }
+
+    /// MADV_DONTNEED: the mapping stays, its pages are given back and read as zero.
+    ///
+    /// # Errors
+    ///
+    /// madvise(2)'s.
+    pub fn discard(&mut self, pages: Range<usize>) -> Result {
+        let at = self.place(&pages);
+        let len = pages.len() * PAGE;
+        // SAFETY: pages of this mapping, which is never lent.
+        Errno::of(unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) })
+    }
+
+    /// Gives back all but the first `pages`, so that the address range behind them is empty.
+    ///
+    /// # Errors
+    ///
+    /// munmap(2)'s.
+    pub fn truncate(&mut self, pages: usize) -> Result {
+        let at = self.place(&(pages..self.pages));
+        let len = (self.pages - pages) * PAGE;
+        // SAFETY: pages of this mapping, which is never lent and from now on ends before them.
+        Errno::of(unsafe { libc::munmap(at.as_ptr().cast(), len) })?;
+        self.pages = pages;
+        Ok(())
+    }
+}
+
+impl Drop for UserMem {
+    fn drop(&mut self) {
+        if self.pages > 0 {
+            // SAFETY: the mapping is this value's, and nothing borrows from it.
+            unsafe { libc::munmap(self.at.as_ptr().cast(), self.len()) };
+        }
+    }
+}
+
+/// Where and how much two mappings differ.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Difference {
+    /// Offset of the first byte that differs.
+    pub offset: usize,
+    /// That byte on the left.
+    pub left: u8,
+    /// That byte on the right.
+    pub right: u8,
+    /// Pages that differ.
+    pub pages: usize,
+}
+
+impl Difference {
+    fn first(page: usize, a: &Page, b: &Page) -> Self {
+        let at = a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(0);
+        Self {
+            offset: page * PAGE + at,
+            left: a[at],
+            right: b[at],
+            pages: 1,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(pages: usize, byte: u8) -> UserMem {
+        let mut mem = UserMem::anonymous(pages).unwrap();
+        for page in 0..pages {
+            mem.write_page(page, &[byte; PAGE]);
+        }
+        mem
+    }
+
+    fn first_bytes(mem: &UserMem) -> Vec<u8> {
+        let mut page = [0; PAGE];
+        (0..mem.pages())
+            .map(|i| {
+                mem.read_page(i, &mut page);
+                page[0]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn replaces_what_it_says() {
+        let mut mem = filled(5, 1);
+        mem.unmap_and_map(1..2).unwrap();
+        mem.replace(2, filled(1, 7)).unwrap();
+        let away = mem.move_away(3..4).unwrap();
+        mem.discard(4..5).unwrap();
+        assert_eq!(first_bytes(&mem), [1, 0, 7, 0, 0]);
+        assert_eq!(first_bytes(&away), [1]);
+        mem.truncate(2).unwrap();
+        assert_eq!(first_bytes(&mem), [1, 0]);
+    }
+
+    #[test]
+    fn finds_differences() {
+        let mut a = filled(4, 1);
+        let b = filled(4, 1);
+        assert_eq!(a.difference(&b), None);
+        let mut page = [1; PAGE];
+        page[9] = 2;
+        a.write_page(1, &page);
+        a.write_page(3, &page);
+        assert_eq!(
+            a.difference(&b),
+            Some(Difference {
+                offset: PAGE + 9,
+                left: 2,
+                right: 1,
+                pages: 2
+            })
+        );
+    }
+}

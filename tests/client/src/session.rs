@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A DRM file that is ready to give the GPU work, made of raw ioctls: a context, a BO for command
+//! buffers, and a page of results. The conformance cases start from one that is whole and break
+//! one thing in it; another one shows, after each case, that the device still works.
+
+use crate::drm::{self, File, IoMap, Node};
+use crate::engine::Engine;
+use crate::ib::Stream;
+use crate::num::{u32_of, u64_of};
+use crate::uapi::{self, Chunk};
+use crate::{Errno, PAGE, Result};
+use std::cell::Cell;
+
+/// A BO that both sides have mapped.
+#[derive(Debug)]
+pub struct Buffer {
+    /// GEM handle.
+    pub handle: u32,
+    /// GPU address.
+    pub va: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The CPU's view.
+    pub map: IoMap,
+}
+
+/// How long a job may take before the device counts as hung, in milliseconds. Software emulation
+/// of the machine makes everything slow.
+pub const PATIENCE_MS: u64 = 20_000;
+
+/// A file, a context, and a little memory.
+#[derive(Debug)]
+pub struct Session {
+    /// The open DRM file.
+    pub file: File,
+    /// Its context.
+    pub ctx: u32,
+    /// Where command buffers are put.
+    pub ib: Buffer,
+    /// Where small results are written.
+    pub data: Buffer,
+    next_va: Cell<u64>,
+    ticks: Cell<u32>,
+}
+
+impl Session {
+    /// Opens the node and makes everything that a submission needs.
+    ///
+    /// # Errors
+    ///
+    /// The first ioctl that failed.
+    pub fn open(node: &Node) -> Result<Self> {
+        let file = node.open()?;
+        let ctx = file.ctx_alloc()?;
+        let next_va = Cell::new(drm::VA_START);
+        let gtt = |size| buffer(&file, &next_va, size, uapi::DOMAIN_GTT, 0);
+        let (ib, data) = (gtt(4 * u64_of(PAGE))?, gtt(u64_of(PAGE))?);
+        Ok(Self {
+            file,
+            ctx,
+            ib,
+            data,
+            next_va,
+            ticks: Cell::new(0),
+        })
+    }
+
+    /// A new BO, mapped for both sides.
+    ///
+    /// # Errors
+    ///
+    /// The first ioctl that failed.
+    pub fn buffer(&self, size: u64, domain: u64, flags: u64) -> Result<Buffer> {
+        buffer(&self.file, &self.next_va, size, domain, flags)
+    }
+
+    /// A GPU address range that nothing uses.
+    pub fn reserve_va(&self, size: u64) -> u64 {
+        reserve(&self.next_va, size)
+    }
+
+    /// The IB chunk's body for eight no-operations on `engine`, freshly written.
+    pub fn nop_ib(&self, engine: Engine) -> uapi::ChunkIb {
+        self.place_ib(engine, &Stream::new())
+    }
+
+    /// Puts a stream into the command buffer and describes it. The one before it is overwritten,
+    /// so it must have run.
+    pub fn place_ib(&self, engine: Engine, stream: &Stream) -> uapi::ChunkIb {
+        let words = stream.padded(engine);
+        self.ib.map.copy_in(0, &words);
+        uapi::ChunkIb {
+            va_start: self.ib.va,
+            ib_bytes: u32_of(words.len() * 4),
+            ip_type: engine.ip_type(),
+            ring: engine.ring(),
+            ..Default::default()
+        }
+    }
+
+    /// Submits a stream with a BO_HANDLES chunk that names the session's own BOs and `others`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn submit(&self, engine: Engine, stream: &Stream, others: &[u32]) -> Result<u64> {
+        let ib = [self.place_ib(engine, stream)];
+        let handles: Vec<_> = [self.ib.handle, self.data.handle]
+            .into_iter()
+            .chain(others.iter().copied())
+            .collect();
+        let entries = drm::list_entries(&handles);
+        let list = [drm::list_request(&entries)];
+        let chunks = [
+            Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list),
+            Chunk::of(uapi::CHUNK_ID_IB, &ib),
+        ];
+        self.file.cs(self.ctx, 0, &chunks)
+    }
+
+    /// Waits for a submission; false when the time is over first.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, or the error with which the job ended.
+    pub fn wait(&self, engine: Engine, seq: u64, ms: u64) -> Result<bool> {
+        let request = uapi::WaitCs {
+            handle: seq,
+            timeout: drm::deadline_ms(ms),
+            ip_type: engine.ip_type(),
+            ip_instance: 0,
+            ring: engine.ring(),
+            ctx_id: self.ctx,
+        };
+        self.file
+            .call(uapi::WAIT_CS, &request)
+            .map(|status| status == 0)
+    }
+
+    /// Submits a stream and waits for it.
+    ///
+    /// # Errors
+    ///
+    /// As text, with what was being done.
+    pub fn run(
+        &self,
+        engine: Engine,
+        stream: &Stream,
+        others: &[u32],
+    ) -> std::result::Result<(), String> {
+        let seq = self
+            .submit(engine, stream, others)
+            .map_err(|e| format!("CS on {engine}: {e}"))?;
+        match self.wait(engine, seq, PATIENCE_MS) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!(
+                "job {seq} on {engine} not done after {PATIENCE_MS} ms"
+            )),
+            Err(e) => Err(format!("WAIT_CS on {engine}: {e}")),
+        }
+    }
+
+    /// Shows that the device still does what it is told: `engine` writes a number that was never
+    /// written before, and the CPU finds it.
+    ///
+    /// # Errors
+    ///
+    /// As text, with what did not happen.
+    pub fn prove_alive(&self, engine: Engine) -> std::result::Result<(), String> {
+        let tick = self.ticks.get() + 1;
+        self.ticks.set(tick);
+        let value = 0x5eed_0000 ^ tick;
+        let mut stream = Stream::new();
+        stream.store(engine, self.data.va, value);
+        self.run(engine, &stream, &[])?;
+        match self.data.map.read(0) {
+            seen if seen == value => Ok(()),
+            seen => Err(format!(
+                "{engine} should have written {value:#x}, memory has {seen:#x}"
+            )),
+        }
+    }
+
+    /// Bytes of VRAM and of GTT that the whole device has in use.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn usage(&self) -> Result<(u64, u64)> {
+        let vram = self.file.info(uapi::INFO_VRAM_USAGE, [0; 4])?;
+        let gtt = self.file.info(uapi::INFO_GTT_USAGE, [0; 4])?;
+        Ok((vram, gtt))
+    }
+}
+
+fn reserve(next: &Cell<u64>, size: u64) -> u64 {
+    /// Keeps neighbours in different page tables apart by a guard page, and 64 KiB aligned.
+    const ALIGN: u64 = 0x1_0000;
+    let va = next.get();
+    next.set((va + size + 1).next_multiple_of(ALIGN));
+    va
+}
+
+fn buffer(file: &File, next: &Cell<u64>, size: u64, domain: u64, flags: u64) -> Result<Buffer> {
+    if !size.is_multiple_of(u64_of(PAGE)) {
+        return Err(Errno(libc::EINVAL));
+    }
+    let handle = file.gem_create(size, domain, flags)?;
+    let va = reserve(next, size);
+    file.gem_va(uapi::VA_OP_MAP, handle, va, 0, size)?;
+    let map = file.map(handle, size)?;
+    Ok(Buffer {
+        handle,
+        va,
+        size,
+        map,
+    })
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The driver's counters: one decimal number a file, in a debugfs directory of its own. The C
+//! driver has none, and then every column reads '-'.
+
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+
+/// Where `amdgpu_rs` keeps the counters of the card in `slot`.
+pub fn directory(slot: &str) -> PathBuf {
+    PathBuf::from("/sys/kernel/debug/amdgpu_rs").join(slot)
+}
+
+/// A count, where the driver counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Count(pub Option<u64>);
+
+impl Count {
+    /// How much was added since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self(
+            self.0
+                .zip(before.0)
+                .map(|(now, then)| now.wrapping_sub(then)),
+        )
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(n) => f.pad(&n.to_string()),
+            None => f.pad("-"),
+        }
+    }
+}
+
+/// The counters of the userptr path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// How often the pages of a userptr BO were gathered.
+    pub gathers: Count,
+    /// Pages in those gathers.
+    pub pages_gathered: Count,
+    /// Invalidations that the notifier saw.
+    pub invalidations: Count,
+    /// Submissions sent round again because an invalidation overtook them.
+    pub retries: Count,
+    /// Submissions given up after the last try.
+    pub edeadlk: Count,
+}
+
+impl Stats {
+    /// The counters as they stand.
+    pub fn read(slot: &str) -> Self {
+        let dir = directory(slot);
+        let count = |name: &str| {
+            Count(
+                fs::read_to_string(dir.join(name))
+                    .ok()
+                    .and_then(|s| s.trim().parse().ok()),
+            )
+        };
+        Self {
+            gathers: count("gathers"),
+            pages_gathered: count("pages_gathered"),
+            invalidations: count("invalidations"),
+            retries: count("retries"),
+            edeadlk: count("edeadlk"),
+        }
+    }
+
+    /// What was counted since `before`.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            gathers: self.gathers.since(before.gathers),
+            pages_gathered: self.pages_gathered.since(before.pages_gathered),
+            invalidations: self.invalidations.since(before.invalidations),
+            retries: self.retries.since(before.retries),
+            edeadlk: self.edeadlk.since(before.edeadlk),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_counters_stay_absent() {
+        let none = Stats::read("no such slot");
+        assert_eq!(none, Stats::default());
+        assert_eq!(none.since(none).gathers.to_string(), "-");
+        assert_eq!(Count(Some(7)).since(Count(Some(3))), Count(Some(4)));
+        assert_eq!(format!("{:>4}", Count(Some(12))), "  12");
+    }
+}

@@ -1,0 +1,635 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The kernel interface as numbers and structures, after `include/uapi/drm/amdgpu_drm.h` and
+//! `include/uapi/drm/drm.h` of Linux 7.3. Names are the header's, without its prefixes.
+//!
+//! A structure that holds a user address holds it as an [`Addr`], which can only be made from
+//! something that is alive, or from an address that no process ever maps: so a hostile structure
+//! can be built in safe code, and cannot make the kernel write where Rust does not expect it.
+
+use std::marker::PhantomData;
+
+/// Data that the kernel may read or write byte by byte.
+///
+/// # Safety
+///
+/// The type must be `repr(C)`, have no padding, and be valid for every bit pattern.
+pub unsafe trait Pod: Copy {}
+
+// SAFETY: integers have no padding and no invalid values.
+unsafe impl Pod for u8 {}
+// SAFETY: as above.
+unsafe impl Pod for u32 {}
+// SAFETY: as above.
+unsafe impl Pod for u64 {}
+// SAFETY: the empty answer.
+unsafe impl Pod for () {}
+// SAFETY: an array has no padding between its elements.
+unsafe impl<T: Pod, const N: usize> Pod for [T; N] {}
+
+/// Marks a structure as [`Pod`] after checking that its size is the header's, and so that the
+/// fields leave no padding.
+macro_rules! pod {
+    ($($name:ident $(<$lt:lifetime>)? = $size:literal),+ $(,)?) => {$(
+        const _: () = assert!(size_of::<$name>() == $size);
+        // SAFETY: `repr(C)`, integers only; the size, the sum of the fields', is checked above.
+        unsafe impl $(<$lt>)? Pod for $name $(<$lt>)? {}
+    )+};
+}
+
+/// A user address handed to the kernel, which outlives the call it is handed to.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Addr<'a>(u64, PhantomData<&'a ()>);
+
+impl<'a> Addr<'a> {
+    /// The null pointer.
+    pub const NULL: Self = Self(0, PhantomData);
+    /// An address below `vm.mmap_min_addr`, at which nothing can be mapped.
+    pub const UNMAPPED: Self = Self(0x10, PhantomData);
+    /// An address in the kernel's half.
+    pub const KERNEL: Self = Self(0xffff_8000_0000_0000, PhantomData);
+
+    /// Where the kernel may read `values`.
+    pub fn of<T: Pod>(values: &'a [T]) -> Self {
+        Self(values.as_ptr().expose_provenance() as u64, PhantomData)
+    }
+
+    /// Where the kernel may write `values`.
+    pub fn of_mut<T: Pod>(values: &'a mut [T]) -> Self {
+        Self(values.as_mut_ptr().expose_provenance() as u64, PhantomData)
+    }
+
+    /// Where the kernel may read an array of chunk headers.
+    pub fn of_chunks(chunks: &'a [Chunk<'a>]) -> Vec<Addr<'a>> {
+        chunks
+            .iter()
+            .map(|c| {
+                Addr(
+                    std::ptr::from_ref(c).expose_provenance() as u64,
+                    PhantomData,
+                )
+            })
+            .collect()
+    }
+
+    /// Where the kernel may read an array of addresses.
+    pub fn of_addrs(addrs: &'a [Addr<'a>]) -> Self {
+        Self(addrs.as_ptr().expose_provenance() as u64, PhantomData)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Memory domains and flags of GEM_CREATE.
+
+/// System memory that the GPU cannot reach.
+pub const DOMAIN_CPU: u64 = 0x1;
+/// System memory mapped for the GPU.
+pub const DOMAIN_GTT: u64 = 0x2;
+/// The card's own memory.
+pub const DOMAIN_VRAM: u64 = 0x4;
+/// On-chip global data share.
+pub const DOMAIN_GDS: u64 = 0x8;
+
+/// The CPU will map this BO.
+pub const CREATE_CPU_ACCESS_REQUIRED: u64 = 1 << 0;
+/// The CPU will never map this BO.
+pub const CREATE_NO_CPU_ACCESS: u64 = 1 << 1;
+/// Write-combined CPU mapping.
+pub const CREATE_CPU_GTT_USWC: u64 = 1 << 2;
+/// Always part of its file's VM; needs no place in a BO list.
+pub const CREATE_VM_ALWAYS_VALID: u64 = 1 << 6;
+/// Trusted-memory encryption.
+pub const CREATE_ENCRYPTED: u64 = 1 << 10;
+
+/// GEM_USERPTR: the GPU only reads.
+pub const USERPTR_READONLY: u32 = 1 << 0;
+/// GEM_USERPTR: refuse ranges that hold a file mapping.
+pub const USERPTR_ANONONLY: u32 = 1 << 1;
+/// GEM_USERPTR: gather and bind the pages at once.
+pub const USERPTR_VALIDATE: u32 = 1 << 2;
+/// GEM_USERPTR: follow changes of the mapping.
+pub const USERPTR_REGISTER: u32 = 1 << 3;
+
+/// Map at an address that holds nothing yet.
+pub const VA_OP_MAP: u32 = 1;
+/// Remove the mapping that starts at an address.
+pub const VA_OP_UNMAP: u32 = 2;
+/// Remove whatever lies in a range.
+pub const VA_OP_CLEAR: u32 = 3;
+/// Map, taking the place of whatever is there.
+pub const VA_OP_REPLACE: u32 = 4;
+
+/// Leave the page tables for the next submission.
+pub const VM_DELAY_UPDATE: u32 = 1 << 0;
+/// The GPU may read.
+pub const VM_PAGE_READABLE: u32 = 1 << 1;
+/// The GPU may write.
+pub const VM_PAGE_WRITEABLE: u32 = 1 << 2;
+/// The GPU may execute.
+pub const VM_PAGE_EXECUTABLE: u32 = 1 << 3;
+/// Partially resident: no BO behind it.
+pub const VM_PAGE_PRT: u32 = 1 << 4;
+/// What every ordinary mapping here asks for.
+pub const VM_PAGE_RWX: u32 = VM_PAGE_READABLE | VM_PAGE_WRITEABLE | VM_PAGE_EXECUTABLE;
+
+/// BO_LIST operations.
+pub const BO_LIST_OP_CREATE: u32 = 0;
+/// Gives a list back.
+pub const BO_LIST_OP_DESTROY: u32 = 1;
+/// Replaces a list's content.
+pub const BO_LIST_OP_UPDATE: u32 = 2;
+
+/// CTX operations.
+pub const CTX_OP_ALLOC: u32 = 1;
+/// Gives a context back.
+pub const CTX_OP_FREE: u32 = 2;
+/// Reset state since the last query.
+pub const CTX_OP_QUERY_STATE: u32 = 3;
+/// Reset state as flags.
+pub const CTX_OP_QUERY_STATE2: u32 = 4;
+
+/// Priority that needs no privilege.
+pub const CTX_PRIORITY_NORMAL: i32 = 0;
+/// Priority that needs `CAP_SYS_NICE`.
+pub const CTX_PRIORITY_HIGH: i32 = 512;
+
+/// Graphics.
+pub const HW_IP_GFX: u32 = 0;
+/// Compute.
+pub const HW_IP_COMPUTE: u32 = 1;
+/// SDMA.
+pub const HW_IP_DMA: u32 = 2;
+/// Video decode, which this hardware layer does not have.
+pub const HW_IP_UVD: u32 = 3;
+/// The first number that names no engine.
+pub const HW_IP_NUM: u32 = 10;
+
+/// An indirect buffer.
+pub const CHUNK_ID_IB: u32 = 0x01;
+/// Where to write the user fence.
+pub const CHUNK_ID_FENCE: u32 = 0x02;
+/// Jobs to wait for.
+pub const CHUNK_ID_DEPENDENCIES: u32 = 0x03;
+/// A BO list given with the submission.
+pub const CHUNK_ID_BO_HANDLES: u32 = 0x06;
+
+/// Run on the constant engine.
+pub const IB_FLAG_CE: u32 = 1 << 0;
+
+/// INFO queries.
+pub const INFO_ACCEL_WORKING: u32 = 0x00;
+/// Display controller of an object.
+pub const INFO_CRTC_FROM_ID: u32 = 0x01;
+/// One kind of engine.
+pub const INFO_HW_IP_INFO: u32 = 0x02;
+/// How many of one kind.
+pub const INFO_HW_IP_COUNT: u32 = 0x03;
+/// GPU clock counter.
+pub const INFO_TIMESTAMP: u32 = 0x05;
+/// Microcode version.
+pub const INFO_FW_VERSION: u32 = 0x0e;
+/// Bytes of VRAM in use.
+pub const INFO_VRAM_USAGE: u32 = 0x10;
+/// Bytes of GTT in use.
+pub const INFO_GTT_USAGE: u32 = 0x11;
+/// Heap sizes.
+pub const INFO_VRAM_GTT: u32 = 0x14;
+/// Selected registers.
+pub const INFO_READ_MMR_REG: u32 = 0x15;
+/// What the chip is.
+pub const INFO_DEV_INFO: u32 = 0x16;
+/// Heap sizes and use.
+pub const INFO_MEMORY: u32 = 0x19;
+/// BIOS image.
+pub const INFO_VBIOS: u32 = 0x1b;
+
+/// INFO_FW_VERSION: graphics microengine.
+pub const FW_GFX_ME: u32 = 0x04;
+/// INFO_FW_VERSION: graphics prefetch parser.
+pub const FW_GFX_PFP: u32 = 0x05;
+/// INFO_FW_VERSION: compute microengine.
+pub const FW_GFX_MEC: u32 = 0x08;
+/// INFO_FW_VERSION: SDMA.
+pub const FW_SDMA: u32 = 0x0b;
+
+/// Sea Islands dGPUs (Bonaire, Hawaii), in [`DevInfo::family`].
+pub const FAMILY_CI: u32 = 120;
+
+// ---------------------------------------------------------------------------------------------
+// Structures. Fields are the header's; units are bytes and nanoseconds unless said.
+
+/// `drm_amdgpu_gem_create_in`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemCreate {
+    pub bo_size: u64,
+    pub alignment: u64,
+    pub domains: u64,
+    pub domain_flags: u64,
+}
+
+/// The many answers that are one handle.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Handle {
+    pub handle: u32,
+    pub pad: u32,
+}
+
+/// `drm_amdgpu_gem_userptr`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemUserptr {
+    pub addr: u64,
+    pub size: u64,
+    pub flags: u32,
+    pub handle: u32,
+}
+
+/// `drm_amdgpu_gem_wait_idle_in`; `timeout` is absolute, on the monotonic clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct WaitIdle {
+    pub handle: u32,
+    pub flags: u32,
+    pub timeout: u64,
+}
+
+/// `drm_amdgpu_gem_wait_idle_out`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct WaitIdleOut {
+    pub status: u32,
+    pub domain: u32,
+}
+
+/// `drm_amdgpu_gem_va`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemVa<'a> {
+    pub handle: u32,
+    pub pad: u32,
+    pub operation: u32,
+    pub flags: u32,
+    pub va_address: u64,
+    pub offset_in_bo: u64,
+    pub map_size: u64,
+    pub vm_timeline_point: u64,
+    pub vm_timeline_syncobj_out: u32,
+    pub num_syncobj_handles: u32,
+    pub input_fence_syncobj_handles: Addr<'a>,
+}
+
+/// `drm_amdgpu_bo_list_in`; also the content of a BO_HANDLES chunk.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct BoList<'a> {
+    pub operation: u32,
+    pub list_handle: u32,
+    pub bo_number: u32,
+    pub bo_info_size: u32,
+    pub bo_info_ptr: Addr<'a>,
+}
+
+/// `drm_amdgpu_bo_list_entry`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct BoListEntry {
+    pub bo_handle: u32,
+    pub bo_priority: u32,
+}
+
+/// `drm_amdgpu_ctx_in`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Ctx {
+    pub op: u32,
+    pub flags: u32,
+    pub ctx_id: u32,
+    pub priority: i32,
+}
+
+/// `drm_amdgpu_ctx_out`, the `state` member
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct CtxState {
+    pub flags: u64,
+    pub hangs: u32,
+    pub reset_status: u32,
+}
+
+/// `drm_amdgpu_cs_chunk`; `length_dw` counts 32-bit words.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Chunk<'a> {
+    pub chunk_id: u32,
+    pub length_dw: u32,
+    pub chunk_data: Addr<'a>,
+}
+
+impl<'a> Chunk<'a> {
+    /// A chunk that holds `values`, and nothing else.
+    pub fn of<T: Pod>(chunk_id: u32, values: &'a [T]) -> Self {
+        Self {
+            chunk_id,
+            length_dw: crate::num::u32_of(size_of_val(values) / 4),
+            chunk_data: Addr::of(values),
+        }
+    }
+}
+
+/// `drm_amdgpu_cs_in`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Cs<'a> {
+    pub ctx_id: u32,
+    pub bo_list_handle: u32,
+    pub num_chunks: u32,
+    pub flags: u32,
+    pub chunks: Addr<'a>,
+}
+
+/// `drm_amdgpu_cs_chunk_ib`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkIb {
+    pub pad: u32,
+    pub flags: u32,
+    pub va_start: u64,
+    pub ib_bytes: u32,
+    pub ip_type: u32,
+    pub ip_instance: u32,
+    pub ring: u32,
+}
+
+/// `drm_amdgpu_cs_chunk_fence`; `offset` in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkFence {
+    pub handle: u32,
+    pub offset: u32,
+}
+
+/// `drm_amdgpu_cs_chunk_dep`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkDep {
+    pub ip_type: u32,
+    pub ip_instance: u32,
+    pub ring: u32,
+    pub ctx_id: u32,
+    pub handle: u64,
+}
+
+/// `drm_amdgpu_wait_cs_in`; `timeout` is absolute, on the monotonic clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct WaitCs {
+    pub handle: u64,
+    pub timeout: u64,
+    pub ip_type: u32,
+    pub ip_instance: u32,
+    pub ring: u32,
+    pub ctx_id: u32,
+}
+
+/// `drm_amdgpu_info`; `param` is the union of the header, as four words.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Info<'a> {
+    pub return_pointer: Addr<'a>,
+    pub return_size: u32,
+    pub query: u32,
+    pub param: [u32; 4],
+}
+
+/// `drm_amdgpu_info_hw_ip`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct HwIp {
+    pub hw_ip_version_major: u32,
+    pub hw_ip_version_minor: u32,
+    pub capabilities_flags: u64,
+    pub ib_start_alignment: u32,
+    pub ib_size_alignment: u32,
+    pub available_rings: u32,
+    pub ip_discovery_version: u32,
+    pub userq_num_slots: u32,
+    pub tail_pad: u32,
+}
+
+/// `drm_amdgpu_heap_info`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Heap {
+    pub total_heap_size: u64,
+    pub usable_heap_size: u64,
+    pub heap_usage: u64,
+    pub max_allocation: u64,
+}
+
+/// `drm_amdgpu_memory_info`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Memory {
+    pub vram: Heap,
+    pub cpu_accessible_vram: Heap,
+    pub gtt: Heap,
+}
+
+/// `drm_amdgpu_info_firmware`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Firmware {
+    pub ver: u32,
+    pub feature: u32,
+}
+
+/// The start of `drm_amdgpu_info_device`: the kernel copies as much as is asked for. Clocks in kHz.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct DevInfo {
+    pub device_id: u32,
+    pub chip_rev: u32,
+    pub external_rev: u32,
+    pub pci_rev: u32,
+    pub family: u32,
+    pub num_shader_engines: u32,
+    pub num_shader_arrays_per_engine: u32,
+    pub gpu_counter_freq: u32,
+    pub max_engine_clock: u64,
+    pub max_memory_clock: u64,
+    pub cu_active_number: u32,
+    pub cu_ao_mask: u32,
+    pub cu_bitmap: [[u32; 4]; 4],
+    pub enabled_rb_pipes_mask: u32,
+    pub num_rb_pipes: u32,
+    pub num_hw_gfx_contexts: u32,
+    pub pcie_gen: u32,
+    pub ids_flags: u64,
+    pub virtual_address_offset: u64,
+    pub virtual_address_max: u64,
+    pub virtual_address_alignment: u32,
+    pub pte_fragment_size: u32,
+    pub gart_page_size: u32,
+    pub ce_ram_size: u32,
+    pub vram_type: u32,
+    pub vram_bit_width: u32,
+}
+
+/// `drm_gem_close`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemClose {
+    pub handle: u32,
+    pub pad: u32,
+}
+
+/// `drm_version`; lengths in bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Version<'a> {
+    pub major: i32,
+    pub minor: i32,
+    pub patchlevel: i32,
+    pub pad: i32,
+    pub name_len: u64,
+    pub name: Addr<'a>,
+    pub date_len: u64,
+    pub date: Addr<'a>,
+    pub desc_len: u64,
+    pub desc: Addr<'a>,
+}
+
+pod! {
+    GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, GemVa<'a> = 64,
+    BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
+    ChunkIb = 32, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
+    Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Version<'a> = 64,
+}
+
+// ---------------------------------------------------------------------------------------------
+// Ioctl numbers.
+
+/// An ioctl: what goes in, what comes out. Its encoded size is the larger of the two, as the
+/// header's unions have it.
+#[derive(Clone, Copy)]
+pub struct Ioctl<I, O> {
+    /// The encoded request.
+    pub request: u64,
+    /// What it is called.
+    pub name: &'static str,
+    types: PhantomData<(I, O)>,
+}
+
+/// Direction bits of an ioctl request.
+const WRITE: u64 = 1;
+const READ_WRITE: u64 = 3;
+
+/// Ioctl type byte of DRM.
+pub const DRM_TYPE: u64 = b'd' as u64;
+/// First driver-specific number.
+pub const COMMAND_BASE: u64 = 0x40;
+
+/// Encodes a request as `asm-generic/ioctl.h` does.
+pub const fn encode(dir: u64, kind: u64, nr: u64, size: usize) -> u64 {
+    dir << 30 | (size as u64) << 16 | kind << 8 | nr
+}
+
+const fn ioctl<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<I, O> {
+    let size = if size_of::<I>() > size_of::<O>() {
+        size_of::<I>()
+    } else {
+        size_of::<O>()
+    };
+    Ioctl {
+        request: encode(dir, DRM_TYPE, nr, size),
+        name,
+        types: PhantomData,
+    }
+}
+
+const fn driver<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<I, O> {
+    ioctl(dir, COMMAND_BASE + nr, name)
+}
+
+/// DRM_IOCTL_VERSION
+pub const VERSION: Ioctl<Version<'_>, Version<'_>> = ioctl(READ_WRITE, 0x00, "VERSION");
+/// DRM_IOCTL_GEM_CLOSE
+pub const GEM_CLOSE: Ioctl<GemClose, ()> = ioctl(WRITE, 0x09, "GEM_CLOSE");
+/// GEM_CREATE
+pub const GEM_CREATE: Ioctl<GemCreate, Handle> = driver(READ_WRITE, 0x00, "GEM_CREATE");
+/// GEM_MMAP: handle in, offset for mmap(2) out.
+pub const GEM_MMAP: Ioctl<Handle, u64> = driver(READ_WRITE, 0x01, "GEM_MMAP");
+/// CTX, when a context ID comes out.
+pub const CTX: Ioctl<Ctx, Handle> = driver(READ_WRITE, 0x02, "CTX");
+/// CTX, when a state comes out.
+pub const CTX_QUERY: Ioctl<Ctx, CtxState> = driver(READ_WRITE, 0x02, "CTX");
+/// BO_LIST
+pub const BO_LIST: Ioctl<BoList<'_>, Handle> = driver(READ_WRITE, 0x03, "BO_LIST");
+/// CS: the sequence number comes out.
+pub const CS: Ioctl<Cs<'_>, u64> = driver(READ_WRITE, 0x04, "CS");
+/// INFO
+pub const INFO: Ioctl<Info<'_>, ()> = driver(WRITE, 0x05, "INFO");
+/// GEM_WAIT_IDLE
+pub const GEM_WAIT_IDLE: Ioctl<WaitIdle, WaitIdleOut> = driver(READ_WRITE, 0x07, "GEM_WAIT_IDLE");
+/// GEM_VA
+pub const GEM_VA: Ioctl<GemVa<'_>, ()> = driver(WRITE, 0x08, "GEM_VA");
+/// WAIT_CS: 0 done, 1 still busy.
+pub const WAIT_CS: Ioctl<WaitCs, u64> = driver(READ_WRITE, 0x09, "WAIT_CS");
+/// GEM_USERPTR
+pub const GEM_USERPTR: Ioctl<GemUserptr, GemUserptr> = driver(READ_WRITE, 0x11, "GEM_USERPTR");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Against the values that a C compiler gives for the header's macros.
+    #[test]
+    fn request_numbers() {
+        assert_eq!(VERSION.request, 0xc040_6400);
+        assert_eq!(GEM_CLOSE.request, 0x4008_6409);
+        assert_eq!(GEM_CREATE.request, 0xc020_6440);
+        assert_eq!(GEM_MMAP.request, 0xc008_6441);
+        assert_eq!(CTX.request, 0xc010_6442);
+        assert_eq!(CTX_QUERY.request, 0xc010_6442);
+        assert_eq!(BO_LIST.request, 0xc018_6443);
+        assert_eq!(CS.request, 0xc018_6444);
+        assert_eq!(INFO.request, 0x4020_6445);
+        assert_eq!(GEM_WAIT_IDLE.request, 0xc010_6447);
+        assert_eq!(GEM_VA.request, 0x4040_6448);
+        assert_eq!(WAIT_CS.request, 0xc020_6449);
+        assert_eq!(GEM_USERPTR.request, 0xc018_6451);
+    }
+
+    #[test]
+    fn chunk_length_counts_words() {
+        let ib = [ChunkIb::default()];
+        assert_eq!(Chunk::of(CHUNK_ID_IB, &ib).length_dw, 8);
+    }
+}
