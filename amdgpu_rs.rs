@@ -4,6 +4,8 @@
 
 use kernel::prelude::*;
 
+mod abstractions;
+
 /// C types and functions that the kernel crate has no bindings for.
 #[allow(
     clippy::all,

@@ -37,3 +37,7 @@
 #include <uapi/drm/amdgpu_drm.h>
 
 #include "helpers.h"
+
+/* Macros that bindgen cannot evaluate. */
+const unsigned int RUST_EXT_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;
+const unsigned int RUST_EXT_DRM_EXEC_IGNORE_DUPLICATES = DRM_EXEC_IGNORE_DUPLICATES;

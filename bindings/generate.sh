@@ -54,6 +54,6 @@ set -- -- "$@"
 while read -r name; do
 	set -- --blocklist-item "$name" "$@"
 done <"$work/block"
-run "$work/final.rs" --raw-line 'use kernel::bindings::*;' "$@"
+run "$work/final.rs" --raw-line 'pub(crate) use kernel::bindings::*;' "$@"
 mkdir -p "$(dirname "$output")"
 mv "$work/final.rs" "$output"

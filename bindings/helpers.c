@@ -20,3 +20,59 @@ bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt)
 {
 	return ttm_tt_is_populated(tt);
 }
+
+void rust_ext_dma_fence_set_error(struct dma_fence *fence, int error)
+{
+	dma_fence_set_error(fence, error);
+}
+
+bool rust_ext_dma_fence_begin_signalling(void)
+{
+	return dma_fence_begin_signalling();
+}
+
+void rust_ext_dma_fence_end_signalling(bool cookie)
+{
+	dma_fence_end_signalling(cookie);
+}
+
+int rust_ext_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx)
+{
+	return dma_resv_lock(obj, ctx);
+}
+
+int rust_ext_dma_resv_lock_interruptible(struct dma_resv *obj, struct ww_acquire_ctx *ctx)
+{
+	return dma_resv_lock_interruptible(obj, ctx);
+}
+
+bool rust_ext_dma_resv_trylock(struct dma_resv *obj)
+{
+	return dma_resv_trylock(obj);
+}
+
+void rust_ext_dma_resv_unlock(struct dma_resv *obj)
+{
+	dma_resv_unlock(obj);
+}
+
+struct ww_acquire_ctx *rust_ext_dma_resv_locking_ctx(struct dma_resv *obj)
+{
+	return dma_resv_locking_ctx(obj);
+}
+
+void rust_ext_dma_resv_iter_begin(struct dma_resv_iter *cursor, struct dma_resv *obj,
+				  enum dma_resv_usage usage)
+{
+	dma_resv_iter_begin(cursor, obj, usage);
+}
+
+void rust_ext_dma_resv_iter_end(struct dma_resv_iter *cursor)
+{
+	dma_resv_iter_end(cursor);
+}
+
+struct ww_acquire_ctx *rust_ext_drm_exec_ticket(struct drm_exec *exec)
+{
+	return drm_exec_ticket(exec);
+}

@@ -4,11 +4,28 @@
 #define RUST_EXT_HELPERS_H
 
 struct dma_fence;
+struct dma_resv;
+struct dma_resv_iter;
+struct drm_exec;
 struct ttm_tt;
+struct ww_acquire_ctx;
+enum dma_resv_usage;
 
 struct dma_fence *rust_ext_dma_fence_get(struct dma_fence *fence);
 void rust_ext_dma_fence_put(struct dma_fence *fence);
 bool rust_ext_dma_fence_is_signaled(struct dma_fence *fence);
+void rust_ext_dma_fence_set_error(struct dma_fence *fence, int error);
+bool rust_ext_dma_fence_begin_signalling(void);
+void rust_ext_dma_fence_end_signalling(bool cookie);
+int rust_ext_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
+int rust_ext_dma_resv_lock_interruptible(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
+bool rust_ext_dma_resv_trylock(struct dma_resv *obj);
+void rust_ext_dma_resv_unlock(struct dma_resv *obj);
+struct ww_acquire_ctx *rust_ext_dma_resv_locking_ctx(struct dma_resv *obj);
+void rust_ext_dma_resv_iter_begin(struct dma_resv_iter *cursor, struct dma_resv *obj,
+				  enum dma_resv_usage usage);
+void rust_ext_dma_resv_iter_end(struct dma_resv_iter *cursor);
+struct ww_acquire_ctx *rust_ext_drm_exec_ticket(struct drm_exec *exec);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 
 #endif

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Safe Rust over the C subsystems that the kernel crate lacks.
+//!
+//! Each module lies where the kernel crate would have it, knows nothing of this driver, and is a
+//! whole interface, of which the driver uses what it needs.
+
+#![allow(dead_code)]
+
+pub(crate) mod dma_fence;
+pub(crate) mod dma_resv;
+pub(crate) mod drm;

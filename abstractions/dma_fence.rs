@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Fences: a promise that some asynchronous work will be done, in finite time.
+//!
+//! A [`Fence`] is a reference-counted `struct dma_fence` of anyone's making: it can be asked and
+//! waited for. A driver makes its own in three steps, each of which consumes the one before, so
+//! that a fence is neither published twice nor forgotten:
+//!
+//! 1. [`UniqueFence`]: memory, allocated ahead of time, that nobody else knows of.
+//! 2. [`PendingFence`]: published under a sequence number by [`UniqueFence::publish`], which cannot
+//!    fail. Whoever owns it is the one party that may signal it.
+//! 3. [`PendingFence::signal`] ends it. If it is dropped instead, it is signalled with `ECANCELED`,
+//!    so a published fence is always signalled.
+//!
+//! The kernel waits for fences when it reclaims memory. So the way to a signal may neither wait for
+//! memory nor take a lock that is ever held while memory is allocated; [`SignallingSection`] marks
+//! such a way, and lockdep then checks it.
+//!
+//! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
+
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    mem::{needs_drop, ManuallyDrop, MaybeUninit},
+    ptr::{addr_of, addr_of_mut, NonNull},
+};
+use kernel::{
+    error::to_result,
+    ffi,
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+    time::Jiffies,
+    types::{NotThreadSafe, Opaque},
+};
+
+/// Whether a signal to the waiting task ends a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interruptible {
+    /// A signal ends the wait with `ERESTARTSYS`.
+    Yes,
+    /// Only what is waited for ends the wait.
+    No,
+}
+
+impl Interruptible {
+    /// As the C functions take it.
+    pub(crate) fn as_bool(self) -> bool {
+        self == Self::Yes
+    }
+}
+
+/// How a wait with a timeout ended, when no signal interrupted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// What was waited for has come.
+    Done,
+    /// It has not come within the time given.
+    TimedOut,
+}
+
+impl Waited {
+    /// From what the C functions return: negative is an error, 0 a timeout.
+    pub(crate) fn from_c(remaining: ffi::c_long) -> Result<Self> {
+        match remaining {
+            0 => Ok(Self::TimedOut),
+            1.. => Ok(Self::Done),
+            _ => Err(i32::try_from(remaining)
+                .map(Error::from_errno)
+                .unwrap_or(EINVAL)),
+        }
+    }
+}
+
+/// The longest timeout that the C functions take: no timeout at all.
+pub(crate) const FOREVER: Jiffies = Jiffies::MAX >> 1;
+
+/// A timeout as the C functions take it.
+pub(crate) fn timeout_to_c(timeout: Jiffies) -> ffi::c_long {
+    ffi::c_long::try_from(timeout).unwrap_or(ffi::c_long::MAX)
+}
+
+/// A fence of anyone's making.
+///
+/// # Invariants
+///
+/// The wrapped `struct dma_fence` is initialised, and its reference count is not 0.
+#[repr(transparent)]
+pub(crate) struct Fence(Opaque<bindings::dma_fence>);
+
+// SAFETY: A `struct dma_fence` may be used and released from any thread.
+unsafe impl Send for Fence {}
+// SAFETY: Every function on a `struct dma_fence` synchronises by itself.
+unsafe impl Sync for Fence {}
+
+// SAFETY: By the type invariant a `Fence` is reference-counted by `struct dma_fence`, and these are
+// the functions that count.
+unsafe impl AlwaysRefCounted for Fence {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariant the fence is alive.
+        unsafe { bindings::rust_ext_dma_fence_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference that it owns.
+        unsafe { bindings::rust_ext_dma_fence_put(obj.cast().as_ptr()) };
+    }
+}
+
+impl Fence {
+    /// Borrows a fence that C code holds.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to an initialised fence that stays alive for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_fence) -> &'a Self {
+        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
+        // same as `Fence` is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Takes over a reference from C code; `None` if there is no fence.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be null or point to an initialised fence, of which the caller gives one reference
+    /// away.
+    pub(crate) unsafe fn from_raw_owned(ptr: *mut bindings::dma_fence) -> Option<ARef<Self>> {
+        // SAFETY: By the function's requirement the reference is ours now.
+        NonNull::new(ptr.cast()).map(|ptr| unsafe { ARef::from_raw(ptr) })
+    }
+
+    /// Gives a reference away to C code.
+    pub(crate) fn into_raw(this: ARef<Self>) -> *mut bindings::dma_fence {
+        ARef::into_raw(this).cast().as_ptr()
+    }
+
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::dma_fence {
+        self.0.get()
+    }
+
+    /// A fence that is signalled already.
+    pub(crate) fn stub() -> ARef<Self> {
+        // SAFETY: This function has no requirement; it gives a reference to the global stub fence.
+        let ptr = unsafe { bindings::dma_fence_get_stub() };
+        // SAFETY: The stub fence exists from boot on, and the reference is ours.
+        unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) }
+    }
+
+    /// The context, that is the line of work, that the fence belongs to.
+    pub(crate) fn context(&self) -> u64 {
+        // SAFETY: By the type invariant the fence is alive; the field never changes.
+        unsafe { (*self.as_raw()).context }
+    }
+
+    /// The place of the fence within its context.
+    pub(crate) fn seqno(&self) -> u64 {
+        // SAFETY: By the type invariant the fence is alive; the field never changes.
+        unsafe { (*self.as_raw()).seqno }
+    }
+
+    /// Whether the work is done, well or not.
+    pub(crate) fn is_signaled(&self) -> bool {
+        // SAFETY: By the type invariant the fence is alive.
+        unsafe { bindings::rust_ext_dma_fence_is_signaled(self.as_raw()) }
+    }
+
+    /// How the work ended; `None` while it has not.
+    pub(crate) fn status(&self) -> Option<Result> {
+        // SAFETY: By the type invariant the fence is alive.
+        match unsafe { bindings::dma_fence_get_status(self.as_raw()) } {
+            0 => None,
+            status => Some(to_result(status)),
+        }
+    }
+
+    /// Sleeps until the work is done, well or not.
+    pub(crate) fn wait(&self, intr: Interruptible) -> Result {
+        self.wait_timeout(intr, FOREVER).map(|_| ())
+    }
+
+    /// Sleeps until the work is done, well or not, but not longer than `timeout`.
+    pub(crate) fn wait_timeout(&self, intr: Interruptible, timeout: Jiffies) -> Result<Waited> {
+        // SAFETY: By the type invariant the fence is alive.
+        Waited::from_c(unsafe {
+            bindings::dma_fence_wait_timeout(self.as_raw(), intr.as_bool(), timeout_to_c(timeout))
+        })
+    }
+}
+
+/// A context for fences: numbers them against each other.
+///
+/// Fences of one context must be signalled in the order of their sequence numbers.
+pub(crate) struct FenceContext(u64);
+
+impl FenceContext {
+    /// Takes a context number that nobody else in the system has.
+    pub(crate) fn new() -> Self {
+        // SAFETY: This function has no requirement.
+        Self(unsafe { bindings::dma_fence_context_alloc(1) })
+    }
+}
+
+/// What a driver says of its fences, in traces and debug output.
+///
+/// Once a fence is signalled it is nobody's: the kernel frees it without asking the driver. So the
+/// data in it is not dropped.
+pub(crate) trait DriverFence: Sync + Send + 'static {
+    /// The driver's name.
+    const DRIVER_NAME: &'static CStr;
+
+    /// The name of the line of work that the fence belongs to.
+    fn timeline_name(&self) -> &'static CStr;
+}
+
+/// A fence and what the driver keeps with it.
+///
+/// `fence` must come first: the kernel frees the allocation by the fence's address.
+#[repr(C)]
+struct Inner<T> {
+    fence: bindings::dma_fence,
+    data: T,
+}
+
+impl<T: DriverFence> Inner<T> {
+    const OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
+        get_driver_name: Some(Self::driver_name),
+        get_timeline_name: Some(Self::timeline_name),
+        // With neither `wait` nor `release`, a signalled fence does not refer to the driver, which
+        // may be unloaded while others still hold the fence.
+        ..pin_init::zeroed()
+    };
+
+    unsafe extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const ffi::c_char {
+        T::DRIVER_NAME.as_char_ptr()
+    }
+
+    unsafe extern "C" fn timeline_name(fence: *mut bindings::dma_fence) -> *const ffi::c_char {
+        // SAFETY: These operations are only ever given to fences within an `Inner<T>`, where the
+        // fence comes first; the kernel calls this while the fence is alive.
+        let data = unsafe { &*addr_of!((*fence.cast::<Self>()).data) };
+        data.timeline_name().as_char_ptr()
+    }
+}
+
+/// Memory for a fence that is not published yet.
+pub(crate) struct UniqueFence<T: DriverFence>(KBox<MaybeUninit<Inner<T>>>);
+
+impl<T: DriverFence> UniqueFence<T> {
+    /// Allocates a fence.
+    pub(crate) fn new(data: T, flags: kernel::alloc::Flags) -> Result<Self> {
+        const {
+            assert!(!needs_drop::<T>(), "nobody drops the data of a fence");
+        };
+        let mut memory = KBox::<Inner<T>>::new_uninit(flags)?;
+        // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
+        unsafe { addr_of_mut!((*memory.as_mut_ptr()).data).write(data) };
+        Ok(Self(memory))
+    }
+
+    /// Publishes the fence: from now on it can be waited for, and will be signalled.
+    ///
+    /// `seqno` must grow with each fence that is published in `context`; it does not wrap.
+    pub(crate) fn publish(self, context: &FenceContext, seqno: u64) -> PendingFence<T> {
+        let ptr = KBox::into_raw(self.0).cast::<Inner<T>>();
+        // SAFETY: `ptr` is valid for writes, and the operations live as long as the module, which
+        // stays until all its fences are signalled and an RCU grace period has passed. With no lock
+        // given, the fence uses its own.
+        unsafe {
+            bindings::dma_fence_init64(
+                addr_of_mut!((*ptr).fence),
+                const { &Inner::<T>::OPS },
+                core::ptr::null_mut(),
+                context.0,
+                seqno,
+            )
+        };
+        // INVARIANT: The fence is initialised, and its first reference is ours. The allocation is
+        // freed by `dma_fence_free()`, which uses `kfree_rcu()` on the address of the fence; that is
+        // the address of the allocation, which came from `kmalloc()`.
+        PendingFence {
+            // SAFETY: `ptr` is not null and the initial reference is ours.
+            fence: unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) },
+            _data: PhantomData,
+        }
+    }
+}
+
+/// A published fence, and the duty to signal it.
+///
+/// # Invariants
+///
+/// `fence` is a driver's fence within an `Inner<T>` that has not been signalled, and nobody else
+/// signals it.
+pub(crate) struct PendingFence<T: DriverFence> {
+    fence: ARef<Fence>,
+    _data: PhantomData<T>,
+}
+
+impl<T: DriverFence> PendingFence<T> {
+    /// The fence, as everyone may hold it.
+    pub(crate) fn fence(&self) -> &ARef<Fence> {
+        &self.fence
+    }
+
+    /// Signals that the work is done, and how it ended. Callbacks run before this returns.
+    ///
+    /// May be called in any context.
+    pub(crate) fn signal(self, result: Result) {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used nor dropped afterwards, so the reference moves out of it.
+        let fence = unsafe { core::ptr::read(&this.fence) };
+        // SAFETY: By the type invariant only we signal this fence, and `this` is consumed.
+        unsafe { Self::finish(&fence, result) };
+    }
+
+    /// Signals `fence`.
+    ///
+    /// # Safety
+    ///
+    /// `fence` must not have been signalled, and nobody else may ever do so.
+    unsafe fn finish(fence: &Fence, result: Result) {
+        if let Err(error) = result {
+            // SAFETY: The fence is alive and not signalled, and as only we signal it, nobody looks
+            // at its error yet.
+            unsafe { bindings::rust_ext_dma_fence_set_error(fence.as_raw(), error.to_errno()) };
+        }
+        // SAFETY: The fence is alive.
+        unsafe { bindings::dma_fence_signal(fence.as_raw()) };
+    }
+}
+
+impl<T: DriverFence> Drop for PendingFence<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant only we signal this fence, and `self` ends here.
+        unsafe { Self::finish(&self.fence, Err(ECANCELED)) };
+    }
+}
+
+/// Marks a way that leads to the signal of a fence, for lockdep: while it lives, the thread may
+/// neither wait for a fence nor do what waits for one, such as allocating with `GFP_KERNEL`.
+///
+/// Sections may be nested. It costs nothing without lockdep.
+pub(crate) struct SignallingSection {
+    cookie: bool,
+    // It must end on the thread that began it.
+    _not_thread_safe: NotThreadSafe,
+}
+
+impl SignallingSection {
+    /// Begins a section, which ends when the value is dropped.
+    pub(crate) fn begin() -> Self {
+        Self {
+            // SAFETY: This function has no requirement but its counterpart, which `drop` calls.
+            cookie: unsafe { bindings::rust_ext_dma_fence_begin_signalling() },
+            _not_thread_safe: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for SignallingSection {
+    fn drop(&mut self) {
+        // SAFETY: `cookie` is what the call that began this section returned.
+        unsafe { bindings::rust_ext_dma_fence_end_signalling(self.cookie) };
+    }
+}

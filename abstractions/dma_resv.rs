@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Reservations: the lock of a buffer, and the fences that say who still uses it.
+//!
+//! A [`Resv`] can be waited for by anyone. Who wants to change what it guards, or add fences, must
+//! hold it: [`HeldResv`] is the proof, given by [`Resv::lock`] for one reservation, or by
+//! [`drm::exec`](super::drm::exec) for many at once. Reservations are wait/wound mutexes of one
+//! class: a second one may only be taken in the same locking context.
+//!
+//! Lock order: `mmap_lock`, then reservations, then reclaim.
+//!
+//! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h)
+
+use super::dma_fence::{timeout_to_c, Fence, Interruptible, Waited, FOREVER};
+use crate::bindings;
+use core::{marker::PhantomData, ops::Deref};
+use kernel::{
+    error::to_result,
+    ffi,
+    prelude::*,
+    sync::aref::ARef,
+    time::Jiffies,
+    types::{NotThreadSafe, Opaque},
+};
+
+/// What a fence in a reservation stands for. A query for one usage also yields those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Usage {
+    /// The kernel moves or clears the memory; everyone must wait for it.
+    Kernel,
+    /// A write that implicit synchronisation knows of.
+    Write,
+    /// A read that implicit synchronisation knows of.
+    Read,
+    /// Any other use: the memory must stay in place, nothing more.
+    Bookkeep,
+}
+
+impl Usage {
+    fn as_raw(self) -> bindings::dma_resv_usage {
+        match self {
+            Self::Kernel => bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+            Self::Write => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,
+            Self::Read => bindings::dma_resv_usage_DMA_RESV_USAGE_READ,
+            Self::Bookkeep => bindings::dma_resv_usage_DMA_RESV_USAGE_BOOKKEEP,
+        }
+    }
+}
+
+/// A reservation.
+///
+/// # Invariants
+///
+/// The wrapped `struct dma_resv` is initialised.
+#[repr(transparent)]
+pub(crate) struct Resv(Opaque<bindings::dma_resv>);
+
+// SAFETY: A `struct dma_resv` may be used from any thread.
+unsafe impl Send for Resv {}
+// SAFETY: The methods on a `&Resv` synchronise by themselves; those that need the lock are on
+// `HeldResv`.
+unsafe impl Sync for Resv {}
+
+impl Resv {
+    /// Borrows a reservation.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to an initialised `struct dma_resv` that stays so for `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_resv) -> &'a Self {
+        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
+        // same as `Resv` is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::dma_resv {
+        self.0.get()
+    }
+
+    /// Sleeps until every fence of this usage is signalled. The lock is not needed; fences that are
+    /// added meanwhile may be missed.
+    pub(crate) fn wait(&self, usage: Usage, intr: Interruptible) -> Result {
+        self.wait_timeout(usage, intr, FOREVER).map(|_| ())
+    }
+
+    /// As [`Resv::wait`], but no longer than `timeout`; with 0 it only looks.
+    pub(crate) fn wait_timeout(
+        &self,
+        usage: Usage,
+        intr: Interruptible,
+        timeout: Jiffies,
+    ) -> Result<Waited> {
+        let timeout = ffi::c_ulong::try_from(timeout_to_c(timeout)).unwrap_or(FOREVER);
+        // SAFETY: By the type invariant the reservation is initialised.
+        Waited::from_c(unsafe {
+            bindings::dma_resv_wait_timeout(self.as_raw(), usage.as_raw(), intr.as_bool(), timeout)
+        })
+    }
+
+    /// Whether every fence of this usage is signalled. The lock is not needed.
+    pub(crate) fn is_idle(&self, usage: Usage) -> bool {
+        // SAFETY: By the type invariant the reservation is initialised.
+        unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage.as_raw()) }
+    }
+
+    /// The fences of this usage that are not signalled. The lock is not needed: when fences are
+    /// added meanwhile, the walk starts again, and yields some a second time.
+    pub(crate) fn fences(&self, usage: Usage) -> Fences<'_> {
+        let cursor = Opaque::uninit();
+        // SAFETY: The cursor is valid for writes; by the type invariant the reservation is
+        // initialised.
+        unsafe {
+            bindings::rust_ext_dma_resv_iter_begin(cursor.get(), self.as_raw(), usage.as_raw())
+        };
+        // INVARIANT: `cursor` was just initialised, and stands at no fence yet.
+        Fences {
+            cursor,
+            position: Position::Start,
+            _resv: PhantomData,
+        }
+    }
+
+    /// Takes this one reservation. The caller must hold no other.
+    pub(crate) fn lock(&self, intr: Interruptible) -> Result<LockedResv<'_>> {
+        let ptr = self.as_raw();
+        let no_context = core::ptr::null_mut();
+        // SAFETY: By the type invariant the reservation is initialised; a lock without a context is
+        // a plain mutex.
+        to_result(unsafe {
+            match intr {
+                Interruptible::Yes => {
+                    bindings::rust_ext_dma_resv_lock_interruptible(ptr, no_context)
+                }
+                Interruptible::No => bindings::rust_ext_dma_resv_lock(ptr, no_context),
+            }
+        })?;
+        // INVARIANT: The reservation was just taken.
+        Ok(LockedResv {
+            resv: self,
+            _not_thread_safe: NotThreadSafe,
+        })
+    }
+
+    /// Takes this reservation if it is free; may be called while others are held.
+    pub(crate) fn try_lock(&self) -> Option<LockedResv<'_>> {
+        // SAFETY: By the type invariant the reservation is initialised.
+        unsafe { bindings::rust_ext_dma_resv_trylock(self.as_raw()) }.then(||
+            // INVARIANT: The reservation was just taken.
+            LockedResv {
+                resv: self,
+                _not_thread_safe: NotThreadSafe,
+            })
+    }
+}
+
+/// One reservation that was taken alone; released on drop.
+///
+/// # Invariants
+///
+/// The reservation is held by this thread, and this value is what releases it.
+pub(crate) struct LockedResv<'a> {
+    resv: &'a Resv,
+    _not_thread_safe: NotThreadSafe,
+}
+
+impl LockedResv<'_> {
+    /// The proof that the reservation is held.
+    pub(crate) fn held(&self) -> HeldResv<'_> {
+        // SAFETY: By the type invariant the reservation is held by this thread, for as long as
+        // `self` is borrowed.
+        unsafe { HeldResv::new(self.resv) }
+    }
+}
+
+impl Drop for LockedResv<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the reservation is held by this thread, and nobody else
+        // releases it.
+        unsafe { bindings::rust_ext_dma_resv_unlock(self.resv.as_raw()) };
+    }
+}
+
+/// The proof that a reservation is held for `'a`, however it was taken.
+///
+/// # Invariants
+///
+/// This thread holds the reservation for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct HeldResv<'a> {
+    resv: &'a Resv,
+    _not_thread_safe: NotThreadSafe,
+}
+
+impl Deref for HeldResv<'_> {
+    type Target = Resv;
+
+    fn deref(&self) -> &Resv {
+        self.resv
+    }
+}
+
+impl<'a> HeldResv<'a> {
+    /// Bears witness that a reservation is held.
+    ///
+    /// # Safety
+    ///
+    /// This thread must hold `resv`, and not release it within `'a`.
+    pub(crate) unsafe fn new(resv: &'a Resv) -> Self {
+        // INVARIANT: This is the function's requirement.
+        Self {
+            resv,
+            _not_thread_safe: NotThreadSafe,
+        }
+    }
+
+    /// Makes room for `count` more fences. It lasts until the reservation is released; a second
+    /// call before fences are added does not add to the first.
+    pub(crate) fn reserve_fences(&self, count: u32) -> Result {
+        // SAFETY: By the type invariants the reservation is initialised and held.
+        to_result(unsafe { bindings::dma_resv_reserve_fences(self.as_raw(), count) })
+    }
+
+    /// Adds a fence. A fence of the same context that is there already is replaced by it.
+    ///
+    /// Does not allocate and cannot fail.
+    ///
+    /// # Panics
+    ///
+    /// If no room was made for the fence.
+    pub(crate) fn add_fence(&self, fence: &Fence, usage: Usage) {
+        // SAFETY: By the type invariants the reservation is initialised and held, and the fence is
+        // alive.
+        unsafe { bindings::dma_resv_add_fence(self.as_raw(), fence.as_raw(), usage.as_raw()) };
+    }
+}
+
+/// Where a walk through fences stands.
+enum Position {
+    Start,
+    Within,
+    End,
+}
+
+/// A walk through the fences of a reservation that are not signalled.
+///
+/// # Invariants
+///
+/// `cursor` is an initialised iterator over a reservation that lives for `'a`, and owns a reference
+/// to the fence it stands at.
+pub(crate) struct Fences<'a> {
+    cursor: Opaque<bindings::dma_resv_iter>,
+    position: Position,
+    _resv: PhantomData<&'a Resv>,
+}
+
+impl Iterator for Fences<'_> {
+    type Item = ARef<Fence>;
+
+    fn next(&mut self) -> Option<ARef<Fence>> {
+        // SAFETY: By the type invariant the cursor is initialised and the reservation is alive;
+        // these two functions do not need the lock.
+        let fence = unsafe {
+            match self.position {
+                Position::Start => bindings::dma_resv_iter_first_unlocked(self.cursor.get()),
+                Position::Within => bindings::dma_resv_iter_next_unlocked(self.cursor.get()),
+                Position::End => return None,
+            }
+        };
+        if fence.is_null() {
+            self.position = Position::End;
+            return None;
+        }
+        self.position = Position::Within;
+        // SAFETY: The cursor owns a reference to the fence, so it is alive.
+        Some(unsafe { Fence::from_raw(fence) }.into())
+    }
+}
+
+impl Drop for Fences<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the cursor is initialised; it is not used afterwards.
+        unsafe { bindings::rust_ext_dma_resv_iter_end(self.cursor.get()) };
+    }
+}

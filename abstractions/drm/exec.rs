@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Taking the reservations of many GEM objects at once.
+//!
+//! Reservations are wait/wound mutexes: a taker that is in another's way must release all that it
+//! holds and begin again. [`lock_all`] does so: it calls a closure that names the objects, again
+//! and again until all of them are held, and gives [`Locked`], which holds them until it is
+//! dropped. Functions that need reservations take a `&Locked` as the proof.
+//!
+//! The same object, or two objects that share a reservation, may be named more than once.
+//!
+//! C header: [`include/drm/drm_exec.h`](srctree/include/drm/drm_exec.h)
+
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        dma_resv::{HeldResv, Resv},
+    },
+    bindings,
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::{NotThreadSafe, Opaque},
+};
+
+/// A GEM object, of whatever type.
+///
+/// # Safety
+///
+/// The pointer that `as_gem_object` returns must be valid for as long as `self` is borrowed, and
+/// point to an initialised `struct drm_gem_object` with a reservation, which stays the same for as
+/// long as the object lives, and with a reference count that is not 0.
+pub(crate) unsafe trait AsGemObject {
+    /// The C object.
+    fn as_gem_object(&self) -> *mut bindings::drm_gem_object;
+
+    /// The object's reservation; objects may share one.
+    fn resv(&self) -> &Resv {
+        // SAFETY: By the trait's requirement the object and its reservation are initialised and
+        // live as long as `self` is borrowed.
+        unsafe { Resv::from_raw((*self.as_gem_object()).resv) }
+    }
+}
+
+/// A locking context.
+///
+/// # Invariants
+///
+/// - The wrapped `struct drm_exec` was initialised, by the thread that drops it.
+/// - The objects in it are held and referenced.
+struct Exec {
+    // A wait/wound context is referred to by the locks that it holds, hence the box: it never moves.
+    inner: Pin<KBox<Opaque<bindings::drm_exec>>>,
+    _not_thread_safe: NotThreadSafe,
+}
+
+impl Exec {
+    fn new(intr: Interruptible) -> Result<Self> {
+        let inner = KBox::pin(Opaque::zeroed(), GFP_KERNEL)?;
+        let intr = match intr {
+            Interruptible::Yes => bindings::RUST_EXT_DRM_EXEC_INTERRUPTIBLE_WAIT,
+            Interruptible::No => 0,
+        };
+        // SAFETY: The memory is valid for writes.
+        unsafe {
+            bindings::drm_exec_init(
+                inner.get(),
+                intr | bindings::RUST_EXT_DRM_EXEC_IGNORE_DUPLICATES,
+                0,
+            )
+        };
+        // INVARIANT: It was just initialised, and holds no object.
+        Ok(Self {
+            inner,
+            _not_thread_safe: NotThreadSafe,
+        })
+    }
+
+    fn as_raw(&self) -> *mut bindings::drm_exec {
+        self.inner.get()
+    }
+
+    /// Whether an object was found held by another who comes first, so that all must be released.
+    fn is_contended(&self) -> bool {
+        // SAFETY: By the type invariant the context is initialised, and only this thread uses it.
+        unsafe { !(*self.as_raw()).contended.is_null() }
+    }
+
+    /// Whether to (re)start: true releases all objects, false means that all of them are held.
+    fn begin(&mut self) -> bool {
+        // SAFETY: By the type invariant the context is initialised.
+        unsafe { bindings::drm_exec_cleanup(self.as_raw()) }
+    }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the context is initialised, and this is its end.
+        unsafe { bindings::drm_exec_fini(self.as_raw()) };
+    }
+}
+
+/// What the closure of [`lock_all`] names objects to.
+pub(crate) struct Locker<'a>(&'a mut Exec);
+
+impl Locker<'_> {
+    /// Takes the reservation of `object`, and makes room in it for `num_fences` more fences.
+    ///
+    /// An error means that the closure should end: hand it on with `?`.
+    pub(crate) fn prepare(&mut self, object: &impl AsGemObject, num_fences: u32) -> Result {
+        if self.0.is_contended() {
+            return Err(EDEADLK);
+        }
+        // SAFETY: By the type invariant the context is initialised, and by the trait's requirement
+        // the object is alive.
+        to_result(unsafe {
+            bindings::drm_exec_prepare_obj(self.0.as_raw(), object.as_gem_object(), num_fences)
+        })
+    }
+}
+
+/// Takes the reservations of all objects that `name` names.
+///
+/// `name` may be called several times; each time it must begin anew. An error of its own ends the
+/// whole, with nothing held.
+pub(crate) fn lock_all(
+    intr: Interruptible,
+    mut name: impl FnMut(&mut Locker<'_>) -> Result,
+) -> Result<Locked> {
+    let mut exec = Exec::new(intr)?;
+    while exec.begin() {
+        let result = name(&mut Locker(&mut exec));
+        if !exec.is_contended() {
+            result?;
+        }
+    }
+    // INVARIANT: The last round ended without contention.
+    Ok(Locked(exec))
+}
+
+/// Takes the reservation of one object, with room for `num_fences` fences.
+pub(crate) fn lock_one(
+    intr: Interruptible,
+    object: &impl AsGemObject,
+    num_fences: u32,
+) -> Result<Locked> {
+    lock_all(intr, |locker| locker.prepare(object, num_fences))
+}
+
+/// Objects whose reservations are held by this thread until this is dropped.
+///
+/// It also holds a reference to each object.
+///
+/// # Invariants
+///
+/// The context is past its acquire phase.
+pub(crate) struct Locked(Exec);
+
+impl Locked {
+    /// The proof that the object's reservation is among those held; `None` if it is not.
+    pub(crate) fn held<'a>(&'a self, object: &'a impl AsGemObject) -> Option<HeldResv<'a>> {
+        self.contains(object).then(|| {
+            // SAFETY: The reservation is held in our context, which is this thread's, and not
+            // released before `self` is dropped.
+            unsafe { HeldResv::new(object.resv()) }
+        })
+    }
+
+    /// Whether the object's reservation is among those held.
+    pub(crate) fn contains(&self, object: &impl AsGemObject) -> bool {
+        // SAFETY: By the type invariant the context is initialised, and the reservation is as well.
+        // The context of a lock is ours only while we hold it, so no other thread can make the
+        // comparison come out true.
+        unsafe {
+            bindings::rust_ext_dma_resv_locking_ctx(object.resv().as_raw())
+                == bindings::rust_ext_drm_exec_ticket(self.0.as_raw())
+        }
+    }
+
+    /// The objects, each reservation once.
+    pub(crate) fn reservations(&self) -> impl Iterator<Item = HeldResv<'_>> {
+        let exec = self.0.as_raw();
+        // SAFETY: By the type invariant the context is initialised, and does not change any more.
+        let (objects, count) = unsafe { ((*exec).objects, (*exec).num_objects) };
+        (0..count as usize).map(move |i| {
+            // SAFETY: The first `num_objects` are valid, held and referenced for as long as `self`
+            // is borrowed.
+            unsafe { HeldResv::new(Resv::from_raw((**objects.add(i)).resv)) }
+        })
+    }
+
+    /// The wait/wound context, for C functions that may take more reservations by themselves.
+    pub(crate) fn ticket(&self) -> *mut bindings::ww_acquire_ctx {
+        // SAFETY: By the type invariant the context is initialised.
+        unsafe { bindings::rust_ext_drm_exec_ticket(self.0.as_raw()) }
+    }
+}
