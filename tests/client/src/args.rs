@@ -22,9 +22,7 @@ impl Args {
             Ok(Some(args)) => args,
             Ok(None) => {
                 println!("{about}\n");
-                known
-                    .iter()
-                    .for_each(|(name, help)| println!("  --{name:<12} {help}"));
+                known.iter().for_each(|(name, help)| println!("  --{name:<12} {help}"));
                 exit(0)
             }
             Err(problem) => fail(&problem),
@@ -49,10 +47,7 @@ impl Args {
                 .find(|(k, _)| name.strip_prefix("--") == Some(k))
                 .ok_or_else(|| format!("unknown option '{word}' (try --help)"))?;
             let value = inline.or_else(|| words.next());
-            given.insert(
-                *name,
-                value.ok_or_else(|| format!("--{name} wants a value"))?,
-            );
+            given.insert(*name, value.ok_or_else(|| format!("--{name} wants a value"))?);
         }
         Ok(Some(Self(given)))
     }

@@ -55,10 +55,7 @@ impl Node {
         let mut nodes: Vec<_> = fs::read_dir("/dev/dri")
             .map_err(|e| format!("/dev/dri: {e} (is the driver loaded?)"))?
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|p| {
-                p.file_name()
-                    .is_some_and(|n| n.to_string_lossy().starts_with("renderD"))
-            })
+            .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("renderD")))
             .collect();
         nodes.sort();
         nodes
@@ -74,30 +71,17 @@ impl Node {
             return Err(format!("its driver is '{name}', not 'amdgpu'"));
         }
         let rdev = fs::metadata(path).map_err(|e| e.to_string())?.rdev();
-        let sysfs = format!(
-            "/sys/dev/char/{}:{}/device",
-            libc::major(rdev),
-            libc::minor(rdev)
-        );
+        let sysfs = format!("/sys/dev/char/{}:{}/device", libc::major(rdev), libc::minor(rdev));
         let last = |p: PathBuf| p.file_name().map(|n| n.to_string_lossy().into_owned());
-        let slot = fs::canonicalize(&sysfs)
-            .ok()
-            .and_then(last)
-            .unwrap_or_default();
-        let module = fs::canonicalize(format!("{sysfs}/driver/module"))
-            .ok()
-            .and_then(last);
+        let slot = fs::canonicalize(&sysfs).ok().and_then(last).unwrap_or_default();
+        let module = fs::canonicalize(format!("{sysfs}/driver/module")).ok().and_then(last);
         let driver = match module.as_deref() {
             Some("amdgpu_rs") => Driver::Rust,
             // Built in, so without a module: the debug directory tells.
             None if crate::stats::directory(&slot).is_dir() => Driver::Rust,
             _ => Driver::Reference,
         };
-        Ok(Self {
-            path: path.into(),
-            slot,
-            driver,
-        })
+        Ok(Self { path: path.into(), slot, driver })
     }
 
     /// A new open file on the node.
@@ -180,11 +164,7 @@ impl File {
         let mut name = [0_u8; 64];
         let lengths = self.call(
             uapi::VERSION,
-            &uapi::Version {
-                name_len: 64,
-                name: Addr::of_mut(&mut name),
-                ..Default::default()
-            },
+            &uapi::Version { name_len: 64, name: Addr::of_mut(&mut name), ..Default::default() },
         )?;
         let len = usize_of(lengths.name_len).min(name.len());
         Ok(String::from_utf8_lossy(&name[..len]).into_owned())
@@ -196,8 +176,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn version(&self) -> Result<(i32, i32)> {
-        self.call(uapi::VERSION, &uapi::Version::default())
-            .map(|v| (v.major, v.minor))
+        self.call(uapi::VERSION, &uapi::Version::default()).map(|v| (v.major, v.minor))
     }
 
     /// GEM_CREATE.
@@ -206,12 +185,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn gem_create(&self, bo_size: u64, domains: u64, domain_flags: u64) -> Result<u32> {
-        let request = uapi::GemCreate {
-            bo_size,
-            alignment: 0,
-            domains,
-            domain_flags,
-        };
+        let request = uapi::GemCreate { bo_size, alignment: 0, domains, domain_flags };
         self.call(uapi::GEM_CREATE, &request).map(|out| out.handle)
     }
 
@@ -231,12 +205,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn gem_userptr(&self, addr: u64, size: u64, flags: u32) -> Result<u32> {
-        let request = uapi::GemUserptr {
-            addr,
-            size,
-            flags,
-            handle: 0,
-        };
+        let request = uapi::GemUserptr { addr, size, flags, handle: 0 };
         self.call(uapi::GEM_USERPTR, &request).map(|out| out.handle)
     }
 
@@ -277,8 +246,7 @@ impl File {
     /// The kernel's.
     pub fn bo_list(&self, handles: &[u32]) -> Result<u32> {
         let entries = list_entries(handles);
-        self.call(uapi::BO_LIST, &list_request(&entries))
-            .map(|out| out.handle)
+        self.call(uapi::BO_LIST, &list_request(&entries)).map(|out| out.handle)
     }
 
     /// BO_LIST DESTROY.
@@ -287,11 +255,8 @@ impl File {
     ///
     /// The kernel's.
     pub fn bo_list_destroy(&self, list_handle: u32) -> Result {
-        let request = uapi::BoList {
-            operation: uapi::BO_LIST_OP_DESTROY,
-            list_handle,
-            ..Default::default()
-        };
+        let request =
+            uapi::BoList { operation: uapi::BO_LIST_OP_DESTROY, list_handle, ..Default::default() };
         self.call(uapi::BO_LIST, &request).map(|_| ())
     }
 
@@ -301,10 +266,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn ctx_alloc(&self) -> Result<u32> {
-        let request = uapi::Ctx {
-            op: uapi::CTX_OP_ALLOC,
-            ..Default::default()
-        };
+        let request = uapi::Ctx { op: uapi::CTX_OP_ALLOC, ..Default::default() };
         self.call(uapi::CTX, &request).map(|out| out.handle)
     }
 
@@ -314,11 +276,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn ctx_free(&self, ctx_id: u32) -> Result {
-        let request = uapi::Ctx {
-            op: uapi::CTX_OP_FREE,
-            ctx_id,
-            ..Default::default()
-        };
+        let request = uapi::Ctx { op: uapi::CTX_OP_FREE, ctx_id, ..Default::default() };
         self.call(uapi::CTX, &request).map(|_| ())
     }
 
@@ -359,13 +317,7 @@ impl File {
 
 /// A BO list's entries, all at priority 0.
 pub fn list_entries(handles: &[u32]) -> Vec<uapi::BoListEntry> {
-    handles
-        .iter()
-        .map(|&bo_handle| uapi::BoListEntry {
-            bo_handle,
-            bo_priority: 0,
-        })
-        .collect()
+    handles.iter().map(|&bo_handle| uapi::BoListEntry { bo_handle, bo_priority: 0 }).collect()
 }
 
 /// A BO_LIST CREATE request, or the body of a BO_HANDLES chunk.
@@ -420,10 +372,7 @@ impl IoMap {
         if at == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        Ok(Self {
-            at: NonNull::new(at.cast()).ok_or(Errno(libc::ENOMEM))?,
-            len,
-        })
+        Ok(Self { at: NonNull::new(at.cast()).ok_or(Errno(libc::ENOMEM))?, len })
     }
 
     /// Takes over a mapping.
@@ -447,10 +396,7 @@ impl IoMap {
     }
 
     fn word_at(&self, offset: usize) -> *mut u32 {
-        assert!(
-            offset.is_multiple_of(4) && offset + 4 <= self.len,
-            "outside the mapping"
-        );
+        assert!(offset.is_multiple_of(4) && offset + 4 <= self.len, "outside the mapping");
         // SAFETY: within the mapping, as just checked.
         unsafe { self.at.as_ptr().add(offset) }.cast()
     }
@@ -469,18 +415,11 @@ impl IoMap {
 
     /// Copies bytes out.
     pub fn copy_out(&self, offset: usize, into: &mut [u8]) {
-        assert!(
-            offset
-                .checked_add(into.len())
-                .is_some_and(|end| end <= self.len)
-        );
+        assert!(offset.checked_add(into.len()).is_some_and(|end| end <= self.len));
         // SAFETY: both ranges exist, as just checked, and they cannot overlap: `into` is borrowed
         // mutably, and the mapping is never lent.
         unsafe {
-            self.at
-                .as_ptr()
-                .add(offset)
-                .copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
+            self.at.as_ptr().add(offset).copy_to_nonoverlapping(into.as_mut_ptr(), into.len());
         }
     }
 
@@ -507,10 +446,7 @@ impl Drop for IoMap {
 
 /// Nanoseconds of the monotonic clock, on which the kernel's absolute timeouts run.
 pub fn now_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a timespec that the call may write.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
     let part = |n: i64| u64::try_from(n).unwrap_or(0);

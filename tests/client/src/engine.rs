@@ -67,13 +67,10 @@ impl FromStr for Engine {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|e| e.to_string() == name)
-            .ok_or_else(|| {
-                let all: Vec<_> = Self::ALL.iter().map(Self::to_string).collect();
-                format!("no engine '{name}' (there are {})", all.join(", "))
-            })
+        Self::ALL.into_iter().find(|e| e.to_string() == name).ok_or_else(|| {
+            let all: Vec<_> = Self::ALL.iter().map(Self::to_string).collect();
+            format!("no engine '{name}' (there are {})", all.join(", "))
+        })
     }
 }
 

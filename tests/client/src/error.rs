@@ -14,11 +14,7 @@ pub type Result<T = ()> = std::result::Result<T, Errno>;
 impl Errno {
     /// The calling thread's last error.
     pub fn last() -> Self {
-        Self(
-            std::io::Error::last_os_error()
-                .raw_os_error()
-                .unwrap_or(libc::EIO),
-        )
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
     }
 
     /// Turns the convention of libdrm (0, or a negative errno) into a result.

@@ -96,10 +96,7 @@ pub enum Wrong {
 ///
 /// When no single generation of this page explains its words.
 pub fn inspect(page: usize, bytes: &Page) -> Result<Seen, Wrong> {
-    let mut seen = Seen {
-        generation: None,
-        zeros: false,
-    };
+    let mut seen = Seen { generation: None, zeros: false };
     for (index, from) in bytes.chunks_exact(8).enumerate() {
         let found = u64::from_le_bytes(from.try_into().expect("eight bytes"));
         if found == 0 {
@@ -162,19 +159,9 @@ pub struct History {
 impl History {
     /// The history of `pages` pages that hold generation 0.
     pub fn new(pages: usize, manner: Manner) -> Self {
-        let always = Span {
-            begin: Moment(0),
-            end: Moment(0),
-        };
-        let log = Log {
-            spans: vec![always],
-            of_page: vec![vec![0]; pages],
-        };
-        Self {
-            clock: AtomicU64::new(1),
-            log: Mutex::new(log),
-            manner,
-        }
+        let always = Span { begin: Moment(0), end: Moment(0) };
+        let log = Log { spans: vec![always], of_page: vec![vec![0]; pages] };
+        Self { clock: AtomicU64::new(1), log: Mutex::new(log), manner }
     }
 
     fn log(&self) -> MutexGuard<'_, Log> {
@@ -196,10 +183,7 @@ impl History {
         let mut log = self.log();
         let generation = crate::num::u32_of(log.spans.len());
         pages.for_each(|page| log.of_page[page].push(generation));
-        log.spans.push(Span {
-            begin: self.now(),
-            end: Moment(u64::MAX),
-        });
+        log.spans.push(Span { begin: self.now(), end: Moment(u64::MAX) });
     }
 
     /// Writes down that the replacement begun last has ended.
@@ -257,44 +241,26 @@ mod tests {
     use super::*;
 
     const fn seen(generation: u32) -> Seen {
-        Seen {
-            generation: Some(generation),
-            zeros: false,
-        }
+        Seen { generation: Some(generation), zeros: false }
     }
 
-    const ZEROS: Seen = Seen {
-        generation: None,
-        zeros: true,
-    };
+    const ZEROS: Seen = Seen { generation: None, zeros: true };
 
     #[test]
     fn stamps_read_back() {
         assert_eq!(inspect(5, &stamped(5, 9)), Ok(seen(9)));
         assert_eq!(inspect(5, &[0; crate::PAGE]), Ok(ZEROS));
         // Another page's content, and words that moved within a page, are foreign.
-        assert!(matches!(
-            inspect(5, &stamped(6, 9)),
-            Err(Wrong::Foreign { index: 0, .. })
-        ));
+        assert!(matches!(inspect(5, &stamped(6, 9)), Err(Wrong::Foreign { index: 0, .. })));
         let mut moved = stamped(5, 9);
         moved.copy_within(0..8, 8);
-        assert!(matches!(
-            inspect(5, &moved),
-            Err(Wrong::Foreign { index: 1, .. })
-        ));
+        assert!(matches!(inspect(5, &moved), Err(Wrong::Foreign { index: 1, .. })));
         let mut mixed = stamped(5, 9);
         mixed[2048..].copy_from_slice(&stamped(5, 8)[2048..]);
         assert_eq!(inspect(5, &mixed), Err(Wrong::Mixed(9, 8)));
         let mut partial = stamped(5, 9);
         partial[4088..].fill(0);
-        assert_eq!(
-            inspect(5, &partial),
-            Ok(Seen {
-                generation: Some(9),
-                zeros: true
-            })
-        );
+        assert_eq!(inspect(5, &partial), Ok(Seen { generation: Some(9), zeros: true }));
     }
 
     #[test]
@@ -313,25 +279,16 @@ mod tests {
         let later = history.now();
 
         // A window that closed before the replacement began.
-        let early = Window {
-            start: before,
-            end: before,
-        };
+        let early = Window { start: before, end: before };
         assert_eq!(history.judge(0, seen(0), early), Ok(()));
         assert_eq!(history.judge(0, seen(1), early), Err(Wrong::Never(1)));
         // One that meets it: both are right.
-        let meets = Window {
-            start: during,
-            end: later,
-        };
+        let meets = Window { start: during, end: later };
         assert_eq!(history.judge(0, seen(0), meets), Ok(()));
         assert_eq!(history.judge(0, seen(1), meets), Ok(()));
         assert_eq!(history.judge(0, ZEROS, meets), Err(Wrong::Zeros));
         // One that opened after it had ended: only the new page.
-        let late = Window {
-            start: after,
-            end: later,
-        };
+        let late = Window { start: after, end: later };
         assert_eq!(history.judge(0, seen(0), late), Err(Wrong::Stale(0)));
         assert_eq!(history.judge(0, seen(1), late), Ok(()));
         // The other page was not touched.
@@ -346,10 +303,7 @@ mod tests {
             history.begin(0..1);
             history.end();
         }
-        let window = Window {
-            start: history.now(),
-            end: history.now(),
-        };
+        let window = Window { start: history.now(), end: history.now() };
         assert_eq!(history.judge(0, seen(3), window), Ok(()));
         assert_eq!(history.judge(0, seen(2), window), Err(Wrong::Stale(2)));
         assert_eq!(history.judge(0, seen(1), window), Err(Wrong::Stale(1)));
@@ -361,22 +315,13 @@ mod tests {
         let before = history.now();
         history.begin(0..1);
         let during = history.now();
-        let open = Window {
-            start: before,
-            end: during,
-        };
-        let partial = Seen {
-            generation: Some(1),
-            zeros: true,
-        };
+        let open = Window { start: before, end: during };
+        let partial = Seen { generation: Some(1), zeros: true };
         assert_eq!(history.judge(0, ZEROS, open), Ok(()));
         assert_eq!(history.judge(0, partial, open), Ok(()));
         assert_eq!(history.judge(0, seen(0), open), Ok(()));
         history.end();
-        let late = Window {
-            start: history.now(),
-            end: history.now(),
-        };
+        let late = Window { start: history.now(), end: history.now() };
         assert_eq!(history.judge(0, ZEROS, late), Err(Wrong::Zeros));
         assert_eq!(history.judge(0, partial, late), Err(Wrong::Zeros));
         assert_eq!(history.judge(0, seen(1), late), Ok(()));

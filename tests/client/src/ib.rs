@@ -53,17 +53,9 @@ impl Stream {
             let now = u32::try_from(bytes - done).map_or(piece, |left| left.min(piece));
             let (src, dst) = (src + done, dst + done);
             if engine.is_dma() {
-                self.push(sdma::CopyLinear {
-                    src,
-                    dst,
-                    bytes: now,
-                });
+                self.push(sdma::CopyLinear { src, dst, bytes: now });
             } else {
-                self.push(pm4::DmaData {
-                    src,
-                    dst,
-                    bytes: now,
-                });
+                self.push(pm4::DmaData { src, dst, bytes: now });
             }
             done += u64::from(now);
         }
@@ -73,15 +65,9 @@ impl Stream {
     /// Appends a store of `value` at `dst`.
     pub fn store(&mut self, engine: Engine, dst: u64, value: u32) -> &mut Self {
         if engine.is_dma() {
-            self.push(sdma::Write {
-                dst,
-                data: &[value],
-            })
+            self.push(sdma::Write { dst, data: &[value] })
         } else {
-            self.push(pm4::WriteData {
-                dst,
-                data: &[value],
-            })
+            self.push(pm4::WriteData { dst, data: &[value] })
         }
     }
 
@@ -117,17 +103,9 @@ mod tests {
         assert_eq!(Stream::new().padded(Engine::Dma(0)), [0; 8]);
         assert_eq!(Stream::new().padded(Engine::Gfx), [0xffff_1000; 8]);
         let mut stream = Stream::new();
-        stream.push(sdma::CopyLinear {
-            src: 0,
-            dst: 0,
-            bytes: 4,
-        });
+        stream.push(sdma::CopyLinear { src: 0, dst: 0, bytes: 4 });
         assert_eq!(stream.padded(Engine::Dma(1)).len(), 8);
-        stream.push(sdma::CopyLinear {
-            src: 0,
-            dst: 0,
-            bytes: 4,
-        });
+        stream.push(sdma::CopyLinear { src: 0, dst: 0, bytes: 4 });
         assert_eq!(stream.padded(Engine::Dma(1)).len(), 16);
     }
 

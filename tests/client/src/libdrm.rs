@@ -115,6 +115,9 @@ library! {
     amdgpu_bo_wait_for_idle: fn(*mut object::Bo, u64, *mut bool) -> c_int;
     amdgpu_bo_list_create:
         fn(*mut object::Device, u32, *mut *mut object::Bo, *mut u8, *mut *mut object::List) -> c_int;
+    amdgpu_bo_list_create_raw:
+        fn(*mut object::Device, u32, *mut uapi::BoListEntry, *mut u32) -> c_int;
+    amdgpu_bo_list_destroy_raw: fn(*mut object::Device, u32) -> c_int;
     amdgpu_bo_list_update: fn(*mut object::List, u32, *mut *mut object::Bo, *mut u8) -> c_int;
     amdgpu_bo_list_destroy: fn(*mut object::List) -> c_int;
     amdgpu_cs_ctx_create: fn(*mut object::Device, *mut *mut object::Context) -> c_int;
@@ -123,7 +126,7 @@ library! {
     amdgpu_cs_query_reset_state2: fn(*mut object::Context, *mut u64) -> c_int;
     amdgpu_cs_submit: fn(*mut object::Context, u64, *mut CsRequest, u32) -> c_int;
     amdgpu_cs_submit_raw2: fn(
-        *mut object::Device, *mut object::Context, u32, c_int, *mut Chunk<'_>, *mut u64,
+        *mut object::Device, *mut object::Context, u32, c_int, *mut Chunk<'static>, *mut u64,
     ) -> c_int;
     amdgpu_cs_query_fence_status: fn(*mut CsFence, u64, u64, *mut u32) -> c_int;
     amdgpu_query_info: fn(*mut object::Device, c_uint, c_uint, *mut c_void) -> c_int;
@@ -141,9 +144,7 @@ library! {
 
 fn api() -> std::result::Result<&'static Api, String> {
     static API: OnceLock<std::result::Result<Api, String>> = OnceLock::new();
-    API.get_or_init(|| Api::load().map_err(|e| e.to_string()))
-        .as_ref()
-        .map_err(Clone::clone)
+    API.get_or_init(|| Api::load().map_err(|e| e.to_string())).as_ref().map_err(Clone::clone)
 }
 
 /// A device as libdrm sees it.
@@ -152,8 +153,8 @@ pub struct Device {
     raw: *mut object::Device,
     /// What the library reported: DRM version, major and minor.
     pub version: (u32, u32),
-    // Closed after the library has let go of its copy.
-    _file: drm::File,
+    // Closed after the library has let go of its copy of the descriptor.
+    file: drm::File,
 }
 
 // SAFETY: libdrm_amdgpu locks its device object itself.
@@ -170,21 +171,14 @@ impl Device {
     /// In words: no library, no node, or a question that the driver did not answer.
     pub fn open(node: &Node) -> std::result::Result<Self, String> {
         let api = api()?;
-        let file = node
-            .open()
-            .map_err(|e| format!("{}: {e}", node.path.display()))?;
+        let file = node.open().map_err(|e| format!("{}: {e}", node.path.display()))?;
         let (mut major, mut minor, mut raw) = (0, 0, ptr::null_mut());
         // SAFETY: an open DRM file and three places to write.
         let code = unsafe {
             (api.amdgpu_device_initialize)(file.fd(), &raw mut major, &raw mut minor, &raw mut raw)
         };
         Errno::check(code).map_err(|e| format!("amdgpu_device_initialize: {e}"))?;
-        Ok(Self {
-            api,
-            raw,
-            version: (major, minor),
-            _file: file,
-        })
+        Ok(Self { api, raw, version: (major, minor), file })
     }
 
     /// Allocates a BO in a domain.
@@ -203,11 +197,7 @@ impl Device {
         // SAFETY: a live device, a request, and a place for the result.
         let code = unsafe { (self.api.amdgpu_bo_alloc)(self.raw, &raw mut request, &raw mut raw) };
         Errno::check(code)?;
-        Ok(Bo {
-            device: self,
-            raw,
-            size: u64_of(size),
-        })
+        Ok(Bo { device: self, raw, size: u64_of(size) })
     }
 
     /// Makes a userptr BO. The library asks for ANONONLY, REGISTER and VALIDATE. From then on
@@ -223,11 +213,51 @@ impl Device {
         let code =
             unsafe { (self.api.amdgpu_create_bo_from_user_mem)(self.raw, at, size, &raw mut raw) };
         Errno::check(code)?;
-        Ok(Bo {
-            device: self,
-            raw,
-            size,
-        })
+        Ok(Bo { device: self, raw, size })
+    }
+
+    /// Makes a userptr BO with flags of the caller's choice, which the library does not offer,
+    /// and maps it for the GPU.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn userptr_with(&self, mem: &UserMem, flags: u32) -> Result<RawUserptr<'_>> {
+        let size = u64_of(mem.len());
+        let handle = self.file.gem_userptr(mem.addr(), size, flags)?;
+        // From here on dropping undoes what there is.
+        let mut bo = RawUserptr { device: self, handle, va: 0, range: ptr::null_mut() };
+        (bo.va, bo.range) = self.reserve(size)?;
+        self.file.gem_va(VA_OP_MAP, handle, bo.va, 0, size)?;
+        Ok(bo)
+    }
+
+    /// A GPU address range of the library's choice.
+    fn reserve(&self, size: u64) -> Result<(u64, *mut object::Va)> {
+        let (mut va, mut range) = (0, ptr::null_mut());
+        let align = u64_of(crate::PAGE);
+        // SAFETY: a live device and two places to write; range type 0 is the general one.
+        let code = unsafe {
+            let alloc = self.api.amdgpu_va_range_alloc;
+            alloc(self.raw, 0, size, align, 0, &raw mut va, &raw mut range, 0)
+        };
+        Errno::check(code).map(|()| (va, range))
+    }
+
+    /// Makes a BO list from handles.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn bo_list_of_handles(&self, handles: &[u32]) -> Result<RawList<'_>> {
+        let mut entries = drm::list_entries(handles);
+        let mut handle = 0;
+        // SAFETY: a live device, as many entries as said, and a place for the result.
+        Errno::check(unsafe {
+            let (len, at) = (u32_of(entries.len()), entries.as_mut_ptr());
+            (self.api.amdgpu_bo_list_create_raw)(self.raw, len, at, &raw mut handle)
+        })?;
+        Ok(RawList { device: self, handle })
     }
 
     /// Makes a BO list.
@@ -361,24 +391,8 @@ impl<'d> Bo<'d> {
     ///
     /// The kernel's, or ENOMEM when no address is left.
     pub fn map_gpu<'b>(&'b self) -> Result<GpuMap<'b, 'd>> {
-        let (mut va, mut range) = (0, ptr::null_mut());
         let api = self.device.api;
-        let align = u64_of(crate::PAGE);
-        // SAFETY: a live device and two places to write; range type 0 is the general one.
-        let code = unsafe {
-            let alloc = api.amdgpu_va_range_alloc;
-            alloc(
-                self.device.raw,
-                0,
-                self.size,
-                align,
-                0,
-                &raw mut va,
-                &raw mut range,
-                0,
-            )
-        };
-        Errno::check(code)?;
+        let (va, range) = self.device.reserve(self.size)?;
         // SAFETY: a live BO; the range is ours.
         let code = unsafe { (api.amdgpu_bo_va_op)(self.raw, 0, self.size, va, 0, VA_OP_MAP) };
         if let Err(e) = Errno::check(code) {
@@ -386,11 +400,7 @@ impl<'d> Bo<'d> {
             unsafe { (api.amdgpu_va_range_free)(range) };
             return Err(e);
         }
-        Ok(GpuMap {
-            bo: self,
-            va,
-            range,
-        })
+        Ok(GpuMap { bo: self, va, range })
     }
 
     /// Maps the whole BO for the CPU.
@@ -512,6 +522,42 @@ impl Drop for BoList<'_> {
     }
 }
 
+/// A userptr BO that the library does not know, mapped for the GPU.
+pub struct RawUserptr<'d> {
+    device: &'d Device,
+    /// The kernel's handle.
+    pub handle: u32,
+    /// GPU address.
+    pub va: u64,
+    range: *mut object::Va,
+}
+
+impl Drop for RawUserptr<'_> {
+    fn drop(&mut self) {
+        if !self.range.is_null() {
+            // Closing the handle takes the mapping with it; an error here can only mean that
+            // there is none.
+            let _ = self.device.file.gem_va(VA_OP_UNMAP, self.handle, self.va, 0, 0);
+            // SAFETY: the range is this value's, and nothing is mapped there any more.
+            unsafe { (self.device.api.amdgpu_va_range_free)(self.range) };
+        }
+        let _ = self.device.file.gem_close(self.handle);
+    }
+}
+
+/// A BO list made from handles.
+pub struct RawList<'d> {
+    device: &'d Device,
+    handle: u32,
+}
+
+impl Drop for RawList<'_> {
+    fn drop(&mut self) {
+        // SAFETY: a live device; the handle is not used again.
+        unsafe { (self.device.api.amdgpu_bo_list_destroy_raw)(self.device.raw, self.handle) };
+    }
+}
+
 /// A context: an order of jobs for each ring.
 pub struct Context<'d> {
     device: &'d Device,
@@ -525,6 +571,18 @@ pub struct Ib {
     pub va: u64,
     /// 32-bit words.
     pub words: u32,
+}
+
+impl Ib {
+    fn chunk_body(self, engine: Engine) -> uapi::ChunkIb {
+        uapi::ChunkIb {
+            va_start: self.va,
+            ib_bytes: self.words * 4,
+            ip_type: engine.ip_type(),
+            ring: engine.ring(),
+            ..Default::default()
+        }
+    }
 }
 
 /// Where the GPU writes a job's sequence number when the job is done.
@@ -551,11 +609,7 @@ impl Context<'_> {
     ) -> Result<Fence<'_>> {
         let mut infos: Vec<_> = ibs
             .iter()
-            .map(|ib| IbInfo {
-                flags: 0,
-                ib_mc_address: ib.va,
-                size: ib.words,
-            })
+            .map(|ib| IbInfo { flags: 0, ib_mc_address: ib.va, size: ib.words })
             .collect();
         let mut request = CsRequest {
             flags: 0,
@@ -576,11 +630,7 @@ impl Context<'_> {
         // SAFETY: a live context, one request, whose list, IBs and fence BO are alive.
         let code = unsafe { (self.device.api.amdgpu_cs_submit)(self.raw, 0, &raw mut request, 1) };
         Errno::check(code)?;
-        Ok(Fence {
-            context: self,
-            engine,
-            seq: request.seq_no,
-        })
+        Ok(Fence { context: self, engine, seq: request.seq_no })
     }
 
     /// `amdgpu_cs_submit_raw2`: one job with a BO_HANDLES chunk, as Mesa submits.
@@ -591,29 +641,37 @@ impl Context<'_> {
     pub fn submit_handles(&self, engine: Engine, handles: &[u32], ib: Ib) -> Result<Fence<'_>> {
         let entries = drm::list_entries(handles);
         let list = [drm::list_request(&entries)];
-        let ibs = [uapi::ChunkIb {
-            va_start: ib.va,
-            ib_bytes: ib.words * 4,
-            ip_type: engine.ip_type(),
-            ring: engine.ring(),
-            ..Default::default()
-        }];
-        let mut chunks = [
-            Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list),
-            Chunk::of(uapi::CHUNK_ID_IB, &ibs),
-        ];
-        let (mut seq, at) = (0, chunks.as_mut_ptr());
-        // SAFETY: a live device and context, two chunks whose bodies are alive, no list.
+        let ibs = [ib.chunk_body(engine)];
+        let mut chunks =
+            [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ibs)];
+        self.submit_chunks(engine, 0, &mut chunks)
+    }
+
+    /// `amdgpu_cs_submit_raw2`: one job with a BO list made from handles.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::submit`].
+    pub fn submit_raw(&self, engine: Engine, list: &RawList<'_>, ib: Ib) -> Result<Fence<'_>> {
+        let ibs = [ib.chunk_body(engine)];
+        self.submit_chunks(engine, list.handle, &mut [Chunk::of(uapi::CHUNK_ID_IB, &ibs)])
+    }
+
+    fn submit_chunks(
+        &self,
+        engine: Engine,
+        list: u32,
+        chunks: &mut [Chunk<'_>],
+    ) -> Result<Fence<'_>> {
+        let count = c_int::try_from(chunks.len()).map_err(|_| Errno(libc::EINVAL))?;
+        let (mut seq, at) = (0, chunks.as_mut_ptr().cast());
+        // SAFETY: a live device and context, and as many chunks as said, whose bodies they borrow.
         let code = unsafe {
             let submit = self.device.api.amdgpu_cs_submit_raw2;
-            submit(self.device.raw, self.raw, 0, 2, at, &raw mut seq)
+            submit(self.device.raw, self.raw, list, count, at, &raw mut seq)
         };
         Errno::check(code)?;
-        Ok(Fence {
-            context: self,
-            engine,
-            seq,
-        })
+        Ok(Fence { context: self, engine, seq })
     }
 
     /// Reset status and number of hangs, from the older query, and flags from the newer.
@@ -697,11 +755,7 @@ impl<'b, 'd> IbPool<'b, 'd> {
     ///
     /// The kernel's.
     pub fn new(bo: &'b Bo<'d>) -> Result<Self> {
-        Ok(Self {
-            cpu: bo.map_cpu()?,
-            gpu: bo.map_gpu()?,
-            used: 0,
-        })
+        Ok(Self { cpu: bo.map_cpu()?, gpu: bo.map_gpu()?, used: 0 })
     }
 
     /// Writes a command buffer behind those that are there.
@@ -712,16 +766,10 @@ impl<'b, 'd> IbPool<'b, 'd> {
     pub fn place(&mut self, engine: Engine, stream: &Stream) -> Ib {
         let words = stream.padded(engine);
         let at = self.used;
-        assert!(
-            at + words.len() * 4 <= self.cpu.len(),
-            "the command buffers do not fit their BO"
-        );
+        assert!(at + words.len() * 4 <= self.cpu.len(), "the command buffers do not fit their BO");
         self.cpu.copy_in(at, &words);
         self.used = (at + words.len() * 4).next_multiple_of(START_ALIGN);
-        Ib {
-            va: self.gpu.va + u64_of(at),
-            words: u32_of(words.len()),
-        }
+        Ib { va: self.gpu.va + u64_of(at), words: u32_of(words.len()) }
     }
 
     /// Forgets all command buffers; they must have run.
@@ -739,13 +787,7 @@ pub fn finish(fence: &Fence<'_>) -> std::result::Result<(), String> {
     let ms = crate::session::PATIENCE_MS;
     match fence.wait(ms * 1_000_000) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(format!(
-            "job {} on {} not done after {ms} ms",
-            fence.seq, fence.engine
-        )),
-        Err(e) => Err(format!(
-            "waiting for job {} on {}: {e}",
-            fence.seq, fence.engine
-        )),
+        Ok(false) => Err(format!("job {} on {} not done after {ms} ms", fence.seq, fence.engine)),
+        Err(e) => Err(format!("waiting for job {} on {}: {e}", fence.seq, fence.engine)),
     }
 }

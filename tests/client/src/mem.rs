@@ -17,10 +17,17 @@ use std::ptr::NonNull;
 pub type Page = [u8; PAGE];
 
 /// A mapping of whole pages.
+///
+/// Anonymous memory has a guard page on each side. Without them the kernel might join a replaced
+/// part with a stranger's mapping next door rather than with the rest of this one, and a range of
+/// two mappings is not what the C driver takes as anonymous (`AMDGPU_GEM_USERPTR_ANONONLY`: the
+/// first mapping must cover it all).
 #[derive(Debug)]
 pub struct UserMem {
     at: NonNull<u8>,
     pages: usize,
+    /// The guard pages.
+    guards: Option<[NonNull<u8>; 2]>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -51,9 +58,7 @@ fn mmap(
     file: Option<&File>,
 ) -> Result<NonNull<u8>> {
     let place = at.map_or(0, |_| libc::MAP_FIXED_NOREPLACE);
-    let kind = file.map_or(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, |_| {
-        libc::MAP_SHARED
-    });
+    let kind = file.map_or(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, |_| libc::MAP_SHARED);
     let address = at.map_or(std::ptr::null_mut(), |p| p.as_ptr().cast());
     let fd = file.map_or(-1, AsRawFd::as_raw_fd);
     // SAFETY: a new mapping where nothing is mapped (NOREPLACE, or the kernel's choice) disturbs
@@ -81,10 +86,24 @@ impl UserMem {
     ///
     /// mmap(2)'s.
     pub fn anonymous_with(pages: usize, access: Access) -> Result<Self> {
-        Ok(Self {
-            at: mmap(None, pages * PAGE, access.prot(), None)?,
-            pages,
-        })
+        let reserved = mmap(None, (pages + 2) * PAGE, libc::PROT_NONE, None)?;
+        // SAFETY: within the reservation, which is two pages longer than what is asked for.
+        let (at, end) = unsafe { (reserved.add(PAGE), reserved.add((pages + 1) * PAGE)) };
+        let mem = Self { at, pages, guards: Some([reserved, end]) };
+        // SAFETY: the pages just reserved, of which nobody else knows.
+        let code = unsafe { libc::mprotect(at.as_ptr().cast(), mem.len(), access.prot()) };
+        Errno::of(code).map(|()| mem)
+    }
+
+    /// Fresh anonymous memory without guard pages, to be filled and given to
+    /// [`UserMem::replace`].
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn unguarded(pages: usize) -> Result<Self> {
+        let at = mmap(None, pages * PAGE, Access::ReadWrite.prot(), None)?;
+        Ok(Self { at, pages, guards: None })
     }
 
     /// A shared mapping of a file's start.
@@ -93,10 +112,8 @@ impl UserMem {
     ///
     /// mmap(2)'s.
     pub fn of_file(file: &File, pages: usize) -> Result<Self> {
-        Ok(Self {
-            at: mmap(None, pages * PAGE, Access::ReadWrite.prot(), Some(file))?,
-            pages,
-        })
+        let at = mmap(None, pages * PAGE, Access::ReadWrite.prot(), Some(file))?;
+        Ok(Self { at, pages, guards: None })
     }
 
     /// Its address, for GEM_USERPTR.
@@ -125,10 +142,7 @@ impl UserMem {
     }
 
     fn place(&self, pages: &Range<usize>) -> NonNull<u8> {
-        assert!(
-            pages.start <= pages.end && pages.end <= self.pages,
-            "outside the mapping"
-        );
+        assert!(pages.start <= pages.end && pages.end <= self.pages, "outside the mapping");
         // SAFETY: within the mapping, as just checked.
         unsafe { self.at.add(pages.start * PAGE) }
     }
@@ -138,10 +152,7 @@ impl UserMem {
         let from = self.place(&(page..page + 1));
         // SAFETY: a page of the mapping; `into` is borrowed mutably and the mapping is never lent,
         // so they do not overlap.
-        unsafe {
-            from.as_ptr()
-                .copy_to_nonoverlapping(into.as_mut_ptr(), PAGE)
-        };
+        unsafe { from.as_ptr().copy_to_nonoverlapping(into.as_mut_ptr(), PAGE) };
     }
 
     /// Copies a page in.
@@ -201,25 +212,19 @@ impl UserMem {
     /// # Errors
     ///
     /// mremap(2)'s.
-    pub fn replace(&mut self, first: usize, fresh: Self) -> Result {
+    pub fn replace(&mut self, first: usize, mut fresh: Self) -> Result {
         let to = self.place(&(first..first + fresh.pages));
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let len = fresh.len();
         // SAFETY: moves a mapping that `fresh` owns over pages that `self` owns, neither of them
-        // lent. `fresh` is forgotten, so the pages now have one owner.
+        // lent. `fresh` keeps none of them, so they now have one owner.
         let moved = unsafe {
-            libc::mremap(
-                fresh.at.as_ptr().cast(),
-                len,
-                len,
-                flags,
-                to.as_ptr().cast::<u8>(),
-            )
+            libc::mremap(fresh.at.as_ptr().cast(), len, len, flags, to.as_ptr().cast::<u8>())
         };
         if moved == libc::MAP_FAILED {
             return Err(Errno::last());
         }
-        std::mem::forget(fresh);
+        fresh.pages = 0;
         Ok(())
     }
 
@@ -230,20 +235,14 @@ impl UserMem {
     ///
     /// mmap(2)'s and mremap(2)'s.
     pub fn move_away(&mut self, pages: Range<usize>) -> Result<Self> {
-        let away = Self::anonymous(pages.len())?;
+        let away = Self::unguarded(pages.len())?;
         let from = self.place(&pages);
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
         let len = away.len();
         // SAFETY: moves pages that `self` owns over a mapping that `away` owns, neither of them
         // lent; the hole in `self` is filled again below.
         let moved = unsafe {
-            libc::mremap(
-                from.as_ptr().cast(),
-                len,
-                len,
-                flags,
-                away.at.as_ptr().cast::<u8>(),
-            )
+            libc::mremap(from.as_ptr().cast(), len, len, flags, away.at.as_ptr().cast::<u8>())
         };
         if moved == libc::MAP_FAILED {
             return Err(Errno::last());
@@ -281,9 +280,12 @@ impl UserMem {
 
 impl Drop for UserMem {
     fn drop(&mut self) {
-        if self.pages > 0 {
-            // SAFETY: the mapping is this value's, and nothing borrows from it.
-            unsafe { libc::munmap(self.at.as_ptr().cast(), self.len()) };
+        // SAFETY: the mapping is this value's, and nothing borrows from it. (Of no pages, the
+        // call does nothing.)
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.len()) };
+        for guard in self.guards.into_iter().flatten() {
+            // SAFETY: a page of this value's reservation.
+            unsafe { libc::munmap(guard.as_ptr().cast(), PAGE) };
         }
     }
 }
@@ -304,12 +306,7 @@ pub struct Difference {
 impl Difference {
     fn first(page: usize, a: &Page, b: &Page) -> Self {
         let at = a.iter().zip(b).position(|(x, y)| x != y).unwrap_or(0);
-        Self {
-            offset: page * PAGE + at,
-            left: a[at],
-            right: b[at],
-            pages: 1,
-        }
+        Self { offset: page * PAGE + at, left: a[at], right: b[at], pages: 1 }
     }
 }
 
@@ -359,12 +356,7 @@ mod tests {
         a.write_page(3, &page);
         assert_eq!(
             a.difference(&b),
-            Some(Difference {
-                offset: PAGE + 9,
-                left: 2,
-                right: 1,
-                pages: 2
-            })
+            Some(Difference { offset: PAGE + 9, left: 2, right: 1, pages: 2 })
         );
     }
 }

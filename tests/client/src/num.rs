@@ -27,10 +27,7 @@ pub fn u32_of(n: usize) -> u32 {
 }
 
 /// Bits 31:0.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "the low half is what is asked for"
-)]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is what is asked for")]
 pub const fn lo32(n: u64) -> u32 {
     n as u32
 }

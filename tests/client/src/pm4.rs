@@ -77,10 +77,7 @@ impl Packet for DmaData {
     fn encode(&self, words: &mut Vec<u32>) {
         /// `PACKET3_DMA_DATA_CP_SYNC`; source and destination selectors 0: plain addresses.
         const WAIT: u32 = 1 << 31;
-        assert!(
-            0 < self.bytes && self.bytes <= DMA_DATA_MAX,
-            "one packet cannot copy that much"
-        );
+        assert!(0 < self.bytes && self.bytes <= DMA_DATA_MAX, "one packet cannot copy that much");
         words.extend([
             header(OP_DMA_DATA, 6),
             WAIT,
@@ -138,32 +135,19 @@ mod tests {
 
     #[test]
     fn write_data() {
-        let packet = WriteData {
-            dst: 0x1_0000_0010,
-            data: &[7, 8],
-        };
+        let packet = WriteData { dst: 0x1_0000_0010, data: &[7, 8] };
         assert_eq!(words(packet), [0xc004_3700, 0x0010_0500, 0x10, 1, 7, 8]);
     }
 
     #[test]
     fn dma_data() {
-        let packet = DmaData {
-            src: 0x1_0000_0000,
-            dst: 0x2_0000_1000,
-            bytes: 0x1000,
-        };
-        assert_eq!(
-            words(packet),
-            [0xc005_5000, 0x8000_0000, 0, 1, 0x1000, 2, 0x1000]
-        );
+        let packet = DmaData { src: 0x1_0000_0000, dst: 0x2_0000_1000, bytes: 0x1000 };
+        assert_eq!(words(packet), [0xc005_5000, 0x8000_0000, 0, 1, 0x1000, 2, 0x1000]);
     }
 
     #[test]
     fn wait_mem() {
-        let packet = WaitMem {
-            addr: 0x3_0000_0004,
-            value: 9,
-        };
+        let packet = WaitMem { addr: 0x3_0000_0004, value: 9 };
         assert_eq!(words(packet), [0xc005_3c00, 0x13, 4, 3, 9, 0xffff_ffff, 10]);
     }
 }

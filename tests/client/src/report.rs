@@ -58,11 +58,7 @@ impl Tally {
             n => format!(" ({n} skipped)"),
         };
         println!("{} passed, {} failed{skipped}", self.passed, self.failed);
-        if self.failed == 0 && self.passed > 0 {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failed == 0 && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 

@@ -24,10 +24,7 @@ impl Rng {
     }
 
     /// The next 64 bits.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "endless, so an Iterator says too much"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "endless, so an Iterator says too much")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -33,10 +33,7 @@ pub struct CopyLinear {
 
 impl Packet for CopyLinear {
     fn encode(&self, words: &mut Vec<u32>) {
-        assert!(
-            0 < self.bytes && self.bytes <= COPY_MAX,
-            "one packet cannot copy that much"
-        );
+        assert!(0 < self.bytes && self.bytes <= COPY_MAX, "one packet cannot copy that much");
         let no_swap = 0;
         words.extend([
             OP_COPY,
@@ -61,12 +58,7 @@ pub struct Write<'a> {
 
 impl Packet for Write<'_> {
     fn encode(&self, words: &mut Vec<u32>) {
-        words.extend([
-            OP_WRITE,
-            lo32(self.dst),
-            hi32(self.dst),
-            u32_of(self.data.len()),
-        ]);
+        words.extend([OP_WRITE, lo32(self.dst), hi32(self.dst), u32_of(self.data.len())]);
         words.extend(self.data);
     }
 }
@@ -138,63 +130,34 @@ mod tests {
 
     #[test]
     fn copy() {
-        let packet = CopyLinear {
-            src: 0x12_3456_7000,
-            dst: 0x9a_bcde_f000,
-            bytes: COPY_MAX,
-        };
+        let packet = CopyLinear { src: 0x12_3456_7000, dst: 0x9a_bcde_f000, bytes: COPY_MAX };
         assert_eq!(
             words(packet),
-            [
-                0x0000_0001,
-                0x001f_ffff,
-                0,
-                0x3456_7000,
-                0x12,
-                0xbcde_f000,
-                0x9a
-            ]
+            [0x0000_0001, 0x001f_ffff, 0, 0x3456_7000, 0x12, 0xbcde_f000, 0x9a]
         );
     }
 
     #[test]
     #[should_panic(expected = "cannot copy")]
     fn copy_too_long() {
-        words(CopyLinear {
-            src: 0,
-            dst: 0,
-            bytes: COPY_MAX + 1,
-        });
+        words(CopyLinear { src: 0, dst: 0, bytes: COPY_MAX + 1 });
     }
 
     #[test]
     fn write() {
-        let packet = Write {
-            dst: 0x1_0000_0010,
-            data: &[7, 8],
-        };
+        let packet = Write { dst: 0x1_0000_0010, data: &[7, 8] };
         assert_eq!(words(packet), [0x0000_0002, 0x10, 1, 2, 7, 8]);
     }
 
     #[test]
     fn fill() {
-        let packet = Fill {
-            dst: 0x2000,
-            value: 0xdead_beef,
-            bytes: 0x1000,
-        };
+        let packet = Fill { dst: 0x2000, value: 0xdead_beef, bytes: 0x1000 };
         assert_eq!(words(packet), [0x8000_000b, 0x2000, 0, 0xdead_beef, 0x1000]);
     }
 
     #[test]
     fn poll() {
-        let packet = PollMem {
-            addr: 0x1_0000_2000,
-            value: 5,
-        };
-        assert_eq!(
-            words(packet),
-            [0xb000_0008, 0x2000, 1, 5, 0xffff_ffff, 0x0fff_000a]
-        );
+        let packet = PollMem { addr: 0x1_0000_2000, value: 5 };
+        assert_eq!(words(packet), [0xb000_0008, 0x2000, 1, 5, 0xffff_ffff, 0x0fff_000a]);
     }
 }

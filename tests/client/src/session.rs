@@ -56,14 +56,7 @@ impl Session {
         let next_va = Cell::new(drm::VA_START);
         let gtt = |size| buffer(&file, &next_va, size, uapi::DOMAIN_GTT, 0);
         let (ib, data) = (gtt(4 * u64_of(PAGE))?, gtt(u64_of(PAGE))?);
-        Ok(Self {
-            file,
-            ctx,
-            ib,
-            data,
-            next_va,
-            ticks: Cell::new(0),
-        })
+        Ok(Self { file, ctx, ib, data, next_va, ticks: Cell::new(0) })
     }
 
     /// A new BO, mapped for both sides.
@@ -106,16 +99,12 @@ impl Session {
     /// The kernel's.
     pub fn submit(&self, engine: Engine, stream: &Stream, others: &[u32]) -> Result<u64> {
         let ib = [self.place_ib(engine, stream)];
-        let handles: Vec<_> = [self.ib.handle, self.data.handle]
-            .into_iter()
-            .chain(others.iter().copied())
-            .collect();
+        let handles: Vec<_> =
+            [self.ib.handle, self.data.handle].into_iter().chain(others.iter().copied()).collect();
         let entries = drm::list_entries(&handles);
         let list = [drm::list_request(&entries)];
-        let chunks = [
-            Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list),
-            Chunk::of(uapi::CHUNK_ID_IB, &ib),
-        ];
+        let chunks =
+            [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
         self.file.cs(self.ctx, 0, &chunks)
     }
 
@@ -133,9 +122,7 @@ impl Session {
             ring: engine.ring(),
             ctx_id: self.ctx,
         };
-        self.file
-            .call(uapi::WAIT_CS, &request)
-            .map(|status| status == 0)
+        self.file.call(uapi::WAIT_CS, &request).map(|status| status == 0)
     }
 
     /// Submits a stream and waits for it.
@@ -149,14 +136,11 @@ impl Session {
         stream: &Stream,
         others: &[u32],
     ) -> std::result::Result<(), String> {
-        let seq = self
-            .submit(engine, stream, others)
-            .map_err(|e| format!("CS on {engine}: {e}"))?;
+        let seq =
+            self.submit(engine, stream, others).map_err(|e| format!("CS on {engine}: {e}"))?;
         match self.wait(engine, seq, PATIENCE_MS) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(format!(
-                "job {seq} on {engine} not done after {PATIENCE_MS} ms"
-            )),
+            Ok(false) => Err(format!("job {seq} on {engine} not done after {PATIENCE_MS} ms")),
             Err(e) => Err(format!("WAIT_CS on {engine}: {e}")),
         }
     }
@@ -176,9 +160,7 @@ impl Session {
         self.run(engine, &stream, &[])?;
         match self.data.map.read(0) {
             seen if seen == value => Ok(()),
-            seen => Err(format!(
-                "{engine} should have written {value:#x}, memory has {seen:#x}"
-            )),
+            seen => Err(format!("{engine} should have written {value:#x}, memory has {seen:#x}")),
         }
     }
 
@@ -210,10 +192,5 @@ fn buffer(file: &File, next: &Cell<u64>, size: u64, domain: u64, flags: u64) -> 
     let va = reserve(next, size);
     file.gem_va(uapi::VA_OP_MAP, handle, va, 0, size)?;
     let map = file.map(handle, size)?;
-    Ok(Buffer {
-        handle,
-        va,
-        size,
-        map,
-    })
+    Ok(Buffer { handle, va, size, map })
 }

@@ -20,11 +20,7 @@ impl Count {
     /// How much was added since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
-        Self(
-            self.0
-                .zip(before.0)
-                .map(|(now, then)| now.wrapping_sub(then)),
-        )
+        Self(self.0.zip(before.0).map(|(now, then)| now.wrapping_sub(then)))
     }
 }
 
@@ -57,11 +53,7 @@ impl Stats {
     pub fn read(slot: &str) -> Self {
         let dir = directory(slot);
         let count = |name: &str| {
-            Count(
-                fs::read_to_string(dir.join(name))
-                    .ok()
-                    .and_then(|s| s.trim().parse().ok()),
-            )
+            Count(fs::read_to_string(dir.join(name)).ok().and_then(|s| s.trim().parse().ok()))
         };
         Self {
             gathers: count("gathers"),

@@ -64,12 +64,7 @@ impl<'a> Addr<'a> {
     pub fn of_chunks(chunks: &'a [Chunk<'a>]) -> Vec<Addr<'a>> {
         chunks
             .iter()
-            .map(|c| {
-                Addr(
-                    std::ptr::from_ref(c).expose_provenance() as u64,
-                    PhantomData,
-                )
-            })
+            .map(|c| Addr(std::ptr::from_ref(c).expose_provenance() as u64, PhantomData))
             .collect()
     }
 
@@ -562,16 +557,8 @@ pub const fn encode(dir: u64, kind: u64, nr: u64, size: usize) -> u64 {
 }
 
 const fn ioctl<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<I, O> {
-    let size = if size_of::<I>() > size_of::<O>() {
-        size_of::<I>()
-    } else {
-        size_of::<O>()
-    };
-    Ioctl {
-        request: encode(dir, DRM_TYPE, nr, size),
-        name,
-        types: PhantomData,
-    }
+    let size = if size_of::<I>() > size_of::<O>() { size_of::<I>() } else { size_of::<O>() };
+    Ioctl { request: encode(dir, DRM_TYPE, nr, size), name, types: PhantomData }
 }
 
 const fn driver<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<I, O> {

@@ -18,20 +18,13 @@ use std::ops::Range;
 enum Change {
     /// munmap, mmap at the same address, new bytes.
     UnmapMap,
-    /// New bytes elsewhere, moved over the old pages by mremap.
-    MoveIn,
     /// The old pages moved elsewhere, where they live on; mmap in their place, new bytes.
     MoveAway,
     /// MADV_DONTNEED; new bytes in the first half, the second is left to read as zero.
     Discard,
 }
 
-const CHANGES: [Change; 4] = [
-    Change::UnmapMap,
-    Change::MoveIn,
-    Change::MoveAway,
-    Change::Discard,
-];
+const CHANGES: [Change; 3] = [Change::UnmapMap, Change::MoveAway, Change::Discard];
 
 /// Ranges that one round replaces in the source.
 const PARTS: usize = 4;
@@ -43,16 +36,10 @@ pub fn run(device: &Device, options: &Options, table: &mut Table) -> Result<(), 
     let (mut source, mut result) = (anonymous()?, anonymous()?);
     source.randomize(0..options.pages, &mut rng);
 
-    let source_bo = device
-        .userptr(&source)
-        .map_err(say("userptr BO over the source"))?;
-    let result_bo = device
-        .userptr(&result)
-        .map_err(say("userptr BO over the destination"))?;
+    let source_bo = device.userptr(&source).map_err(say("userptr BO over the source"))?;
+    let result_bo = device.userptr(&result).map_err(say("userptr BO over the destination"))?;
     let size = source.len();
-    let vram = device
-        .alloc(size, DOMAIN_VRAM, CREATE_NO_CPU_ACCESS)
-        .map_err(say("VRAM BO"))?;
+    let vram = device.alloc(size, DOMAIN_VRAM, CREATE_NO_CPU_ACCESS).map_err(say("VRAM BO"))?;
     let gtt = device.alloc(size, DOMAIN_GTT, 0).map_err(say("GTT BO"))?;
     let ib_bo = IbPool::bo(device, 64 << 10).map_err(say("command buffer BO"))?;
     let map = |bo| Bo::map_gpu(bo).map_err(say("GEM_VA"));
@@ -126,18 +113,12 @@ struct Chain<'a> {
 impl Chain<'_> {
     /// Jobs of one context on one ring run in order, so only the last is waited for.
     fn run_with_list(&self, work: &mut Work) -> Result<(), String> {
-        let submit = |&ib: &Ib| {
-            self.context
-                .submit(self.options.engine, self.list, &[ib], None)
-        };
+        let submit = |&ib: &Ib| self.context.submit(self.options.engine, self.list, &[ib], None);
         self.finish(work, self.hops.iter().map(submit))
     }
 
     fn run_with_handles(&self, work: &mut Work) -> Result<(), String> {
-        let submit = |&ib: &Ib| {
-            self.context
-                .submit_handles(self.options.engine, &self.handles, ib)
-        };
+        let submit = |&ib: &Ib| self.context.submit_handles(self.options.engine, &self.handles, ib);
         self.finish(work, self.hops.iter().map(submit))
     }
 
@@ -146,9 +127,8 @@ impl Chain<'_> {
         work: &mut Work,
         jobs: impl Iterator<Item = amdgpu_client::Result<libdrm::Fence<'f>>>,
     ) -> Result<(), String> {
-        let fences = jobs
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|e| format!("submission refused: {e}"))?;
+        let fences =
+            jobs.collect::<Result<Vec<_>, _>>().map_err(|e| format!("submission refused: {e}"))?;
         fences.iter().try_for_each(libdrm::finish)?;
         work.jobs += fences.len();
         work.bytes += u64_of(fences.len() * self.options.pages * PAGE);
@@ -157,13 +137,7 @@ impl Chain<'_> {
 }
 
 fn compare(source: &UserMem, result: &UserMem, work: &mut Work) -> Result<(), String> {
-    let Some(Difference {
-        offset,
-        left,
-        right,
-        pages,
-    }) = source.difference(result)
-    else {
+    let Some(Difference { offset, left, right, pages }) = source.difference(result) else {
         return Ok(());
     };
     work.note = format!("{pages} pages wrong");
@@ -194,12 +168,8 @@ fn apply(
     };
     match change {
         Change::UnmapMap => mem.unmap_and_map(pages),
-        Change::MoveIn => UserMem::anonymous(pages.len()).and_then(|mut fresh| {
-            fresh.randomize(0..pages.len(), rng);
-            mem.replace(pages.start, fresh)
-        }),
-        // The old pages are given back at once: what counts is that the fresh ones, when they
-        // are first touched, cannot be the same.
+        // The old pages are given back only when the fresh ones have been touched, so that these
+        // cannot be the same.
         Change::MoveAway => mem.move_away(pages.clone()).map(|away| {
             mem.randomize(pages, rng);
             drop(away);

@@ -8,7 +8,7 @@
 //! 2. *again*: the same memory, untouched, with BO_HANDLES chunks in place of the BO list. A
 //!    driver that knows that nothing changed gathers nothing.
 //! 3. *remap*: between submissions of the same BO list, with no ioctl on any BO, parts of the
-//!    source and of the destination are replaced in four manners. The GPU must read and write the
+//!    source and of the destination are replaced in three manners. The GPU must read and write the
 //!    new pages.
 //! 4. *race*: another thread replaces parts of the source without pause while jobs are submitted
 //!    (see [`amdgpu_client::generations`] for what the GPU may then have read).
@@ -52,17 +52,11 @@ fn main() -> ExitCode {
     let args = Args::parse(
         "Copies user memory through the GPU while it is being replaced, and checks every byte.",
         &[
-            (
-                "node",
-                "device node (default: the first amdgpu render node)",
-            ),
+            ("node", "device node (default: the first amdgpu render node)"),
             ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
             ("mib", "size of the source in MiB (default 64)"),
-            ("rounds", "submissions with replaced memory (default 4)"),
-            (
-                "race-mib",
-                "size of the source in the race in MiB (default 4)",
-            ),
+            ("rounds", "submissions with replaced memory (default 3)"),
+            ("race-mib", "size of the source in the race in MiB (default 4)"),
             ("race-jobs", "jobs of each race (default 40)"),
             ("race-secs", "longest duration of each race (default 30)"),
             ("seed", "of all random choices (default: from the clock)"),
@@ -71,7 +65,7 @@ fn main() -> ExitCode {
     let options = Options {
         engine: args.get("engine").unwrap_or(Engine::Dma(0)),
         pages: args.get("mib").unwrap_or(64) * PAGES_PER_MIB,
-        rounds: args.get("rounds").unwrap_or(4),
+        rounds: args.get("rounds").unwrap_or(3),
         race_pages: args.get("race-mib").unwrap_or(4) * PAGES_PER_MIB,
         race_jobs: args.get("race-jobs").unwrap_or(40),
         race_secs: args.get("race-secs").unwrap_or(30),

@@ -10,11 +10,11 @@ use crate::table::{Table, Work};
 use amdgpu_client::drm::IoMap;
 use amdgpu_client::generations::{self, History, Manner, Seen, Window};
 use amdgpu_client::ib::Stream;
-use amdgpu_client::libdrm::{self, Bo, BoList, Context, Device, Ib, IbPool};
+use amdgpu_client::libdrm::{self, Bo, Context, Device, Ib, IbPool, RawList};
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::u64_of;
 use amdgpu_client::rng::Rng;
-use amdgpu_client::uapi::DOMAIN_GTT;
+use amdgpu_client::uapi::{DOMAIN_GTT, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE};
 use amdgpu_client::{Errno, PAGE};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -35,12 +35,18 @@ pub fn run(
         source.write_page(page, &generations::stamped(page, 0));
     }
     let size = source.len();
-    let source_bo = device.userptr(&source).map_err(say("userptr BO"))?;
+    // Pages that were moved into place make a range of several mappings, which the C driver does
+    // not take as anonymous.
+    let flags = match manner {
+        Manner::Whole => USERPTR_REGISTER | USERPTR_VALIDATE,
+        Manner::InPlace => USERPTR_ANONONLY | USERPTR_REGISTER | USERPTR_VALIDATE,
+    };
+    let from = device.userptr_with(&source, flags).map_err(say("userptr BO"))?;
     let gtt = || device.alloc(size, DOMAIN_GTT, 0).map_err(say("GTT BO"));
     let (first_bo, second_bo) = (gtt()?, gtt()?);
     let ib_bo = IbPool::bo(device, PAGE).map_err(say("command buffer BO"))?;
     let map = |bo| Bo::map_gpu(bo).map_err(say("GEM_VA"));
-    let (from, first, second) = (map(&source_bo)?, map(&first_bo)?, map(&second_bo)?);
+    let (first, second) = (map(&first_bo)?, map(&second_bo)?);
     let mut ibs = IbPool::new(&ib_bo).map_err(say("command buffer BO"))?;
 
     let view = |bo| Bo::map_cpu(bo).map_err(say("mmap of a BO"));
@@ -50,12 +56,12 @@ pub fn run(
     for to in [&first, &second] {
         stream.copy(options.engine, from.va, to.va, u64_of(size));
     }
+    let handle = |bo| Bo::handle(bo).map_err(say("handle"));
+    let handles = [from.handle, handle(&first_bo)?, handle(&second_bo)?, handle(&ib_bo)?];
     let reader = Reader {
         options,
         context: &device.context().map_err(say("context"))?,
-        list: &device
-            .bo_list(&[&source_bo, &first_bo, &second_bo, &ib_bo])
-            .map_err(say("BO list"))?,
+        list: &device.bo_list_of_handles(&handles).map_err(say("BO list"))?,
         ib: ibs.place(options.engine, &stream),
         copies: [&first_view, &second_view],
         history: &History::new(options.race_pages, manner),
@@ -72,7 +78,7 @@ pub fn run(
 struct Reader<'a> {
     options: &'a Options,
     context: &'a Context<'a>,
-    list: &'a BoList<'a>,
+    list: &'a RawList<'a>,
     ib: Ib,
     copies: [&'a IoMap; 2],
     history: &'a History,
@@ -108,10 +114,7 @@ impl Reader<'_> {
             && !stop.load(Ordering::Relaxed)
         {
             let start = self.history.now();
-            match self
-                .context
-                .submit(self.options.engine, self.list, &[self.ib], None)
-            {
+            match self.context.submit_raw(self.options.engine, self.list, self.ib) {
                 Ok(fence) => libdrm::finish(&fence)?,
                 Err(e) if self.may_refuse(e) => {
                     work.refused += 1;
@@ -119,23 +122,16 @@ impl Reader<'_> {
                 }
                 Err(e) => return Err(format!("submission refused: {e}")),
             }
-            let window = Window {
-                start,
-                end: self.history.now(),
-            };
+            let window = Window { start, end: self.history.now() };
             work.jobs += 1;
             work.bytes += u64_of(2 * self.options.race_pages * PAGE);
-            changed += self
-                .judge(window, &mut last)
-                .map_err(|why| format!("job {}: {why}", work.jobs))?;
+            changed +=
+                self.judge(window, &mut last).map_err(|why| format!("job {}: {why}", work.jobs))?;
         }
         let replacements = self.history.replacements();
         work.note = format!("{replacements} replacements, {changed} pages seen to change");
         if work.jobs < FEWEST_JOBS.min(self.options.race_jobs) {
-            return Err(format!(
-                "no progress: {} jobs, {} refusals",
-                work.jobs, work.refused
-            ));
+            return Err(format!("no progress: {} jobs, {} refusals", work.jobs, work.refused));
         }
         if changed == 0 {
             return Err("no race was hit: the GPU never saw a page change".into());
@@ -143,12 +139,13 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the kernel may answer to a submission that lost. A page that is always there, only
-    /// not always the same, is no bad address.
+    /// What the kernel may answer to a submission that lost. Where a page is always there, only
+    /// not always the same, there is no bad address; where there is a hole, the range is one
+    /// (EFAULT), and no single anonymous mapping (EPERM).
     fn may_refuse(&self, error: Errno) -> bool {
         match error.0 {
             libc::EDEADLK | libc::EAGAIN => true,
-            libc::EFAULT => self.manner == Manner::InPlace,
+            libc::EFAULT | libc::EPERM => self.manner == Manner::InPlace,
             _ => false,
         }
     }
@@ -158,18 +155,14 @@ impl Reader<'_> {
         let mut bytes = [0; PAGE];
         let mut changed = 0;
         for (page, last) in last.iter_mut().enumerate() {
-            let mut seen = [Seen {
-                generation: None,
-                zeros: false,
-            }; 2];
+            let mut seen = [Seen { generation: None, zeros: false }; 2];
             for (copy, seen) in self.copies.iter().zip(&mut seen) {
                 copy.copy_out(page * PAGE, &mut bytes);
                 *seen = generations::inspect(page, &bytes)
                     .and_then(|s| self.history.judge(page, s, window).map(|()| s))
                     .map_err(|wrong| format!("page {page}: {wrong:?}"))?;
             }
-            self.agree(seen)
-                .map_err(|why| format!("page {page}: {why}"))?;
+            self.agree(seen).map_err(|why| format!("page {page}: {why}"))?;
             if let Some(generation) = seen[1].generation
                 && generation != *last
             {
@@ -189,9 +182,7 @@ impl Reader<'_> {
         if first == second || grew {
             return Ok(());
         }
-        Err(format!(
-            "one job read {first:?}, and later {second:?}: its pages were exchanged"
-        ))
+        Err(format!("one job read {first:?}, and later {second:?}: its pages were exchanged"))
     }
 }
 
@@ -210,7 +201,7 @@ fn replace_without_pause(
         let generation = history.upcoming();
         match manner {
             Manner::Whole => {
-                let mut fresh = UserMem::anonymous(len)?;
+                let mut fresh = UserMem::unguarded(len)?;
                 for page in 0..len {
                     fresh.write_page(page, &generations::stamped(first + page, generation));
                 }

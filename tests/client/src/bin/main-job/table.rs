@@ -36,10 +36,7 @@ pub struct Table {
 impl Table {
     /// No rows yet.
     pub fn new(node: &Node) -> Self {
-        Self {
-            slot: node.slot.clone(),
-            rows: Vec::new(),
-        }
+        Self { slot: node.slot.clone(), rows: Vec::new() }
     }
 
     /// Runs a phase and gives it a row, whether it goes well or not.
@@ -52,13 +49,7 @@ impl Table {
         let mut work = Work::default();
         let result = phase(&mut work).map_err(|why| format!("{name}: {why}"));
         let stats = Stats::read(&self.slot).since(before);
-        self.rows.push(Row {
-            name,
-            work,
-            stats,
-            time: started.elapsed(),
-            ok: result.is_ok(),
-        });
+        self.rows.push(Row { name, work, stats, time: started.elapsed(), ok: result.is_ok() });
         result
     }
 
@@ -77,14 +68,7 @@ impl Table {
             "refused",
             "seconds"
         );
-        for Row {
-            name,
-            work,
-            stats,
-            time,
-            ok,
-        } in &self.rows
-        {
+        for Row { name, work, stats, time, ok } in &self.rows {
             println!(
                 "{name:<11} {:>9} {:>5} {:>8} {:>8} {:>13} {:>8} {:>8} {:>8} {:>8.2}  {}{}{}",
                 work.bytes >> 20,

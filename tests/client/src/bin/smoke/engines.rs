@@ -40,17 +40,12 @@ pub fn checks(device: &Device, engine: Engine, tally: &mut Tally) {
 
 fn on_bench(device: &Device, engine: Engine, tally: &mut Tally) -> Result<(), String> {
     let gtt = device.alloc(SIZE, DOMAIN_GTT, 0).map_err(at("GTT"))?;
-    let vram = device
-        .alloc(SIZE, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED)
-        .map_err(at("VRAM"))?;
+    let vram = device.alloc(SIZE, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED).map_err(at("VRAM"))?;
     let fence = device.alloc(PAGE, DOMAIN_GTT, 0).map_err(at("fence"))?;
     let ib = IbPool::bo(device, 16 * PAGE).map_err(at("IB"))?;
     let bos = [&gtt, &vram, &fence, &ib];
     let both = |bo| -> Result<_, String> {
-        Ok((
-            Bo::map_gpu(bo).map_err(at("GEM_VA"))?,
-            Bo::map_cpu(bo).map_err(at("mmap"))?,
-        ))
+        Ok((Bo::map_gpu(bo).map_err(at("GEM_VA"))?, Bo::map_cpu(bo).map_err(at("mmap"))?))
     };
     let mut bench = Bench {
         engine,
@@ -71,13 +66,10 @@ fn on_bench(device: &Device, engine: Engine, tally: &mut Tally) -> Result<(), St
     tally.check(format_args!("{engine}: userptr to VRAM and back"), || {
         bench.userptr(device, &ib, &vram)
     });
-    tally.check(
-        format_args!("{engine}: GEM_WAIT_IDLE after the last job"),
-        || {
-            expect(gtt.wait_idle(0).map_err(at("wait"))?, || "busy".into())?;
-            Ok(String::new())
-        },
-    );
+    tally.check(format_args!("{engine}: GEM_WAIT_IDLE after the last job"), || {
+        expect(gtt.wait_idle(0).map_err(at("wait"))?, || "busy".into())?;
+        Ok(String::new())
+    });
     Ok(())
 }
 
@@ -88,47 +80,28 @@ impl Bench<'_, '_> {
             self.run(&Stream::new())?;
             Ok(String::new())
         });
-        tally.check(
-            format_args!("{engine}: sequence numbers rise by one"),
-            || self.sequence(),
-        );
-        tally.check(format_args!("{engine}: stores to GTT and VRAM"), || {
-            self.stores()
-        });
-        tally.check(format_args!("{engine}: NOP with a body is skipped"), || {
-            self.skip()
-        });
+        tally.check(format_args!("{engine}: sequence numbers rise by one"), || self.sequence());
+        tally.check(format_args!("{engine}: stores to GTT and VRAM"), || self.stores());
+        tally.check(format_args!("{engine}: NOP with a body is skipped"), || self.skip());
         tally.check(format_args!("{engine}: user fence"), || self.user_fence());
-        tally.check(
-            format_args!("{engine}: eight IBs in one job, in order"),
-            || self.many_ibs(),
-        );
-        tally.check(
-            format_args!("{engine}: BO_HANDLES in place of a BO list"),
-            || self.bo_handles(),
-        );
-        tally.check(format_args!("{engine}: copy GTT to VRAM to GTT"), || {
-            self.copy()
+        tally.check(format_args!("{engine}: eight IBs in one job, in order"), || self.many_ibs());
+        tally.check(format_args!("{engine}: BO_HANDLES in place of a BO list"), || {
+            self.bo_handles()
         });
-        tally.check(
-            format_args!("{engine}: WAIT_CS and user fence of a job that waits"),
-            || self.waits(),
-        );
+        tally.check(format_args!("{engine}: copy GTT to VRAM to GTT"), || self.copy());
+        tally.check(format_args!("{engine}: WAIT_CS and user fence of a job that waits"), || {
+            self.waits()
+        });
         if engine.is_dma() {
-            tally.check(
-                format_args!("{engine}: copies of odd sizes and places"),
-                || self.odd_copies(),
-            );
+            tally.check(format_args!("{engine}: copies of odd sizes and places"), || {
+                self.odd_copies()
+            });
             tally.check(format_args!("{engine}: constant fill"), || self.fill());
         }
-        tally.check(format_args!("{engine}: 64 jobs in flight"), || {
-            self.in_flight()
-        });
+        tally.check(format_args!("{engine}: 64 jobs in flight"), || self.in_flight());
         tally.check(format_args!("{engine}: no reset has happened"), || {
             let state = self.context.reset_state().map_err(at("query"))?;
-            expect(state == (0, 0, 0), || {
-                format!("(status, hangs, flags) is {state:?}")
-            })?;
+            expect(state == (0, 0, 0), || format!("(status, hangs, flags) is {state:?}"))?;
             Ok(String::new())
         });
     }
@@ -137,10 +110,8 @@ impl Bench<'_, '_> {
     fn run(&mut self, stream: &Stream) -> Result<u64, String> {
         self.ibs.clear();
         let ib = self.ibs.place(self.engine, stream);
-        let fence = self
-            .context
-            .submit(self.engine, &self.list, &[ib], None)
-            .map_err(at("submit"))?;
+        let fence =
+            self.context.submit(self.engine, &self.list, &[ib], None).map_err(at("submit"))?;
         finish(&fence)?;
         Ok(fence.seq)
     }
@@ -166,10 +137,7 @@ impl Bench<'_, '_> {
             for (name, (_, cpu)) in [("GTT", &self.gtt), ("VRAM", &self.vram)] {
                 let seen = cpu.read(offset);
                 expect(seen == value(offset), || {
-                    format!(
-                        "{name} has {seen:#x} at {offset:#x}, not {:#x}",
-                        value(offset)
-                    )
+                    format!("{name} has {seen:#x} at {offset:#x}, not {:#x}", value(offset))
                 })?;
             }
         }
@@ -191,11 +159,7 @@ impl Bench<'_, '_> {
         }
         let va = self.gtt.0.va;
         let mut body = Vec::new();
-        pm4::WriteData {
-            dst: va,
-            data: &[0xbad],
-        }
-        .encode(&mut body);
+        pm4::WriteData { dst: va, data: &[0xbad] }.encode(&mut body);
         let mut stream = Stream::new();
         stream.store(self.engine, va, 1);
         stream.push(Body(self.engine, &body));
@@ -211,26 +175,17 @@ impl Bench<'_, '_> {
         self.fence_view.fill(0);
         self.ibs.clear();
         let ib = self.ibs.place(self.engine, &Stream::new());
-        let where_to = Some(UserFence {
-            bo: self.fence,
-            index: u64_of(INDEX),
-        });
-        let fence = self
-            .context
-            .submit(self.engine, &self.list, &[ib], where_to)
-            .map_err(at("submit"))?;
+        let where_to = Some(UserFence { bo: self.fence, index: u64_of(INDEX) });
+        let fence =
+            self.context.submit(self.engine, &self.list, &[ib], where_to).map_err(at("submit"))?;
         finish(&fence)?;
         let at = 8 * INDEX;
         let seen =
             u64::from(self.fence_view.read(at)) | u64::from(self.fence_view.read(at + 4)) << 32;
-        expect(seen == fence.seq, || {
-            format!("memory has {seen}, the job is {}", fence.seq)
-        })?;
+        expect(seen == fence.seq, || format!("memory has {seen}, the job is {}", fence.seq))?;
         for offset in (0..PAGE).step_by(4).filter(|o| !(at..at + 8).contains(o)) {
             let word = self.fence_view.read(offset);
-            expect(word == 0, || {
-                format!("{word:#x} was written at {offset:#x} as well")
-            })?;
+            expect(word == 0, || format!("{word:#x} was written at {offset:#x} as well"))?;
         }
         Ok(format!("{seen}"))
     }
@@ -246,15 +201,11 @@ impl Bench<'_, '_> {
                 self.ibs.place(self.engine, &stream)
             })
             .collect();
-        let fence = self
-            .context
-            .submit(self.engine, &self.list, &ibs, None)
-            .map_err(at("submit"))?;
+        let fence =
+            self.context.submit(self.engine, &self.list, &ibs, None).map_err(at("submit"))?;
         finish(&fence)?;
         let seen: Vec<_> = (0..9).map(|n| self.gtt.1.read(n * 4)).collect();
-        expect(seen == [8, 1, 2, 3, 4, 5, 6, 7, 8], || {
-            format!("memory has {seen:?}")
-        })?;
+        expect(seen == [8, 1, 2, 3, 4, 5, 6, 7, 8], || format!("memory has {seen:?}"))?;
         Ok(String::new())
     }
 
@@ -263,10 +214,8 @@ impl Bench<'_, '_> {
         let mut stream = Stream::new();
         stream.store(self.engine, self.gtt.0.va, 0x1234_5678);
         let ib = self.ibs.place(self.engine, &stream);
-        let fence = self
-            .context
-            .submit_handles(self.engine, &self.handles, ib)
-            .map_err(at("submit"))?;
+        let fence =
+            self.context.submit_handles(self.engine, &self.handles, ib).map_err(at("submit"))?;
         finish(&fence)?;
         let seen = self.gtt.1.read(0);
         expect(seen == 0x1234_5678, || format!("memory has {seen:#x}"))?;
@@ -275,9 +224,8 @@ impl Bench<'_, '_> {
 
     fn copy(&mut self) -> Result<String, String> {
         let mut rng = Rng::new(u64_of(SIZE));
-        let random: Vec<u32> = (0..SIZE / 4)
-            .map(|_| amdgpu_client::num::lo32(rng.next()))
-            .collect();
+        let random: Vec<u32> =
+            (0..SIZE / 4).map(|_| amdgpu_client::num::lo32(rng.next())).collect();
         self.gtt.1.copy_in(0, &random);
         let (from, to, size) = (self.gtt.0.va, self.vram.0.va, u64_of(SIZE));
         self.run(Stream::new().copy(self.engine, from, to, size))?;
@@ -295,13 +243,9 @@ impl Bench<'_, '_> {
             .chunks_exact(4)
             .map(|w| u32::from_le_bytes(w.try_into().expect("four bytes")))
             .collect();
-        for (src, dst, bytes) in [
-            (0, 0, 1),
-            (1, 2, 3),
-            (3, 0, 4097),
-            (4095, 1, 2),
-            (5, PAGE - 7, 2 * PAGE + 13),
-        ] {
+        for (src, dst, bytes) in
+            [(0, 0, 1), (1, 2, 3), (3, 0, 4097), (4095, 1, 2), (5, PAGE - 7, 2 * PAGE + 13)]
+        {
             self.gtt.1.copy_in(0, &words);
             self.vram.1.fill(0xee);
             let mut stream = Stream::new();
@@ -317,10 +261,7 @@ impl Bench<'_, '_> {
             wanted[dst..dst + bytes].copy_from_slice(&source[src..src + bytes]);
             let wrong = seen.iter().zip(&wanted).position(|(a, b)| a != b);
             expect(wrong.is_none(), || {
-                format!(
-                    "{bytes} bytes from {src} to {dst}: wrong at {}",
-                    wrong.unwrap_or(0)
-                )
+                format!("{bytes} bytes from {src} to {dst}: wrong at {}", wrong.unwrap_or(0))
             })?;
         }
         Ok("5 shapes".into())
@@ -330,24 +271,14 @@ impl Bench<'_, '_> {
         self.vram.1.fill(0);
         let mut stream = Stream::new();
         let (dst, bytes) = (self.vram.0.va + 8, u32_of(2 * PAGE));
-        stream.push(sdma::Fill {
-            dst,
-            value: 0xc0de_cafe,
-            bytes,
-        });
+        stream.push(sdma::Fill { dst, value: 0xc0de_cafe, bytes });
         self.run(&stream)?;
         let wanted = |offset: usize| {
-            if (8..8 + 2 * PAGE).contains(&offset) {
-                0xc0de_cafe
-            } else {
-                0
-            }
+            if (8..8 + 2 * PAGE).contains(&offset) { 0xc0de_cafe } else { 0 }
         };
         for offset in (0..3 * PAGE).step_by(4) {
             let seen = self.vram.1.read(offset);
-            expect(seen == wanted(offset), || {
-                format!("{seen:#x} at {offset:#x}")
-            })?;
+            expect(seen == wanted(offset), || format!("{seen:#x} at {offset:#x}"))?;
         }
         Ok(format!("{bytes} bytes"))
     }
@@ -363,14 +294,9 @@ impl Bench<'_, '_> {
         stream.store(self.engine, self.gtt.0.va, 77);
         let ib = self.ibs.place(self.engine, &stream);
         self.gtt.1.write(0, 0);
-        let where_to = Some(UserFence {
-            bo: self.fence,
-            index: 0,
-        });
-        let fence = self
-            .context
-            .submit(self.engine, &self.list, &[ib], where_to)
-            .map_err(at("submit"))?;
+        let where_to = Some(UserFence { bo: self.fence, index: 0 });
+        let fence =
+            self.context.submit(self.engine, &self.list, &[ib], where_to).map_err(at("submit"))?;
         let started = Instant::now();
         let early = fence.wait(100_000_000).map_err(at("WAIT_CS"));
         let waited = started.elapsed();
@@ -380,19 +306,11 @@ impl Bench<'_, '_> {
         self.gtt.1.write(GATE, 1);
         finish(&fence)?;
         expect(!early?, || "WAIT_CS said done while the job waited".into())?;
-        expect(waited >= Duration::from_millis(95), || {
-            format!("WAIT_CS came back in {waited:?}")
-        })?;
-        expect(!idle?, || {
-            "GEM_WAIT_IDLE said idle while the job waited".into()
-        })?;
-        expect(stored == (0, 0), || {
-            format!("memory had {stored:?} while the job waited")
-        })?;
+        expect(waited >= Duration::from_millis(95), || format!("WAIT_CS came back in {waited:?}"))?;
+        expect(!idle?, || "GEM_WAIT_IDLE said idle while the job waited".into())?;
+        expect(stored == (0, 0), || format!("memory had {stored:?} while the job waited"))?;
         let stored = (self.gtt.1.read(0), u64::from(self.fence_view.read(0)));
-        expect(stored == (77, fence.seq), || {
-            format!("memory has {stored:?} afterwards")
-        })?;
+        expect(stored == (77, fence.seq), || format!("memory has {stored:?} afterwards"))?;
         Ok(format!("busy for {} ms, then done", waited.as_millis()))
     }
 
@@ -405,9 +323,7 @@ impl Bench<'_, '_> {
             stream.store(self.engine, self.gtt.0.va + u64::from(4 * n), n + 100);
             let ib = self.ibs.place(self.engine, &stream);
             fences.push(
-                self.context
-                    .submit(self.engine, &self.list, &[ib], None)
-                    .map_err(at("submit"))?,
+                self.context.submit(self.engine, &self.list, &[ib], None).map_err(at("submit"))?,
             );
         }
         // The last is done last.
@@ -437,22 +353,15 @@ impl Bench<'_, '_> {
             device.userptr(&source).map_err(at("userptr"))?,
             device.userptr(&result).map_err(at("userptr"))?,
         );
-        let (from, to) = (
-            from_bo.map_gpu().map_err(at("GEM_VA"))?,
-            to_bo.map_gpu().map_err(at("GEM_VA"))?,
-        );
-        let list = device
-            .bo_list(&[&from_bo, &to_bo, ib_bo, vram])
-            .map_err(at("BO list"))?;
+        let (from, to) =
+            (from_bo.map_gpu().map_err(at("GEM_VA"))?, to_bo.map_gpu().map_err(at("GEM_VA"))?);
+        let list = device.bo_list(&[&from_bo, &to_bo, ib_bo, vram]).map_err(at("BO list"))?;
         let mut stream = Stream::new();
         stream.copy(self.engine, from.va, self.vram.0.va, u64_of(SIZE));
         stream.copy(self.engine, self.vram.0.va, to.va, u64_of(SIZE));
         self.ibs.clear();
         let ib = self.ibs.place(self.engine, &stream);
-        let fence = self
-            .context
-            .submit(self.engine, &list, &[ib], None)
-            .map_err(at("submit"))?;
+        let fence = self.context.submit(self.engine, &list, &[ib], None).map_err(at("submit"))?;
         finish(&fence)?;
         let difference = source.difference(&result);
         expect(difference.is_none(), || format!("{difference:x?}"))?;
@@ -461,16 +370,12 @@ impl Bench<'_, '_> {
 }
 
 fn compare(name: &str, map: &amdgpu_client::drm::IoMap, wanted: &[u32]) -> Result<(), String> {
-    let wrong = (0..)
-        .step_by(4)
-        .zip(wanted)
-        .find(|&(offset, &word)| map.read(offset) != word);
+    let wrong = (0..).step_by(4).zip(wanted).find(|&(offset, &word)| map.read(offset) != word);
     match wrong {
         None => Ok(()),
-        Some((offset, word)) => Err(format!(
-            "{name} has {:#x} at {offset:#x}, not {word:#x}",
-            map.read(offset)
-        )),
+        Some((offset, word)) => {
+            Err(format!("{name} has {:#x} at {offset:#x}, not {word:#x}", map.read(offset)))
+        }
     }
 }
 

@@ -77,16 +77,12 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     for (name, offset, instance, count) in REGISTERS {
         tally.check(format_args!("READ_MMR {name}"), || {
             let mut values = vec![0; count];
-            device
-                .registers(offset, instance, &mut values)
-                .map_err(at("query"))?;
+            device.registers(offset, instance, &mut values).map_err(at("query"))?;
             // Whether a value is right is for the comparison with the other driver to say; but
             // each register, asked for alone, must read the same.
             for (i, &value) in (0..).zip(&values) {
                 let mut one = [0];
-                device
-                    .registers(offset + i, instance, &mut one)
-                    .map_err(at("query of one"))?;
+                device.registers(offset + i, instance, &mut one).map_err(at("query of one"))?;
                 expect(one[0] == value, || {
                     format!("word {i} is {value:#x} in the block, {:#x} alone", one[0])
                 })?;
@@ -99,27 +95,17 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
 
 fn device_info(device: &Device) -> Result<String, String> {
     let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
-    expect(info.family == uapi::FAMILY_CI, || {
-        format!("family {}", info.family)
-    })?;
+    expect(info.family == uapi::FAMILY_CI, || format!("family {}", info.family))?;
     expect((0x6640..=0x665f).contains(&info.device_id), || {
         format!("device {:#x} is no Bonaire", info.device_id)
     })?;
     expect((0x14..0x28).contains(&info.external_rev), || {
         format!("external revision {:#x}", info.external_rev)
     })?;
-    expect(info.gpu_counter_freq != 0, || {
-        "GPU counter frequency 0".into()
+    expect(info.gpu_counter_freq != 0, || "GPU counter frequency 0".into())?;
+    expect(info.gart_page_size != 0 && info.pte_fragment_size != 0, || {
+        format!("GART page {}, fragment {}", info.gart_page_size, info.pte_fragment_size)
     })?;
-    expect(
-        info.gart_page_size != 0 && info.pte_fragment_size != 0,
-        || {
-            format!(
-                "GART page {}, fragment {}",
-                info.gart_page_size, info.pte_fragment_size
-            )
-        },
-    )?;
     // libdrm withholds half of the address space on this generation, and wants more than 4 GiB
     // of what is left.
     expect(info.virtual_address_max > 8 << 30, || {
@@ -139,21 +125,12 @@ fn device_info(device: &Device) -> Result<String, String> {
 }
 
 fn memory(device: &Device) -> Result<String, String> {
-    let Memory {
-        vram,
-        cpu_accessible_vram: visible,
-        gtt,
-    } = device.info(uapi::INFO_MEMORY).map_err(at("query"))?;
+    let Memory { vram, cpu_accessible_vram: visible, gtt } =
+        device.info(uapi::INFO_MEMORY).map_err(at("query"))?;
     for (name, heap) in [("VRAM", vram), ("visible VRAM", visible), ("GTT", gtt)] {
-        expect(
-            0 < heap.usable_heap_size && heap.usable_heap_size <= heap.total_heap_size,
-            || {
-                format!(
-                    "{name}: {} of {} bytes usable",
-                    heap.usable_heap_size, heap.total_heap_size
-                )
-            },
-        )?;
+        expect(0 < heap.usable_heap_size && heap.usable_heap_size <= heap.total_heap_size, || {
+            format!("{name}: {} of {} bytes usable", heap.usable_heap_size, heap.total_heap_size)
+        })?;
         expect(heap.max_allocation <= heap.usable_heap_size, || {
             format!("{name}: largest allocation {}", heap.max_allocation)
         })?;

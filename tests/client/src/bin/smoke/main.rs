@@ -19,26 +19,15 @@ fn main() -> ExitCode {
     let args = Args::parse(
         "Checks what every user of an amdgpu device takes for granted.",
         &[
-            (
-                "node",
-                "device node (default: the first amdgpu render node)",
-            ),
-            (
-                "engine",
-                "check this engine only: gfx, compute0..3, dma0, dma1",
-            ),
+            ("node", "device node (default: the first amdgpu render node)"),
+            ("engine", "check this engine only: gfx, compute0..3, dma0, dma1"),
         ],
     );
     let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
         Ok(node) => node,
         Err(why) => return give_up("smoke", why),
     };
-    println!(
-        "smoke: {} ({}, driver {})",
-        node.path.display(),
-        node.slot,
-        node.driver.name()
-    );
+    println!("smoke: {} ({}, driver {})", node.path.display(), node.slot, node.driver.name());
 
     let mut tally = Tally::new();
     let only: Option<Engine> = args.get("engine");

@@ -30,9 +30,7 @@ pub fn checks(device: &Device, tally: &mut Tally) {
             // What a new BO holds: zeros, whoever had the memory before.
             for offset in offsets.clone() {
                 let word = map.read(offset);
-                expect(word == 0, || {
-                    format!("fresh memory has {word:#x} at {offset:#x}")
-                })?;
+                expect(word == 0, || format!("fresh memory has {word:#x} at {offset:#x}"))?;
             }
             for offset in offsets.clone() {
                 map.write(offset, pattern(offset));
@@ -40,10 +38,7 @@ pub fn checks(device: &Device, tally: &mut Tally) {
             for offset in offsets.clone() {
                 let word = map.read(offset);
                 expect(word == pattern(offset), || {
-                    format!(
-                        "{word:#x} at {offset:#x}, written was {:#x}",
-                        pattern(offset)
-                    )
+                    format!("{word:#x} at {offset:#x}, written was {:#x}", pattern(offset))
                 })?;
             }
             Ok(format!("{} words in {SIZE} bytes", offsets.count()))
@@ -55,12 +50,8 @@ pub fn checks(device: &Device, tally: &mut Tally) {
                 .alloc(SIZE, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED)
                 .map_err(at("create"))?;
             let map = bo.map_cpu().map_err(at("mmap"))?;
-            let stale = (0..SIZE)
-                .step_by(PAGE)
-                .find(|&offset| map.read(offset) != 0);
-            expect(stale.is_none(), || {
-                format!("old bytes at {:#x}", stale.unwrap_or(0))
-            })?;
+            let stale = (0..SIZE).step_by(PAGE).find(|&offset| map.read(offset) != 0);
+            expect(stale.is_none(), || format!("old bytes at {:#x}", stale.unwrap_or(0)))?;
             map.fill(0x5a);
         }
         Ok(String::new())
@@ -88,9 +79,7 @@ pub fn checks(device: &Device, tally: &mut Tally) {
         let bo = device.userptr(&mem).map_err(at("create"))?;
         let map = bo.map_gpu().map_err(at("GPU map"))?;
         let cpu = bo.map_cpu();
-        expect(cpu.is_err(), || {
-            "its pages could be mapped a second time".into()
-        })?;
+        expect(cpu.is_err(), || "its pages could be mapped a second time".into())?;
         Ok(format!("{SIZE} bytes at {:#x}", map.va))
     });
     tally.check("GEM_WAIT_IDLE of a BO that no job used", || {
@@ -101,9 +90,7 @@ pub fn checks(device: &Device, tally: &mut Tally) {
     tally.check("context: reset state", || {
         let context = device.context().map_err(at("context"))?;
         let state = context.reset_state().map_err(at("query"))?;
-        expect(state == (0, 0, 0), || {
-            format!("(status, hangs, flags) is {state:?}")
-        })?;
+        expect(state == (0, 0, 0), || format!("(status, hangs, flags) is {state:?}"))?;
         Ok("no reset".into())
     });
 }
