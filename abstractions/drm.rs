@@ -1,5 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Direct Rendering Manager.
+//! Direct Rendering Manager (DRM): devices, open files, ioctls and memory managers of GPU drivers.
+//!
+//! `kernel::drm` exists only where the DRM core is built into the kernel, and is closed to buffer
+//! objects of the Translation Table Maps memory manager (TTM) and to synchronisation objects; this
+//! module is for drivers that need those, and for kernels whose DRM core is a module.
+//!
+//! The life of a device:
+//!
+//! 1. [`device::Allocation::new`] allocates the `struct drm_device` with room for the driver's
+//!    data behind it, [`device::Allocation::init`] fills that in. The result is an
+//!    [`UnregisteredDevice`].
+//! 2. [`Registration::new`] shows it to user space.
+//! 3. Dropping the [`Registration`], at the latest when the parent device is unbound, hides it
+//!    again and waits for the ioctls in progress. Open files stay; their ioctls fail with `ENODEV`.
+//! 4. When the last [`ARef`](kernel::sync::aref::ARef) and the last open file are gone, the
+//!    driver's data is dropped.
 
+mod children;
+pub(crate) mod device;
+pub(crate) mod driver;
 pub(crate) mod exec;
+pub(crate) mod file;
+pub(crate) mod gem;
+pub(crate) mod ioctl;
+
+#[allow(unused_imports)]
+pub(crate) use self::{
+    device::{Device, UnregisteredDevice},
+    driver::{Driver, DriverInfo, Features, Registration},
+    file::File,
+};

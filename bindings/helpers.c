@@ -16,6 +16,11 @@ bool rust_ext_dma_fence_is_signaled(struct dma_fence *fence)
 	return dma_fence_is_signaled(fence);
 }
 
+u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node)
+{
+	return drm_vma_node_offset_addr(node);
+}
+
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt)
 {
 	return ttm_tt_is_populated(tt);

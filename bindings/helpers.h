@@ -7,6 +7,7 @@ struct dma_fence;
 struct dma_resv;
 struct dma_resv_iter;
 struct drm_exec;
+struct drm_vma_offset_node;
 struct ttm_tt;
 struct ww_acquire_ctx;
 enum dma_resv_usage;
@@ -26,6 +27,7 @@ void rust_ext_dma_resv_iter_begin(struct dma_resv_iter *cursor, struct dma_resv 
 				  enum dma_resv_usage usage);
 void rust_ext_dma_resv_iter_end(struct dma_resv_iter *cursor);
 struct ww_acquire_ctx *rust_ext_drm_exec_ticket(struct drm_exec *exec);
+u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 
 #endif

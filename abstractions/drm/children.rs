@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Counting the objects that point at another one, so that it can wait for them to go.
+
+use kernel::{
+    prelude::*,
+    sync::{Completion, Refcount},
+};
+
+/// The number of objects that point at the owner of this field.
+///
+/// A count is what is left where a reference would be a cycle, or would be dropped where the last
+/// drop must not happen. The owner calls [`Children::wait`] before it goes.
+///
+/// # Invariants
+///
+/// `count` is the number of children, plus one until [`Children::wait`] is called. `gone` is
+/// completed when it falls to zero.
+#[pin_data]
+pub(super) struct Children {
+    count: Refcount,
+    #[pin]
+    gone: Completion,
+}
+
+impl Children {
+    /// No children yet.
+    pub(super) fn new() -> impl PinInit<Self> {
+        // INVARIANT: No children; `wait` was not called.
+        pin_init!(Self {
+            count: Refcount::new(1),
+            gone <- Completion::new(),
+        })
+    }
+
+    /// Adds a child. Not to be called after [`Children::wait`] began, except by a child.
+    pub(super) fn add(&self) {
+        self.count.inc();
+    }
+
+    /// Removes a child. The owner may be gone when this returns.
+    pub(super) fn remove(&self) {
+        if self.count.dec_and_test() {
+            self.gone.complete_all();
+        }
+    }
+
+    /// Waits until there is no child. To be called once, by the owner.
+    pub(super) fn wait(&self) {
+        self.remove();
+        self.gone.wait_for_completion();
+    }
+}

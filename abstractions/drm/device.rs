@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! DRM devices.
+//!
+//! C header: [`include/drm/drm_device.h`](srctree/include/drm/drm_device.h)
+
+use super::{children::Children, driver::Vtable, Driver};
+use crate::bindings;
+use core::{
+    alloc::Layout,
+    cell::Cell,
+    mem,
+    ops::Deref,
+    ptr::{self, NonNull},
+};
+use kernel::{
+    alloc::allocator::Kmalloc,
+    device,
+    error::from_err_ptr,
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+    types::{NotThreadSafe, Opaque},
+};
+
+/// The C object of a device, which `kernel::device` keeps to itself.
+pub(crate) fn device_as_raw<Ctx: device::DeviceContext>(
+    dev: &device::Device<Ctx>,
+) -> *mut bindings::device {
+    // CAST: `device::Device` is a transparent wrapper around `Opaque<struct device>`.
+    ptr::from_ref(dev).cast_mut().cast()
+}
+
+/// The part of a [`Device`] that does not depend on the driver.
+///
+/// It exists before the driver's data does, so that parts of that data may be built on it.
+///
+/// # Invariants
+///
+/// `dev` is an initialised `struct drm_device`, and `self` is at the start of the allocation that
+/// the DRM core frees with it.
+#[repr(C)]
+pub(crate) struct Base {
+    dev: Opaque<bindings::drm_device>,
+    children: Children,
+}
+
+impl Base {
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
+        self.dev.get()
+    }
+
+    /// What points at the device without a reference to it; see [`Device::release`].
+    pub(super) fn children(&self) -> &Children {
+        &self.children
+    }
+}
+
+impl AsRef<device::Device> for Base {
+    /// The parent device, for example the one on the PCI bus.
+    fn as_ref(&self) -> &device::Device {
+        // SAFETY: By the type invariant the C object is initialised, and it holds a reference to
+        // its parent as long as it lives.
+        unsafe { device::Device::from_raw((*self.as_raw()).dev) }
+    }
+}
+
+/// A DRM device with the data of its driver, which it dereferences to.
+///
+/// It is reference-counted, and may outlive the binding of its parent device to the driver.
+///
+/// # Invariants
+///
+/// `data` is initialised, and is dropped when the last reference is gone, in
+/// [`Device::release`].
+#[repr(C)]
+pub(crate) struct Device<T: Driver> {
+    base: Base,
+    data: T::Data,
+}
+
+impl<T: Driver> Device<T> {
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
+        self.base.as_raw()
+    }
+
+    /// Turns a pointer to the C object into a reference.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to the `struct drm_device` of a `Device<T>`, which must stay alive for
+    /// `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_device) -> &'a Self {
+        // CAST: `Device` and `Base` are `repr(C)`, and start with the C object.
+        // SAFETY: By the safety requirements of this function.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// Enters a section that the unplugging of the device waits for, unless that has begun.
+    ///
+    /// As long as the guard lives, the parent device stays bound to the driver, if the device was
+    /// registered at all.
+    pub(crate) fn enter(&self) -> Option<UnplugGuard> {
+        let mut idx = 0;
+        // SAFETY: By the type invariant the C object is valid.
+        unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) }.then_some(UnplugGuard {
+            idx,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Whether the unplugging of the device has begun.
+    pub(crate) fn is_unplugged(&self) -> bool {
+        self.enter().is_none()
+    }
+
+    /// The `release` callback: the last reference is gone.
+    ///
+    /// It waits for the device's children, which point at it without a reference; without leaked
+    /// children there are none left when the driver's data is gone.
+    pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
+        // CAST: See `from_raw`.
+        let this: *mut Self = ptr.cast();
+
+        // SAFETY: The reference count is zero, so nobody else has access to the data, which is
+        // initialised by the type invariant and not used again.
+        unsafe { ptr::drop_in_place(&raw mut (*this).data) };
+
+        // SAFETY: The memory is freed by the DRM core after this callback.
+        unsafe { &(*this).base }.children.wait();
+    }
+}
+
+impl<T: Driver> Deref for Device<T> {
+    type Target = T::Data;
+
+    fn deref(&self) -> &T::Data {
+        &self.data
+    }
+}
+
+impl<T: Driver> AsRef<Base> for Device<T> {
+    fn as_ref(&self) -> &Base {
+        &self.base
+    }
+}
+
+impl<T: Driver> AsRef<device::Device> for Device<T> {
+    fn as_ref(&self) -> &device::Device {
+        self.base.as_ref()
+    }
+}
+
+// SAFETY: `drm_dev_get()` and `drm_dev_put()` count the references to the whole allocation.
+unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
+    fn inc_ref(&self) {
+        // SAFETY: The existence of a shared reference means that the count is not zero.
+        unsafe { bindings::drm_dev_get(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // CAST: See `from_raw`.
+        // SAFETY: By the safety requirements the count is not zero.
+        unsafe { bindings::drm_dev_put(obj.cast().as_ptr()) };
+    }
+}
+
+// SAFETY: A device may be released from any thread; its data is `Send`.
+unsafe impl<T: Driver> Send for Device<T> {}
+
+// SAFETY: The C object does its own locking; the data is `Sync`.
+unsafe impl<T: Driver> Sync for Device<T> {}
+
+/// A section that the unplugging of a device waits for: see [`Device::enter`].
+///
+/// # Invariants
+///
+/// `idx` comes from a successful `drm_dev_enter()` on this thread.
+#[must_use]
+pub(crate) struct UnplugGuard {
+    idx: kernel::ffi::c_int,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for UnplugGuard {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::drm_dev_exit(self.idx) };
+    }
+}
+
+/// A device whose driver's data is not there yet.
+///
+/// ```ignore
+/// let alloc = drm::device::Allocation::<MyDriver>::new(pdev.as_ref())?;
+/// let drm = alloc.init(try_pin_init!(MyData {
+///     ttm <- ttm::Device::new(alloc.base(), ttm::Flags::NONE, |_| Ok(())),
+///     ..
+/// }? Error))?;
+/// let registration = drm::Registration::new(pdev.as_ref(), drm)?;
+/// ```
+///
+/// # Invariants
+///
+/// `dev` owns a reference to the C object; its `base` is initialised, its `data` if and only if
+/// `initialised` says so. The `release` callback is set if and only if it is.
+pub(crate) struct Allocation<T: Driver> {
+    dev: NonNull<Device<T>>,
+    initialised: Cell<bool>,
+    _not_send: NotThreadSafe,
+}
+
+impl<T: Driver> Allocation<T> {
+    /// Allocates a device below `parent`.
+    pub(crate) fn new(parent: &device::Device<device::Bound>) -> Result<Self> {
+        // `__drm_dev_alloc()` uses `kzalloc()`.
+        let layout = Kmalloc::aligned_layout(Layout::new::<Device<T>>());
+
+        // SAFETY: `parent` is a valid device, the driver description is a static, and the C object
+        // lies at the given offset of an allocation of that size.
+        let raw = unsafe {
+            bindings::__drm_dev_alloc(
+                device_as_raw(parent),
+                Vtable::<T>::ALLOCATED,
+                layout.size(),
+                mem::offset_of!(Base, dev),
+            )
+        };
+        let dev = NonNull::new(from_err_ptr(raw)?.cast::<Device<T>>()).ok_or(ENOMEM)?;
+
+        // SAFETY: The memory is allocated, uninitialised and pinned.
+        unsafe { pin_init::raw_init(&raw mut (*dev.as_ptr()).base.children, Children::new()) };
+
+        // INVARIANT: `__drm_dev_alloc()` gave us a reference; `base` is now complete, and the
+        // driver description without `release` was used.
+        Ok(Self {
+            dev,
+            initialised: Cell::new(false),
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// What the driver's data may be built on.
+    pub(crate) fn base(&self) -> &Base {
+        // SAFETY: By the type invariant `base` is initialised, and lives as long as `self`.
+        unsafe { &self.dev.as_ref().base }
+    }
+
+    /// Fills in the driver's data. This works once.
+    pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
+        if self.initialised.get() {
+            return Err(EBUSY);
+        }
+
+        let dev = self.dev.as_ptr();
+        // SAFETY: `data` is allocated, not initialised by the type invariant, and pinned, as the
+        // C object's memory never moves.
+        unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }?;
+
+        // SAFETY: Nobody else knows of the device yet.
+        unsafe { (*(*dev).base.as_raw()).driver = Vtable::<T>::COMPLETE };
+        // INVARIANT: `data` is initialised and `release` is set.
+        self.initialised.set(true);
+
+        // SAFETY: The device is complete, and `self` owns a reference to it.
+        Ok(UnregisteredDevice(
+            ARef::from(unsafe { &*dev }),
+            NotThreadSafe,
+        ))
+    }
+}
+
+impl<T: Driver> Drop for Allocation<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we own a reference; if it is the last one, `release` runs
+        // if and only if the data is there.
+        unsafe { bindings::drm_dev_put(self.base().as_raw()) };
+    }
+}
+
+/// A device that user space has never seen.
+///
+/// # Invariants
+///
+/// `drm_dev_register()` was not called on the device.
+pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Device<T>>, NotThreadSafe);
+
+impl<T: Driver> UnregisteredDevice<T> {
+    /// Gives up the knowledge that the device is not registered.
+    pub(super) fn into_inner(self) -> ARef<Device<T>> {
+        self.0
+    }
+}
+
+impl<T: Driver> Deref for UnregisteredDevice<T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        &self.0
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! DRM drivers, and the registration of their devices.
+//!
+//! C header: [`include/drm/drm_drv.h`](srctree/include/drm/drm_drv.h)
+
+use super::{device::device_as_raw, file, gem, ioctl, Device, File, UnregisteredDevice};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::{
+    device,
+    error::to_result,
+    module::this_module,
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::aref::ARef, //
+};
+
+/// What a driver says of itself to user space.
+pub(crate) struct DriverInfo {
+    /// Major version of the driver's interface.
+    pub(crate) major: i32,
+    /// Minor version of the driver's interface.
+    pub(crate) minor: i32,
+    /// Patch level of the driver's interface.
+    pub(crate) patchlevel: i32,
+    /// Name, by which user space chooses how to talk to it.
+    pub(crate) name: &'static CStr,
+    /// Description for people.
+    pub(crate) desc: &'static CStr,
+}
+
+/// A set of features that the DRM core offers on behalf of a driver.
+#[derive(Clone, Copy)]
+pub(crate) struct Features(u32);
+
+impl Features {
+    /// Buffer objects with handles. Every driver that has memory of its own needs it.
+    pub(crate) const GEM: Self = Self(bindings::drm_driver_feature_DRIVER_GEM);
+    /// A render node, `/dev/dri/renderD*`, beside the primary one.
+    pub(crate) const RENDER: Self = Self(bindings::drm_driver_feature_DRIVER_RENDER);
+    /// Synchronisation objects.
+    pub(crate) const SYNCOBJ: Self = Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ);
+    /// Synchronisation objects with many points on a line.
+    pub(crate) const SYNCOBJ_TIMELINE: Self =
+        Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ_TIMELINE);
+
+    /// Both sets together.
+    #[must_use]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A driver for DRM devices.
+#[vtable]
+pub(crate) trait Driver: Sized + 'static {
+    /// The driver's data in each device, dropped with the last reference to the device.
+    type Data: Send + Sync;
+
+    /// The driver's data in each open file, dropped when the file is closed, after its handles.
+    type File: Send + Sync;
+
+    /// The driver's kind of buffer object.
+    type Object: gem::Object<Driver = Self>;
+
+    /// What the driver says of itself.
+    const INFO: DriverInfo;
+
+    /// What the DRM core offers on the driver's behalf.
+    const FEATURES: Features;
+
+    /// The driver's ioctls: see [`drm_ioctls!`](super::ioctl::drm_ioctls).
+    const IOCTLS: &'static [ioctl::Descriptor<Self>];
+
+    /// A file is opened.
+    fn open(dev: &Device<Self>) -> Result<Pin<KBox<Self::File>>>;
+
+    /// One of the file descriptors of an open file is closed, for example as its process exits.
+    ///
+    /// The process's memory is still there.
+    fn flush(_dev: &Device<Self>, _file: &File<Self>) {}
+
+    /// Someone reads `/proc/PID/fdinfo/FD` of an open file.
+    fn show_fdinfo(_dev: &Device<Self>, _file: &File<Self>, _printer: &mut file::Printer) {}
+}
+
+/// The C descriptions of a driver.
+pub(super) struct Vtable<T>(PhantomData<T>);
+
+impl<T: Driver> Vtable<T> {
+    /// For a device without data.
+    pub(super) const ALLOCATED: &'static bindings::drm_driver = const { &Self::driver(None) };
+
+    /// For a device with data.
+    pub(super) const COMPLETE: &'static bindings::drm_driver =
+        const { &Self::driver(Some(Device::<T>::release)) };
+
+    const fn driver(
+        release: Option<unsafe extern "C" fn(*mut bindings::drm_device)>,
+    ) -> bindings::drm_driver {
+        let mut driver: bindings::drm_driver = pin_init::zeroed();
+
+        driver.release = release;
+        driver.open = Some(File::<T>::open_callback);
+        driver.postclose = Some(File::<T>::postclose_callback);
+        if T::HAS_SHOW_FDINFO {
+            driver.show_fdinfo = Some(File::<T>::show_fdinfo_callback);
+        }
+        driver.major = T::INFO.major;
+        driver.minor = T::INFO.minor;
+        driver.patchlevel = T::INFO.patchlevel;
+        driver.name = as_char_ptr_in_const_context(T::INFO.name).cast_mut();
+        driver.desc = as_char_ptr_in_const_context(T::INFO.desc).cast_mut();
+        driver.driver_features = T::FEATURES.0;
+        driver.ioctls = T::IOCTLS.as_ptr().cast();
+        // CAST: There are at most 96 driver ioctls: see `ioctl::table`.
+        driver.num_ioctls = T::IOCTLS.len() as i32;
+        driver.fops = const { &Self::fops() };
+        driver
+    }
+
+    const fn fops() -> bindings::file_operations {
+        let mut fops: bindings::file_operations = pin_init::zeroed();
+
+        fops.owner = this_module::<T::OwnerModule>().as_ptr();
+        fops.open = Some(bindings::drm_open);
+        fops.release = Some(bindings::drm_release);
+        if T::HAS_FLUSH {
+            fops.flush = Some(File::<T>::flush_callback);
+        }
+        fops.unlocked_ioctl = Some(bindings::drm_ioctl);
+        #[cfg(CONFIG_COMPAT)]
+        {
+            fops.compat_ioctl = Some(bindings::drm_compat_ioctl);
+        }
+        fops.poll = Some(bindings::drm_poll);
+        fops.read = Some(bindings::drm_read);
+        fops.llseek = Some(bindings::noop_llseek);
+        fops.mmap = Some(bindings::drm_gem_mmap);
+        #[cfg(CONFIG_PROC_FS)]
+        {
+            fops.show_fdinfo = Some(bindings::drm_show_fdinfo);
+        }
+        fops.fop_flags = bindings::FOP_UNSIGNED_OFFSET;
+        fops
+    }
+}
+
+/// A device that user space sees; dropping this hides it.
+///
+/// The drop waits for the ioctls in progress and the other sections of [`Device::enter`], and takes
+/// away the CPU mappings of the device's memory.
+///
+/// # Invariants
+///
+/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` was not.
+pub(crate) struct Registration<'a, T: Driver> {
+    drm: ARef<Device<T>>,
+    _parent: PhantomData<&'a device::Device<device::Bound>>,
+}
+
+impl<'a, T: Driver> Registration<'a, T> {
+    /// Shows a device to user space. `parent` must be the one that it was allocated with.
+    pub(crate) fn new(
+        parent: &'a device::Device<device::Bound>,
+        drm: UnregisteredDevice<T>,
+    ) -> Result<Self> {
+        let drm = drm.into_inner();
+        let actual: &device::Device = (*drm).as_ref();
+        if device_as_raw(actual) != device_as_raw(parent) {
+            return Err(EINVAL);
+        }
+
+        // SAFETY: The device is complete, and was never registered by the type invariant of
+        // `UnregisteredDevice`.
+        to_result(unsafe { bindings::drm_dev_register(drm.as_raw(), 0) })?;
+
+        // INVARIANT: It is registered.
+        Ok(Self {
+            drm,
+            _parent: PhantomData,
+        })
+    }
+
+    /// The device.
+    pub(crate) fn device(&self) -> &Device<T> {
+        &self.drm
+    }
+}
+
+impl<T: Driver> Drop for Registration<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the device is registered.
+        unsafe { bindings::drm_dev_unplug(self.drm.as_raw()) };
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Open files of DRM devices.
+//!
+//! C header: [`include/drm/drm_file.h`](srctree/include/drm/drm_file.h)
+//!
+//! Order at close: the core closes the file's handles (synchronisation objects, then buffer
+//! objects, for each of which the driver's `close` is called), then the driver's data is dropped.
+
+use super::{Device, Driver};
+use crate::bindings;
+use core::{fmt, marker::PhantomData};
+use kernel::{ffi, prelude::*, types::Opaque};
+
+/// An open file of a DRM device, with the driver's data in it.
+///
+/// # Invariants
+///
+/// The C object is an open file of a `Device<D>`, whose `driver_priv` is a pinned `D::File`, which
+/// lives until `postclose`.
+#[repr(transparent)]
+pub(crate) struct File<D: Driver>(Opaque<bindings::drm_file>, PhantomData<D>);
+
+impl<D: Driver> File<D> {
+    /// Turns a pointer to the C object into a reference.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to a `struct drm_file` whose `open` callback has succeeded, of a
+    /// `Device<D>`. Its `postclose` callback must not begin during `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::drm_file) -> &'a Self {
+        // SAFETY: By the safety requirements of this function.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C object.
+    pub(crate) fn as_raw(&self) -> *mut bindings::drm_file {
+        self.0.get()
+    }
+
+    /// The driver's data.
+    pub(crate) fn inner(&self) -> Pin<&D::File> {
+        // SAFETY: By the type invariant.
+        unsafe { Pin::new_unchecked(&*(*self.as_raw()).driver_priv.cast()) }
+    }
+
+    /// A number that no other open file has had since boot.
+    pub(crate) fn client_id(&self) -> u64 {
+        // SAFETY: By the type invariant; constant since before `open`.
+        unsafe { (*self.as_raw()).client_id }
+    }
+
+    /// The device that was opened.
+    pub(crate) fn device(&self) -> &Device<D> {
+        // SAFETY: By the type invariant; an open file keeps its minor and that its device alive.
+        unsafe { Device::from_raw((*(*self.as_raw()).minor).dev) }
+    }
+
+    pub(super) unsafe extern "C" fn open_callback(
+        dev: *mut bindings::drm_device,
+        file: *mut bindings::drm_file,
+    ) -> ffi::c_int {
+        // SAFETY: This callback is in the description of `D` only.
+        match D::open(unsafe { Device::from_raw(dev) }) {
+            Ok(data) => {
+                // SAFETY: The data stays where it is until `postclose_callback` drops it there.
+                let data = KBox::into_raw(unsafe { Pin::into_inner_unchecked(data) });
+                // SAFETY: The core gives us a valid, not yet open file.
+                unsafe { (*file).driver_priv = data.cast() };
+                0
+            }
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    pub(super) unsafe extern "C" fn postclose_callback(
+        _dev: *mut bindings::drm_device,
+        file: *mut bindings::drm_file,
+    ) {
+        // SAFETY: `open_callback` has put the pointer there; nobody uses it after this callback.
+        drop(unsafe { KBox::<D::File>::from_raw((*file).driver_priv.cast()) });
+    }
+
+    pub(super) unsafe extern "C" fn flush_callback(
+        filp: *mut bindings::file,
+        _id: bindings::fl_owner_t,
+    ) -> ffi::c_int {
+        // SAFETY: `drm_open()` has put the `struct drm_file` there, and the file is open.
+        let file = unsafe { Self::from_raw((*filp).private_data.cast()) };
+        D::flush(file.device(), file);
+        0
+    }
+
+    pub(super) unsafe extern "C" fn show_fdinfo_callback(
+        // The kernel crate has but a declaration of this type.
+        printer: *mut kernel::bindings::drm_printer,
+        file: *mut bindings::drm_file,
+    ) {
+        // SAFETY: The core calls us with an open file of a device of `D`.
+        let file = unsafe { Self::from_raw(file) };
+        D::show_fdinfo(file.device(), file, &mut Printer(printer.cast()));
+    }
+}
+
+/// Somewhere that the DRM core prints to.
+///
+/// # Invariants
+///
+/// The pointer is valid.
+pub(crate) struct Printer(*mut bindings::drm_printer);
+
+impl fmt::Write for Printer {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let len = ffi::c_int::try_from(s.len()).map_err(|_| fmt::Error)?;
+        // SAFETY: The printer is valid by the type invariant, and the format asks for a length and
+        // a pointer to that many bytes.
+        unsafe {
+            bindings::drm_printf(
+                self.0,
+                c"%.*s".as_ptr().cast(),
+                len,
+                s.as_ptr().cast::<ffi::c_char>(),
+            )
+        };
+        Ok(())
+    }
+}

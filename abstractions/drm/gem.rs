@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Graphics Execution Manager (GEM): buffer objects, and the handles that open files have to them.
+//!
+//! C header: [`include/drm/drm_gem.h`](srctree/include/drm/drm_gem.h)
+//!
+//! This is what every kind of buffer object has; the objects themselves come from a memory manager
+//! such as [`ttm`](super::ttm).
+
+use super::{Device, Driver, File};
+use crate::bindings;
+use core::ptr::NonNull;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+};
+
+/// A kind of buffer object.
+///
+/// # Safety
+///
+/// * `as_gem` must return an initialised `struct drm_gem_object` of a `Device<Self::Driver>`,
+///   whose reference count is that of `self`, and `from_gem` must be its inverse.
+/// * Every object that has a handle in a file of that driver must be a `Self`.
+pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
+    /// The driver whose objects these are.
+    type Driver: Driver<Object = Self>;
+
+    /// The C object.
+    fn as_gem(&self) -> *mut bindings::drm_gem_object;
+
+    /// Turns a pointer to the C object into a reference.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to the C object of a `Self`, whose reference count must not fall to zero
+    /// during `'a`.
+    unsafe fn from_gem<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self;
+}
+
+/// What every kind of buffer object can do.
+pub(crate) trait ObjectExt: Object {
+    /// The size in bytes, a multiple of the page size.
+    fn size(&self) -> usize {
+        // SAFETY: By the safety requirements of `Object`; constant.
+        unsafe { (*self.as_gem()).size }
+    }
+
+    /// The device.
+    fn device(&self) -> &Device<Self::Driver> {
+        // SAFETY: By the safety requirements of `Object`; a device outlives its objects.
+        unsafe { Device::from_raw((*self.as_gem()).dev) }
+    }
+
+    /// Creates a handle to the object in an open file, which then holds a reference.
+    ///
+    /// Calls the driver's `open` for the object.
+    fn create_handle(&self, file: &File<Self::Driver>) -> Result<Handle> {
+        let mut handle = 0;
+        // SAFETY: File and object are valid, and of one driver.
+        to_result(unsafe {
+            bindings::drm_gem_handle_create(file.as_raw(), self.as_gem(), &mut handle)
+        })?;
+        Ok(Handle(handle))
+    }
+
+    /// The offset at which user space finds the object when it calls `mmap` on the device.
+    fn mmap_offset(&self) -> Result<u64> {
+        let gem = self.as_gem();
+        // SAFETY: The object is valid; an offset that it already has is kept.
+        to_result(unsafe { bindings::drm_gem_create_mmap_offset(gem) })?;
+        // SAFETY: The object is valid, and has an offset now.
+        Ok(unsafe { bindings::rust_ext_drm_vma_node_offset_addr(&raw mut (*gem).vma_node) })
+    }
+}
+
+impl<T: Object> ObjectExt for T {}
+
+/// The name of a buffer object in an open file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Handle(pub u32);
+
+impl Handle {
+    /// The object with this name in `file`, or `ENOENT`.
+    pub(crate) fn lookup<D: Driver>(self, file: &File<D>) -> Result<ARef<D::Object>> {
+        // SAFETY: The file is valid.
+        let gem = unsafe { bindings::drm_gem_object_lookup(file.as_raw(), self.0) };
+        if gem.is_null() {
+            return Err(ENOENT);
+        }
+        // SAFETY: Objects with handles in a file of the driver are `D::Object`s, and we got a
+        // reference to this one.
+        Ok(unsafe { ARef::from_raw(NonNull::from(<D::Object as Object>::from_gem(gem))) })
+    }
+
+    /// Removes the name from `file`, and the reference that it held. Calls the driver's `close`.
+    pub(crate) fn delete<D: Driver>(self, file: &File<D>) -> Result {
+        // SAFETY: The file is valid.
+        to_result(unsafe { bindings::drm_gem_handle_delete(file.as_raw(), self.0) })
+    }
+}

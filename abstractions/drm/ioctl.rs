@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The ioctls of DRM drivers.
+//!
+//! C header: [`include/drm/drm_ioctl.h`](srctree/include/drm/drm_ioctl.h)
+//!
+//! The DRM core copies the argument in and out, checks the permissions, and calls what
+//! [`drm_ioctls!`] has put into the driver's table, which makes sure that the device is not being
+//! unplugged and calls the driver's function with references.
+
+use super::{Device, Driver, File};
+use crate::bindings;
+use core::marker::PhantomData;
+use kernel::{ffi, ioctl, prelude::*, str::as_char_ptr_in_const_context};
+
+/// On a primary node the caller must be authenticated.
+pub(crate) const AUTH: u32 = bindings::drm_ioctl_flags_DRM_AUTH;
+/// The caller must be the master of a primary node.
+pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
+/// The caller must have `CAP_SYS_ADMIN`.
+pub(crate) const ROOT_ONLY: u32 = bindings::drm_ioctl_flags_DRM_ROOT_ONLY;
+/// The ioctl may be used on a render node.
+pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
+
+/// Which way the argument is copied, and the ioctl's code that follows from that.
+#[derive(Clone, Copy)]
+pub(crate) enum Direction {
+    /// `DRM_IOR`: from the kernel to user space.
+    IOR,
+    /// `DRM_IOW`: from user space to the kernel.
+    IOW,
+    /// `DRM_IOWR`: to the kernel and back.
+    IOWR,
+}
+
+/// An entry of a driver's table of ioctls: [`drm_ioctls!`] makes them.
+#[repr(transparent)]
+pub(crate) struct Descriptor<D>(bindings::drm_ioctl_desc, PhantomData<fn(D)>);
+
+/// What a table holds is a function of the driver `D`.
+type Callback = unsafe extern "C" fn(
+    *mut bindings::drm_device,
+    *mut ffi::c_void,
+    *mut bindings::drm_file,
+) -> ffi::c_int;
+
+impl<D> Descriptor<D> {
+    /// The place of a number that has no ioctl.
+    const NONE: Self = Self(pin_init::zeroed(), PhantomData);
+
+    /// Used by [`drm_ioctls!`].
+    ///
+    /// # Safety
+    ///
+    /// `func` must accept a device and an open file of the driver `D` and a pointer to an `Arg`.
+    pub(crate) const unsafe fn new<Arg>(
+        direction: Direction,
+        number: u32,
+        flags: u32,
+        name: &'static CStr,
+        func: Callback,
+    ) -> Self {
+        let number = bindings::DRM_COMMAND_BASE + number;
+        let cmd = match direction {
+            Direction::IOR => ioctl::_IOR::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
+            Direction::IOW => ioctl::_IOW::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
+            Direction::IOWR => ioctl::_IOWR::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
+        };
+
+        Self(
+            bindings::drm_ioctl_desc {
+                cmd,
+                flags,
+                func: Some(func),
+                name: as_char_ptr_in_const_context(name),
+            },
+            PhantomData,
+        )
+    }
+}
+
+// SAFETY: A descriptor is constant.
+unsafe impl<D> Sync for Descriptor<D> {}
+
+/// The length of a table with these numbers. Used by [`drm_ioctls!`].
+pub(crate) const fn table_len(numbers: &[u32]) -> usize {
+    let mut len = 0;
+    let mut i = 0;
+    while i < numbers.len() {
+        if numbers[i] as usize >= len {
+            len = numbers[i] as usize + 1;
+        }
+        i += 1;
+    }
+    assert!(len <= (bindings::DRM_COMMAND_END - bindings::DRM_COMMAND_BASE) as usize);
+    len
+}
+
+/// Puts each entry in the place of its number. Used by [`drm_ioctls!`].
+pub(crate) const fn table<D, const N: usize, const LEN: usize>(
+    entries: [Descriptor<D>; N],
+) -> [Descriptor<D>; LEN] {
+    let mut table = [const { Descriptor::NONE }; LEN];
+    let mut i = 0;
+    while i < N {
+        let entry = entries[i].0;
+        let slot = &mut table[(ioctl::_IOC_NR(entry.cmd) - bindings::DRM_COMMAND_BASE) as usize];
+        assert!(slot.0.func.is_none(), "two ioctls have one number");
+        *slot = Descriptor(entry, PhantomData);
+        i += 1;
+    }
+    core::mem::forget(entries);
+    table
+}
+
+/// Calls a driver's function for an argument that is a structure. Used by [`drm_ioctls!`].
+///
+/// # Safety
+///
+/// The pointers must be those that the DRM core calls an ioctl of the driver `D` with, and every
+/// bit pattern must be valid for `Arg`, which the ioctl's code was made from.
+pub(crate) unsafe fn call<D: Driver, Arg>(
+    dev: *mut bindings::drm_device,
+    data: *mut ffi::c_void,
+    file: *mut bindings::drm_file,
+    handler: fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>,
+) -> ffi::c_int {
+    // SAFETY: The core keeps the open file, and by it the device, during the ioctl.
+    let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
+    let Some(_guard) = dev.enter() else {
+        return ENODEV.to_errno();
+    };
+
+    // SAFETY: The core gives us a buffer of at least the size in the ioctl's code, which nobody
+    // else uses, filled with what user space gave or zeroes.
+    match handler(dev, unsafe { &mut *data.cast() }, file) {
+        Ok(value) => ffi::c_int::try_from(value).unwrap_or(ERANGE.to_errno()),
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Calls a driver's function for an argument that is a union of what comes in and what goes out.
+/// Used by [`drm_ioctls!`].
+///
+/// # Safety
+///
+/// As for [`call`]; every bit pattern must be valid for `In` and for `Out`.
+pub(crate) unsafe fn call_union<D: Driver, Arg, In: Copy, Out: Copy>(
+    dev: *mut bindings::drm_device,
+    data: *mut ffi::c_void,
+    file: *mut bindings::drm_file,
+    handler: fn(&Device<D>, &In, &File<D>) -> Result<Out>,
+) -> ffi::c_int {
+    const {
+        assert!(size_of::<In>() <= size_of::<Arg>() && size_of::<Out>() <= size_of::<Arg>());
+        assert!(align_of::<In>() <= align_of::<Arg>() && align_of::<Out>() <= align_of::<Arg>());
+    }
+
+    // SAFETY: As in `call`.
+    let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
+    let Some(_guard) = dev.enter() else {
+        return ENODEV.to_errno();
+    };
+
+    // SAFETY: As in `call`; the union has room for it.
+    let input = unsafe { data.cast::<In>().read() };
+    match handler(dev, &input, file) {
+        Ok(output) => {
+            // SAFETY: As in `call`; the union has room for it.
+            unsafe { data.cast::<Out>().write(output) };
+            0
+        }
+        Err(e) => e.to_errno(),
+    }
+}
+
+/// Makes a driver's table of ioctls.
+///
+/// The driver comes first. Each entry then has the direction of the argument, the name of the
+/// number within the driver's range, the type of the argument, flags, and a function. Names and
+/// types are looked up in `crate::bindings`, and must be those of the user-space interface, as
+/// user space chooses every bit of the argument.
+///
+/// * For a structure: `fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>`, where the number is
+///   ioctl's return value (mostly 0).
+/// * For a union, given as `Arg: In => Out`: `fn(&Device<D>, &In, &File<D>) -> Result<Out>`. On
+///   failure the argument stays as it was.
+///
+/// The function runs within a section of [`Device::enter`]; an unplugged device answers `ENODEV`.
+///
+/// ```ignore
+/// const IOCTLS: &'static [ioctl::Descriptor<Self>] = drm_ioctls! { MyDriver;
+///     (IOWR, DRM_MY_INFO, drm_my_info, RENDER_ALLOW, info),
+///     (IOWR, DRM_MY_CREATE, drm_my_create: drm_my_create_in => drm_my_create_out,
+///      AUTH | RENDER_ALLOW, create),
+/// };
+/// ```
+#[allow(unused_macros)]
+macro_rules! drm_ioctls {
+    ($driver:ty; $((
+        $direction:ident, $number:ident, $arg:ident $(: $in:ident => $out:ident)?,
+        $flags:expr, $handler:expr $(,)?
+    )),* $(,)?) => {
+        const {
+            #[allow(unused_imports)]
+            use $crate::abstractions::drm::ioctl::{
+                self, Direction, AUTH, MASTER, RENDER_ALLOW, ROOT_ONLY,
+            };
+
+            const LEN: usize = ioctl::table_len(&[$($crate::bindings::$number),*]);
+            const TABLE: [ioctl::Descriptor<$driver>; LEN] = ioctl::table([$({
+                unsafe extern "C" fn callback(
+                    dev: *mut $crate::bindings::drm_device,
+                    data: *mut ::kernel::ffi::c_void,
+                    file: *mut $crate::bindings::drm_file,
+                ) -> ::kernel::ffi::c_int {
+                    // SAFETY: This function is in a table of the driver only, with the code made
+                    // from the argument's type, which is one of the user-space interface: integers.
+                    unsafe {
+                        $crate::abstractions::drm::ioctl::drm_ioctls!(
+                            @call $driver, $arg $(: $in => $out)?, dev, data, file, $handler
+                        )
+                    }
+                }
+
+                // SAFETY: See above.
+                unsafe {
+                    ioctl::Descriptor::<$driver>::new::<$crate::bindings::$arg>(
+                        Direction::$direction,
+                        $crate::bindings::$number,
+                        $flags,
+                        ::kernel::c_str!(::core::stringify!($number)),
+                        callback,
+                    )
+                }
+            }),*]);
+            &TABLE
+        }
+    };
+    (@call $driver:ty, $arg:ident, $dev:ident, $data:ident, $file:ident, $handler:expr) => {
+        $crate::abstractions::drm::ioctl::call::<$driver, $crate::bindings::$arg>(
+            $dev, $data, $file, $handler,
+        )
+    };
+    (
+        @call $driver:ty, $arg:ident: $in:ident => $out:ident,
+        $dev:ident, $data:ident, $file:ident, $handler:expr
+    ) => {
+        $crate::abstractions::drm::ioctl::call_union::<
+            $driver,
+            $crate::bindings::$arg,
+            $crate::bindings::$in,
+            $crate::bindings::$out,
+        >($dev, $data, $file, $handler)
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use drm_ioctls;
