@@ -231,10 +231,16 @@ impl<T: DriverFence> Inner<T> {
         ..pin_init::zeroed()
     };
 
+    /// # Safety
+    ///
+    /// `fence` must be within an `Inner<T>`, and alive.
     unsafe extern "C" fn driver_name(_fence: *mut bindings::dma_fence) -> *const ffi::c_char {
         T::DRIVER_NAME.as_char_ptr()
     }
 
+    /// # Safety
+    ///
+    /// `fence` must be within an `Inner<T>`, and alive.
     unsafe extern "C" fn timeline_name(fence: *mut bindings::dma_fence) -> *const ffi::c_char {
         // SAFETY: These operations are only ever given to fences within an `Inner<T>`, where the
         // fence comes first; the kernel calls this while the fence is alive.

@@ -37,7 +37,7 @@ pub(crate) enum Usage {
 }
 
 impl Usage {
-    fn as_raw(self) -> bindings::dma_resv_usage {
+    pub(crate) fn as_raw(self) -> bindings::dma_resv_usage {
         match self {
             Self::Kernel => bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
             Self::Write => bindings::dma_resv_usage_DMA_RESV_USAGE_WRITE,

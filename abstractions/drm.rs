@@ -24,6 +24,7 @@ pub(crate) mod exec;
 pub(crate) mod file;
 pub(crate) mod gem;
 pub(crate) mod ioctl;
+pub(crate) mod sched;
 
 #[allow(unused_imports)]
 pub(crate) use self::{

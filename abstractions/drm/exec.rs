@@ -43,6 +43,15 @@ pub(crate) unsafe trait AsGemObject {
     }
 }
 
+// SAFETY: By the requirements of `gem::Object` the C object is initialised, which gives it a
+// reservation, and lives as long as `self`; a reservation is only replaced when nobody has a
+// reference to the object any more.
+unsafe impl<T: super::gem::Object> AsGemObject for T {
+    fn as_gem_object(&self) -> *mut bindings::drm_gem_object {
+        self.as_gem()
+    }
+}
+
 /// A locking context.
 ///
 /// # Invariants

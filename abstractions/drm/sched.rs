@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU job scheduler.
+//!
+//! A [`Scheduler`] feeds one hardware ring. An [`Entity`] is a queue of jobs that run in order; it
+//! belongs to one or more schedulers, of which the least busy one takes its jobs. A job goes through
+//! types, each of which consumes the one before:
+//!
+//! 1. [`PendingJob`]: made, may gain dependencies, may be dropped.
+//! 2. [`PendingJob::submit`] arms it, which gives it its place in the entity and its *finished*
+//!    fence, lets the caller publish that fence, and pushes it. Nothing in between can fail, so a
+//!    job can neither be pushed twice nor be forgotten after its fence was published.
+//! 3. From then on it is the scheduler's, which calls the driver through [`JobOps`]: it waits for
+//!    the dependencies, asks [`JobOps::prepare`] for more until there is none, then calls
+//!    [`JobOps::run`], and waits for the hardware fence that this returns.
+//! 4. The driver's data is dropped on a system workqueue, so that its destructors may sleep and
+//!    take any lock without being in the way of other jobs.
+//!
+//! The callbacks are on the way to the signal of a fence: they run in a
+//! [`SignallingSection`], hence may not allocate, except from pools that need no reclaim.
+//!
+//! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
+
+use crate::{
+    abstractions::{
+        dma_fence::{timeout_to_c, Fence, SignallingSection},
+        dma_resv::{HeldResv, Usage},
+    },
+    bindings,
+};
+use core::{
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    ptr::{addr_of_mut, null_mut, NonNull},
+};
+use kernel::{
+    container_of, device,
+    error::to_result,
+    impl_has_work, new_condvar, new_mutex, new_spinlock, new_work,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{Acquire, AtomicFlag, Release},
+        rcu::synchronize_rcu,
+        Arc, CondVar, Mutex, SpinLock,
+    },
+    time::Jiffies,
+    types::Opaque,
+    workqueue::{self, Work, WorkItem},
+};
+
+/// Which entity goes first; jobs of a lower priority run only when there are none of a higher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Priority {
+    /// The kernel's own work.
+    Kernel,
+    /// Privileged clients.
+    High,
+    /// Everyone.
+    Normal,
+    /// Background work.
+    Low,
+}
+
+impl Priority {
+    fn as_raw(self) -> bindings::drm_sched_priority {
+        match self {
+            Self::Kernel => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_KERNEL,
+            Self::High => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_HIGH,
+            Self::Normal => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_NORMAL,
+            Self::Low => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_LOW,
+        }
+    }
+}
+
+/// What a driver's job does. None of the callbacks may wait for memory.
+pub(crate) trait JobOps: Send + Sized + 'static {
+    /// Called when all dependencies of the job are signalled: gathers what it needs to run.
+    ///
+    /// If something is missing, returns a fence after whose signal it makes sense to call again. It
+    /// must not be the *finished* fence of a job of the same scheduler.
+    fn prepare(&mut self) -> Option<ARef<Fence>> {
+        None
+    }
+
+    /// Puts the job on the hardware, and returns the fence that the driver will signal when the
+    /// hardware is done with it. An error becomes the error of the job.
+    fn run(&mut self) -> Result<ARef<Fence>>;
+
+    /// Called when the hardware fence was not signalled within the scheduler's timeout.
+    ///
+    /// The job goes on being the scheduler's: it ends when its hardware fence is signalled, by this
+    /// function or later. While it has not, this is called again after another timeout.
+    fn timed_out(&mut self);
+}
+
+/// Feeds one hardware ring.
+///
+/// # Invariants
+///
+/// - `inner` is an initialised `struct drm_gpu_scheduler` with the operations of `T`, which lives
+///   until every entity of it and every job that was pushed to it is gone.
+/// - `jobs` is the number of jobs that were armed for this scheduler, and not dropped yet.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Scheduler<T: JobOps> {
+    #[pin]
+    inner: Opaque<bindings::drm_gpu_scheduler>,
+    #[pin]
+    jobs: SpinLock<usize>,
+    #[pin]
+    drained: CondVar,
+    // The C scheduler refers to it.
+    _device: ARef<device::Device>,
+    _job: PhantomData<fn(T)>,
+}
+
+// SAFETY: A `struct drm_gpu_scheduler` may be used and destroyed from any thread, and jobs are
+// `Send`.
+unsafe impl<T: JobOps> Send for Scheduler<T> {}
+// SAFETY: The methods on a `&Scheduler` synchronise by themselves.
+unsafe impl<T: JobOps> Sync for Scheduler<T> {}
+
+impl<T: JobOps> Scheduler<T> {
+    const OPS: bindings::drm_sched_backend_ops = bindings::drm_sched_backend_ops {
+        prepare_job: Some(Job::<T>::prepare_job),
+        run_job: Some(Job::<T>::run_job),
+        timedout_job: Some(Job::<T>::timedout_job),
+        free_job: Some(Job::<T>::free_job),
+        cancel_job: Some(Job::<T>::cancel_job),
+    };
+
+    /// Makes a scheduler for a ring.
+    ///
+    /// The jobs that are on the ring at one time have at most `credits` credits together.
+    pub(crate) fn new(
+        name: &'static CStr,
+        dev: &device::Device,
+        credits: u32,
+        timeout: Jiffies,
+    ) -> Result<Arc<Self>> {
+        let args = bindings::drm_sched_init_args {
+            ops: const { &Self::OPS },
+            num_rqs: bindings::drm_sched_priority_DRM_SCHED_PRIORITY_COUNT as u32,
+            credit_limit: credits,
+            timeout: timeout_to_c(timeout),
+            name: name.as_char_ptr(),
+            // `Device` is transparent.
+            dev: core::ptr::from_ref(dev).cast_mut().cast(),
+            ..Default::default()
+        };
+        Arc::pin_init(
+            try_pin_init!(Self {
+                inner <- Opaque::try_ffi_init(|ptr: *mut bindings::drm_gpu_scheduler| {
+                    // SAFETY: `ptr` is valid for writes; the C function wants it zeroed. What `args`
+                    // refers to is static, or a device that we hold.
+                    to_result(unsafe {
+                        ptr.write_bytes(0, 1);
+                        bindings::drm_sched_init(ptr, &args)
+                    })
+                }),
+                jobs <- new_spinlock!(0),
+                drained <- new_condvar!(),
+                _device: dev.into(),
+                _job: PhantomData,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Sleeps until every job that was pushed to this scheduler is done and dropped.
+    ///
+    /// The caller sees to it that none is pushed any more, and that those on the hardware end.
+    pub(crate) fn drain(&self) {
+        let mut jobs = self.jobs.lock();
+        while *jobs != 0 {
+            self.drained.wait(&mut jobs);
+        }
+    }
+
+    /// The scheduler that a C scheduler is part of.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be the `inner` of a `Scheduler<T>`.
+    unsafe fn from_raw(ptr: *mut bindings::drm_gpu_scheduler) -> NonNull<Self> {
+        // SAFETY: By the function's requirement `ptr` points into a `Scheduler<T>`, at an `Opaque`,
+        // which has the layout of what it wraps.
+        unsafe {
+            NonNull::new_unchecked(container_of!(
+                Opaque::cast_from(ptr).cast_mut(),
+                Self,
+                inner
+            ))
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: JobOps> PinnedDrop for Scheduler<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the scheduler is initialised. Each entity owns a reference
+        // to its schedulers, so there is none any more.
+        unsafe { bindings::drm_sched_fini(self.inner.get()) };
+        // Jobs whose entity was killed while they waited for a dependency still refer to us.
+        self.drain();
+        // As does who just reads the timeline name of a fence that was signalled meanwhile.
+        synchronize_rcu();
+    }
+}
+
+/// A queue of jobs, which run in the order in which they are submitted.
+///
+/// Dropping it waits until its jobs have left the queue; a killed task does not wait, and the jobs
+/// that have not run yet end with `ESRCH`.
+///
+/// # Invariants
+///
+/// `inner` is an initialised `struct drm_sched_entity` of the schedulers in `schedulers`, which
+/// `list` names.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Entity<T: JobOps> {
+    #[pin]
+    inner: Opaque<bindings::drm_sched_entity>,
+    // Held from arming to pushing a job, so that jobs are queued in the order of their fences.
+    #[pin]
+    submission: Mutex<()>,
+    _schedulers: KVec<Arc<Scheduler<T>>>,
+    _list: KVec<*mut bindings::drm_gpu_scheduler>,
+}
+
+// SAFETY: A `struct drm_sched_entity` may be used and destroyed from any thread, and what it refers
+// to is `Send` and `Sync`.
+unsafe impl<T: JobOps> Send for Entity<T> {}
+// SAFETY: The methods on an `&Entity` synchronise by themselves.
+unsafe impl<T: JobOps> Sync for Entity<T> {}
+
+impl<T: JobOps> Entity<T> {
+    /// Makes a queue whose jobs run on whichever of `schedulers` has the least to do.
+    pub(crate) fn new(
+        priority: Priority,
+        schedulers: KVec<Arc<Scheduler<T>>>,
+    ) -> Result<Arc<Self>> {
+        let mut list = KVec::with_capacity(schedulers.len(), GFP_KERNEL)?;
+        for scheduler in &schedulers {
+            list.push(scheduler.inner.get(), GFP_KERNEL)?;
+        }
+        // The address of the elements, which does not change when the vector moves.
+        let elements = list.as_mut_ptr();
+        let count = u32::try_from(list.len())?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                inner <- Opaque::try_ffi_init(move |ptr| {
+                    // SAFETY: `ptr` is valid for writes. The schedulers and the list live as long as
+                    // the entity. The C function refuses an empty list.
+                    to_result(unsafe {
+                        bindings::drm_sched_entity_init(
+                            ptr,
+                            priority.as_raw(),
+                            elements,
+                            count,
+                            null_mut(),
+                        )
+                    })
+                }),
+                submission <- new_mutex!(()),
+                _schedulers: schedulers,
+                _list: list,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// How the last job that was put on the hardware ended, as far as it is known.
+    pub(crate) fn error(&self) -> Result {
+        // SAFETY: By the type invariant the entity is initialised.
+        to_result(unsafe { bindings::drm_sched_entity_error(self.inner.get()) })
+    }
+
+    /// Sleeps until the queue is empty or the caller is killed. An exiting task waits for at most
+    /// `timeout`, and if it was killed, the jobs that have not run yet end with `ESRCH`, and no new
+    /// ones run.
+    ///
+    /// Returns what is left of `timeout`.
+    pub(crate) fn flush(&self, timeout: Jiffies) -> Jiffies {
+        // SAFETY: By the type invariant the entity is initialised.
+        let left =
+            unsafe { bindings::drm_sched_entity_flush(self.inner.get(), timeout_to_c(timeout)) };
+        Jiffies::try_from(left).unwrap_or(0)
+    }
+
+    /// Changes the priority of jobs that are submitted from now on.
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        // SAFETY: By the type invariant the entity is initialised.
+        unsafe { bindings::drm_sched_entity_set_priority(self.inner.get(), priority.as_raw()) };
+    }
+}
+
+#[pinned_drop]
+impl<T: JobOps> PinnedDrop for Entity<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the entity is initialised. Whoever could push a job owns a
+        // reference to the entity, so there is nobody.
+        unsafe { bindings::drm_sched_entity_destroy(self.inner.get()) };
+    }
+}
+
+/// A job and the driver's data for it.
+///
+/// # Invariants
+///
+/// - `base` is initialised for an entity of schedulers with the operations of `T`.
+/// - Once the job is armed, `scheduler` is the one that runs it, and counts it in its `jobs`.
+#[pin_data]
+struct Job<T: JobOps> {
+    #[pin]
+    base: Opaque<bindings::drm_sched_job>,
+    scheduler: Option<NonNull<Scheduler<T>>>,
+    // Whether `run` is over, so that nobody but `timed_out` uses `data`.
+    started: AtomicFlag,
+    #[pin]
+    reap: Work<Job<T>>,
+    data: T,
+}
+
+// SAFETY: A job may be used and freed from any thread; `T` is `Send`, and `scheduler` points to
+// what is `Sync` and outlives the job.
+unsafe impl<T: JobOps> Send for Job<T> {}
+
+impl_has_work! {
+    impl{T: JobOps} HasWork<Self> for Job<T> { self.reap }
+}
+
+impl<T: JobOps> WorkItem for Job<T> {
+    type Pointer = Pin<KBox<Self>>;
+
+    /// Drops a job that is done.
+    fn run(this: Pin<KBox<Self>>) {
+        let scheduler = this.scheduler;
+        drop(this);
+        if let Some(scheduler) = scheduler {
+            // SAFETY: By the type invariants of `Job` and `Scheduler`, the scheduler lives until the
+            // job is no longer counted, which is below.
+            let scheduler = unsafe { scheduler.as_ref() };
+            let mut jobs = scheduler.jobs.lock();
+            *jobs -= 1;
+            if *jobs == 0 {
+                // With the lock held: who drops the scheduler must take it to see the 0.
+                scheduler.drained.notify_all();
+            }
+        }
+    }
+}
+
+impl<T: JobOps> Job<T> {
+    /// The job that a C job is part of.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be the `base` of a `Job<T>`.
+    unsafe fn from_raw(ptr: *mut bindings::drm_sched_job) -> *mut Self {
+        // SAFETY: By the function's requirement `ptr` points into a `Job<T>`, at an `Opaque`, which
+        // has the layout of what it wraps.
+        unsafe { container_of!(Opaque::cast_from(ptr).cast_mut(), Self, base) }
+    }
+
+    /// # Safety
+    ///
+    /// Only the scheduler calls this, on a job that was pushed to it.
+    unsafe extern "C" fn prepare_job(
+        job: *mut bindings::drm_sched_job,
+        _entity: *mut bindings::drm_sched_entity,
+    ) -> *mut bindings::dma_fence {
+        let _section = SignallingSection::begin();
+        // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`, and
+        // nobody else uses the data before the job runs.
+        let data = unsafe { &mut *addr_of_mut!((*Self::from_raw(job)).data) };
+        data.prepare().map_or(null_mut(), Fence::into_raw)
+    }
+
+    /// # Safety
+    ///
+    /// Only the scheduler calls this, on a job that was pushed to it.
+    unsafe extern "C" fn run_job(job: *mut bindings::drm_sched_job) -> *mut bindings::dma_fence {
+        let _section = SignallingSection::begin();
+        // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
+        let job = unsafe { Self::from_raw(job) };
+        // SAFETY: As `started` is not set, nobody else uses the data.
+        let data = unsafe { &mut *addr_of_mut!((*job).data) };
+        let fence = data.run();
+        // SAFETY: The job is not freed before this function returns.
+        unsafe { (*job).started.store(true, Release) };
+        match fence {
+            Ok(fence) => Fence::into_raw(fence),
+            Err(error) => error.to_ptr(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Only the scheduler calls this, on a job that was pushed to it.
+    unsafe extern "C" fn timedout_job(
+        job: *mut bindings::drm_sched_job,
+    ) -> bindings::drm_gpu_sched_stat {
+        let _section = SignallingSection::begin();
+        // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
+        let job = unsafe { Self::from_raw(job) };
+        // SAFETY: The scheduler took the job from its list, so that it is not freed meanwhile.
+        if unsafe { (*job).started.load(Acquire) } {
+            // SAFETY: As `run` is over, nobody else uses the data: the job is not freed before this
+            // function returns.
+            unsafe { &mut *addr_of_mut!((*job).data) }.timed_out();
+        }
+        // The job stays on the scheduler's list. If its fence is signalled by now it is freed, else
+        // the timeout starts again.
+        bindings::drm_gpu_sched_stat_DRM_GPU_SCHED_STAT_NO_HANG
+    }
+
+    /// # Safety
+    ///
+    /// Only the scheduler calls this, on a job that was pushed to it.
+    unsafe extern "C" fn free_job(job: *mut bindings::drm_sched_job) {
+        // SAFETY: The scheduler calls this once for each job that was pushed to it, when the job's
+        // finished fence is signalled.
+        unsafe { bindings::drm_sched_job_cleanup(job) };
+        // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
+        let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
+        workqueue::system_unbound().enqueue(job);
+    }
+
+    /// # Safety
+    ///
+    /// Only the scheduler calls this, on a job that was pushed to it.
+    unsafe extern "C" fn cancel_job(job: *mut bindings::drm_sched_job) {
+        // The scheduler ends while the job is on the hardware: the hardware fence must not find the
+        // job any more when it is signalled.
+        //
+        // SAFETY: The job is on the scheduler's list, so it and its fences are alive. Its callback
+        // on the hardware fence was added, or was initialised as not added.
+        unsafe {
+            let s_fence = (*job).s_fence;
+            let parent = (*s_fence).parent;
+            if !parent.is_null()
+                && bindings::dma_fence_remove_callback(parent, addr_of_mut!((*job).cb))
+            {
+                let finished = addr_of_mut!((*s_fence).finished);
+                bindings::rust_ext_dma_fence_set_error(finished, ECANCELED.to_errno());
+                bindings::dma_fence_signal(finished);
+            }
+        }
+    }
+}
+
+/// A job that is not armed yet; cleaned up on drop.
+///
+/// # Invariants
+///
+/// The job's `base` is initialised, and not armed.
+struct InitializedJob<T: JobOps>(Pin<KBox<Job<T>>>);
+
+impl<T: JobOps> InitializedJob<T> {
+    fn as_raw(&self) -> *mut bindings::drm_sched_job {
+        self.0.base.get()
+    }
+
+    /// Gives the job away. Its address stays.
+    fn into_raw(self) -> *mut Job<T> {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` is not used nor dropped afterwards, so the box moves out of it.
+        let job = unsafe { core::ptr::read(&this.0) };
+        // SAFETY: The job stays where it is until it is made a pinned box again.
+        KBox::into_raw(unsafe { Pin::into_inner_unchecked(job) })
+    }
+}
+
+impl<T: JobOps> Drop for InitializedJob<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the job is initialised and not armed.
+        unsafe { bindings::drm_sched_job_cleanup(self.as_raw()) };
+    }
+}
+
+/// A job that may gain dependencies, and is then submitted, or dropped.
+pub(crate) struct PendingJob<T: JobOps> {
+    job: InitializedJob<T>,
+    entity: Arc<Entity<T>>,
+}
+
+impl<T: JobOps> PendingJob<T> {
+    /// Makes a job for a queue, that takes `credits` of its scheduler's credits while it runs.
+    ///
+    /// `client_id` names the client in traces.
+    pub(crate) fn new(
+        entity: Arc<Entity<T>>,
+        credits: u32,
+        client_id: u64,
+        data: T,
+    ) -> Result<Self> {
+        let job = KBox::pin_init(
+            pin_init!(Job {
+                base: Opaque::zeroed(),
+                scheduler: None,
+                started: AtomicFlag::new(false),
+                reap <- new_work!("drm_sched::Job::reap"),
+                data,
+            }),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The job is valid for writes, and by its type invariant the entity is initialised;
+        // it lives at least until the job is pushed.
+        to_result(unsafe {
+            bindings::drm_sched_job_init(
+                job.base.get(),
+                entity.inner.get(),
+                credits,
+                null_mut(),
+                client_id,
+            )
+        })?;
+        // INVARIANT: The job was just initialised.
+        Ok(Self {
+            job: InitializedJob(job),
+            entity,
+        })
+    }
+
+    /// The driver's data.
+    pub(crate) fn data(&self) -> &T {
+        &self.job.0.data
+    }
+
+    /// The driver's data.
+    pub(crate) fn data_mut(&mut self) -> &mut T {
+        // SAFETY: The job is not moved: `data` is not one of its pinned fields.
+        unsafe { &mut self.job.0.as_mut().get_unchecked_mut().data }
+    }
+
+    /// The queue that the job is for.
+    pub(crate) fn entity(&self) -> &Arc<Entity<T>> {
+        &self.entity
+    }
+
+    /// Lets the job run only after `fence` is signalled.
+    pub(crate) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
+        // SAFETY: By the type invariant the job is initialised. The reference is given away.
+        to_result(unsafe {
+            bindings::drm_sched_job_add_dependency(self.job.as_raw(), Fence::into_raw(fence))
+        })
+    }
+
+    /// Lets the job run only after all fences of this usage that are now in a reservation are
+    /// signalled.
+    pub(crate) fn add_resv_dependencies(&mut self, resv: HeldResv<'_>, usage: Usage) -> Result {
+        // SAFETY: By the type invariants the job is initialised, and the reservation is held.
+        to_result(unsafe {
+            bindings::drm_sched_job_add_resv_dependencies(
+                self.job.as_raw(),
+                resv.as_raw(),
+                usage.as_raw(),
+            )
+        })
+    }
+
+    /// Submits the job: arms it, calls `publish` with the fence that will be signalled when the job
+    /// has ended, well or not, and pushes it. Cannot fail.
+    ///
+    /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
+    /// which the jobs run. It is on the way to the signal of a fence: it may not wait for memory.
+    pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence) -> R) -> R {
+        let Self { job, entity } = self;
+        let _submission = entity.submission.lock();
+        let _section = SignallingSection::begin();
+
+        let job = job.into_raw();
+        // SAFETY: The job is initialised, and ours.
+        let base = unsafe { (*job).base.get() };
+        // SAFETY: The job is initialised and not armed, and will be pushed below.
+        unsafe { bindings::drm_sched_job_arm(base) };
+        // SAFETY: Arming chose one of the entity's schedulers, which by the invariant of `Entity`
+        // are `Scheduler<T>`, and alive as we hold the entity.
+        let scheduler = unsafe { Scheduler::<T>::from_raw((*base).sched) };
+        // SAFETY: As above.
+        *unsafe { scheduler.as_ref() }.jobs.lock() += 1;
+        // SAFETY: The job is ours until it is pushed.
+        // INVARIANT: The scheduler just counted the job.
+        unsafe { (*job).scheduler = Some(scheduler) };
+
+        // SAFETY: Arming initialised the fence, and the job owns a reference to it.
+        let finished = unsafe { Fence::from_raw(addr_of_mut!((*(*base).s_fence).finished)) };
+        let result = publish(finished);
+
+        // SAFETY: The job is armed, and given away here. Its entity is alive, as we hold it.
+        unsafe { bindings::drm_sched_entity_push_job(base) };
+        result
+    }
+}
