@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! What a model is made from: which chip, how much memory, which seed, which faults.
+
+use crate::inject::Injections;
+
+/// The chips that the model can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// 1002:6658, 2 shader engines, 2 memory channels.
+    Bonaire,
+    /// 1002:67b0, 4 shader engines, 8 memory channels.
+    Hawaii,
+}
+
+impl Chip {
+    /// PCI device ID.
+    pub fn device_id(self) -> u16 {
+        match self {
+            Chip::Bonaire => 0x6658,
+            Chip::Hawaii => 0x67b0,
+        }
+    }
+
+    /// Number of shader engines.
+    pub fn shader_engines(self) -> u32 {
+        match self {
+            Chip::Bonaire => 2,
+            Chip::Hawaii => 4,
+        }
+    }
+
+    /// `MC_SHARED_CHMAP.NOOFCHAN` as encoded in bits 15:12.
+    pub fn channel_code(self) -> u32 {
+        match self {
+            Chip::Bonaire => 1,
+            Chip::Hawaii => 3,
+        }
+    }
+}
+
+/// Options of one model.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which chip.
+    pub chip: Chip,
+    /// VRAM in bytes, a multiple of 16 MiB.
+    pub vram: u64,
+    /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
+    pub visible: u64,
+    /// Seed of every random choice: engine order, contents at power-up.
+    pub seed: u64,
+    /// Faults to inject.
+    pub inject: Injections,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config { chip: Chip::Bonaire, vram: 1 << 30, visible: 1 << 30, seed: 0, inject: Injections::default() }
+    }
+}

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! The command processors: PM4 packets of the gfx ring and of the compute queues.
+//!
+//! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
+//! packets do is in `cp/packets.rs` (control) and `cp/data.rs` (memory and registers).
+
+mod data;
+mod packets;
+
+use crate::engine::{EngineId, Front};
+use crate::gpu::{Gpu, Ring};
+use crate::regs::index::*;
+use crate::sdma::Need;
+
+/// Opcodes of type-3 packets.
+pub mod op {
+    #![allow(missing_docs)]
+    pub const NOP: u32 = 0x10;
+    pub const SET_BASE: u32 = 0x11;
+    pub const CLEAR_STATE: u32 = 0x12;
+    pub const INDEX_BUFFER_SIZE: u32 = 0x13;
+    pub const ATOMIC_MEM: u32 = 0x1e;
+    pub const SET_PREDICATION: u32 = 0x20;
+    pub const COND_EXEC: u32 = 0x22;
+    pub const INDEX_BASE: u32 = 0x26;
+    pub const CONTEXT_CONTROL: u32 = 0x28;
+    pub const INDEX_TYPE: u32 = 0x2a;
+    pub const NUM_INSTANCES: u32 = 0x2f;
+    pub const INDIRECT_BUFFER_CONST: u32 = 0x33;
+    pub const WRITE_DATA: u32 = 0x37;
+    pub const WAIT_REG_MEM: u32 = 0x3c;
+    pub const INDIRECT_BUFFER: u32 = 0x3f;
+    pub const COPY_DATA: u32 = 0x40;
+    pub const PFP_SYNC_ME: u32 = 0x42;
+    pub const SURFACE_SYNC: u32 = 0x43;
+    pub const EVENT_WRITE: u32 = 0x46;
+    pub const EVENT_WRITE_EOP: u32 = 0x47;
+    pub const RELEASE_MEM: u32 = 0x49;
+    pub const PREAMBLE_CNTL: u32 = 0x4a;
+    pub const DMA_DATA: u32 = 0x50;
+    pub const ACQUIRE_MEM: u32 = 0x58;
+    pub const REWIND: u32 = 0x59;
+    pub const SET_CONFIG_REG: u32 = 0x68;
+    pub const SET_CONTEXT_REG: u32 = 0x69;
+    pub const SET_SH_REG: u32 = 0x76;
+    pub const SET_UCONFIG_REG: u32 = 0x79;
+    pub const INCREMENT_CE_COUNTER: u32 = 0x84;
+    pub const INCREMENT_DE_COUNTER: u32 = 0x85;
+    pub const WAIT_ON_CE_COUNTER: u32 = 0x86;
+    pub const SWITCH_BUFFER: u32 = 0x8b;
+}
+
+/// Opcodes that the model knows, with name and number of body dwords (least, most).
+const KNOWN: &[(u32, &str, u32, u32)] = &[
+    (op::NOP, "NOP", 0, 0x3fff),
+    (op::SET_BASE, "SET_BASE", 2, 3),
+    (op::CLEAR_STATE, "CLEAR_STATE", 1, 1),
+    (op::INDEX_BUFFER_SIZE, "INDEX_BUFFER_SIZE", 1, 1),
+    (op::ATOMIC_MEM, "ATOMIC_MEM", 8, 8),
+    (op::SET_PREDICATION, "SET_PREDICATION", 2, 2),
+    (op::COND_EXEC, "COND_EXEC", 4, 4),
+    (op::INDEX_BASE, "INDEX_BASE", 2, 2),
+    (op::CONTEXT_CONTROL, "CONTEXT_CONTROL", 2, 2),
+    (op::INDEX_TYPE, "INDEX_TYPE", 1, 1),
+    (op::NUM_INSTANCES, "NUM_INSTANCES", 1, 1),
+    (op::INDIRECT_BUFFER_CONST, "INDIRECT_BUFFER_CONST", 3, 3),
+    (op::WRITE_DATA, "WRITE_DATA", 4, 0x3fff),
+    (op::WAIT_REG_MEM, "WAIT_REG_MEM", 6, 6),
+    (op::INDIRECT_BUFFER, "INDIRECT_BUFFER", 3, 3),
+    (op::COPY_DATA, "COPY_DATA", 5, 5),
+    (op::PFP_SYNC_ME, "PFP_SYNC_ME", 1, 1),
+    (op::SURFACE_SYNC, "SURFACE_SYNC", 4, 4),
+    (op::EVENT_WRITE, "EVENT_WRITE", 1, 3),
+    (op::EVENT_WRITE_EOP, "EVENT_WRITE_EOP", 5, 5),
+    (op::RELEASE_MEM, "RELEASE_MEM", 6, 6),
+    (op::PREAMBLE_CNTL, "PREAMBLE_CNTL", 1, 1),
+    (op::DMA_DATA, "DMA_DATA", 6, 6),
+    (op::ACQUIRE_MEM, "ACQUIRE_MEM", 6, 6),
+    (op::REWIND, "REWIND", 1, 1),
+    (op::SET_CONFIG_REG, "SET_CONFIG_REG", 2, 0x3fff),
+    (op::SET_CONTEXT_REG, "SET_CONTEXT_REG", 2, 0x3fff),
+    (op::SET_SH_REG, "SET_SH_REG", 2, 0x3fff),
+    (op::SET_UCONFIG_REG, "SET_UCONFIG_REG", 2, 0x3fff),
+    (op::INCREMENT_CE_COUNTER, "INCREMENT_CE_COUNTER", 1, 1),
+    (op::INCREMENT_DE_COUNTER, "INCREMENT_DE_COUNTER", 1, 1),
+    (op::WAIT_ON_CE_COUNTER, "WAIT_ON_CE_COUNTER", 1, 1),
+    (op::SWITCH_BUFFER, "SWITCH_BUFFER", 1, 1),
+];
+
+/// A type-2 packet: one dword of filler.
+const TYPE2: u32 = 0x8000_0000;
+/// A NOP whose count says: header only.
+const FILLER: u32 = 0xffff_1000;
+
+const ME_HALT: u32 = 1 << 28;
+const PFP_HALT: u32 = 1 << 26;
+const RPTR_WR_ENA: u32 = 1 << 31;
+const NO_UPDATE: u32 = 1 << 27;
+/// GRBM_STATUS.GUI_ACTIVE.
+const GUI_ACTIVE: u32 = 1 << 31;
+/// CP_RB_RPTR_WR, the value that the read pointer takes when it may be written.
+const CP_RB_RPTR_WR: u32 = 0x3042;
+
+fn known(header: u32) -> Option<&'static (u32, &'static str, u32, u32)> {
+    let opcode = header >> 8 & 0xff;
+    KNOWN.iter().find(|k| k.0 == opcode)
+}
+
+/// The packet's name.
+pub fn name(header: u32) -> &'static str {
+    if header == TYPE2 {
+        return "NOP";
+    }
+    known(header).map_or("?", |k| k.1)
+}
+
+/// Length of the packet with this header.
+pub fn length(header: u32) -> Result<Need, String> {
+    let exact = |dwords| Ok(Need { dwords, exact: true });
+    if header == TYPE2 || header == FILLER {
+        return exact(1);
+    }
+    if header >> 30 != 3 {
+        return Err(format!("PM4 packet {header:#010x}: type {} does not exist here", header >> 30));
+    }
+    let body = (header >> 16 & 0x3fff) + 1;
+    let Some((_, name, least, most)) = known(header) else {
+        return Err(format!("PM4 packet {header:#010x}: opcode {:#x} unknown", header >> 8 & 0xff));
+    };
+    if !(*least..=*most).contains(&body) && header >> 8 & 0xff != op::NOP {
+        return Err(format!("PM4 {name} with {body} body dwords, expected {least} to {most}"));
+    }
+    // Bits 7:2 are reserved; bit 1 is the shader type, bit 0 the predicate.
+    if header & 0xfc != 0 {
+        return Err(format!("PM4 {name} {header:#010x}: reserved bits in the header"));
+    }
+    exact(1 + body)
+}
+
+impl Gpu {
+    pub(crate) fn gfx_ring(&self) -> Option<Ring> {
+        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 {
+            return None;
+        }
+        // BUFSZ is log2 of the size in 8-byte units.
+        let size = 2u32 << (self.regs.get(CP_RB0_CNTL) & 0x3f).min(20);
+        let base = u64::from(self.regs.get(CP_RB0_BASE)) << 8 | u64::from(self.regs.get(CP_RB0_BASE_HI)) << 40;
+        Some(Ring {
+            vmid: (self.regs.get(CP_RB_VMID) & 0xf) as u8,
+            base,
+            size,
+            rptr: self.regs.get(CP_RB0_RPTR) & (size - 1),
+            wptr: self.regs.get(CP_RB0_WPTR) & (size - 1),
+        })
+    }
+
+    pub(crate) fn gfx_set_rptr(&mut self, rptr: u32) {
+        self.regs.set(CP_RB0_RPTR, rptr);
+        if self.regs.get(CP_RB0_CNTL) & NO_UPDATE != 0 {
+            return;
+        }
+        let at = self.regs.get64(CP_RB0_RPTR_ADDR, CP_RB0_RPTR_ADDR_HI);
+        if self.mem_write_u32(Self::access(EngineId::Gfx, 0), at & !3, rptr).is_err() {
+            self.log.violation("rptr-writeback", format!("gfx: the read pointer cannot be written to {at:#x}"));
+        }
+    }
+
+    /// A write to a register of the gfx ring.
+    pub(crate) fn gfx_write(&mut self, reg: u32, value: u32) {
+        let moving = matches!(reg, CP_RB0_BASE | CP_RB0_BASE_HI) && self.busy(EngineId::Gfx);
+        if moving {
+            self.log.violation("ring-moved", "gfx: ring base changed while the ring executes");
+        }
+        if reg == CP_RB0_RPTR && self.regs.get(CP_RB0_CNTL) & RPTR_WR_ENA == 0 {
+            self.log.violation("read-only", format!("CP_RB0_RPTR := {value:#x} without RB_RPTR_WR_ENA"));
+            return;
+        }
+        self.regs.set(reg, value);
+        if reg == CP_RB0_CNTL && value & RPTR_WR_ENA != 0 {
+            let rptr = self.regs.get(CP_RB_RPTR_WR);
+            self.regs.set(CP_RB0_RPTR, rptr);
+            self.gfx.ibs.clear();
+        }
+        self.kick();
+    }
+
+    /// GRBM_STATUS as read.
+    pub(crate) fn grbm_status(&self) -> u32 {
+        let queues = self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue });
+        let busy = self.busy(EngineId::Gfx) || self.gfx.hung.is_some() || queues.into_iter().any(|q| self.busy(q));
+        // Buffers drained, no more.
+        u32::from(busy) * GUI_ACTIVE
+    }
+
+    /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19).
+    pub(crate) fn grbm_soft_reset(&mut self, value: u32) {
+        self.regs.set(GRBM_SOFT_RESET, value);
+        const CP: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
+        if value & CP != 0 {
+            self.gfx.reset();
+            self.mec.values_mut().for_each(Front::reset);
+            self.regs.set(CP_RB0_RPTR, 0);
+            self.regs.set(CP_RB0_WPTR, 0);
+        }
+    }
+
+    /// Identity of an executor in an interrupt vector: pipe 1:0, micro-engine 3:2, queue 6:4.
+    pub(crate) fn ring_id(id: EngineId) -> u32 {
+        match id {
+            EngineId::Compute { me, pipe, queue } => u32::from(pipe) | u32::from(me) << 2 | u32::from(queue) << 4,
+            _ => 0,
+        }
+    }
+
+    /// The register that enables an executor's interrupts.
+    pub(crate) fn int_cntl(&self, id: EngineId) -> u32 {
+        let reg = match id {
+            EngineId::Compute { me: 1, pipe, .. } => CP_ME1_PIPE0_INT_CNTL + u32::from(pipe),
+            EngineId::Compute { pipe, .. } => CP_ME2_PIPE0_INT_CNTL + u32::from(pipe),
+            _ => CP_INT_CNTL_RING0,
+        };
+        self.regs.get(reg)
+    }
+
+    /// The interrupt of a packet that cannot be executed: bad opcode 183, register 184.
+    pub(crate) fn cp_error(&mut self, id: EngineId, rule: &'static str, vmid: u8) {
+        let (source, bit) = match rule {
+            "illegal-packet" => (183, 24),
+            "privilege" => (184, 23),
+            _ => return,
+        };
+        if self.int_cntl(id) & 1 << bit != 0 {
+            self.interrupt(source, 0, Self::ring_id(id), vmid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths() {
+        let len = |h| length(h).map(|n| n.dwords);
+        assert_eq!(len(FILLER), Ok(1));
+        assert_eq!(len(TYPE2), Ok(1));
+        assert_eq!(len(0xc000_1000), Ok(2));
+        assert_eq!(len(0xc005_3c00), Ok(7));
+        assert!(len(0xc004_3c00).is_err(), "WAIT_REG_MEM with five body dwords");
+        assert!(len(0xc000_ff00).is_err(), "unknown opcode");
+        assert!(len(0x0000_1234).is_err(), "type 0");
+        assert!(len(0xc005_3c04).is_err(), "reserved bit");
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Packets that control execution: indirect buffers, conditions, waits, events and fences.
+
+use super::op;
+use crate::engine::{EngineId, Front, Stop, Stream, compare};
+use crate::gpu::{Flow, Gpu};
+use crate::regs::index::*;
+use crate::trace::Source;
+
+/// Interrupt source of an end-of-pipe event.
+const EOP_SOURCE: u8 = 181;
+/// TIME_STAMP_INT_ENABLE in the interrupt control registers.
+const TIMESTAMP_ENABLE: u32 = 1 << 26;
+
+/// A 64-bit address from two dwords; the high one has `bits` meaningful bits.
+pub(super) fn address(lo: u32, hi: u32, bits: u32) -> u64 {
+    u64::from(hi & ((1u64 << bits) - 1) as u32) << 32 | u64::from(lo)
+}
+
+impl Gpu {
+    /// Executes one PM4 packet of a ring or an indirect buffer.
+    pub(crate) fn cp_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, dw: &[u32]) -> Result<Flow, Stop> {
+        if dw.len() == 1 {
+            return Ok(Flow::Next);
+        }
+        let gfx = id == EngineId::Gfx;
+        let opcode = dw[0] >> 8 & 0xff;
+        let body = &dw[1..];
+        match opcode {
+            op::NOP => {}
+            op::SET_CONFIG_REG => self.set_registers(id, s, body, 0x2000, 0xc00)?,
+            op::SET_SH_REG => self.set_registers(id, s, body, 0x2c00, 0x400)?,
+            op::SET_CONTEXT_REG if gfx => self.set_registers(id, s, body, 0xa000, 0x400)?,
+            op::SET_UCONFIG_REG => self.set_registers(id, s, body, 0xc000, 0x2000)?,
+            op::WRITE_DATA => self.write_data(id, s, body)?,
+            op::COPY_DATA => self.copy_data(id, s, body)?,
+            op::DMA_DATA => self.dma_data(id, s, body)?,
+            op::ATOMIC_MEM => return self.atomic_mem(id, front, s, body),
+            op::WAIT_REG_MEM => return self.wait_reg_mem(id, front, s, body),
+            op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => return self.indirect_buffer(id, front, s, opcode, body),
+            op::COND_EXEC => {
+                let a = Self::access(id, s.vmid);
+                if self.mem_read_u32(a, address(body[0] & !3, body[1], 16))? == 0 {
+                    return Ok(Flow::Skip(body[3] & 0x3fff));
+                }
+            }
+            op::EVENT_WRITE => self.event_write(id, s, body)?,
+            op::EVENT_WRITE_EOP if gfx => {
+                let at = address(body[1], body[2], 16);
+                let (data, int) = (body[2] >> 29, body[2] >> 24 & 3);
+                self.end_of_pipe(id, front, s, at, data, int, [body[3], body[4]])?;
+            }
+            op::RELEASE_MEM if !gfx => {
+                let at = address(body[2], body[3], 16);
+                let (data, int) = (body[1] >> 29, body[1] >> 24 & 7);
+                self.end_of_pipe(id, front, s, at, data, int, [body[4], body[5]])?;
+            }
+            // Ordering between the two halves of the command processor and between cache levels:
+            // packets execute whole and in order here, caches are not modelled.
+            op::SURFACE_SYNC | op::ACQUIRE_MEM => {}
+            op::PFP_SYNC_ME | op::SWITCH_BUFFER if gfx => {}
+            op::CONTEXT_CONTROL | op::CLEAR_STATE | op::PREAMBLE_CNTL | op::SET_BASE if gfx => {}
+            op::INDEX_TYPE | op::NUM_INSTANCES | op::INDEX_BASE | op::INDEX_BUFFER_SIZE if gfx => {}
+            op::INCREMENT_CE_COUNTER | op::INCREMENT_DE_COUNTER | op::WAIT_ON_CE_COUNTER if gfx => {}
+            op::SET_PREDICATION if gfx && body[1] >> 16 & 7 == 0 => {}
+            _ => return Err(Stop::Illegal(format!("{} on {id}: not modelled", super::name(dw[0])))),
+        }
+        Ok(Flow::Next)
+    }
+
+    fn indirect_buffer(
+        &mut self,
+        id: EngineId,
+        front: &Front,
+        s: &Stream,
+        opcode: u32,
+        body: &[u32],
+    ) -> Result<Flow, Stop> {
+        const CHAIN: u32 = 1 << 20;
+        const VALID: u32 = 1 << 23;
+        if body[0] & 3 != 0 {
+            return Err(Stop::Illegal(format!("INDIRECT_BUFFER at {:#x}: not dword-aligned", body[0])));
+        }
+        let control = body[2];
+        if id != EngineId::Gfx && front.ibs.is_empty() && control & VALID == 0 {
+            return Err(Stop::Illegal("INDIRECT_BUFFER on a compute queue without VALID".into()));
+        }
+        // Inside an indirect buffer the VMID is that of the outer one.
+        let vmid = if front.ibs.is_empty() { (control >> 24 & 0xf) as u8 } else { s.vmid };
+        let next = Stream { vmid, base: address(body[0], body[1], 16), size: control & 0xf_ffff, pos: 0 };
+        if opcode == op::INDIRECT_BUFFER_CONST {
+            // The constant engine's stream: executed in place, before the draw engine's.
+            return Ok(Flow::Call(next));
+        }
+        if control & CHAIN != 0 {
+            if front.ibs.is_empty() {
+                return Err(Stop::Illegal("INDIRECT_BUFFER with CHAIN on the ring".into()));
+            }
+            return Ok(Flow::Chain(next));
+        }
+        if front.ibs.len() >= 2 {
+            return Err(Stop::Illegal("INDIRECT_BUFFER nested three deep".into()));
+        }
+        Ok(Flow::Call(next))
+    }
+
+    fn wait_reg_mem(&mut self, id: EngineId, front: &mut Front, s: &Stream, body: &[u32]) -> Result<Flow, Stop> {
+        let (func, memory, operation) = (body[0] & 7, body[0] >> 4 & 3, body[0] >> 6 & 3);
+        let (reference, mask) = (body[3], body[4]);
+        let by = Source::Engine(id);
+        let value = match (memory, operation) {
+            (1, 0) => self.mem_read_u32(Self::access(id, s.vmid), address(body[1] & !3, body[2], 16))?,
+            (0, 0) => self.read_by(body[1] & 0xffff, by),
+            // Write the reference to one register, then wait on another.
+            (0, 1) => {
+                self.allowed(id, s, body[1] & 0xffff)?;
+                if !front.begun {
+                    self.write_by(body[1] & 0xffff, reference, by);
+                    front.begun = true;
+                }
+                self.read_by(body[2] & 0xffff, by)
+            }
+            _ => return Err(Stop::Illegal(format!("WAIT_REG_MEM {:#x}: space or operation reserved", body[0]))),
+        };
+        match compare(func, value & mask, reference) {
+            Some(true) => Ok(Flow::Next),
+            Some(false) => Err(Stop::Wait),
+            None => Err(Stop::Illegal(format!("WAIT_REG_MEM function {func} is reserved"))),
+        }
+    }
+
+    fn event_write(&mut self, id: EngineId, s: &Stream, body: &[u32]) -> Result<(), Stop> {
+        let (event, index) = (body[0] & 0x3f, body[0] >> 8 & 0xf);
+        match (index, body.len()) {
+            // Flushes and partial flushes: nothing is in flight.
+            (0 | 4 | 7, 1) => Ok(()),
+            // Counter samples: no pipeline, so the counters are zero.
+            (1..=3, 3) => {
+                let at = address(body[1] & !7, body[2], 16);
+                self.mem_write_u64(Self::access(id, s.vmid), at, 0)
+            }
+            _ => Err(Stop::Illegal(format!("EVENT_WRITE event {event:#x} index {index}: not modelled"))),
+        }
+    }
+
+    /// A fence: data, then the interrupt.
+    #[expect(clippy::too_many_arguments)]
+    fn end_of_pipe(
+        &mut self,
+        id: EngineId,
+        front: &Front,
+        s: &Stream,
+        at: u64,
+        data: u32,
+        int: u32,
+        value: [u32; 2],
+    ) -> Result<(), Stop> {
+        let a = Self::access(id, s.vmid);
+        let aligned = |to: u64| {
+            if at % to == 0 { Ok(at) } else { Err(Stop::Illegal(format!("fence at {at:#x}: not aligned to {to}"))) }
+        };
+        match data {
+            0 => {}
+            1 => self.mem_write_u32(a, aligned(4)?, value[0])?,
+            2 => self.mem_write_u64(a, aligned(8)?, address(value[0], value[1], 32))?,
+            3 | 4 => {
+                let clock = self.clock();
+                self.mem_write_u64(a, aligned(8)?, clock)?;
+            }
+            _ => return Err(Stop::Illegal(format!("fence with DATA_SEL {data}: reserved"))),
+        }
+        match int {
+            0 => {}
+            1 | 2 => {
+                if self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
+                    self.interrupt(EOP_SOURCE, 0, Self::ring_id(id), front.vmid);
+                }
+            }
+            _ => return Err(Stop::Illegal(format!("fence with INT_SEL {int}: reserved"))),
+        }
+        Ok(())
+    }
+
+    /// Whether the stream may write a register: indirect buffers of users may not touch what is
+    /// outside the draw state.
+    pub(super) fn allowed(&mut self, id: EngineId, s: &Stream, reg: u32) -> Result<(), Stop> {
+        let user = s.vmid != 0;
+        let open = matches!(reg, 0x2c00..=0x2fff | 0xa000..=0xa3ff | 0xc000..=0xdfff) && reg != GRBM_GFX_INDEX;
+        if user && !open && reg != GPU_HDP_FLUSH_REQ {
+            let name = crate::regs::label(reg);
+            return Err(Stop::Privilege(format!("{id}: a user's indirect buffer writes {name}")));
+        }
+        Ok(())
+    }
+}

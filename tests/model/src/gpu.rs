@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! The whole GPU as one value, and the scheduler of its engines.
+//!
+//! Nothing here has a thread. The host side calls [`Gpu::reg_read`], [`Gpu::reg_write`],
+//! [`Gpu::doorbell`]; whoever drives the engines calls [`Gpu::step`], which lets one engine, chosen
+//! by the seed, execute one packet. Equal seeds and equal calls give equal runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::Config;
+use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
+use crate::fault::Faults;
+use crate::host::Host;
+use crate::ih::Ih;
+use crate::mc::Access;
+use crate::memory::Memory;
+use crate::pci::{ConfigEffect, Pci};
+use crate::regs::index::*;
+use crate::regs::{QueueSel, Store};
+use crate::tlb::Tlb;
+use crate::trace::{Event, Log};
+use crate::{cp, rom, sdma};
+
+/// Packets kept per engine for a report.
+const RECENT: usize = 16;
+
+/// A GPU.
+pub struct Gpu {
+    /// What it is made from.
+    pub config: Config,
+    /// Configuration space.
+    pub pci: Pci,
+    /// The bus that it sits on.
+    pub host: Host,
+    /// Trace and violations.
+    pub log: Log,
+    pub(crate) regs: Store,
+    pub(crate) vram: Arc<Memory>,
+    pub(crate) rom: Vec<u8>,
+    pub(crate) tlb: Tlb,
+    pub(crate) faults: Faults,
+    pub(crate) ih: Ih,
+    pub(crate) gfx: Front,
+    pub(crate) mec: BTreeMap<QueueSel, Front>,
+    pub(crate) sdma: [Front; 2],
+    held: BTreeSet<Block>,
+    rng: ChaCha8Rng,
+    kicked: bool,
+    start: Instant,
+}
+
+/// Where an engine's ring is, in dwords.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ring {
+    pub vmid: u8,
+    pub base: u64,
+    /// Size in dwords, a power of two.
+    pub size: u32,
+    pub rptr: u32,
+    pub wptr: u32,
+}
+
+/// How the stream goes on after a packet.
+pub(crate) enum Flow {
+    /// With the next packet.
+    Next,
+    /// After skipping this many dwords.
+    Skip(u32),
+    /// With an indirect buffer, then back.
+    Call(Stream),
+    /// With an indirect buffer instead of the rest of this one.
+    Chain(Stream),
+}
+
+impl Gpu {
+    /// A GPU that the firmware has posted (unless injected otherwise).
+    pub fn new(config: Config) -> io::Result<Self> {
+        let vram = Arc::new(Memory::anonymous("vram", config.vram)?);
+        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        // VRAM powers up with noise; its first pages are enough to catch who trusts zeros there.
+        let mut noise = vec![0; 1 << 16];
+        rng.fill_bytes(&mut noise);
+        vram.write(1 << 18, &noise);
+        Ok(Gpu {
+            pci: Pci::new(&config),
+            host: Host::default(),
+            log: Log::default(),
+            regs: Store::new(&config),
+            vram,
+            rom: rom::build(&config),
+            tlb: Tlb::default(),
+            faults: Faults::default(),
+            ih: Ih::default(),
+            gfx: Front::default(),
+            mec: BTreeMap::new(),
+            sdma: Default::default(),
+            held: BTreeSet::new(),
+            rng,
+            kicked: false,
+            start: Instant::now(),
+            config,
+        })
+    }
+
+    /// Back to the state after posting, memory kept. What the PCI reset does, except that the
+    /// ASIC is then not posted.
+    pub fn reset(&mut self, posted: bool) {
+        self.log.note("reset");
+        self.regs = Store::new(&self.config);
+        if !posted {
+            self.regs.set(BIOS_SCRATCH_7, 0);
+        }
+        self.tlb = Tlb::default();
+        self.faults = Faults::default();
+        self.ih = Ih::default();
+        self.gfx.reset();
+        self.mec.clear();
+        self.sdma.iter_mut().for_each(Front::reset);
+    }
+
+    /// VRAM, shared with the guest.
+    pub fn vram(&self) -> &Arc<Memory> {
+        &self.vram
+    }
+
+    /// The expansion ROM.
+    pub fn rom(&self) -> &[u8] {
+        &self.rom
+    }
+
+    /// Writes configuration space.
+    pub fn config_write(&mut self, at: usize, from: &[u8]) {
+        if self.pci.write(at, from) == ConfigEffect::Reset {
+            self.reset(false);
+        }
+    }
+
+    /// The GPU's clock: 27 MHz since power-up.
+    pub(crate) fn clock(&self) -> u64 {
+        (self.start.elapsed().as_nanos() * 27 / 1000) as u64
+    }
+
+    /// Says that an engine may have got work.
+    pub(crate) fn kick(&mut self) {
+        self.kicked = true;
+    }
+
+    /// Whether an engine may have got work since the last call.
+    pub fn take_kick(&mut self) -> bool {
+        std::mem::take(&mut self.kicked)
+    }
+
+    /// Stops a block before its next packet until [`Gpu::release`].
+    pub fn hold(&mut self, block: Block) {
+        self.held.insert(block);
+    }
+
+    /// Lets a held block go on.
+    pub fn release(&mut self, block: Block) {
+        self.held.remove(&block);
+        self.kick();
+    }
+
+    /// The engines that exist now: the gfx ring, both SDMA engines, and each active queue.
+    pub fn engines(&self) -> Vec<EngineId> {
+        let mut all = vec![EngineId::Gfx, EngineId::Sdma(0), EngineId::Sdma(1)];
+        all.extend(self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue }));
+        all
+    }
+
+    pub(crate) fn front(&mut self, id: EngineId) -> Option<&mut Front> {
+        match id {
+            EngineId::Gfx => Some(&mut self.gfx),
+            EngineId::Compute { me, pipe, queue } => self.mec.get_mut(&(me, pipe, queue)),
+            EngineId::Sdma(n) => self.sdma.get_mut(usize::from(n)),
+        }
+    }
+
+    /// Why an engine hangs, if it does.
+    pub fn hung(&self, id: EngineId) -> Option<&str> {
+        let front = match id {
+            EngineId::Gfx => Some(&self.gfx),
+            EngineId::Compute { me, pipe, queue } => self.mec.get(&(me, pipe, queue)),
+            EngineId::Sdma(n) => self.sdma.get(usize::from(n)),
+        };
+        front?.hung.as_deref()
+    }
+
+    /// Whether an engine has packets left.
+    pub fn busy(&self, id: EngineId) -> bool {
+        let front = match id {
+            EngineId::Gfx => Some(&self.gfx),
+            EngineId::Compute { me, pipe, queue } => self.mec.get(&(me, pipe, queue)),
+            EngineId::Sdma(n) => self.sdma.get(usize::from(n)),
+        };
+        let more = front.is_some_and(|f| !f.ibs.is_empty());
+        self.ring(id).is_some_and(|r| more || r.rptr != r.wptr)
+    }
+
+    /// Lets one engine execute one packet. Which one, the seed decides.
+    pub fn step(&mut self) -> Step {
+        let engines: Vec<EngineId> = self.engines().into_iter().filter(|e| self.busy(*e)).collect();
+        if engines.is_empty() {
+            return Step::Idle;
+        }
+        let first = self.rng.random_range(0..engines.len());
+        let mut result = Step::Idle;
+        for i in 0..engines.len() {
+            match self.step_engine(engines[(first + i) % engines.len()]) {
+                Step::Progress => return Step::Progress,
+                Step::Waiting => result = Step::Waiting,
+                Step::Idle => {}
+            }
+        }
+        result
+    }
+
+    /// Steps until nothing moves, at most `limit` packets. Answers the last result.
+    pub fn run(&mut self, limit: usize) -> Step {
+        for _ in 0..limit {
+            match self.step() {
+                Step::Progress => {}
+                other => return other,
+            }
+        }
+        Step::Progress
+    }
+
+    /// One packet of one engine.
+    fn step_engine(&mut self, id: EngineId) -> Step {
+        let block = id.block();
+        if self.config.inject.dead.contains(&block) || self.held.contains(&block) {
+            return Step::Idle;
+        }
+        let Some(front) = self.front(id) else { return Step::Idle };
+        let mut front = std::mem::take(front);
+        let step = self.execute(id, &mut front);
+        // The packet may have ended the queue.
+        if let Some(slot) = self.front(id) {
+            *slot = front;
+        }
+        step
+    }
+
+    /// Where the ring of a running engine is; `None` if it is halted or off.
+    pub(crate) fn ring(&self, id: EngineId) -> Option<Ring> {
+        match id {
+            EngineId::Gfx => self.gfx_ring(),
+            EngineId::Compute { me, pipe, queue } => self.compute_ring((me, pipe, queue)),
+            EngineId::Sdma(n) => self.sdma_ring(n),
+        }
+    }
+
+    /// How an engine's accesses to memory are named.
+    pub(crate) fn access(id: EngineId, vmid: u8) -> Access {
+        let (client, client_id) = match id {
+            EngineId::Gfx => ("CPG", 0x20),
+            EngineId::Compute { .. } => ("CPC", 0x21),
+            EngineId::Sdma(0) => ("SDM0", 0x30),
+            EngineId::Sdma(_) => ("SDM1", 0x31),
+        };
+        Access { vmid, client, client_id }
+    }
+
+    fn execute(&mut self, id: EngineId, front: &mut Front) -> Step {
+        if front.hung.is_some() {
+            return Step::Idle;
+        }
+        if front.not_before.is_some_and(|t| Instant::now() < t) {
+            return Step::Waiting;
+        }
+        let Some(ring) = self.ring(id) else { return Step::Idle };
+        while front.ibs.last().is_some_and(|s| s.pos >= s.size) {
+            front.ibs.pop();
+        }
+        let (stream, available) = match front.ibs.last() {
+            Some(s) => (s.clone(), s.size - s.pos),
+            None if ring.rptr == ring.wptr => return Step::Idle,
+            None => {
+                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr };
+                (s, ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1))
+            }
+        };
+        match self.one_packet(id, front, &stream, available) {
+            Ok((used, flow)) => {
+                self.advance(id, front, used, available, flow);
+                Step::Progress
+            }
+            Err(Stop::Wait) => {
+                front.polls += 1;
+                Step::Waiting
+            }
+            Err(stop) => {
+                self.stop(id, front, &stream, stop);
+                Step::Progress
+            }
+        }
+    }
+
+    /// Fetches, traces and executes the packet at the position. Answers its length and the flow.
+    fn one_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, available: u32) -> Result<(u32, Flow), Stop> {
+        let a = Self::access(id, s.vmid);
+        let mut dwords = vec![self.mem_read_u32(a, s.addr(0))?];
+        let is_sdma = matches!(id, EngineId::Sdma(_));
+        loop {
+            let need = if is_sdma { sdma::length(&dwords) } else { cp::length(dwords[0]) };
+            let need = need.map_err(Stop::Illegal)?;
+            if need.dwords > available {
+                let what = format!(
+                    "{id}: packet {:#010x} at {:#x} needs {} dwords, {available} are there",
+                    dwords[0],
+                    s.addr(0),
+                    need.dwords
+                );
+                self.log.violation("packet-overrun", what.clone());
+                return Err(Stop::Hang(what));
+            }
+            self.fetch(a, s, &mut dwords, need.dwords)?;
+            if need.exact {
+                break;
+            }
+        }
+        let name = if is_sdma { sdma::name(dwords[0]) } else { cp::name(dwords[0]) };
+        let filler = dwords.len() == 1 && name == "NOP";
+        if !filler && front.polls == 0 && !front.delayed {
+            let e = Event::Packet { engine: id, vmid: s.vmid, addr: s.addr(0), name, dwords: dwords.clone() };
+            if front.recent.len() == RECENT {
+                front.recent.pop_front();
+            }
+            front.recent.push_back(e.to_string());
+            self.log.event(e);
+        }
+        let used = dwords.len() as u32;
+        let flow =
+            if is_sdma { self.sdma_packet(id, front, s, &dwords)? } else { self.cp_packet(id, front, s, &dwords)? };
+        if matches!(flow, Flow::Call(_) | Flow::Chain(_)) {
+            self.begin_ib(id, front)?;
+        }
+        Ok((used, flow))
+    }
+
+    /// Fetches more dwords of a packet, until there are `wanted`; a ring wraps at its end.
+    fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
+        while (dwords.len() as u32) < wanted {
+            let have = dwords.len() as u32;
+            let to_end = s.size - (s.pos + have) % s.size.max(1);
+            let mut bytes = vec![0; (wanted - have).min(to_end) as usize * 4];
+            self.mem_read(a, s.addr(have), &mut bytes)?;
+            dwords.extend(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        Ok(())
+    }
+
+    /// Injected slowness and hangs, at the start of an indirect buffer.
+    fn begin_ib(&mut self, id: EngineId, front: &mut Front) -> Result<(), Stop> {
+        if let (Some(delay), false) = (self.config.inject.delay(id.block()), front.delayed) {
+            front.delayed = true;
+            front.not_before = Some(Instant::now() + delay);
+            return Err(Stop::Wait);
+        }
+        if self.config.inject.hang_after(id.block()).is_some_and(|n| front.ib_count >= n) {
+            // Not a violation: this hang was asked for.
+            self.log.note(format!("{id} hangs (injected)"));
+            front.hung = Some("injected".into());
+            return Err(Stop::Wait);
+        }
+        front.ib_count += 1;
+        Ok(())
+    }
+
+    fn advance(&mut self, id: EngineId, front: &mut Front, used: u32, available: u32, flow: Flow) {
+        front.advance();
+        let skip = if let Flow::Skip(n) = flow { n } else { 0 };
+        if used + skip > available {
+            self.log.violation("packet-overrun", format!("{id}: skips {skip} dwords, beyond the stream's end"));
+        }
+        let step = (used + skip).min(available);
+        match front.ibs.last_mut() {
+            Some(s) => s.pos += step,
+            None => {
+                if let Some(ring) = self.ring(id) {
+                    let rptr = (ring.rptr + step) & (ring.size - 1);
+                    self.set_rptr(id, rptr);
+                }
+            }
+        }
+        match flow {
+            Flow::Call(s) => {
+                front.vmid = s.vmid;
+                front.ibs.push(s);
+            }
+            Flow::Chain(s) => {
+                front.ibs.pop();
+                front.ibs.push(s);
+            }
+            Flow::Next | Flow::Skip(_) => {}
+        }
+    }
+
+    fn set_rptr(&mut self, id: EngineId, rptr: u32) {
+        match id {
+            EngineId::Gfx => self.gfx_set_rptr(rptr),
+            EngineId::Compute { me, pipe, queue } => self.compute_set_rptr((me, pipe, queue), rptr),
+            EngineId::Sdma(n) => self.sdma_set_rptr(n, rptr),
+        }
+    }
+
+    /// Ends an engine's execution: interrupt where hardware gives one, hang, report.
+    fn stop(&mut self, id: EngineId, front: &mut Front, s: &Stream, stop: Stop) {
+        let (rule, why) = match stop {
+            Stop::Wait => return,
+            Stop::Hang(why) => ("engine-hang", why),
+            Stop::Illegal(why) => ("illegal-packet", why),
+            Stop::Privilege(why) => ("privilege", why),
+        };
+        let recent: Vec<&str> = front.recent.iter().map(String::as_str).collect();
+        let what = format!(
+            "{id} stops at {:#x} (vmid {}): {why}; last packets:\n    {}",
+            s.addr(0),
+            s.vmid,
+            recent.join("\n    ")
+        );
+        self.log.violation(rule, what);
+        front.hung = Some(why);
+        match id {
+            EngineId::Sdma(n) => self.sdma_illegal(n),
+            _ => self.cp_error(id, rule, s.vmid),
+        }
+    }
+}

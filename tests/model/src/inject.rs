@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Faults that the model can be told to have: a card that is not posted, an engine that never
+//! runs, an interrupt that never comes. Each has a name, given with `--fail NAME`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::engine::Block;
+
+/// The faults of one model.
+#[derive(Clone, Debug, Default)]
+pub struct Injections {
+    /// The firmware has not run: BIOS_SCRATCH_7 lacks its init-complete bit.
+    pub not_posted: bool,
+    /// The ROM does not begin with 55 AA.
+    pub rom_signature: bool,
+    /// The ROM is empty (reads as zeros).
+    pub no_rom: bool,
+    /// No interrupt is ever delivered.
+    pub no_interrupt: bool,
+    /// Interrupt vectors are delivered, but the write pointer is not written back.
+    pub no_ih_writeback: bool,
+    /// MC_SEQ never reports that training is done.
+    pub mc_training: bool,
+    /// Every register reads as all ones, as after the card fell off the bus.
+    pub unplugged: bool,
+    /// Blocks whose engines never execute anything.
+    pub dead: Vec<Block>,
+    /// Blocks that hang when they meet an indirect buffer: after how many of them.
+    pub hang: Vec<(Block, u64)>,
+    /// Blocks that wait before each indirect buffer.
+    pub slow: Vec<(Block, Duration)>,
+}
+
+impl Injections {
+    /// Adds the fault called `name`.
+    pub fn add(&mut self, name: &str) -> Result<(), String> {
+        let (key, value) = match name.split_once('=') {
+            Some((k, v)) => (k, Some(v)),
+            None => (name, None),
+        };
+        let number = |default: u64| match value {
+            None => Ok(default),
+            Some(v) => u64::from_str(v).map_err(|e| format!("fault `{name}`: {e}")),
+        };
+        match key {
+            "not-posted" => self.not_posted = true,
+            "rom-signature" => self.rom_signature = true,
+            "no-rom" => self.no_rom = true,
+            "no-interrupt" => self.no_interrupt = true,
+            "no-ih-writeback" => self.no_ih_writeback = true,
+            "mc-training" => self.mc_training = true,
+            "unplugged" => self.unplugged = true,
+            _ => {
+                let unknown = || format!("no fault is called `{name}`; see --help");
+                let (verb, block) = key.split_once('-').ok_or_else(unknown)?;
+                let blocks = Block::parse(block).ok_or_else(unknown)?;
+                for b in blocks {
+                    match verb {
+                        "ring" => self.dead.push(b),
+                        "hang" => self.hang.push((b, number(0)?)),
+                        "slow" => self.slow.push((b, Duration::from_millis(number(10)?))),
+                        _ => return Err(unknown()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After how many indirect buffers `block` hangs, if it does.
+    pub fn hang_after(&self, block: Block) -> Option<u64> {
+        self.hang.iter().find(|(b, _)| *b == block).map(|(_, n)| *n)
+    }
+
+    /// How long `block` waits before an indirect buffer.
+    pub fn delay(&self, block: Block) -> Option<Duration> {
+        self.slow.iter().find(|(b, _)| *b == block).map(|(_, d)| *d)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_parsed_or_refused() {
+        let mut i = Injections::default();
+        for n in ["not-posted", "ring-gfx", "hang-compute=3", "slow-sdma=50", "ring-sdma1"] {
+            i.add(n).unwrap();
+        }
+        assert_eq!(i.dead, [Block::Gfx, Block::Sdma1]);
+        assert_eq!(i.hang_after(Block::Compute), Some(3));
+        assert_eq!(i.delay(Block::Sdma0), Some(Duration::from_millis(50)));
+        assert_eq!(i.delay(Block::Sdma1), Some(Duration::from_millis(50)));
+        for n in ["ring-", "ring-foo", "burn", "hang-gfx=x"] {
+            assert!(i.add(n).is_err(), "{n}");
+        }
+    }
+}

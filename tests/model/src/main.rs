@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! `amdgpu-model`: serves one GPU to one QEMU over vfio-user.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use amdgpu_model::config::{Chip, Config};
+use amdgpu_model::gpu::Gpu;
+use amdgpu_model::inject::Injections;
+use amdgpu_model::machine::Machine;
+use amdgpu_model::{control, transport};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+
+const FAULTS: &str = "\
+Faults (--fail NAME, repeatable):
+  not-posted        the firmware has not initialised the card
+  rom-signature     the ROM does not begin with 55 AA
+  no-rom            the ROM reads as zeros
+  ring-BLOCK        the block's engines execute nothing
+  hang-BLOCK[=N]    the block hangs at its indirect buffer number N (default 0)
+  slow-BLOCK[=MS]   the block waits before each indirect buffer (default 10 ms)
+  no-interrupt      no interrupt is delivered
+  no-ih-writeback   the interrupt ring's write pointer is not written back
+  mc-training       memory training never ends
+  unplugged         every register reads as ones
+BLOCK: gfx, compute, sdma, sdma0, sdma1";
+
+/// A functional model of an AMD GFX7 GPU, for QEMU's vfio-user-pci.
+///
+/// Prints `listening` when the socket is ready, serves one client, and exits 0 if the guest broke
+/// no rule, 1 if it did (each is printed to stderr with what led there), 2 if it could not run.
+#[derive(Parser)]
+#[command(version, after_help = FAULTS)]
+struct Options {
+    /// vfio-user socket to create.
+    #[arg(long, value_name = "PATH")]
+    socket: PathBuf,
+    /// VRAM in MiB.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    vram_mib: u64,
+    /// Size of BAR0 in MiB, a power of two; all of VRAM if not given.
+    #[arg(long, value_name = "N")]
+    visible_mib: Option<u64>,
+    /// Seed of every random choice.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Write every event to this file, one JSON object a line.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// Inject a fault.
+    #[arg(long, value_name = "NAME")]
+    fail: Vec<String>,
+    /// bonaire or hawaii.
+    #[arg(long, value_name = "CHIP", default_value = "bonaire")]
+    device: String,
+    /// Control socket to create.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+}
+
+fn config(o: &Options) -> Result<Config> {
+    let chip = match o.device.as_str() {
+        "bonaire" => Chip::Bonaire,
+        "hawaii" => Chip::Hawaii,
+        other => bail!("no device is called `{other}`; there are bonaire and hawaii"),
+    };
+    if !(64..=8192).contains(&o.vram_mib) || o.vram_mib % 16 != 0 {
+        bail!("--vram-mib must be a multiple of 16 from 64 to 8192");
+    }
+    let visible = o.visible_mib.unwrap_or(1 << o.vram_mib.ilog2());
+    if !visible.is_power_of_two() || visible > o.vram_mib {
+        bail!("--visible-mib must be a power of two, at most --vram-mib");
+    }
+    let mut inject = Injections::default();
+    for name in &o.fail {
+        inject.add(name).map_err(anyhow::Error::msg)?;
+    }
+    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, seed: o.seed, inject })
+}
+
+/// Serves until the client leaves. Answers the number of rules broken.
+fn run(o: &Options) -> Result<u64> {
+    let mut gpu = Gpu::new(config(o)?).context("making the VRAM")?;
+    if let Some(path) = &o.trace {
+        gpu.log.trace_to(File::create(path).with_context(|| format!("trace file {}", path.display()))?);
+    }
+    let machine = Machine::start(gpu);
+    let handle = machine.handle();
+    let listener = transport::listen(&o.socket, &handle)?;
+    if let Some(path) = &o.control {
+        control::listen(path, handle.clone())?;
+    }
+    println!("listening");
+    std::io::stdout().flush()?;
+    listener.serve(handle.clone())?;
+    drop(machine);
+    Ok(handle.with(|g| {
+        g.log.flush();
+        for v in g.log.violations() {
+            eprintln!("amdgpu-model: violation: {}: {}", v.rule, v.what);
+            eprintln!("  what led there:");
+            v.history.iter().for_each(|h| eprintln!("  {h}"));
+        }
+        g.log.violation_count()
+    }))
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(n) => {
+            eprintln!("amdgpu-model: {n} violations");
+            ExitCode::from(1)
+        }
+        Err(e) => {
+            eprintln!("amdgpu-model: {e:#}");
+            ExitCode::from(2)
+        }
+    }
+}

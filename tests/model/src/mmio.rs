@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! What happens on a register access beyond storage.
+
+use crate::gpu::Gpu;
+use crate::regs::index::*;
+use crate::regs::{self};
+use crate::trace::{Event, Source};
+
+/// Registers that only the hardware writes.
+fn read_only(reg: u32) -> bool {
+    matches!(
+        reg,
+        CONFIG_MEMSIZE
+            | GRBM_STATUS
+            | SRBM_STATUS
+            | SRBM_STATUS2
+            | MC_SEQ_TRAIN_WAKEUP_CNTL
+            | VM_INVALIDATE_RESPONSE
+            | GPU_HDP_FLUSH_DONE
+            | RLC_GPU_CLOCK_COUNT_LSB
+            | RLC_GPU_CLOCK_COUNT_MSB
+    )
+}
+
+impl Gpu {
+    /// A register read by the host, at a byte offset in BAR5.
+    pub fn reg_read(&mut self, reg: u32) -> u32 {
+        if self.config.inject.unplugged {
+            return !0;
+        }
+        self.read_by(reg, Source::Host)
+    }
+
+    /// A register write by the host.
+    pub fn reg_write(&mut self, reg: u32, value: u32) {
+        if !self.config.inject.unplugged {
+            self.write_by(reg, value, Source::Host);
+        }
+    }
+
+    /// A register's value, without trace or side effect.
+    pub fn peek(&self, reg: u32) -> u32 {
+        self.regs.read(reg)
+    }
+
+    pub(crate) fn read_by(&mut self, reg: u32, by: Source) -> u32 {
+        if !regs::is_known(reg) {
+            self.log.violation("unknown-register", format!("{by} reads register {reg:#06x}"));
+            return 0;
+        }
+        let value = self.read_effect(reg);
+        self.log.event(Event::Read { reg, value, by });
+        value
+    }
+
+    pub(crate) fn write_by(&mut self, reg: u32, value: u32, by: Source) {
+        self.log.event(Event::Write { reg, value, by });
+        if !regs::is_known(reg) {
+            self.log.violation("unknown-register", format!("{by} writes register {reg:#06x} := {value:#x}"));
+            return;
+        }
+        self.write_effect(reg, value);
+    }
+
+    fn read_effect(&mut self, reg: u32) -> u32 {
+        match reg {
+            MM_DATA => self.mm_data(None),
+            PCIE_DATA => self.indirect("PCIE", self.regs.get(PCIE_INDEX), None),
+            DIDT_IND_DATA => self.indirect("DIDT", self.regs.get(DIDT_IND_INDEX), None),
+            MC_SEQ_IO_DEBUG_DATA => self.indirect("MC_IO", self.regs.get(MC_SEQ_IO_DEBUG_INDEX), None),
+            // SMC pairs: even index, odd data.
+            SMC_IND_INDEX_0..=0x8f if reg % 2 == 1 => self.smc(reg, None),
+            SQ_IND_DATA => 0,
+            GRBM_STATUS => self.grbm_status(),
+            SRBM_STATUS => 0,
+            SRBM_STATUS2 => self.srbm_status2(),
+            MC_SEQ_TRAIN_WAKEUP_CNTL => self.training(),
+            IH_RB_WPTR => self.ih_read_wptr(),
+            RLC_SERDES_CU_MASTER_BUSY => 0,
+            SDMA0_STATUS_REG => self.sdma_status(0),
+            r if r == SDMA0_STATUS_REG + SDMA_STRIDE => self.sdma_status(1),
+            _ => self.regs.read(reg),
+        }
+    }
+
+    fn write_effect(&mut self, reg: u32, value: u32) {
+        if read_only(reg) {
+            self.log.violation("read-only", format!("write of {value:#x} to {}", regs::label(reg)));
+            return;
+        }
+        match reg {
+            MM_DATA => {
+                let _ = self.mm_data(Some(value));
+            }
+            PCIE_DATA => {
+                let _ = self.indirect("PCIE", self.regs.get(PCIE_INDEX), Some(value));
+            }
+            DIDT_IND_DATA => {
+                let _ = self.indirect("DIDT", self.regs.get(DIDT_IND_INDEX), Some(value));
+            }
+            MC_SEQ_IO_DEBUG_DATA => {
+                let _ = self.indirect("MC_IO", self.regs.get(MC_SEQ_IO_DEBUG_INDEX), Some(value));
+            }
+            SMC_IND_INDEX_0..=0x8f if reg % 2 == 1 => {
+                let _ = self.smc(reg, Some(value));
+            }
+            VM_INVALIDATE_REQUEST => {
+                self.tlb_flush(value & 0xffff);
+                self.regs.set(VM_INVALIDATE_RESPONSE, value & 0xffff);
+            }
+            VM_L2_CNTL2 => {
+                self.regs.set(reg, value & !3);
+                if value & 3 == 3 {
+                    self.tlb_flush(0xffff);
+                }
+            }
+            VM_CONTEXT0_CNTL2 | VM_CONTEXT1_CNTL2 => self.fault_control(reg - VM_CONTEXT0_CNTL2, value),
+            GPU_HDP_FLUSH_REQ => {
+                self.regs.set(reg, value);
+                self.regs.set(GPU_HDP_FLUSH_DONE, value);
+            }
+            IH_RB_CNTL => self.ih_write_cntl(value),
+            IH_RB_RPTR => self.ih_write_rptr(value),
+            IH_RB_WPTR => self.ih_write_wptr(value),
+            RLC_GPR_REG2 => self.regs.set(reg, value & !1),
+            RLC_CAPTURE_GPU_CLOCK_COUNT => {
+                let clock = self.clock();
+                self.regs.set(RLC_GPU_CLOCK_COUNT_LSB, clock as u32);
+                self.regs.set(RLC_GPU_CLOCK_COUNT_MSB, (clock >> 32) as u32);
+            }
+            GRBM_SOFT_RESET => self.grbm_soft_reset(value),
+            SRBM_SOFT_RESET => self.srbm_soft_reset(value),
+            CP_RB0_BASE..=CP_RB0_WPTR | CP_ME_CNTL | CP_RB0_RPTR | CP_RB_VMID | CP_RB0_BASE_HI => {
+                self.gfx_write(reg, value)
+            }
+            CP_MEC_CNTL => {
+                self.regs.set(reg, value);
+                self.kick();
+            }
+            CP_MQD_BASE_ADDR..=CP_MQD_CONTROL => self.queue_write(reg, value),
+            0x3400..=0x37ff => self.sdma_write(reg, value),
+            _ => self.regs.write(reg, value),
+        }
+    }
+
+    /// An indirect register, through its data port.
+    fn indirect(&mut self, space: &'static str, index: u32, write: Option<u32>) -> u32 {
+        if let Some(v) = write {
+            self.regs.set_indirect(space, index, v);
+        }
+        let value = self.regs.indirect(space, index);
+        self.log.event(Event::Indexed { space, index, value, write: write.is_some() });
+        value
+    }
+
+    /// An SMC register or, at ROM_DATA, the next dword of the ROM.
+    fn smc(&mut self, port: u32, write: Option<u32>) -> u32 {
+        const ROM_INDEX: u32 = 0xc060_0010;
+        const ROM_DATA: u32 = 0xc060_0014;
+        let index = self.regs.get(port - 1);
+        if index == ROM_DATA && write.is_none() {
+            let at = self.regs.indirect("SMC", ROM_INDEX);
+            self.regs.set_indirect("SMC", ROM_INDEX, at.wrapping_add(4));
+            let byte = |i: u32| u32::from(self.rom.get((at + i) as usize).copied().unwrap_or(0xff));
+            return (0..4).fold(0, |v, i| v | byte(i) << (8 * i));
+        }
+        self.indirect("SMC", index, write)
+    }
+
+    /// VRAM through MM_INDEX/MM_DATA. With bit 31 of the index clear, the register of that byte
+    /// offset.
+    fn mm_data(&mut self, write: Option<u32>) -> u32 {
+        let index = self.regs.get(MM_INDEX);
+        if index & 1 << 31 == 0 {
+            let reg = index / 4;
+            if matches!(reg, MM_INDEX | MM_DATA) {
+                return 0;
+            }
+            return match write {
+                Some(v) => {
+                    self.write_effect(reg, v);
+                    v
+                }
+                None => self.read_effect(reg),
+            };
+        }
+        let at = u64::from(self.regs.get(MM_INDEX_HI)) << 31 | u64::from(index & 0x7fff_fffc);
+        if at + 4 > self.config.vram {
+            self.log.violation("beyond-vram", format!("MM_INDEX names VRAM offset {at:#x}, beyond the end"));
+            return !0;
+        }
+        match write {
+            Some(v) => {
+                self.vram.write_u32(at, v);
+                v
+            }
+            None => self.vram.read_u32(at),
+        }
+    }
+
+    /// Memory training: done once the microcode runs.
+    fn training(&self) -> u32 {
+        let done = self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
+        if done { 3 << 30 } else { 0 }
+    }
+
+    /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here.
+    fn srbm_soft_reset(&mut self, value: u32) {
+        self.regs.set(SRBM_SOFT_RESET, value);
+        for (n, bit) in [(0, 20), (1, 6)] {
+            if value & 1 << bit != 0 {
+                self.sdma[n].reset();
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Values of the registers after the firmware posted the card: straps and fuses as Bonaire and
+//! Hawaii have them, memory configuration, and noise where hardware defines nothing.
+
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::index::*;
+use super::{COUNT, Store, is_known};
+use crate::config::Config;
+
+/// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
+pub const FB_BASE: u64 = 0xf4_0000_0000;
+/// BIOS_SCRATCH_7: the firmware's ASIC_Init has run.
+const INIT_COMPLETE: u32 = 0x200;
+
+/// Registers whose contents hardware leaves undefined at power-up: first index, count.
+const UNDEFINED: &[(u32, u32)] = &[
+    (SCRATCH_REG0, 8),
+    (VM_CONTEXT0_PAGE_TABLE_BASE_ADDR, 8),
+    (VM_CONTEXT8_PAGE_TABLE_BASE_ADDR, 8),
+    (CP_RB0_BASE, 1),
+    (CP_RB0_RPTR_ADDR, 1),
+    (IH_RB_BASE, 1),
+    (SDMA0_GFX_RB_BASE, 1),
+    (SDMA0_GFX_RB_BASE + SDMA_STRIDE, 1),
+    (IH_VMID_0_LUT, 16),
+    // Context registers: a CLEAR_STATE defines them.
+    (0xa000, 0x400),
+];
+
+/// Puts every register into its state after posting.
+pub fn power_up(s: &mut Store, config: &Config) {
+    let mut noise = ChaCha8Rng::seed_from_u64(config.seed ^ 0x5eed);
+    for (first, count) in UNDEFINED {
+        for reg in *first..*first + *count {
+            if is_known(reg) {
+                s.set(reg, noise.next_u32());
+            }
+        }
+    }
+    memory(s, config);
+    graphics(s);
+    for n in 0..2 {
+        // Halted, idle.
+        s.set(SDMA0_F32_CNTL + n * SDMA_STRIDE, 1);
+        s.set(SDMA0_GFX_RB_CNTL + n * SDMA_STRIDE, 0x0004_0000);
+    }
+    let posted = !config.inject.not_posted;
+    s.set(BIOS_SCRATCH_7, if posted { INIT_COMPLETE } else { 0 });
+    // SMC: clock disabled, so a driver does not take it for running.
+    s.set_indirect("SMC", 0x8000_0004, 1);
+    // PCIe link: 8 GT/s is the current rate.
+    s.set_indirect("PCIE", 0x1001_00a4, 2 << 13);
+    if config.inject.unplugged {
+        (0..COUNT as u32).for_each(|r| s.set(r, !0));
+    }
+}
+
+fn memory(s: &mut Store, config: &Config) {
+    s.set(CONFIG_MEMSIZE, (config.vram >> 20) as u32);
+    let top = FB_BASE + config.vram - 1;
+    s.set(MC_VM_FB_LOCATION, ((top >> 24) as u32) << 16 | (FB_BASE >> 24) as u32);
+    // 8 banks, 2 KiB rows, 64-bit channels.
+    s.set(MC_ARB_RAMCFG, 0x0000_0151);
+    s.set(MC_SHARED_CHMAP, config.chip.channel_code() << 12);
+    // GDDR5.
+    s.set(MC_SEQ_MISC0, 5 << 28);
+    // An empty system aperture, disabled contexts, idle TLBs.
+    s.set(MC_VM_SYSTEM_APERTURE_LOW_ADDR, (FB_BASE >> 12) as u32);
+    s.set(MC_VM_SYSTEM_APERTURE_HIGH_ADDR, (top >> 12) as u32);
+    s.set(BIF_FB_EN, 3);
+}
+
+fn graphics(s: &mut Store) {
+    // Halted command processors.
+    s.set(CP_ME_CNTL, 1 << 24 | 1 << 26 | 1 << 28);
+    s.set(CP_MEC_CNTL, 1 << 28 | 1 << 30);
+    // Power and clocks of the graphics block on, RLC not busy.
+    s.set(RLC_GPM_STAT, 6);
+    s.set(GRBM_GFX_INDEX, 0xe000_0000);
+    s.set(GDS_VMID0_SIZE, 0x1_0000);
+    s.set(GDS_COMPUTE_MAX_WAVE_ID, 0x15f);
+}

@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! What happened: every event can go to a trace file (one JSON object a line), the last ones are
+//! kept as history, and a rule that was broken becomes a [`Violation`] that carries that history.
+//!
+//! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
+//! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
+//! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
+//! `tlb` a flush, `fault`, `note`, `violation`.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::engine::EngineId;
+use crate::regs;
+
+/// Events kept for a report.
+const HISTORY: usize = 512;
+/// Events printed with a violation.
+const REPORTED: usize = 48;
+/// Violations kept; later ones are only counted.
+const KEPT: usize = 64;
+
+/// Who made an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The host, through the BAR.
+    Host,
+    /// An engine, by a packet.
+    Engine(EngineId),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::Host => write!(f, "host"),
+            Source::Engine(e) => write!(f, "{e}"),
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A register was read.
+    Read { reg: u32, value: u32, by: Source },
+    /// A register was written.
+    Write { reg: u32, value: u32, by: Source },
+    /// An indexed register (PCIE, SMC) was accessed.
+    Indexed { space: &'static str, index: u32, value: u32, write: bool },
+    /// A packet begins to execute.
+    Packet { engine: EngineId, vmid: u8, addr: u64, name: &'static str, dwords: Vec<u32> },
+    /// A page-table walk and what it found.
+    Walk { vmid: u8, va: u64, pde: Option<u64>, pte: u64 },
+    /// A doorbell write: byte offset and value.
+    Doorbell { offset: u64, value: u32 },
+    /// An interrupt vector was written to the ring.
+    Vector { source: u8, dwords: [u32; 4], wptr: u32 },
+    /// The interrupt was delivered, or could not be.
+    Msi { delivered: bool },
+    /// TLB entries dropped for the VMIDs in the mask.
+    TlbFlush { vmids: u32 },
+    /// A VM fault.
+    Fault { vmid: u8, va: u64, write: bool, protections: u32, client: &'static str },
+    /// Anything else worth a line.
+    Note(String),
+}
+
+impl Event {
+    fn json(&self) -> Value {
+        let hex = |v: u64| format!("{v:#x}");
+        match self {
+            Event::Read { reg, value, by } => {
+                json!({"k":"r","reg":regs::label(*reg),"val":hex((*value).into()),"by":by.to_string()})
+            }
+            Event::Write { reg, value, by } => {
+                json!({"k":"w","reg":regs::label(*reg),"val":hex((*value).into()),"by":by.to_string()})
+            }
+            Event::Indexed { space, index, value, write } => {
+                json!({"k":if *write {"w"} else {"r"},"reg":format!("{space}[{index:#x}]"),"val":hex((*value).into()),"by":"host"})
+            }
+            Event::Packet { engine, vmid, addr, name, dwords } => {
+                let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
+                json!({"k":"pkt","eng":engine.to_string(),"vmid":vmid,"at":hex(*addr),"op":name,"dw":dw})
+            }
+            Event::Walk { vmid, va, pde, pte } => {
+                json!({"k":"walk","vmid":vmid,"va":hex(*va),"pde":pde.map(hex),"pte":hex(*pte)})
+            }
+            Event::Doorbell { offset, value } => json!({"k":"db","off":hex(*offset),"val":hex((*value).into())}),
+            Event::Vector { source, dwords, wptr } => {
+                let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
+                json!({"k":"irq","src":source,"dw":dw,"wptr":hex((*wptr).into())})
+            }
+            Event::Msi { delivered } => json!({"k":"msi","delivered":delivered}),
+            Event::TlbFlush { vmids } => json!({"k":"tlb","vmids":hex((*vmids).into())}),
+            Event::Fault { vmid, va, write, protections, client } => {
+                json!({"k":"fault","vmid":vmid,"va":hex(*va),"write":write,"prot":hex((*protections).into()),"client":client})
+            }
+            Event::Note(s) => json!({"k":"note","text":s}),
+        }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Read { reg, value, by } => write!(f, "{by} reads {} = {value:#x}", regs::label(*reg)),
+            Event::Write { reg, value, by } => write!(f, "{by} writes {} := {value:#x}", regs::label(*reg)),
+            Event::Indexed { space, index, value, write } => {
+                let how = if *write { ":=" } else { "=" };
+                write!(f, "host {space}[{index:#x}] {how} {value:#x}")
+            }
+            Event::Packet { engine, vmid, addr, name, dwords } => {
+                write!(f, "{engine} vmid {vmid} at {addr:#x}: {name}")?;
+                dwords.iter().take(12).try_for_each(|d| write!(f, " {d:08x}"))?;
+                if dwords.len() > 12 { write!(f, " … ({} dwords)", dwords.len()) } else { Ok(()) }
+            }
+            Event::Walk { vmid, va, pde, pte } => {
+                write!(f, "walk vmid {vmid} va {va:#x}: pde {:#x} pte {pte:#x}", pde.unwrap_or(0))
+            }
+            Event::Doorbell { offset, value } => write!(f, "doorbell {offset:#x} := {value:#x}"),
+            Event::Vector { source, dwords, wptr } => {
+                write!(f, "interrupt vector source {source} {dwords:08x?} wptr {wptr:#x}")
+            }
+            Event::Msi { delivered } => write!(f, "MSI{}", if *delivered { "" } else { " (not enabled by the host)" }),
+            Event::TlbFlush { vmids } => write!(f, "TLB flush of vmids {vmids:#x}"),
+            Event::Fault { vmid, va, write, protections, client } => {
+                let rw = if *write { "write" } else { "read" };
+                write!(f, "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}")
+            }
+            Event::Note(s) => f.write_str(s),
+        }
+    }
+}
+
+/// A rule that the guest broke, or something that the model does not know.
+#[derive(Clone, Debug)]
+pub struct Violation {
+    /// Short name of the rule.
+    pub rule: &'static str,
+    /// What exactly.
+    pub what: String,
+    /// What led there, oldest first.
+    pub history: Vec<String>,
+}
+
+/// Trace, history and violations.
+pub struct Log {
+    out: Option<BufWriter<File>>,
+    start: Instant,
+    number: u64,
+    history: VecDeque<(u64, Event)>,
+    violations: Vec<Violation>,
+    count: u64,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log {
+            out: None,
+            start: Instant::now(),
+            number: 0,
+            history: VecDeque::with_capacity(HISTORY),
+            violations: Vec::new(),
+            count: 0,
+        }
+    }
+}
+
+impl Log {
+    /// Writes every event to `file` from now on.
+    pub fn trace_to(&mut self, file: File) {
+        self.out = Some(BufWriter::with_capacity(1 << 16, file));
+    }
+
+    /// Whether a trace is being written.
+    pub fn tracing(&self) -> bool {
+        self.out.is_some()
+    }
+
+    /// Records an event.
+    pub fn event(&mut self, event: Event) {
+        self.number += 1;
+        if self.out.is_some() {
+            self.line(event.json());
+        }
+        // A poll repeats one read: keep the history for what is new.
+        match (&event, self.history.back()) {
+            (Event::Read { reg, value, .. }, Some((_, Event::Read { reg: r, value: v, .. })))
+                if (reg, value) == (r, v) =>
+            {
+                return;
+            }
+            _ => {}
+        }
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.number, event));
+    }
+
+    /// Records a remark.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.event(Event::Note(text.into()));
+    }
+
+    /// Records a broken rule, once per distinct rule and text.
+    pub fn violation(&mut self, rule: &'static str, what: impl Into<String>) {
+        let what = what.into();
+        self.count += 1;
+        self.number += 1;
+        if self.out.is_some() {
+            self.line(json!({"k":"violation","rule":rule,"what":what}));
+        }
+        if self.violations.len() >= KEPT || self.violations.iter().any(|v| v.rule == rule && v.what == what) {
+            return;
+        }
+        let skip = self.history.len().saturating_sub(REPORTED);
+        let history = self.history.iter().skip(skip).map(|(n, e)| format!("{n:>8} {e}")).collect();
+        self.violations.push(Violation { rule, what, history });
+    }
+
+    /// The violations so far, without repeats.
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// How many violations there were, with repeats.
+    pub fn violation_count(&self) -> u64 {
+        self.count
+    }
+
+    /// Takes the violations out (tests that provoke one).
+    pub fn take_violations(&mut self) -> Vec<Violation> {
+        self.count = 0;
+        std::mem::take(&mut self.violations)
+    }
+
+    /// The events kept, oldest first.
+    pub fn history(&self) -> impl Iterator<Item = &Event> {
+        self.history.iter().map(|(_, e)| e)
+    }
+
+    /// Writes what is buffered to the file.
+    pub fn flush(&mut self) {
+        if let Some(Err(e)) = self.out.as_mut().map(|out| out.flush()) {
+            eprintln!("amdgpu-model: trace: {e}");
+            self.out = None;
+        }
+    }
+
+    fn line(&mut self, mut value: Value) {
+        let us = self.start.elapsed().as_micros() as u64;
+        if let Some(map) = value.as_object_mut() {
+            map.insert("n".into(), self.number.into());
+            map.insert("us".into(), us.into());
+        }
+        if let Some(Err(e)) = self.out.as_mut().map(|out| writeln!(out, "{value}")) {
+            eprintln!("amdgpu-model: trace: {e}");
+            self.out = None;
+        }
+    }
+}
