@@ -10,3 +10,4 @@
 pub(crate) mod dma_fence;
 pub(crate) mod dma_resv;
 pub(crate) mod drm;
+pub(crate) mod mm;

@@ -7,6 +7,8 @@ struct dma_fence;
 struct dma_resv;
 struct dma_resv_iter;
 struct drm_exec;
+struct mmu_interval_notifier;
+struct page;
 struct drm_vma_offset_node;
 struct ttm_tt;
 struct ww_acquire_ctx;
@@ -29,5 +31,8 @@ void rust_ext_dma_resv_iter_end(struct dma_resv_iter *cursor);
 struct ww_acquire_ctx *rust_ext_drm_exec_ticket(struct drm_exec *exec);
 u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
+void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsigned long seq);
+bool rust_ext_mmu_interval_check_retry(struct mmu_interval_notifier *notifier, unsigned long seq);
+struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn);
 
 #endif

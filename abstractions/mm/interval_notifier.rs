@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A callback before pages of a range of user memory go away.
+//!
+//! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
+
+use crate::bindings;
+use core::ops::Range;
+use kernel::{
+    container_of,
+    error::to_result,
+    mm::{Mm, MmWithUser},
+    prelude::*,
+    sync::aref::ARef,
+    types::Opaque,
+};
+
+/// A state of a range of memory: it holds until the next invalidation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seq(usize);
+
+impl Seq {
+    pub(super) fn from_raw(seq: usize) -> Self {
+        Self(seq)
+    }
+}
+
+/// What is about to happen to a part of the range.
+///
+/// # Invariants
+///
+/// `notifier` is the one whose callback is running, and `seq` is what it was called with.
+pub(crate) struct Invalidation<'a> {
+    notifier: &'a Opaque<bindings::mmu_interval_notifier>,
+    range: &'a bindings::mmu_notifier_range,
+    seq: usize,
+}
+
+/// The proof that an invalidation was taken note of.
+pub(crate) struct Noted(());
+
+/// The callback would have had to sleep, and may not.
+pub(crate) struct WouldBlock;
+
+impl Invalidation<'_> {
+    /// The addresses concerned; they may reach beyond the notifier's range.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.range.start..self.range.end
+    }
+
+    /// Whether the callback may sleep.
+    pub(crate) fn may_block(&self) -> bool {
+        self.range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE != 0
+    }
+
+    /// Takes note of the invalidation: whatever was gathered before is no longer current.
+    ///
+    /// Must be called with the lock held under which
+    /// [`is_current`](IntervalNotifier::is_current) is asked.
+    pub(crate) fn note(self) -> Noted {
+        // SAFETY: By the type invariants the notifier is alive and this is its callback, which is
+        // where it may be called, with the number that the callback got.
+        unsafe { bindings::rust_ext_mmu_interval_set_seq(self.notifier.get(), self.seq) };
+        Noted(())
+    }
+}
+
+/// What a driver does before pages go away.
+pub(crate) trait Callbacks: Send + Sync + 'static {
+    /// Called before pages of the range go away. When it returns, the device must not use them any
+    /// more: they will be freed.
+    ///
+    /// It must take the driver's lock, call [`Invalidation::note`], and may release the lock before
+    /// it waits for the device. It may be called by reclaim: it may neither wait for memory nor for
+    /// anything that does. If it may not block but would have to, it does nothing and answers
+    /// [`WouldBlock`]; the kernel will do without those pages, or call again.
+    ///
+    /// It is also called when the memory's owner exits, and may be called at the same time for
+    /// several parts of the range.
+    fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock>;
+}
+
+/// A registered notifier for a range of user memory.
+///
+/// It is removed on drop, which waits for callbacks that are running: the drop may not come from a
+/// callback, nor with a lock held that a callback takes, nor in reclaim.
+///
+/// # Invariants
+///
+/// `inner` is registered for `range` of `mm` until `self` is dropped.
+#[pin_data(PinnedDrop)]
+pub(crate) struct IntervalNotifier<T: Callbacks> {
+    #[pin]
+    inner: Opaque<bindings::mmu_interval_notifier>,
+    mm: ARef<Mm>,
+    range: Range<usize>,
+    data: T,
+}
+
+// SAFETY: A `struct mmu_interval_notifier` may be used and removed from any thread.
+unsafe impl<T: Callbacks> Send for IntervalNotifier<T> {}
+// SAFETY: The methods on a `&IntervalNotifier` synchronise by themselves.
+unsafe impl<T: Callbacks> Sync for IntervalNotifier<T> {}
+
+impl<T: Callbacks> IntervalNotifier<T> {
+    const OPS: bindings::mmu_interval_notifier_ops = bindings::mmu_interval_notifier_ops {
+        invalidate: Some(Self::invalidate),
+        ..pin_init::zeroed()
+    };
+
+    /// Registers a notifier for `range`. Callbacks may come at once.
+    ///
+    /// Takes `mmap_lock`. Fails with `EOVERFLOW` if the range is empty or goes over the end.
+    pub(crate) fn new(
+        mm: &MmWithUser,
+        range: Range<usize>,
+        data: T,
+    ) -> impl PinInit<Self, Error> + '_ {
+        let (start, length) = (range.start, range.end.wrapping_sub(range.start));
+        try_pin_init!(Self {
+            data,
+            mm: (&**mm).into(),
+            range,
+            // This comes last, as a callback uses the other fields.
+            inner <- Opaque::try_ffi_init(move |ptr: *mut bindings::mmu_interval_notifier| {
+                // SAFETY: `ptr` is valid for writes, and stays so until `self` is dropped, as it is
+                // pinned. `mm` has users, and the operations are static.
+                to_result(unsafe {
+                    ptr.write_bytes(0, 1);
+                    bindings::mmu_interval_notifier_insert(
+                        ptr,
+                        mm.as_raw(),
+                        start,
+                        length,
+                        const { &Self::OPS },
+                    )
+                })
+            }),
+        })
+    }
+
+    /// The range.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.range.clone()
+    }
+
+    /// The address space that the range belongs to. It may have no users any more.
+    pub(crate) fn mm(&self) -> &Mm {
+        &self.mm
+    }
+
+    /// What the driver keeps with the notifier.
+    pub(crate) fn data(&self) -> &T {
+        &self.data
+    }
+
+    /// Whether nothing was invalidated since `seq`.
+    ///
+    /// Certain if asked under the lock that the callback notes invalidations under; else 'yes' is a
+    /// guess.
+    pub(crate) fn is_current(&self, seq: Seq) -> bool {
+        // SAFETY: By the type invariant the notifier is registered.
+        unsafe { !bindings::rust_ext_mmu_interval_check_retry(self.inner.get(), seq.0) }
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::mmu_interval_notifier {
+        self.inner.get()
+    }
+
+    /// # Safety
+    ///
+    /// Only the kernel calls this, on a registered notifier that is the `inner` of a `Self`.
+    unsafe extern "C" fn invalidate(
+        notifier: *mut bindings::mmu_interval_notifier,
+        range: *const bindings::mmu_notifier_range,
+        seq: usize,
+    ) -> bool {
+        let notifier: *const Opaque<bindings::mmu_interval_notifier> = Opaque::cast_from(notifier);
+        // SAFETY: By the function's requirement `notifier` is the field of a `Self`, which lives at
+        // least until the notifier is removed, which waits for this function.
+        let this = unsafe { &*container_of!(notifier, Self, inner) };
+        // INVARIANT: These are the arguments of the callback.
+        let invalidation = Invalidation {
+            notifier: &this.inner,
+            // SAFETY: The kernel gives a valid range, for as long as the callback runs.
+            range: unsafe { &*range },
+            seq,
+        };
+        this.data.invalidate(invalidation).is_ok()
+    }
+}
+
+#[pinned_drop]
+impl<T: Callbacks> PinnedDrop for IntervalNotifier<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the notifier is registered, and this is its end.
+        unsafe { bindings::mmu_interval_notifier_remove(self.inner.get()) };
+    }
+}
