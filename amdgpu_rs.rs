@@ -2,9 +2,29 @@
 
 //! A DRM driver for AMD GPUs that speaks the amdgpu user-space interface.
 
-use kernel::prelude::*;
+// Until the floors above are here.
+#![allow(dead_code)]
+
+use kernel::{
+    device::Core,
+    dma::{Device as _, DmaMask},
+    pci,
+    prelude::*,
+    sync::Arc,
+};
+
+use crate::{
+    card::Card,
+    device::{Device, Facts},
+    hw::Chip,
+};
 
 mod abstractions;
+mod card;
+mod device;
+mod gart;
+mod hw;
+mod ring;
 
 /// C types and functions that the kernel crate has no bindings for.
 #[allow(
@@ -28,23 +48,83 @@ mod bindings {
     include!(env!("AMDGPU_RS_BINDINGS"));
 }
 
-module! {
-    type: Probe,
+kernel::pci_device_table!(
+    PCI_TABLE,
+    <AmdgpuDriver as pci::Driver>::IdInfo,
+    [
+        (amd(0x6640), Chip::Bonaire),
+        (amd(0x6641), Chip::Bonaire),
+        (amd(0x6646), Chip::Bonaire),
+        (amd(0x6647), Chip::Bonaire),
+        (amd(0x6649), Chip::Bonaire),
+        (amd(0x664d), Chip::Bonaire),
+        (amd(0x6650), Chip::Bonaire),
+        (amd(0x6651), Chip::Bonaire),
+        (amd(0x6658), Chip::Bonaire),
+        (amd(0x665c), Chip::Bonaire),
+        (amd(0x665d), Chip::Bonaire),
+        (amd(0x665f), Chip::Bonaire),
+        (amd(0x67a0), Chip::Hawaii),
+        (amd(0x67a1), Chip::Hawaii),
+        (amd(0x67a2), Chip::Hawaii),
+        (amd(0x67a8), Chip::Hawaii),
+        (amd(0x67a9), Chip::Hawaii),
+        (amd(0x67aa), Chip::Hawaii),
+        (amd(0x67b0), Chip::Hawaii),
+        (amd(0x67b1), Chip::Hawaii),
+        (amd(0x67b8), Chip::Hawaii),
+        (amd(0x67b9), Chip::Hawaii),
+        (amd(0x67ba), Chip::Hawaii),
+        (amd(0x67be), Chip::Hawaii),
+    ]
+);
+
+const fn amd(device: u32) -> pci::DeviceId {
+    pci::DeviceId::from_id(pci::Vendor::ATI, device)
+}
+
+pub(crate) struct AmdgpuDriver;
+
+/// What belongs to a card for as long as the driver is bound to it.
+#[pin_data]
+pub(crate) struct Bound {
+    device: Arc<Device>,
+}
+
+impl pci::Driver for AmdgpuDriver {
+    type IdInfo = Chip;
+    type Data<'bound> = Bound;
+    const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
+
+    fn probe<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        chip: Option<&'bound Chip>,
+    ) -> impl PinInit<Bound, Error> + 'bound {
+        pin_init::pin_init_scope(move || {
+            let chip = *chip.ok_or(ENODEV)?;
+            let hw = chip
+                .generation()
+                .ok_or(ENODEV)
+                .inspect_err(|_| dev_err!(pdev, "{chip:?} is not supported yet; Bonaire is\n"))?;
+
+            pdev.enable_device_mem()?;
+            // SAFETY: Nothing is allocated or mapped for DMA yet.
+            unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
+            let card = Card::map(pdev)?;
+
+            let (vram, gart) = hw.memory.layout(&card, pdev.as_ref())?;
+            let facts = Facts { chip, vram, gart };
+            let card = card.into_handle(pdev.as_ref())?;
+            let device = Arc::new(Device::new(pdev.as_ref(), hw, facts, card)?, GFP_KERNEL)?;
+            Ok(try_pin_init!(Bound { device }? Error))
+        })
+    }
+}
+
+kernel::module_pci_driver! {
+    type: AmdgpuDriver,
     name: "amdgpu_rs",
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",
     license: "Dual MIT/GPL",
-}
-
-struct Probe;
-
-impl kernel::Module for Probe {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        pr_info!(
-            "{} {}\n",
-            size_of::<bindings::ttm_buffer_object>(),
-            size_of::<bindings::drm_gpu_scheduler>()
-        );
-        Ok(Self)
-    }
 }

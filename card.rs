@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The card as the CPU sees it: registers (BAR 5), doorbells (BAR 2) and VRAM (BAR 0).
+//!
+//! A [`Card`] borrows the bound device, so it cannot be used once the driver is unbound. What may
+//! outlive the binding (open files, fences) holds a [`CardHandle`] and asks it for access: it gets
+//! none after unbinding.
+
+use kernel::{
+    device::{self, Bound},
+    devres::{DevresGuard, DevresLt},
+    error::to_result,
+    io::{Io, Mmio, MmioRaw, Region},
+    pci,
+    prelude::*,
+    sizes::{SZ_256K, SZ_8K},
+    sync::Arc,
+    types::{CovariantForLt, ScopeGuard},
+    warn_on,
+};
+
+use crate::bindings;
+
+const VRAM_BAR: u32 = 0;
+/// The same, as the C functions want it.
+const BAR0: i32 = 0;
+const DOORBELL_BAR: u32 = 2;
+const REGISTER_BAR: u32 = 5;
+
+/// Size of the register BAR that the driver relies on.
+pub(crate) const REGISTERS_SIZE: usize = SZ_256K;
+/// Size of the doorbell BAR that the driver relies on.
+const DOORBELLS_SIZE: usize = SZ_8K;
+
+/// Name that the card's resources bear in /proc/iomem.
+const NAME: &CStr = c"amdgpu_rs";
+
+/// The mapped BARs of a card.
+pub(crate) struct Card<'a> {
+    pub(crate) regs: pci::Bar<'a, REGISTERS_SIZE>,
+    pub(crate) doorbells: Doorbells<'a>,
+    pub(crate) vram: VramAperture<'a>,
+}
+
+impl<'a> Card<'a> {
+    /// Claims and maps the BARs. Fails if another driver has one of them.
+    pub(crate) fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
+        Ok(Self {
+            regs: pdev
+                .iomap_region_sized(REGISTER_BAR, NAME)
+                .inspect_err(|e| dev_err!(pdev, "cannot map the registers (BAR 5): {e:?}\n"))?,
+            doorbells: pdev
+                .iomap_region_sized(DOORBELL_BAR, NAME)
+                .map(Doorbells)
+                .inspect_err(|e| dev_err!(pdev, "cannot map the doorbells (BAR 2): {e:?}\n"))?,
+            vram: VramAperture::map(pdev)
+                .inspect_err(|e| dev_err!(pdev, "cannot map VRAM (BAR 0): {e:?}\n"))?,
+        })
+    }
+
+    /// Makes the mappings accessible to what may outlive the binding.
+    pub(crate) fn into_handle(self, dev: &'a device::Device<Bound>) -> Result<CardHandle> {
+        // SAFETY: A `Card` holds mappings of the device's BARs, which stay valid for as long as
+        // the device is bound.
+        Ok(CardHandle(Arc::new(
+            unsafe { DevresLt::new(dev, Ok::<_, Error>(self))? },
+            GFP_KERNEL,
+        )?))
+    }
+}
+
+/// Access to a card that ends when the driver is unbound.
+#[derive(Clone)]
+pub(crate) struct CardHandle(Arc<DevresLt<CovariantForLt!(Card<'_>)>>);
+
+/// Proof that the card is there. Nothing that sleeps may be called while one is held.
+pub(crate) type CardGuard<'a> = DevresGuard<'a, CovariantForLt!(Card<'_>)>;
+
+impl CardHandle {
+    /// The card, unless the driver is unbound.
+    pub(crate) fn try_access(&self) -> Option<CardGuard<'_>> {
+        self.0.try_access()
+    }
+
+    /// The card, for code that has the bound device.
+    pub(crate) fn access<'a>(&'a self, dev: &'a device::Device<Bound>) -> Result<&'a Card<'a>> {
+        self.0.access(dev)
+    }
+}
+
+/// The doorbell BAR: a write tells a compute queue that its write pointer moved.
+pub(crate) struct Doorbells<'a>(pci::Bar<'a, DOORBELLS_SIZE>);
+
+impl Doorbells<'_> {
+    /// Number of doorbells that are there on every card.
+    pub(crate) const COUNT: usize = DOORBELLS_SIZE / size_of::<u32>();
+
+    /// Rings doorbell `index`. Out of range is a bug of the caller, and does nothing.
+    pub(crate) fn ring(&self, index: usize, value: u32) {
+        debug_assert!(index < Self::COUNT);
+        let _ = self.0.try_write32(value, index * size_of::<u32>());
+    }
+}
+
+/// The part of VRAM that the CPU reaches, mapped write-combined.
+///
+/// What is written here lies in the host data path's cache, and what is read may come from it,
+/// until the memory controller flushes or invalidates it.
+///
+/// # Invariants
+///
+/// `io` is the whole of the VRAM BAR, which is claimed and mapped write-combined.
+pub(crate) struct VramAperture<'a> {
+    pdev: &'a pci::Device<Bound>,
+    io: MmioRaw<Region>,
+}
+
+impl<'a> VramAperture<'a> {
+    fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
+        let start = pdev.resource_start(VRAM_BAR)?;
+        let size = usize::try_from(pdev.resource_len(VRAM_BAR)?)?;
+        if size == 0 {
+            return Err(ENODEV);
+        }
+        // SAFETY: The pointer is that of a bound PCI device, and the BAR's number is valid.
+        to_result(unsafe {
+            bindings::pci_request_region(pci_dev(pdev), BAR0, NAME.as_char_ptr())
+        })?;
+        let region = ScopeGuard::new(|| release_region(pdev));
+        // SAFETY: `start` and `size` are those of a BAR that belongs to us.
+        let addr = unsafe { bindings::ioremap_wc(start, size) };
+        if addr.is_null() {
+            return Err(ENOMEM);
+        }
+        region.dismiss();
+        // INVARIANT: Claimed and mapped just above.
+        Ok(Self {
+            pdev,
+            io: MmioRaw::new_region(addr.addr(), size)?,
+        })
+    }
+
+    /// Number of bytes of VRAM that the CPU reaches.
+    pub(crate) fn size(&self) -> u64 {
+        self.io.size() as u64
+    }
+
+    fn io(&self) -> Mmio<'_, Region> {
+        // SAFETY: By the type invariant the whole range is mapped.
+        unsafe { Mmio::from_raw(self.io) }
+    }
+
+    /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
+    pub(crate) fn read32(&self, offset: u64) -> u32 {
+        let value = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.io().relaxed().try_read32(offset));
+        warn_on!(value.is_err());
+        value.unwrap_or(!0)
+    }
+
+    /// Writes to VRAM. An offset outside the aperture is a bug of the caller.
+    pub(crate) fn write32(&self, offset: u64, value: u32) {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.io().relaxed().try_write32(value, offset));
+        warn_on!(done.is_err());
+    }
+
+    /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
+    pub(crate) fn read64(&self, offset: u64) -> u64 {
+        let value = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.io().relaxed().try_read64(offset));
+        warn_on!(value.is_err());
+        value.unwrap_or(!0)
+    }
+
+    /// Writes to VRAM. An offset outside the aperture is a bug of the caller.
+    pub(crate) fn write64(&self, offset: u64, value: u64) {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.io().relaxed().try_write64(value, offset));
+        warn_on!(done.is_err());
+    }
+
+    /// Fills `len` bytes (a multiple of 8) with zeroes.
+    pub(crate) fn zero(&self, offset: u64, len: u64) {
+        for at in (offset..offset + len).step_by(size_of::<u64>()) {
+            self.write64(at, 0);
+        }
+    }
+}
+
+impl Drop for VramAperture<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant this is the address of our mapping.
+        unsafe { bindings::iounmap(core::ptr::without_provenance_mut(self.io.addr())) };
+        release_region(self.pdev);
+    }
+}
+
+/// Gives back the VRAM BAR, which the caller claimed.
+fn release_region(pdev: &pci::Device<Bound>) {
+    // SAFETY: The pointer is that of a bound PCI device, and the BAR's number is valid.
+    unsafe { bindings::pci_release_region(pci_dev(pdev), BAR0) };
+}
+
+fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+    // `pci::Device` is a transparent wrapper of `struct pci_dev`.
+    core::ptr::from_ref(pdev).cast_mut().cast()
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The driver's view of one GPU.
+//!
+//! A [`Device`] lives as long as anyone has it open, which may be longer than the driver is bound
+//! to it: what touches the card goes through [`CardHandle`] and buffers that are gone by then.
+
+use core::ops::Range;
+
+use kernel::{
+    device::{self, Bound},
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+use crate::{
+    card::{CardGuard, CardHandle},
+    gart::{Gart, GartLayout},
+    hw::{Chip, Generation},
+    ring::{Ring, RingKind, Writeback},
+};
+
+/// What bring-up learnt about the card and never changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    pub(crate) chip: Chip,
+    pub(crate) vram: VramLayout,
+    pub(crate) gart: GartLayout,
+}
+
+/// VRAM, and what of it is free to be managed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VramLayout {
+    /// Address of its start in the GPU's address space.
+    pub(crate) start: u64,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+    /// How much of it, from its start, the CPU reaches.
+    pub(crate) visible: u64,
+    /// Offsets that the driver keeps for itself, at the end of what is visible.
+    pub(crate) reserved: (u64, u64),
+}
+
+impl VramLayout {
+    /// Address in the GPU's address space of the byte at `offset` from the start of VRAM.
+    pub(crate) fn mc_addr(&self, offset: u64) -> u64 {
+        self.start + offset
+    }
+
+    /// Offsets that the driver keeps for itself.
+    pub(crate) fn reserved(&self) -> Range<u64> {
+        self.reserved.0..self.reserved.1
+    }
+}
+
+/// One GPU.
+pub(crate) struct Device {
+    /// For messages.
+    pub(crate) dev: ARef<device::Device>,
+    pub(crate) hw: &'static Generation,
+    pub(crate) facts: Facts,
+    pub(crate) card: CardHandle,
+    pub(crate) gart: Gart,
+    rings: KVec<Pin<KBox<Ring>>>,
+}
+
+impl Device {
+    /// Makes the device and everything that it shares with the card; nothing is started yet.
+    pub(crate) fn new(
+        dev: &device::Device<Bound>,
+        hw: &'static Generation,
+        facts: Facts,
+        card: CardHandle,
+    ) -> Result<Self> {
+        let gart = Gart::new(card.clone(), dev, hw.memory, facts.gart)?;
+        let writeback = Arc::new(Writeback::new(dev, &gart)?, GFP_KERNEL)?;
+        let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
+        for kind in RingKind::ALL {
+            let ring = Ring::new(kind, hw, card.clone(), dev, &gart, writeback.clone());
+            rings.push(KBox::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            dev: dev.into(),
+            hw,
+            facts,
+            card,
+            gart,
+            rings,
+        })
+    }
+
+    /// The card, unless the driver is unbound. Nobody may sleep while holding it.
+    pub(crate) fn card(&self) -> Option<CardGuard<'_>> {
+        self.card.try_access()
+    }
+
+    /// One of the rings.
+    pub(crate) fn ring(&self, kind: RingKind) -> &Ring {
+        &self.rings[kind.index()]
+    }
+
+    /// All rings, by index.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
+        self.rings.iter().map(|ring| &**ring)
+    }
+}

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GART: the window of the GPU's address space through which the kernel shows it system memory.
+//!
+//! Virtual memory context 0 is the kernel's. VRAM is not translated there; the addresses of the
+//! GART window go through one flat table of page-table entries, which lies in VRAM, in the range
+//! that [`crate::device::VramLayout`] keeps from everyone else. The CPU writes the table through
+//! the VRAM aperture; the host data path is flushed and the translations of context 0 are dropped
+//! as part of each change.
+//!
+//! [`KernelBuffer`] is memory that the kernel and the card share (rings, write-back slots, ...):
+//! coherent memory with a place in the window.
+
+use kernel::{
+    device::{self, Bound},
+    devres::Devres,
+    dma::{Coherent, CoherentView, DmaAddress},
+    io::{io_read, io_write, IoBase},
+    maple_tree::MapleTreeAlloc,
+    prelude::*,
+    sizes::SZ_1G,
+    sync::Arc,
+};
+
+use crate::{
+    card::{Card, CardHandle},
+    hw::{
+        gfx7::pte::{Access, Pte, Snoop, ENTRY_SIZE, PAGE_SIZE},
+        MemoryController,
+    },
+};
+
+/// The GART window and its table.
+#[derive(Clone)]
+pub(crate) struct Gart(Arc<Inner>);
+
+#[pin_data]
+struct Inner {
+    card: CardHandle,
+    memory: &'static dyn MemoryController,
+    layout: GartLayout,
+    #[pin]
+    taken: Taken,
+}
+
+/// Pages of the window that are taken.
+#[pin_data]
+struct Taken {
+    #[pin]
+    tree: MapleTreeAlloc<()>,
+}
+
+// SAFETY: A maple tree is not tied to a thread, and this one owns nothing but its nodes.
+unsafe impl Send for Taken {}
+
+// SAFETY: A maple tree's methods take the tree's own lock.
+unsafe impl Sync for Taken {}
+
+/// Where the window and its table are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GartLayout {
+    /// Address of the window in the GPU's address space.
+    pub(crate) start: u64,
+    /// Offset of the table from the start of VRAM.
+    pub(crate) table: u64,
+}
+
+impl GartLayout {
+    /// Size of the window in bytes.
+    pub(crate) const SIZE: u64 = SZ_1G as u64;
+    /// Number of pages of the window.
+    pub(crate) const PAGES: usize = (Self::SIZE / PAGE_SIZE) as usize;
+    /// Size of the table in bytes.
+    pub(crate) const TABLE_SIZE: u64 = (Self::PAGES * ENTRY_SIZE) as u64;
+
+    /// Address in the GPU's address space of a page of the window.
+    fn gpu_addr(&self, page: usize) -> u64 {
+        self.start + page as u64 * PAGE_SIZE
+    }
+
+    /// Offset from the start of VRAM of the entry of a page of the window.
+    fn entry(&self, page: usize) -> u64 {
+        self.table + (page * ENTRY_SIZE) as u64
+    }
+}
+
+impl Gart {
+    /// A window in which nothing is mapped. Clears the table.
+    pub(crate) fn new(
+        card: CardHandle,
+        dev: &device::Device<Bound>,
+        memory: &'static dyn MemoryController,
+        layout: GartLayout,
+    ) -> Result<Self> {
+        card.access(dev)?
+            .vram
+            .zero(layout.table, GartLayout::TABLE_SIZE);
+        Ok(Self(Arc::pin_init(
+            try_pin_init!(Inner {
+                card,
+                memory,
+                layout,
+                taken <- pin_init!(Taken { tree <- MapleTreeAlloc::new() }),
+            }),
+            GFP_KERNEL,
+        )?))
+    }
+
+    pub(crate) fn layout(&self) -> GartLayout {
+        self.0.layout
+    }
+
+    /// Maps pages of system memory into the window, side by side in the order given.
+    ///
+    /// Fails with `ENOSPC` if the window has no room; `EINVAL` for no pages at all.
+    pub(crate) fn bind(
+        &self,
+        pages: impl ExactSizeIterator<Item = DmaAddress>,
+        access: Access,
+        snoop: Snoop,
+    ) -> Result<GartRange> {
+        let count = pages.len();
+        let first = self
+            .0
+            .taken
+            .tree
+            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL)
+            .map_err(|e| match Error::from(e) {
+                EBUSY => ENOSPC,
+                other => other,
+            })?;
+        let range = GartRange {
+            gart: self.clone(),
+            first,
+            count,
+        };
+        let entries = pages.map(|page| Pte::system(page, access, snoop));
+        self.0.write(first, entries)?;
+        Ok(range)
+    }
+}
+
+impl Inner {
+    /// Writes entries of consecutive pages, and makes the GPU forget what it knew of them.
+    fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
+        let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
+        for (page, entry) in (first..).zip(entries) {
+            card.vram.write64(self.layout.entry(page), entry.into_raw());
+        }
+        self.memory.flush_hdp(card);
+        self.memory.flush_gart_tlb(card);
+        Ok(())
+    }
+}
+
+/// Pages of system memory that the GPU sees at consecutive addresses; unmapped on drop.
+pub(crate) struct GartRange {
+    gart: Gart,
+    first: usize,
+    count: usize,
+}
+
+impl GartRange {
+    /// Address of the first page in the GPU's address space (context 0).
+    pub(crate) fn gpu_addr(&self) -> u64 {
+        self.gart.0.layout.gpu_addr(self.first)
+    }
+}
+
+impl Drop for GartRange {
+    fn drop(&mut self) {
+        let gart = &self.gart.0;
+        // Once the driver is unbound there is no table any more, and no GPU that reads it.
+        let _ = gart.write(self.first, core::iter::repeat_n(Pte::INVALID, self.count));
+        gart.taken.tree.erase(self.first);
+    }
+}
+
+/// Memory of the kernel that the card reads and writes too.
+///
+/// Its memory is given back when the driver is unbound, even if the buffer lives on; accesses have
+/// no effect from then on.
+pub(crate) struct KernelBuffer {
+    // Dropped first: no translation may outlive the memory.
+    range: GartRange,
+    memory: Devres<Coherent<[u32]>>,
+}
+
+impl KernelBuffer {
+    /// Zeroed memory of at least `size` bytes.
+    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart, size: usize) -> Result<Self> {
+        let pages = size.div_ceil(PAGE_SIZE as usize);
+        let dwords = pages * PAGE_SIZE as usize / size_of::<u32>();
+        let memory = Coherent::<u32>::zeroed_slice(dev, dwords, GFP_KERNEL)?;
+        let start = memory.dma_address();
+        let addresses = (0..pages).map(|page| start + page as u64 * PAGE_SIZE);
+        let range = gart.bind(addresses, Access::READ_WRITE, Snoop::Yes)?;
+        Ok(Self {
+            range,
+            memory: Devres::new(dev, Ok::<_, Error>(memory))?,
+        })
+    }
+
+    /// Address in the GPU's address space (context 0).
+    pub(crate) fn gpu_addr(&self) -> u64 {
+        self.range.gpu_addr()
+    }
+
+    /// Calls `f` with the memory, if it is still there.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(CoherentView<'_, [u32]>) -> R) -> Option<R> {
+        self.memory.try_access_with(|memory| f(memory.as_view()))
+    }
+
+    /// Reads dword `index`.
+    pub(crate) fn read(&self, index: usize) -> Option<u32> {
+        self.with(|memory| Ok::<_, Error>(io_read!(memory, [try: index])))?
+            .ok()
+    }
+
+    /// Writes dword `index`.
+    pub(crate) fn write(&self, index: usize, value: u32) {
+        let _ = self.with(|memory| {
+            io_write!(memory, [try: index], value);
+            Ok::<_, Error>(())
+        });
+    }
+}
+
+#[kunit_tests(amdgpu_rs_gart)]
+mod tests {
+    use super::*;
+
+    const LAYOUT: GartLayout = GartLayout {
+        start: 0xff_0000_0000,
+        table: 0x3fe0_0000,
+    };
+
+    #[test]
+    fn arithmetic() {
+        assert_eq!(GartLayout::PAGES, 262_144);
+        assert_eq!(GartLayout::TABLE_SIZE, 2 << 20);
+        assert_eq!(LAYOUT.gpu_addr(0), 0xff_0000_0000);
+        assert_eq!(LAYOUT.gpu_addr(GartLayout::PAGES - 1), 0xff_3fff_f000);
+        assert_eq!(LAYOUT.entry(0), 0x3fe0_0000);
+        assert_eq!(
+            LAYOUT.entry(GartLayout::PAGES - 1) + ENTRY_SIZE as u64,
+            LAYOUT.table + GartLayout::TABLE_SIZE
+        );
+    }
+}

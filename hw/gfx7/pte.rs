@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Page-table entries of Sea Islands.
+//!
+//! A process's address space has two levels. The page directory holds one [`Pde`] for each 4 MiB
+//! of address space; each names a page table of 1024 [`Pte`]s, one for each 4 KiB page. The
+//! kernel's own context 0 has one flat table of [`Pte`]s (see `gart.rs`).
+//!
+//! A PTE names either VRAM, by the offset from VRAM's start, or system memory, by bus address; a
+//! PDE names its page table by address in the GPU's own (MC) address space. Addresses have 40
+//! bits, and the low 12 of an entry are flags. A fragment says that `2^n` pages are contiguous and
+//! equally aligned in both address spaces, so that one translation cache entry may stand for all
+//! of them.
+
+use kernel::{dma::DmaAddress, prelude::*, sizes::SZ_4K};
+
+/// log2 of the size of a page.
+pub(crate) const PAGE_SHIFT: u32 = 12;
+/// Size of a page in bytes.
+pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+/// log2 of the number of entries of one page table.
+pub(crate) const TABLE_SHIFT: u32 = 10;
+/// Number of entries of one page table.
+pub(crate) const TABLE_ENTRIES: usize = 1 << TABLE_SHIFT;
+/// log2 of the number of pages of a process's address space: 64 GiB.
+pub(crate) const SPACE_SHIFT: u32 = 24;
+/// Number of entries of a page directory.
+pub(crate) const DIRECTORY_ENTRIES: usize = 1 << (SPACE_SHIFT - TABLE_SHIFT);
+/// Size of a process's address space in bytes.
+pub(crate) const SPACE_SIZE: u64 = 1 << (SPACE_SHIFT + PAGE_SHIFT);
+/// Size of one entry of either kind in bytes.
+pub(crate) const ENTRY_SIZE: usize = size_of::<u64>();
+
+const _: () = assert!(PAGE_SIZE == SZ_4K as u64);
+
+/// Bits of an entry that hold an address.
+const ADDRESS_MASK: u64 = 0xff_ffff_f000;
+
+const VALID: u64 = 1 << 0;
+const SYSTEM: u64 = 1 << 1;
+const SNOOPED: u64 = 1 << 2;
+const READABLE: u64 = 1 << 5;
+const WRITEABLE: u64 = 1 << 6;
+const FRAGMENT_SHIFT: u32 = 7;
+
+/// What the GPU may do with a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Access {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+}
+
+impl Access {
+    pub(crate) const READ: Self = Self {
+        read: true,
+        write: false,
+    };
+    pub(crate) const READ_WRITE: Self = Self {
+        read: true,
+        write: true,
+    };
+
+    const fn bits(self) -> u64 {
+        (if self.read { READABLE } else { 0 }) | (if self.write { WRITEABLE } else { 0 })
+    }
+}
+
+/// Whether the GPU's accesses to system memory look into the CPU's caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Snoop {
+    /// Cached memory: they do.
+    Yes,
+    /// Write-combined memory, which no CPU cache holds.
+    No,
+}
+
+/// log2 of the number of contiguous, equally aligned pages that an entry belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fragment(u64);
+
+impl Fragment {
+    /// One page.
+    pub(crate) const NONE: Self = Self(0);
+    /// The largest that the caches are set up for: 2 MiB.
+    pub(crate) const MAX: u32 = 9;
+
+    /// The largest fragment that fits at page number `va_page` of the address space when
+    /// `pages` pages from there are contiguous at page number `target_page` of the memory.
+    pub(crate) fn largest(va_page: u64, target_page: u64, pages: u64) -> Self {
+        let aligned = (va_page | target_page).trailing_zeros();
+        let fits = pages.checked_ilog2().unwrap_or(0);
+        Self(u64::from(aligned.min(fits).min(Self::MAX)))
+    }
+
+    /// Number of pages of the fragment.
+    pub(crate) fn pages(self) -> u64 {
+        1 << self.0
+    }
+}
+
+/// A page-table entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pte(u64);
+
+impl Pte {
+    /// Maps nothing: an access is a fault.
+    pub(crate) const INVALID: Self = Self(0);
+
+    /// Maps the page of VRAM that is `offset` bytes from VRAM's start.
+    pub(crate) fn vram(offset: u64, access: Access, fragment: Fragment) -> Self {
+        debug_assert!(offset & !ADDRESS_MASK == 0);
+        Self((offset & ADDRESS_MASK) | (fragment.0 << FRAGMENT_SHIFT) | access.bits() | VALID)
+    }
+
+    /// Maps a page of system memory. Its neighbours in bus address space are no part of it, so
+    /// there is no fragment.
+    pub(crate) fn system(page: DmaAddress, access: Access, snoop: Snoop) -> Self {
+        debug_assert!(page & !ADDRESS_MASK == 0);
+        let snooped = match snoop {
+            Snoop::Yes => SNOOPED,
+            Snoop::No => 0,
+        };
+        Self((page & ADDRESS_MASK) | access.bits() | snooped | SYSTEM | VALID)
+    }
+
+    /// The entry as the GPU reads it.
+    pub(crate) const fn into_raw(self) -> u64 {
+        self.0
+    }
+}
+
+/// An entry of the page directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Pde(u64);
+
+impl Pde {
+    /// No page table: an access is a fault.
+    pub(crate) const INVALID: Self = Self(0);
+
+    /// Names the page table at this address of the GPU's address space.
+    pub(crate) fn table(mc_addr: u64) -> Self {
+        debug_assert!(mc_addr & !ADDRESS_MASK == 0);
+        Self((mc_addr & ADDRESS_MASK) | VALID)
+    }
+
+    /// The entry as the GPU reads it.
+    pub(crate) const fn into_raw(self) -> u64 {
+        self.0
+    }
+}
+
+#[kunit_tests(amdgpu_rs_pte)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vram_entry() {
+        // Values as the C driver writes them: valid, readable, writeable, and the fragment.
+        let one = Pte::vram(0x1000, Access::READ_WRITE, Fragment::NONE);
+        assert_eq!(one.into_raw(), 0x1061);
+        let big = Pte::vram(
+            0x20_0000,
+            Access::READ_WRITE,
+            Fragment::largest(0x200, 0x200, 0x200),
+        );
+        assert_eq!(big.into_raw(), 0x20_0000 | 0x61 | 9 << 7);
+        let last = Pte::vram(0xff_ffff_f000, Access::READ, Fragment::NONE);
+        assert_eq!(last.into_raw(), 0xff_ffff_f021);
+    }
+
+    #[test]
+    fn system_entry() {
+        let cached = Pte::system(0x1_2345_6000, Access::READ_WRITE, Snoop::Yes);
+        assert_eq!(cached.into_raw(), 0x1_2345_6067);
+        let combined = Pte::system(0x1_2345_6000, Access::READ, Snoop::No);
+        assert_eq!(combined.into_raw(), 0x1_2345_6023);
+    }
+
+    #[test]
+    fn directory_entry() {
+        assert_eq!(Pde::table(0xf4_0012_3000).into_raw(), 0xf4_0012_3001);
+        assert_eq!(Pde::INVALID.into_raw() & VALID, 0);
+    }
+
+    #[test]
+    fn fragments() {
+        let cases = [
+            // (va page, target page, pages, log2)
+            (0, 0, 1, 0),
+            (0, 0, 2, 1),
+            (0, 0, 3, 1),
+            (1, 0, 512, 0),
+            (0x200, 0x201, 512, 0),
+            (0x200, 0x202, 512, 1),
+            (0, 0, 1 << 20, Fragment::MAX),
+            (0x100, 0x300, 1 << 20, 8),
+        ];
+        for (va, target, pages, log2) in cases {
+            let fragment = Fragment::largest(va, target, pages);
+            assert_eq!(fragment.pages(), 1 << log2);
+        }
+    }
+
+    #[test]
+    fn geometry() {
+        // Two levels cover the address space exactly.
+        assert_eq!(
+            (DIRECTORY_ENTRIES * TABLE_ENTRIES) as u64 * PAGE_SIZE,
+            SPACE_SIZE
+        );
+    }
+}

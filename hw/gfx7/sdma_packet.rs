@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The command packets of the DMA engines.
+//!
+//! A packet's header holds an operation, a sub-operation and 16 bits whose meaning depends on the
+//! operation. Lengths count exactly; there is no "minus one" on this generation.
+
+use kernel::prelude::*;
+
+use crate::ring::Sink;
+
+/// A packet.
+pub(crate) trait Packet {
+    const OPERATION: u8;
+    type Body: AsRef<[u32]>;
+
+    /// The upper half of the header.
+    fn extra(&self) -> u16 {
+        0
+    }
+
+    fn body(&self) -> Self::Body;
+}
+
+/// Writes a packet.
+pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
+    out.push(u32::from(packet.extra()) << 16 | u32::from(P::OPERATION));
+    for dword in packet.body().as_ref() {
+        out.push(*dword);
+    }
+}
+
+/// Fills one dword.
+pub(crate) const NOP: u32 = 0;
+
+const fn low(addr: u64) -> u32 {
+    addr as u32
+}
+
+const fn high(addr: u64) -> u32 {
+    (addr >> 32) as u32
+}
+
+/// Copies bytes. Source and destination may have any alignment.
+pub(crate) struct Copy {
+    pub(crate) source: u64,
+    pub(crate) destination: u64,
+    /// At most [`Copy::MAX_BYTES`].
+    pub(crate) bytes: u32,
+}
+
+impl Copy {
+    /// The most that one packet copies.
+    pub(crate) const MAX_BYTES: u32 = 0x1f_ffff;
+}
+
+impl Packet for Copy {
+    const OPERATION: u8 = 1;
+    type Body = [u32; 6];
+
+    fn body(&self) -> [u32; 6] {
+        debug_assert!(self.bytes <= Self::MAX_BYTES);
+        [
+            self.bytes,
+            0, // no byte swapping
+            low(self.source),
+            high(self.source),
+            low(self.destination),
+            high(self.destination),
+        ]
+    }
+}
+
+/// Writes one dword.
+pub(crate) struct Write {
+    pub(crate) addr: u64,
+    pub(crate) value: u32,
+}
+
+impl Packet for Write {
+    const OPERATION: u8 = 2;
+    type Body = [u32; 4];
+
+    fn body(&self) -> [u32; 4] {
+        [low(self.addr), high(self.addr), 1, self.value]
+    }
+}
+
+/// Executes a buffer of commands. The packet must end on a multiple of 8 dwords of the ring.
+pub(crate) struct IndirectBuffer {
+    /// A multiple of 32.
+    pub(crate) addr: u64,
+    pub(crate) dwords: u32,
+    pub(crate) vmid: u8,
+}
+
+impl IndirectBuffer {
+    /// Length of the packet in dwords.
+    pub(crate) const DWORDS: u32 = 4;
+}
+
+impl Packet for IndirectBuffer {
+    const OPERATION: u8 = 4;
+    type Body = [u32; 3];
+
+    fn extra(&self) -> u16 {
+        u16::from(self.vmid)
+    }
+
+    fn body(&self) -> [u32; 3] {
+        [low(self.addr) & !0x1f, high(self.addr), self.dwords]
+    }
+}
+
+/// When everything before it is done, writes a dword.
+pub(crate) struct Fence {
+    pub(crate) addr: u64,
+    pub(crate) value: u32,
+}
+
+impl Packet for Fence {
+    const OPERATION: u8 = 5;
+    type Body = [u32; 3];
+
+    fn body(&self) -> [u32; 3] {
+        [low(self.addr), high(self.addr), self.value]
+    }
+}
+
+/// Raises an interrupt.
+pub(crate) struct Trap;
+
+impl Packet for Trap {
+    const OPERATION: u8 = 6;
+    type Body = [u32; 0];
+
+    fn body(&self) -> [u32; 0] {
+        []
+    }
+}
+
+/// Waits until something has a value.
+pub(crate) enum Poll {
+    /// Writes bits to one register (numbers in dwords) and waits until another shows them.
+    Handshake { request: u32, done: u32, bits: u32 },
+    /// Waits until a dword of memory has a value.
+    Memory { addr: u64, value: u32 },
+    /// Reads a register once, whatever it holds: what was written to it before has arrived then.
+    RegisterRead(u32),
+}
+
+impl Packet for Poll {
+    const OPERATION: u8 = 8;
+    type Body = [u32; 5];
+
+    fn extra(&self) -> u16 {
+        const WRITE_THEN_WAIT: u16 = 1 << 10;
+        const ALWAYS: u16 = 0 << 12;
+        const EQUAL: u16 = 3 << 12;
+        const MEMORY: u16 = 1 << 15;
+        match self {
+            Self::Handshake { .. } => WRITE_THEN_WAIT | EQUAL,
+            Self::Memory { .. } => MEMORY | EQUAL,
+            Self::RegisterRead(_) => ALWAYS,
+        }
+    }
+
+    fn body(&self) -> [u32; 5] {
+        // Retries (all ones: for ever), and the pause between two.
+        const RETRIES: u32 = 0xfff << 16;
+        match *self {
+            // Registers by byte offset, and the polled one first: unlike PM4.
+            Self::Handshake {
+                request,
+                done,
+                bits,
+            } => [done << 2, request << 2, bits, bits, RETRIES | 10],
+            Self::Memory { addr, value } => [low(addr), high(addr), value, !0, RETRIES | 4],
+            Self::RegisterRead(register) => [register << 2, 0, 0, 0, RETRIES | 10],
+        }
+    }
+}
+
+/// Fills memory with a byte, or a dword, over and over.
+pub(crate) struct ConstantFill {
+    /// A multiple of 4.
+    pub(crate) addr: u64,
+    pub(crate) value: u32,
+    /// A multiple of 4, at most [`Copy::MAX_BYTES`].
+    pub(crate) bytes: u32,
+}
+
+impl Packet for ConstantFill {
+    const OPERATION: u8 = 11;
+    type Body = [u32; 4];
+
+    fn extra(&self) -> u16 {
+        const DWORDS: u16 = 2 << 14;
+        DWORDS
+    }
+
+    fn body(&self) -> [u32; 4] {
+        [low(self.addr), high(self.addr), self.value, self.bytes]
+    }
+}
+
+/// Writes a register (number in dwords).
+pub(crate) struct SrbmWrite {
+    pub(crate) register: u32,
+    pub(crate) value: u32,
+}
+
+impl Packet for SrbmWrite {
+    const OPERATION: u8 = 14;
+    type Body = [u32; 2];
+
+    fn extra(&self) -> u16 {
+        const ALL_BYTES: u16 = 0xf << 12;
+        ALL_BYTES
+    }
+
+    fn body(&self) -> [u32; 2] {
+        [self.register, self.value]
+    }
+}
+
+#[kunit_tests(amdgpu_rs_sdma_packet)]
+mod tests {
+    use super::*;
+
+    struct Recorder {
+        dwords: [u32; 8],
+        len: usize,
+    }
+
+    impl Sink for Recorder {
+        fn push(&mut self, value: u32) {
+            self.dwords[self.len] = value;
+            self.len += 1;
+        }
+    }
+
+    fn check<P: Packet>(packet: P, expected: &[u32]) -> bool {
+        let mut recorder = Recorder {
+            dwords: [0; 8],
+            len: 0,
+        };
+        emit(&mut recorder, packet);
+        &recorder.dwords[..recorder.len] == expected
+    }
+
+    #[test]
+    fn moves() {
+        let copy = Copy {
+            source: 0xf4_0000_1000,
+            destination: 0xff_0000_2000,
+            bytes: 0x1000,
+        };
+        let vector = [1, 0x1000, 0, 0x1000, 0xf4, 0x2000, 0xff];
+        assert!(check(copy, &vector));
+        let write = Write {
+            addr: 0xff_0000_0060,
+            value: 0xdead_beef,
+        };
+        assert!(check(write, &[2, 0x60, 0xff, 1, 0xdead_beef]));
+        let fill = ConstantFill {
+            addr: 0xf4_0000_0000,
+            value: 0,
+            bytes: 0x10_0000,
+        };
+        assert!(check(fill, &[0x8000_000b, 0, 0xf4, 0, 0x10_0000]));
+    }
+
+    #[test]
+    fn control() {
+        let ib = IndirectBuffer {
+            addr: 0x1_2345_6780,
+            dwords: 16,
+            vmid: 3,
+        };
+        assert!(check(ib, &[0x0003_0004, 0x2345_6780, 1, 16]));
+        let fence = Fence {
+            addr: 0xff_0000_0240,
+            value: 8,
+        };
+        assert!(check(fence, &[5, 0x240, 0xff, 8]));
+        assert!(check(Trap, &[6]));
+        let register = SrbmWrite {
+            register: 0x51e,
+            value: 2,
+        };
+        assert!(check(register, &[0xf000_000e, 0x51e, 2]));
+    }
+
+    #[test]
+    fn polls() {
+        let hdp = Poll::Handshake {
+            request: 0x1537,
+            done: 0x1538,
+            bits: 1 << 10,
+        };
+        let vector = [0x3400_0008, 0x54e0, 0x54dc, 0x400, 0x400, 0x0fff_000a];
+        assert!(check(hdp, &vector));
+        let fence = Poll::Memory {
+            addr: 0xff_0000_0240,
+            value: 7,
+        };
+        assert!(check(
+            fence,
+            &[0xb000_0008, 0x240, 0xff, 7, !0, 0x0fff_0004]
+        ));
+    }
+}

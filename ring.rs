@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Rings: how the kernel hands commands to an engine.
+//!
+//! A ring is a circular buffer of dwords that the kernel writes and one engine reads. A submission
+//! is written whole, then the engine is told the new write pointer. Its last command writes the
+//! submission's number to the ring's write-back slot and raises an interrupt: all submissions up
+//! to that number are done. Numbers are 32 bits wide, rise by one, and wrap.
+//!
+//! There is always room: at most [`Ring::MAX_SUBMISSIONS`] may be unfinished at a time (whoever
+//! queues jobs sees to that), and none is longer than [`MAX_SUBMISSION_DWORDS`].
+//!
+//! Lock order: a ring's lock is taken last; nothing is allocated and nobody sleeps under it.
+
+use kernel::{
+    device::{self, Bound},
+    dma::CoherentView,
+    io::io_write,
+    new_spinlock,
+    prelude::*,
+    sync::{
+        barrier::{self, mb},
+        Arc, SpinLock,
+    },
+};
+
+use crate::{
+    card::CardHandle,
+    gart::{Gart, KernelBuffer},
+    hw::{Engine, FenceWrite, Generation},
+};
+
+/// Which ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RingKind {
+    /// Graphics.
+    Gfx,
+    /// A compute queue, 0 to 7.
+    Compute(u8),
+    /// A DMA engine, 0 or 1.
+    Sdma(u8),
+}
+
+impl RingKind {
+    /// Number of compute queues.
+    pub(crate) const COMPUTE: u8 = 8;
+    /// Number of DMA engines.
+    pub(crate) const SDMA: u8 = 2;
+    /// Number of rings.
+    pub(crate) const COUNT: usize = 1 + Self::COMPUTE as usize + Self::SDMA as usize;
+
+    /// Every ring, by index.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::Gfx,
+        Self::Compute(0),
+        Self::Compute(1),
+        Self::Compute(2),
+        Self::Compute(3),
+        Self::Compute(4),
+        Self::Compute(5),
+        Self::Compute(6),
+        Self::Compute(7),
+        Self::Sdma(0),
+        Self::Sdma(1),
+    ];
+
+    /// The ring's place among all.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Gfx => 0,
+            Self::Compute(queue) => 1 + usize::from(queue),
+            Self::Sdma(engine) => 1 + usize::from(Self::COMPUTE) + usize::from(engine),
+        }
+    }
+}
+
+/// log2 of the size of a ring in dwords.
+pub(crate) const RING_SHIFT: u32 = 13;
+/// Size of a ring in dwords.
+pub(crate) const RING_DWORDS: usize = 1 << RING_SHIFT;
+/// Size of the longest submission in dwords, padding included.
+pub(crate) const MAX_SUBMISSION_DWORDS: usize = 1024;
+
+/// A virtual memory context that is lent to a job, 1 to 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Vmid(u8);
+
+impl Vmid {
+    /// The context with this number; 0 is the kernel's own.
+    pub(crate) const fn new(id: u8) -> Option<Self> {
+        if 1 <= id && id <= 15 {
+            Some(Self(id))
+        } else {
+            None
+        }
+    }
+
+    pub(crate) const fn get(self) -> u8 {
+        self.0
+    }
+}
+
+/// Whether the context must forget the translations that it knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flush {
+    Needed,
+    NotNeeded,
+}
+
+/// The address space that a submission runs in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct VmState {
+    pub(crate) vmid: Vmid,
+    /// Address of the page directory in the GPU's address space.
+    pub(crate) pd_addr: u64,
+    pub(crate) flush: Flush,
+    /// Number of the process, which interrupts then bear.
+    pub(crate) pasid: u16,
+}
+
+/// A buffer of commands, called from the ring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ib {
+    /// Address, in the submission's address space; a multiple of 4.
+    pub(crate) va: u64,
+    /// Length; at most [`Ib::MAX_DWORDS`].
+    pub(crate) dwords: u32,
+}
+
+impl Ib {
+    /// What the length field of the packets holds.
+    pub(crate) const MAX_DWORDS: u32 = (1 << 20) - 1;
+}
+
+/// The write by which user space sees that its job is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UserFence {
+    /// Address in the GPU's address space (context 0).
+    pub(crate) gpu_addr: u64,
+    pub(crate) value: u64,
+}
+
+/// What to execute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Submission<'a> {
+    /// `None`: the kernel's own context.
+    pub(crate) vm: Option<VmState>,
+    pub(crate) ibs: &'a [Ib],
+    pub(crate) user_fence: Option<UserFence>,
+}
+
+impl Submission<'_> {
+    /// Number of the context that the buffers run in.
+    pub(crate) fn vmid(&self) -> u8 {
+        self.vm.map_or(0, |vm| vm.vmid.get())
+    }
+}
+
+/// What each ring has in the write-back page.
+#[derive(Clone, Copy)]
+#[repr(usize)]
+enum Slot {
+    /// Number of the last finished submission.
+    Fence = 0,
+    /// How far the engine has read.
+    ReadPointer = 2,
+    /// How far the kernel has written, for engines that look here.
+    WritePointer = 4,
+    /// For the kernel's tests of the engine.
+    Scratch = 6,
+}
+
+/// The page to which all engines write back how far they got.
+pub(crate) struct Writeback(KernelBuffer);
+
+impl Writeback {
+    /// Dwords of each ring.
+    const STRIDE: usize = 16;
+
+    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
+        let size = RingKind::COUNT * Self::STRIDE * size_of::<u32>();
+        Ok(Self(KernelBuffer::new(dev, gart, size)?))
+    }
+
+    fn index(kind: RingKind, slot: Slot) -> usize {
+        kind.index() * Self::STRIDE + slot as usize
+    }
+
+    fn gpu_addr(&self, kind: RingKind, slot: Slot) -> u64 {
+        self.0.gpu_addr() + (Self::index(kind, slot) * size_of::<u32>()) as u64
+    }
+}
+
+/// A ring and its state.
+#[pin_data]
+pub(crate) struct Ring {
+    pub(crate) kind: RingKind,
+    engine: &'static dyn Engine,
+    card: CardHandle,
+    buffer: KernelBuffer,
+    writeback: Arc<Writeback>,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+struct State {
+    /// Where the next dword goes; not wrapped.
+    write_pointer: u32,
+    /// Number of the last submission.
+    seq: u32,
+}
+
+impl Ring {
+    /// How many unfinished submissions a ring has room for. One more fits, which is what may still
+    /// be executing the padding behind its fence.
+    pub(crate) const MAX_SUBMISSIONS: u32 = (RING_DWORDS / MAX_SUBMISSION_DWORDS) as u32 - 1;
+
+    pub(crate) fn new<'a>(
+        kind: RingKind,
+        hw: &'static Generation,
+        card: CardHandle,
+        dev: &'a device::Device<Bound>,
+        gart: &'a Gart,
+        writeback: Arc<Writeback>,
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(Self {
+            kind,
+            engine: hw.engine(*kind),
+            card,
+            buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
+            writeback,
+            state <- new_spinlock!(State { write_pointer: 0, seq: 0 }),
+        })
+    }
+
+    /// Address of the ring in the GPU's address space (context 0).
+    pub(crate) fn gpu_addr(&self) -> u64 {
+        self.buffer.gpu_addr()
+    }
+
+    /// Where the engine reports how far it has read.
+    pub(crate) fn read_pointer_addr(&self) -> u64 {
+        self.writeback.gpu_addr(self.kind, Slot::ReadPointer)
+    }
+
+    /// Where an engine may look for how far the kernel has written.
+    pub(crate) fn write_pointer_addr(&self) -> u64 {
+        self.writeback.gpu_addr(self.kind, Slot::WritePointer)
+    }
+
+    /// Queues a submission and returns its number. There must be room (see the head of this file).
+    pub(crate) fn submit(&self, submission: &Submission<'_>) -> u32 {
+        let mut state = self.state.lock();
+        let seq = state.seq.wrapping_add(1);
+        state.seq = seq;
+        let fence = FenceWrite {
+            gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
+            seq,
+        };
+        self.write(&mut state, |ring| {
+            self.engine
+                .emit_submission(ring, self.kind, submission, fence)
+        });
+        seq
+    }
+
+    /// Number of the last submission that the engine has finished.
+    pub(crate) fn completed_seq(&self) -> u32 {
+        let slot = Writeback::index(self.kind, Slot::Fence);
+        self.writeback.0.read(slot).unwrap_or(0)
+    }
+
+    /// Lets `emit` write commands, pads them as the engine wants it, and sets the engine going.
+    fn write(&self, state: &mut State, emit: impl FnOnce(&mut Writer<'_>)) {
+        let written = self.buffer.with(|memory| {
+            let mut writer = Writer {
+                memory,
+                position: state.write_pointer,
+            };
+            emit(&mut writer);
+            let unaligned = writer.position % Self::ALIGNMENT;
+            if unaligned != 0 {
+                let padding = Self::ALIGNMENT - unaligned;
+                self.engine.emit_nops(&mut writer, padding as usize);
+            }
+            writer.position
+        });
+        let (Some(position), Some(card)) = (written, self.card.try_access()) else {
+            // The driver is unbound: nobody will execute this, and the fence is failed elsewhere.
+            return;
+        };
+        state.write_pointer = position;
+        // The commands must be in memory before the engine hears of them.
+        mb(barrier::Write);
+        self.engine.kick(&card, self.kind, position);
+    }
+
+    /// Dwords that the write pointer is kept a multiple of.
+    const ALIGNMENT: u32 = 16;
+}
+
+/// Where commands are written to.
+pub(crate) trait Sink {
+    /// Appends a dword.
+    fn push(&mut self, value: u32);
+}
+
+/// Writes commands into a ring.
+pub(crate) struct Writer<'a> {
+    memory: CoherentView<'a, [u32]>,
+    position: u32,
+}
+
+impl Sink for Writer<'_> {
+    fn push(&mut self, value: u32) {
+        let index = self.position as usize % RING_DWORDS;
+        let _ = self.store(index, value);
+        self.position = self.position.wrapping_add(1);
+    }
+}
+
+impl Writer<'_> {
+    /// Where in the ring the next dword goes; not wrapped.
+    pub(crate) fn position(&self) -> u32 {
+        self.position
+    }
+
+    fn store(&self, index: usize, value: u32) -> Result {
+        io_write!(self.memory, [try: index], value);
+        Ok(())
+    }
+}
+
+#[kunit_tests(amdgpu_rs_ring)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices() {
+        for (index, kind) in RingKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind.index(), index);
+        }
+    }
+
+    #[test]
+    fn vmids() {
+        assert!(Vmid::new(0).is_none());
+        assert_eq!(Vmid::new(1).map(Vmid::get), Some(1));
+        assert_eq!(Vmid::new(15).map(Vmid::get), Some(15));
+        assert!(Vmid::new(16).is_none());
+    }
+
+    #[test]
+    fn write_back_slots_do_not_overlap() {
+        assert!(Slot::Scratch as usize + 2 <= Writeback::STRIDE);
+    }
+}
