@@ -385,6 +385,11 @@ impl IoMap {
         Self { at, len }
     }
 
+    /// Its address, for the cases that hand it to the kernel as memory.
+    pub fn addr(&self) -> u64 {
+        u64_of(self.at.as_ptr().expose_provenance())
+    }
+
     /// Bytes mapped.
     pub const fn len(&self) -> usize {
         self.len

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a case is: one call in which one thing is wrong, and what the driver must answer.
+
+use crate::rig::Rig;
+use amdgpu_client::Errno;
+use amdgpu_client::drm::Driver;
+use std::fmt;
+
+/// What a case came to, when it was not plain success.
+#[derive(Debug)]
+pub enum Failure {
+    /// The kernel refused the call that the case is about.
+    Refused(Errno),
+    /// Something else was not as it must be.
+    Wrong(String),
+}
+
+impl From<Errno> for Failure {
+    fn from(e: Errno) -> Self {
+        Self::Refused(e)
+    }
+}
+
+/// What a case's function answers.
+pub type Outcome = Result<(), Failure>;
+
+/// For the calls that only prepare a case: their refusal is not what the case is about, and must
+/// not be taken for it.
+pub trait Setup<T> {
+    /// Turns a refusal into something that is wrong.
+    fn setup(self, what: &str) -> Result<T, Failure>;
+}
+
+impl<T> Setup<T> for amdgpu_client::Result<T> {
+    fn setup(self, what: &str) -> Result<T, Failure> {
+        self.map_err(|e| Failure::Wrong(format!("while preparing: {what}: {e}")))
+    }
+}
+
+/// A condition on what an accepted call did.
+pub fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
+    if holds { Ok(()) } else { Err(Failure::Wrong(otherwise())) }
+}
+
+/// What a driver must answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Expect {
+    /// Accept.
+    Success,
+    /// Refuse, with this errno.
+    Refusal(i32),
+    /// The case is not for this driver; why.
+    Skip(&'static str),
+}
+
+/// Accept.
+pub const OK: Expect = Expect::Success;
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Success => f.write_str("success"),
+            Self::Refusal(e) => write!(f, "{}", Errno(*e)),
+            Self::Skip(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Expect {
+    /// Whether this is what happened.
+    pub fn meets(self, outcome: &Outcome) -> Result<(), String> {
+        match (self, outcome) {
+            (_, Err(Failure::Wrong(why))) => Err(why.clone()),
+            (Self::Success, Ok(())) => Ok(()),
+            (Self::Refusal(e), Err(Failure::Refused(seen))) if e == seen.0 => Ok(()),
+            (_, Ok(())) => Err(format!("accepted, expected {self}")),
+            (_, Err(Failure::Refused(seen))) => Err(format!("{seen}, expected {self}")),
+        }
+    }
+}
+
+/// A call in which at most one thing is wrong.
+pub struct Case {
+    /// What is wrong in it.
+    pub name: String,
+    reference: Expect,
+    ours: Expect,
+    /// Makes the call.
+    pub run: Box<dyn Fn(&Rig) -> Outcome>,
+}
+
+impl Case {
+    /// What `driver` must answer.
+    pub const fn expected(&self, driver: Driver) -> Expect {
+        match driver {
+            Driver::Rust => self.ours,
+            Driver::Reference => self.reference,
+        }
+    }
+}
+
+/// A case that both drivers answer alike.
+pub fn both(
+    name: impl Into<String>,
+    expect: Expect,
+    run: impl Fn(&Rig) -> Outcome + 'static,
+) -> Case {
+    Case { name: name.into(), reference: expect, ours: expect, run: Box::new(run) }
+}
+
+/// A case that both drivers refuse with the same errno.
+pub fn bad(name: impl Into<String>, errno: i32, run: impl Fn(&Rig) -> Outcome + 'static) -> Case {
+    both(name, Expect::Refusal(errno), run)
+}
+
+/// A case that both drivers accept.
+pub fn good(name: impl Into<String>, run: impl Fn(&Rig) -> Outcome + 'static) -> Case {
+    both(name, OK, run)
+}
+
+/// A case in which `amdgpu_rs` is stricter by design.
+pub fn stricter(
+    name: impl Into<String>,
+    reference: Expect,
+    errno: i32,
+    run: impl Fn(&Rig) -> Outcome + 'static,
+) -> Case {
+    let ours = Expect::Refusal(errno);
+    Case { name: name.into(), reference, ours, run: Box::new(run) }
+}

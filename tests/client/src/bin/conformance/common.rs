@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What holds for every ioctl.
+
+use crate::case::{Case, bad, good};
+use crate::rig::{NO_HANDLE, PAGE64};
+use amdgpu_client::uapi::{self, Addr, COMMAND_BASE, DRM_TYPE, encode};
+
+const READ_WRITE: u64 = 3;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        bad("another type byte", libc::ENOTTY, |rig| {
+            let request = encode(READ_WRITE, u64::from(b'x'), COMMAND_BASE, 32);
+            Ok(rig.file().call_any(request, &mut [0; 32])?)
+        }),
+        bad("a number behind the last", libc::EINVAL, |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, COMMAND_BASE + 0x40, 32);
+            Ok(rig.file().call_any(request, &mut [0; 32])?)
+        }),
+        bad("the last number of the driver's space", libc::EINVAL, |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, 0x9f, 32);
+            Ok(rig.file().call_any(request, &mut [0; 32])?)
+        }),
+        bad("an argument at an address of nothing", libc::EFAULT, |rig| {
+            Ok(rig.file().call_at(uapi::GEM_CREATE.request, Addr::UNMAPPED)?)
+        }),
+        bad("an argument at a kernel address", libc::EFAULT, |rig| {
+            Ok(rig.file().call_at(uapi::GEM_CREATE.request, Addr::KERNEL)?)
+        }),
+        good("a structure shorter than the kernel's", |rig| {
+            // Without the last field, which is then taken as 0.
+            let mut argument = gem_create_bytes();
+            let request = encode(READ_WRITE, DRM_TYPE, COMMAND_BASE, 24);
+            rig.file().call_any(request, &mut argument[..24])?;
+            Ok(rig.file().gem_close(first_word(&argument))?)
+        }),
+        good("a structure longer than the kernel's", |rig| {
+            let mut argument = [0xff; 64];
+            argument[..32].copy_from_slice(&gem_create_bytes());
+            let request = encode(READ_WRITE, DRM_TYPE, COMMAND_BASE, 64);
+            rig.file().call_any(request, &mut argument)?;
+            Ok(rig.file().gem_close(first_word(&argument))?)
+        }),
+        bad("GEM_CLOSE of no handle", libc::EINVAL, |rig| Ok(rig.file().gem_close(NO_HANDLE)?)),
+        bad("GEM_CLOSE of handle 0", libc::EINVAL, |rig| Ok(rig.file().gem_close(0)?)),
+    ]
+}
+
+/// A valid GEM_CREATE of one page of GTT, as bytes.
+fn gem_create_bytes() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&PAGE64.to_le_bytes());
+    bytes[16..24].copy_from_slice(&uapi::DOMAIN_GTT.to_le_bytes());
+    bytes
+}
+
+fn first_word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
