@@ -17,6 +17,7 @@
 pub(crate) mod hmm;
 pub(crate) mod interval_notifier;
 
+use crate::bindings;
 use core::ops::Range;
 use kernel::mm::MmWithUser;
 
@@ -48,4 +49,16 @@ pub(crate) fn coverage(mm: &MmWithUser, range: Range<usize>) -> Coverage {
         address = area.end();
     }
     Coverage::Anonymous
+}
+
+/// The address without the bits that the processor ignores, and user space may use as it likes.
+pub(crate) fn untagged(address: usize) -> usize {
+    // SAFETY: This function has no requirement; it looks at the current task's settings.
+    unsafe { bindings::rust_ext_untagged_addr(address) }
+}
+
+/// Whether these are addresses that a process could have memory at.
+pub(crate) fn is_user_range(start: usize, length: usize) -> bool {
+    // SAFETY: This function has no requirement; it only compares numbers.
+    unsafe { bindings::rust_ext_access_ok(start, length) }
 }

@@ -33,6 +33,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
+#include <linux/uaccess.h>
 #include <linux/scatterlist.h>
 #include <uapi/drm/amdgpu_drm.h>
 

@@ -96,3 +96,13 @@ struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn)
 {
 	return hmm_pfn_to_page(pfn);
 }
+
+bool rust_ext_access_ok(unsigned long start, unsigned long length)
+{
+	return access_ok((const void __user *)start, length);
+}
+
+unsigned long rust_ext_untagged_addr(unsigned long address)
+{
+	return untagged_addr(address);
+}

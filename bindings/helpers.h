@@ -34,5 +34,7 @@ bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsigned long seq);
 bool rust_ext_mmu_interval_check_retry(struct mmu_interval_notifier *notifier, unsigned long seq);
 struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn);
+bool rust_ext_access_ok(unsigned long start, unsigned long length);
+unsigned long rust_ext_untagged_addr(unsigned long address);
 
 #endif
