@@ -22,6 +22,7 @@ use crate::{
 mod abstractions;
 mod card;
 mod device;
+mod fence;
 mod gart;
 mod hw;
 mod ring;

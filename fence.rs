@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Hardware fences: what a ring has finished, as the rest of the kernel waits for it.
+//!
+//! Submissions of a ring are numbered, and finish in order. The last command of each writes its
+//! number, 32 bits wide, to memory and raises an interrupt. A [`Timeline`] gives out the numbers
+//! and keeps the fences of what is not finished yet: 64 bits wide, so that they never wrap; the
+//! hardware's number is the lower half.
+//!
+//! The interrupt thread calls [`Timeline::process`]. No timer looks after lost interrupts: the job
+//! timeout does so, and says that it had to.
+//!
+//! When the engine will do no more, because it hangs or the card is gone, [`Timeline::abort`] ends
+//! all fences with an error, and lets no new ones begin.
+//!
+//! # Invariants
+//!
+//! Fences of a timeline are signalled in order, each exactly once.
+//!
+//! # Lock order
+//!
+//! `signalling`, then `state`; fences are signalled under the first only. Neither is held while
+//! memory is allocated.
+
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    sync::{aref::ARef, Mutex, SpinLock},
+};
+
+use crate::abstractions::dma_fence::{
+    DriverFence, Fence, FenceContext, PendingFence, SignallingSection, UniqueFence,
+};
+
+/// What our fences say of themselves.
+pub(crate) struct RingName(&'static CStr);
+
+impl DriverFence for RingName {
+    const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
+
+    fn timeline_name(&self) -> &'static CStr {
+        self.0
+    }
+}
+
+/// Memory for the fence of a submission, allocated before there is no way back.
+pub(crate) type HwFence = UniqueFence<RingName>;
+
+/// A submission's place on its ring.
+pub(crate) struct Emission {
+    /// What the hardware shall write when it is done.
+    pub(crate) seq: u32,
+    /// Signalled when it has.
+    pub(crate) fence: ARef<Fence>,
+}
+
+/// The submissions of a ring that are not finished.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Timeline {
+    name: &'static CStr,
+    context: FenceContext,
+    /// Held by whoever signals fences, so that they are signalled in order.
+    #[pin]
+    signalling: Mutex<()>,
+    #[pin]
+    state: SpinLock<State>,
+}
+
+struct State {
+    window: Window,
+    /// The fence numbered `n` is at index `n` modulo the length.
+    pending: KVec<Option<PendingFence<RingName>>>,
+    /// Why nothing can be emitted any more.
+    aborted: Option<Error>,
+}
+
+/// The numbers that were given out, and have not been seen finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Window {
+    /// The oldest.
+    first: u64,
+    /// The one after the newest.
+    next: u64,
+}
+
+impl Window {
+    /// Moves `first` up to what the hardware says it has finished last; returns the oldest number
+    /// that is finished by that and was not before, if there is one.
+    ///
+    /// What the hardware says is wrong if it is a number that was never given out. Then nothing is
+    /// finished.
+    fn finish_one(&mut self, completed: u32) -> Option<u64> {
+        // Both wrap in the same way, so the difference is right.
+        let finished = completed.wrapping_sub(Self::low(self.first)).wrapping_add(1);
+        if finished == 0 || u64::from(finished) > self.next - self.first {
+            return None;
+        }
+        let seqno = self.first;
+        self.first += 1;
+        Some(seqno)
+    }
+
+    /// What the hardware knows of a number.
+    fn low(seqno: u64) -> u32 {
+        // CAST: The lower half is what is wanted.
+        seqno as u32
+    }
+}
+
+impl State {
+    fn index(&self, seqno: u64) -> usize {
+        // CAST: The remainder is smaller than the length, a `usize`.
+        (seqno % self.pending.len() as u64) as usize
+    }
+
+    fn take(&mut self, seqno: u64) -> Option<PendingFence<RingName>> {
+        let index = self.index(seqno);
+        self.pending[index].take()
+    }
+}
+
+impl Timeline {
+    /// What the hardware's number must be before the first submission.
+    const START: u64 = 0;
+
+    /// A timeline on which at most `capacity` submissions are unfinished at a time.
+    pub(crate) fn new(name: &'static CStr, capacity: usize) -> impl PinInit<Self, Error> {
+        Self::starting_at(name, capacity, Self::START)
+    }
+
+    fn starting_at(
+        name: &'static CStr,
+        capacity: usize,
+        start: u64,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            name,
+            context: FenceContext::new(),
+            signalling <- new_mutex!(()),
+            state <- {
+                let mut pending = KVec::with_capacity(capacity, GFP_KERNEL)?;
+                for _ in 0..capacity {
+                    pending.push(None, GFP_KERNEL)?;
+                }
+                new_spinlock!(State {
+                    window: Window { first: start + 1, next: start + 1 },
+                    pending,
+                    aborted: None,
+                })
+            },
+        })
+    }
+
+    /// Allocates a fence for a submission.
+    pub(crate) fn allocate(&self) -> Result<HwFence> {
+        UniqueFence::new(RingName(self.name), GFP_KERNEL)
+    }
+
+    /// Gives the next number out. The submission must be written to the ring before another calls
+    /// this for the same ring.
+    ///
+    /// Fails if the timeline was aborted, or if too much is unfinished.
+    pub(crate) fn emit(&self, fence: HwFence) -> Result<Emission> {
+        let mut state = self.state.lock();
+        if let Some(error) = state.aborted {
+            return Err(error);
+        }
+        let seqno = state.window.next;
+        let index = state.index(seqno);
+        if state.pending[index].is_some() {
+            return Err(EBUSY);
+        }
+        let pending = fence.publish(&self.context, seqno);
+        let fence = pending.fence().clone();
+        state.pending[index] = Some(pending);
+        state.window.next += 1;
+        Ok(Emission {
+            seq: Window::low(seqno),
+            fence,
+        })
+    }
+
+    /// Signals all submissions up to number `completed`, which the hardware has written.
+    pub(crate) fn process(&self, completed: u32) {
+        let _signalling = self.signalling.lock();
+        let _section = SignallingSection::begin();
+        while let Some(fence) = self.finish_one(completed) {
+            fence.signal(Ok(()));
+        }
+    }
+
+    fn finish_one(&self, completed: u32) -> Option<PendingFence<RingName>> {
+        let mut state = self.state.lock();
+        let seqno = state.window.finish_one(completed)?;
+        state.take(seqno)
+    }
+
+    /// Ends all unfinished submissions, as the hardware will not: `guilty` with `ETIME`, all others
+    /// with `error`, with which also all that would come later fail.
+    ///
+    /// The caller has seen to it that the hardware does not touch memory for their sake any more.
+    pub(crate) fn abort(&self, guilty: Option<&Fence>, error: Error) {
+        let _signalling = self.signalling.lock();
+        let _section = SignallingSection::begin();
+        self.state.lock().aborted = Some(error);
+        while let Some(fence) = self.abort_one() {
+            let error = match guilty {
+                Some(guilty) if core::ptr::eq(guilty, &**fence.fence()) => ETIME,
+                _ => error,
+            };
+            fence.signal(Err(error));
+        }
+    }
+
+    fn abort_one(&self) -> Option<PendingFence<RingName>> {
+        let mut state = self.state.lock();
+        if state.window.first == state.window.next {
+            return None;
+        }
+        let seqno = state.window.first;
+        state.window.first += 1;
+        state.take(seqno)
+    }
+
+    /// The numbers of the oldest unfinished submission and of the next one to come, for messages.
+    pub(crate) fn unfinished(&self) -> core::ops::Range<u64> {
+        let state = self.state.lock();
+        state.window.first..state.window.next
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Timeline {
+    fn drop(self: Pin<&mut Self>) {
+        self.abort(None, ECANCELED);
+    }
+}
+
+#[kunit_tests(amdgpu_rs_fence)]
+mod tests {
+    use super::*;
+
+    const WRAP: u64 = 1 << 32;
+
+    /// All numbers that are finished when the hardware says `completed`.
+    fn finish(window: &mut Window, completed: u32) -> core::ops::Range<u64> {
+        let first = window.first;
+        while window.finish_one(completed).is_some() {}
+        first..window.first
+    }
+
+    #[test]
+    fn window_follows_the_hardware() {
+        // (first, next, what the hardware says, first afterwards)
+        let cases = [
+            (1, 1, 0, 1),
+            (1, 4, 0, 1),
+            (1, 4, 1, 2),
+            (1, 4, 3, 4),
+            // Never given out: nothing.
+            (1, 4, 4, 1),
+            (1, 4, u32::MAX, 1),
+            // Old news: nothing.
+            (3, 4, 1, 3),
+            (3, 4, 2, 3),
+            // Around the wrap of the hardware's number.
+            (WRAP - 2, WRAP + 2, u32::MAX - 2, WRAP - 2),
+            (WRAP - 2, WRAP + 2, u32::MAX - 1, WRAP - 1),
+            (WRAP - 2, WRAP + 2, u32::MAX, WRAP),
+            (WRAP - 2, WRAP + 2, 0, WRAP + 1),
+            (WRAP - 2, WRAP + 2, 1, WRAP + 2),
+            (WRAP - 2, WRAP + 2, 2, WRAP - 2),
+            (WRAP, WRAP + 1, u32::MAX, WRAP),
+            (WRAP, WRAP + 1, 0, WRAP + 1),
+            // A later round.
+            (5 * WRAP, 5 * WRAP + 8, 6, 5 * WRAP + 7),
+        ];
+        for (first, next, completed, expected) in cases {
+            let mut window = Window { first, next };
+            assert_eq!(finish(&mut window, completed), first..expected);
+            assert_eq!(window.next, next);
+        }
+    }
+
+    fn timeline(start: u64) -> Result<Pin<KBox<Timeline>>> {
+        KBox::pin_init(Timeline::starting_at(c"test", 4, start), GFP_KERNEL)
+    }
+
+    fn emit(timeline: &Timeline) -> Result<Emission> {
+        timeline.emit(timeline.allocate()?)
+    }
+
+    #[test]
+    fn fences_are_signalled_across_the_wrap() -> Result {
+        let timeline = timeline(WRAP - 3)?;
+        let mut emissions = KVec::new();
+        for seq in [u32::MAX - 1, u32::MAX, 0, 1] {
+            let emission = emit(&timeline)?;
+            assert_eq!(emission.seq, seq);
+            emissions.push(emission, GFP_KERNEL)?;
+        }
+        // There is no more room.
+        assert_eq!(emit(&timeline).err(), Some(EBUSY));
+        for done in 0..=emissions.len() {
+            for (i, emission) in emissions.iter().enumerate() {
+                assert_eq!(emission.fence.is_signaled(), i < done);
+            }
+            if let Some(emission) = emissions.get(done) {
+                timeline.process(emission.seq);
+            }
+        }
+        assert_eq!(emissions[3].fence.seqno(), WRAP + 1);
+        // There is room again.
+        assert_eq!(emit(&timeline)?.seq, 2);
+        timeline.process(2);
+        Ok(())
+    }
+
+    #[test]
+    fn one_interrupt_may_stand_for_several() -> Result {
+        let timeline = timeline(0)?;
+        let fences = [emit(&timeline)?, emit(&timeline)?, emit(&timeline)?];
+        timeline.process(2);
+        assert!(fences[0].fence.is_signaled());
+        assert!(fences[1].fence.is_signaled());
+        assert!(!fences[2].fence.is_signaled());
+        timeline.process(2);
+        timeline.process(1);
+        assert!(!fences[2].fence.is_signaled());
+        timeline.process(3);
+        assert_eq!(fences[2].fence.status(), Some(Ok(())));
+        Ok(())
+    }
+
+    #[test]
+    fn abort_ends_all() -> Result {
+        let timeline = timeline(0)?;
+        let fences = [emit(&timeline)?, emit(&timeline)?, emit(&timeline)?];
+        timeline.process(1);
+        timeline.abort(Some(&fences[1].fence), ECANCELED);
+        assert_eq!(fences[0].fence.status(), Some(Ok(())));
+        assert_eq!(fences[1].fence.status(), Some(Err(ETIME)));
+        assert_eq!(fences[2].fence.status(), Some(Err(ECANCELED)));
+        assert_eq!(emit(&timeline).err(), Some(ECANCELED));
+        // What the hardware still writes changes nothing.
+        timeline.process(3);
+        assert_eq!(timeline.unfinished(), 4..4);
+        Ok(())
+    }
+
+    #[test]
+    fn dropping_a_timeline_cancels() -> Result {
+        let timeline = timeline(0)?;
+        let fence = emit(&timeline)?.fence;
+        drop(timeline);
+        assert_eq!(fence.status(), Some(Err(ECANCELED)));
+        Ok(())
+    }
+}
