@@ -25,6 +25,7 @@ pub mod libdrm;
 pub mod mem;
 pub mod num;
 pub mod pm4;
+pub mod race;
 pub mod report;
 pub mod rng;
 pub mod sdma;

@@ -263,6 +263,21 @@ impl UserMem {
         Errno::of(unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) })
     }
 
+    /// mprotect to read-only, and back again.
+    ///
+    /// # Errors
+    ///
+    /// mprotect(2)'s.
+    pub fn protect_and_back(&mut self) -> Result {
+        for access in [Access::ReadOnly, Access::ReadWrite] {
+            // SAFETY: this mapping, which is never lent, ends as it was.
+            let code =
+                unsafe { libc::mprotect(self.at.as_ptr().cast(), self.len(), access.prot()) };
+            Errno::of(code)?;
+        }
+        Ok(())
+    }
+
     /// Gives back all but the first `pages`, so that the address range behind them is empty.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ impl Session {
         let ctx = file.ctx_alloc()?;
         let next_va = Cell::new(drm::VA_START);
         let gtt = |size| buffer(&file, &next_va, size, uapi::DOMAIN_GTT, 0);
-        let (ib, data) = (gtt(4 * u64_of(PAGE))?, gtt(u64_of(PAGE))?);
+        let (ib, data) = (gtt(16 * u64_of(PAGE))?, gtt(u64_of(PAGE))?);
         Ok(Self { file, ctx, ib, data, next_va, ticks: Cell::new(0) })
     }
 
