@@ -91,7 +91,9 @@ impl Window {
     /// finished.
     fn finish_one(&mut self, completed: u32) -> Option<u64> {
         // Both wrap in the same way, so the difference is right.
-        let finished = completed.wrapping_sub(Self::low(self.first)).wrapping_add(1);
+        let finished = completed
+            .wrapping_sub(Self::low(self.first))
+            .wrapping_add(1);
         if finished == 0 || u64::from(finished) > self.next - self.first {
             return None;
         }
@@ -128,11 +130,7 @@ impl Timeline {
         Self::starting_at(name, capacity, Self::START)
     }
 
-    fn starting_at(
-        name: &'static CStr,
-        capacity: usize,
-        start: u64,
-    ) -> impl PinInit<Self, Error> {
+    fn starting_at(name: &'static CStr, capacity: usize, start: u64) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             name,
             context: FenceContext::new(),

@@ -10,7 +10,8 @@
 //! There is always room: at most [`Ring::MAX_SUBMISSIONS`] may be unfinished at a time (whoever
 //! queues jobs sees to that), and none is longer than [`MAX_SUBMISSION_DWORDS`].
 //!
-//! Lock order: a ring's lock is taken last; nothing is allocated and nobody sleeps under it.
+//! Lock order: a ring's lock is taken last but for its timeline's; nothing is allocated and nobody
+//! sleeps under it.
 
 use kernel::{
     device::{self, Bound},
@@ -19,13 +20,16 @@ use kernel::{
     new_spinlock,
     prelude::*,
     sync::{
+        aref::ARef,
         barrier::{self, mb},
         Arc, SpinLock,
     },
 };
 
 use crate::{
+    abstractions::dma_fence::Fence,
     card::CardHandle,
+    fence::{HwFence, Timeline},
     gart::{Gart, KernelBuffer},
     hw::{Engine, FenceWrite, Generation},
 };
@@ -63,6 +67,24 @@ impl RingKind {
         Self::Sdma(0),
         Self::Sdma(1),
     ];
+
+    /// What the ring is called in messages and traces.
+    pub(crate) fn name(self) -> &'static CStr {
+        const NAMES: [&CStr; RingKind::COUNT] = [
+            c"gfx",
+            c"compute.0",
+            c"compute.1",
+            c"compute.2",
+            c"compute.3",
+            c"compute.4",
+            c"compute.5",
+            c"compute.6",
+            c"compute.7",
+            c"sdma.0",
+            c"sdma.1",
+        ];
+        NAMES[self.index()]
+    }
 
     /// The ring's place among all.
     pub(crate) fn index(self) -> usize {
@@ -199,6 +221,9 @@ pub(crate) struct Ring {
     card: CardHandle,
     buffer: KernelBuffer,
     writeback: Arc<Writeback>,
+    /// What was submitted, and is not finished.
+    #[pin]
+    pub(crate) timeline: Timeline,
     #[pin]
     state: SpinLock<State>,
 }
@@ -206,8 +231,6 @@ pub(crate) struct Ring {
 struct State {
     /// Where the next dword goes; not wrapped.
     write_pointer: u32,
-    /// Number of the last submission.
-    seq: u32,
 }
 
 impl Ring {
@@ -229,7 +252,8 @@ impl Ring {
             card,
             buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
             writeback,
-            state <- new_spinlock!(State { write_pointer: 0, seq: 0 }),
+            timeline <- Timeline::new(kind.name(), Self::MAX_SUBMISSIONS as usize),
+            state <- new_spinlock!(State { write_pointer: 0 }),
         })
     }
 
@@ -248,20 +272,32 @@ impl Ring {
         self.writeback.gpu_addr(self.kind, Slot::WritePointer)
     }
 
-    /// Queues a submission and returns its number. There must be room (see the head of this file).
-    pub(crate) fn submit(&self, submission: &Submission<'_>) -> u32 {
+    /// Queues a submission; the fence is signalled when the engine has finished it.
+    ///
+    /// Fails only if the ring was given up, or if there is no room, which is the caller's mistake
+    /// (see the head of this file). Neither sleeps nor allocates.
+    pub(crate) fn submit(
+        &self,
+        submission: &Submission<'_>,
+        fence: HwFence,
+    ) -> Result<ARef<Fence>> {
         let mut state = self.state.lock();
-        let seq = state.seq.wrapping_add(1);
-        state.seq = seq;
+        let emission = self.timeline.emit(fence)?;
         let fence = FenceWrite {
             gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
-            seq,
+            seq: emission.seq,
         };
         self.write(&mut state, |ring| {
             self.engine
                 .emit_submission(ring, self.kind, submission, fence)
         });
-        seq
+        Ok(emission.fence)
+    }
+
+    /// Signals the fences of what the engine has finished. Called when it says that it has finished
+    /// something; sleeps.
+    pub(crate) fn process(&self) {
+        self.timeline.process(self.completed_seq());
     }
 
     /// Number of the last submission that the engine has finished.
