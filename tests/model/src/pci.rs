@@ -43,7 +43,8 @@ impl Pci {
         p.set(0x00, id, 0);
         // Status: capability list. Command: memory, bus master, parity, SERR, INTx disable.
         p.set(COMMAND, 0x0010_0000, 0x0546);
-        p.set(0x08, 0x0300_0000, 0);
+        // Display controller, not VGA: the guest would look for the ROM of a VGA device at 0xc0000.
+        p.set(0x08, 0x0380_0000, 0);
         p.bar64(0x10, config.visible);
         p.bar64(0x18, DOORBELL_SIZE);
         p.set(0x24, 0, !(REGISTER_SIZE as u32 - 1));

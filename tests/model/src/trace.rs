@@ -22,8 +22,8 @@ use crate::regs;
 const HISTORY: usize = 512;
 /// Events printed with a violation.
 const REPORTED: usize = 48;
-/// Violations kept; later ones are only counted.
-const KEPT: usize = 64;
+/// Violations kept of one rule; later ones are only counted.
+const KEPT: usize = 16;
 
 /// Who made an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,7 +216,8 @@ impl Log {
         if self.out.is_some() {
             self.line(json!({"k":"violation","rule":rule,"what":what}));
         }
-        if self.violations.len() >= KEPT || self.violations.iter().any(|v| v.rule == rule && v.what == what) {
+        let of_rule = self.violations.iter().filter(|v| v.rule == rule);
+        if of_rule.clone().count() >= KEPT || of_rule.clone().any(|v| v.what == what) {
             return;
         }
         let skip = self.history.len().saturating_sub(REPORTED);

@@ -2,7 +2,8 @@
 //! Names and defined bits of the registers, from `names.tsv`: dword index, name, and the union of
 //! the field masks (`-` where the headers define no field), as the kernel's headers `bif_4_1`,
 //! `gfx_7_2`, `gmc_7_1` and `oss_2_0` have them, with those of `smu_7_0_1` and `dce_8_0` that the
-//! C driver touches. A register that is not in the table does not exist for the model.
+//! C driver touches. Names with an index in them stand for registers that the driver writes and no
+//! header names. A register that is not in the table does not exist for the model.
 
 use std::sync::OnceLock;
 
