@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# What people type. The kernel's build system reads Kbuild instead. docs/rig.md says how it works.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+RIG := scripts/rig
+# Which kernel `modules`, `shell` and `clippy` are about: stock or debug.
+KERNEL ?= stock
+export ACCEL AMDGPU_RS_CACHE DEBIAN_MIRROR JOBS
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- run ---------------------------------------------------------------------------------------
+
+.PHONY: run shell
+run: ## everything from nothing to a user-pointer copy on the modelled GPU
+	@scripts/run
+
+shell: ## a shell in the guest, with the module and the tools in it
+	@scripts/guest --kernel $(KERNEL) --driver --client --shell
+
+# --- tests -------------------------------------------------------------------------------------
+
+.PHONY: test test-model test-client decls kunit e2e e2e-debug bring-up check fmt
+test: ## all tests
+	@scripts/test
+
+test-model: ## the model's own tests
+	@scripts/test model
+
+test-client: ## the client library's own tests
+	@scripts/test client
+
+decls: ## our register declarations against the kernel's headers
+	@scripts/test decls
+
+kunit: ## the suites inside the module, in the debug kernel
+	@scripts/test kunit
+
+e2e: ## the main job and the ioctls' answers on the stock kernel
+	@scripts/test e2e
+
+e2e-debug: ## the same on the debug kernel, with a clean log
+	@scripts/test e2e-debug
+
+bring-up: ## cards that are broken: a clear message and a clean way back
+	@scripts/test bring-up
+
+check: ## formatting and lints of everything
+	@scripts/test check
+
+fmt: ## format the driver with the kernel's rules, the crates with their own
+	@$(RIG) format
+
+# --- parts -------------------------------------------------------------------------------------
+
+.PHONY: trees stock-kernel debug-kernel driver model client update
+trees: ## the build tree and the guest tree
+	@$(RIG) need_guest_tree
+
+stock-kernel: ## the stock kernel, with the metadata to build against it
+	@$(RIG) need_stock_kernel
+
+debug-kernel: ## the debug kernel
+	@$(RIG) need_debug_kernel
+
+driver: ## the driver for the guest's kernel (KERNEL=stock or debug)
+	@$(RIG) need_driver $(KERNEL)
+
+model: ## the GPU model
+	@$(RIG) need_model
+
+client: ## the client programs
+	@$(RIG) need_client
+
+update: ## forget what came from the Debian mirror, so that newer packages are taken
+	@$(RIG) forget_packages
+
+# --- a machine with a card ---------------------------------------------------------------------
+
+.PHONY: modules modules_install
+modules: ## the module for the running kernel, or for KDIR
+	@scripts/modules build
+
+modules_install: ## install it for the running kernel, or for KDIR
+	@scripts/modules install
+
+# --- undo --------------------------------------------------------------------------------------
+
+.PHONY: clean distclean
+clean: ## remove what was built from this checkout
+	@$(RIG) clean
+
+distclean: ## remove the whole cache too
+	@$(RIG) distclean
