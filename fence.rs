@@ -149,11 +149,6 @@ impl Timeline {
         })
     }
 
-    /// Allocates a fence for a submission.
-    pub(crate) fn allocate(&self) -> Result<HwFence> {
-        UniqueFence::new(RingName(self.name), GFP_KERNEL)
-    }
-
     /// Gives the next number out. The submission must be written to the ring before another calls
     /// this for the same ring.
     ///
@@ -168,7 +163,7 @@ impl Timeline {
         if state.pending[index].is_some() {
             return Err(EBUSY);
         }
-        let pending = fence.publish(&self.context, seqno);
+        let pending = fence.publish(&self.context, seqno, RingName(self.name));
         let fence = pending.fence().clone();
         state.pending[index] = Some(pending);
         state.window.next += 1;
@@ -285,7 +280,7 @@ mod tests {
     }
 
     fn emit(timeline: &Timeline) -> Result<Emission> {
-        timeline.emit(timeline.allocate()?)
+        timeline.emit(HwFence::new(GFP_KERNEL)?)
     }
 
     #[test]

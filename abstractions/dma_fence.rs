@@ -254,21 +254,20 @@ pub(crate) struct UniqueFence<T: DriverFence>(KBox<MaybeUninit<Inner<T>>>);
 
 impl<T: DriverFence> UniqueFence<T> {
     /// Allocates a fence.
-    pub(crate) fn new(data: T, flags: kernel::alloc::Flags) -> Result<Self> {
-        const {
-            assert!(!needs_drop::<T>(), "nobody drops the data of a fence");
-        };
-        let mut memory = KBox::<Inner<T>>::new_uninit(flags)?;
-        // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
-        unsafe { addr_of_mut!((*memory.as_mut_ptr()).data).write(data) };
-        Ok(Self(memory))
+    pub(crate) fn new(flags: kernel::alloc::Flags) -> Result<Self> {
+        Ok(Self(KBox::new_uninit(flags)?))
     }
 
     /// Publishes the fence: from now on it can be waited for, and will be signalled.
     ///
     /// `seqno` must grow with each fence that is published in `context`; it does not wrap.
-    pub(crate) fn publish(self, context: &FenceContext, seqno: u64) -> PendingFence<T> {
+    pub(crate) fn publish(self, context: &FenceContext, seqno: u64, data: T) -> PendingFence<T> {
+        const {
+            assert!(!needs_drop::<T>(), "nobody drops the data of a fence");
+        };
         let ptr = KBox::into_raw(self.0).cast::<Inner<T>>();
+        // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
+        unsafe { addr_of_mut!((*ptr).data).write(data) };
         // SAFETY: `ptr` is valid for writes, and the operations live as long as the module, which
         // stays until all its fences are signalled and an RCU grace period has passed. With no lock
         // given, the fence uses its own.

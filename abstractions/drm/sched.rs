@@ -29,7 +29,6 @@ use crate::{
     bindings,
 };
 use core::{
-    marker::PhantomData,
     mem::ManuallyDrop,
     ptr::{addr_of_mut, null_mut, NonNull},
 };
@@ -75,23 +74,26 @@ impl Priority {
 
 /// What a driver's job does. None of the callbacks may wait for memory.
 pub(crate) trait JobOps: Send + Sized + 'static {
+    /// What the driver keeps with each scheduler of such jobs: for example, which ring it feeds.
+    type Queue: Send + Sync + 'static;
+
     /// Called when all dependencies of the job are signalled: gathers what it needs to run.
     ///
     /// If something is missing, returns a fence after whose signal it makes sense to call again. It
     /// must not be the *finished* fence of a job of the same scheduler.
-    fn prepare(&mut self) -> Option<ARef<Fence>> {
+    fn prepare(&mut self, _queue: &Self::Queue) -> Option<ARef<Fence>> {
         None
     }
 
     /// Puts the job on the hardware, and returns the fence that the driver will signal when the
     /// hardware is done with it. An error becomes the error of the job.
-    fn run(&mut self) -> Result<ARef<Fence>>;
+    fn run(&mut self, queue: &Self::Queue) -> Result<ARef<Fence>>;
 
     /// Called when the hardware fence was not signalled within the scheduler's timeout.
     ///
     /// The job goes on being the scheduler's: it ends when its hardware fence is signalled, by this
     /// function or later. While it has not, this is called again after another timeout.
-    fn timed_out(&mut self);
+    fn timed_out(&mut self, queue: &Self::Queue);
 }
 
 /// Feeds one hardware ring.
@@ -109,9 +111,9 @@ pub(crate) struct Scheduler<T: JobOps> {
     jobs: SpinLock<usize>,
     #[pin]
     drained: CondVar,
+    queue: T::Queue,
     // The C scheduler refers to it.
     _device: ARef<device::Device>,
-    _job: PhantomData<fn(T)>,
 }
 
 // SAFETY: A `struct drm_gpu_scheduler` may be used and destroyed from any thread, and jobs are
@@ -137,6 +139,7 @@ impl<T: JobOps> Scheduler<T> {
         dev: &device::Device,
         credits: u32,
         timeout: Jiffies,
+        queue: T::Queue,
     ) -> Result<Arc<Self>> {
         let args = bindings::drm_sched_init_args {
             ops: const { &Self::OPS },
@@ -160,11 +163,16 @@ impl<T: JobOps> Scheduler<T> {
                 }),
                 jobs <- new_spinlock!(0),
                 drained <- new_condvar!(),
+                queue,
                 _device: dev.into(),
-                _job: PhantomData,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// What the driver keeps with the scheduler.
+    pub(crate) fn queue(&self) -> &T::Queue {
+        &self.queue
     }
 
     /// Sleeps until every job that was pushed to this scheduler is done and dropped.
@@ -363,6 +371,17 @@ impl<T: JobOps> Job<T> {
         unsafe { container_of!(Opaque::cast_from(ptr).cast_mut(), Self, base) }
     }
 
+    /// What the driver keeps with the scheduler that runs a job.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be the `base` of a `Job<T>` that was armed, and is not freed within `'a`.
+    unsafe fn queue<'a>(ptr: *mut bindings::drm_sched_job) -> &'a T::Queue {
+        // SAFETY: By the invariants of `Job` and `Scheduler`, an armed job has a scheduler of this
+        // type, which outlives the job.
+        unsafe { &(*Scheduler::<T>::from_raw((*ptr).sched).as_ptr()).queue }
+    }
+
     /// # Safety
     ///
     /// Only the scheduler calls this, on a job that was pushed to it.
@@ -371,10 +390,11 @@ impl<T: JobOps> Job<T> {
         _entity: *mut bindings::drm_sched_entity,
     ) -> *mut bindings::dma_fence {
         let _section = SignallingSection::begin();
-        // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`, and
-        // nobody else uses the data before the job runs.
-        let data = unsafe { &mut *addr_of_mut!((*Self::from_raw(job)).data) };
-        data.prepare().map_or(null_mut(), Fence::into_raw)
+        // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
+        let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
+        // SAFETY: Nobody else uses the data before the job runs.
+        let data = unsafe { &mut *addr_of_mut!((*job).data) };
+        data.prepare(queue).map_or(null_mut(), Fence::into_raw)
     }
 
     /// # Safety
@@ -383,10 +403,10 @@ impl<T: JobOps> Job<T> {
     unsafe extern "C" fn run_job(job: *mut bindings::drm_sched_job) -> *mut bindings::dma_fence {
         let _section = SignallingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
-        let job = unsafe { Self::from_raw(job) };
+        let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
         // SAFETY: As `started` is not set, nobody else uses the data.
         let data = unsafe { &mut *addr_of_mut!((*job).data) };
-        let fence = data.run();
+        let fence = data.run(queue);
         // SAFETY: The job is not freed before this function returns.
         unsafe { (*job).started.store(true, Release) };
         match fence {
@@ -403,12 +423,12 @@ impl<T: JobOps> Job<T> {
     ) -> bindings::drm_gpu_sched_stat {
         let _section = SignallingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
-        let job = unsafe { Self::from_raw(job) };
+        let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
         // SAFETY: The scheduler took the job from its list, so that it is not freed meanwhile.
         if unsafe { (*job).started.load(Acquire) } {
             // SAFETY: As `run` is over, nobody else uses the data: the job is not freed before this
             // function returns.
-            unsafe { &mut *addr_of_mut!((*job).data) }.timed_out();
+            unsafe { &mut *addr_of_mut!((*job).data) }.timed_out(queue);
         }
         // The job stays on the scheduler's list. If its fence is signalled by now it is freed, else
         // the timeout starts again.
