@@ -96,7 +96,8 @@ impl Gpu {
             self.log.note("MSI withheld (injected)");
             return;
         }
-        let delivered = self.host.raise_msi();
+        // A message is a write to memory: without bus mastering there is none.
+        let delivered = self.pci.bus_master() && self.host.raise_msi();
         self.ih.messages += 1;
         self.log.event(Event::Msi { delivered });
     }

@@ -15,8 +15,6 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::engine::Step;
 use crate::gpu::Gpu;
 
-/// Packets executed before the lock is offered to the host.
-const BURST: usize = 64;
 const POLL_FIRST: Duration = Duration::from_micros(20);
 const POLL_LAST: Duration = Duration::from_millis(1);
 
@@ -90,7 +88,7 @@ fn engines(shared: &Shared) {
     let mut gpu = shared.gpu.lock();
     let mut interval = POLL_FIRST;
     while !shared.stop.load(Ordering::SeqCst) {
-        match gpu.run(BURST) {
+        match gpu.step() {
             Step::Progress => {
                 interval = POLL_FIRST;
                 if shared.waiting.load(Ordering::SeqCst) > 0 {

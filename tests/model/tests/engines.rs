@@ -214,8 +214,7 @@ fn the_seed_decides_the_order() {
     let order = |seed| {
         let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
         for n in 0..2 {
-            // A counter in memory: each engine appends its number to a list by atomic position is
-            // not possible for SDMA, so each writes one shared word and the last one wins.
+            // Both engines write the same word; what it holds after each step tells who ran.
             for i in 0..20 {
                 b.sdma_submit(n, &[5, lo(GART + DATA), hi(GART + DATA), n as u32 * 100 + i]);
             }

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Rules that a wrong driver breaks, each shown to be noticed; and interrupts, and injected faults.
+
+mod bench;
+
+use amdgpu_model::config::Config;
+use amdgpu_model::control;
+use amdgpu_model::engine::{EngineId, Step};
+use bench::*;
+
+fn config(faults: &[&str]) -> Config {
+    let mut c = Config { vram: 64 << 20, visible: 64 << 20, ..Config::default() };
+    faults.iter().for_each(|f| c.inject.add(f).unwrap());
+    c
+}
+
+#[test]
+fn unknown_registers_name_themselves() {
+    let mut b = Bench::new();
+    b.gpu.reg_write(0xfffe, 1);
+    assert!(b.broke("unknown-register").contains("0xfffe"));
+    assert_eq!(b.gpu.reg_read(0xfffd), 0);
+    b.broke("unknown-register");
+}
+
+#[test]
+fn read_only_registers_stay() {
+    let mut b = Bench::new();
+    b.w("CONFIG_MEMSIZE", 1);
+    assert!(b.broke("read-only").contains("CONFIG_MEMSIZE"));
+    assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
+}
+
+#[test]
+fn unknown_packets_stop_their_engine_and_interrupt() {
+    let mut b = Bench::new();
+    b.gfx_submit(&pm4(0xfe, &[0]));
+    b.run();
+    assert!(b.broke("illegal-packet").contains("opcode 0xfe unknown"));
+    assert!(b.gpu.hung(EngineId::Gfx).is_some());
+    assert_eq!(b.get(IH_RING), 183);
+    b.w("SCRATCH_REG0", 0);
+    b.gfx_submit(&pm4(0x79, &[0x40, 1]));
+    b.run();
+    assert_eq!(b.r("SCRATCH_REG0"), 0, "it stays stopped");
+    assert_ne!(b.r("GRBM_STATUS") & 1 << 31, 0, "and busy");
+    b.sdma_submit(1, &[0x33]);
+    b.run();
+    b.broke("illegal-packet");
+    assert_eq!(b.get(IH_RING + 16), 247);
+}
+
+#[test]
+fn a_soft_reset_revives_the_command_processor() {
+    let mut b = Bench::new();
+    b.gfx_submit(&pm4(0xfe, &[0]));
+    b.run();
+    b.broke("illegal-packet");
+    b.w("CP_ME_CNTL", 1 << 24 | 1 << 26 | 1 << 28);
+    b.w("GRBM_SOFT_RESET", 1 | 1 << 16);
+    b.w("GRBM_SOFT_RESET", 0);
+    assert_eq!(b.gpu.hung(EngineId::Gfx), None);
+}
+
+#[test]
+fn a_write_pointer_inside_a_packet_is_noticed() {
+    let mut b = Bench::new();
+    b.gfx_submit(&pm4(0x79, &[0x40, 1])[..2]);
+    b.run();
+    let v = b.gpu.log.take_violations();
+    assert!(v.iter().any(|v| v.rule == "packet-overrun"));
+    assert!(v[0].history.iter().any(|h| h.contains("CP_RB0_WPTR")), "the history tells the register");
+}
+
+#[test]
+fn users_may_not_write_privileged_registers() {
+    let mut b = Bench::new();
+    b.put(DATA, &pm4(0x37, &[0, reg("VM_INVALIDATE_REQUEST"), 0, 2]));
+    b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
+    b.gfx_submit(&pm4(0x3f, &[0x1000, 0, 5 | 2 << 24]));
+    b.run();
+    assert!(b.broke("privilege").contains("VM_INVALIDATE_REQUEST"));
+    assert_eq!(b.get(IH_RING), 184);
+}
+
+#[test]
+fn ring_and_microcode_are_left_alone_while_running() {
+    let mut b = Bench::new();
+    b.w("SDMA0_UCODE_DATA", 0);
+    b.broke("ucode-while-running");
+    b.sdma_submit(0, &[8 | 3 << 28 | 1 << 31, lo(GART + DATA), hi(GART + DATA), 5, 0xff, 0xfff << 16]);
+    b.run();
+    b.w("SDMA0_GFX_RB_BASE", 0);
+    b.broke("ring-moved");
+    b.w("SRBM_GFX_CNTL", 1 << 2);
+    b.w("CP_HQD_PQ_BASE", 0);
+    b.broke("ring-moved");
+}
+
+#[test]
+fn queue_registers_need_a_selected_queue() {
+    let mut b = Bench::new();
+    b.w("CP_HQD_PQ_BASE", 0);
+    b.broke("wrong-bank");
+}
+
+#[test]
+fn doorbells_belong_to_queues() {
+    let mut b = Bench::new();
+    b.gpu.doorbell(0x800, 1);
+    b.broke("doorbell");
+}
+
+#[test]
+fn sdma_indirect_buffers_end_on_eight() {
+    let mut b = Bench::new();
+    b.put(DATA, &[0; 8]);
+    b.sdma_submit(0, &[4, lo(GART + DATA), hi(GART + DATA), 8]);
+    b.run();
+    b.broke("sdma-ib-alignment");
+}
+
+#[test]
+fn interrupts_are_rearmed_by_the_read_pointer() {
+    let mut b = Bench::new();
+    for _ in 0..3 {
+        b.sdma_submit(0, &[6]);
+        b.run();
+    }
+    assert_eq!((b.msis(), b.get(IH_WPTR)), (1, 48));
+    b.w("IH_RB_RPTR", 16);
+    assert_eq!(b.msis(), 2, "vectors are left: again");
+    b.w("IH_RB_RPTR", 48);
+    assert_eq!(b.msis(), 2);
+    b.sdma_submit(0, &[6]);
+    b.run();
+    assert_eq!(b.msis(), 3);
+    b.clean();
+}
+
+#[test]
+fn the_interrupt_ring_overflows() {
+    let mut b = Bench::new();
+    for _ in 0..256 {
+        b.sdma_submit(0, &[6]);
+        b.run();
+    }
+    assert_eq!(b.get(IH_WPTR) & 1, 1, "overflow flag in the write pointer");
+    let cntl = b.r("IH_RB_CNTL");
+    b.w("IH_RB_CNTL", cntl | 1 << 31);
+    b.w("IH_RB_RPTR", b.get(IH_WPTR) & !1);
+    b.sdma_submit(0, &[6]);
+    b.run();
+    assert_eq!(b.get(IH_WPTR) & 1, 0);
+    b.clean();
+}
+
+#[test]
+fn traps_are_silent_unless_enabled() {
+    let mut b = Bench::new();
+    b.w("SDMA0_CNTL", 0);
+    b.sdma_submit(0, &[6]);
+    b.w("CP_INT_CNTL_RING0", 0);
+    b.gfx_submit(&pm4(0x47, &[0x514, lo(GART + DATA), hi(GART + DATA) | 1 << 29 | 2 << 24, 8, 0]));
+    b.run();
+    assert_eq!((b.get(DATA), b.msis()), (8, 0));
+    b.clean();
+}
+
+#[test]
+fn injected_faults_do_what_they_say() {
+    let mut b = Bench::with(config(&["ring-gfx", "no-interrupt", "hang-sdma1=1"]));
+    b.w("SCRATCH_REG0", 3);
+    b.gfx_submit(&pm4(0x79, &[0x40, 1]));
+    b.sdma_submit(0, &[6]);
+    b.put(DATA, &[0; 8]);
+    b.sdma_ib(1, 0, GART + DATA, 8);
+    b.run();
+    assert_eq!((b.r("SCRATCH_REG0"), b.msis(), b.get(IH_WPTR)), (3, 0, 16));
+    assert_eq!(b.gpu.hung(EngineId::Sdma(1)), None, "the first buffer passes");
+    b.sdma_ib(1, 0, GART + DATA, 8);
+    b.sdma_submit(1, &[5, lo(GART + DATA), hi(GART + DATA), 1]);
+    b.run();
+    assert!(b.gpu.hung(EngineId::Sdma(1)).is_some());
+    assert_eq!(b.get(DATA), 0);
+    b.clean();
+
+    let b = Bench::with(config(&["not-posted"]));
+    assert_eq!(b.gpu.peek(reg("BIOS_SCRATCH_7")) & 0x200, 0);
+    let mut b = Bench::with(config(&["unplugged"]));
+    assert_eq!(b.r("CONFIG_MEMSIZE"), !0);
+}
+
+#[test]
+fn a_slow_engine_takes_its_time() {
+    let mut b = Bench::with(config(&["slow-sdma=30"]));
+    b.put(DATA, &[0; 8]);
+    let start = std::time::Instant::now();
+    b.sdma_ib(0, 0, GART + DATA, 8);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 64), hi(GART + DATA), 1]);
+    assert_eq!(b.run(), Step::Waiting);
+    while b.get(DATA + 64) == 0 {
+        b.run();
+    }
+    assert!(start.elapsed().as_millis() >= 30);
+    b.clean();
+}
+
+#[test]
+fn the_control_socket_holds_and_tells() {
+    let mut b = Bench::new();
+    assert_eq!(control::command(&mut b.gpu, "hold gfx"), "ok");
+    b.gfx_submit(&pm4(0x79, &[0x40, 1]));
+    b.run();
+    assert!(control::command(&mut b.gpu, "status").contains("gfx=busy"));
+    assert_eq!(control::command(&mut b.gpu, "release gfx"), "ok");
+    b.run();
+    assert!(control::command(&mut b.gpu, "status").contains("gfx=idle"));
+    assert!(control::command(&mut b.gpu, "hold x").starts_with("error"));
+    assert!(control::command(&mut b.gpu, "dance").starts_with("error"));
+}
+
+#[test]
+fn the_reset_dword_forgets_everything_but_memory() {
+    let mut b = Bench::new();
+    b.gpu.vram().write_u32(VRAM_DATA, 1);
+    b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
+    assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
+    assert_eq!(b.r("BIOS_SCRATCH_7") & 0x200, 0, "to be posted again");
+    assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
+    assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 1);
+    b.clean();
+}
