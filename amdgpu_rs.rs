@@ -26,6 +26,7 @@ mod fence;
 mod gart;
 mod hw;
 mod ring;
+mod vmid;
 
 /// C types and functions that the kernel crate has no bindings for.
 #[allow(

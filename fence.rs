@@ -35,6 +35,12 @@ use crate::abstractions::dma_fence::{
 /// What our fences say of themselves.
 pub(crate) struct RingName(&'static CStr);
 
+#[cfg(CONFIG_KUNIT = "y")]
+impl RingName {
+    /// For fences of no ring.
+    pub(crate) const TEST: Self = Self(c"test");
+}
+
 impl DriverFence for RingName {
     const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
 

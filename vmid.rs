@@ -1,0 +1,397 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! VM contexts, lent to jobs.
+//!
+//! The hardware walks the page tables of 16 address spaces at a time, each known by a VM context
+//! number (VMID). 0 is the kernel's. The others are lent: a job gets one when it is about to run,
+//! and has it until the hardware is done with the job.
+//!
+//! What a context has cached of the page tables stays in it, so a later job of the same address
+//! space needs no flush if the tables have not changed since. As this hardware cannot flush a
+//! context that is in use:
+//!
+//! - jobs of one address space share a context if none of them needs a flush, where the one that
+//!   did must have had it: it comes before on the same ring, or is done;
+//! - otherwise a job gets a context that nobody uses, the one least recently used, with a flush;
+//! - if all are in use the job waits for one of those who use it.
+//!
+//! # A context's states
+//!
+//! ```text
+//!            lend, with a flush                submitted
+//!     idle ----------------------> claimed ----------------> in use <-- lend, submitted: shared
+//!      ^                              | dropped                 |
+//!      +------------------------------+-------------------------+ all its fences are signalled
+//! ```
+//!
+//! A [`Lease`] is what lies between 'lend' and 'submitted'; if it is dropped instead, the flush that
+//! it stood for has not happened.
+//!
+//! # Invariants
+//!
+//! Between two flushes a context is only lent for one page directory.
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{aref::ARef, Arc, SpinLock},
+};
+
+use crate::{
+    abstractions::dma_fence::Fence,
+    ring::{Flush, RingKind, Vmid},
+};
+
+/// An address space, as far as contexts are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// Tells it from all other address spaces that there ever were.
+    pub(crate) id: u64,
+    /// Raised with each change of the page tables.
+    pub(crate) tlb_seq: u64,
+}
+
+/// The contexts of a card.
+#[pin_data]
+pub(crate) struct Vmids {
+    #[pin]
+    state: SpinLock<State>,
+}
+
+/// What came of asking for a context.
+pub(crate) enum Loan {
+    /// There it is.
+    Lent(Lease),
+    /// All are in use. After this fence is signalled it makes sense to ask again.
+    Busy(ARef<Fence>),
+}
+
+/// A context that was lent for a submission to come.
+///
+/// # Invariants
+///
+/// The context counts it in its `leases`.
+pub(crate) struct Lease {
+    vmids: Arc<Vmids>,
+    vmid: Vmid,
+    flush: Flush,
+}
+
+/// How many contexts can be lent.
+const COUNT: usize = 15;
+
+struct State {
+    /// VMID `n` is at index `n - 1`.
+    contexts: KVec<Context>,
+    /// Counts loans, to know which context was lent last.
+    clock: u64,
+}
+
+struct Context {
+    /// Whose translations it holds.
+    resident: Option<Resident>,
+    /// How many leases are out.
+    leases: usize,
+    /// The last submission of each ring that runs in it.
+    users: [Option<ARef<Fence>>; RingKind::COUNT],
+    /// When it was lent last.
+    lent: u64,
+}
+
+struct Resident {
+    /// With the number of the change that was flushed last.
+    space: Space,
+    /// Who does, or did, the flush; `None` while that is not submitted.
+    flusher: Option<(RingKind, ARef<Fence>)>,
+}
+
+impl Context {
+    const UNUSED: Self = Self {
+        resident: None,
+        leases: 0,
+        users: [const { None }; RingKind::COUNT],
+        lent: 0,
+    };
+
+    /// A submission that runs in it.
+    fn user(&self) -> Option<&ARef<Fence>> {
+        self.users.iter().flatten().find(|user| !user.is_signaled())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.leases == 0 && self.user().is_none()
+    }
+
+    /// Whether a job on `ring` can use it without a flush.
+    fn is_ready_for(&self, space: Space, ring: RingKind) -> bool {
+        let Some(resident) = &self.resident else {
+            return false;
+        };
+        let Some((flusher, fence)) = &resident.flusher else {
+            return false;
+        };
+        resident.space.id == space.id
+            && resident.space.tlb_seq >= space.tlb_seq
+            && match fence.status() {
+                None => *flusher == ring,
+                Some(result) => result.is_ok(),
+            }
+    }
+}
+
+impl State {
+    fn vmid(index: usize) -> Option<Vmid> {
+        Vmid::new(u8::try_from(index + 1).ok()?)
+    }
+
+    fn context(&mut self, vmid: Vmid) -> &mut Context {
+        &mut self.contexts[usize::from(vmid.get()) - 1]
+    }
+
+    /// Chooses the context for a job, and whether it must be flushed; if there is none, a
+    /// submission that stands in the way.
+    fn choose(&self, space: Space, ring: RingKind) -> Result<(usize, Flush), Option<ARef<Fence>>> {
+        let ready = |context: &&Context| context.is_ready_for(space, ring);
+        if let Some(index) = self.position(ready) {
+            return Ok((index, Flush::NotNeeded));
+        }
+        // Its own, if it has one that is idle: the others' translations may still be of use to them.
+        let own = |context: &&Context| {
+            let resident = context.resident.as_ref();
+            context.is_idle() && resident.is_some_and(|resident| resident.space.id == space.id)
+        };
+        let idle = self
+            .position(own)
+            .or_else(|| self.position(|context| context.is_idle()));
+        if let Some(index) = idle {
+            return Ok((index, Flush::Needed));
+        }
+        // The one that was lent first is the one that may come back first.
+        Err(self
+            .contexts
+            .iter()
+            .filter(|context| context.leases == 0)
+            .min_by_key(|context| context.lent)
+            .and_then(Context::user)
+            .cloned())
+    }
+
+    /// Of the contexts for which `accept` says true, the one that was lent least recently.
+    fn position(&self, accept: impl Fn(&&Context) -> bool) -> Option<usize> {
+        self.contexts
+            .iter()
+            .enumerate()
+            .filter(|(_, context)| accept(context))
+            .min_by_key(|(_, context)| context.lent)
+            .map(|(index, _)| index)
+    }
+}
+
+impl Vmids {
+    /// All contexts of a card; their caches may hold anything.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            state <- {
+                let mut contexts = KVec::with_capacity(COUNT, GFP_KERNEL)?;
+                for _ in 0..COUNT {
+                    contexts.push(Context::UNUSED, GFP_KERNEL)?;
+                }
+                new_spinlock!(State { contexts, clock: 0 })
+            },
+        })
+    }
+
+    /// Asks for a context for a submission to `ring`. Neither sleeps nor allocates.
+    ///
+    /// There must not be more leases out than there are rings.
+    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Result<Loan> {
+        let mut state = self.state.lock();
+        let (index, flush) = match state.choose(space, ring) {
+            Ok(choice) => choice,
+            Err(user) => return user.map(Loan::Busy).ok_or(EBUSY),
+        };
+        let vmid = State::vmid(index).ok_or(EINVAL)?;
+        state.clock += 1;
+        let clock = state.clock;
+        let context = state.context(vmid);
+        context.lent = clock;
+        context.leases += 1;
+        if flush == Flush::Needed {
+            let flusher = None;
+            context.resident = Some(Resident { space, flusher });
+        }
+        // INVARIANT: The lease was just counted.
+        Ok(Loan::Lent(Lease {
+            vmids: self.clone(),
+            vmid,
+            flush,
+        }))
+    }
+}
+
+impl Lease {
+    /// The context.
+    pub(crate) fn vmid(&self) -> Vmid {
+        self.vmid
+    }
+
+    /// Whether the submission must flush it.
+    pub(crate) fn flush(&self) -> Flush {
+        self.flush
+    }
+
+    /// The submission is on its way: the context is in use until `fence` is signalled.
+    pub(crate) fn submitted(mut self, ring: RingKind, fence: &Fence) {
+        let mut state = self.vmids.state.lock();
+        let context = state.context(self.vmid);
+        context.users[ring.index()] = Some(fence.into());
+        if self.flush == Flush::Needed {
+            if let Some(resident) = &mut context.resident {
+                resident.flusher = Some((ring, fence.into()));
+            }
+        }
+        drop(state);
+        // What is left to do is what remains when there was nothing to flush.
+        self.flush = Flush::NotNeeded;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.vmids.state.lock();
+        let context = state.context(self.vmid);
+        context.leases -= 1;
+        if self.flush == Flush::Needed {
+            context.resident = None;
+        }
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vmid)]
+mod tests {
+    use super::*;
+    use crate::{
+        abstractions::dma_fence::{FenceContext, PendingFence, UniqueFence},
+        fence::RingName,
+    };
+
+    const RING: RingKind = RingKind::Gfx;
+    const OTHER_RING: RingKind = RingKind::Sdma(0);
+
+    fn space(id: u64, tlb_seq: u64) -> Space {
+        Space { id, tlb_seq }
+    }
+
+    fn vmids() -> Result<Arc<Vmids>> {
+        Arc::pin_init(Vmids::new(), GFP_KERNEL)
+    }
+
+    fn pending() -> Result<PendingFence<RingName>> {
+        let context = FenceContext::new();
+        Ok(UniqueFence::new(GFP_KERNEL)?.publish(&context, 1, RingName::TEST))
+    }
+
+    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingKind) -> Result<Lease> {
+        match vmids.lend(space, ring)? {
+            Loan::Lent(lease) => Ok(lease),
+            Loan::Busy(_) => Err(EBUSY),
+        }
+    }
+
+    /// Lends a context and submits; gives its number, whether it was flushed, and the fence.
+    fn run(
+        vmids: &Arc<Vmids>,
+        space: Space,
+        ring: RingKind,
+    ) -> Result<(u8, Flush, PendingFence<RingName>)> {
+        let lease = lend(vmids, space, ring)?;
+        let (vmid, flush) = (lease.vmid().get(), lease.flush());
+        let fence = pending()?;
+        lease.submitted(ring, fence.fence());
+        Ok((vmid, flush, fence))
+    }
+
+    #[test]
+    fn first_use_flushes_and_later_use_does_not() -> Result {
+        let vmids = vmids()?;
+        let (vmid, flush, fence) = run(&vmids, space(1, 1), RING)?;
+        assert_eq!(flush, Flush::Needed);
+        fence.signal(Ok(()));
+        let (again, flush, fence) = run(&vmids, space(1, 1), OTHER_RING)?;
+        assert_eq!((again, flush), (vmid, Flush::NotNeeded));
+        fence.signal(Ok(()));
+        // A change of the tables: a flush, of the same context.
+        let (again, flush, _fence) = run(&vmids, space(1, 2), RING)?;
+        assert_eq!((again, flush), (vmid, Flush::Needed));
+        Ok(())
+    }
+
+    #[test]
+    fn sharing_waits_for_the_flush() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, flusher) = run(&vmids, space(1, 1), RING)?;
+        // The same ring comes after the flush, another may come before.
+        let (same, flush, _same) = run(&vmids, space(1, 1), RING)?;
+        assert_eq!((same, flush), (vmid, Flush::NotNeeded));
+        let (other, flush, _other) = run(&vmids, space(1, 1), OTHER_RING)?;
+        assert!(other != vmid && flush == Flush::Needed);
+        flusher.signal(Ok(()));
+        let (third, flush, _third) = run(&vmids, space(1, 1), RingKind::Sdma(1))?;
+        assert_eq!((third, flush), (vmid, Flush::NotNeeded));
+        Ok(())
+    }
+
+    #[test]
+    fn a_context_in_use_is_not_flushed() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, _running) = run(&vmids, space(1, 1), RING)?;
+        let (other, flush, _fence) = run(&vmids, space(1, 2), RING)?;
+        assert!(other != vmid && flush == Flush::Needed);
+        Ok(())
+    }
+
+    #[test]
+    fn a_failed_flush_does_not_count() -> Result {
+        let vmids = vmids()?;
+        let (_, _, fence) = run(&vmids, space(1, 1), RING)?;
+        fence.signal(Err(ETIME));
+        assert_eq!(run(&vmids, space(1, 1), RING)?.1, Flush::Needed);
+        // Neither does one that was never submitted.
+        let vmids = self::vmids()?;
+        drop(lend(&vmids, space(1, 1), RING)?);
+        assert_eq!(run(&vmids, space(1, 1), RING)?.1, Flush::Needed);
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_shares_before_the_flush_is_submitted() -> Result {
+        let vmids = vmids()?;
+        let first = lend(&vmids, space(1, 1), RING)?;
+        let second = lend(&vmids, space(1, 1), RING)?;
+        assert!(first.vmid() != second.vmid());
+        assert_eq!(second.flush(), Flush::Needed);
+        Ok(())
+    }
+
+    #[test]
+    fn when_all_are_in_use_the_first_is_waited_for() -> Result {
+        let vmids = vmids()?;
+        let mut fences = KVec::new();
+        for id in 0..COUNT as u64 {
+            let (vmid, _, fence) = run(&vmids, space(id, 1), RING)?;
+            assert_eq!(u64::from(vmid), id + 1);
+            fences.push(fence, GFP_KERNEL)?;
+        }
+        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING)? else {
+            return Err(EINVAL);
+        };
+        assert!(core::ptr::eq(&*fence, &**fences[0].fence()));
+        // Who has one already does not wait.
+        assert_eq!(run(&vmids, space(3, 1), RING)?.0, 4);
+
+        fences.remove(0).map_err(|_| EINVAL)?.signal(Ok(()));
+        let (vmid, flush, _fence) = run(&vmids, space(100, 1), RING)?;
+        assert_eq!((vmid, flush), (1, Flush::Needed));
+        Ok(())
+    }
+}
