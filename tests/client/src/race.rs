@@ -14,7 +14,7 @@ use crate::num::u64_of;
 use crate::session::{PATIENCE_MS, Session};
 use crate::uapi::{USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP, VA_OP_UNMAP};
 use crate::{PAGE, Result};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -104,14 +104,20 @@ pub fn beside_a_waiting_job<T>(
         .submit(engine, &stream, &[target.handle])
         .map_err(|e| format!("a job that waits: {e}"))?;
     let opened = AtomicU64::new(0);
+    let ready = AtomicBool::new(false);
     let (answer, returned) = thread::scope(|scope| {
-        // The keeper touches nothing while the gate is shut that could need the lock on the
-        // address space, which the call may hold.
+        // A thread maps memory for itself when it starts. The call may hold the lock on the
+        // address space until the gate opens, so the keeper must have started before, and then
+        // only sleep and store.
         scope.spawn(|| {
+            ready.store(true, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(SHUT_MS));
             opened.store(now_ns(), Ordering::SeqCst);
             gate.map.write(GATE, 1);
         });
+        while !ready.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
         (call(), now_ns())
     });
     match session.wait(engine, seq, PATIENCE_MS) {

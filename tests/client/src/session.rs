@@ -125,6 +125,24 @@ impl Session {
         self.file.call(uapi::WAIT_CS, &request).map(|status| status == 0)
     }
 
+    /// Submits, and goes round again on EAGAIN, as libdrm does: so the C driver says that user
+    /// memory changed since it was gathered.
+    fn submit_again(
+        &self,
+        engine: Engine,
+        stream: &Stream,
+        others: &[u32],
+    ) -> std::result::Result<u64, String> {
+        const TRIES: usize = 1000;
+        for _ in 0..TRIES {
+            match self.submit(engine, stream, others) {
+                Err(Errno(libc::EAGAIN)) => {}
+                answer => return answer.map_err(|e| format!("CS on {engine}: {e}")),
+            }
+        }
+        Err(format!("CS on {engine}: {TRIES} times EAGAIN"))
+    }
+
     /// Submits a stream and waits for it.
     ///
     /// # Errors
@@ -136,8 +154,7 @@ impl Session {
         stream: &Stream,
         others: &[u32],
     ) -> std::result::Result<(), String> {
-        let seq =
-            self.submit(engine, stream, others).map_err(|e| format!("CS on {engine}: {e}"))?;
+        let seq = self.submit_again(engine, stream, others)?;
         match self.wait(engine, seq, PATIENCE_MS) {
             Ok(true) => Ok(()),
             Ok(false) => Err(format!("job {seq} on {engine} not done after {PATIENCE_MS} ms")),

@@ -106,7 +106,7 @@ pub fn both(
     expect: Expect,
     run: impl Fn(&Rig) -> Outcome + 'static,
 ) -> Case {
-    Case { name: name.into(), reference: expect, ours: expect, run: Box::new(run) }
+    differ(name, expect, expect, run)
 }
 
 /// A case that both drivers refuse with the same errno.
@@ -119,13 +119,22 @@ pub fn good(name: impl Into<String>, run: impl Fn(&Rig) -> Outcome + 'static) ->
     both(name, OK, run)
 }
 
-/// A case in which `amdgpu_rs` is stricter by design.
+/// A case in which the drivers differ by design.
+pub fn differ(
+    name: impl Into<String>,
+    reference: Expect,
+    ours: Expect,
+    run: impl Fn(&Rig) -> Outcome + 'static,
+) -> Case {
+    Case { name: name.into(), reference, ours, run: Box::new(run) }
+}
+
+/// A case that `amdgpu_rs` refuses, being stricter.
 pub fn stricter(
     name: impl Into<String>,
     reference: Expect,
     errno: i32,
     run: impl Fn(&Rig) -> Outcome + 'static,
 ) -> Case {
-    let ours = Expect::Refusal(errno);
-    Case { name: name.into(), reference, ours, run: Box::new(run) }
+    differ(name, reference, Expect::Refusal(errno), run)
 }
