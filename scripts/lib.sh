@@ -52,20 +52,23 @@ hash_of() {
 # what to do. The function runs in a shell of its own: where a caller looks at the status, errexit
 # would be off inside it.
 run_logged() {
-	local title=$1 log=$2 hint=$3 start=$SECONDS status=0 pid
+	local title=$1 log=$2 hint=$3 start=$SECONDS status=0 told="" pid
 	shift 3
 	mkdir -p "$(dirname "$log")"
 	"$REPO/scripts/rig" "$@" >"$log" 2>&1 </dev/null &
 	pid=$!
-	if [ -t 2 ]; then
-		while kill -0 "$pid" 2>/dev/null; do
+	while kill -0 "$pid" 2>/dev/null; do
+		if [ -n "${RIG_QUIET:-}" ]; then
+			:
+		elif [ -t 2 ]; then
 			printf '\r  %-58s %4d s' "$title" $((SECONDS - start)) >&2
-			sleep 0.5
-		done
-		printf '\r' >&2
-	else
-		show_line "$title" ...
-	fi
+		elif [ $((SECONDS - start)) -ge 5 ] && [ -z "$told" ]; then
+			show_line "$title" "..."
+			told=1
+		fi
+		sleep 0.2
+	done
+	[ ! -t 2 ] || printf '\r\033[K' >&2
 	wait "$pid" || status=$?
 	if [ "$status" -ne 0 ]; then
 		show_line "$title" "FAILED after $((SECONDS - start)) s"
@@ -77,8 +80,11 @@ run_logged() {
 		say "       next: $hint"
 		return "$status"
 	fi
-	show_line "$title" "$((SECONDS - start)) s"
+	[ -n "${RIG_QUIET:-}" ] || show_line "$title" "$((SECONDS - start)) s"
 }
+
+# RIG_QUIET leaves steps out that go well; RIG_VERBOSE names those too that had nothing to do.
+declare -A STEPS_SHOWN=()
 
 # cached_step NAME TITLE HINT RECIPE INPUT...
 #
@@ -104,9 +110,10 @@ cached_step() {
 			prune_siblings "$name"
 		fi
 		exec {lock}>&-
-	elif [ -n "${RIG_VERBOSE:-}" ]; then
+	elif [ -n "${RIG_VERBOSE:-}" ] && [ -z "${STEPS_SHOWN[$name]:-}" ]; then
 		show_line "$title" cached
 	fi
+	STEPS_SHOWN[$name]=1
 	touch "$STEP_DIR/.done"
 }
 
