@@ -14,6 +14,7 @@
 #include <drm/drm_syncobj.h>
 #include <drm/drm_vma_manager.h>
 #include <drm/gpu_scheduler.h>
+#include <drm/ttm/ttm_allocation.h>
 #include <drm/ttm/ttm_bo.h>
 #include <drm/ttm/ttm_device.h>
 #include <drm/ttm/ttm_placement.h>
@@ -42,3 +43,6 @@
 /* Macros that bindgen cannot evaluate. */
 const unsigned int RUST_EXT_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;
 const unsigned int RUST_EXT_DRM_EXEC_IGNORE_DUPLICATES = DRM_EXEC_IGNORE_DUPLICATES;
+const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA_ALLOC = TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
+const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32 = TTM_ALLOCATION_POOL_USE_DMA32;
+const unsigned int RUST_EXT_TTM_TT_FLAG_EXTERNAL = TTM_TT_FLAG_EXTERNAL;

@@ -21,6 +21,63 @@ u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node)
 	return drm_vma_node_offset_addr(node);
 }
 
+unsigned int rust_ext_dma_get_max_seg_size(struct device *dev)
+{
+	return dma_get_max_seg_size(dev);
+}
+
+void rust_ext_drm_gem_object_get(struct drm_gem_object *obj)
+{
+	drm_gem_object_get(obj);
+}
+
+bool rust_ext_drm_gem_object_get_unless_zero(struct drm_gem_object *obj)
+{
+	return kref_get_unless_zero(&obj->refcount);
+}
+
+void rust_ext_drm_gem_object_put(struct drm_gem_object *obj)
+{
+	drm_gem_object_put(obj);
+}
+
+void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource *new_mem)
+{
+	ttm_bo_move_null(bo, new_mem);
+}
+
+void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo)
+{
+	ttm_bo_move_to_lru_tail_unlocked(bo);
+}
+
+void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *to, size_t len)
+{
+	if (map->bo_kmap_type & TTM_BO_MAP_IOMEM_MASK)
+		memcpy_fromio(to, (const void __iomem *)map->virtual + offset, len);
+	else
+		memcpy(to, map->virtual + offset, len);
+}
+
+void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, const void *from,
+			     size_t len)
+{
+	if (map->bo_kmap_type & TTM_BO_MAP_IOMEM_MASK)
+		memcpy_toio((void __iomem *)map->virtual + offset, from, len);
+	else
+		memcpy(map->virtual + offset, from, len);
+}
+
+void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bool used)
+{
+	ttm_resource_manager_set_used(man, used);
+}
+
+void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man)
+{
+	ttm_resource_manager_cleanup(man);
+}
+
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt)
 {
 	return ttm_tt_is_populated(tt);

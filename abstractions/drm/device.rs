@@ -194,8 +194,9 @@ impl Drop for UnplugGuard {
 ///
 /// ```ignore
 /// let alloc = drm::device::Allocation::<MyDriver>::new(pdev.as_ref())?;
+/// let base = alloc.base();        // the initialiser moves what it names
 /// let drm = alloc.init(try_pin_init!(MyData {
-///     ttm <- ttm::Device::new(alloc.base(), ttm::Flags::NONE, |_| Ok(())),
+///     ttm <- ttm::Device::new(base, ttm::Flags::NONE, |_| Ok(())),
 ///     ..
 /// }? Error))?;
 /// let registration = drm::Registration::new(pdev.as_ref(), drm)?;

@@ -21,7 +21,8 @@ use kernel::{
 /// # Safety
 ///
 /// * `as_gem` must return an initialised `struct drm_gem_object` of a `Device<Self::Driver>`,
-///   whose reference count is that of `self`, and `from_gem` must be its inverse.
+///   whose reference count is that of `self`, and whose reservation stays the same as long as there
+///   are references, and `from_gem` must be its inverse.
 /// * Every object that has a handle in a file of that driver must be a `Self`.
 pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
     /// The driver whose objects these are.

@@ -10,7 +10,7 @@
 
 use super::{Device, Driver, File};
 use crate::bindings;
-use core::marker::PhantomData;
+use core::{marker::PhantomData, mem::needs_drop};
 use kernel::{ffi, ioctl, prelude::*, str::as_char_ptr_in_const_context};
 
 /// On a primary node the caller must be authenticated.
@@ -145,13 +145,14 @@ pub(crate) unsafe fn call<D: Driver, Arg>(
 /// # Safety
 ///
 /// As for [`call`]; every bit pattern must be valid for `In` and for `Out`.
-pub(crate) unsafe fn call_union<D: Driver, Arg, In: Copy, Out: Copy>(
+pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
     file: *mut bindings::drm_file,
     handler: fn(&Device<D>, &In, &File<D>) -> Result<Out>,
 ) -> ffi::c_int {
     const {
+        assert!(!needs_drop::<In>() && !needs_drop::<Out>());
         assert!(size_of::<In>() <= size_of::<Arg>() && size_of::<Out>() <= size_of::<Arg>());
         assert!(align_of::<In>() <= align_of::<Arg>() && align_of::<Out>() <= align_of::<Arg>());
     }

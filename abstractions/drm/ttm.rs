@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Translation Table Maps (TTM): a memory manager for GPUs with memory of their own.
+//!
+//! C headers: [`include/drm/ttm/`](srctree/include/drm/ttm)
+//!
+//! A [`Device`] has up to nine kinds of memory ([`MemType`]), each with a [`ResourceManager`] that
+//! gives out pieces of it, and buffer objects ([`Object`]), each with a piece of one kind, or none.
+//! Kinds that system memory stands behind have the pages in a translation table ([`tt`]), which
+//! knows the device addresses of the pages. TTM moves objects from one kind of memory to another
+//! when a driver asks for it ([`Reserved::validate`]), or to make room; the driver says where to
+//! ([`Driver::evict`]), and moves the bytes ([`Driver::move_`]).
+//!
+//! # References
+//!
+//! [`Object`] is reference-counted. When the last reference is gone TTM may need to wait for fences
+//! before it destroys the object, and meanwhile, as when it makes room, calls the driver with
+//! objects that nobody refers to any more. So the callbacks get a [`Buffer`], which an [`Object`]
+//! dereferences to, but which cannot be referenced anew.
+//!
+//! Objects point at their device without a reference to it. Both the TTM device and the DRM device
+//! wait, as they go, for the last object; so a device, or what it owns, must not own objects, and
+//! an object's data must not own a reference to the device.
+//!
+//! # Lock order
+//!
+//! Reservations, then what a [`ResourceManager`] locks, then TTM's own list lock. The callbacks run
+//! with the object's reservation held, except [`Driver::io_memory`], and may run within reclaim
+//! (memory pressure may swap objects out), so that what they lock must never be held while
+//! allocating memory.
+//!
+//! # Example
+//!
+//! ```ignore
+//! struct MyTtm;
+//!
+//! #[vtable]
+//! impl ttm::Driver for MyTtm {
+//!     type Drm = MyDriver;        // impl drm::Driver<Object = ttm::Object<MyBo>>
+//!     type Bo = MyBo;             // impl ttm::DriverObject<Driver = MyTtm>
+//!
+//!     fn device(drm: &drm::Device<MyDriver>) -> &ttm::Device<Self> {
+//!         &drm.ttm                // a #[pin] field of the DRM driver's data
+//!     }
+//!     fn backing(bo: &ttm::Buffer<MyBo>) -> ttm::Backing {
+//!         ttm::Backing::Pages(ttm::Caching::Cached)
+//!     }
+//!     fn evict(bo: &ttm::Buffer<MyBo>, from: MemType) -> ttm::Placement {
+//!         ttm::Placement::new(&[ttm::Place::new(MemType::SYSTEM)])
+//!     }
+//!     fn move_(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
+//!         mv.buffer().unmap_from_gpu();
+//!         match (mv.old(), mv.new_place()) {
+//!             (Some(old), new) if old.mem_type() == MemType::VRAM => {
+//!                 let fence = copy(old.allocation::<Vram>(), |page| mv.dma_address(page), ..)?;
+//!                 mv.pipelined(&fence)
+//!             }
+//!             _ => mv.in_place(),
+//!         }
+//!     }
+//! }
+//!
+//! // In the initialiser of the driver's data; `base` is that of a `drm::device::Allocation`.
+//! ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
+//!     setup.add(MemType::VRAM, vram_size, Vram::new(..))?;     // impl ttm::ResourceManager
+//!     setup.add(MemType::TT, gtt_size, Ok::<_, Error>(ttm::Budget::new(gtt_size)))
+//! }),
+//!
+//! // A new object.
+//! let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+//! let bo = ttm::Object::new(dev, ttm::Spec {
+//!     size, align: PAGE_SIZE, kind: ttm::Kind::Device,
+//!     placement: &ttm::Placement::new(&[ttm::Place::new(MemType::VRAM)]),
+//!     share: None,                    // or the `Reserved` whose reservation it shares
+//! }, &mut ctx, my_bo)?;             // an initialiser, or a value as `Ok::<_, Error>(value)`
+//! let handle = bo.create_handle(file)?;
+//!
+//! // Move it, with its reservation held alone or among others.
+//! let lock = bo.lock(Interruptible::Yes)?;            // or: exec::lock_all(..) -> locked
+//! let reserved = lock.reserved();                     //     bo.reserved_in(&locked).ok_or(..)?
+//! reserved.validate(&ttm::Placement::new(&[ttm::Place::new(MemType::TT)]), &mut ctx)?;
+//! let first = reserved.dma_address(0);
+//! ```
+
+pub(crate) mod bo;
+pub(crate) mod device;
+pub(crate) mod moves;
+pub(crate) mod placement;
+pub(crate) mod resource;
+pub(crate) mod tt;
+
+#[allow(unused_imports)]
+pub(crate) use self::{
+    bo::{Buffer, Ctx, DriverObject, Kind, LockedObject, Mapping, Object, Reserved, Spec},
+    device::{Device, Driver, Flags, IoMemory, Setup},
+    moves::{Move, Moved},
+    placement::{MemType, Place, Placement},
+    resource::{Budget, Placed, Resource, ResourceManager, ResourceRequest},
+    tt::{Backing, Caching},
+};

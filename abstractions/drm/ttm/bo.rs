@@ -1,0 +1,828 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Buffer objects.
+//!
+//! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
+
+use super::{
+    device::{Device, Driver},
+    resource::{Placed, Resource, ResourceManager},
+    tt::{self, Tt},
+    MemType, Placement,
+};
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        dma_resv::{HeldResv, LockedResv, Resv},
+        drm::{self, exec::Locked, gem},
+        mm::hmm::Pfn,
+    },
+    bindings,
+};
+use core::{
+    cell::UnsafeCell,
+    ops::{Deref, Range},
+    ptr::{self, NonNull},
+};
+use kernel::{
+    error::to_result,
+    ffi,
+    page::{PAGE_SHIFT, PAGE_SIZE},
+    prelude::*,
+    sync::aref::{ARef, AlwaysRefCounted},
+    types::Opaque,
+};
+
+/// The TTM device's DRM driver, by way of an object's data.
+pub(crate) type Drm<T> = <<T as DriverObject>::Driver as Driver>::Drm;
+
+/// A driver's data in each buffer object.
+#[vtable]
+pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
+    /// What the driver does for TTM.
+    type Driver: Driver<Bo = Self>;
+
+    /// A file gets its first handle to `bo`, or one more.
+    fn open(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) -> Result {
+        Ok(())
+    }
+
+    /// A file loses a handle to `bo`.
+    fn close(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) {}
+
+    /// User space wants to map `bo`.
+    fn mmap(_bo: &Object<Self>) -> Result {
+        Ok(())
+    }
+
+    /// The last reference to `bo` is gone. It is destroyed when no fence needs it any more.
+    ///
+    /// The reservation is not held by this call, but may be held by others, and by the caller.
+    fn unreferenced(_bo: &Buffer<Self>) {}
+}
+
+/// What an object is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// For user space, which may map it. New system pages are cleared.
+    Device,
+    /// For the kernel alone.
+    Kernel,
+}
+
+/// What a new object should be like.
+pub(crate) struct Spec<'a, T: DriverObject> {
+    /// The size in bytes, a multiple of the page size, not 0.
+    pub(crate) size: usize,
+    /// The alignment in bytes, a multiple of the page size; 0 if there is none.
+    pub(crate) align: usize,
+    /// What it is for.
+    pub(crate) kind: Kind,
+    /// Where it may lie.
+    pub(crate) placement: &'a Placement,
+    /// The object whose reservation it shares, which it then keeps; `None` for one of its own.
+    pub(crate) share: Option<&'a Reserved<'a, T>>,
+}
+
+/// How an operation may sleep and fail.
+pub(crate) struct Ctx(bindings::ttm_operation_ctx);
+
+impl Ctx {
+    /// Waits as long as it takes.
+    pub(crate) fn new(intr: Interruptible) -> Self {
+        Self(bindings::ttm_operation_ctx {
+            interruptible: intr.as_bool(),
+            ..Default::default()
+        })
+    }
+
+    /// Fails rather than wait for the device.
+    #[must_use]
+    pub(crate) fn no_wait(mut self) -> Self {
+        self.0.no_wait_gpu = true;
+        self
+    }
+
+    /// Fails rather than have processes killed for want of memory.
+    #[must_use]
+    pub(crate) fn may_fail(mut self) -> Self {
+        self.0.gfp_retry_mayfail = true;
+        self
+    }
+
+    /// How many bytes have been moved.
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.0.bytes_moved
+    }
+}
+
+/// A buffer object as the callbacks of a driver see it: it may be without references already.
+///
+/// It dereferences to the driver's data.
+///
+/// # Invariants
+///
+/// * `raw` is initialised, of the device of the object's driver, and is destroyed by
+///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
+/// * `eviction` belongs to who holds the reservation.
+/// * If the reservation is that of another object, `share` is a reference to an object whose
+///   reservation is the same.
+#[repr(C)]
+pub(crate) struct Buffer<T: DriverObject> {
+    raw: Opaque<bindings::ttm_buffer_object>,
+    eviction: UnsafeCell<Placement>,
+    share: Option<ARef<Object<T>>>,
+    data: T,
+}
+
+// SAFETY: The C object does its own locking or has a reservation for it, as has `eviction`; the
+// data is `Send` and `Sync`.
+unsafe impl<T: DriverObject> Send for Buffer<T> {}
+// SAFETY: As above.
+unsafe impl<T: DriverObject> Sync for Buffer<T> {}
+
+impl<T: DriverObject> Deref for Buffer<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.data
+    }
+}
+
+impl<T: DriverObject> Buffer<T> {
+    /// Turns a pointer to the C object into a reference, or `None` if it is a remnant that TTM
+    /// made, without a driver's data.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to an object of a `Device<T::Driver>` that is alive for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::ttm_buffer_object) -> Option<&'a Self> {
+        // A remnant is a copy of an object but for a few fields; this one is null there, and never
+        // here.
+        // SAFETY: By the safety requirements. The C object is the first field of a `repr(C)`
+        // structure.
+        unsafe { (!(*ptr).base.dev.is_null()).then(|| &*ptr.cast()) }
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::ttm_buffer_object {
+        self.raw.get()
+    }
+
+    fn gem(&self) -> *mut bindings::drm_gem_object {
+        // SAFETY: The object is valid by the type invariant; no reference is made.
+        unsafe { &raw mut (*self.as_raw()).base }
+    }
+
+    fn ttm_device(&self) -> &Device<T::Driver> {
+        // SAFETY: By the type invariant; the device waits for its objects.
+        unsafe { Device::from_raw((*self.as_raw()).bdev) }
+    }
+
+    /// The size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        // SAFETY: By the type invariant; constant.
+        unsafe { (*self.gem()).size }
+    }
+
+    /// The DRM device.
+    pub(crate) fn drm(&self) -> &drm::Device<Drm<T>> {
+        // SAFETY: By the type invariant; the device waits for its objects.
+        unsafe { drm::Device::from_raw((*self.gem()).dev) }
+    }
+
+    /// The reservation.
+    pub(crate) fn resv(&self) -> &Resv {
+        // SAFETY: By the type invariant. It is part of this object or of one that `share` keeps.
+        unsafe { Resv::from_raw((*self.gem()).resv) }
+    }
+
+    /// What the object is for.
+    pub(crate) fn kind(&self) -> Kind {
+        // SAFETY: By the type invariant; constant.
+        match unsafe { (*self.as_raw()).type_ } {
+            bindings::ttm_bo_type_ttm_bo_type_kernel => Kind::Kernel,
+            _ => Kind::Device,
+        }
+    }
+
+    /// What can be done to the object while its reservation is held; `None` if `held` is the proof
+    /// for another reservation.
+    pub(crate) fn reserved<'a>(&'a self, held: HeldResv<'a>) -> Option<Reserved<'a, T>> {
+        // INVARIANT: The proof is for the object's reservation.
+        ptr::eq(held.as_raw(), self.resv().as_raw()).then_some(Reserved { bo: self, held })
+    }
+
+    /// Whether the system pages behind it are there. The reservation must be held.
+    pub(super) fn is_populated(&self) -> bool {
+        // SAFETY: The object is valid; its table as long as the reservation is held.
+        unsafe {
+            let tt = (*self.as_raw()).ttm;
+            !tt.is_null() && bindings::rust_ext_ttm_tt_is_populated(tt)
+        }
+    }
+
+    /// Whether the system pages behind it are those of a process. The reservation must be held.
+    pub(super) fn has_user_pages(&self) -> bool {
+        // SAFETY: The object is valid; its table as long as the reservation is held.
+        unsafe {
+            let tt = (*self.as_raw()).ttm;
+            !tt.is_null() && Tt::is_user(tt)
+        }
+    }
+
+    /// Remembers where the object may be evicted to. The reservation must be held.
+    pub(super) fn set_eviction(&self, placement: Placement) -> bindings::ttm_placement {
+        // SAFETY: By the type invariant the field is ours as long as we hold the reservation, which
+        // is as long as TTM uses what we return.
+        unsafe {
+            *self.eviction.get() = placement;
+            (*self.eviction.get()).as_raw()
+        }
+    }
+}
+
+/// A buffer object, reference-counted; it dereferences to [`Buffer`] and by that to the driver's
+/// data.
+///
+/// # Invariants
+///
+/// The reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct Object<T: DriverObject>(Buffer<T>);
+
+impl<T: DriverObject> Deref for Object<T> {
+    type Target = Buffer<T>;
+
+    fn deref(&self) -> &Buffer<T> {
+        &self.0
+    }
+}
+
+// SAFETY: GEM counts the references; the object is freed by `free_callback` when there are none.
+unsafe impl<T: DriverObject> AlwaysRefCounted for Object<T> {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariant the count is not zero.
+        unsafe { bindings::rust_ext_drm_gem_object_get(self.gem()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: By the safety requirements the count is not zero.
+        unsafe { bindings::rust_ext_drm_gem_object_put(obj.as_ref().gem()) };
+    }
+}
+
+// SAFETY: The C object is initialised by the type invariants, and at the start of the object. A DRM
+// driver has one type of object, and the only objects that get handles are those of this type.
+unsafe impl<T: DriverObject> gem::Object for Object<T> {
+    type Driver = Drm<T>;
+
+    fn as_gem(&self) -> *mut bindings::drm_gem_object {
+        self.gem()
+    }
+
+    unsafe fn from_gem<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self {
+        // CAST: The C object is the first field of `repr(C)` and `repr(transparent)` structures.
+        // SAFETY: By the safety requirements.
+        unsafe { &*ptr.cast() }
+    }
+}
+
+impl<T: DriverObject> Object<T> {
+    const GEM_FUNCS: bindings::drm_gem_object_funcs = {
+        let mut funcs: bindings::drm_gem_object_funcs = pin_init::zeroed();
+        funcs.free = Some(Self::free_callback);
+        funcs.open = Some(Self::open_callback);
+        funcs.close = Some(Self::close_callback);
+        funcs.export = Some(Self::export_callback);
+        funcs.mmap = Some(Self::mmap_callback);
+        funcs.vm_ops = const { &Self::VM_OPS };
+        funcs
+    };
+
+    const VM_OPS: bindings::vm_operations_struct = {
+        let mut ops: bindings::vm_operations_struct = pin_init::zeroed();
+        ops.fault = Some(Self::fault_callback);
+        ops.open = Some(bindings::ttm_bo_vm_open);
+        ops.close = Some(bindings::ttm_bo_vm_close);
+        ops.access = Some(bindings::ttm_bo_vm_access);
+        ops
+    };
+
+    /// Makes an object, and places it as `spec` says.
+    ///
+    /// - `EINVAL`: `spec` makes no sense.
+    /// - `ENOMEM`: there is no room.
+    pub(crate) fn new(
+        drm: &drm::Device<Drm<T>>,
+        spec: Spec<'_, T>,
+        ctx: &mut Ctx,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
+        let device = T::Driver::device(drm);
+        let align = u32::try_from(spec.align >> PAGE_SHIFT)?;
+        if !device.belongs_to(drm)
+            || spec.size == 0
+            || spec.size % PAGE_SIZE != 0
+            || spec.align % PAGE_SIZE != 0
+            || spec.placement.places().is_empty()
+        {
+            return Err(EINVAL);
+        }
+        let share = match spec.share {
+            Some(share) => Some(share.object()?),
+            None => None,
+        };
+
+        let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        let buffer = memory.as_mut_ptr();
+        // SAFETY: The memory is ours, and stays where it is until `destroy_callback` frees it.
+        unsafe {
+            pin_init::raw_try_init(&raw mut (*buffer).data, data)?;
+            (&raw mut (*buffer).eviction).write(UnsafeCell::new(Placement::NOWHERE));
+            (&raw mut (*buffer).share).write(share);
+        }
+        let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();
+        // The C object is the first field.
+        let bo = buffer.cast::<bindings::ttm_buffer_object>();
+        device.children().add();
+
+        // SAFETY: The object is zeroed, and the size a multiple of the page size.
+        unsafe {
+            (*bo).base.funcs = const { &Self::GEM_FUNCS };
+            bindings::drm_gem_private_object_init(drm.as_raw(), &raw mut (*bo).base, spec.size);
+        }
+
+        // SAFETY: The device is initialised; object, placement and context are valid, and a shared
+        // reservation is held by the type invariant of `Reserved`. On failure this calls
+        // `destroy_callback`, at once or later.
+        // INVARIANT: Those of `Buffer` are met; the reference count is one.
+        to_result(unsafe {
+            bindings::ttm_bo_init_reserved(
+                device.as_raw(),
+                bo,
+                match spec.kind {
+                    Kind::Device => bindings::ttm_bo_type_ttm_bo_type_device,
+                    Kind::Kernel => bindings::ttm_bo_type_ttm_bo_type_kernel,
+                },
+                &mut spec.placement.as_raw(),
+                align,
+                &mut ctx.0,
+                ptr::null_mut(),
+                spec.share
+                    .map_or(ptr::null_mut(), |share| share.held.as_raw()),
+                Some(Self::destroy_callback),
+            )
+        })?;
+        if spec.share.is_none() {
+            // SAFETY: A new object with a reservation of its own is returned reserved.
+            unsafe {
+                bindings::rust_ext_ttm_bo_move_to_lru_tail_unlocked(bo);
+                bindings::rust_ext_dma_resv_unlock((*bo).base.resv);
+            }
+        }
+
+        // SAFETY: We own the one reference.
+        Ok(unsafe { ARef::from_raw(NonNull::new_unchecked(buffer.cast())) })
+    }
+
+    /// Takes the reservation of this object alone. The caller must hold no other.
+    pub(crate) fn lock(&self, intr: Interruptible) -> Result<LockedObject<'_, T>> {
+        Ok(LockedObject {
+            bo: self,
+            lock: Buffer::resv(self).lock(intr)?,
+        })
+    }
+
+    /// As [`Object::lock`] if the reservation is free; may be called while others are held.
+    pub(crate) fn try_lock(&self) -> Option<LockedObject<'_, T>> {
+        Some(LockedObject {
+            bo: self,
+            lock: Buffer::resv(self).try_lock()?,
+        })
+    }
+
+    /// What can be done to the object while its reservation is held; `None` if it is not among
+    /// those of `locked`.
+    pub(crate) fn reserved_in<'a>(&'a self, locked: &'a Locked) -> Option<Reserved<'a, T>> {
+        self.reserved(locked.held(self)?)
+    }
+
+    unsafe extern "C" fn destroy_callback(bo: *mut bindings::ttm_buffer_object) {
+        // SAFETY: TTM gives us back what `new` gave to it; nobody else uses it. The counter belongs
+        // to the device, which waits for us to be done with it.
+        unsafe {
+            let device = Device::<T::Driver>::from_raw((*bo).bdev);
+            bindings::drm_gem_object_release(&raw mut (*bo).base);
+            drop(KBox::<Buffer<T>>::from_raw(bo.cast()));
+            device.children().remove();
+        }
+    }
+
+    unsafe extern "C" fn free_callback(gem: *mut bindings::drm_gem_object) {
+        let bo = gem.cast::<bindings::ttm_buffer_object>();
+        // SAFETY: GEM calls this for our objects, as the last reference is gone; TTM has the object
+        // until we tell it.
+        unsafe {
+            if T::HAS_UNREFERENCED {
+                if let Some(buffer) = Buffer::<T>::from_raw(bo) {
+                    T::unreferenced(buffer);
+                }
+            }
+            bindings::ttm_bo_fini(bo);
+        }
+    }
+
+    unsafe extern "C" fn open_callback(
+        gem: *mut bindings::drm_gem_object,
+        file: *mut bindings::drm_file,
+    ) -> ffi::c_int {
+        // SAFETY: GEM calls this with a referenced object of ours and an open file of its device.
+        let (bo, file) = unsafe {
+            (
+                <Self as gem::Object>::from_gem(gem),
+                drm::File::from_raw(file),
+            )
+        };
+        match T::open(bo, file) {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    unsafe extern "C" fn close_callback(
+        gem: *mut bindings::drm_gem_object,
+        file: *mut bindings::drm_file,
+    ) {
+        // SAFETY: As in `open_callback`; the file's data is dropped after its handles.
+        let (bo, file) = unsafe {
+            (
+                <Self as gem::Object>::from_gem(gem),
+                drm::File::from_raw(file),
+            )
+        };
+        T::close(bo, file);
+    }
+
+    unsafe extern "C" fn export_callback(
+        _gem: *mut bindings::drm_gem_object,
+        _flags: ffi::c_int,
+    ) -> *mut bindings::dma_buf {
+        EOPNOTSUPP.to_ptr()
+    }
+
+    unsafe extern "C" fn mmap_callback(
+        gem: *mut bindings::drm_gem_object,
+        vma: *mut bindings::vm_area_struct,
+    ) -> ffi::c_int {
+        // SAFETY: GEM calls this with a referenced object of ours.
+        let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
+        if let Err(e) = T::mmap(bo) {
+            return e.to_errno();
+        }
+        // SAFETY: Object and mapping are valid. On success the mapping has a reference, and the one
+        // that the caller has made for it is one too many.
+        unsafe {
+            let ret = bindings::ttm_bo_mmap_obj(vma, bo.as_raw());
+            if ret == 0 {
+                bindings::rust_ext_drm_gem_object_put(gem);
+            }
+            ret
+        }
+    }
+
+    unsafe extern "C" fn fault_callback(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: The memory manager gives us a fault in a mapping of ours, which has a reference to
+        // the object.
+        let (bo, prot) = unsafe {
+            let vma = (*vmf).__bindgen_anon_1.vma;
+            (
+                <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()),
+                (*vma).vm_page_prot,
+            )
+        };
+        let raw = bo.as_raw();
+
+        // SAFETY: Object and fault are valid. On success the reservation is held.
+        let ret = unsafe { bindings::ttm_bo_vm_reserve(raw, vmf) };
+        if ret != 0 {
+            return ret;
+        }
+
+        let ret = match bo.drm().enter() {
+            Some(_guard) => {
+                // SAFETY: The reservation is held until this function releases it.
+                let held = unsafe { HeldResv::new(Buffer::resv(bo)) };
+                match bo.reserved(held).ok_or(EINVAL).and_then(|reserved| {
+                    if <T::Driver as Driver>::HAS_FAULT {
+                        T::Driver::fault(&reserved)
+                    } else {
+                        Ok(())
+                    }
+                }) {
+                    // SAFETY: The fault is valid, and the object reserved.
+                    Ok(()) => unsafe {
+                        bindings::ttm_bo_vm_fault_reserved(
+                            vmf,
+                            prot,
+                            // CAST: A small number.
+                            bindings::TTM_BO_VM_NUM_PREFAULT as ffi::c_ulong,
+                        )
+                    },
+                    Err(EINTR | ERESTARTSYS | EAGAIN | EBUSY) => {
+                        bindings::vm_fault_reason_VM_FAULT_NOPAGE
+                    }
+                    Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+                }
+            }
+            // SAFETY: As above.
+            None => unsafe { bindings::ttm_bo_vm_dummy_page(vmf, prot) },
+        };
+
+        // SAFETY: The fault is valid. Where TTM answers that the fault is to be tried again after
+        // it had to let go of the address space, it has released the reservation as well.
+        unsafe {
+            let nowait = (*vmf).flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0;
+            if ret != bindings::vm_fault_reason_VM_FAULT_RETRY || nowait {
+                bindings::rust_ext_dma_resv_unlock((*raw).base.resv);
+            }
+        }
+        ret
+    }
+}
+
+/// An object whose reservation was taken alone, released on drop.
+pub(crate) struct LockedObject<'a, T: DriverObject> {
+    bo: &'a Object<T>,
+    lock: LockedResv<'a>,
+}
+
+impl<T: DriverObject> LockedObject<'_, T> {
+    /// What can be done to the object.
+    pub(crate) fn reserved(&self) -> Reserved<'_, T> {
+        // INVARIANT: The lock is that of the object.
+        Reserved {
+            bo: self.bo,
+            held: self.lock.held(),
+        }
+    }
+}
+
+impl<T: DriverObject> Drop for LockedObject<'_, T> {
+    fn drop(&mut self) {
+        self.reserved().touch();
+    }
+}
+
+/// An object whose reservation is held.
+///
+/// # Invariants
+///
+/// `held` is the proof for the object's reservation.
+pub(crate) struct Reserved<'a, T: DriverObject> {
+    bo: &'a Buffer<T>,
+    held: HeldResv<'a>,
+}
+
+impl<T: DriverObject> Clone for Reserved<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: DriverObject> Copy for Reserved<'_, T> {}
+
+impl<T: DriverObject> Deref for Reserved<'_, T> {
+    type Target = Buffer<T>;
+
+    fn deref(&self) -> &Buffer<T> {
+        self.bo
+    }
+}
+
+impl<'a, T: DriverObject> Reserved<'a, T> {
+    /// The proof that the reservation is held, for example to add fences.
+    pub(crate) fn held(&self) -> HeldResv<'a> {
+        self.held
+    }
+
+    /// A reference to the object, unless the last one is gone.
+    fn object(&self) -> Result<ARef<Object<T>>> {
+        // SAFETY: The object is valid.
+        if unsafe { bindings::rust_ext_drm_gem_object_get_unless_zero(self.gem()) } {
+            // SAFETY: We have just got a reference.
+            Ok(unsafe { ARef::from_raw(NonNull::from(self.bo).cast()) })
+        } else {
+            Err(EINVAL)
+        }
+    }
+
+    fn is_pinned(&self) -> bool {
+        // SAFETY: The object is valid and reserved.
+        unsafe { (*self.as_raw()).pin_count != 0 }
+    }
+
+    /// Brings the object to one of the places of `placement`, if it is not there yet, and system
+    /// pages behind it if it needs them.
+    ///
+    /// - `EINVAL`: `placement` is empty.
+    /// - `ENOMEM`: there is no room.
+    /// - `EBUSY`: it is mapped, or the device would have to be waited for.
+    /// - `EFAULT`: it needs user pages and has none.
+    pub(crate) fn validate(&self, placement: &Placement, ctx: &mut Ctx) -> Result {
+        if placement.places().is_empty() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The object is valid and reserved.
+        let ret = unsafe {
+            bindings::ttm_bo_validate(self.as_raw(), &mut placement.as_raw(), &mut ctx.0)
+        };
+        to_result(ret).map_err(|e| {
+            if self.is_pinned() && e == EINVAL {
+                EBUSY
+            } else {
+                e
+            }
+        })
+    }
+
+    /// Throws away what the object holds, once the device is through with it. It then lies nowhere.
+    pub(crate) fn discard(&self, ctx: &mut Ctx) -> Result {
+        if self.is_pinned() {
+            return Err(EBUSY);
+        }
+        // SAFETY: The object is valid and reserved.
+        to_result(unsafe {
+            bindings::ttm_bo_validate(self.as_raw(), &mut Placement::NOWHERE.as_raw(), &mut ctx.0)
+        })
+    }
+
+    /// Brings system pages behind the object, if it lies in memory that has them.
+    pub(crate) fn populate(&self, ctx: &mut Ctx) -> Result {
+        // SAFETY: The object is valid and reserved.
+        to_result(unsafe { bindings::ttm_bo_populate(self.as_raw(), &mut ctx.0) })
+    }
+
+    /// Where the object lies.
+    pub(crate) fn placed(&self) -> Option<Placed> {
+        self.resource().map(|resource| resource.placed())
+    }
+
+    /// The kind of memory that it lies in.
+    pub(crate) fn mem_type(&self) -> Option<MemType> {
+        self.placed().map(|placed| placed.mem_type)
+    }
+
+    /// What the manager gave out for it, if it lies somewhere, and `M` is the manager there.
+    pub(crate) fn allocation<M: ResourceManager>(&self) -> Option<M::Allocation> {
+        self.resource()?.allocation::<M>().cloned()
+    }
+
+    /// Not to be handed out, as it is gone when the object is moved.
+    fn resource(&self) -> Option<Resource<'_, T::Driver>> {
+        // SAFETY: The object is reserved; the resource stays until it is moved.
+        unsafe { Resource::from_raw((*self.as_raw()).resource, self.ttm_device()) }
+    }
+
+    /// Whether the system pages behind it are there.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.bo.is_populated()
+    }
+
+    /// The DMA address of one of the system pages behind it, if they are there.
+    pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
+        // SAFETY: The object is reserved.
+        unsafe { tt::dma_address((*self.as_raw()).ttm, page) }
+    }
+
+    /// Replaces the pages of a process behind the object, whose [`Backing`](super::Backing) says so.
+    ///
+    /// Pages that were there before are let go, once the device is through with them, and the
+    /// object lies nowhere until it is validated, which maps the new pages for the device. The
+    /// caller must see to it that the device does not use them once the process has taken them
+    /// back; see [`tt`].
+    ///
+    /// - `EINVAL`: it is not that kind of object, or there are not as many pages as it needs.
+    /// - `EFAULT`: a page is missing.
+    pub(crate) fn set_user_pages(
+        &self,
+        pages: impl ExactSizeIterator<Item = Pfn>,
+        ctx: &mut Ctx,
+    ) -> Result {
+        let raw = self.as_raw();
+        // SAFETY: The object is valid and reserved.
+        if self.is_populated() || unsafe { (*raw).ttm.is_null() } {
+            self.discard(ctx)?;
+        }
+        // SAFETY: As above.
+        let tt = unsafe { (*raw).ttm };
+        if tt.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: The table is unpopulated: either it was, or `discard` has made it so or put a new
+        // one in its place.
+        unsafe { Tt::set_user_pages(tt, pages.map(|pfn| pfn.page())) }
+    }
+
+    /// Notes that the object was used: others are evicted before it.
+    pub(crate) fn touch(&self) {
+        // SAFETY: The object is valid and reserved.
+        unsafe { bindings::rust_ext_ttm_bo_move_to_lru_tail_unlocked(self.as_raw()) };
+    }
+
+    /// Maps some pages of the object for the kernel. It stays in its place meanwhile.
+    ///
+    /// What the device does to the memory is not waited for.
+    pub(crate) fn map(&self, pages: Range<usize>) -> Result<Mapping<'a, T>> {
+        if pages.is_empty() || pages.end > self.size() >> PAGE_SHIFT || self.has_user_pages() {
+            return Err(EINVAL);
+        }
+        if self.resource().is_none() {
+            return Err(ENXIO);
+        }
+        let mut map = bindings::ttm_bo_kmap_obj::default();
+        // SAFETY: The object is valid and reserved, lies somewhere, and the pages are within it.
+        to_result(unsafe {
+            bindings::ttm_bo_kmap(
+                self.as_raw(),
+                // CAST: Both are as wide as a pointer.
+                pages.start as ffi::c_ulong,
+                pages.len() as ffi::c_ulong,
+                &mut map,
+            )
+        })?;
+        // SAFETY: The object is valid and reserved.
+        unsafe { bindings::ttm_bo_pin(self.as_raw()) };
+        // INVARIANT: It is mapped and pinned.
+        Ok(Mapping {
+            reserved: *self,
+            map,
+            len: pages.len() * PAGE_SIZE,
+        })
+    }
+}
+
+/// Pages of an object, mapped for the kernel.
+///
+/// # Invariants
+///
+/// `map` is a mapping of `len` bytes of the object, which is pinned for it.
+pub(crate) struct Mapping<'a, T: DriverObject> {
+    reserved: Reserved<'a, T>,
+    map: bindings::ttm_bo_kmap_obj,
+    len: usize,
+}
+
+impl<T: DriverObject> Mapping<'_, T> {
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    fn check(&self, offset: usize, len: usize) -> Result {
+        match offset.checked_add(len) {
+            Some(end) if end <= self.len => Ok(()),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Copies bytes from the object.
+    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
+        self.check(offset, bytes.len())?;
+        // SAFETY: The range is within the mapping.
+        unsafe {
+            bindings::rust_ext_ttm_kmap_read(
+                &raw const self.map,
+                offset,
+                bytes.as_mut_ptr().cast(),
+                bytes.len(),
+            )
+        };
+        Ok(())
+    }
+
+    /// Copies bytes to the object.
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result {
+        self.check(offset, bytes.len())?;
+        // SAFETY: The range is within the mapping.
+        unsafe {
+            bindings::rust_ext_ttm_kmap_write(
+                &raw const self.map,
+                offset,
+                bytes.as_ptr().cast(),
+                bytes.len(),
+            )
+        };
+        Ok(())
+    }
+}
+
+impl<T: DriverObject> Drop for Mapping<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant it is mapped and pinned; the reservation is still held.
+        unsafe {
+            bindings::ttm_bo_kunmap(&mut self.map);
+            bindings::ttm_bo_unpin(self.reserved.as_raw());
+        }
+    }
+}

@@ -1,0 +1,538 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! TTM devices, and what a driver does for TTM.
+//!
+//! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
+
+use super::{
+    bo::{Buffer, DriverObject, Object, Reserved},
+    moves::{Move, Moved},
+    resource::{Manager, Resource, ResourceManager},
+    tt::{Backing, Caching, Tt},
+    MemType, Placement,
+};
+use crate::{
+    abstractions::drm::{self, children::Children},
+    bindings,
+};
+use core::{
+    any::TypeId,
+    cell::UnsafeCell,
+    marker::PhantomData,
+    ptr::{self, NonNull},
+};
+use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
+
+/// What a driver does for TTM.
+///
+/// The functions run with the reservation of the object held, except where said otherwise.
+#[vtable]
+pub(crate) trait Driver: Sized + Send + Sync + 'static {
+    /// The DRM driver.
+    type Drm: drm::Driver<Object = Object<Self::Bo>>;
+
+    /// The driver's data in each buffer object.
+    type Bo: DriverObject<Driver = Self>;
+
+    /// The TTM device of a DRM device. It must be part of the DRM driver's data.
+    fn device(drm: &drm::Device<Self::Drm>) -> &Device<Self>;
+
+    /// Where the system pages behind `bo` come from. This must not change.
+    fn backing(bo: &Buffer<Self::Bo>) -> Backing;
+
+    /// Where `bo`, which lies in `from`, may go to make room; `Placement::NOWHERE` throws away
+    /// what it holds.
+    fn evict(bo: &Buffer<Self::Bo>, from: MemType) -> Placement;
+
+    /// Whether `bo` may be evicted at all.
+    fn evictable(_bo: &Buffer<Self::Bo>) -> bool {
+        true
+    }
+
+    /// Moves an object, or gives it its first place, as `mv` says.
+    ///
+    /// On failure nothing must have changed.
+    fn move_(mv: Move<'_, Self>) -> Result<Moved>;
+
+    /// Where the processor finds memory that it does not have `struct page`s for; `None` if
+    /// `resource` is system memory.
+    ///
+    /// Runs while the resource belongs to an object that is reserved or being destroyed.
+    fn io_memory(
+        _drm: &drm::Device<Self::Drm>,
+        _resource: Resource<'_, Self>,
+    ) -> Result<Option<IoMemory>> {
+        Ok(None)
+    }
+
+    /// The physical address of a page of memory for which [`Driver::io_memory`] answered, if it is
+    /// not that many pages behind the address given there.
+    fn io_page(
+        _drm: &drm::Device<Self::Drm>,
+        _resource: Resource<'_, Self>,
+        _page: usize,
+    ) -> Option<u64> {
+        None
+    }
+
+    /// The processor is about to access `bo` through a mapping of user space. The driver may move
+    /// it to where that works.
+    ///
+    /// `EINTR`, `ERESTARTSYS`, `EAGAIN` and `EBUSY` let the access be tried again, anything else is
+    /// a bus error to the process. Runs within a section of [`drm::Device::enter`].
+    fn fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
+        Ok(())
+    }
+}
+
+/// Memory that the processor finds at a physical address.
+#[derive(Clone, Copy)]
+pub(crate) struct IoMemory {
+    /// The physical address of the first byte, which is not 0.
+    pub(crate) phys: u64,
+    /// How to cache it.
+    pub(crate) caching: Caching,
+}
+
+/// How a [`Device`] allocates pages.
+#[derive(Clone, Copy)]
+pub(crate) struct Flags(u32);
+
+impl Flags {
+    /// Ordinary pages, given to the DMA layer one by one.
+    pub(crate) const NONE: Self = Self(0);
+    /// Pages from the DMA layer's coherent allocator.
+    pub(crate) const DMA_ALLOC: Self = Self(bindings::RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA_ALLOC);
+    /// Pages below 4 GiB.
+    pub(crate) const DMA32: Self = Self(bindings::RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32);
+
+    /// Both.
+    #[must_use]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Do not try hard to get more than this power of two of pages in one piece.
+    #[must_use]
+    pub(crate) const fn beneficial_order(self, order: u8) -> Self {
+        Self(self.0 | order as u32)
+    }
+}
+
+/// A manager that a device owns.
+enum Slot {
+    /// None, or TTM's own.
+    None,
+    /// TTM's range manager.
+    Range,
+    /// One of ours.
+    Ours {
+        type_id: TypeId,
+        raw: NonNull<bindings::ttm_resource_manager>,
+        drop: unsafe fn(NonNull<bindings::ttm_resource_manager>),
+    },
+}
+
+/// A TTM device, part of the data of a DRM device.
+///
+/// Dropping it waits for its last object to go.
+///
+/// # Invariants
+///
+/// * `raw` is initialised, with `FUNCS`.
+/// * `drm` points to the DRM device that it was made for, which has been told of this child and
+///   thus outlives it.
+/// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
+/// * `children` counts the objects.
+#[repr(C)]
+#[pin_data(PinnedDrop)]
+pub(crate) struct Device<D: Driver> {
+    #[pin]
+    raw: Opaque<bindings::ttm_device>,
+    drm: NonNull<drm::device::Base>,
+    slots: UnsafeCell<[Slot; MemType::COUNT]>,
+    #[pin]
+    children: Children,
+    _driver: PhantomData<D>,
+}
+
+// SAFETY: The C object does its own locking; the rest is constant or does its own locking, and the
+// managers are `Send`.
+unsafe impl<D: Driver> Send for Device<D> {}
+// SAFETY: As above; the managers are `Sync`.
+unsafe impl<D: Driver> Sync for Device<D> {}
+
+impl<D: Driver> Device<D> {
+    const FUNCS: bindings::ttm_device_funcs = bindings::ttm_device_funcs {
+        ttm_tt_create: Some(Tt::create::<D>),
+        ttm_tt_populate: Some(Tt::populate::<D>),
+        ttm_tt_unpopulate: Some(Tt::unpopulate::<D>),
+        ttm_tt_destroy: Some(Tt::destroy),
+        eviction_valuable: Some(Self::eviction_valuable_callback),
+        evict_flags: Some(Self::evict_flags_callback),
+        move_: Some(Self::move_callback),
+        delete_mem_notify: None,
+        swap_notify: None,
+        io_mem_reserve: Some(Self::io_mem_reserve_callback),
+        io_mem_free: None,
+        io_mem_pfn: Some(Self::io_mem_pfn_callback),
+        access_memory: None,
+        release_notify: None,
+    };
+
+    /// Makes a device, with the kinds of memory that `setup` adds.
+    ///
+    /// The DRM driver must have [`drm::Features::GEM`].
+    pub(crate) fn new<'a>(
+        base: &'a drm::device::Base,
+        flags: Flags,
+        setup: impl FnOnce(&mut Setup<'_, D>) -> Result + 'a,
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(Self {
+            // INVARIANT: The child is removed when this is dropped, and was not if this fails.
+            drm: NonNull::from(base),
+            slots: UnsafeCell::new([const { Slot::None }; MemType::COUNT]),
+            children <- Children::new(),
+            _driver: PhantomData,
+            raw <- Opaque::try_ffi_init(|slot: *mut bindings::ttm_device| {
+                let ddev = base.as_raw();
+                // SAFETY: The device is initialised, by the type invariant of `Base`.
+                let (dev, inode, vma_manager) =
+                    unsafe { ((*ddev).dev, (*ddev).anon_inode, (*ddev).vma_offset_manager) };
+                if vma_manager.is_null() {
+                    return Err(EINVAL);
+                }
+                // SAFETY: The memory is valid for writes; all of the DRM device's parts outlive
+                // this device.
+                to_result(unsafe {
+                    ptr::write_bytes(slot, 0, 1);
+                    bindings::ttm_device_init(
+                        slot,
+                        const { &Self::FUNCS },
+                        dev,
+                        (*inode).i_mapping,
+                        vma_manager,
+                        flags.0,
+                    )
+                })?;
+                base.children().add();
+                Ok(())
+            }),
+        }? Error)
+        .pin_chain(|this| setup(&mut Setup(Pin::into_ref(this).get_ref())))
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::ttm_device {
+        self.raw.get()
+    }
+
+    /// Turns a pointer to the C object into a reference.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must point to the C object of a `Self` that lives for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::ttm_device) -> &'a Self {
+        // CAST: The C object is the first field of a `repr(C)` structure.
+        // SAFETY: By the safety requirements.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The objects.
+    pub(super) fn children(&self) -> &Children {
+        &self.children
+    }
+
+    /// Whether this is part of `drm`.
+    pub(super) fn belongs_to(&self, drm: &drm::Device<D::Drm>) -> bool {
+        ptr::eq(self.drm.as_ptr(), drm.as_ref())
+    }
+
+    /// The DRM device.
+    fn drm(&self) -> &drm::Device<D::Drm> {
+        // SAFETY: By the type invariant it outlives us. Only objects call this, whose creation
+        // checks that the device is complete and of this driver.
+        unsafe { drm::Device::from_raw(self.drm.as_ref().as_raw()) }
+    }
+
+    /// The device that does DMA.
+    pub(super) fn dma_device(&self) -> *mut bindings::device {
+        // SAFETY: By the type invariant the DRM device outlives us; it keeps its parent.
+        unsafe { (*self.drm.as_ref().as_raw()).dev }
+    }
+
+    fn slot(&self, mem_type: MemType) -> &Slot {
+        // SAFETY: `mem_type` is in bounds by construction. By the type invariant only `Setup`
+        // changes the array, which is gone before anyone else sees the device.
+        unsafe { &(*self.slots.get())[mem_type.index()] }
+    }
+
+    /// The type of the manager that was added for a kind of memory.
+    pub(super) fn manager_type(&self, mem_type: MemType) -> Option<TypeId> {
+        match self.slot(mem_type) {
+            Slot::Ours { type_id, .. } => Some(*type_id),
+            Slot::None | Slot::Range => None,
+        }
+    }
+
+    /// The manager that was added for a kind of memory, if it is an `M`.
+    pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {
+        match self.slot(mem_type) {
+            Slot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {
+                // SAFETY: By the type it is a `Manager<M>`, which lives as long as we do.
+                Some(unsafe { Manager::<M>::from_raw(raw.as_ptr()) }.inner())
+            }
+            _ => None,
+        }
+    }
+
+    /// How many bytes of a kind of memory are given out.
+    pub(crate) fn usage(&self, mem_type: MemType) -> u64 {
+        // SAFETY: By the type invariant the device is initialised; managers do not change.
+        unsafe {
+            let man = (*self.as_raw()).man_drv[mem_type.index()];
+            if man.is_null() {
+                0
+            } else {
+                bindings::ttm_resource_manager_usage(man)
+            }
+        }
+    }
+
+    /// Moves all objects out of a kind of memory.
+    pub(crate) fn evict_all(&self, mem_type: MemType) -> Result {
+        // SAFETY: By the type invariant the device is initialised; managers do not change.
+        unsafe {
+            let man = (*self.as_raw()).man_drv[mem_type.index()];
+            if man.is_null() {
+                return Ok(());
+            }
+            to_result(bindings::ttm_resource_manager_evict_all(self.as_raw(), man))
+        }
+    }
+
+    /// Takes all system pages away from the device, and what they hold with them.
+    ///
+    /// To be called when the parent device goes away from under open files, after the DRM device
+    /// was unplugged: memory must not stay mapped for a device that is gone.
+    pub(crate) fn clear_dma_mappings(&self) {
+        // SAFETY: By the type invariant the device is initialised.
+        unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
+    }
+
+    unsafe extern "C" fn eviction_valuable_callback(
+        bo: *mut bindings::ttm_buffer_object,
+        place: *const bindings::ttm_place,
+    ) -> bool {
+        // SAFETY: TTM gives us a valid object of this device, reserved.
+        unsafe {
+            Buffer::<D::Bo>::from_raw(bo).is_none_or(D::evictable)
+                && bindings::ttm_bo_eviction_valuable(bo, place)
+        }
+    }
+
+    unsafe extern "C" fn evict_flags_callback(
+        bo: *mut bindings::ttm_buffer_object,
+        placement: *mut bindings::ttm_placement,
+    ) {
+        // What is left of an object that was moved away may be thrown away once it is idle, which
+        // is what an empty placement means.
+        // SAFETY: TTM gives us a valid object of this device, reserved, in some place, and a
+        // placement to fill in.
+        unsafe {
+            (*placement).num_placement = 0;
+            if let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) {
+                let from = MemType::from_raw((*(*bo).resource).mem_type);
+                *placement = buffer.set_eviction(D::evict(buffer, from));
+            }
+        }
+    }
+
+    unsafe extern "C" fn move_callback(
+        bo: *mut bindings::ttm_buffer_object,
+        evict: bool,
+        ctx: *mut bindings::ttm_operation_ctx,
+        new: *mut bindings::ttm_resource,
+        hop: *mut bindings::ttm_place,
+    ) -> ffi::c_int {
+        // SAFETY: TTM gives us a valid object of this device, reserved, with the new place.
+        unsafe {
+            let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) else {
+                // What is left of an object that was moved away: once it is idle, nobody needs what
+                // it holds.
+                let ret = bindings::ttm_bo_wait_ctx(bo, ctx);
+                if ret == 0 {
+                    bindings::rust_ext_ttm_bo_move_null(bo, new);
+                }
+                return ret;
+            };
+            let device = Self::from_raw((*bo).bdev);
+            match Move::new(buffer, device, evict, ctx, new, hop).map(D::move_) {
+                Some(Ok(moved)) => moved.to_errno(),
+                Some(Err(e)) => e.to_errno(),
+                None => EINVAL.to_errno(),
+            }
+        }
+    }
+
+    unsafe extern "C" fn io_mem_reserve_callback(
+        bdev: *mut bindings::ttm_device,
+        res: *mut bindings::ttm_resource,
+    ) -> ffi::c_int {
+        // SAFETY: TTM gives us a device of this driver.
+        let device = unsafe { Self::from_raw(bdev) };
+        // SAFETY: TTM gives us a resource of that device, which stays during the call.
+        let Some(resource) = (unsafe { Resource::from_raw(res, device) }) else {
+            return EINVAL.to_errno();
+        };
+        match D::io_memory(device.drm(), resource) {
+            Ok(None) => 0,
+            Ok(Some(io)) => {
+                // SAFETY: The caller may change the resource's bus placement, and asks us to.
+                unsafe {
+                    (*res).bus.offset = io.phys;
+                    (*res).bus.is_iomem = true;
+                    (*res).bus.caching = io.caching.as_raw();
+                }
+                0
+            }
+            Err(e) => e.to_errno(),
+        }
+    }
+
+    unsafe extern "C" fn io_mem_pfn_callback(
+        bo: *mut bindings::ttm_buffer_object,
+        page: ffi::c_ulong,
+    ) -> ffi::c_ulong {
+        const SHIFT: usize = kernel::page::PAGE_SHIFT;
+
+        // SAFETY: TTM gives us a reserved object of this driver, with a bus placement.
+        unsafe {
+            let device = Self::from_raw((*bo).bdev);
+            let res = (*bo).resource;
+            // CAST: Page numbers fit.
+            Resource::from_raw(res, device)
+                .and_then(|resource| D::io_page(device.drm(), resource, page as usize))
+                .map_or_else(
+                    || ((*res).bus.offset >> SHIFT) as ffi::c_ulong + page,
+                    |phys| (phys >> SHIFT) as ffi::c_ulong,
+                )
+        }
+    }
+}
+
+#[pinned_drop]
+impl<D: Driver> PinnedDrop for Device<D> {
+    fn drop(self: Pin<&mut Self>) {
+        self.children.wait();
+
+        let bdev = self.as_raw();
+        // SAFETY: This is the only reference.
+        let slots = unsafe { &mut *self.slots.get() };
+        for (i, slot) in slots.iter_mut().enumerate() {
+            match core::mem::replace(slot, Slot::None) {
+                Slot::None => {}
+                // SAFETY: The manager is there, and without objects.
+                Slot::Range => unsafe {
+                    // CAST: There are few kinds of memory.
+                    bindings::ttm_range_man_fini_nocheck(bdev, i as ffi::c_uint);
+                },
+                Slot::Ours { raw, drop, .. } => {
+                    let man = raw.as_ptr();
+                    // SAFETY: The manager is there, and without objects; nobody uses it after this.
+                    unsafe {
+                        bindings::rust_ext_ttm_resource_manager_set_used(man, false);
+                        // Evictions leave fences behind that the next user of the memory waits for.
+                        bindings::ttm_resource_manager_evict_all(bdev, man);
+                        bindings::rust_ext_ttm_resource_manager_cleanup(man);
+                        (*bdev).man_drv[i] = ptr::null_mut();
+                        drop(raw);
+                    }
+                }
+            }
+        }
+
+        // SAFETY: By the type invariant the device is initialised; there are no objects and no
+        // managers but its own.
+        unsafe { bindings::ttm_device_fini(bdev) };
+        // SAFETY: By the type invariant the DRM device waits for us.
+        unsafe { self.drm.as_ref() }.children().remove();
+    }
+}
+
+/// Adds kinds of memory to a device that nobody uses yet.
+pub(crate) struct Setup<'a, D: Driver>(&'a Device<D>);
+
+impl<D: Driver> Setup<'_, D> {
+    /// Adds a kind of memory of `size` bytes, which `manager` gives out.
+    ///
+    /// TTM makes no use of the size but to show it.
+    pub(crate) fn add<M: ResourceManager>(
+        &mut self,
+        mem_type: MemType,
+        size: u64,
+        manager: impl PinInit<M, Error>,
+    ) -> Result {
+        self.check_free(mem_type)?;
+        let manager = Manager::new(self.0.as_raw(), size, manager)?;
+        let raw = manager.as_raw();
+        // SAFETY: It is not moved until `drop_manager` drops it.
+        KBox::into_raw(unsafe { Pin::into_inner_unchecked(manager) });
+
+        unsafe fn drop_manager<M: ResourceManager>(raw: NonNull<bindings::ttm_resource_manager>) {
+            // CAST: The C object is the first field of a `repr(C)` structure.
+            // SAFETY: It comes from `into_raw` below.
+            drop(unsafe { KBox::<Manager<M>>::from_raw(raw.as_ptr().cast()) });
+        }
+
+        // SAFETY: The device is initialised, and by the type `Setup` nobody uses it.
+        // INVARIANT: The slot says what the device has.
+        unsafe {
+            (*self.0.as_raw()).man_drv[mem_type.index()] = raw;
+            bindings::rust_ext_ttm_resource_manager_set_used(raw, true);
+            (*self.0.slots.get())[mem_type.index()] = Slot::Ours {
+                type_id: TypeId::of::<M>(),
+                raw: NonNull::new_unchecked(raw),
+                drop: drop_manager::<M>,
+            };
+        }
+        Ok(())
+    }
+
+    /// Adds a kind of memory of so many pages, given out in ranges of page numbers.
+    pub(crate) fn add_range(&mut self, mem_type: MemType, pages: usize, uses_tt: UsesTt) -> Result {
+        self.check_free(mem_type)?;
+        // SAFETY: The device is initialised, and by the type `Setup` nobody uses it.
+        // INVARIANT: The slot says what the device has.
+        unsafe {
+            to_result(bindings::ttm_range_man_init_nocheck(
+                self.0.as_raw(),
+                mem_type.as_raw(),
+                matches!(uses_tt, UsesTt::Yes),
+                // CAST: Both are as wide as a pointer.
+                pages as ffi::c_ulong,
+            ))?;
+            (*self.0.slots.get())[mem_type.index()] = Slot::Range;
+        }
+        Ok(())
+    }
+
+    fn check_free(&self, mem_type: MemType) -> Result {
+        if mem_type == MemType::SYSTEM {
+            return Err(EINVAL);
+        }
+        match self.0.slot(mem_type) {
+            Slot::None => Ok(()),
+            Slot::Range | Slot::Ours { .. } => Err(EBUSY),
+        }
+    }
+}
+
+/// Whether system pages stand behind a kind of memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UsesTt {
+    /// They do.
+    Yes,
+    /// They do not.
+    No,
+}

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Moving an object from one place to another.
+
+use super::{
+    bo::Buffer,
+    device::{Device, Driver},
+    resource::Resource,
+    tt, Place,
+};
+use crate::{
+    abstractions::{
+        dma_fence::{Fence, Interruptible},
+        dma_resv::Resv,
+    },
+    bindings,
+};
+use core::ptr::NonNull;
+use kernel::{error::to_result, ffi, prelude::*};
+
+/// A move that TTM asks the driver for.
+///
+/// The object's reservation is held. If the new place is backed by system pages, they are there,
+/// unless it is [`MemType::SYSTEM`](super::MemType::SYSTEM). One fence may be added to the reservation, once.
+///
+/// A move is done by one of the functions that consume it.
+///
+/// # Invariants
+///
+/// `ctx`, `new_raw` and `hop` are what TTM gave to the `move` callback for `bo`, which is reserved;
+/// the object has not been moved yet.
+pub(crate) struct Move<'a, D: Driver> {
+    bo: &'a Buffer<D::Bo>,
+    evict: bool,
+    ctx: NonNull<bindings::ttm_operation_ctx>,
+    old: Option<Resource<'a, D>>,
+    new: Resource<'a, D>,
+    new_raw: NonNull<bindings::ttm_resource>,
+    hop: *mut bindings::ttm_place,
+}
+
+/// The proof that a move was done, or that the object is to make a stop on its way.
+pub(crate) struct Moved(ffi::c_int);
+
+impl Moved {
+    pub(super) fn to_errno(&self) -> ffi::c_int {
+        self.0
+    }
+}
+
+impl<'a, D: Driver> Move<'a, D> {
+    /// Wraps the arguments of the `move` callback.
+    ///
+    /// # Safety
+    ///
+    /// They must be that, for `bo`.
+    pub(super) unsafe fn new(
+        bo: &'a Buffer<D::Bo>,
+        device: &'a Device<D>,
+        evict: bool,
+        ctx: *mut bindings::ttm_operation_ctx,
+        new: *mut bindings::ttm_resource,
+        hop: *mut bindings::ttm_place,
+    ) -> Option<Self> {
+        // SAFETY: By the safety requirements the object is reserved, so that its resource stays
+        // until it is moved, and the new one belongs to us until then.
+        // INVARIANT: By the safety requirements.
+        unsafe {
+            Some(Self {
+                bo,
+                evict,
+                ctx: NonNull::new(ctx)?,
+                old: Resource::from_raw((*bo.as_raw()).resource, device),
+                new: Resource::from_raw(new, device)?,
+                new_raw: NonNull::new(new)?,
+                hop,
+            })
+        }
+    }
+
+    /// The object.
+    pub(crate) fn buffer(&self) -> &'a Buffer<D::Bo> {
+        self.bo
+    }
+
+    /// Whether this is to make room for others.
+    pub(crate) fn is_eviction(&self) -> bool {
+        self.evict
+    }
+
+    /// Where the object is; `None` if nowhere yet, or if what it held was thrown away.
+    pub(crate) fn old(&self) -> Option<Resource<'_, D>> {
+        self.old
+    }
+
+    /// Where it goes.
+    pub(crate) fn new_place(&self) -> Resource<'_, D> {
+        self.new
+    }
+
+    /// Whether it may be slept interruptibly.
+    pub(crate) fn interruptible(&self) -> Interruptible {
+        // SAFETY: By the type invariant the context is valid.
+        if unsafe { self.ctx.as_ref() }.interruptible {
+            Interruptible::Yes
+        } else {
+            Interruptible::No
+        }
+    }
+
+    /// Whether the move must not wait for the device.
+    pub(crate) fn must_not_wait(&self) -> bool {
+        // SAFETY: By the type invariant the context is valid.
+        unsafe { self.ctx.as_ref() }.no_wait_gpu
+    }
+
+    /// Whether the system pages behind the object are there: if it moves out of a kind of memory
+    /// that is backed by such pages, whether it ever held anything.
+    pub(crate) fn is_populated(&self) -> bool {
+        self.bo.is_populated()
+    }
+
+    /// The DMA address of a page, if the pages are there.
+    pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
+        // SAFETY: By the type invariant the object is reserved.
+        unsafe { tt::dma_address((*self.bo.as_raw()).ttm, page) }
+    }
+
+    /// The object's reservation, to look at.
+    pub(crate) fn resv(&self) -> &Resv {
+        self.bo.resv()
+    }
+
+    /// Adds a fence that everyone waits for before using the object. This works once, and not
+    /// together with [`Move::pipelined`].
+    pub(crate) fn add_fence(&mut self, fence: &Fence) -> Result {
+        // SAFETY: By the type invariant the object is reserved; TTM has made room for a fence,
+        // and we make sure that it still is there.
+        unsafe {
+            let resv = self.resv().as_raw();
+            to_result(bindings::dma_resv_reserve_fences(resv, 1))?;
+            bindings::dma_resv_add_fence(
+                resv,
+                fence.as_raw(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+            );
+        }
+        Ok(())
+    }
+
+    /// Waits until nobody uses the object any more.
+    pub(crate) fn wait_idle(&self) -> Result {
+        // SAFETY: By the type invariant object and context are valid.
+        to_result(unsafe { bindings::ttm_bo_wait_ctx(self.bo.as_raw(), self.ctx.as_ptr()) })
+    }
+
+    /// The object has the new place at once: there is nothing to copy, or both places stand for the
+    /// same pages.
+    ///
+    /// The old place is free for others right away. Where the device may still use it, call
+    /// [`Move::wait_idle`] before.
+    pub(crate) fn in_place(self) -> Result<Moved> {
+        // SAFETY: By the type invariant the object is reserved and not moved yet.
+        unsafe {
+            bindings::rust_ext_ttm_bo_move_null(self.bo.as_raw(), self.new_raw.as_ptr());
+        }
+        Ok(Moved(0))
+    }
+
+    /// Waits for the device, and copies by the processor, if it can reach both places.
+    pub(crate) fn copy_by_cpu(self) -> Result<Moved> {
+        if self.bo.has_user_pages() {
+            return Err(EINVAL);
+        }
+        self.wait_idle()?;
+        // SAFETY: By the type invariant object and context are valid; an object without a place
+        // has nothing to copy.
+        to_result(unsafe {
+            if (*self.bo.as_raw()).resource.is_null() {
+                return self.in_place();
+            }
+            bindings::ttm_bo_move_memcpy(self.bo.as_raw(), self.ctx.as_ptr(), self.new_raw.as_ptr())
+        })?;
+        Ok(Moved(0))
+    }
+
+    /// The device copies, and `fence` says when it is done.
+    ///
+    /// The object has the new place at once; the old one is kept until the fence is signalled, and
+    /// so are its old system pages. Evictions may wait here.
+    pub(crate) fn pipelined(self, fence: &Fence) -> Result<Moved> {
+        let bo = self.bo.as_raw();
+        // SAFETY: By the type invariant the object is reserved and not moved yet.
+        let result = unsafe {
+            if (*bo).resource.is_null() {
+                // There was nothing: the fence is that of a clear.
+                let resv = self.resv().as_raw();
+                to_result(bindings::dma_resv_reserve_fences(resv, 1)).map(|()| {
+                    bindings::dma_resv_add_fence(
+                        resv,
+                        fence.as_raw(),
+                        bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+                    );
+                    bindings::rust_ext_ttm_bo_move_null(bo, self.new_raw.as_ptr());
+                })
+            } else {
+                to_result(bindings::ttm_bo_move_accel_cleanup(
+                    bo,
+                    fence.as_raw(),
+                    self.evict,
+                    true,
+                    self.new_raw.as_ptr(),
+                ))
+            }
+        };
+        if result.is_err() {
+            // Both places must stay until the device is through with them.
+            let _ = fence.wait(Interruptible::No);
+        }
+        result.map(|()| Moved(0))
+    }
+
+    /// The object is to go to `place` first. The driver is asked for both moves then.
+    ///
+    /// TTM does not allow it in an eviction.
+    pub(crate) fn hop(self, place: Place) -> Result<Moved> {
+        if self.hop.is_null() {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariant TTM gave us the memory to write to.
+        unsafe { *self.hop = place.to_raw() };
+        Ok(Moved(EMULTIHOP_ERRNO))
+    }
+}
+
+/// `-EMULTIHOP`, which the kernel crate does not know.
+// CAST: Error numbers are small.
+const EMULTIHOP_ERRNO: ffi::c_int = -(bindings::EMULTIHOP as ffi::c_int);

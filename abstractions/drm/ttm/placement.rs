@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Where buffer objects may lie.
+//!
+//! C header: [`include/drm/ttm/ttm_placement.h`](srctree/include/drm/ttm/ttm_placement.h)
+
+use crate::bindings;
+use core::ops::Range;
+
+/// A kind of memory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct MemType(u32);
+
+impl MemType {
+    /// How many kinds there are.
+    pub(crate) const COUNT: usize = bindings::TTM_NUM_MEM_TYPES as usize;
+    /// System memory that the device does not see. Every device has it.
+    pub(crate) const SYSTEM: Self = Self(bindings::TTM_PL_SYSTEM);
+    /// System memory that the device sees, through its translation tables.
+    pub(crate) const TT: Self = Self(bindings::TTM_PL_TT);
+    /// The device's own memory.
+    pub(crate) const VRAM: Self = Self(bindings::TTM_PL_VRAM);
+
+    /// Kinds that the driver gives a meaning to.
+    ///
+    /// # Panics
+    ///
+    /// If there are not so many; at build time where `n` is a constant.
+    pub(crate) const fn private(n: u32) -> Self {
+        let index = bindings::TTM_PL_PRIV + n;
+        assert!(index < bindings::TTM_NUM_MEM_TYPES);
+        Self(index)
+    }
+
+    /// From the number that TTM uses.
+    pub(super) fn from_raw(index: u32) -> Self {
+        Self(index)
+    }
+
+    /// The number that TTM uses.
+    pub(super) fn as_raw(self) -> u32 {
+        self.0
+    }
+
+    /// The place in an array with [`MemType::COUNT`] members.
+    pub(super) fn index(self) -> usize {
+        // CAST: It is below `COUNT`.
+        self.0 as usize
+    }
+}
+
+/// A place in memory: a kind, and perhaps limits within it.
+#[derive(Clone, Copy)]
+#[repr(transparent)]
+pub(crate) struct Place(bindings::ttm_place);
+
+impl Place {
+    /// Anywhere in a kind of memory.
+    pub(crate) const fn new(mem_type: MemType) -> Self {
+        Self(bindings::ttm_place {
+            fpfn: 0,
+            lpfn: 0,
+            mem_type: mem_type.0,
+            flags: 0,
+        })
+    }
+
+    /// Only within these pages; an end of 0 is that of the memory.
+    #[must_use]
+    pub(crate) const fn within(mut self, pages: Range<u64>) -> Self {
+        self.0.fpfn = pages.start;
+        self.0.lpfn = pages.end;
+        self
+    }
+
+    /// In one piece.
+    #[must_use]
+    pub(crate) const fn contiguous(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_CONTIGUOUS)
+    }
+
+    /// Near the end rather than the beginning.
+    #[must_use]
+    pub(crate) const fn top_down(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_TOPDOWN)
+    }
+
+    /// A stop on the way.
+    #[must_use]
+    pub(crate) const fn temporary(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_TEMPORARY)
+    }
+
+    /// Only if there is room without evicting others.
+    #[must_use]
+    pub(crate) const fn desired(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_DESIRED)
+    }
+
+    /// Only if there is no room in the places without this flag; others are evicted for it.
+    #[must_use]
+    pub(crate) const fn fallback(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_FALLBACK)
+    }
+
+    const fn with(mut self, flag: u32) -> Self {
+        self.0.flags |= flag;
+        self
+    }
+
+    /// The kind of memory.
+    pub(crate) fn mem_type(&self) -> MemType {
+        MemType(self.0.mem_type)
+    }
+
+    /// The first and the last page, where 0 for the last means the end of the memory.
+    pub(crate) fn pages(&self) -> Range<u64> {
+        self.0.fpfn..self.0.lpfn
+    }
+
+    /// Whether it must be in one piece.
+    pub(crate) fn is_contiguous(&self) -> bool {
+        self.0.flags & bindings::TTM_PL_FLAG_CONTIGUOUS != 0
+    }
+
+    /// Whether it should be near the end.
+    pub(crate) fn is_top_down(&self) -> bool {
+        self.0.flags & bindings::TTM_PL_FLAG_TOPDOWN != 0
+    }
+
+    /// Borrows what C has.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be valid for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *const bindings::ttm_place) -> &'a Self {
+        // SAFETY: By the safety requirements; the layouts are the same as `Place` is transparent.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The C form.
+    pub(super) fn to_raw(self) -> bindings::ttm_place {
+        self.0
+    }
+}
+
+/// Places in the order in which they are tried.
+#[derive(Clone, Copy)]
+pub(crate) struct Placement {
+    places: [Place; Self::MAX],
+    len: usize,
+}
+
+impl Placement {
+    /// The largest number of places.
+    pub(crate) const MAX: usize = 4;
+
+    /// No place: what the object holds may be thrown away.
+    pub(crate) const NOWHERE: Self = Self::new(&[]);
+
+    /// These places.
+    ///
+    /// # Panics
+    ///
+    /// If there are more than [`Placement::MAX`].
+    pub(crate) const fn new(places: &[Place]) -> Self {
+        assert!(places.len() <= Self::MAX);
+        let mut this = Self {
+            places: [Place::new(MemType::SYSTEM); Self::MAX],
+            len: places.len(),
+        };
+        let mut i = 0;
+        while i < places.len() {
+            this.places[i] = places[i];
+            i += 1;
+        }
+        this
+    }
+
+    /// The places.
+    pub(crate) fn places(&self) -> &[Place] {
+        &self.places[..self.len]
+    }
+
+    /// The C form, valid as long as `self` stays where it is.
+    pub(super) fn as_raw(&self) -> bindings::ttm_placement {
+        bindings::ttm_placement {
+            // CAST: At most `MAX`.
+            num_placement: self.len as u32,
+            // CAST: `Place` is a transparent wrapper.
+            placement: self.places.as_ptr().cast(),
+        }
+    }
+}

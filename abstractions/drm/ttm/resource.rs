@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Pieces of memory, and the managers that give them out.
+//!
+//! C header: [`include/drm/ttm/ttm_resource.h`](srctree/include/drm/ttm/ttm_resource.h)
+
+use super::{device::Device, Driver, MemType, Place};
+use crate::bindings;
+use core::{any::TypeId, marker::PhantomData, ptr::NonNull};
+use kernel::{
+    ffi,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::atomic::{ordering::Relaxed, Atomic},
+    types::Opaque,
+};
+
+/// What is asked of a [`ResourceManager`].
+#[derive(Clone, Copy)]
+pub(crate) struct ResourceRequest<'a> {
+    /// The size in bytes, a multiple of the page size.
+    pub(crate) size: usize,
+    /// The alignment in pages; 0 is as good as 1.
+    pub(crate) align_pages: u32,
+    /// Where in the memory.
+    pub(crate) place: &'a Place,
+}
+
+/// Gives out the memory of one kind.
+///
+/// The functions may be called at any time and from any thread. They may be called within reclaim.
+pub(crate) trait ResourceManager: Send + Sync + 'static {
+    /// A piece of the memory. A clone stands for the same piece.
+    type Allocation: Clone + Send + Sync + 'static;
+
+    /// Whether system pages stand behind this memory.
+    const USES_TT: bool;
+
+    /// Gives out a piece, and the number of its first page if that has a meaning, or `ENOSPC`.
+    fn alloc(&self, request: ResourceRequest<'_>) -> Result<(Self::Allocation, u64)>;
+
+    /// The piece is not used any more. The allocation is dropped next, but for its clones.
+    fn free(&self, _allocation: &Self::Allocation) {}
+
+    /// Whether evicting the piece could make room in `place`.
+    fn intersects(&self, _allocation: &Self::Allocation, _place: &Place, _size: usize) -> bool {
+        true
+    }
+
+    /// Whether the piece lies within `place`.
+    fn compatible(&self, _allocation: &Self::Allocation, _place: &Place, _size: usize) -> bool {
+        true
+    }
+}
+
+/// A piece of memory as C sees it, with what the manager gave out.
+///
+/// # Invariants
+///
+/// `raw` is initialised, and is a resource of a `Manager<M>` with `M::Allocation` being `A`.
+#[repr(C)]
+struct Inner<A> {
+    raw: Opaque<bindings::ttm_resource>,
+    allocation: A,
+}
+
+/// A [`ResourceManager`] as C sees it.
+///
+/// # Invariants
+///
+/// `raw` is initialised, and has this type's `FUNCS`.
+#[repr(C)]
+#[pin_data]
+pub(super) struct Manager<M: ResourceManager> {
+    raw: Opaque<bindings::ttm_resource_manager>,
+    #[pin]
+    inner: M,
+}
+
+impl<M: ResourceManager> Manager<M> {
+    const FUNCS: bindings::ttm_resource_manager_func = bindings::ttm_resource_manager_func {
+        alloc: Some(Self::alloc),
+        free: Some(Self::free),
+        intersects: Some(Self::intersects),
+        compatible: Some(Self::compatible),
+        debug: None,
+    };
+
+    /// Not yet known to the device `bdev`, which must be initialised.
+    pub(super) fn new(
+        bdev: *mut bindings::ttm_device,
+        size: u64,
+        inner: impl PinInit<M, Error>,
+    ) -> Result<Pin<KBox<Self>>> {
+        let this = KBox::pin_init(
+            try_pin_init!(Self {
+                raw: Opaque::zeroed(),
+                inner <- inner,
+            }),
+            GFP_KERNEL,
+        )?;
+
+        let raw = this.raw.get();
+        // SAFETY: Nobody else knows of the manager, which is zeroed.
+        // INVARIANT: This initialises it.
+        unsafe {
+            (*raw).use_tt = M::USES_TT;
+            (*raw).func = const { &Self::FUNCS };
+            bindings::ttm_resource_manager_init(raw, bdev, size);
+        }
+        Ok(this)
+    }
+
+    /// The C object.
+    pub(super) fn as_raw(&self) -> *mut bindings::ttm_resource_manager {
+        self.raw.get()
+    }
+
+    /// The manager that `new` made.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must come from `as_raw` of a pinned `Self` that is alive for `'a`.
+    pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::ttm_resource_manager) -> &'a Self {
+        // CAST: The C object is the first field of a `repr(C)` structure.
+        // SAFETY: By the safety requirements.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// The driver's part.
+    pub(super) fn inner(&self) -> &M {
+        &self.inner
+    }
+
+    unsafe extern "C" fn alloc(
+        man: *mut bindings::ttm_resource_manager,
+        bo: *mut bindings::ttm_buffer_object,
+        place: *const bindings::ttm_place,
+        res: *mut *mut bindings::ttm_resource,
+    ) -> ffi::c_int {
+        // SAFETY: This callback is only in managers that `new` made.
+        let this = unsafe { Self::from_raw(man) };
+        // SAFETY: TTM gives us a valid object; these fields are constant.
+        let (size, align_pages) = unsafe { ((*bo).base.size, (*bo).page_alignment) };
+        let request = ResourceRequest {
+            size,
+            align_pages,
+            // SAFETY: TTM gives us a valid place.
+            place: unsafe { Place::from_raw(place) },
+        };
+
+        let made = KBox::<Inner<M::Allocation>>::new_uninit(GFP_KERNEL)
+            .map_err(Error::from)
+            .and_then(|memory| this.inner.alloc(request).map(|piece| (memory, piece)));
+        let (memory, (allocation, start)) = match made {
+            Ok(made) => made,
+            Err(e) => return e.to_errno(),
+        };
+
+        let inner = KBox::into_raw(memory.write(Inner {
+            raw: Opaque::zeroed(),
+            allocation,
+        }));
+        // SAFETY: `inner` is ours until it is handed to TTM by `res`.
+        // INVARIANT: `raw` becomes initialised, for this manager, as `place` has its kind.
+        unsafe {
+            let raw = (*inner).raw.get();
+            bindings::ttm_resource_init(bo, place, raw);
+            // CAST: Page numbers of 64-bit kernels fit.
+            (*raw).start = start as ffi::c_ulong;
+            *res = raw;
+        }
+        0
+    }
+
+    unsafe extern "C" fn free(
+        man: *mut bindings::ttm_resource_manager,
+        res: *mut bindings::ttm_resource,
+    ) {
+        // SAFETY: This callback is only in managers that `new` made.
+        let this = unsafe { Self::from_raw(man) };
+        // SAFETY: `alloc` made the resource; TTM gives it back, so nobody else uses it.
+        let inner = unsafe {
+            bindings::ttm_resource_fini(man, res);
+            KBox::<Inner<M::Allocation>>::from_raw(res.cast())
+        };
+        this.inner.free(&inner.allocation);
+    }
+
+    unsafe extern "C" fn intersects(
+        man: *mut bindings::ttm_resource_manager,
+        res: *mut bindings::ttm_resource,
+        place: *const bindings::ttm_place,
+        size: usize,
+    ) -> bool {
+        // SAFETY: TTM calls us with one of our managers, a resource that it made, and a place.
+        let (this, inner, place) = unsafe {
+            (
+                Self::from_raw(man),
+                &*res.cast::<Inner<M::Allocation>>(),
+                Place::from_raw(place),
+            )
+        };
+        this.inner.intersects(&inner.allocation, place, size)
+    }
+
+    unsafe extern "C" fn compatible(
+        man: *mut bindings::ttm_resource_manager,
+        res: *mut bindings::ttm_resource,
+        place: *const bindings::ttm_place,
+        size: usize,
+    ) -> bool {
+        // SAFETY: As in `intersects`.
+        let (this, inner, place) = unsafe {
+            (
+                Self::from_raw(man),
+                &*res.cast::<Inner<M::Allocation>>(),
+                Place::from_raw(place),
+            )
+        };
+        this.inner.compatible(&inner.allocation, place, size)
+    }
+}
+
+// SAFETY: The C object does its own locking; the rest is `Send`.
+unsafe impl<M: ResourceManager> Send for Manager<M> {}
+// SAFETY: As above.
+unsafe impl<M: ResourceManager> Sync for Manager<M> {}
+
+/// A piece of memory that a callback is told of.
+///
+/// # Invariants
+///
+/// `raw` is an initialised resource of `device`, which lives for `'a`.
+pub(crate) struct Resource<'a, D: Driver> {
+    raw: NonNull<bindings::ttm_resource>,
+    device: &'a Device<D>,
+    _lifetime: PhantomData<&'a ()>,
+}
+
+impl<D: Driver> Clone for Resource<'_, D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D: Driver> Copy for Resource<'_, D> {}
+
+impl<'a, D: Driver> Resource<'a, D> {
+    /// Wraps a pointer, or `None` if it is null.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be null or meet the type invariant.
+    pub(super) unsafe fn from_raw(
+        raw: *mut bindings::ttm_resource,
+        device: &'a Device<D>,
+    ) -> Option<Self> {
+        // INVARIANT: By the safety requirements.
+        Some(Self {
+            raw: NonNull::new(raw)?,
+            device,
+            _lifetime: PhantomData,
+        })
+    }
+
+    /// What it is, in short.
+    pub(crate) fn placed(&self) -> Placed {
+        // SAFETY: By the type invariant; these fields are constant.
+        unsafe {
+            let raw = self.raw.as_ptr();
+            Placed {
+                mem_type: MemType::from_raw((*raw).mem_type),
+                // CAST: It never is narrower.
+                start: (*raw).start as u64,
+                size: (*raw).size,
+                contiguous: (*raw).placement & bindings::TTM_PL_FLAG_CONTIGUOUS != 0,
+            }
+        }
+    }
+
+    /// The kind of memory.
+    pub(crate) fn mem_type(&self) -> MemType {
+        self.placed().mem_type
+    }
+
+    /// What the manager gave out, if `M` is its manager.
+    pub(crate) fn allocation<M: ResourceManager>(&self) -> Option<&'a M::Allocation> {
+        if self.device.manager_type(self.mem_type()) != Some(TypeId::of::<M>()) {
+            return None;
+        }
+        // SAFETY: The manager is a `Manager<M>`, so the resource is the start of an `Inner` with
+        // its allocation, and lives for `'a` by the type invariant.
+        Some(unsafe { &self.raw.cast::<Inner<M::Allocation>>().as_ref().allocation })
+    }
+}
+
+/// Where a buffer object lies.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Placed {
+    /// The kind of memory.
+    pub(crate) mem_type: MemType,
+    /// The first page, where that has a meaning.
+    pub(crate) start: u64,
+    /// The size in bytes.
+    pub(crate) size: usize,
+    /// Whether it was asked for in one piece.
+    pub(crate) contiguous: bool,
+}
+
+/// A manager for memory that has no places: it only counts.
+pub(crate) struct Budget {
+    limit: u64,
+    used: Atomic<u64>,
+}
+
+impl Budget {
+    /// Gives out `limit` bytes at most.
+    pub(crate) fn new(limit: u64) -> Self {
+        Self {
+            limit: limit >> PAGE_SHIFT,
+            used: Atomic::new(0),
+        }
+    }
+}
+
+impl ResourceManager for Budget {
+    /// The number of pages.
+    type Allocation = u64;
+
+    const USES_TT: bool = true;
+
+    fn alloc(&self, request: ResourceRequest<'_>) -> Result<(u64, u64)> {
+        // CAST: It never is narrower.
+        let pages = (request.size >> PAGE_SHIFT) as u64;
+        let used = self.used.fetch_add(pages, Relaxed);
+        if used.checked_add(pages).is_none_or(|sum| sum > self.limit) {
+            self.used.fetch_sub(pages, Relaxed);
+            return Err(ENOSPC);
+        }
+        Ok((pages, 0))
+    }
+
+    fn free(&self, pages: &u64) {
+        self.used.fetch_sub(*pages, Relaxed);
+    }
+}

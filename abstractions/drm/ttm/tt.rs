@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Translation tables: the system pages behind a buffer object.
+//!
+//! C header: [`include/drm/ttm/ttm_tt.h`](srctree/include/drm/ttm/ttm_tt.h)
+//!
+//! The pages come from TTM's pool, which also gives them to the DMA layer, or from a process. Pages
+//! of a process are not held: whoever sets them ([`Reserved::set_user_pages`]) must see to it that
+//! the device does not use them once the process has taken them back. So the processor never
+//! touches them here, neither their contents nor their `struct page`:
+//!
+//! * They are marked as external, so that TTM neither swaps nor maps them, nor copies from them.
+//! * The DMA layer is asked for a mapping without bounce buffers, which it would copy from and to
+//!   when it likes; where that cannot be, there is none.
+//! * They are not marked as dirty when they are let go: the page tables of the process know, as
+//!   the write fault that made them writable was made in the name of the process.
+//!
+//! [`Reserved::set_user_pages`]: super::Reserved::set_user_pages
+
+use super::{
+    bo::Buffer,
+    device::{Device, Driver},
+};
+use crate::bindings;
+use core::ptr;
+use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
+
+/// How the processor caches pages.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Caching {
+    /// Not at all.
+    Uncached,
+    /// Writes are combined, reads are not cached.
+    WriteCombined,
+    /// As any memory.
+    Cached,
+}
+
+impl Caching {
+    pub(super) fn as_raw(self) -> bindings::ttm_caching {
+        match self {
+            Self::Uncached => bindings::ttm_caching_ttm_uncached,
+            Self::WriteCombined => bindings::ttm_caching_ttm_write_combined,
+            Self::Cached => bindings::ttm_caching_ttm_cached,
+        }
+    }
+}
+
+/// Where the system pages behind an object come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Backing {
+    /// From TTM's pool.
+    Pages(Caching),
+    /// From a process, for the device to read.
+    UserRead,
+    /// From a process, for the device to read and write.
+    UserWrite,
+}
+
+impl Backing {
+    fn direction(self) -> Option<bindings::dma_data_direction> {
+        match self {
+            Self::Pages(_) => None,
+            Self::UserRead => Some(bindings::dma_data_direction::DMA_TO_DEVICE),
+            Self::UserWrite => Some(bindings::dma_data_direction::DMA_BIDIRECTIONAL),
+        }
+    }
+}
+
+/// How user pages are given to the DMA layer; see the head of this file.
+const USER_ATTRS: ffi::c_ulong =
+    (bindings::DMA_ATTR_REQUIRE_COHERENT | bindings::DMA_ATTR_SKIP_CPU_SYNC) as ffi::c_ulong;
+
+/// A translation table as C sees it.
+///
+/// # Invariants
+///
+/// * `raw` was initialised by `ttm_sg_tt_init()`, with room for pages and DMA addresses.
+/// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
+///   external, and its pages are all null or all valid.
+/// * If those are populated, `sg` is a scatter list of them that is mapped for the device.
+#[repr(C)]
+pub(super) struct Tt {
+    raw: Opaque<bindings::ttm_tt>,
+    sg: Opaque<bindings::sg_table>,
+    user: Option<bindings::dma_data_direction>,
+}
+
+impl Tt {
+    /// The `ttm_tt_create` callback.
+    pub(super) unsafe extern "C" fn create<D: Driver>(
+        bo: *mut bindings::ttm_buffer_object,
+        page_flags: u32,
+    ) -> *mut bindings::ttm_tt {
+        // SAFETY: TTM gives us a valid object of this device.
+        let backing = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
+            Some(buffer) => D::backing(buffer),
+            // What is left of an object that was moved away.
+            None => Backing::Pages(Caching::Cached),
+        };
+        let caching = match backing {
+            Backing::Pages(caching) => caching,
+            Backing::UserRead | Backing::UserWrite => Caching::Cached,
+        };
+
+        let Ok(this) = KBox::new(
+            Self {
+                raw: Opaque::zeroed(),
+                sg: Opaque::zeroed(),
+                user: backing.direction(),
+            },
+            GFP_KERNEL,
+        ) else {
+            return ptr::null_mut();
+        };
+
+        let raw = this.raw.get();
+        // SAFETY: The table is zeroed, and the object valid. Without the flag for external pages
+        // it makes room for the pages, too.
+        if unsafe { bindings::ttm_sg_tt_init(raw, bo, page_flags, caching.as_raw()) } != 0 {
+            return ptr::null_mut();
+        }
+        if this.user.is_some() {
+            // SAFETY: The table is initialised, and nobody else knows of it.
+            unsafe { (*raw).page_flags |= bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL };
+        }
+        // INVARIANT: No page is set, nothing is populated.
+        KBox::into_raw(this).cast()
+    }
+
+    /// The `ttm_tt_destroy` callback.
+    pub(super) unsafe extern "C" fn destroy(
+        _bdev: *mut bindings::ttm_device,
+        raw: *mut bindings::ttm_tt,
+    ) {
+        // SAFETY: `create` made the table; TTM gives it back, unpopulated.
+        unsafe {
+            bindings::ttm_tt_fini(raw);
+            drop(KBox::<Self>::from_raw(raw.cast()));
+        }
+    }
+
+    /// The `ttm_tt_populate` callback.
+    pub(super) unsafe extern "C" fn populate<D: Driver>(
+        bdev: *mut bindings::ttm_device,
+        raw: *mut bindings::ttm_tt,
+        ctx: *mut bindings::ttm_operation_ctx,
+    ) -> ffi::c_int {
+        // SAFETY: `create` made the table, and TTM lets nobody else use it meanwhile.
+        let this = unsafe { &*raw.cast::<Self>() };
+        match this.user {
+            // SAFETY: Device, table and context are valid.
+            None => unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) },
+            Some(direction) => {
+                // SAFETY: This callback is only in devices of `D`.
+                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
+                match this.map(dev, direction) {
+                    Ok(()) => 0,
+                    Err(e) => e.to_errno(),
+                }
+            }
+        }
+    }
+
+    /// The `ttm_tt_unpopulate` callback.
+    pub(super) unsafe extern "C" fn unpopulate<D: Driver>(
+        bdev: *mut bindings::ttm_device,
+        raw: *mut bindings::ttm_tt,
+    ) {
+        // SAFETY: As in `populate`.
+        let this = unsafe { &*raw.cast::<Self>() };
+        match this.user {
+            // SAFETY: Device and table are valid, and the table is populated.
+            None => unsafe { bindings::ttm_pool_free(&raw mut (*bdev).pool, raw) },
+            Some(direction) => {
+                // SAFETY: This callback is only in devices of `D`.
+                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
+                // SAFETY: By the type invariant the scatter list is mapped, in this way.
+                unsafe {
+                    let sg = this.sg.get();
+                    bindings::dma_unmap_sg_attrs(
+                        dev,
+                        (*sg).sgl,
+                        // CAST: As `dma_unmap_sgtable()` does.
+                        (*sg).orig_nents as ffi::c_int,
+                        direction,
+                        USER_ATTRS,
+                    );
+                    bindings::sg_free_table(sg);
+                }
+            }
+        }
+    }
+
+    /// Maps user pages for the device, and notes their DMA addresses.
+    fn map(&self, dev: *mut bindings::device, direction: bindings::dma_data_direction) -> Result {
+        let (raw, sg) = (self.raw.get(), self.sg.get());
+        // SAFETY: By the type invariant the table is initialised; the reservation is held.
+        let (pages, count, addresses) =
+            unsafe { ((*raw).pages, (*raw).num_pages, (*raw).dma_address) };
+        // SAFETY: There is room for `count` pages, and at least one, as objects are not empty.
+        if unsafe { (*pages).is_null() } {
+            return Err(EFAULT);
+        }
+
+        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound,
+        // as nothing is populated later, and the scatter list is not in use.
+        unsafe {
+            to_result(bindings::sg_alloc_table_from_pages_segment(
+                sg,
+                pages,
+                count,
+                0,
+                (count as ffi::c_ulong) << kernel::page::PAGE_SHIFT,
+                bindings::rust_ext_dma_get_max_seg_size(dev),
+                bindings::GFP_KERNEL,
+            ))?;
+            to_result(bindings::dma_map_sgtable(dev, sg, direction, USER_ATTRS))
+                .and_then(|()| {
+                    // CAST: As its caller does in C.
+                    to_result(bindings::drm_prime_sg_to_dma_addr_array(
+                        sg,
+                        addresses,
+                        count as ffi::c_int,
+                    ))
+                    .inspect_err(|_| {
+                        bindings::dma_unmap_sg_attrs(
+                            dev,
+                            (*sg).sgl,
+                            (*sg).orig_nents as ffi::c_int,
+                            direction,
+                            USER_ATTRS,
+                        )
+                    })
+                })
+                .inspect_err(|_| bindings::sg_free_table(sg))
+        }
+    }
+
+    /// Sets the pages, one for each place.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a table that `create` made, unpopulated, and the object's reservation held.
+    /// The pages must have a `struct page`.
+    pub(super) unsafe fn set_user_pages(
+        raw: *mut bindings::ttm_tt,
+        mut pages: impl ExactSizeIterator<Item = Option<*mut bindings::page>>,
+    ) -> Result {
+        // SAFETY: By the safety requirements.
+        let this = unsafe { &*raw.cast::<Self>() };
+        // SAFETY: As above.
+        let (array, count) = unsafe { ((*raw).pages, (*raw).num_pages as usize) };
+        if this.user.is_none() || pages.len() != count {
+            return Err(EINVAL);
+        }
+
+        for i in 0..count {
+            let Some(page) = pages.next().flatten() else {
+                // INVARIANT: The table counts as without pages again.
+                // SAFETY: There is room for `count` pages, at least one of them.
+                unsafe { *array = ptr::null_mut() };
+                return Err(EFAULT);
+            };
+            // SAFETY: There is room for `count` pages.
+            unsafe { *array.add(i) = page };
+        }
+        Ok(())
+    }
+
+    /// Whether the pages are those of a process.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a table that `create` made.
+    pub(super) unsafe fn is_user(raw: *mut bindings::ttm_tt) -> bool {
+        // SAFETY: By the safety requirements; constant.
+        unsafe { (*raw.cast::<Self>()).user.is_some() }
+    }
+}
+
+/// The DMA address of a page of a populated table.
+///
+/// # Safety
+///
+/// `raw` must be null or valid, and its object's reservation held.
+pub(super) unsafe fn dma_address(raw: *mut bindings::ttm_tt, page: usize) -> Option<u64> {
+    if raw.is_null() {
+        return None;
+    }
+    // SAFETY: By the safety requirements; a populated table has an address for each page.
+    unsafe {
+        if !bindings::rust_ext_ttm_tt_is_populated(raw) || page >= (*raw).num_pages as usize {
+            return None;
+        }
+        Some(*(*raw).dma_address.add(page))
+    }
+}
