@@ -7,12 +7,13 @@
 
 pub(crate) mod gfx7;
 
-use kernel::{device, prelude::*};
+use kernel::{device, pci, prelude::*};
 
 use crate::{
     card::Card,
-    device::VramLayout,
-    gart::GartLayout,
+    device::{Device, VramLayout},
+    firmware,
+    gart::{GartLayout, KernelBuffer},
     ring::{RingKind, Sink, Submission, Writer},
 };
 
@@ -27,7 +28,7 @@ impl Chip {
     /// The hardware layer of this chip, or `None` while it has none.
     pub(crate) fn generation(self) -> Option<&'static Generation> {
         match self {
-            Self::Bonaire => Some(&gfx7::GENERATION),
+            Self::Bonaire => Some(&gfx7::BONAIRE),
             Self::Hawaii => None,
         }
     }
@@ -35,7 +36,11 @@ impl Chip {
 
 /// The implementations that belong together.
 pub(crate) struct Generation {
+    pub(crate) firmware: firmware::Names,
+    pub(crate) system: &'static dyn System,
     pub(crate) memory: &'static dyn MemoryController,
+    pub(crate) interrupts: &'static dyn InterruptController,
+    pub(crate) graphics: &'static dyn Graphics,
     pub(crate) gfx: &'static dyn Engine,
     pub(crate) compute: &'static dyn Engine,
     pub(crate) sdma: &'static dyn Engine,
@@ -52,12 +57,71 @@ impl Generation {
             RingKind::Sdma(_) => self.sdma,
         }
     }
+
+    /// Stops every engine and every interrupt, so that the card touches no memory any more.
+    ///
+    /// May be called in any state of the card.
+    pub(crate) fn quiesce(&self, card: &Card<'_>) {
+        for engine in [self.sdma, self.compute, self.gfx] {
+            engine.halt(card);
+        }
+        self.interrupts.stop(card);
+        self.memory.disable_translation(card);
+    }
+}
+
+/// What bring-up works with.
+pub(crate) struct BringUp<'a> {
+    pub(crate) pdev: &'a pci::Device<device::Bound>,
+    pub(crate) card: &'a Card<'a>,
+    pub(crate) device: &'a Device,
+    pub(crate) firmware: &'a firmware::Files,
+}
+
+/// The chip as a whole.
+pub(crate) trait System: Sync {
+    /// Whether the system firmware has made the card ready.
+    fn is_posted(&self, card: &Card<'_>) -> bool;
+
+    /// Which revision of the chip it is.
+    fn revision(&self, card: &Card<'_>) -> Revision;
+
+    /// Sets what AMD found by measurement to be right for the chip.
+    fn program_golden_registers(&self, card: &Card<'_>);
+}
+
+/// Revision of a chip.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Revision {
+    /// As the chip says.
+    pub(crate) internal: u32,
+    /// As user space knows it, unique within the family.
+    pub(crate) external: u32,
 }
 
 /// The memory controller: where memory lies in the GPU's address space, and its caches.
 pub(crate) trait MemoryController: Sync {
     /// Reads where VRAM is, and decides where the kernel's own memory goes.
     fn layout(&self, card: &Card<'_>, dev: &device::Device) -> Result<(VramLayout, GartLayout)>;
+
+    /// What memory chips the board has, and how they are wired.
+    fn describe(&self, card: &Card<'_>) -> MemoryInfo;
+
+    /// Loads the memory controller's microcode, unless it runs already, and opens VRAM to the CPU
+    /// and to the engines.
+    fn start(
+        &self,
+        card: &Card<'_>,
+        dev: &device::Device,
+        vram: &VramLayout,
+        microcode: &firmware::Microcode,
+    );
+
+    /// Sets up address translation: the GART for the kernel, page tables for processes.
+    fn enable_translation(&self, card: &Card<'_>, device: &Device);
+
+    /// Ends address translation.
+    fn disable_translation(&self, card: &Card<'_>);
 
     /// Makes what the CPU wrote to VRAM visible to the GPU.
     fn flush_hdp(&self, card: &Card<'_>);
@@ -67,10 +131,156 @@ pub(crate) trait MemoryController: Sync {
 
     /// Drops the kernel's (context 0) cached translations.
     fn flush_gart_tlb(&self, card: &Card<'_>);
+
+    /// The protection fault that the processes' contexts hold, which is cleared.
+    fn take_fault(&self, card: &Card<'_>) -> Option<Fault>;
 }
 
-/// An engine that executes the commands of a ring.
+/// What memory chips a board has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryInfo {
+    /// Kind of memory, in the numbers of `AMDGPU_VRAM_TYPE_*`.
+    pub(crate) kind: u32,
+    /// Width of the memory bus in bits.
+    pub(crate) bus_width: u32,
+    /// The register that describes the chips, which user space wants as it is.
+    pub(crate) ram_config: u32,
+    /// Size of a row in KiB.
+    pub(crate) row_kib: u32,
+}
+
+/// An access that a page table forbade.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fault {
+    /// Page of the address space.
+    pub(crate) page: u32,
+    pub(crate) vmid: u8,
+    pub(crate) write: bool,
+    /// What was wrong: see `VM_CONTEXT1_PROTECTION_FAULT_STATUS`.
+    pub(crate) protections: u8,
+    /// Four letters that name the memory client.
+    pub(crate) client: [u8; 4],
+}
+
+/// The interrupt ring: who interrupts, and why.
+pub(crate) trait InterruptController: Sync {
+    /// Sets up the ring and lets interrupts through.
+    fn start(&self, card: &Card<'_>, device: &Device);
+
+    /// Lets no interrupt through any more.
+    fn stop(&self, card: &Card<'_>);
+
+    /// Lets the engines interrupt at fences and on errors.
+    fn enable_sources(&self, card: &Card<'_>);
+
+    /// Says how far the ring has been read, after which the card may interrupt again.
+    fn acknowledge(&self, card: &Card<'_>, read_pointer: u32);
+
+    /// Goes on after entries were lost because the ring was full.
+    fn clear_overflow(&self, card: &Card<'_>);
+
+    /// What an entry of the ring means.
+    fn decode(&self, entry: [u32; 4]) -> Event;
+}
+
+/// Memory of the interrupt ring.
+pub(crate) struct InterruptMemory {
+    /// The ring; a power of two in size.
+    pub(crate) ring: KernelBuffer,
+    /// Its first dword is how far the card has written, in bytes.
+    pub(crate) write_pointer: KernelBuffer,
+}
+
+/// What an interrupt says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A ring wrote a fence.
+    Fence(RingKind),
+    /// A process's page table forbade an access.
+    Fault,
+    /// A ring executed something that it must not.
+    Illegal(Illegal, RingKind),
+    /// Nothing that the driver asked for.
+    Other { source: u8, data: u32 },
+}
+
+/// What a ring executed that it must not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Illegal {
+    /// A command that does not exist.
+    Opcode,
+    /// A privileged register.
+    Register,
+    /// An instruction that is not allowed.
+    Instruction,
+}
+
+/// Shaders and render backends.
+pub(crate) trait Graphics: Sync {
+    /// What of them this card has.
+    fn describe(&self, card: &Card<'_>, memory: &MemoryInfo) -> GraphicsInfo;
+
+    /// Sets up what never changes while the driver runs.
+    fn configure(&self, card: &Card<'_>, info: &GraphicsInfo);
+
+    /// The clock that time stamps are taken from, in units of the crystal's.
+    fn clock(&self, card: &Card<'_>) -> u64;
+}
+
+/// Shader engines of the largest chip.
+pub(crate) const MAX_SHADER_ENGINES: usize = 4;
+
+/// What shaders and render backends a card has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GraphicsInfo {
+    pub(crate) shader_engines: u32,
+    pub(crate) arrays_per_engine: u32,
+    /// Compute units that an array may have.
+    pub(crate) max_units_per_array: u32,
+    /// Render backends that an engine may have.
+    pub(crate) max_backends_per_engine: u32,
+    pub(crate) tile_pipes: u32,
+    pub(crate) texture_caches: u32,
+    pub(crate) gs_threads: u32,
+    pub(crate) contexts: u32,
+    /// Render backends that work, one bit each.
+    pub(crate) backends: u32,
+    /// Compute units that work, one bit each, of each engine's only array.
+    pub(crate) units: [u32; MAX_SHADER_ENGINES],
+    /// Each engine's render backends, as the registers say.
+    pub(crate) rasters: [Raster; MAX_SHADER_ENGINES],
+    pub(crate) address_config: u32,
+    /// Size of the global data share in bytes.
+    pub(crate) gds_size: u32,
+    pub(crate) gds_max_wave_id: u32,
+    pub(crate) tiling: TilingTables,
+}
+
+/// Registers about one shader engine's render backends, which user space wants as they are.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Raster {
+    pub(crate) backend_disable: u32,
+    pub(crate) user_backend_disable: u32,
+    pub(crate) config: u32,
+    pub(crate) config_1: u32,
+}
+
+/// What the tile mode numbers mean on this card.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TilingTables {
+    pub(crate) tile_modes: [u32; 32],
+    pub(crate) macrotile_modes: [u32; 16],
+}
+
+/// An engine that executes the commands of one or more rings.
 pub(crate) trait Engine: Sync {
+    /// Uploads the microcode, sets up the rings and sets them going. They answer nothing yet that
+    /// would show that they work.
+    fn start(&self, up: &BringUp<'_>) -> Result;
+
+    /// Stops the engine at once. May be called in any state.
+    fn halt(&self, card: &Card<'_>);
+
     /// The command that fills `dwords` of a ring with nothing.
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize);
 

@@ -2,25 +2,55 @@
 
 //! The graphics command processor and its ring.
 
-use kernel::io::Io;
+use kernel::{
+    io::Io,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
 
 use super::{
+    clear_state,
     pm4::{
-        self, emit, By, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
-        IndirectBuffer, Interrupt, PfpSyncMe, Queue, SurfaceSync, SwitchBuffer, Wait, WriteMemory,
+        self, emit, By, ClearState, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
+        IndirectBuffer, Interrupt, PfpSyncMe, PreambleCntl, Queue, SetCePartition, SetContextReg, SurfaceSync, SwitchBuffer, Wait, WriteMemory,
         WriteRegister,
     },
     regs::*,
+    rlc,
 };
 use crate::{
     card::Card,
-    hw::{Engine, FenceWrite},
-    ring::{Flush, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS},
+    firmware,
+    hw::{BringUp, Engine, FenceWrite, GraphicsInfo, Raster},
+    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS, RING_SHIFT},
 };
 
 pub(super) struct Gfx;
 
 impl Engine for Gfx {
+    fn start(&self, up: &BringUp<'_>) -> Result {
+        let card = up.card;
+        rlc::start(card, &up.firmware.rlc);
+        rlc::enable_idle_interrupts(card, false);
+        self.halt(card);
+        load_microcode(card, up.firmware);
+        let ring = up.device.ring(RingKind::Gfx);
+        set_up_ring(card, ring);
+        start_ring(card, ring, &up.device.facts.graphics);
+        rlc::enable_idle_interrupts(card, true);
+        Ok(())
+    }
+
+    fn halt(&self, card: &Card<'_>) {
+        card.regs.write_reg(
+            CP_ME_CNTL::zeroed()
+                .with_ce_halt(true)
+                .with_pfp_halt(true)
+                .with_me_halt(true),
+        );
+        fsleep(Delta::from_micros(50));
+    }
+
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
         for _ in 0..dwords {
             ring.push(pm4::NOP);
@@ -90,6 +120,104 @@ impl Engine for Gfx {
         card.regs.write_reg(CP_RB0_WPTR::from(position));
         card.regs.read(CP_RB0_WPTR);
     }
+}
+
+/// Uploads the microcode of the three engines. After it their address registers take the version.
+fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
+    let regs = &card.regs;
+
+    regs.write_reg(CP_PFP_UCODE_ADDR::zeroed());
+    for dword in firmware.pfp.code() {
+        regs.write_reg(CP_PFP_UCODE_DATA::from(dword));
+    }
+    regs.write_reg(CP_PFP_UCODE_ADDR::from(firmware.pfp.version()));
+
+    regs.write_reg(CP_CE_UCODE_ADDR::zeroed());
+    for dword in firmware.ce.code() {
+        regs.write_reg(CP_CE_UCODE_DATA::from(dword));
+    }
+    regs.write_reg(CP_CE_UCODE_ADDR::from(firmware.ce.version()));
+
+    regs.write_reg(CP_ME_RAM_WADDR::zeroed());
+    for dword in firmware.me.code() {
+        regs.write_reg(CP_ME_RAM_DATA::from(dword));
+    }
+    regs.write_reg(CP_ME_RAM_WADDR::from(firmware.me.version()));
+}
+
+/// Tells the command processor where its ring is.
+fn set_up_ring(card: &Card<'_>, ring: &Ring) {
+    /// Sizes are in units of 8 bytes: the ring's, and of what is read before the read pointer is
+    /// written back.
+    const LOG2_RING: u32 = RING_SHIFT - 1;
+    const LOG2_BLOCK: u32 = 9;
+
+    let regs = &card.regs;
+    regs.write_reg(CP_SEM_WAIT_TIMER::zeroed());
+    regs.write_reg(CP_SEM_INCOMPLETE_TIMER_CNTL::zeroed());
+    regs.write_reg(CP_RB_WPTR_DELAY::zeroed());
+    regs.write_reg(CP_RB_VMID::zeroed());
+    regs.write_reg(SCRATCH_ADDR::zeroed());
+
+    let control = CP_RB0_CNTL::zeroed()
+        .with_const_rb_bufsz::<LOG2_RING>()
+        .with_const_rb_blksz::<LOG2_BLOCK>();
+    regs.write_reg(control);
+    // Only now may the read pointer be written.
+    regs.write_reg(control.with_rb_rptr_wr_ena(true));
+    regs.write_reg(CP_RB0_WPTR::zeroed());
+    regs.write_reg(CP_RB0_RPTR::zeroed());
+    let read_pointer = ring.read_pointer_addr();
+    regs.write_reg(CP_RB0_RPTR_ADDR::from(read_pointer as u32));
+    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from((read_pointer >> 32) as u32 & 0xff));
+    regs.write_reg(SCRATCH_UMSK::zeroed());
+    fsleep(Delta::from_millis(1));
+    regs.write_reg(control);
+
+    let base = ring.gpu_addr() >> 8;
+    regs.write_reg(CP_RB0_BASE::from(base as u32));
+    regs.write_reg(CP_RB0_BASE_HI::from((base >> 32) as u32));
+}
+
+/// Lets the command processor run, and gives it the clear state.
+fn start_ring(card: &Card<'_>, ring: &Ring, info: &GraphicsInfo) {
+    let regs = &card.regs;
+    regs.write_reg(CP_MAX_CONTEXT::from(info.contexts - 1));
+    regs.write_reg(CP_ENDIAN_SWAP::zeroed());
+    regs.write_reg(CP_DEVICE_ID::from(1));
+    regs.write_reg(CP_ME_CNTL::zeroed());
+    fsleep(Delta::from_micros(50));
+    ring.emit(|ring| emit_start(ring, &info.rasters[0]));
+}
+
+/// What the ring begins with: the constant engine's memory is divided, and all context registers
+/// are set, which is kept for `CLEAR_STATE`.
+fn emit_start(ring: &mut Writer<'_>, raster: &Raster) {
+    /// In units of 1/0x10000 of its memory: half to each side.
+    const HALF: u32 = 0x8000;
+    emit(
+        ring,
+        SetCePartition {
+            first: HALF,
+            second: HALF,
+        },
+    );
+    emit(ring, PreambleCntl::BeginClearState);
+    emit(ring, ContextControl::NOTHING);
+    clear_state::emit(ring);
+    SetContextReg {
+        register: pm4::register::<PA_SC_RASTER_CONFIG>(),
+        values: &[raster.config, raster.config_1],
+    }
+    .emit(ring);
+    emit(ring, PreambleCntl::EndClearState);
+    emit(ring, ClearState);
+    SetContextReg {
+        register: pm4::register::<VGT_VERTEX_REUSE_BLOCK_CNTL>(),
+        // And VGT_OUT_DEALLOC_CNTL, which follows it.
+        values: &[0x0e, 0x10],
+    }
+    .emit(ring);
 }
 
 /// The write that says that the ring got so far. The first of two end-of-pipe events may overtake

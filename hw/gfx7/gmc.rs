@@ -9,13 +9,27 @@
 
 use kernel::{
     device,
-    io::Io,
+    io::{
+        poll::read_poll_timeout,
+        register::Array,
+        Io,
+    },
     prelude::*,
     sizes::{SZ_16M, SZ_1M},
+    time::Delta,
 };
 
-use super::{pte::PAGE_SIZE, regs::*};
-use crate::{card::Card, device::VramLayout, gart::GartLayout, hw::MemoryController};
+use super::{
+    pte::{Fragment, PAGE_SHIFT, PAGE_SIZE, SPACE_SHIFT, TABLE_SHIFT},
+    regs::*,
+};
+use crate::{
+    card::Card,
+    device::{Device, VramLayout},
+    firmware::Microcode,
+    gart::GartLayout,
+    hw::{Fault, MemoryController, MemoryInfo},
+};
 
 /// End of the GPU's address space.
 const ADDRESS_SPACE: u64 = 1 << 40;
@@ -57,6 +71,62 @@ impl MemoryController for Gmc {
         Ok((vram, gart))
     }
 
+    fn describe(&self, card: &Card<'_>) -> MemoryInfo {
+        let ram_config = card.regs.read(MC_ARB_RAMCFG);
+        let channel_bits = if ram_config.chansize() { 64 } else { 32 };
+        // Columns are counted from 256, of four bytes each; a row is taken to have 4 KiB at most.
+        let row_kib = 1 << ram_config.noofcols().get();
+        MemoryInfo {
+            kind: card.regs.read(MC_SEQ_MISC0).into_raw() >> 28,
+            bus_width: channels(card.regs.read(MC_SHARED_CHMAP)) * channel_bits,
+            ram_config: ram_config.into_raw(),
+            row_kib: u32::min(row_kib, 4),
+        }
+    }
+
+    fn start(
+        &self,
+        card: &Card<'_>,
+        dev: &device::Device,
+        vram: &VramLayout,
+        microcode: &Microcode,
+    ) {
+        clear_hdp_surfaces(card);
+        wait_idle(card, dev);
+        lock_vga_out(card);
+        open_apertures(card, vram);
+        wait_idle(card, dev);
+        card.regs
+            .write_reg(BIF_FB_EN::zeroed().with_fb_read_en(true).with_fb_write_en(true));
+        card.regs
+            .update(HDP_MISC_CNTL, |r| r.with_flush_invalidate_cache(false));
+        card.regs.update(HDP_HOST_PATH_CNTL, |r| r);
+        if !card.regs.read(MC_SEQ_SUP_CNTL).run() {
+            load_microcode(card, dev, microcode);
+        }
+    }
+
+    fn enable_translation(&self, card: &Card<'_>, device: &Device) {
+        self.flush_hdp(card);
+        enable_caches(card);
+        enable_kernel_context(card, device);
+        enable_process_contexts(card, device);
+        self.flush_gart_tlb(card);
+    }
+
+    fn disable_translation(&self, card: &Card<'_>) {
+        card.regs.write_reg(VM_CONTEXT0_CNTL::zeroed());
+        card.regs.write_reg(VM_CONTEXT1_CNTL::zeroed());
+        card.regs.update(MC_VM_MX_L1_TLB_CNTL, |r| {
+            r.with_enable_l1_tlb(false)
+                .with_enable_l1_fragment_processing(false)
+                .with_enable_advanced_driver_model(false)
+        });
+        card.regs
+            .update(VM_L2_CNTL, |r| r.with_enable_l2_cache(false));
+        card.regs.write_reg(VM_L2_CNTL2::zeroed());
+    }
+
     fn flush_hdp(&self, card: &Card<'_>) {
         card.regs.write_reg(HDP_MEM_COHERENCY_FLUSH_CNTL::from(1));
         // The read comes back when the write has arrived.
@@ -71,6 +141,234 @@ impl MemoryController for Gmc {
     fn flush_gart_tlb(&self, card: &Card<'_>) {
         card.regs.write_reg(VM_INVALIDATE_REQUEST::from(1 << 0));
     }
+
+    fn take_fault(&self, card: &Card<'_>) -> Option<Fault> {
+        let page = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_ADDR).into_raw();
+        let status = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_STATUS);
+        let client = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_MCCLIENT);
+        card.regs.update(VM_CONTEXT1_CNTL2, |r| {
+            r.with_clear_protection_fault_status_addr(true)
+        });
+        if page == 0 && status.into_raw() == 0 {
+            return None;
+        }
+        Some(Fault {
+            page,
+            vmid: status.vmid().cast::<u8>().get(),
+            write: status.memory_client_rw(),
+            protections: status.protections().cast::<u8>().get(),
+            client: client.into_raw().to_be_bytes(),
+        })
+    }
+}
+
+/// Number of memory channels.
+fn channels(map: MC_SHARED_CHMAP) -> u32 {
+    match map.noofchan().get() {
+        1 => 2,
+        2 => 4,
+        3 => 8,
+        4 => 3,
+        5 => 6,
+        6 => 10,
+        7 => 12,
+        8 => 16,
+        _ => 1,
+    }
+}
+
+/// Clears the 32 sets of surface registers of the host data path, which have no names: the CPU sees
+/// VRAM as it is.
+fn clear_hdp_surfaces(card: &Card<'_>) {
+    const FIRST: usize = 0xb05;
+    const STRIDE: usize = 6;
+    const REGISTERS: usize = 5;
+    for surface in 0..32 {
+        for register in 0..REGISTERS {
+            let offset = (FIRST + surface * STRIDE + register) * size_of::<u32>();
+            let _ = card.regs.try_write32(0, offset);
+        }
+    }
+    card.regs.write_reg(HDP_REG_COHERENCY_FLUSH_CNTL::zeroed());
+}
+
+/// Waits until the memory controller has nothing to do. It goes on without if that never comes.
+fn wait_idle(card: &Card<'_>, dev: &device::Device) {
+    let idle = read_poll_timeout(
+        || Ok(card.regs.read(SRBM_STATUS)),
+        |status| {
+            !(status.mcb_busy()
+                || status.mcb_non_display_busy()
+                || status.mcc_busy()
+                || status.mcd_busy()
+                || status.vmc_busy())
+        },
+        Delta::from_micros(10),
+        Delta::from_millis(100),
+    );
+    if idle.is_err() {
+        dev_warn!(dev, "the memory controller is still busy; going on\n");
+    }
+}
+
+/// Keeps the legacy VGA window from writing to VRAM that is now ours.
+fn lock_vga_out(card: &Card<'_>) {
+    card.regs
+        .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
+    card.regs.update(VGA_RENDER_CONTROL, |r| {
+        r.with_const_vga_vstatus_cntl::<0>()
+    });
+}
+
+/// Tells the memory controller which addresses are VRAM.
+fn open_apertures(card: &Card<'_>, vram: &VramLayout) {
+    let page = |addr: u64| (addr >> PAGE_SHIFT) as u32;
+    let last = vram.start + vram.size - 1;
+    let regs = &card.regs;
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_LOW_ADDR::from(page(vram.start)));
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_HIGH_ADDR::from(page(last)));
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR::from(page(
+        vram.mc_addr(stray_page(vram)),
+    )));
+    // No AGP: the bottom above the top.
+    regs.write_reg(MC_VM_AGP_BASE::zeroed());
+    regs.write_reg(MC_VM_AGP_TOP::zeroed());
+    regs.write_reg(MC_VM_AGP_BOT::from(0x3_ffff));
+}
+
+/// Offset of the page of VRAM to which accesses go that lie outside everything.
+fn stray_page(vram: &VramLayout) -> u64 {
+    vram.reserved().end - PAGE_SIZE
+}
+
+/// Uploads the memory sequencer's microcode and lets it train the memory.
+fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) {
+    let regs = &card.regs;
+    let control = |value| regs.write_reg(MC_SEQ_SUP_CNTL::from(value));
+
+    // Reset, then writeable.
+    control(0x08);
+    control(0x10);
+    for (index, value) in microcode.io_debug() {
+        regs.write_reg(MC_SEQ_IO_DEBUG_INDEX::from(index));
+        regs.write_reg(MC_SEQ_IO_DEBUG_DATA::from(value));
+    }
+    for dword in microcode.code() {
+        regs.write_reg(MC_SEQ_SUP_PGM::from(dword));
+    }
+    // Reset, then running.
+    control(0x08);
+    control(0x04);
+    control(0x01);
+
+    let trained = read_poll_timeout(
+        || Ok(regs.read(MC_SEQ_TRAIN_WAKEUP_CNTL)),
+        |status| status.train_done_d0() && status.train_done_d1(),
+        Delta::from_micros(10),
+        Delta::from_millis(200),
+    );
+    if trained.is_err() {
+        dev_warn!(dev, "the memory does not say that its training is done; going on\n");
+    }
+}
+
+/// Sets up the translation caches and empties them.
+fn enable_caches(card: &Card<'_>) {
+    const NOT_IN_SYSTEM_APERTURE: u32 = 3;
+    const FRAGMENT: u32 = Fragment::MAX;
+
+    let regs = &card.regs;
+    regs.update(MC_VM_MX_L1_TLB_CNTL, |r| {
+        r.with_enable_l1_tlb(true)
+            .with_enable_l1_fragment_processing(true)
+            .with_const_system_access_mode::<NOT_IN_SYSTEM_APERTURE>()
+            .with_enable_advanced_driver_model(true)
+            .with_system_aperture_unmapped_access(false)
+    });
+    regs.update(VM_L2_CNTL, |r| {
+        r.with_enable_l2_cache(true)
+            .with_enable_l2_fragment_processing(true)
+            .with_enable_l2_pte_cache_lru_update_by_write(true)
+            .with_enable_l2_pde0_cache_lru_update_by_write(true)
+            .with_const_effective_l2_queue_size::<7>()
+            .with_const_context1_identity_access_mode::<1>()
+            .with_enable_default_page_out_to_system_memory(true)
+    });
+    regs.write_reg(
+        VM_L2_CNTL2::zeroed()
+            .with_invalidate_all_l1_tlbs(true)
+            .with_invalidate_l2_cache(true),
+    );
+    regs.update(VM_L2_CNTL3, |r| {
+        r.with_l2_cache_bigk_associativity(true)
+            .with_const_bank_select::<FRAGMENT>()
+            .with_const_l2_cache_bigk_fragment_size::<FRAGMENT>()
+    });
+}
+
+/// Context 0: one flat table, which translates the GART window.
+fn enable_kernel_context(card: &Card<'_>, device: &Device) {
+    let gart = device.facts.gart;
+    let page = |addr: u64| (addr >> PAGE_SHIFT) as u32;
+    let last = gart.start + GartLayout::SIZE - 1;
+    let table = device.facts.vram.mc_addr(gart.table);
+    let regs = &card.regs;
+    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_START_ADDR::from(page(gart.start)));
+    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_END_ADDR::from(page(last)));
+    regs.write(
+        VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::at(0),
+        VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(page(table)),
+    );
+    regs.write_reg(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR::from(page(
+        device.dummy_page(),
+    )));
+    regs.write_reg(VM_CONTEXT0_CNTL2::zeroed());
+    regs.update(VM_CONTEXT0_CNTL, |r| {
+        r.with_enable_context(true)
+            .with_const_page_table_depth::<0>()
+            .with_range_protection_fault_enable_default(true)
+    });
+    regs.write_reg(VM_L2_CONTEXT1_IDENTITY_APERTURE_LOW_ADDR::zeroed());
+    regs.write_reg(VM_L2_CONTEXT1_IDENTITY_APERTURE_HIGH_ADDR::zeroed());
+    regs.write_reg(VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET::zeroed());
+}
+
+/// Contexts 1 to 15: two levels. They get their page directories with the jobs that they are lent
+/// to; until then the GART's table stands in, whose entries are no valid directory of anything.
+fn enable_process_contexts(card: &Card<'_>, device: &Device) {
+    const LAST_PAGE: u32 = (1 << SPACE_SHIFT) - 1;
+    /// log2 of the pages of one page table, counted from 512.
+    const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
+
+    let facts = &device.facts;
+    let table = (facts.vram.mc_addr(facts.gart.table) >> PAGE_SHIFT) as u32;
+    let dummy = (device.dummy_page() >> PAGE_SHIFT) as u32;
+    let regs = &card.regs;
+    regs.write_reg(VM_CONTEXT1_PAGE_TABLE_START_ADDR::zeroed());
+    regs.write_reg(VM_CONTEXT1_PAGE_TABLE_END_ADDR::from(LAST_PAGE));
+    for context in (1..8).filter_map(VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::try_at) {
+        regs.write(context, VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(table));
+    }
+    for context in (0..8).filter_map(VM_CONTEXT8_PAGE_TABLE_BASE_ADDR::try_at) {
+        regs.write(context, VM_CONTEXT8_PAGE_TABLE_BASE_ADDR::from(table));
+    }
+    regs.write_reg(VM_CONTEXT1_PROTECTION_FAULT_DEFAULT_ADDR::from(dummy));
+    regs.write_reg(
+        VM_CONTEXT1_CNTL2::zeroed()
+            .with_enable_interrupt_processing_for_subsequent_faults_per_context(true),
+    );
+    regs.update(VM_CONTEXT1_CNTL, |r| {
+        r.with_enable_context(true)
+            .with_const_page_table_depth::<1>()
+            .with_const_page_table_block_size::<BLOCK_SIZE>()
+            // A forbidden access goes to the dummy page.
+            .with_range_protection_fault_enable_default(true)
+            .with_dummy_page_protection_fault_enable_default(true)
+            .with_pde0_protection_fault_enable_default(true)
+            .with_valid_protection_fault_enable_default(true)
+            .with_read_protection_fault_enable_default(true)
+            .with_write_protection_fault_enable_default(true)
+    });
 }
 
 /// The GART window lies at the end of the address space, or at its start if VRAM is there.

@@ -5,6 +5,13 @@
 //! The MEC has four pipes of eight queues; the driver uses the eight queues of pipe 0. A queue has
 //! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` chooses.
 
+use kernel::{
+    device::{self, Bound},
+    io::{poll::read_poll_timeout, Io},
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
+
 use super::{
     gfx::{emit_vm_flush, hdp_flush, hdp_invalidate},
     pm4::{
@@ -15,16 +22,82 @@ use super::{
 };
 use crate::{
     card::Card,
-    hw::{Engine, FenceWrite},
-    ring::{RingKind, Sink, Submission, Writer, RING_DWORDS},
+    firmware::Microcode,
+    gart::{Gart, KernelBuffer},
+    hw::{BringUp, Engine, FenceWrite},
+    ring::{Ring, RingKind, Sink, Submission, Writer, RING_DWORDS, RING_SHIFT},
 };
 
 /// Doorbell of the first queue.
 const FIRST_DOORBELL: usize = 0x10;
 
+/// Pipes of the compute engine.
+const PIPES: u32 = 4;
+/// Bytes of a pipe's end-of-pipe buffer, as the engine counts them; each has twice as much.
+const EOP_SIZE: usize = 2048;
+/// Bytes kept for a queue's descriptor (MQD), in which the engine may save its state.
+const MQD_SIZE: usize = 2048;
+
 pub(super) struct Mec;
 
+/// What the compute engine writes to besides the rings.
+pub(crate) struct ComputeMemory {
+    /// What each pipe writes about finished work.
+    ends_of_pipe: KernelBuffer,
+    /// The queues' descriptors.
+    descriptors: KernelBuffer,
+}
+
+impl ComputeMemory {
+    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
+        Ok(Self {
+            ends_of_pipe: KernelBuffer::new(dev, gart, PIPES as usize * EOP_SIZE * 2)?,
+            descriptors: KernelBuffer::new(
+                dev,
+                gart,
+                usize::from(RingKind::COMPUTE) * MQD_SIZE,
+            )?,
+        })
+    }
+
+    fn end_of_pipe(&self, pipe: u32) -> u64 {
+        self.ends_of_pipe.gpu_addr() + u64::from(pipe) * (EOP_SIZE * 2) as u64
+    }
+
+    fn descriptor(&self, queue: u8) -> u64 {
+        self.descriptors.gpu_addr() + u64::from(queue) * MQD_SIZE as u64
+    }
+}
+
 impl Engine for Mec {
+    fn start(&self, up: &BringUp<'_>) -> Result {
+        let card = up.card;
+        self.halt(card);
+        load_microcode(card, &up.firmware.mec);
+        // A known fault of the fetcher is worked around by this bit.
+        card.regs
+            .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
+        for pipe in 0..PIPES {
+            set_up_pipe(card, pipe, &up.device.compute_memory);
+        }
+        for queue in 0..RingKind::COMPUTE {
+            let ring = up.device.ring(RingKind::Compute(queue));
+            set_up_queue(card, queue, ring, &up.device.compute_memory);
+        }
+        card.regs.write_reg(CP_MEC_CNTL::zeroed());
+        fsleep(Delta::from_micros(50));
+        Ok(())
+    }
+
+    fn halt(&self, card: &Card<'_>) {
+        card.regs.write_reg(
+            CP_MEC_CNTL::zeroed()
+                .with_mec_me1_halt(true)
+                .with_mec_me2_halt(true),
+        );
+        fsleep(Delta::from_micros(50));
+    }
+
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
         for _ in 0..dwords {
             ring.push(pm4::NOP);
@@ -94,4 +167,123 @@ impl Engine for Mec {
         card.doorbells
             .ring(FIRST_DOORBELL + usize::from(queue), position);
     }
+}
+
+/// Lets banked registers speak of a queue of the first compute engine.
+fn select(card: &Card<'_>, pipe: u32, queue: u32) {
+    const ENGINE: u32 = 1;
+    card.regs.write_reg(SRBM_GFX_CNTL::from(
+        pipe << SRBM_GFX_CNTL::PIPEID_SHIFT
+            | ENGINE << SRBM_GFX_CNTL::MEID_SHIFT
+            | queue << SRBM_GFX_CNTL::QUEUEID_SHIFT,
+    ));
+}
+
+/// Lets banked registers speak of what they speak of normally.
+fn select_none(card: &Card<'_>) {
+    card.regs.write_reg(SRBM_GFX_CNTL::zeroed());
+}
+
+fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
+    let regs = &card.regs;
+    regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
+    for dword in microcode.code() {
+        regs.write_reg(CP_MEC_ME1_UCODE_DATA::from(dword));
+    }
+    regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
+}
+
+fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
+    /// The buffer has 2 to the power of one more dwords.
+    const LOG2_SIZE: u32 = (EOP_SIZE / 8).ilog2();
+
+    let regs = &card.regs;
+    select(card, pipe, 0);
+    let buffer = memory.end_of_pipe(pipe) >> 8;
+    regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(buffer as u32));
+    regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from((buffer >> 32) as u32));
+    regs.write_reg(CP_HPD_EOP_VMID::zeroed());
+    regs.update(CP_HPD_EOP_CONTROL, |r| {
+        r.with_const_eop_size::<LOG2_SIZE>()
+    });
+    select_none(card);
+}
+
+fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory) {
+    /// The ring has 2 to the power of one more dwords; as does what is read before the read
+    /// pointer is written back.
+    const LOG2_RING: u32 = RING_SHIFT - 1;
+    const LOG2_BLOCK: u32 = 9;
+
+    let low = |addr: u64| addr as u32;
+    let high = |addr: u64| (addr >> 32) as u32;
+    let regs = &card.regs;
+    select(card, 0, queue.into());
+    deactivate(card);
+
+    // Write pointers come by doorbell only.
+    regs.update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
+
+    regs.write_reg(CP_HQD_VMID::zeroed());
+    regs.update(CP_HQD_QUANTUM, |r| {
+        r.with_quantum_en(true)
+            .with_const_quantum_scale::<1>()
+            .with_const_quantum_duration::<10>()
+    });
+    let base = ring.gpu_addr() >> 8;
+    regs.write_reg(CP_HQD_PQ_BASE::from(low(base)));
+    regs.write_reg(CP_HQD_PQ_BASE_HI::from(high(base)));
+    let read_pointer = ring.read_pointer_addr();
+    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(read_pointer)));
+    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR_HI::from(
+        high(read_pointer) & 0xffff,
+    ));
+    let write_pointer = ring.write_pointer_addr();
+    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(write_pointer)));
+    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
+        high(write_pointer) & 0xffff,
+    ));
+    let doorbell = (FIRST_DOORBELL as u32 + u32::from(queue))
+        << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
+    regs.update(CP_HQD_PQ_DOORBELL_CONTROL, |r| {
+        let cleared = r.into_raw() & !CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_MASK;
+        CP_HQD_PQ_DOORBELL_CONTROL::from(cleared | doorbell)
+            .with_doorbell_en(true)
+            .with_doorbell_source(false)
+            .with_doorbell_hit(false)
+    });
+    regs.update(CP_HQD_PQ_CONTROL, |r| {
+        r.with_const_queue_size::<LOG2_RING>()
+            .with_const_rptr_block_size::<LOG2_BLOCK>()
+            .with_const_pq_volatile::<0>()
+            .with_unord_dispatch(false)
+            .with_roq_pq_ib_flip(false)
+            .with_priv_state(true)
+            .with_kmd_queue(true)
+    });
+    regs.update(CP_MQD_CONTROL, |r| r.with_const_vmid::<0>());
+    let descriptor = memory.descriptor(queue);
+    regs.write_reg(CP_MQD_BASE_ADDR::from(low(descriptor) & !3));
+    regs.write_reg(CP_MQD_BASE_ADDR_HI::from(high(descriptor)));
+    // Last: from here on the queue lives.
+    regs.write_reg(CP_HQD_ACTIVE::zeroed().with_active(true));
+    select_none(card);
+}
+
+/// Empties the chosen queue, should it be active. It goes on if the queue does not let go: the
+/// engine is halted.
+fn deactivate(card: &Card<'_>) {
+    let regs = &card.regs;
+    if regs.read(CP_HQD_ACTIVE).active() {
+        regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
+        let _ = read_poll_timeout(
+            || Ok(regs.read(CP_HQD_ACTIVE)),
+            |queue| !queue.active(),
+            Delta::from_micros(10),
+            Delta::from_millis(20),
+        );
+    }
+    regs.write_reg(CP_HQD_DEQUEUE_REQUEST::zeroed());
+    regs.write_reg(CP_HQD_PQ_RPTR::zeroed());
+    regs.write_reg(CP_HQD_PQ_WPTR::zeroed());
 }

@@ -7,12 +7,14 @@
 
 mod bus;
 mod cp;
+mod gfx;
 mod ih;
 mod mc;
 mod sdma;
 
 pub(crate) use bus::*;
 pub(crate) use cp::*;
+pub(crate) use gfx::*;
 pub(crate) use ih::*;
 pub(crate) use mc::*;
 pub(crate) use sdma::*;

@@ -2,9 +2,12 @@
 
 //! The two DMA engines and their rings.
 
-use kernel::io::{
-    register::{RegisterBase, WithBase},
-    Io,
+use kernel::{
+    io::{
+        register::{RegisterBase, WithBase},
+        Io,
+    },
+    prelude::*,
 };
 
 use super::{
@@ -14,16 +17,30 @@ use super::{
     sdma_packet::{
         self, emit, ConstantFill, Copy, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write,
     },
+    shaders,
 };
 use crate::{
     card::Card,
-    hw::{Engine, FenceWrite, Mover},
-    ring::{Flush, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS},
+    firmware::Microcode,
+    hw::{BringUp, Engine, FenceWrite, Mover},
+    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS, RING_SHIFT},
 };
 
 pub(super) struct Sdma;
 
 impl Engine for Sdma {
+    fn start(&self, up: &BringUp<'_>) -> Result {
+        let [first, second] = &up.firmware.sdma;
+        start_engine::<Sdma0>(up, RingKind::Sdma(0), first);
+        start_engine::<Sdma1>(up, RingKind::Sdma(1), second);
+        Ok(())
+    }
+
+    fn halt(&self, card: &Card<'_>) {
+        halt_engine::<Sdma0>(card);
+        halt_engine::<Sdma1>(card);
+    }
+
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
         for _ in 0..dwords {
             ring.push(sdma_packet::NOP);
@@ -98,6 +115,114 @@ impl Engine for Sdma {
             _ => set_write_pointer::<Sdma1>(card, bytes),
         }
     }
+}
+
+fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
+    let regs = &card.regs;
+    regs.update(SDMA0_GFX_RB_CNTL::of::<Engine>(), |r| {
+        r.with_rb_enable(false)
+    });
+    regs.write(
+        SDMA0_GFX_IB_CNTL::of::<Engine>(),
+        SDMA0_GFX_IB_CNTL::zeroed(),
+    );
+    regs.update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(true));
+}
+
+fn start_engine<Engine: RegisterBase<SdmaBase>>(
+    up: &BringUp<'_>,
+    kind: RingKind,
+    microcode: &Microcode,
+) {
+    let card = up.card;
+    halt_engine::<Engine>(card);
+    load_microcode::<Engine>(card, microcode);
+    card.regs.update(SDMA0_CNTL::of::<Engine>(), |r| {
+        r.with_auto_ctxsw_enable(true)
+    });
+    clear_contexts::<Engine>(card);
+    let address_config = up.device.facts.graphics.address_config;
+    set_up_ring::<Engine>(card, up.device.ring(kind), address_config);
+    card.regs
+        .update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(false));
+}
+
+fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &Microcode) {
+    let address = |value| {
+        card.regs
+            .write(SDMA0_UCODE_ADDR::of::<Engine>(), SDMA0_UCODE_ADDR::from(value));
+    };
+    address(0);
+    for dword in microcode.code() {
+        card.regs
+            .write(SDMA0_UCODE_DATA::of::<Engine>(), SDMA0_UCODE_DATA::from(dword));
+    }
+    address(microcode.version());
+}
+
+/// No context has apertures of its own.
+fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
+    for context in 0..16 {
+        shaders::select_context(card, context);
+        card.regs.write(
+            SDMA0_GFX_VIRTUAL_ADDR::of::<Engine>(),
+            SDMA0_GFX_VIRTUAL_ADDR::zeroed(),
+        );
+        card.regs.write(
+            SDMA0_GFX_APE1_CNTL::of::<Engine>(),
+            SDMA0_GFX_APE1_CNTL::zeroed(),
+        );
+    }
+    shaders::select_context(card, 0);
+}
+
+fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
+    card: &Card<'_>,
+    ring: &Ring,
+    address_config: u32,
+) {
+    /// The size of a pipe's interleave, which is all that the engine wants to know of it.
+    const PIPE_INTERLEAVE: u32 = 0x70;
+
+    macro_rules! set {
+        ($register:ident, $value:expr) => {
+            card.regs
+                .write($register::of::<Engine>(), $register::from($value))
+        };
+    }
+
+    set!(SDMA0_TILING_CONFIG, address_config & PIPE_INTERLEAVE);
+    set!(SDMA0_SEM_INCOMPLETE_TIMER_CNTL, 0);
+    set!(SDMA0_SEM_WAIT_FAIL_TIMER_CNTL, 0);
+    let control = SDMA0_GFX_RB_CNTL::zeroed().with_const_rb_size::<RING_SHIFT>();
+    card.regs.write(SDMA0_GFX_RB_CNTL::of::<Engine>(), control);
+    set!(SDMA0_GFX_RB_RPTR, 0);
+    set!(SDMA0_GFX_RB_WPTR, 0);
+    set!(SDMA0_GFX_IB_RPTR, 0);
+    set!(SDMA0_GFX_IB_OFFSET, 0);
+    let read_pointer = ring.read_pointer_addr();
+    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, (read_pointer >> 32) as u32);
+    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, read_pointer as u32 & !3);
+    let base = ring.gpu_addr() >> 8;
+    set!(SDMA0_GFX_RB_BASE, base as u32);
+    set!(SDMA0_GFX_RB_BASE_HI, (base >> 32) as u32);
+    card.regs.write(
+        SDMA0_GFX_RB_CNTL::of::<Engine>(),
+        control
+            .with_rptr_writeback_enable(true)
+            .with_rb_enable(true),
+    );
+    card.regs.write(
+        SDMA0_GFX_IB_CNTL::of::<Engine>(),
+        SDMA0_GFX_IB_CNTL::zeroed().with_ib_enable(true),
+    );
+}
+
+/// Lets both engines interrupt at traps.
+pub(super) fn enable_traps(card: &Card<'_>) {
+    let regs = &card.regs;
+    regs.update(SDMA0_CNTL::of::<Sdma0>(), |r| r.with_trap_enable(true));
+    regs.update(SDMA0_CNTL::of::<Sdma1>(), |r| r.with_trap_enable(true));
 }
 
 fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32) {

@@ -4,6 +4,7 @@
 
 use kernel::io::register;
 
+
 // Whether they run
 
 register! {
@@ -53,6 +54,8 @@ register! {
 
 register! {
     pub(crate) CP_SEM_WAIT_TIMER(u32) @ 0x301bc {}
+
+    pub(crate) CP_SEM_INCOMPLETE_TIMER_CNTL(u32) @ 0x301c8 {}
 
     pub(crate) CP_RB_WPTR_DELAY(u32) @ 0x08704 {}
 
@@ -155,7 +158,11 @@ register! {
 
     pub(crate) CP_HQD_QUEUE_PRIORITY(u32) @ 0x0c92c {}
 
-    pub(crate) CP_HQD_QUANTUM(u32) @ 0x0c930 {}
+    pub(crate) CP_HQD_QUANTUM(u32) @ 0x0c930 {
+        0:0 quantum_en => bool;
+        4:4 quantum_scale => bool;
+        13:8 quantum_duration;
+    }
 
     /// Address of the ring in units of 256 bytes.
     pub(crate) CP_HQD_PQ_BASE(u32) @ 0x0c934 {}
@@ -184,6 +191,7 @@ register! {
     pub(crate) CP_HQD_PQ_CONTROL(u32) @ 0x0c958 {
         5:0 queue_size;
         13:8 rptr_block_size;
+        26:26 pq_volatile => bool;
         28:28 unord_dispatch => bool;
         29:29 roq_pq_ib_flip => bool;
         30:30 priv_state => bool;

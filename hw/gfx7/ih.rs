@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The interrupt handler block (IH): it writes what happened into a ring and interrupts the CPU.
+//!
+//! An entry has 16 bytes: who interrupts (the source), data, the ring and the process. After an
+//! interrupt there is no other until the driver has said how far it has read the ring.
+
+use kernel::{io::Io, prelude::*};
+
+use super::regs::*;
+use crate::{
+    card::Card,
+    device::Device,
+    hw::{Event, Illegal, InterruptController},
+    ring::RingKind,
+};
+
+pub(super) struct Ih;
+
+/// Numbers of the sources.
+mod source {
+    pub(super) const PAGE_INVALID_FAULT: u8 = 146;
+    pub(super) const PROTECTION_FAULT: u8 = 147;
+    pub(super) const CP_END_OF_PIPE: u8 = 181;
+    pub(super) const CP_BAD_OPCODE: u8 = 183;
+    pub(super) const CP_PRIVILEGED_REGISTER: u8 = 184;
+    pub(super) const CP_PRIVILEGED_INSTRUCTION: u8 = 185;
+    pub(super) const SDMA_TRAP: u8 = 224;
+    pub(super) const SDMA_ILLEGAL_INSTRUCTION: u8 = 241;
+}
+
+impl InterruptController for Ih {
+    fn start(&self, card: &Card<'_>, device: &Device) {
+        let memory = &device.interrupt_memory;
+        let regs = &card.regs;
+        self.stop(card);
+
+        regs.write_reg(INTERRUPT_CNTL2::from((device.dummy_page() >> 8) as u32));
+        regs.update(INTERRUPT_CNTL, |r| {
+            // No dummy read with message-signalled interrupts; and the ring is snooped memory.
+            r.with_ih_dummy_rd_override(false)
+                .with_ih_req_nonsnoop_en(false)
+        });
+
+        regs.write_reg(IH_RB_BASE::from((memory.ring.gpu_addr() >> 8) as u32));
+        let write_pointer = memory.write_pointer.gpu_addr();
+        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(write_pointer as u32));
+        regs.write_reg(IH_RB_WPTR_ADDR_HI::from((write_pointer >> 32) as u32 & 0xff));
+        let control = ring_control();
+        regs.write_reg(control.with_wptr_overflow_clear(true));
+        regs.write_reg(IH_RB_RPTR::zeroed());
+        regs.write_reg(IH_RB_WPTR::zeroed());
+        let handler = IH_CNTL::zeroed()
+            .with_const_mc_wrreq_credit::<0x10>()
+            .with_const_mc_wr_clean_cnt::<0x10>()
+            .with_rptr_rearm(true);
+        regs.write_reg(handler);
+
+        regs.write_reg(handler.with_enable_intr(true));
+        regs.write_reg(control.with_rb_enable(true));
+    }
+
+    fn stop(&self, card: &Card<'_>) {
+        let regs = &card.regs;
+        regs.update(IH_RB_CNTL, |r| r.with_rb_enable(false));
+        regs.update(IH_CNTL, |r| r.with_enable_intr(false));
+        regs.write_reg(IH_RB_RPTR::zeroed());
+        regs.write_reg(IH_RB_WPTR::zeroed());
+    }
+
+    fn enable_sources(&self, card: &Card<'_>) {
+        let regs = &card.regs;
+        regs.update(CP_INT_CNTL_RING0, |r| {
+            r.with_time_stamp_int_enable(true)
+                .with_priv_reg_int_enable(true)
+                .with_priv_instr_int_enable(true)
+        });
+        regs.update(CP_ME1_PIPE0_INT_CNTL, |r| r.with_time_stamp_int_enable(true));
+        super::sdma::enable_traps(card);
+        regs.update(VM_CONTEXT1_CNTL, |r| {
+            r.with_range_protection_fault_enable_interrupt(true)
+                .with_dummy_page_protection_fault_enable_interrupt(true)
+                .with_pde0_protection_fault_enable_interrupt(true)
+                .with_valid_protection_fault_enable_interrupt(true)
+                .with_read_protection_fault_enable_interrupt(true)
+                .with_write_protection_fault_enable_interrupt(true)
+        });
+    }
+
+    fn acknowledge(&self, card: &Card<'_>, read_pointer: u32) {
+        card.regs.write_reg(IH_RB_RPTR::from(read_pointer));
+    }
+
+    fn clear_overflow(&self, card: &Card<'_>) {
+        let control = ring_control().with_rb_enable(true);
+        card.regs
+            .write_reg(control.with_wptr_overflow_clear(true));
+        // Not kept set, or the next overflow would not be seen.
+        card.regs.write_reg(control);
+    }
+
+    fn decode(&self, entry: [u32; 4]) -> Event {
+        let [source, data, ring, _] = entry;
+        let [ring, ..] = ring.to_le_bytes();
+        let [source, ..] = source.to_le_bytes();
+        let data = data & 0xfff_ffff;
+        let other = Event::Other { source, data };
+        let command_processor = |event: fn(RingKind) -> Event| command_ring(ring).map(event);
+        let dma = |event: fn(RingKind) -> Event| dma_ring(ring).map(event);
+        match source {
+            source::PAGE_INVALID_FAULT | source::PROTECTION_FAULT => Some(Event::Fault),
+            source::CP_END_OF_PIPE => command_processor(Event::Fence),
+            source::CP_BAD_OPCODE => {
+                command_processor(|ring| Event::Illegal(Illegal::Opcode, ring))
+            }
+            source::CP_PRIVILEGED_REGISTER => {
+                command_processor(|ring| Event::Illegal(Illegal::Register, ring))
+            }
+            source::CP_PRIVILEGED_INSTRUCTION => {
+                command_processor(|ring| Event::Illegal(Illegal::Instruction, ring))
+            }
+            source::SDMA_TRAP => dma(Event::Fence),
+            source::SDMA_ILLEGAL_INSTRUCTION => {
+                dma(|ring| Event::Illegal(Illegal::Instruction, ring))
+            }
+            _ => None,
+        }
+        .unwrap_or(other)
+    }
+}
+
+/// How the ring is run, not yet enabled.
+fn ring_control() -> IH_RB_CNTL {
+    const LOG2_DWORDS: u32 = crate::irq::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
+    IH_RB_CNTL::zeroed()
+        .with_const_rb_size::<LOG2_DWORDS>()
+        .with_wptr_writeback_enable(true)
+        .with_wptr_overflow_enable(true)
+}
+
+/// The command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
+fn command_ring(number: u8) -> Option<RingKind> {
+    let (pipe, engine, queue) = (number & 3, number >> 2 & 3, number >> 4 & 7);
+    match (engine, pipe) {
+        (0, 0) => Some(RingKind::Gfx),
+        (1, 0) => Some(RingKind::Compute(queue)),
+        _ => None,
+    }
+}
+
+/// The DMA engine's ring with this number: engine 1:0, queue 3:2.
+fn dma_ring(number: u8) -> Option<RingKind> {
+    let (engine, queue) = (number & 3, number >> 2 & 3);
+    match (engine, queue) {
+        (0 | 1, 0) => Some(RingKind::Sdma(engine)),
+        _ => None,
+    }
+}
+
+#[kunit_tests(amdgpu_rs_ih)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries() {
+        let cases = [
+            ([181, 0, 0x00, 0], Event::Fence(RingKind::Gfx)),
+            ([181, 0, 0x04, 0], Event::Fence(RingKind::Compute(0))),
+            ([181, 0, 0x74, 0], Event::Fence(RingKind::Compute(7))),
+            ([224, 0, 0x00, 0], Event::Fence(RingKind::Sdma(0))),
+            ([224, 0, 0x01, 0], Event::Fence(RingKind::Sdma(1))),
+            ([147, 0, 0, 0], Event::Fault),
+            (
+                [184, 0, 0x14, 0],
+                Event::Illegal(Illegal::Register, RingKind::Compute(1)),
+            ),
+            // Queues that are not ours, and sources that nobody asked for.
+            ([181, 5, 0x05, 0], Event::Other { source: 181, data: 5 }),
+            ([224, 0, 0x05, 0], Event::Other { source: 224, data: 0 }),
+            ([1, !0, 0, 0], Event::Other { source: 1, data: 0xfff_ffff }),
+        ];
+        for (entry, event) in cases {
+            assert_eq!(Ih.decode(entry), event);
+        }
+        // What stands beside the ring's number belongs to someone else.
+        assert_eq!(Ih.decode([181, 0, 0x1234_0504, 0]), Event::Fence(RingKind::Compute(0)));
+    }
+}

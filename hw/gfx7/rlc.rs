@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The run list controller (RLC): a small processor that saves and restores state, balances load
+//! and gates clocks for the graphics engine. The command processors do not run without it.
+
+use kernel::{
+    io::{poll::read_poll_timeout, Io},
+    time::{delay::fsleep, Delta},
+};
+
+use super::{regs::*, shaders};
+use crate::{card::Card, firmware::Microcode};
+
+/// Resets the controller, uploads its microcode and lets it run.
+pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
+    let regs = &card.regs;
+    stop(card);
+    regs.update(RLC_CGCG_CGLS_CTRL, |r| {
+        r.with_cgcg_en(false).with_cgls_en(false)
+    });
+    reset(card);
+
+    // No load balancing.
+    regs.write_reg(RLC_LB_CNTR_INIT::zeroed());
+    regs.write_reg(RLC_LB_CNTR_MAX::from(0x8000));
+    shaders::select_all(card);
+    regs.write_reg(RLC_LB_INIT_CU_MASK::from(!0));
+    regs.write_reg(RLC_LB_PARAMS::from(0x0060_0408));
+    regs.write_reg(RLC_LB_CNTL::from(0x8000_0004));
+
+    regs.write_reg(RLC_MC_CNTL::zeroed());
+    regs.write_reg(RLC_UCODE_CNTL::zeroed());
+    regs.write_reg(RLC_GPM_UCODE_ADDR::zeroed());
+    for dword in microcode.code() {
+        regs.write_reg(RLC_GPM_UCODE_DATA::from(dword));
+    }
+    regs.write_reg(RLC_GPM_UCODE_ADDR::from(microcode.version()));
+
+    regs.update(RLC_LB_CNTL, |r| r.with_load_balance_enable(false));
+    regs.write_reg(RLC_DRIVER_CPDMA_STATUS::zeroed());
+    regs.write_reg(RLC_CNTL::zeroed().with_rlc_enable_f32(true));
+    enable_idle_interrupts(card, true);
+    fsleep(Delta::from_micros(50));
+}
+
+/// Stops the controller.
+pub(super) fn stop(card: &Card<'_>) {
+    card.regs.write_reg(RLC_CNTL::zeroed());
+    enable_idle_interrupts(card, false);
+    wait_serdes(card);
+}
+
+fn reset(card: &Card<'_>) {
+    for reset in [true, false] {
+        card.regs
+            .update(GRBM_SOFT_RESET, |r| r.with_soft_reset_rlc(reset));
+        fsleep(Delta::from_micros(50));
+    }
+}
+
+/// The interrupts by which the controller learns that the graphics engine got busy or idle.
+pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
+    card.regs.update(CP_INT_CNTL_RING0, |r| {
+        r.with_cntx_busy_int_enable(enable)
+            .with_cntx_empty_int_enable(enable)
+    });
+}
+
+/// Waits until the controller's serial links are idle. It goes on without if that never comes.
+fn wait_serdes(card: &Card<'_>) {
+    let wait = |idle: &dyn Fn() -> bool| {
+        let _ = read_poll_timeout(
+            || Ok(idle()),
+            |idle| *idle,
+            Delta::from_micros(10),
+            Delta::from_millis(20),
+        );
+    };
+    shaders::for_each_engine(card, |_| {
+        wait(&|| card.regs.read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
+    });
+    wait(&|| {
+        const BUSY: u32 = RLC_SERDES_NONCU_MASTER_BUSY::SE_MASTER_BUSY_MASK
+            | RLC_SERDES_NONCU_MASTER_BUSY::GC_MASTER_BUSY_MASK
+            | RLC_SERDES_NONCU_MASTER_BUSY::TC0_MASTER_BUSY_MASK
+            | RLC_SERDES_NONCU_MASTER_BUSY::TC1_MASTER_BUSY_MASK;
+        card.regs.read(RLC_SERDES_NONCU_MASTER_BUSY).into_raw() & BUSY == 0
+    });
+}

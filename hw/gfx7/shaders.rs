@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Shaders, render backends and what surrounds them.
+//!
+//! The chip has shader engines of one shader array each; an array has compute units, an engine has
+//! render backends. Boards are sold with some of them switched off, which registers of each engine
+//! tell. `GRBM_GFX_INDEX` chooses the engine that banked registers speak of, or all of them.
+
+use kernel::{
+    io::{register::Array, Io},
+    num::Bounded,
+    prelude::*,
+    time::{delay::fsleep, Delta},
+};
+
+use super::{regs::*, tiling};
+use crate::{
+    card::Card,
+    hw::{Graphics, GraphicsInfo, MemoryInfo, Raster, MAX_SHADER_ENGINES},
+};
+
+pub(super) struct Bonaire;
+
+const SHADER_ENGINES: u32 = 2;
+const MAX_UNITS_PER_ARRAY: u32 = 7;
+const MAX_BACKENDS_PER_ENGINE: u32 = 2;
+/// Address configuration of Bonaire, but for the size of a row of memory.
+const ADDRESS_CONFIG: u32 = 0x1201_0001;
+/// Raster configuration of a Bonaire whose four render backends all work: how screen tiles are
+/// shared out. RB_MAP_PKR0 = 2, RB_XSEL2 = 1, SE_MAP = 2, SE_XSEL = 1, SE_YSEL = 1.
+const RASTER_CONFIG: u32 = 2 | 1 << 4 | 2 << 24 | 1 << 26 | 1 << 28;
+/// Number of virtual memory contexts.
+const CONTEXTS: u32 = 16;
+
+impl Graphics for Bonaire {
+    fn describe(&self, card: &Card<'_>, memory: &MemoryInfo) -> GraphicsInfo {
+        let mut units = [0; MAX_SHADER_ENGINES];
+        let mut rasters = [Raster::default(); MAX_SHADER_ENGINES];
+        let mut backends = 0;
+        for engine in 0..SHADER_ENGINES {
+            select_engine(card, engine);
+            let raster = read_raster(card);
+            backends |= working_backends(&raster) << (engine * MAX_BACKENDS_PER_ENGINE);
+            rasters[engine as usize] = raster;
+            units[engine as usize] = working_units(card);
+        }
+        select_all(card);
+        for (engine, raster) in rasters[..SHADER_ENGINES as usize].iter_mut().enumerate() {
+            raster.config = raster_config(backends, engine as u32);
+        }
+
+        GraphicsInfo {
+            shader_engines: SHADER_ENGINES,
+            arrays_per_engine: 1,
+            max_units_per_array: MAX_UNITS_PER_ARRAY,
+            max_backends_per_engine: MAX_BACKENDS_PER_ENGINE,
+            tile_pipes: 4,
+            texture_caches: 4,
+            gs_threads: 32,
+            contexts: 8,
+            backends,
+            units,
+            rasters,
+            address_config: GB_ADDR_CONFIG::from(ADDRESS_CONFIG)
+                .with_row_size(row_size(memory.row_kib))
+                .into_raw(),
+            gds_size: card.regs.read(GDS_VMID0_SIZE::at(0)).into_raw(),
+            gds_max_wave_id: card.regs.read(GDS_COMPUTE_MAX_WAVE_ID).into_raw(),
+            tiling: tiling::tables(memory.row_kib),
+        }
+    }
+
+    fn configure(&self, card: &Card<'_>, info: &GraphicsInfo) {
+        let regs = &card.regs;
+        regs.write_reg(GRBM_CNTL::zeroed().with_const_read_timeout::<0xff>());
+        regs.write_reg(GB_ADDR_CONFIG::from(info.address_config));
+        regs.write_reg(HDP_ADDR_CONFIG::from(info.address_config));
+        regs.write_reg(DMIF_ADDR_CALC::from(info.address_config));
+        tiling::program(card, &info.tiling);
+        configure_rasters(card, info);
+        regs.write_reg(
+            CP_MEQ_THRESHOLDS::zeroed()
+                .with_const_meq1_start::<0x30>()
+                .with_const_meq2_start::<0x60>(),
+        );
+        select_all(card);
+        configure_shader_memory(card);
+        keep_data_share(card);
+        configure_pipeline(card);
+        fsleep(Delta::from_micros(50));
+    }
+
+    fn clock(&self, card: &Card<'_>) -> u64 {
+        card.regs.write_reg(RLC_CAPTURE_GPU_CLOCK_COUNT::from(1));
+        let low = card.regs.read(RLC_GPU_CLOCK_COUNT_LSB).into_raw();
+        let high = card.regs.read(RLC_GPU_CLOCK_COUNT_MSB).into_raw();
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
+
+/// How the address configuration writes the size of a row of memory.
+fn row_size(row_kib: u32) -> Bounded<u32, 2> {
+    match row_kib {
+        2 => Bounded::<u32, 2>::new::<1>(),
+        4 => Bounded::<u32, 2>::new::<2>(),
+        _ => Bounded::<u32, 2>::new::<0>(),
+    }
+}
+
+/// Lets banked registers speak of one shader engine.
+pub(super) fn select_engine(card: &Card<'_>, engine: u32) {
+    const SE_SHIFT: u32 = GRBM_GFX_INDEX::SE_INDEX_SHIFT;
+    let index = GRBM_GFX_INDEX::zeroed()
+        .with_instance_broadcast_writes(true)
+        .with_sh_broadcast_writes(true);
+    card.regs
+        .write_reg(GRBM_GFX_INDEX::from(index.into_raw() | engine << SE_SHIFT));
+}
+
+/// Lets writes to banked registers reach all of them.
+pub(super) fn select_all(card: &Card<'_>) {
+    card.regs.write_reg(
+        GRBM_GFX_INDEX::zeroed()
+            .with_instance_broadcast_writes(true)
+            .with_sh_broadcast_writes(true)
+            .with_se_broadcast_writes(true),
+    );
+}
+
+/// Runs `f` for every shader engine, chosen for it, and then chooses all of them.
+pub(super) fn for_each_engine(card: &Card<'_>, mut f: impl FnMut(u32)) {
+    for engine in 0..SHADER_ENGINES {
+        select_engine(card, engine);
+        f(engine);
+    }
+    select_all(card);
+}
+
+fn read_raster(card: &Card<'_>) -> Raster {
+    Raster {
+        backend_disable: card.regs.read(CC_RB_BACKEND_DISABLE).into_raw(),
+        user_backend_disable: card.regs.read(GC_USER_RB_BACKEND_DISABLE).into_raw(),
+        config: 0,
+        config_1: 0,
+    }
+}
+
+/// Render backends of an engine that are switched off neither by fuses nor by hand.
+fn working_backends(raster: &Raster) -> u32 {
+    const ALL: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
+    let off = (raster.backend_disable | raster.user_backend_disable)
+        >> CC_RB_BACKEND_DISABLE::BACKEND_DISABLE_SHIFT;
+    !off & ALL
+}
+
+/// Compute units of the chosen engine that are switched off neither by fuses nor by hand.
+fn working_units(card: &Card<'_>) -> u32 {
+    const ALL: u32 = (1 << MAX_UNITS_PER_ARRAY) - 1;
+    let fuses = card.regs.read(CC_GC_SHADER_ARRAY_CONFIG).into_raw();
+    let user = card.regs.read(GC_USER_SHADER_ARRAY_CONFIG).into_raw();
+    let off = (fuses | user) >> CC_GC_SHADER_ARRAY_CONFIG::INACTIVE_CUS_SHIFT;
+    !off & ALL
+}
+
+/// How an engine shares out screen tiles when only some of the card's render backends work.
+fn raster_config(backends: u32, engine: u32) -> u32 {
+    const ALL: u32 = (1 << (SHADER_ENGINES * MAX_BACKENDS_PER_ENGINE)) - 1;
+    const ENGINE: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
+    /// RB_MAP_PKR0 and SE_MAP: 0 sends all to the first of two, 3 all to the second.
+    const RB_MAP: u32 = 3;
+    const SE_MAP: u32 = 3 << 24;
+    const RB_SECOND: u32 = 3;
+    const SE_SECOND: u32 = 3 << 24;
+
+    let mut config = RASTER_CONFIG;
+    if backends == 0 || backends == ALL {
+        return config;
+    }
+    let of = |engine: u32| backends >> (engine * MAX_BACKENDS_PER_ENGINE) & ENGINE;
+    config = match (of(0), of(1)) {
+        (0, _) => config & !SE_MAP | SE_SECOND,
+        (_, 0) => config & !SE_MAP,
+        _ => config,
+    };
+    match of(engine) {
+        0b11 => config,
+        0b01 => config & !RB_MAP,
+        _ => config & !RB_MAP | RB_SECOND,
+    }
+}
+
+fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
+    for_each_engine(card, |engine| {
+        let raster = &info.rasters[engine as usize];
+        card.regs
+            .write_reg(PA_SC_RASTER_CONFIG::from(raster.config));
+        card.regs
+            .write_reg(PA_SC_RASTER_CONFIG_1::from(raster.config_1));
+    });
+}
+
+/// Lets banked registers speak of a virtual memory context.
+pub(super) fn select_context(card: &Card<'_>, context: u32) {
+    card.regs.write_reg(SRBM_GFX_CNTL::from(
+        context << SRBM_GFX_CNTL::VMID_SHIFT,
+    ));
+}
+
+/// How shaders see memory in each context.
+fn configure_shader_memory(card: &Card<'_>) {
+    /// Accesses need not be aligned.
+    const UNALIGNED: u32 = 3;
+    const MTYPE_NONCACHED: u32 = 1;
+    const MTYPE_UNCACHED: u32 = 3;
+    /// Upper 16 bits of the address from which processes find private memory.
+    const PRIVATE_BASE: u32 = 0x2000;
+
+    let regs = &card.regs;
+    regs.write_reg(
+        SH_STATIC_MEM_CONFIG::zeroed()
+            .with_swizzle_enable(true)
+            .with_const_element_size::<1>()
+            .with_const_index_stride::<3>(),
+    );
+    let config = SH_MEM_CONFIG::zeroed()
+        .with_const_alignment_mode::<UNALIGNED>()
+        .with_const_default_mtype::<MTYPE_NONCACHED>()
+        .with_const_ape1_mtype::<MTYPE_UNCACHED>();
+    for context in 0..CONTEXTS {
+        select_context(card, context);
+        regs.write_reg(config);
+        // The second aperture is closed: its base lies above its limit.
+        regs.write_reg(SH_MEM_APE1_BASE::from(1));
+        regs.write_reg(SH_MEM_APE1_LIMIT::zeroed());
+        let bases = if context == 0 { 0 } else { PRIVATE_BASE };
+        regs.write_reg(SH_MEM_BASES::from(bases));
+    }
+    select_context(card, 0);
+}
+
+/// No process gets a part of the global data share.
+fn keep_data_share(card: &Card<'_>) {
+    let regs = &card.regs;
+    for context in 1..CONTEXTS as usize {
+        if let (Some(base), Some(size), Some(gws), Some(oa)) = (
+            GDS_VMID0_BASE::try_at(context),
+            GDS_VMID0_SIZE::try_at(context),
+            GDS_GWS_VMID0::try_at(context),
+            GDS_OA_VMID0::try_at(context),
+        ) {
+            regs.write(base, GDS_VMID0_BASE::zeroed());
+            regs.write(size, GDS_VMID0_SIZE::zeroed());
+            regs.write(gws, GDS_GWS_VMID0::zeroed());
+            regs.write(oa, GDS_OA_VMID0::zeroed());
+        }
+    }
+}
+
+/// What the fixed parts of the pipeline are set to.
+fn configure_pipeline(card: &Card<'_>) {
+    let regs = &card.regs;
+    let set = |old: u32, clear: u32, value: u32| (old & !clear) | value;
+
+    regs.write_reg(SX_DEBUG_1::from(0x20));
+    regs.write_reg(TA_CNTL_AUX::from(0x0001_0000));
+    regs.update(SPI_CONFIG_CNTL, |r| {
+        set(r.into_raw(), 0, 0x0300_0000).into()
+    });
+    regs.write_reg(SQ_CONFIG::from(1));
+    regs.write_reg(DB_DEBUG::zeroed());
+    regs.update(DB_DEBUG2, |r| {
+        set(r.into_raw(), 0xf00f_ffff, 0x0000_0400).into()
+    });
+    regs.update(DB_DEBUG3, |r| {
+        set(r.into_raw(), 0x0002_021c, 0x0002_0200).into()
+    });
+    regs.update(CB_HW_CONTROL, |r| {
+        set(r.into_raw(), 0x0001_0000, 0x0001_8208).into()
+    });
+    regs.write_reg(SPI_CONFIG_CNTL_1::zeroed().with_const_vtx_done_delay::<4>());
+    regs.write_reg(
+        PA_SC_FIFO_SIZE::zeroed()
+            .with_const_sc_frontend_prim_fifo_size::<0x20>()
+            .with_const_sc_backend_prim_fifo_size::<0x100>()
+            .with_const_sc_hiz_tile_fifo_size::<0x30>()
+            .with_const_sc_earlyz_tile_fifo_size::<0x130>(),
+    );
+    regs.write_reg(VGT_NUM_INSTANCES::from(1));
+    regs.write_reg(CP_PERFMON_CNTL::zeroed());
+    regs.write_reg(SQ_CONFIG::zeroed());
+    regs.write_reg(
+        PA_SC_FORCE_EOV_MAX_CNTS::zeroed()
+            .with_const_force_eov_max_clk_cnt::<4095>()
+            .with_const_force_eov_max_rez_cnt::<255>(),
+    );
+    /// Vertex and texture caches together; automatically for ES and GS.
+    const VC_AND_TC: u32 = 2;
+    const ES_AND_GS_AUTO: u32 = 3;
+    regs.write_reg(
+        VGT_CACHE_INVALIDATION::zeroed()
+            .with_const_cache_invalidation::<VC_AND_TC>()
+            .with_const_auto_invld_en::<ES_AND_GS_AUTO>(),
+    );
+    regs.write_reg(VGT_GS_VERTEX_REUSE::from(16));
+    regs.write_reg(PA_SC_LINE_STIPPLE_STATE::zeroed());
+    regs.write_reg(
+        PA_CL_ENHANCE::zeroed()
+            .with_clip_vtx_reorder_ena(true)
+            .with_const_num_clip_seq::<3>(),
+    );
+    regs.write_reg(PA_SC_ENHANCE::zeroed().with_enable_pa_sc_out_of_order(true));
+    regs.update(SPI_ARB_PRIORITY, |r| {
+        r.with_const_pipe_order_ts0::<2>()
+            .with_const_pipe_order_ts1::<2>()
+            .with_const_pipe_order_ts2::<2>()
+            .with_const_pipe_order_ts3::<2>()
+    });
+}
+
+#[kunit_tests(amdgpu_rs_shaders)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn raster_configs() {
+        assert_eq!(RASTER_CONFIG, 0x1600_0012);
+        let cases = [
+            // (working backends, engine, configuration)
+            (0b1111, 0, 0x1600_0012),
+            (0b1110, 0, 0x1600_0013),
+            (0b1110, 1, 0x1600_0012),
+            (0b1101, 0, 0x1600_0010),
+            (0b1100, 1, 0x1700_0012),
+            (0b0011, 0, 0x1400_0012),
+        ];
+        for (backends, engine, config) in cases {
+            assert_eq!(raster_config(backends, engine), config);
+        }
+    }
+
+    #[test]
+    fn backends() {
+        let raster = |disable: u32| Raster {
+            backend_disable: disable << 16,
+            ..Raster::default()
+        };
+        assert_eq!(working_backends(&raster(0)), 0b11);
+        assert_eq!(working_backends(&raster(0b01)), 0b10);
+        assert_eq!(working_backends(&raster(0b11)), 0);
+    }
+}

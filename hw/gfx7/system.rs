@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The chip as a whole.
+
+use kernel::io::Io;
+
+use super::{golden, regs::*};
+use crate::{
+    card::Card,
+    hw::{Revision, System},
+};
+
+pub(super) struct Bonaire;
+
+impl System for Bonaire {
+    fn is_posted(&self, card: &Card<'_>) -> bool {
+        // The video BIOS leaves a mark when its initialisation is complete.
+        const ASIC_INIT_COMPLETE: u32 = 1 << 9;
+        let mark = card.regs.read(BIOS_SCRATCH_7).into_raw();
+        mark != !0 && mark & ASIC_INIT_COMPLETE != 0
+    }
+
+    fn revision(&self, card: &Card<'_>) -> Revision {
+        let internal = u32::from(card.regs.read(CC_DRM_ID_STRAPS).ati_rev_id());
+        Revision {
+            internal,
+            external: internal + 0x14,
+        }
+    }
+
+    fn program_golden_registers(&self, card: &Card<'_>) {
+        golden::program_bonaire(card);
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Tiling modes: in which order the texels of a surface lie in memory.
+//!
+//! The chip knows 32 tile modes and 16 macro tile modes, which the kernel fills in and user space
+//! then refers to by number (and asks for through the INFO ioctl). What each number means is fixed
+//! by convention between all drivers; only how many bytes a memory row has differs between boards.
+
+use kernel::io::{register::Array, Io};
+
+use super::regs::*;
+use crate::{card::Card, hw::TilingTables};
+
+/// Order of tiles.
+#[derive(Clone, Copy)]
+enum ArrayMode {
+    LinearAligned = 1,
+    Thin1D = 2,
+    Thick1D = 3,
+    Thin2D = 4,
+    ThinPrt = 5,
+    Thick2D = 7,
+    XThick2D = 8,
+    ThickPrt = 9,
+    Thin3D = 12,
+    Thick3D = 13,
+    XThick3D = 14,
+}
+
+/// Order of texels within a tile.
+#[derive(Clone, Copy)]
+enum Micro {
+    Display = 0,
+    Thin = 1,
+    Depth = 2,
+    Rotated = 3,
+}
+
+/// What decides where a tile is split over rows of memory.
+#[derive(Clone, Copy)]
+enum Split {
+    /// Bytes, as 64 shifted by this.
+    Bytes(u32),
+    /// Samples, as 1 shifted by this.
+    Samples(u32),
+}
+
+/// How tiles are spread over four pipes: `ADDR_SURF_P4_16x16`.
+const PIPE_CONFIG_P4_16X16: u32 = 5;
+
+const fn tile(mode: ArrayMode, micro: Micro, split: Split) -> u32 {
+    let split = match split {
+        Split::Bytes(shift) => shift << 11,
+        Split::Samples(shift) => shift << 25,
+    };
+    (mode as u32) << 2 | PIPE_CONFIG_P4_16X16 << 6 | (micro as u32) << 22 | split
+}
+
+/// A number that stands for nothing but the split at a row of memory.
+const fn row_only(row: Split) -> u32 {
+    match row {
+        Split::Bytes(shift) => shift << 11,
+        Split::Samples(_) => 0,
+    }
+}
+
+/// Tile modes of Bonaire; `row` is the split at a row of memory.
+const fn tile_modes(row: Split) -> [u32; 32] {
+    use ArrayMode::*;
+    use Micro::*;
+    use Split::*;
+
+    const ONE: Split = Samples(0);
+    const TWO: Split = Samples(1);
+    const EIGHT: Split = Samples(3);
+    [
+        tile(Thin2D, Depth, Bytes(0)),
+        tile(Thin2D, Depth, Bytes(1)),
+        tile(Thin2D, Depth, Bytes(2)),
+        tile(Thin2D, Depth, Bytes(3)),
+        tile(Thin2D, Depth, row),
+        tile(Thin1D, Depth, ONE),
+        tile(ThinPrt, Depth, row),
+        row_only(row),
+        tile(LinearAligned, Display, ONE),
+        tile(Thin1D, Display, ONE),
+        tile(Thin2D, Display, TWO),
+        tile(ThinPrt, Display, EIGHT),
+        row_only(row),
+        tile(Thin1D, Thin, ONE),
+        tile(Thin2D, Thin, TWO),
+        tile(Thin3D, Thin, TWO),
+        tile(ThinPrt, Thin, EIGHT),
+        row_only(row),
+        tile(Thick1D, Thin, ONE),
+        tile(Thick1D, Thin, ONE),
+        tile(Thick2D, Thin, ONE),
+        tile(Thick3D, Thin, ONE),
+        tile(ThickPrt, Thin, ONE),
+        row_only(row),
+        tile(Thick2D, Thin, ONE),
+        tile(XThick2D, Thin, ONE),
+        tile(XThick3D, Thin, ONE),
+        tile(Thin1D, Rotated, ONE),
+        tile(Thin2D, Rotated, TWO),
+        tile(ThinPrt, Rotated, EIGHT),
+        row_only(row),
+        0,
+    ]
+}
+
+/// A macro tile mode; all four numbers are powers of two.
+const fn macrotile(width: u32, height: u32, aspect: u32, banks: u32) -> u32 {
+    width.trailing_zeros()
+        | height.trailing_zeros() << 2
+        | aspect.trailing_zeros() << 4
+        | (banks.trailing_zeros() - 1) << 6
+}
+
+/// Macro tile modes of Bonaire. Number 7 (and its counterpart 15) is not used.
+const MACROTILE_MODES: [u32; 16] = [
+    macrotile(1, 4, 4, 16),
+    macrotile(1, 2, 4, 16),
+    macrotile(1, 1, 2, 16),
+    macrotile(1, 1, 2, 16),
+    macrotile(1, 1, 2, 16),
+    macrotile(1, 1, 2, 8),
+    macrotile(1, 1, 1, 4),
+    0,
+    macrotile(2, 8, 4, 16),
+    macrotile(2, 4, 4, 16),
+    macrotile(1, 4, 4, 16),
+    macrotile(1, 2, 4, 16),
+    macrotile(1, 1, 2, 16),
+    macrotile(1, 1, 2, 8),
+    macrotile(1, 1, 1, 4),
+    0,
+];
+
+/// The one number that must be left as the video BIOS set it.
+const UNUSED_MACROTILE_MODE: usize = 7;
+
+/// The tables for a board whose memory has rows of so many KiB (1, 2 or 4).
+pub(super) fn tables(row_kib: u32) -> TilingTables {
+    TilingTables {
+        tile_modes: tile_modes(Split::Bytes(4 + row_kib.trailing_zeros())),
+        macrotile_modes: MACROTILE_MODES,
+    }
+}
+
+/// Writes the tables into the chip.
+pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
+    for (index, mode) in tables.tile_modes.iter().enumerate() {
+        if let Some(register) = GB_TILE_MODE::try_at(index) {
+            card.regs.write(register, GB_TILE_MODE::from(*mode));
+        }
+    }
+    for (index, mode) in tables.macrotile_modes.iter().enumerate() {
+        match GB_MACROTILE_MODE::try_at(index) {
+            Some(register) if index != UNUSED_MACROTILE_MODE => {
+                card.regs.write(register, GB_MACROTILE_MODE::from(*mode));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[kernel::macros::kunit_tests(amdgpu_rs_tiling)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_modes() {
+        // As the C driver writes them for a row of 2 KiB.
+        let tables = tables(2);
+        let cases = [
+            (0, 0x0080_0150),
+            (4, 0x0080_2950),
+            (5, 0x0080_0148),
+            (7, 0x0000_2800),
+            (8, 0x0000_0144),
+            (10, 0x0200_0150),
+            (14, 0x0240_0150),
+            (29, 0x06c0_0154),
+            (31, 0),
+        ];
+        for (index, mode) in cases {
+            assert_eq!(tables.tile_modes[index], mode);
+        }
+        assert_eq!(tables.macrotile_modes[0], 0xe8);
+        assert_eq!(tables.macrotile_modes[8], 0xed);
+        assert_eq!(tables.macrotile_modes[14], 0x40);
+    }
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The video BIOS: the card's ROM image.
+//!
+//! An ATOM BIOS image begins as any PCI expansion ROM (55 AA). The word at 0x48 names the ATOM
+//! header, which bears the letters "ATOM" and names the master data table: a list of tables of
+//! which the driver needs one, FirmwareInfo, for the clocks. User space may ask for the whole image.
+//!
+//! The image also holds the program that makes a card ready after power-on (the system firmware
+//! runs it: "posting"). This driver does not run it, so it wants a card that is posted.
+
+use kernel::{
+    device::{self, Bound},
+    io::{Io, Mmio, MmioRaw, Region},
+    pci,
+    prelude::*,
+};
+
+use crate::bindings;
+
+/// The image, checked.
+pub(crate) struct Vbios {
+    pub(crate) image: KVVec<u8>,
+    pub(crate) clocks: Clocks,
+}
+
+/// Clocks in units of 10 kHz.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clocks {
+    /// The engine's, unless power management changes it.
+    pub(crate) engine: u32,
+    /// The memory's, unless power management changes it.
+    pub(crate) memory: u32,
+    /// The crystal's, from which time stamps are counted.
+    pub(crate) reference: u32,
+}
+
+/// What is wrong with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Defect {
+    NoRomSignature,
+    NotAnAtiRom,
+    NoAtomHeader,
+    NoFirmwareInfo,
+    NoClocks,
+}
+
+impl Vbios {
+    /// Reads the image from the ROM and checks it. What fails is said in the log.
+    pub(crate) fn read(pdev: &pci::Device<Bound>) -> Result<Self> {
+        let dev: &device::Device<Bound> = pdev.as_ref();
+        let image = Rom::map(pdev)
+            .and_then(|rom| rom.copy())
+            .inspect_err(|e| dev_err!(dev, "cannot read the video BIOS from the ROM: {e:?}\n"))?;
+        let clocks = Image(&image).clocks().map_err(|defect| {
+            dev_err!(dev, "the video BIOS is not usable: {defect:?}\n");
+            EINVAL
+        })?;
+        Ok(Self { image, clocks })
+    }
+}
+
+/// The card's ROM, mapped.
+///
+/// # Invariants
+///
+/// `io` is the mapping that `pci_map_rom()` gave for the device.
+struct Rom<'a> {
+    pdev: &'a pci::Device<Bound>,
+    io: MmioRaw<Region>,
+}
+
+impl<'a> Rom<'a> {
+    fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
+        let mut size = 0;
+        // SAFETY: The pointer is that of a bound PCI device; `size` is written to.
+        let address = unsafe { bindings::pci_map_rom(pci_dev(pdev), &mut size) };
+        if address.is_null() {
+            return Err(ENODEV);
+        }
+        // Sizes of images are multiples of 512.
+        let io = MmioRaw::new_region(address.addr(), size & !3)?;
+        // INVARIANT: Just mapped.
+        Ok(Self { pdev, io })
+    }
+
+    fn copy(&self) -> Result<KVVec<u8>> {
+        // SAFETY: By the type invariant the range is mapped.
+        let io: Mmio<'_, Region> = unsafe { Mmio::from_raw(self.io) };
+        let mut image = KVVec::with_capacity(self.io.size(), GFP_KERNEL)?;
+        for offset in (0..self.io.size()).step_by(size_of::<u32>()) {
+            let dword = io.try_read32(offset)?;
+            image.extend_from_slice(&dword.to_le_bytes(), GFP_KERNEL)?;
+        }
+        Ok(image)
+    }
+}
+
+impl Drop for Rom<'_> {
+    fn drop(&mut self) {
+        let address = core::ptr::without_provenance_mut(self.io.addr());
+        // SAFETY: By the type invariant this is the mapping of this device's ROM.
+        unsafe { bindings::pci_unmap_rom(pci_dev(self.pdev), address) };
+    }
+}
+
+fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+    // `pci::Device` is a transparent wrapper of `struct pci_dev`.
+    core::ptr::from_ref(pdev).cast_mut().cast()
+}
+
+/// An image to be checked; every read says whether it was inside.
+struct Image<'a>(&'a [u8]);
+
+impl Image<'_> {
+    fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        let bytes = self.0.get(offset..offset.checked_add(N)?)?;
+        bytes.try_into().ok()
+    }
+
+    fn word(&self, offset: usize) -> Option<usize> {
+        Some(usize::from(u16::from_le_bytes(self.bytes(offset)?)))
+    }
+
+    fn dword(&self, offset: usize) -> Option<u32> {
+        Some(u32::from_le_bytes(self.bytes(offset)?))
+    }
+
+    /// The offset that the word at `offset` names, if it names one.
+    fn pointer(&self, offset: usize) -> Option<usize> {
+        self.word(offset).filter(|target| *target != 0)
+    }
+
+    fn clocks(&self) -> Result<Clocks, Defect> {
+        /// Magic that ATI's BIOSes bear.
+        const ATI_MAGIC: &[u8; 10] = b" 761295520";
+        /// Place of FirmwareInfo in the master data table.
+        const FIRMWARE_INFO: usize = 4;
+
+        if self.bytes(0) != Some([0x55, 0xaa]) {
+            return Err(Defect::NoRomSignature);
+        }
+        if self.bytes(0x30).as_ref() != Some(ATI_MAGIC) {
+            return Err(Defect::NotAnAtiRom);
+        }
+        let header = self.pointer(0x48).ok_or(Defect::NoAtomHeader)?;
+        if self.bytes(header + 4) != Some(*b"ATOM") {
+            return Err(Defect::NoAtomHeader);
+        }
+        // A table begins with four bytes of header.
+        let info = self
+            .pointer(header + 0x20)
+            .and_then(|tables| self.pointer(tables + 4 + 2 * FIRMWARE_INFO))
+            .ok_or(Defect::NoFirmwareInfo)?;
+        let clocks = || {
+            Some(Clocks {
+                engine: self.dword(info + 0x08)?,
+                memory: self.dword(info + 0x0c)?,
+                reference: self.word(info + 0x52)?.try_into().ok()?,
+            })
+        };
+        clocks()
+            .filter(|clocks| clocks.engine != 0 && clocks.memory != 0 && clocks.reference != 0)
+            .ok_or(Defect::NoClocks)
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vbios)]
+mod tests {
+    use super::*;
+
+    /// The smallest image that is good.
+    fn image() -> [u8; 0x200] {
+        let mut image = [0; 0x200];
+        image[..2].copy_from_slice(&[0x55, 0xaa]);
+        image[0x30..0x3a].copy_from_slice(b" 761295520");
+        image[0x48] = 0x80;
+        image[0x84..0x88].copy_from_slice(b"ATOM");
+        image[0xa0] = 0xc0;
+        image[0xcc..0xce].copy_from_slice(&0x100u16.to_le_bytes());
+        image[0x108..0x10c].copy_from_slice(&80_000u32.to_le_bytes());
+        image[0x10c..0x110].copy_from_slice(&120_000u32.to_le_bytes());
+        image[0x152..0x154].copy_from_slice(&2_700u16.to_le_bytes());
+        image
+    }
+
+    #[test]
+    fn good_image() {
+        let expected = Clocks {
+            engine: 80_000,
+            memory: 120_000,
+            reference: 2_700,
+        };
+        assert_eq!(Image(&image()).clocks(), Ok(expected));
+    }
+
+    #[test]
+    fn defects() {
+        let cases = [
+            (0, Defect::NoRomSignature),
+            (0x33, Defect::NotAnAtiRom),
+            (0x48, Defect::NoAtomHeader),
+            (0x85, Defect::NoAtomHeader),
+            (0xa0, Defect::NoFirmwareInfo),
+            (0xcd, Defect::NoFirmwareInfo),
+        ];
+        for (offset, defect) in cases {
+            let mut bad = image();
+            bad[offset] = 0;
+            assert_eq!(Image(&bad).clocks(), Err(defect));
+        }
+    }
+
+    #[test]
+    fn truncated_images() {
+        let image = image();
+        for length in 0..0x154 {
+            assert!(Image(&image[..length]).clocks().is_err());
+        }
+    }
+}
