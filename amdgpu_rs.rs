@@ -6,9 +6,10 @@
 #![allow(dead_code)]
 
 use kernel::{
-    device::Core,
+    device::{Bound, Core},
     dma::{Device as _, DmaMask},
-    pci,
+    io::Io,
+    irq, pci,
     prelude::*,
     sync::Arc,
 };
@@ -16,16 +17,21 @@ use kernel::{
 use crate::{
     card::Card,
     device::{Device, Facts},
-    hw::Chip,
+    hw::{BringUp, Chip},
+    interrupts::Handler,
+    vbios::Vbios,
 };
 
 mod abstractions;
 mod card;
 mod device;
 mod fence;
+mod firmware;
 mod gart;
 mod hw;
+mod interrupts;
 mod ring;
+mod vbios;
 mod vmid;
 
 /// C types and functions that the kernel crate has no bindings for.
@@ -88,38 +94,176 @@ const fn amd(device: u32) -> pci::DeviceId {
 pub(crate) struct AmdgpuDriver;
 
 /// What belongs to a card for as long as the driver is bound to it.
+///
+/// The order of the fields is the order in which they are dropped: the reverse of bring-up.
 #[pin_data]
-pub(crate) struct Bound {
+pub(crate) struct Binding<'bound> {
+    #[pin]
+    interrupts: irq::ThreadedRegistration<'bound, Handler>,
+    vectors: pci::IrqVectorRegistration<'bound>,
+    running: Running<'bound>,
     device: Arc<Device>,
 }
 
 impl pci::Driver for AmdgpuDriver {
     type IdInfo = Chip;
-    type Data<'bound> = Bound;
+    type Data<'bound> = Binding<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
         chip: Option<&'bound Chip>,
-    ) -> impl PinInit<Bound, Error> + 'bound {
+    ) -> impl PinInit<Binding<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
+            let dev: &kernel::device::Device<Bound> = pdev.as_ref();
             let chip = *chip.ok_or(ENODEV)?;
             let hw = chip
                 .generation()
                 .ok_or(ENODEV)
-                .inspect_err(|_| dev_err!(pdev, "{chip:?} is not supported yet; Bonaire is\n"))?;
+                .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))?;
 
             pdev.enable_device_mem()?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
             let card = Card::map(pdev)?;
 
-            let (vram, gart) = hw.memory.layout(&card, pdev.as_ref())?;
-            let facts = Facts { chip, vram, gart };
-            let card = card.into_handle(pdev.as_ref())?;
-            let device = Arc::new(Device::new(pdev.as_ref(), hw, facts, card)?, GFP_KERNEL)?;
-            Ok(try_pin_init!(Bound { device }? Error))
+            let vbios = Vbios::read(pdev)?;
+            if !hw.system.is_posted(&card) {
+                dev_err!(
+                    dev,
+                    "the system firmware has not initialised this card (not posted)\n"
+                );
+                return Err(ENODEV);
+            }
+            let firmware = firmware::Files::load(dev, &hw.firmware)?;
+
+            hw.system.program_golden_registers(&card);
+            let (vram, gart) = hw.memory.layout(&card, dev)?;
+            hw.memory.start(&card, dev, &vram, &firmware.mc);
+            let memory = hw.memory.describe(&card);
+            let facts = Facts {
+                chip,
+                revision: hw.system.revision(&card),
+                vbios,
+                firmware: firmware.versions(),
+                vram,
+                gart,
+                memory,
+                graphics: hw.graphics.describe(&card, &memory),
+            };
+            let card = card.into_handle(dev)?;
+            let device = Device::new(dev, hw, facts, card)
+                .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
+            let device = Arc::new(device, GFP_KERNEL)?;
+
+            Ok(try_pin_init!(Binding {
+                device: device.clone(),
+                running: Running::new(pdev, device.clone()),
+                vectors: pdev
+                    .alloc_irq_vectors(1, 1, messages())
+                    .inspect_err(|e| dev_err!(dev, "no interrupt can be had: {e:?}\n"))?,
+                interrupts <- {
+                    // SAFETY: `vectors` is initialised, lives at a pinned address, and is dropped
+                    // after `interrupts`.
+                    let vectors: &'bound pci::IrqVectorRegistration<'bound> =
+                        unsafe { &*core::ptr::from_ref(vectors) };
+                    // SAFETY: The registration is a field of what is initialised here, which the
+                    // driver core drops when the device is unbound.
+                    unsafe {
+                        irq::ThreadedRegistration::new(
+                            vectors.index(0)?.into(),
+                            irq::Flags::TRIGGER_NONE,
+                            c"amdgpu_rs",
+                            Ok::<_, Error>(Handler::new(device.clone())),
+                        )
+                    }
+                },
+                _: {
+                    pdev.set_master();
+                    let card = device.card.access(dev)?;
+                    start(&BringUp {
+                        pdev,
+                        card,
+                        device: &device,
+                        firmware: &firmware,
+                    })?;
+                    greet(&device);
+                },
+            }? Error))
         })
+    }
+}
+
+/// Message-signalled interrupts only: with others the interrupt ring would be run differently.
+fn messages() -> pci::IrqTypes {
+    pci::IrqTypes::default()
+        .with(pci::IrqType::Msi)
+        .with(pci::IrqType::MsiX)
+}
+
+/// Sets all blocks of the card going, and tests each ring.
+fn start(up: &BringUp<'_>) -> Result {
+    let hw = up.device.hw;
+    hw.memory.enable_translation(up.card, up.device);
+    hw.interrupts.start(up.card, up.device);
+    hw.graphics.configure(up.card, &up.device.facts.graphics);
+    hw.gfx.start(up)?;
+    hw.compute.start(up)?;
+    hw.sdma.start(up)?;
+    hw.interrupts.enable_sources(up.card);
+    for ring in up.device.rings() {
+        ring.test(&up.device.dev)?;
+    }
+    Ok(())
+}
+
+/// Says what came up.
+fn greet(device: &Device) {
+    let facts = &device.facts;
+    dev_info!(
+        device.dev,
+        "{:?} revision {}, {} MiB of VRAM ({} MiB visible), {} compute units, {} render backends\n",
+        facts.chip,
+        facts.revision.internal,
+        facts.vram.size >> 20,
+        facts.vram.visible >> 20,
+        facts
+            .graphics
+            .units
+            .iter()
+            .map(|u| u.count_ones())
+            .sum::<u32>(),
+        facts.graphics.backends.count_ones()
+    );
+}
+
+/// A card whose engines may run. On drop they are stopped, and the card is left quiet: no engine
+/// runs, nothing interrupts, and the card may not reach memory any more.
+struct Running<'bound> {
+    pdev: &'bound pci::Device<Bound>,
+    device: Arc<Device>,
+}
+
+impl<'bound> Running<'bound> {
+    fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
+        Self { pdev, device }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        const COMMAND: usize = 0x04;
+        const BUS_MASTER: u16 = 1 << 2;
+
+        if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
+            self.device.hw.quiesce(card);
+        }
+        let config = self.pdev.config_space();
+        let command = config.read16(COMMAND);
+        config.write16(command & !BUS_MASTER, COMMAND);
+        for ring in self.device.rings() {
+            ring.timeline.abort(None, ENODEV);
+        }
     }
 }
 
@@ -129,4 +273,14 @@ kernel::module_pci_driver! {
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",
     license: "Dual MIT/GPL",
+    firmware: [
+        "amdgpu/bonaire_mc.bin",
+        "amdgpu/bonaire_rlc.bin",
+        "amdgpu/bonaire_pfp.bin",
+        "amdgpu/bonaire_me.bin",
+        "amdgpu/bonaire_ce.bin",
+        "amdgpu/bonaire_mec.bin",
+        "amdgpu/bonaire_sdma.bin",
+        "amdgpu/bonaire_sdma1.bin",
+    ],
 }

@@ -9,23 +9,32 @@ use core::ops::Range;
 
 use kernel::{
     device::{self, Bound},
+    dma::DmaAddress,
     prelude::*,
     sync::{aref::ARef, Arc},
 };
 
 use crate::{
     card::{CardGuard, CardHandle},
-    gart::{Gart, GartLayout},
-    hw::{Chip, Generation},
+    firmware,
+    gart::{Gart, GartLayout, KernelBuffer},
+    hw::{
+        gfx7::ComputeMemory, Chip, Generation, GraphicsInfo, InterruptMemory, MemoryInfo, Revision,
+    },
     ring::{Ring, RingKind, Writeback},
+    vbios::Vbios,
 };
 
 /// What bring-up learnt about the card and never changes.
-#[derive(Clone, Copy, Debug)]
 pub(crate) struct Facts {
     pub(crate) chip: Chip,
+    pub(crate) revision: Revision,
+    pub(crate) vbios: Vbios,
+    pub(crate) firmware: firmware::Versions,
     pub(crate) vram: VramLayout,
     pub(crate) gart: GartLayout,
+    pub(crate) memory: MemoryInfo,
+    pub(crate) graphics: GraphicsInfo,
 }
 
 /// VRAM, and what of it is free to be managed.
@@ -61,6 +70,10 @@ pub(crate) struct Device {
     pub(crate) facts: Facts,
     pub(crate) card: CardHandle,
     pub(crate) gart: Gart,
+    /// Where accesses go that no page table allows.
+    dummy_page: KernelBuffer,
+    pub(crate) interrupt_memory: InterruptMemory,
+    pub(crate) compute_memory: ComputeMemory,
     rings: KVec<Pin<KBox<Ring>>>,
 }
 
@@ -84,9 +97,17 @@ impl Device {
             hw,
             facts,
             card,
+            dummy_page: KernelBuffer::new(dev, &gart, size_of::<u32>())?,
+            interrupt_memory: InterruptMemory::new(dev, &gart)?,
+            compute_memory: ComputeMemory::new(dev, &gart)?,
             gart,
             rings,
         })
+    }
+
+    /// Bus address of the page to which accesses go that no page table allows.
+    pub(crate) fn dummy_page(&self) -> DmaAddress {
+        self.dummy_page.dma_address()
     }
 
     /// The card, unless the driver is unbound. Nobody may sleep while holding it.

@@ -321,10 +321,7 @@ mod tests {
         assert_eq!(Header::parse(&changed(24, 36)), layout);
         assert_eq!(Header::parse(&changed(24, 0xffff_fffc)), layout);
         assert_eq!(Header::parse(&changed(4, 8)), layout);
-        assert_eq!(
-            Header::parse(&changed(8, 2)),
-            Err(Defect::HeaderVersion(2))
-        );
+        assert_eq!(Header::parse(&changed(8, 2)), Err(Defect::HeaderVersion(2)));
     }
 
     #[test]

@@ -183,6 +183,7 @@ impl Drop for GartRange {
 pub(crate) struct KernelBuffer {
     // Dropped first: no translation may outlive the memory.
     range: GartRange,
+    dma_address: DmaAddress,
     memory: Devres<Coherent<[u32]>>,
 }
 
@@ -197,6 +198,7 @@ impl KernelBuffer {
         let range = gart.bind(addresses, Access::READ_WRITE, Snoop::Yes)?;
         Ok(Self {
             range,
+            dma_address: start,
             memory: Devres::new(dev, Ok::<_, Error>(memory))?,
         })
     }
@@ -204,6 +206,11 @@ impl KernelBuffer {
     /// Address in the GPU's address space (context 0).
     pub(crate) fn gpu_addr(&self) -> u64 {
         self.range.gpu_addr()
+    }
+
+    /// Address on the bus, for what does not go through the GART.
+    pub(crate) fn dma_address(&self) -> DmaAddress {
+        self.dma_address
     }
 
     /// Calls `f` with the memory, if it is still there.

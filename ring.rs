@@ -16,7 +16,7 @@
 use kernel::{
     device::{self, Bound},
     dma::CoherentView,
-    io::io_write,
+    io::{io_write, poll::read_poll_timeout},
     new_spinlock,
     prelude::*,
     sync::{
@@ -24,10 +24,11 @@ use kernel::{
         barrier::{self, mb},
         Arc, SpinLock,
     },
+    time::{msecs_to_jiffies, Delta},
 };
 
 use crate::{
-    abstractions::dma_fence::Fence,
+    abstractions::dma_fence::{Fence, Interruptible, Waited},
     card::CardHandle,
     fence::{HwFence, Timeline},
     gart::{Gart, KernelBuffer},
@@ -100,6 +101,8 @@ impl RingKind {
 pub(crate) const RING_SHIFT: u32 = 13;
 /// Size of a ring in dwords.
 pub(crate) const RING_DWORDS: usize = 1 << RING_SHIFT;
+/// How long a test of a ring may take.
+const TEST_TIMEOUT: Delta = Delta::from_secs(2);
 /// Size of the longest submission in dwords, padding included.
 pub(crate) const MAX_SUBMISSION_DWORDS: usize = 1024;
 
@@ -292,6 +295,68 @@ impl Ring {
                 .emit_submission(ring, self.kind, submission, fence)
         });
         Ok(emission.fence)
+    }
+
+    /// Executes commands that have no fence. For bring-up, while nobody else uses the ring.
+    pub(crate) fn emit(&self, emit: impl FnOnce(&mut Writer<'_>)) {
+        self.write(&mut self.state.lock(), emit);
+    }
+
+    /// Sees whether the engine executes commands, writes fences, and interrupts. What fails is said
+    /// in the log.
+    pub(crate) fn test(&self, dev: &device::Device) -> Result {
+        let name = self.kind.name();
+        self.test_write().inspect_err(|e| {
+            dev_err!(
+                dev,
+                "ring {name} does not execute commands ({e:?}); it read up to dword {:#x}\n",
+                self.read_pointer()
+            )
+        })?;
+        self.test_fence().inspect_err(|e| {
+            let what = match self.completed_seq() {
+                0 => "does not write fences",
+                _ => "writes fences, but its interrupt does not come",
+            };
+            dev_err!(dev, "ring {name} {what} ({e:?})\n")
+        })
+    }
+
+    /// Lets the engine write to memory, and waits for that.
+    fn test_write(&self) -> Result {
+        const VALUE: u32 = 0xdead_beef;
+        let index = Writeback::index(self.kind, Slot::Scratch);
+        let addr = self.writeback.gpu_addr(self.kind, Slot::Scratch);
+        self.writeback.0.write(index, !VALUE);
+        self.emit(|ring| self.engine.emit_write(ring, addr, VALUE));
+        read_poll_timeout(
+            || self.writeback.0.read(index).ok_or(ENODEV),
+            |value| *value == VALUE,
+            Delta::from_micros(50),
+            TEST_TIMEOUT,
+        )?;
+        Ok(())
+    }
+
+    /// Submits nothing at all, and waits for its fence.
+    fn test_fence(&self) -> Result {
+        let submission = Submission {
+            vm: None,
+            ibs: &[],
+            user_fence: None,
+        };
+        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?)?;
+        let timeout = msecs_to_jiffies(TEST_TIMEOUT.as_millis() as u32);
+        match fence.wait_timeout(Interruptible::No, timeout)? {
+            Waited::Done => fence.status().unwrap_or(Err(ETIMEDOUT)),
+            Waited::TimedOut => Err(ETIMEDOUT),
+        }
+    }
+
+    /// How far the engine says that it has read, in the units of its kind.
+    fn read_pointer(&self) -> u32 {
+        let slot = Writeback::index(self.kind, Slot::ReadPointer);
+        self.writeback.0.read(slot).unwrap_or(0)
     }
 
     /// Signals the fences of what the engine has finished. Called when it says that it has finished

@@ -12,8 +12,8 @@ use super::{
     clear_state,
     pm4::{
         self, emit, By, ClearState, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
-        IndirectBuffer, Interrupt, PfpSyncMe, PreambleCntl, Queue, SetCePartition, SetContextReg, SurfaceSync, SwitchBuffer, Wait, WriteMemory,
-        WriteRegister,
+        IndirectBuffer, Interrupt, PfpSyncMe, PreambleCntl, Queue, SetCePartition, SetContextReg,
+        SurfaceSync, SwitchBuffer, Wait, WriteMemory, WriteRegister,
     },
     regs::*,
     rlc,
@@ -169,7 +169,9 @@ fn set_up_ring(card: &Card<'_>, ring: &Ring) {
     regs.write_reg(CP_RB0_RPTR::zeroed());
     let read_pointer = ring.read_pointer_addr();
     regs.write_reg(CP_RB0_RPTR_ADDR::from(read_pointer as u32));
-    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from((read_pointer >> 32) as u32 & 0xff));
+    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(
+        (read_pointer >> 32) as u32 & 0xff,
+    ));
     regs.write_reg(SCRATCH_UMSK::zeroed());
     fsleep(Delta::from_millis(1));
     regs.write_reg(control);

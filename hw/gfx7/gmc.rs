@@ -9,11 +9,7 @@
 
 use kernel::{
     device,
-    io::{
-        poll::read_poll_timeout,
-        register::Array,
-        Io,
-    },
+    io::{poll::read_poll_timeout, register::Array, Io},
     prelude::*,
     sizes::{SZ_16M, SZ_1M},
     time::Delta,
@@ -96,8 +92,11 @@ impl MemoryController for Gmc {
         lock_vga_out(card);
         open_apertures(card, vram);
         wait_idle(card, dev);
-        card.regs
-            .write_reg(BIF_FB_EN::zeroed().with_fb_read_en(true).with_fb_write_en(true));
+        card.regs.write_reg(
+            BIF_FB_EN::zeroed()
+                .with_fb_read_en(true)
+                .with_fb_write_en(true),
+        );
         card.regs
             .update(HDP_MISC_CNTL, |r| r.with_flush_invalidate_cache(false));
         card.regs.update(HDP_HOST_PATH_CNTL, |r| r);
@@ -215,9 +214,8 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
 fn lock_vga_out(card: &Card<'_>) {
     card.regs
         .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
-    card.regs.update(VGA_RENDER_CONTROL, |r| {
-        r.with_const_vga_vstatus_cntl::<0>()
-    });
+    card.regs
+        .update(VGA_RENDER_CONTROL, |r| r.with_const_vga_vstatus_cntl::<0>());
 }
 
 /// Tells the memory controller which addresses are VRAM.
@@ -268,7 +266,10 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
         Delta::from_millis(200),
     );
     if trained.is_err() {
-        dev_warn!(dev, "the memory does not say that its training is done; going on\n");
+        dev_warn!(
+            dev,
+            "the memory does not say that its training is done; going on\n"
+        );
     }
 }
 

@@ -45,7 +45,9 @@ impl InterruptController for Ih {
         regs.write_reg(IH_RB_BASE::from((memory.ring.gpu_addr() >> 8) as u32));
         let write_pointer = memory.write_pointer.gpu_addr();
         regs.write_reg(IH_RB_WPTR_ADDR_LO::from(write_pointer as u32));
-        regs.write_reg(IH_RB_WPTR_ADDR_HI::from((write_pointer >> 32) as u32 & 0xff));
+        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(
+            (write_pointer >> 32) as u32 & 0xff,
+        ));
         let control = ring_control();
         regs.write_reg(control.with_wptr_overflow_clear(true));
         regs.write_reg(IH_RB_RPTR::zeroed());
@@ -75,7 +77,9 @@ impl InterruptController for Ih {
                 .with_priv_reg_int_enable(true)
                 .with_priv_instr_int_enable(true)
         });
-        regs.update(CP_ME1_PIPE0_INT_CNTL, |r| r.with_time_stamp_int_enable(true));
+        regs.update(CP_ME1_PIPE0_INT_CNTL, |r| {
+            r.with_time_stamp_int_enable(true)
+        });
         super::sdma::enable_traps(card);
         regs.update(VM_CONTEXT1_CNTL, |r| {
             r.with_range_protection_fault_enable_interrupt(true)
@@ -93,8 +97,7 @@ impl InterruptController for Ih {
 
     fn clear_overflow(&self, card: &Card<'_>) {
         let control = ring_control().with_rb_enable(true);
-        card.regs
-            .write_reg(control.with_wptr_overflow_clear(true));
+        card.regs.write_reg(control.with_wptr_overflow_clear(true));
         // Not kept set, or the next overflow would not be seen.
         card.regs.write_reg(control);
     }
@@ -131,7 +134,7 @@ impl InterruptController for Ih {
 
 /// How the ring is run, not yet enabled.
 fn ring_control() -> IH_RB_CNTL {
-    const LOG2_DWORDS: u32 = crate::irq::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
+    const LOG2_DWORDS: u32 = crate::interrupts::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
     IH_RB_CNTL::zeroed()
         .with_const_rb_size::<LOG2_DWORDS>()
         .with_wptr_writeback_enable(true)
@@ -175,14 +178,35 @@ mod tests {
                 Event::Illegal(Illegal::Register, RingKind::Compute(1)),
             ),
             // Queues that are not ours, and sources that nobody asked for.
-            ([181, 5, 0x05, 0], Event::Other { source: 181, data: 5 }),
-            ([224, 0, 0x05, 0], Event::Other { source: 224, data: 0 }),
-            ([1, !0, 0, 0], Event::Other { source: 1, data: 0xfff_ffff }),
+            (
+                [181, 5, 0x05, 0],
+                Event::Other {
+                    source: 181,
+                    data: 5,
+                },
+            ),
+            (
+                [224, 0, 0x05, 0],
+                Event::Other {
+                    source: 224,
+                    data: 0,
+                },
+            ),
+            (
+                [1, !0, 0, 0],
+                Event::Other {
+                    source: 1,
+                    data: 0xfff_ffff,
+                },
+            ),
         ];
         for (entry, event) in cases {
             assert_eq!(Ih.decode(entry), event);
         }
         // What stands beside the ring's number belongs to someone else.
-        assert_eq!(Ih.decode([181, 0, 0x1234_0504, 0]), Event::Fence(RingKind::Compute(0)));
+        assert_eq!(
+            Ih.decode([181, 0, 0x1234_0504, 0]),
+            Event::Fence(RingKind::Compute(0))
+        );
     }
 }

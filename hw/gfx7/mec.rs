@@ -52,11 +52,7 @@ impl ComputeMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
         Ok(Self {
             ends_of_pipe: KernelBuffer::new(dev, gart, PIPES as usize * EOP_SIZE * 2)?,
-            descriptors: KernelBuffer::new(
-                dev,
-                gart,
-                usize::from(RingKind::COMPUTE) * MQD_SIZE,
-            )?,
+            descriptors: KernelBuffer::new(dev, gart, usize::from(RingKind::COMPUTE) * MQD_SIZE)?,
         })
     }
 
@@ -203,9 +199,7 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
     regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(buffer as u32));
     regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from((buffer >> 32) as u32));
     regs.write_reg(CP_HPD_EOP_VMID::zeroed());
-    regs.update(CP_HPD_EOP_CONTROL, |r| {
-        r.with_const_eop_size::<LOG2_SIZE>()
-    });
+    regs.update(CP_HPD_EOP_CONTROL, |r| r.with_const_eop_size::<LOG2_SIZE>());
     select_none(card);
 }
 
@@ -227,7 +221,7 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
     regs.write_reg(CP_HQD_VMID::zeroed());
     regs.update(CP_HQD_QUANTUM, |r| {
         r.with_quantum_en(true)
-            .with_const_quantum_scale::<1>()
+            .with_quantum_scale(true)
             .with_const_quantum_duration::<10>()
     });
     let base = ring.gpu_addr() >> 8;
@@ -255,7 +249,7 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
     regs.update(CP_HQD_PQ_CONTROL, |r| {
         r.with_const_queue_size::<LOG2_RING>()
             .with_const_rptr_block_size::<LOG2_BLOCK>()
-            .with_const_pq_volatile::<0>()
+            .with_pq_volatile(false)
             .with_unord_dispatch(false)
             .with_roq_pq_ib_flip(false)
             .with_priv_state(true)

@@ -5,6 +5,7 @@
 
 use kernel::{
     io::{poll::read_poll_timeout, Io},
+    prelude::*,
     time::{delay::fsleep, Delta},
 };
 

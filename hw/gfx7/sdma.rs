@@ -149,13 +149,17 @@ fn start_engine<Engine: RegisterBase<SdmaBase>>(
 
 fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &Microcode) {
     let address = |value| {
-        card.regs
-            .write(SDMA0_UCODE_ADDR::of::<Engine>(), SDMA0_UCODE_ADDR::from(value));
+        card.regs.write(
+            SDMA0_UCODE_ADDR::of::<Engine>(),
+            SDMA0_UCODE_ADDR::from(value),
+        );
     };
     address(0);
     for dword in microcode.code() {
-        card.regs
-            .write(SDMA0_UCODE_DATA::of::<Engine>(), SDMA0_UCODE_DATA::from(dword));
+        card.regs.write(
+            SDMA0_UCODE_DATA::of::<Engine>(),
+            SDMA0_UCODE_DATA::from(dword),
+        );
     }
     address(microcode.version());
 }
@@ -176,11 +180,7 @@ fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     shaders::select_context(card, 0);
 }
 
-fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
-    card: &Card<'_>,
-    ring: &Ring,
-    address_config: u32,
-) {
+fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, address_config: u32) {
     /// The size of a pipe's interleave, which is all that the engine wants to know of it.
     const PIPE_INTERLEAVE: u32 = 0x70;
 

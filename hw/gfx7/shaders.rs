@@ -201,9 +201,8 @@ fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
 
 /// Lets banked registers speak of a virtual memory context.
 pub(super) fn select_context(card: &Card<'_>, context: u32) {
-    card.regs.write_reg(SRBM_GFX_CNTL::from(
-        context << SRBM_GFX_CNTL::VMID_SHIFT,
-    ));
+    card.regs
+        .write_reg(SRBM_GFX_CNTL::from(context << SRBM_GFX_CNTL::VMID_SHIFT));
 }
 
 /// How shaders see memory in each context.

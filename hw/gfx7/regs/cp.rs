@@ -4,7 +4,6 @@
 
 use kernel::io::register;
 
-
 // Whether they run
 
 register! {

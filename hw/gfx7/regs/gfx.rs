@@ -4,7 +4,6 @@
 
 use kernel::io::register;
 
-
 // Which shader engine, array and instance banked registers speak of
 
 register! {

@@ -10,6 +10,7 @@ use kernel::{
     device::{self, Bound},
     irq::{IrqReturn, ThreadedHandler},
     prelude::*,
+    str::BStr,
     sync::{
         atomic::{Atomic, Relaxed},
         barrier::{self, mb},
@@ -118,13 +119,19 @@ impl ThreadedHandler for Handler {
 
 fn handle(device: &Device, event: Event) {
     match event {
-        Event::Fence(ring) => device.ring(ring).interrupted(),
+        Event::Fence(ring) => device.ring(ring).process(),
         Event::Fault => report_fault(device),
         Event::Illegal(what, ring) => {
-            dev_dbg!(device.dev, "{ring:?}: illegal {what:?} in a command buffer\n");
+            dev_dbg!(
+                device.dev,
+                "{ring:?}: illegal {what:?} in a command buffer\n"
+            );
         }
         Event::Other { source, data } => {
-            dev_dbg!(device.dev, "interrupt {source} ({data:#x}) that nobody asked for\n");
+            dev_dbg!(
+                device.dev,
+                "interrupt {source} ({data:#x}) that nobody asked for\n"
+            );
         }
     }
 }
@@ -142,14 +149,14 @@ fn report_fault(device: &Device) {
         client,
     } = fault;
     let access = if write { "write" } else { "read" };
-    let client = client.escape_ascii();
+    let client = BStr::from_bytes(&client);
     dev_dbg!(
         device.dev,
         "{access} of page {page:#x} by {client} in context {vmid} forbidden ({protections:#x})\n"
     );
 }
 
-#[kunit_tests(amdgpu_rs_irq)]
+#[kunit_tests(amdgpu_rs_interrupts)]
 mod tests {
     use super::*;
 
