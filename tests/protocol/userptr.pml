@@ -19,7 +19,7 @@
 //   -DNO_NOTIFIER_WAIT   the notifier does not wait for jobs
 //   -DWAIT_OWN_JOBS      the notifier waits only for jobs that name the buffer
 //   -DNO_STALE_WAIT      stale entries are rewritten while jobs may still use them
-//   -DNO_STALE_RECHECK   an entry that went stale after that wait is rewritten all the same
+//   -DEARLY_STALE_WAIT   that wait is decided on before the publish lock is taken, and not under it
 
 #define PAGES 3		/* pages at the buffer's address, one after the other */
 #define TRIES 3		/* the driver has 10; what matters is that there is an end */
@@ -87,7 +87,7 @@ proctype submitter(bool names) {
 	byte snap0, snap1;
 	bool busy0, busy1;
 	byte held = NONE;	/* the gathered page, and the generation that it is of */
-	byte held_generation, waited;
+	byte held_generation;
 	byte tries = TRIES;
 
 again:	lock(reservation);
@@ -123,8 +123,7 @@ again:	lock(reservation);
 	:: else
 	fi;
 
-settle:	waited = generation;
-#ifndef NO_STALE_WAIT
+#ifdef EARLY_STALE_WAIT
 	if
 	:: stale -> wait_jobs(false)
 	:: else
@@ -134,6 +133,16 @@ settle:	waited = generation;
 	!queued[0] || !queued[1];
 
 	lock(publish_lock);
+#if !defined(NO_STALE_WAIT) && !defined(EARLY_STALE_WAIT)
+	if
+	:: stale ->
+		unlock(publish_lock);
+		// No job can be queued meanwhile; so once is enough, whatever else goes stale.
+		wait_jobs(false);
+		lock(publish_lock)
+	:: else
+	fi;
+#endif
 #ifndef NO_PUBLISH_CHECK
 	if
 	:: names && bound_generation != generation ->
@@ -143,18 +152,6 @@ settle:	waited = generation;
 		if
 		:: tries == 0 -> goto done
 		:: else -> goto again
-		fi
-	:: else
-	fi;
-#endif
-#ifndef NO_STALE_RECHECK
-	if
-	:: stale && waited != generation ->
-		unlock(publish_lock);
-		tries--;
-		if
-		:: tries == 0 -> unlock(reservation); goto done
-		:: else -> goto settle
 		fi
 	:: else
 	fi;
