@@ -28,9 +28,13 @@ mod device;
 mod fence;
 mod firmware;
 mod gart;
+#[allow(dead_code)]
+mod handle_table;
 mod hw;
 mod interrupts;
 mod ring;
+#[allow(dead_code)]
+mod stats;
 mod vbios;
 mod vmid;
 

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Objects of one file that user space names by a small number: contexts and buffer lists.
+//!
+//! Handles start at 1, as 0 means 'none' in this interface. A look-up gives a counted reference,
+//! so an object that is removed while an ioctl uses it lives until that ioctl lets go of it.
+
+use kernel::{maple_tree::MapleTreeAlloc, prelude::*, sync::Arc};
+
+/// A table from handle to shared object.
+#[pin_data]
+pub(crate) struct HandleTable<T: 'static> {
+    #[pin]
+    tree: MapleTreeAlloc<Arc<T>>,
+}
+
+impl<T: 'static> HandleTable<T> {
+    /// An empty table.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self { tree <- MapleTreeAlloc::new() })
+    }
+
+    /// Stores `object` under the lowest free handle.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, or `EBUSY` if all handles are in use.
+    pub(crate) fn insert(&self, object: Arc<T>) -> Result<u32> {
+        let handle = self
+            .tree
+            .alloc_range(1, object, 1..=HANDLE_MAX, GFP_KERNEL_ACCOUNT)?;
+        Ok(u32::try_from(handle)?)
+    }
+
+    /// The object under `handle`.
+    pub(crate) fn get(&self, handle: u32) -> Option<Arc<T>> {
+        let mut tree = self.tree.lock();
+        tree.load(usize::try_from(handle).ok()?)
+            .map(|object| object.into())
+    }
+
+    /// Takes the object out of the table.
+    pub(crate) fn remove(&self, handle: u32) -> Option<Arc<T>> {
+        self.tree.erase(usize::try_from(handle).ok()?)
+    }
+}
+
+/// Highest handle: positive in a signed 32-bit field, as user space may keep it in one.
+const HANDLE_MAX: usize = 0x7fff_ffff;

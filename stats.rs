@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the user-memory path has done since the device was bound, as debugfs shows it under
+//! `amdgpu_rs/<PCI slot>/`: one number a file.
+
+use kernel::{
+    debugfs::ScopedDir,
+    fmt,
+    sync::atomic::{Atomic, Relaxed},
+};
+
+/// A number that only grows.
+pub(crate) struct Counter(Atomic<u64>);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Adds `amount`.
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Relaxed);
+    }
+
+    /// The number now.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// How debugfs shows it.
+impl fmt::Debug for Counter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.get())
+    }
+}
+
+/// The counters of one device.
+pub(crate) struct Stats {
+    /// Walks over the memory of a buffer.
+    pub(crate) gathers: Counter,
+    /// Pages that those walks returned.
+    pub(crate) pages_gathered: Counter,
+    /// Invalidations of the memory behind a buffer.
+    pub(crate) invalidations: Counter,
+    /// Tries of a submission that had to start over.
+    pub(crate) retries: Counter,
+    /// Submissions given up after too many tries.
+    pub(crate) edeadlk: Counter,
+}
+
+impl Stats {
+    /// All at zero.
+    pub(crate) const fn new() -> Self {
+        Self {
+            gathers: Counter::new(),
+            pages_gathered: Counter::new(),
+            invalidations: Counter::new(),
+            retries: Counter::new(),
+            edeadlk: Counter::new(),
+        }
+    }
+
+    /// Puts one file for each counter into `dir`.
+    pub(crate) fn show_in<'data>(&'data self, dir: &ScopedDir<'data, '_>) {
+        dir.read_only_file(c"gathers", &self.gathers);
+        dir.read_only_file(c"pages_gathered", &self.pages_gathered);
+        dir.read_only_file(c"invalidations", &self.invalidations);
+        dir.read_only_file(c"retries", &self.retries);
+        dir.read_only_file(c"edeadlk", &self.edeadlk);
+    }
+}
