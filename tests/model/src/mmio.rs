@@ -59,6 +59,11 @@ impl Gpu {
             self.log.violation("unknown-register", format!("{by} writes register {reg:#06x} := {value:#x}"));
             return;
         }
+        let extra = value & !regs::defined_bits(reg);
+        if extra != 0 {
+            let what = format!("{by} writes {} := {value:#x}: bits {extra:#x} are not defined", regs::label(reg));
+            self.log.violation("reserved-bits", what);
+        }
         self.write_effect(reg, value);
     }
 

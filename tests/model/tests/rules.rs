@@ -24,6 +24,13 @@ fn unknown_registers_name_themselves() {
 }
 
 #[test]
+fn undefined_bits_name_themselves() {
+    let mut b = Bench::new();
+    b.w("SRBM_GFX_CNTL", 1 << 31);
+    assert!(b.broke("reserved-bits").contains("0x80000000"));
+}
+
+#[test]
 fn read_only_registers_stay() {
     let mut b = Bench::new();
     b.w("CONFIG_MEMSIZE", 1);

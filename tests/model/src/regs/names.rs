@@ -24,11 +24,23 @@ fn table() -> &'static [Option<Entry>] {
             let mut f = line.split('\t');
             let (Some(i), Some(name), Some(bits)) = (f.next(), f.next(), f.next()) else { continue };
             let Ok(i) = usize::from_str_radix(i, 16) else { continue };
-            let bits = u32::from_str_radix(bits, 16).unwrap_or(!0);
+            let bits = u32::from_str_radix(bits, 16).unwrap_or(!0) | beyond_headers(name);
             t[i] = Some(Entry { name, bits });
         }
         t
     })
+}
+
+/// Bits that the C driver writes although the headers define no field there.
+fn beyond_headers(name: &str) -> u32 {
+    match name {
+        "MC_VM_AGP_BOT" | "MC_VM_AGP_TOP" => 0x03fc_0000,
+        // Takes the value of GB_ADDR_CONFIG.
+        "DMIF_ADDR_CALC" => 0x0201_1003,
+        // Written with the same constant for every compute unit.
+        _ if name.starts_with("CGTS_CU") && name.ends_with("_TA_CTRL_REG") => 0x0004_0000,
+        _ => 0,
+    }
 }
 
 fn entry(reg: u32) -> Option<&'static Entry> {
@@ -45,7 +57,7 @@ pub fn is_known(reg: u32) -> bool {
     entry(reg).is_some()
 }
 
-/// The bits that the headers define; all where they define none.
+/// The bits that may be written: those that the headers define, all where they define none.
 pub fn defined_bits(reg: u32) -> u32 {
     entry(reg).map_or(0, |e| e.bits)
 }
