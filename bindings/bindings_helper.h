@@ -3,6 +3,7 @@
  * What bindgen reads: the C subsystems that the driver uses and the kernel crate has no bindings
  * for. generate.sh leaves out what kernel::bindings already has.
  */
+#include <drm/drm_auth.h>
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>

@@ -50,6 +50,12 @@ impl<D: Driver> File<D> {
         unsafe { (*self.as_raw()).client_id }
     }
 
+    /// Whether this is the file that controls the primary node at present.
+    pub(crate) fn is_current_master(&self) -> bool {
+        // SAFETY: By the type invariant.
+        unsafe { bindings::drm_is_current_master(self.as_raw()) }
+    }
+
     /// The device that was opened.
     pub(crate) fn device(&self) -> &Device<D> {
         // SAFETY: By the type invariant; an open file keeps its minor and that its device alive.

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the current task may do beyond what everyone may.
+//!
+//! C header: [`include/linux/capability.h`](srctree/include/linux/capability.h)
+
+use crate::bindings;
+use kernel::ffi;
+
+/// A capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Capability(u32);
+
+/// To raise priorities above what others have.
+pub(crate) const CAP_SYS_NICE: Capability = Capability(bindings::CAP_SYS_NICE);
+
+/// Whether the current task has a capability, in the initial user namespace.
+pub(crate) fn has_capability(capability: Capability) -> bool {
+    // CAST: Capabilities are small numbers.
+    // SAFETY: The current task may always be asked for any valid capability.
+    unsafe { bindings::capable(capability.0 as ffi::c_int) }
+}

@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Contexts: in whose name a client submits, and how it finds its jobs again.
+//!
+//! A context has a priority, and queues ([`Queue`]) that are made when they are first named, by the
+//! kind of engine and a number. Jobs of one queue run in order; those of different queues do not.
+//! Several rings of a kind share the work: a number is that of a queue, not of a ring.
+//!
+//! A queue numbers its submissions from 1. The number is what user space gets, and hands in to wait
+//! for the job. Only the fences of the last [`HISTORY`] submissions are kept: older ones are done,
+//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is.
+//!
+//! # What ioctls answer
+//!
+//! An unknown context or queue is `EINVAL`. A queue whose last job failed answers with that error,
+//! from then on, to submissions and waits; user space makes a new context.
+//!
+//! # Lock order
+//!
+//! `Context::queues` is taken while memory is allocated. A queue's `history` is taken last, also
+//! where nothing may be allocated.
+
+use kernel::{
+    new_mutex, new_spinlock,
+    prelude::*,
+    sync::{aref::ARef, Arc, Mutex, SpinLock},
+    types::ScopeGuard,
+};
+
+use crate::{
+    abstractions::{
+        capability::{has_capability, CAP_SYS_NICE},
+        dma_fence::{jiffies_until, Fence, Interruptible, Waited},
+        drm::sched::{Entity, Priority},
+    },
+    bindings::{
+        self, drm_amdgpu_ctx_in, drm_amdgpu_ctx_out, drm_amdgpu_wait_cs_in, drm_amdgpu_wait_cs_out,
+    },
+    driver::{DrmDevice, DrmFile},
+    handle_table::HandleTable,
+    job::{Job, Schedulers},
+    ring::RingKind,
+};
+
+/// How many submissions of a queue may be unfinished, and are remembered. A power of two.
+const HISTORY: usize = 32;
+
+/// A kind of engine, as user space names them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ip {
+    Gfx,
+    Compute,
+    Dma,
+}
+
+impl Ip {
+    /// What `AMDGPU_HW_IP_*` says, if there are such engines.
+    pub(crate) fn from_user(ip: u32) -> Option<Self> {
+        match ip {
+            bindings::AMDGPU_HW_IP_GFX => Some(Self::Gfx),
+            bindings::AMDGPU_HW_IP_COMPUTE => Some(Self::Compute),
+            bindings::AMDGPU_HW_IP_DMA => Some(Self::Dma),
+            _ => None,
+        }
+    }
+
+    /// How many queues of this kind a context has.
+    pub(crate) const fn queues(self) -> usize {
+        match self {
+            Self::Gfx => 1,
+            Self::Compute => 4,
+            Self::Dma => 2,
+        }
+    }
+
+    /// Whether the jobs run on such a ring.
+    fn runs_on(self, ring: RingKind) -> bool {
+        match ring {
+            RingKind::Gfx => self == Self::Gfx,
+            RingKind::Compute(_) => self == Self::Compute,
+            RingKind::Sdma(_) => self == Self::Dma,
+        }
+    }
+
+    /// Where queues of this kind begin among all of a context's.
+    const fn first_queue(self) -> usize {
+        match self {
+            Self::Gfx => 0,
+            Self::Compute => Self::Gfx.queues(),
+            Self::Dma => Self::Compute.first_queue() + Self::Compute.queues(),
+        }
+    }
+}
+
+/// How many queues a context has.
+const QUEUES: usize = Ip::Dma.first_queue() + Ip::Dma.queues();
+
+/// Which of a context's queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueName {
+    pub(crate) ip: Ip,
+    index: usize,
+}
+
+impl QueueName {
+    /// What user space names by a kind of engine (`AMDGPU_HW_IP_*`), an instance of it, and a ring.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is none.
+    pub(crate) fn from_user(ip: u32, instance: u32, ring: u32) -> Result<Self> {
+        let ip = Ip::from_user(ip).ok_or(EINVAL)?;
+        let index = usize::try_from(ring)?;
+        if instance != 0 || index >= ip.queues() {
+            return Err(EINVAL);
+        }
+        Ok(Self { ip, index })
+    }
+
+    fn position(self) -> usize {
+        self.ip.first_queue() + self.index
+    }
+}
+
+/// The numbers that were given out, and the fences of the last.
+struct History<F> {
+    /// The number of the next submission.
+    next: u64,
+    /// Admissions that have no number yet.
+    admitted: u64,
+    /// The fence of submission `n` is at index `n` modulo the length.
+    fences: [Option<F>; HISTORY],
+}
+
+/// What a number stands for.
+#[derive(Debug, PartialEq, Eq)]
+enum Lookup<F> {
+    /// A submission that may be unfinished.
+    Recent(F),
+    /// One that is done, or none.
+    Done,
+    /// A number that was never given out.
+    Future,
+}
+
+impl<F: Clone> History<F> {
+    fn new() -> Self {
+        Self {
+            next: 1,
+            admitted: 0,
+            fences: [const { None }; HISTORY],
+        }
+    }
+
+    fn index(number: u64) -> usize {
+        // CAST: The remainder is smaller than `HISTORY`, a `usize`.
+        (number % HISTORY as u64) as usize
+    }
+
+    /// Admits one more, unless what must be done for it is not: then gives that.
+    fn admit(&mut self, is_done: impl FnOnce(&F) -> bool) -> Result<(), F> {
+        match &self.fences[Self::index(self.next + self.admitted)] {
+            Some(fence) if !is_done(fence) => Err(fence.clone()),
+            _ => {
+                self.admitted += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// Numbers one that was admitted, and gives what it replaces.
+    fn record(&mut self, fence: F) -> (u64, Option<F>) {
+        let number = self.next;
+        self.next += 1;
+        self.admitted -= 1;
+        (number, self.fences[Self::index(number)].replace(fence))
+    }
+
+    fn look_up(&self, number: u64) -> Lookup<F> {
+        if number >= self.next {
+            return Lookup::Future;
+        }
+        if number + (HISTORY as u64) < self.next {
+            return Lookup::Done;
+        }
+        match &self.fences[Self::index(number)] {
+            Some(fence) => Lookup::Recent(fence.clone()),
+            None => Lookup::Done,
+        }
+    }
+}
+
+/// A queue of a context.
+#[pin_data]
+pub(crate) struct Queue {
+    pub(crate) entity: Arc<Entity<Job>>,
+    #[pin]
+    history: SpinLock<History<ARef<Fence>>>,
+}
+
+impl Queue {
+    fn new(schedulers: &Schedulers, priority: Priority, ip: Ip) -> Result<Arc<Self>> {
+        let entity = Entity::new(priority, schedulers.of(|ring| ip.runs_on(ring))?)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                entity,
+                history <- new_spinlock!(History::new()),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// Waits until one more submission may be made.
+    ///
+    /// To be called with no reservation held.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`.
+    pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission> {
+        loop {
+            let admitted = self.history.lock().admit(|fence| fence.is_signaled());
+            match admitted {
+                Ok(()) => {
+                    return Ok(Admission(ScopeGuard::new_with_data(
+                        self.clone(),
+                        |queue| queue.history.lock().admitted -= 1,
+                    )))
+                }
+                Err(fence) => fence.wait(Interruptible::Yes)?,
+            }
+        }
+    }
+
+    /// The fence of a submission, or `None` if it is done for long. [`u64::MAX`] stands for the last.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there was no such submission.
+    pub(crate) fn fence(&self, number: u64) -> Result<Option<ARef<Fence>>> {
+        let history = self.history.lock();
+        let number = match number {
+            u64::MAX => history.next - 1,
+            number => number,
+        };
+        match history.look_up(number) {
+            Lookup::Recent(fence) => Ok(Some(fence)),
+            Lookup::Done => Ok(None),
+            Lookup::Future => Err(EINVAL),
+        }
+    }
+}
+
+/// The right to make one submission to a queue, counted as `admitted` until it is used or dropped.
+pub(crate) struct Admission(ScopeGuard<Arc<Queue>, fn(Arc<Queue>)>);
+
+impl Admission {
+    /// The queue.
+    pub(crate) fn queue(&self) -> &Queue {
+        &self.0
+    }
+
+    /// Gives the submission its number. Neither sleeps nor allocates.
+    ///
+    /// To be called while the scheduler
+    /// [`submit`](crate::abstractions::drm::sched::PendingJob::submit)s the job, so that numbers
+    /// follow the order of jobs.
+    pub(crate) fn record(self, fence: &Fence) -> u64 {
+        let queue = self.0.dismiss();
+        let (number, replaced) = queue.history.lock().record(fence.into());
+        drop(replaced);
+        number
+    }
+}
+
+/// How urgent a client says that its work is; values between those that have a name have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Urgency {
+    Low,
+    Normal,
+    High,
+}
+
+impl Urgency {
+    /// What `AMDGPU_CTX_PRIORITY_*` says. Old clients leave garbage there, which is 'normal'.
+    fn from_user(priority: i32) -> Self {
+        const VERY_LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_LOW;
+        const LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_LOW;
+        const HIGH: i32 = bindings::AMDGPU_CTX_PRIORITY_HIGH as i32;
+        const VERY_HIGH: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_HIGH as i32;
+        match priority {
+            VERY_LOW | LOW => Self::Low,
+            HIGH | VERY_HIGH => Self::High,
+            _ => Self::Normal,
+        }
+    }
+
+    fn priority(self) -> Priority {
+        match self {
+            Self::Low => Priority::Low,
+            Self::Normal => Priority::Normal,
+            Self::High => Priority::High,
+        }
+    }
+}
+
+/// A context.
+#[pin_data]
+pub(crate) struct Context {
+    urgency: Urgency,
+    #[pin]
+    queues: Mutex<[Option<Arc<Queue>>; QUEUES]>,
+}
+
+impl Context {
+    fn new(urgency: Urgency) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                urgency,
+                queues <- new_mutex!([const { None }; QUEUES]),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// A queue of the context, which is made if it was never named before.
+    ///
+    /// # Errors
+    ///
+    /// That of the queue's last job, `ECANCELED` if the card hung, `ENOMEM`.
+    pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
+        let mut queues = self.queues.lock();
+        let place = &mut queues[name.position()];
+        let queue = match place {
+            Some(queue) => queue.clone(),
+            None => {
+                let queue = Queue::new(schedulers, self.urgency.priority(), name.ip)?;
+                place.insert(queue).clone()
+            }
+        };
+        drop(queues);
+        queue.entity.error()?;
+        if schedulers.is_given_up() {
+            return Err(ECANCELED);
+        }
+        Ok(queue)
+    }
+
+    /// The queues that were named so far.
+    fn for_each_queue(&self, mut f: impl FnMut(&Queue)) {
+        for name in 0..QUEUES {
+            // Not within the statement below, as the lock would be held for as long as that lasts.
+            let queue = self.queues.lock()[name].clone();
+            if let Some(queue) = queue {
+                f(&queue);
+            }
+        }
+    }
+
+    /// Whether the last job of a queue hung the card.
+    fn is_guilty(&self) -> bool {
+        let mut guilty = false;
+        self.for_each_queue(|queue| guilty |= queue.entity.error() == Err(ETIME));
+        guilty
+    }
+}
+
+/// The contexts of an open file.
+#[pin_data]
+pub(crate) struct Contexts {
+    #[pin]
+    table: HandleTable<Context>,
+}
+
+impl Contexts {
+    /// None yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self { table <- HandleTable::new() })
+    }
+
+    /// A context.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there is none by that number.
+    pub(crate) fn get(&self, id: u32) -> Result<Arc<Context>> {
+        self.table.get(id).ok_or(EINVAL)
+    }
+
+    fn alloc(&self, args: &drm_amdgpu_ctx_in, file: &DrmFile) -> Result<u32> {
+        let urgency = Urgency::from_user(args.priority);
+        if urgency == Urgency::High && !has_capability(CAP_SYS_NICE) && !file.is_current_master() {
+            return Err(EACCES);
+        }
+        self.table.insert(Context::new(urgency)?)
+    }
+
+    fn query(&self, args: &drm_amdgpu_ctx_in, schedulers: &Schedulers) -> Result<Status> {
+        let context = self.get(args.ctx_id)?;
+        Ok(Status {
+            reset: schedulers.is_given_up(),
+            guilty: context.is_guilty(),
+        })
+    }
+}
+
+/// What became of a context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Status {
+    /// Its jobs were lost.
+    reset: bool,
+    /// One of them was to blame.
+    guilty: bool,
+}
+
+impl Status {
+    /// As `AMDGPU_CTX_OP_QUERY_STATE` answers, with one of `AMDGPU_CTX_*_RESET`.
+    fn reset_status(self) -> u32 {
+        match self {
+            Self { guilty: true, .. } => bindings::AMDGPU_CTX_GUILTY_RESET,
+            Self { reset: true, .. } => bindings::AMDGPU_CTX_UNKNOWN_RESET,
+            _ => bindings::AMDGPU_CTX_NO_RESET,
+        }
+    }
+
+    /// As `AMDGPU_CTX_OP_QUERY_STATE2` answers, with `AMDGPU_CTX_QUERY2_FLAGS_*`.
+    fn flags(self) -> u32 {
+        let mut flags = 0;
+        if self.reset {
+            flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_RESET;
+        }
+        if self.guilty {
+            flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_GUILTY;
+        }
+        flags
+    }
+}
+
+/// An answer of the `AMDGPU_CTX` ioctl that consists of these four fields, of which all kinds of
+/// answers are made.
+fn answer(fields: [u32; 4]) -> drm_amdgpu_ctx_out {
+    let pair = |[low, high]: [u32; 2]| {
+        let [a, b, c, d] = low.to_ne_bytes();
+        let [e, f, g, h] = high.to_ne_bytes();
+        u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+    };
+    let [a, b, c, d] = fields;
+    drm_amdgpu_ctx_out {
+        bindgen_union_field: [pair([a, b]), pair([c, d])],
+        ..Default::default()
+    }
+}
+
+/// The `AMDGPU_CTX` ioctl.
+///
+/// The power states that a context may ask for are accepted, and nothing is done about them: the
+/// driver does not manage power.
+pub(crate) fn ioctl(
+    dev: &DrmDevice,
+    args: &drm_amdgpu_ctx_in,
+    file: &DrmFile,
+) -> Result<drm_amdgpu_ctx_out> {
+    let contexts = &file.inner().contexts;
+    let allowed_flags = match args.op {
+        bindings::AMDGPU_CTX_OP_SET_STABLE_PSTATE => bindings::AMDGPU_CTX_STABLE_PSTATE_FLAGS_MASK,
+        _ => 0,
+    };
+    if args.flags & !allowed_flags != 0 {
+        return Err(EINVAL);
+    }
+    match args.op {
+        bindings::AMDGPU_CTX_OP_ALLOC_CTX => Ok(answer([contexts.alloc(args, file)?, 0, 0, 0])),
+        bindings::AMDGPU_CTX_OP_FREE_CTX => {
+            contexts.table.remove(args.ctx_id).ok_or(EINVAL)?;
+            Ok(answer([0; 4]))
+        }
+        bindings::AMDGPU_CTX_OP_QUERY_STATE => {
+            let status = contexts.query(args, &dev.schedulers)?;
+            Ok(answer([0, 0, 0, status.reset_status()]))
+        }
+        bindings::AMDGPU_CTX_OP_QUERY_STATE2 => {
+            let status = contexts.query(args, &dev.schedulers)?;
+            Ok(answer([status.flags(), 0, 0, 0]))
+        }
+        bindings::AMDGPU_CTX_OP_GET_STABLE_PSTATE => {
+            contexts.get(args.ctx_id)?;
+            Ok(answer([bindings::AMDGPU_CTX_STABLE_PSTATE_NONE, 0, 0, 0]))
+        }
+        bindings::AMDGPU_CTX_OP_SET_STABLE_PSTATE => {
+            if args.flags > bindings::AMDGPU_CTX_STABLE_PSTATE_PEAK {
+                return Err(EINVAL);
+            }
+            contexts.get(args.ctx_id)?;
+            Ok(answer([0; 4]))
+        }
+        _ => Err(EINVAL),
+    }
+}
+
+/// The `AMDGPU_WAIT_CS` ioctl: waits for a submission.
+pub(crate) fn wait_cs(
+    dev: &DrmDevice,
+    args: &drm_amdgpu_wait_cs_in,
+    file: &DrmFile,
+) -> Result<drm_amdgpu_wait_cs_out> {
+    let context = file.inner().contexts.get(args.ctx_id)?;
+    let name = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
+    let fence = context.queue(&dev.schedulers, name)?.fence(args.handle)?;
+    drop(context);
+
+    let waited = match fence {
+        None => Waited::Done,
+        Some(fence) => {
+            // CAST: A time in the far future is negative; both mean 'forever'.
+            let timeout = jiffies_until(args.timeout as i64);
+            let waited = fence.wait_timeout(Interruptible::Yes, timeout)?;
+            if let (Waited::Done, Some(status)) = (waited, fence.status()) {
+                status?;
+            }
+            waited
+        }
+    };
+    Ok(drm_amdgpu_wait_cs_out {
+        status: match waited {
+            Waited::Done => 0,
+            Waited::TimedOut => 1,
+        },
+    })
+}
+
+#[kunit_tests(amdgpu_rs_ctx)]
+mod tests {
+    use super::*;
+
+    const HISTORY: u64 = super::HISTORY as u64;
+
+    /// Submissions are known by their numbers, which also are what stands for their fences.
+    fn submit(history: &mut History<u64>, done: u64) -> Result<u64, u64> {
+        history.admit(|number| *number <= done)?;
+        let number = history.next;
+        assert_eq!(history.record(number).0, number);
+        Ok(number)
+    }
+
+    #[test]
+    fn numbers_begin_with_one() {
+        let mut history = History::new();
+        assert_eq!(history.look_up(0), Lookup::Done);
+        assert_eq!(history.look_up(1), Lookup::Future);
+        assert_eq!(submit(&mut history, 0), Ok(1));
+        assert_eq!(history.look_up(0), Lookup::Done);
+        assert_eq!(history.look_up(1), Lookup::Recent(1));
+        assert_eq!(history.look_up(2), Lookup::Future);
+    }
+
+    #[test]
+    fn no_more_than_the_history_is_unfinished() {
+        let mut history = History::new();
+        for number in 1..=HISTORY {
+            assert_eq!(submit(&mut history, 0), Ok(number));
+        }
+        // The first must be done before there is room for one more.
+        assert_eq!(submit(&mut history, 0), Err(1));
+        assert_eq!(submit(&mut history, 1), Ok(HISTORY + 1));
+        assert_eq!(submit(&mut history, 1), Err(2));
+        assert_eq!(history.look_up(1), Lookup::Done);
+        assert_eq!(history.look_up(2), Lookup::Recent(2));
+        assert_eq!(history.look_up(HISTORY + 1), Lookup::Recent(HISTORY + 1));
+        assert_eq!(history.look_up(HISTORY + 2), Lookup::Future);
+        assert_eq!(history.look_up(u64::MAX), Lookup::Future);
+    }
+
+    #[test]
+    fn those_who_were_admitted_have_room() {
+        let mut history = History::new();
+        for number in 1..HISTORY {
+            assert_eq!(submit(&mut history, 0), Ok(number));
+        }
+        assert_eq!(history.admit(|_| false), Ok(()));
+        // The next one's place is that of the first, which is not done.
+        assert_eq!(history.admit(|_| false), Err(1));
+        assert_eq!(history.record(HISTORY), (HISTORY, None));
+        assert_eq!(history.admit(|number| *number <= 1), Ok(()));
+        // Two at a time, of which one is given up.
+        assert_eq!(history.admit(|number| *number <= 2), Ok(()));
+        history.admitted -= 1;
+        assert_eq!(history.record(HISTORY + 1), (HISTORY + 1, Some(1)));
+        assert_eq!(history.admit(|number| *number <= 1), Err(2));
+    }
+
+    #[test]
+    fn queue_names() {
+        let (gfx, compute, dma) = (
+            bindings::AMDGPU_HW_IP_GFX,
+            bindings::AMDGPU_HW_IP_COMPUTE,
+            bindings::AMDGPU_HW_IP_DMA,
+        );
+        let mut position = 0;
+        for (ip, queues) in [(gfx, 1), (compute, 4), (dma, 2)] {
+            for ring in 0..queues {
+                let name = QueueName::from_user(ip, 0, ring).map(QueueName::position);
+                assert_eq!(name, Ok(position));
+                position += 1;
+            }
+            assert_eq!(QueueName::from_user(ip, 0, queues), Err(EINVAL));
+            assert_eq!(QueueName::from_user(ip, 0, u32::MAX), Err(EINVAL));
+            assert_eq!(QueueName::from_user(ip, 1, 0), Err(EINVAL));
+        }
+        assert_eq!(position, QUEUES);
+        for ip in [
+            bindings::AMDGPU_HW_IP_UVD,
+            bindings::AMDGPU_HW_IP_NUM,
+            u32::MAX,
+        ] {
+            assert_eq!(QueueName::from_user(ip, 0, 0), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn priorities() {
+        let cases = [
+            (-2048, Urgency::Normal),
+            (-1023, Urgency::Low),
+            (-512, Urgency::Low),
+            (0, Urgency::Normal),
+            (512, Urgency::High),
+            (1023, Urgency::High),
+            (1, Urgency::Normal),
+            (i32::MAX, Urgency::Normal),
+            (i32::MIN, Urgency::Normal),
+        ];
+        for (priority, urgency) in cases {
+            assert_eq!(Urgency::from_user(priority), urgency);
+        }
+    }
+
+    #[test]
+    fn answers_have_the_layout_of_the_interface() {
+        let pair = |low: u64, high: u64| low | high << 32;
+        if cfg!(target_endian = "little") {
+            assert_eq!(
+                answer([1, 2, 3, 4]).bindgen_union_field,
+                [pair(1, 2), pair(3, 4)]
+            );
+        }
+        assert_eq!(size_of::<drm_amdgpu_ctx_out>(), 16);
+    }
+}

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Jobs: from the scheduler to a ring.
+//!
+//! A [`Job`] is everything that a submission needs on its way through the scheduler, gathered while
+//! that could still fail. The scheduler waits for its dependencies, then:
+//!
+//! ```text
+//! prepare   borrow a VM context (vmid.rs); if all are in use: wait for one, again
+//! run       write the submission to the ring; its fence is signalled by the interrupt (fence.rs)
+//! reap      drop all that the job kept
+//! ```
+//!
+//! Neither `prepare` nor `run` allocates: memory reclaim may be waiting for them.
+//!
+//! # When a job takes too long
+//!
+//! If the ring has finished it and the interrupt was lost, that is said, and the job ends well. Else
+//! the card hangs. There is no way yet to reset it, so it is given up: all engines are stopped, so
+//! that they touch no memory any more, and only then do fences end, as those who wait for them will
+//! reuse that memory: the guilty job's with `ETIME`, all others with `ECANCELED`, as will those of
+//! jobs to come. The same way ends what is unfinished when the driver is unbound, with `ENODEV`.
+
+use kernel::{
+    device, new_mutex,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::{AtomicFlag, Relaxed},
+        Arc, Mutex,
+    },
+    time::{msecs_to_jiffies, Msecs},
+};
+
+use crate::{
+    abstractions::{
+        dma_fence::Fence,
+        drm::sched::{JobOps, Scheduler},
+    },
+    card::CardHandle,
+    fence::HwFence,
+    hw::Generation,
+    ring::{Ib, Ring, RingKind, Submission, UserFence, VmState},
+    vmid::{Lease, Loan, Space, Vmids},
+};
+
+/// How long a job may be on its ring, in ms.
+const TIMEOUT: Msecs = 10_000;
+
+/// What of an address space a job needs.
+pub(crate) trait AddressSpace: Send + Sync {
+    /// Which it is, and the state of its page tables.
+    fn space(&self) -> Space;
+
+    /// Where its page directory is, in the GPU's own address space. Never changes.
+    fn pd_addr(&self) -> u64;
+}
+
+/// What a client wants to have run, and what must stay until it has.
+pub(crate) struct Work {
+    /// `None`: the kernel's own address space.
+    pub(crate) space: Option<Arc<dyn AddressSpace>>,
+    /// What interrupts that the job causes bear.
+    pub(crate) pasid: u16,
+    pub(crate) ibs: KVec<Ib>,
+    pub(crate) user_fence: Option<UserFence>,
+    /// Dropped when the job is done.
+    pub(crate) keep: Option<KBox<dyn Send>>,
+}
+
+/// A job for the scheduler.
+pub(crate) struct Job {
+    work: Work,
+    stage: Stage,
+}
+
+/// How far a job has got.
+enum Stage {
+    /// It waits for its dependencies, or for a VM context.
+    Waiting(HwFence),
+    /// It may run.
+    Ready(HwFence, Option<Lease>),
+    /// It is on the ring, or done.
+    Running(ARef<Fence>),
+    /// It never was on the ring.
+    Failed,
+}
+
+impl Job {
+    /// Credits of a job: each takes one of a ring's [`Ring::MAX_SUBMISSIONS`] places.
+    pub(crate) const CREDITS: u32 = 1;
+
+    /// Makes a job.
+    pub(crate) fn new(work: Work) -> Result<Self> {
+        Ok(Self {
+            work,
+            stage: Stage::Waiting(HwFence::new(GFP_KERNEL_ACCOUNT)?),
+        })
+    }
+
+    /// Goes to the next stage with what `step` makes of this one.
+    fn advance<R>(&mut self, step: impl FnOnce(&Work, Stage) -> (Stage, R)) -> R {
+        let stage = core::mem::replace(&mut self.stage, Stage::Failed);
+        let (stage, result) = step(&self.work, stage);
+        self.stage = stage;
+        result
+    }
+}
+
+impl JobOps for Job {
+    type Queue = Queue;
+
+    fn prepare(&mut self, queue: &Queue) -> Option<ARef<Fence>> {
+        self.advance(|work, stage| {
+            let Stage::Waiting(fence) = stage else {
+                return (stage, None);
+            };
+            let Some(space) = &work.space else {
+                return (Stage::Ready(fence, None), None);
+            };
+            match queue.executor.vmids.lend(space.space(), queue.ring.kind) {
+                Ok(Loan::Lent(lease)) => (Stage::Ready(fence, Some(lease)), None),
+                Ok(Loan::Busy(user)) => (Stage::Waiting(fence), Some(user)),
+                // More leases than rings: cannot be. `run` refuses.
+                Err(_) => (Stage::Waiting(fence), None),
+            }
+        })
+    }
+
+    fn run(&mut self, queue: &Queue) -> Result<ARef<Fence>> {
+        self.advance(|work, stage| match stage {
+            Stage::Ready(fence, lease) => match submit(queue, work, fence, lease) {
+                Ok(fence) => (Stage::Running(fence.clone()), Ok(fence)),
+                Err(error) => (Stage::Failed, Err(error)),
+            },
+            stage => (stage, Err(EBUSY)),
+        })
+    }
+
+    fn timed_out(&mut self, queue: &Queue) {
+        let Stage::Running(fence) = &self.stage else {
+            return;
+        };
+        queue.timed_out(fence);
+    }
+}
+
+/// Puts a job on its ring.
+fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> Result<ARef<Fence>> {
+    let vm = match (&work.space, &lease) {
+        (Some(space), Some(lease)) => Some(VmState {
+            vmid: lease.vmid(),
+            pd_addr: space.pd_addr(),
+            flush: lease.flush(),
+            pasid: work.pasid,
+        }),
+        _ => None,
+    };
+    let submission = Submission {
+        vm,
+        ibs: &work.ibs,
+        user_fence: work.user_fence,
+    };
+    let fence = queue.ring.submit(&submission, fence)?;
+    if let Some(lease) = lease {
+        lease.submitted(queue.ring.kind, &fence);
+    }
+    Ok(fence)
+}
+
+/// What a scheduler's jobs run on.
+pub(crate) struct Queue {
+    executor: Arc<Executor>,
+    ring: Arc<Ring>,
+}
+
+impl Queue {
+    /// A job was on the ring for too long.
+    fn timed_out(&self, fence: &ARef<Fence>) {
+        let dev = &*self.executor.dev;
+        let name = self.ring.kind.name();
+        let seqno = fence.seqno();
+        if fence.is_signaled() {
+            return;
+        }
+        self.ring.process();
+        if fence.is_signaled() {
+            dev_warn!(
+                dev,
+                "ring {name}: job {seqno} was done, but no interrupt said so\n"
+            );
+            return;
+        }
+        let unfinished = self.ring.timeline.unfinished();
+        dev_err!(
+            dev,
+            "ring {name}: job {seqno} hangs (unfinished: {} to {}); the card is given up\n",
+            unfinished.start,
+            unfinished.end.saturating_sub(1)
+        );
+        self.executor.give_up(Some(fence), ECANCELED);
+    }
+}
+
+/// All that runs jobs on a card.
+#[pin_data]
+pub(crate) struct Executor {
+    dev: ARef<device::Device>,
+    hw: &'static Generation,
+    card: CardHandle,
+    rings: KVec<Arc<Ring>>,
+    vmids: Arc<Vmids>,
+    /// Held while the card is given up: two rings may hang at a time.
+    #[pin]
+    giving_up: Mutex<()>,
+    given_up: AtomicFlag,
+}
+
+impl Executor {
+    fn new(
+        dev: &device::Device,
+        hw: &'static Generation,
+        card: CardHandle,
+        rings: KVec<Arc<Ring>>,
+    ) -> Result<Arc<Self>> {
+        let vmids = Arc::pin_init(Vmids::new(), GFP_KERNEL)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                dev: dev.into(),
+                hw,
+                card,
+                rings,
+                vmids,
+                giving_up <- new_mutex!(()),
+                given_up: AtomicFlag::new(false),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Stops the card, and then ends all jobs that are on its rings, and all that would come.
+    fn give_up(&self, guilty: Option<&Fence>, error: Error) {
+        let _giving_up = self.giving_up.lock();
+        self.given_up.store(true, Relaxed);
+        // If the driver is unbound, the card was stopped before.
+        if let Some(card) = self.card.try_access() {
+            self.hw.quiesce(&card);
+        }
+        for ring in &self.rings {
+            ring.timeline.abort(guilty, error);
+        }
+    }
+}
+
+/// The schedulers of a card, one for each ring.
+pub(crate) struct Schedulers {
+    executor: Arc<Executor>,
+    /// In the order of [`RingKind::ALL`].
+    schedulers: KVec<Arc<Scheduler<Job>>>,
+}
+
+impl Schedulers {
+    /// Makes a scheduler for each of `rings`, which are all of a card's, by index.
+    pub(crate) fn new(
+        dev: &device::Device,
+        hw: &'static Generation,
+        card: CardHandle,
+        rings: KVec<Arc<Ring>>,
+    ) -> Result<Self> {
+        let executor = Executor::new(dev, hw, card, rings)?;
+        let mut schedulers = KVec::with_capacity(executor.rings.len(), GFP_KERNEL)?;
+        for ring in &executor.rings {
+            let queue = Queue {
+                executor: executor.clone(),
+                ring: ring.clone(),
+            };
+            let scheduler = Scheduler::new(
+                ring.kind.name(),
+                dev,
+                Ring::MAX_SUBMISSIONS,
+                msecs_to_jiffies(TIMEOUT),
+                queue,
+            )?;
+            schedulers.push(scheduler, GFP_KERNEL)?;
+        }
+        Ok(Self {
+            executor,
+            schedulers,
+        })
+    }
+
+    /// The schedulers of some rings, for a queue whose jobs may run on any of them.
+    pub(crate) fn of(
+        &self,
+        mut accept: impl FnMut(RingKind) -> bool,
+    ) -> Result<KVec<Arc<Scheduler<Job>>>> {
+        let mut schedulers = KVec::new();
+        for scheduler in &self.schedulers {
+            if accept(scheduler.queue().ring.kind) {
+                schedulers.push(scheduler.clone(), GFP_KERNEL)?;
+            }
+        }
+        Ok(schedulers)
+    }
+
+    /// Whether the card hung, so that no job runs any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.executor.given_up.load(Relaxed)
+    }
+
+    /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped. For
+    /// when the driver is being unbound: nobody may submit any more.
+    pub(crate) fn shut_down(&self) {
+        self.executor.give_up(None, ENODEV);
+        for scheduler in &self.schedulers {
+            scheduler.drain();
+        }
+    }
+}
