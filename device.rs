@@ -74,7 +74,7 @@ pub(crate) struct Device {
     dummy_page: KernelBuffer,
     pub(crate) interrupt_memory: InterruptMemory,
     pub(crate) compute_memory: ComputeMemory,
-    rings: KVec<Pin<KBox<Ring>>>,
+    rings: KVec<Arc<Ring>>,
 }
 
 impl Device {
@@ -90,7 +90,7 @@ impl Device {
         let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
         for kind in RingKind::ALL {
             let ring = Ring::new(kind, hw, card.clone(), dev, &gart, writeback.clone());
-            rings.push(KBox::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
+            rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         Ok(Self {
             dev: dev.into(),
