@@ -25,9 +25,12 @@ use crate::{
 mod abstractions;
 mod card;
 mod device;
+mod driver;
 mod fence;
+mod file;
 mod firmware;
 mod gart;
+mod gem;
 #[allow(dead_code)]
 mod handle_table;
 mod hw;
@@ -35,7 +38,10 @@ mod interrupts;
 mod ring;
 #[allow(dead_code)]
 mod stats;
+mod ttm;
+mod uapi;
 mod vbios;
+mod vm;
 mod vmid;
 
 /// C types and functions that the kernel crate has no bindings for.

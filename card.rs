@@ -112,6 +112,7 @@ impl Doorbells<'_> {
 /// `io` is the whole of the VRAM BAR, which is claimed and mapped write-combined.
 pub(crate) struct VramAperture<'a> {
     pdev: &'a pci::Device<Bound>,
+    phys: u64,
     io: MmioRaw<Region>,
 }
 
@@ -136,8 +137,14 @@ impl<'a> VramAperture<'a> {
         // INVARIANT: Claimed and mapped just above.
         Ok(Self {
             pdev,
+            phys: start,
             io: MmioRaw::new_region(addr.addr(), size)?,
         })
+    }
+
+    /// Physical address of the BAR.
+    pub(crate) fn phys(&self) -> u64 {
+        self.phys
     }
 
     /// Number of bytes of VRAM that the CPU reaches.

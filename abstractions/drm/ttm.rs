@@ -96,5 +96,5 @@ pub(crate) use self::{
     moves::{Move, Moved},
     placement::{MemType, Place, Placement},
     resource::{Budget, Placed, Resource, ResourceManager, ResourceRequest},
-    tt::{Backing, Caching},
+    tt::{system_limit, Backing, Caching},
 };

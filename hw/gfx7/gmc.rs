@@ -58,6 +58,7 @@ impl MemoryController for Gmc {
             start,
             size,
             visible,
+            aperture: card.vram.phys(),
             reserved: (reserved, visible),
         };
         let gart = GartLayout {

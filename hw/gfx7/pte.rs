@@ -42,6 +42,7 @@ const SNOOPED: u64 = 1 << 2;
 const READABLE: u64 = 1 << 5;
 const WRITEABLE: u64 = 1 << 6;
 const FRAGMENT_SHIFT: u32 = 7;
+const FRAGMENT_MASK: u64 = 0x1f;
 
 /// What the GPU may do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +122,16 @@ impl Pte {
             Snoop::No => 0,
         };
         Self((page & ADDRESS_MASK) | access.bits() | snooped | SYSTEM | VALID)
+    }
+
+    /// An entry that was read back.
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    /// The same entry, speaking for its own page only.
+    pub(crate) const fn without_fragment(self) -> Self {
+        Self(self.0 & !(FRAGMENT_MASK << FRAGMENT_SHIFT))
     }
 
     /// The entry as the GPU reads it.

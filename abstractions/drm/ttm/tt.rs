@@ -279,6 +279,14 @@ impl Tt {
     }
 }
 
+/// How many bytes of system memory the objects of all devices may have, behind them.
+pub(crate) fn system_limit() -> u64 {
+    // SAFETY: It only reads a number, which TTM has set before any device was made.
+    let pages = unsafe { bindings::ttm_tt_pages_limit() };
+    // CAST: It never is narrower.
+    (pages as u64) << kernel::page::PAGE_SHIFT
+}
+
 /// The DMA address of a page of a populated table.
 ///
 /// # Safety

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the DRM core is told of the driver: its name and version, its ioctls, its files and buffers.
+
+use core::ops::Deref;
+
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    abstractions::drm::{
+        self,
+        ioctl::drm_ioctls,
+        DriverInfo,
+        Features, //
+    },
+    device::Device,
+    file::File,
+    gem,
+    ttm::{
+        self,
+        Bo, //
+    },
+};
+
+/// The driver, as the DRM core knows it.
+pub(crate) struct Driver;
+
+/// A device, which user space may keep open for longer than the driver is bound to its card.
+pub(crate) type DrmDevice = drm::Device<Driver>;
+
+/// An open file.
+pub(crate) type DrmFile = drm::File<Driver>;
+
+/// The driver's data in a DRM device.
+#[pin_data]
+pub(crate) struct Data {
+    device: Arc<Device>,
+    /// What buffers get their memory from.
+    #[pin]
+    pub(crate) memory: ttm::Memory,
+}
+
+impl Data {
+    /// `base` is the DRM device that this is to be part of.
+    pub(crate) fn new<'a>(
+        base: &'a drm::device::Base,
+        device: Arc<Device>,
+    ) -> impl PinInit<Self, Error> + 'a {
+        let vram = device.facts.vram;
+
+        try_pin_init!(Self {
+            device,
+            memory <- ttm::Memory::new(base, vram),
+        }? Error)
+    }
+}
+
+impl Deref for Data {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+#[vtable]
+impl drm::Driver for Driver {
+    type Data = Data;
+    type File = File;
+    type Object = Bo;
+
+    // User space goes by the name, and by the minor version for what it may ask; what came with
+    // which version stands in the kernel's amdgpu_drv.c. From 59 on all VRAM is handed out zeroed,
+    // from 64 on the queues that user space may own can be asked for: there are none.
+    const INFO: DriverInfo = DriverInfo {
+        major: 3,
+        minor: 64,
+        patchlevel: 0,
+        name: c"amdgpu",
+        desc: c"AMD GPU, in Rust",
+    };
+
+    const FEATURES: Features = Features::GEM
+        .and(Features::RENDER)
+        .and(Features::SYNCOBJ)
+        .and(Features::SYNCOBJ_TIMELINE);
+
+    const IOCTLS: &'static [drm::ioctl::Descriptor<Self>] = drm_ioctls! { Driver;
+        (IOWR, DRM_AMDGPU_GEM_CREATE,
+         drm_amdgpu_gem_create: drm_amdgpu_gem_create_in => drm_amdgpu_gem_create_out,
+         AUTH | RENDER_ALLOW, gem::create),
+        (IOWR, DRM_AMDGPU_GEM_MMAP,
+         drm_amdgpu_gem_mmap: drm_amdgpu_gem_mmap_in => drm_amdgpu_gem_mmap_out,
+         AUTH | RENDER_ALLOW, gem::mmap),
+        (IOWR, DRM_AMDGPU_GEM_METADATA, drm_amdgpu_gem_metadata,
+         AUTH | RENDER_ALLOW, gem::metadata),
+        (IOWR, DRM_AMDGPU_GEM_WAIT_IDLE,
+         drm_amdgpu_gem_wait_idle: drm_amdgpu_gem_wait_idle_in => drm_amdgpu_gem_wait_idle_out,
+         AUTH | RENDER_ALLOW, gem::wait_idle),
+        (IOW, DRM_AMDGPU_GEM_VA, drm_amdgpu_gem_va, AUTH | RENDER_ALLOW, gem::va),
+        (IOWR, DRM_AMDGPU_GEM_OP, drm_amdgpu_gem_op, AUTH | RENDER_ALLOW, gem::op),
+    };
+
+    fn open(dev: &DrmDevice) -> Result<Pin<KBox<File>>> {
+        File::new(dev)
+    }
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The ioctls on buffer objects (BOs), but for those made of user memory (`userptr.rs`).
+//!
+//! | ioctl | what it does |
+//! |---|---|
+//! | `GEM_CREATE` | makes a BO and gives a handle |
+//! | `GEM_MMAP` | tells the offset at which the BO can be mapped by the CPU |
+//! | `GEM_WAIT_IDLE` | waits until no job uses the BO |
+//! | `GEM_VA` | maps BOs into the file's GPU address space |
+//! | `GEM_METADATA` | keeps a few words that user space wants to share with a BO |
+//! | `GEM_OP` | tells how a BO was made or mapped, or changes where it is to be |
+//!
+//! User space chooses every bit of the arguments. Checks come in the order in which the C driver makes
+//! them, so that a call with two faults answers the same.
+
+use core::ops::Range;
+
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
+
+use crate::{
+    abstractions::{
+        dma_fence::{
+            Interruptible,
+            Waited, //
+        },
+        dma_resv::Usage,
+        drm::{
+            exec,
+            gem::{
+                Handle,
+                ObjectExt, //
+            },
+        },
+    },
+    bindings::{
+        self,
+        drm_amdgpu_gem_create_in,
+        drm_amdgpu_gem_create_out,
+        drm_amdgpu_gem_metadata,
+        drm_amdgpu_gem_mmap_in,
+        drm_amdgpu_gem_mmap_out,
+        drm_amdgpu_gem_op,
+        drm_amdgpu_gem_va,
+        drm_amdgpu_gem_vm_entry,
+        drm_amdgpu_gem_wait_idle_in,
+        drm_amdgpu_gem_wait_idle_out, //
+    },
+    driver::{
+        DrmDevice,
+        DrmFile, //
+    },
+    hw::gfx7::pte::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    ttm::{
+        Bo,
+        Domains,
+        NewBo, //
+    },
+    uapi,
+    vm::{
+        MapFlags,
+        Mapping,
+        Overlap,
+        Vm,
+        SPACE_PAGES, //
+    },
+};
+
+/// The flags of `GEM_CREATE` that user space may give.
+const CREATE_FLAGS: u32 = bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED
+    | bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS
+    | bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC
+    | bindings::AMDGPU_GEM_CREATE_VRAM_CLEARED
+    | bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID
+    | bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC
+    | bindings::AMDGPU_GEM_CREATE_VRAM_WIPE_ON_RELEASE
+    | bindings::AMDGPU_GEM_CREATE_DISCARDABLE
+    | bindings::AMDGPU_GEM_CREATE_COHERENT
+    | bindings::AMDGPU_GEM_CREATE_UNCACHED
+    | bindings::AMDGPU_GEM_CREATE_EXT_COHERENT
+    | bindings::AMDGPU_GEM_CREATE_GFX12_DCC;
+
+/// `GEM_CREATE`.
+///
+/// Encrypted memory and the domains of on-chip memory and doorbells, which nothing on this hardware
+/// asks for, are refused like unknown ones.
+pub(crate) fn create(
+    dev: &DrmDevice,
+    args: &drm_amdgpu_gem_create_in,
+    file: &DrmFile,
+) -> Result<drm_amdgpu_gem_create_out> {
+    let flags = u32::try_from(args.domain_flags).map_err(|_| EINVAL)?;
+    if flags & !CREATE_FLAGS != 0 {
+        return Err(EINVAL);
+    }
+    let mut new = NewBo {
+        size: args.bo_size,
+        alignment: args.alignment,
+        domains: Domains::from_user(args.domains)?,
+        // All VRAM is handed out cleared.
+        flags: flags | bindings::AMDGPU_GEM_CREATE_VRAM_CLEARED,
+    };
+
+    let bo = loop {
+        match create_bo(dev, new, file) {
+            Ok(bo) => break bo,
+            Err(e) if e == ERESTARTSYS || !new.ask_for_less() => return Err(e),
+            Err(_) => (),
+        }
+    };
+    Ok(drm_amdgpu_gem_create_out {
+        handle: bo.create_handle(file)?.0,
+        _pad: 0,
+    })
+}
+
+fn create_bo(dev: &DrmDevice, new: NewBo, file: &DrmFile) -> Result<ARef<Bo>> {
+    if new.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID == 0 {
+        return Bo::create(dev, new, None);
+    }
+    let vm = vm(file);
+    let root = vm.root().lock(Interruptible::Yes)?;
+    Bo::create(dev, new, Some((vm, &root.reserved())))
+}
+
+/// The address space of an open file.
+fn vm(file: &DrmFile) -> &Vm {
+    &file.inner().get_ref().vm
+}
+
+/// `GEM_MMAP`.
+pub(crate) fn mmap(
+    _dev: &DrmDevice,
+    args: &drm_amdgpu_gem_mmap_in,
+    file: &DrmFile,
+) -> Result<drm_amdgpu_gem_mmap_out> {
+    let bo = Handle(args.handle).lookup(file)?;
+
+    bo.check_cpu_access()?;
+    Ok(drm_amdgpu_gem_mmap_out {
+        addr_ptr: bo.mmap_offset()?,
+    })
+}
+
+/// `GEM_WAIT_IDLE`.
+pub(crate) fn wait_idle(
+    _dev: &DrmDevice,
+    args: &drm_amdgpu_gem_wait_idle_in,
+    file: &DrmFile,
+) -> Result<drm_amdgpu_gem_wait_idle_out> {
+    let bo = Handle(args.handle).lookup(file)?;
+    let timeout = uapi::timeout(args.timeout);
+    let waited = bo
+        .resv()
+        .wait_timeout(Usage::Read, Interruptible::Yes, timeout)?;
+
+    Ok(drm_amdgpu_gem_wait_idle_out {
+        status: match waited {
+            Waited::Done => 0,
+            Waited::TimedOut => 1,
+        },
+        domain: 0,
+    })
+}
+
+/// `GEM_METADATA`.
+pub(crate) fn metadata(
+    _dev: &DrmDevice,
+    args: &mut drm_amdgpu_gem_metadata,
+    file: &DrmFile,
+) -> Result<u32> {
+    let bo = Handle(args.handle).lookup(file)?;
+    let mut metadata = bo.metadata().lock();
+
+    match args.op {
+        bindings::AMDGPU_GEM_METADATA_OP_GET_METADATA => {
+            args.data.tiling_info = metadata.tiling;
+            args.data.flags = metadata.flags;
+            args.data.data_size_bytes = metadata.size;
+            if metadata.size != 0 {
+                args.data.data = metadata.data;
+            }
+        }
+        bindings::AMDGPU_GEM_METADATA_OP_SET_METADATA => {
+            let size = args.data.data_size_bytes;
+            if usize::try_from(size)? > size_of_val(&args.data.data) {
+                return Err(EINVAL);
+            }
+            metadata.set_tiling(args.data.tiling_info)?;
+            metadata.set(args.data.flags, &args.data.data, size);
+        }
+        // The C driver has no complaint.
+        _ => (),
+    }
+    Ok(0)
+}
+
+/// `GEM_OP`.
+pub(crate) fn op(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_op, file: &DrmFile) -> Result<u32> {
+    if args.padding != 0 {
+        return Err(EINVAL);
+    }
+    let bo = Handle(args.handle).lookup(file)?;
+
+    match args.op {
+        bindings::AMDGPU_GEM_OP_GET_GEM_CREATE_INFO => {
+            uapi::write(args.value, &bo.create_info())?;
+        }
+        bindings::AMDGPU_GEM_OP_SET_PLACEMENT => {
+            if bo.is_user_memory() {
+                return Err(EPERM);
+            }
+            bo.set_domains(Domains::masked(args.value));
+        }
+        bindings::AMDGPU_GEM_OP_GET_MAPPING_INFO => mapping_info(args, &bo, file)?,
+        _ => return Err(EINVAL),
+    }
+    Ok(0)
+}
+
+/// Tells where a BO is mapped, if there is room for it all, and in any case in how many places.
+fn mapping_info(args: &mut drm_amdgpu_gem_op, bo: &Bo, file: &DrmFile) -> Result {
+    let vm = vm(file);
+    let room = usize::try_from(args.num_entries)?;
+
+    if !vm.knows(bo) {
+        return Err(ENOENT);
+    }
+    if room > i32::MAX as usize / size_of::<drm_amdgpu_gem_vm_entry>() {
+        return Err(EINVAL);
+    }
+    // The room is user space's to choose, the memory is not.
+    let mut there = 0;
+    vm.for_each_mapping(bo, |_| there += 1);
+    let mut entries = KVVec::with_capacity(room.min(there), GFP_KERNEL_ACCOUNT)?;
+    let mut count = 0u32;
+    vm.for_each_mapping(bo, |mapping| {
+        // What does not fit is counted only.
+        let _ = entries.push_within_capacity(vm_entry(&mapping));
+        count = count.saturating_add(1);
+    });
+    if entries.len() == usize::try_from(count)? {
+        uapi::write(args.value, &entries[..])?;
+    }
+    args.num_entries = count;
+    Ok(())
+}
+
+fn vm_entry(mapping: &Mapping) -> drm_amdgpu_gem_vm_entry {
+    drm_amdgpu_gem_vm_entry {
+        addr: mapping.page << PAGE_SHIFT,
+        size: mapping.count << PAGE_SHIFT,
+        offset: mapping.bo_page << PAGE_SHIFT,
+        flags: mapping.access.0.into(),
+    }
+}
+
+/// Addresses below this, and the last ones, are not given to user space, as by the C driver, which keeps
+/// things of its own at the end.
+const RESERVED_BOTTOM: u64 = 64 << 10;
+const RESERVED_TOP: u64 = (64 << 10) + (2 << 20) + (2 << 20);
+
+/// The addresses that user space may map things at.
+pub(crate) const USER_SPACE: Range<u64> =
+    RESERVED_BOTTOM..(SPACE_PAGES << PAGE_SHIFT) - RESERVED_TOP;
+
+/// No address has these bits differ from one another; those above [`HOLE_MASK`] do not count.
+const HOLE: Range<u64> = 0x8000_0000_0000..0xffff_8000_0000_0000;
+const HOLE_MASK: u64 = 0xffff_ffff_ffff;
+
+/// Flags of `GEM_VA`: those of a mapping of a BO.
+const MAP_FLAGS: u32 = bindings::AMDGPU_VM_DELAY_UPDATE
+    | bindings::AMDGPU_VM_PAGE_READABLE
+    | bindings::AMDGPU_VM_PAGE_WRITEABLE
+    | bindings::AMDGPU_VM_PAGE_EXECUTABLE
+    | bindings::AMDGPU_VM_MTYPE_MASK
+    | bindings::AMDGPU_VM_PAGE_NOALLOC;
+
+/// Flags of `GEM_VA`: those of a range that reads as zeroes.
+const PRT_FLAGS: u32 = bindings::AMDGPU_VM_DELAY_UPDATE | bindings::AMDGPU_VM_PAGE_PRT;
+
+/// What `GEM_VA` is asked to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum VaOp {
+    Map(Overlap),
+    Unmap,
+    Clear,
+}
+
+impl VaOp {
+    fn from_user(op: u32) -> Result<Self> {
+        match op {
+            bindings::AMDGPU_VA_OP_MAP => Ok(Self::Map(Overlap::Refuse)),
+            bindings::AMDGPU_VA_OP_REPLACE => Ok(Self::Map(Overlap::Replace)),
+            bindings::AMDGPU_VA_OP_UNMAP => Ok(Self::Unmap),
+            bindings::AMDGPU_VA_OP_CLEAR => Ok(Self::Clear),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+/// The part of the address space that `GEM_VA` is about; checked as far as that goes without a BO.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct VaRange {
+    address: u64,
+    size: u64,
+}
+
+impl VaRange {
+    fn from_user(address: u64, size: u64) -> Result<Self> {
+        if address < USER_SPACE.start || HOLE.contains(&address) {
+            return Err(EINVAL);
+        }
+        let address = address & HOLE_MASK;
+        match address.checked_add(size) {
+            Some(end) if end <= USER_SPACE.end => Ok(Self { address, size }),
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// The pages that it consists of, and the page at `offset`, of something of `limit` bytes that is
+    /// to be seen there.
+    fn pages(&self, offset: u64, limit: u64) -> Result<(Range<u64>, u64)> {
+        let misaligned = (self.address | self.size | offset) & (PAGE_SIZE - 1) != 0;
+        let end = offset.checked_add(self.size).ok_or(EINVAL)?;
+        if misaligned || self.size == 0 || end > limit {
+            return Err(EINVAL);
+        }
+        let start = self.address >> PAGE_SHIFT;
+        Ok((
+            start..start + (self.size >> PAGE_SHIFT),
+            offset >> PAGE_SHIFT,
+        ))
+    }
+}
+
+/// `GEM_VA`.
+///
+/// A change is complete when this returns, so there is nothing to wait for on a timeline. Ranges that
+/// read as zeroes (PRT) are refused: `EINVAL`.
+pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
+    let range = VaRange::from_user(args.va_address, args.map_size)?;
+    if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
+        return Err(EINVAL);
+    }
+    let op = VaOp::from_user(args.operation)?;
+
+    match op {
+        VaOp::Clear => clear(vm(file), range),
+        VaOp::Map(_) | VaOp::Unmap if args.flags & bindings::AMDGPU_VM_PAGE_PRT != 0 => Err(EINVAL),
+        VaOp::Map(overlap) => map(file, args, range, overlap),
+        VaOp::Unmap => unmap(file, args, range),
+    }?;
+    Ok(0)
+}
+
+fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overlap) -> Result {
+    let bo = Handle(args.handle).lookup(file)?;
+    let vm = vm(file);
+
+    let locked = exec::lock_all(Interruptible::Yes, |locker| {
+        locker.prepare(&*bo, 0)?;
+        locker.prepare(vm.root(), 0)
+    })?;
+    if !vm.knows(&bo) {
+        return Err(ENOENT);
+    }
+    let (pages, bo_page) = range.pages(args.offset_in_bo, bo.size() as u64)?;
+    let mapping = Mapping {
+        page: pages.start,
+        count: pages.end - pages.start,
+        bo: bo.id(),
+        bo_page,
+        access: MapFlags(args.flags),
+    };
+    vm.map(&locked, &bo, mapping, overlap)
+}
+
+fn unmap(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
+    let bo = Handle(args.handle).lookup(file)?;
+    let vm = vm(file);
+
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 0)?;
+    vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)
+}
+
+fn clear(vm: &Vm, range: VaRange) -> Result {
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 0)?;
+    let (pages, _) = range.pages(0, u64::MAX)?;
+    vm.clear(&locked, pages)
+}
+
+#[kunit_tests(amdgpu_rs_gem)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_user_space() {
+        let end = (64 << 30) - (64 << 10) - (4 << 20);
+        let good = |address, size| VaRange::from_user(address, size).is_ok();
+
+        assert!(good(0x1_0000, 0x1000));
+        assert!(!good(0xffff, 0x1000));
+        assert!(!good(0, 0));
+        assert!(good(end - 0x1000, 0x1000));
+        assert!(good(end, 0));
+        assert!(!good(end, 1));
+        assert!(!good(0x1_0000, u64::MAX));
+        assert!(!good(0x8000_0000_0000, 0x1000));
+        assert!(!good(0xffff_7fff_ffff_f000, 0x1000));
+        // Above the hole the upper bits do not count.
+        assert_eq!(
+            VaRange::from_user(0xffff_8000_0000_0000, 0x1000),
+            Err(EINVAL)
+        );
+    }
+
+    #[test]
+    fn pages_of_a_range() {
+        let range = VaRange {
+            address: 0x2_0000,
+            size: 0x3000,
+        };
+        assert_eq!(range.pages(0x1000, 0x4000), Ok((0x20..0x23, 1)));
+        assert_eq!(range.pages(0x2000, 0x4000), Err(EINVAL));
+        assert_eq!(range.pages(0x800, 0x4000), Err(EINVAL));
+        assert_eq!(range.pages(!0xfff, u64::MAX), Err(EINVAL));
+        for (address, size) in [(0x2_0800, 0x1000), (0x2_0000, 0x800), (0x2_0000, 0)] {
+            assert_eq!(VaRange { address, size }.pages(0, 0x4000), Err(EINVAL));
+        }
+    }
+
+    #[test]
+    fn operations() {
+        assert_eq!(VaOp::from_user(0), Err(EINVAL));
+        assert_eq!(VaOp::from_user(1), Ok(VaOp::Map(Overlap::Refuse)));
+        assert_eq!(VaOp::from_user(4), Ok(VaOp::Map(Overlap::Replace)));
+        assert_eq!(VaOp::from_user(5), Err(EINVAL));
+    }
+}

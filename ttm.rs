@@ -1,0 +1,722 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Buffer objects (BOs), and where their bytes live.
+//!
+//! The kernel's TTM decides what lies where. A BO lies in video memory (VRAM, managed by [`vram`]), in
+//! system memory that the GPU reaches (TTM's kind TT; user space calls it GTT), or in system memory
+//! that it does not reach. TTM moves BOs to where they are asked for ([`Bo::validate`]), and out of
+//! VRAM when it needs room.
+//!
+//! Nothing that one client wrote is ever seen by another: new system pages come zeroed, VRAM is
+//! cleared when a BO gets it, and a move overwrites all of the new place.
+//!
+//! # Moves
+//!
+//! For now the CPU clears and moves, through the VRAM aperture. So only VRAM that the CPU reaches is
+//! managed, and a BO's VRAM is in one piece. Before the bytes go, every address space that maps the BO
+//! is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`]. What the
+//! CPU writes to VRAM reaches it when the host data path (HDP) is flushed, and what it reads may be old
+//! before that is invalidated: both are part of the move. A copy by the GPU would take the place of
+//! `copy_by_cpu` in [`Ttm::move_`].
+//!
+//! # Lock order
+//!
+//! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may move
+//! BOs within reclaim, so nothing is allocated under these two.
+
+mod domains;
+mod vram;
+
+use kernel::{
+    new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::{
+            self,
+            gem::ObjectExt,
+            ttm, //
+        },
+        mm::hmm::Pfn, //
+    },
+    bindings::{
+        self,
+        drm_amdgpu_gem_create_in, //
+    },
+    device::VramLayout,
+    driver::{
+        Driver,
+        DrmDevice,
+        DrmFile, //
+    },
+    hw::gfx7::pte::{
+        Snoop,
+        PAGE_SHIFT, //
+    },
+    vm::{
+        Backing,
+        Reach,
+        SystemPages,
+        Vm, //
+    },
+};
+
+pub(crate) use self::{
+    domains::Domains,
+    vram::Vram, //
+};
+
+/// A buffer object.
+pub(crate) type Bo = ttm::Object<BoData>;
+
+/// A buffer object whose reservation is held.
+pub(crate) type ReservedBo<'a> = ttm::Reserved<'a, BoData>;
+
+/// What tells BOs apart, for as long as the driver is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BoId(u64);
+
+impl BoId {
+    /// The least there is.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// One that no BO has yet.
+    pub(crate) fn new() -> Self {
+        static LAST: Atomic<u64> = Atomic::new(0);
+
+        Self(LAST.fetch_add(1, Relaxed)).next()
+    }
+
+    /// The next greater one.
+    pub(crate) fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// What a BO is made of.
+pub(crate) enum Kind {
+    /// Memory that TTM gives and takes.
+    Plain,
+    /// A page directory or page table: VRAM that stays where it is.
+    Table,
+}
+
+/// What a new BO is to be like.
+#[derive(Clone, Copy)]
+pub(crate) struct NewBo {
+    /// In bytes; rounded up to whole pages.
+    pub(crate) size: u64,
+    /// In bytes; a power of two, or less than a page.
+    pub(crate) alignment: u64,
+    pub(crate) domains: Domains,
+    /// `AMDGPU_GEM_CREATE_*`.
+    pub(crate) flags: u32,
+}
+
+impl NewBo {
+    /// After there was no room: asks for less, or gives false if that was the least.
+    pub(crate) fn ask_for_less(&mut self) -> bool {
+        if self.flags & bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED != 0 {
+            self.flags &= !bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED;
+            return true;
+        }
+        let same = self.domains;
+        if self.domains == Domains::VRAM {
+            self.domains = self.domains.or_gtt();
+        }
+        self.domains != same
+    }
+
+    /// The size in whole pages, not 0.
+    fn pages_size(&self) -> Result<usize> {
+        let size = self
+            .size
+            .checked_next_multiple_of(PAGE_SIZE as u64)
+            .filter(|size| *size != 0)
+            .ok_or(ENOSPC)?;
+        usize::try_from(size).map_err(|_| ENOMEM)
+    }
+
+    /// The alignment in whole pages.
+    fn pages_alignment(&self) -> Result<usize> {
+        let alignment = self.alignment.max(PAGE_SIZE as u64);
+        if !alignment.is_power_of_two() || alignment > u64::from(u32::MAX) {
+            return Err(EINVAL);
+        }
+        usize::try_from(alignment).map_err(|_| EINVAL)
+    }
+}
+
+/// A few words that user space wants to share with a BO.
+#[derive(Clone, Copy)]
+pub(crate) struct Metadata {
+    pub(crate) tiling: u64,
+    pub(crate) flags: u64,
+    /// How many bytes of `data` count.
+    pub(crate) size: u32,
+    pub(crate) data: [u32; 64],
+}
+
+impl Metadata {
+    const NONE: Self = Self {
+        tiling: 0,
+        flags: 0,
+        size: 0,
+        data: [0; 64],
+    };
+
+    /// Keeps how the BO is tiled.
+    pub(crate) fn set_tiling(&mut self, tiling: u64) -> Result {
+        const SHIFT: u32 = bindings::AMDGPU_TILING_TILE_SPLIT_SHIFT;
+        const MASK: u64 = bindings::AMDGPU_TILING_TILE_SPLIT_MASK as u64;
+        const LARGEST_SPLIT: u64 = 6;
+
+        if (tiling >> SHIFT) & MASK > LARGEST_SPLIT {
+            return Err(EINVAL);
+        }
+        self.tiling = tiling;
+        Ok(())
+    }
+
+    /// Keeps `size` bytes of `data`, or forgets what was kept if that is 0.
+    pub(crate) fn set(&mut self, flags: u64, data: &[u32; 64], size: u32) {
+        if size != 0 {
+            self.data = *data;
+            self.flags = flags;
+        }
+        self.size = size;
+    }
+}
+
+/// The driver's data in each BO.
+#[pin_data]
+pub(crate) struct BoData {
+    id: BoId,
+    kind: Kind,
+    /// `AMDGPU_GEM_CREATE_*`, as user space gave them.
+    flags: u32,
+    /// In bytes, as user space gave it, in whole pages.
+    alignment: usize,
+    /// Where user space prefers it.
+    domains: Atomic<u32>,
+    /// The address space that it is private to, if it is.
+    private_to: Option<BoId>,
+    #[pin]
+    metadata: Mutex<Metadata>,
+    /// The address spaces in whose file there is a handle, by their [`Vm::id`].
+    #[pin]
+    spaces: Mutex<RBTree<BoId, Arc<Vm>>>,
+}
+
+impl BoData {
+    fn new(
+        id: BoId,
+        kind: Kind,
+        new: NewBo,
+        alignment: usize,
+        private_to: Option<BoId>,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            id,
+            kind,
+            flags: new.flags,
+            alignment,
+            domains: Atomic::new(new.domains.bits()),
+            private_to,
+            metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
+            spaces <- new_mutex!(RBTree::new(), "BoData::spaces"),
+        })
+    }
+
+    /// What tells it apart.
+    pub(crate) fn id(&self) -> BoId {
+        self.id
+    }
+
+    /// Whether it is made of a process's memory.
+    pub(crate) fn is_user_memory(&self) -> bool {
+        match self.kind {
+            Kind::Plain | Kind::Table => false,
+        }
+    }
+
+    /// Whether it is private to an address space, whose jobs use it without naming it.
+    pub(crate) fn is_always_valid(&self) -> bool {
+        self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
+    }
+
+    /// Whether user space wants no implicit synchronisation with others that share it.
+    pub(crate) fn is_explicitly_synced(&self) -> bool {
+        self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC != 0
+    }
+
+    /// `EPERM` if user space may not map it.
+    pub(crate) fn check_cpu_access(&self) -> Result {
+        let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;
+        match self.kind {
+            Kind::Plain if !denied => Ok(()),
+            Kind::Plain | Kind::Table => Err(EPERM),
+        }
+    }
+
+    /// What user space keeps with it.
+    pub(crate) fn metadata(&self) -> &Mutex<Metadata> {
+        &self.metadata
+    }
+
+    /// Where user space prefers it.
+    pub(crate) fn domains(&self) -> Domains {
+        Domains::from_bits(self.domains.load(Relaxed))
+    }
+
+    /// Changes where user space prefers it, from the next job on.
+    pub(crate) fn set_domains(&self, domains: Domains) {
+        self.domains.store(domains.bits(), Relaxed);
+    }
+
+    /// Notes that there is a handle in the file of an address space, whose reservation is held.
+    pub(crate) fn add_space(&self, node: RBTreeNode<BoId, Arc<Vm>>) {
+        let replaced = self.spaces.lock().insert(node);
+        drop(replaced);
+    }
+
+    /// Notes that there is none any more, and that nothing is mapped there. The reservation of the
+    /// address space is held.
+    pub(crate) fn remove_space(&self, vm: BoId) {
+        let removed = self.spaces.lock().remove_node(&vm);
+        drop(removed);
+    }
+
+    /// The address space after the one given, of those in whose file there is a handle.
+    fn next_space(&self, after: Option<BoId>) -> Option<Arc<Vm>> {
+        let spaces = self.spaces.lock();
+        let from = after.map_or(BoId::FIRST, BoId::next);
+        let cursor = spaces.cursor_lower_bound(&from)?;
+        Some(cursor.current().1.clone())
+    }
+
+    /// The bytes are about to go from where they are: sees to it that no job reaches them.
+    ///
+    /// The reservation must be held, so that nobody maps the BO meanwhile. Fails with `ERESTARTSYS`
+    /// only, and then nothing but page-table entries has changed.
+    fn leave(&self, intr: Interruptible) -> Result {
+        let mut last = None;
+        while let Some(vm) = self.next_space(last) {
+            last = Some(vm.id());
+            if vm.invalidate(self.id, || ()) == Reach::PublishedJobs {
+                vm.wait_jobs(intr)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is specific to our BOs.
+impl Bo {
+    /// A BO for user space. `private` is the address space that it is private to, and the proof that
+    /// its reservation is held, which the BO shares then.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL`, `ENOSPC` if the size is 0, `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn create(
+        dev: &DrmDevice,
+        new: NewBo,
+        private: Option<(&Vm, &ReservedBo<'_>)>,
+    ) -> Result<ARef<Self>> {
+        let (size, alignment) = (new.pages_size()?, new.pages_alignment()?);
+        check_room(dev, new.domains, size as u64)?;
+
+        Self::new(
+            dev,
+            ttm::Spec {
+                size,
+                align: alignment,
+                kind: ttm::Kind::Device,
+                placement: &new.domains.placement(),
+                share: private.map(|(_, root)| root),
+            },
+            &mut ttm::Ctx::new(Interruptible::Yes),
+            BoData::new(
+                BoId::new(),
+                Kind::Plain,
+                new,
+                alignment,
+                private.map(|(vm, _)| vm.id()),
+            ),
+        )
+    }
+
+    /// Zeroed VRAM for a page directory or page table; `root` is the page directory, whose reservation
+    /// a page table shares.
+    pub(crate) fn create_table(
+        dev: &DrmDevice,
+        size: usize,
+        root: Option<&ReservedBo<'_>>,
+    ) -> Result<ARef<Self>> {
+        let new = NewBo {
+            size: size as u64,
+            alignment: 0,
+            domains: Domains::VRAM,
+            flags: 0,
+        };
+        Self::new(
+            dev,
+            ttm::Spec {
+                size,
+                align: 0,
+                kind: ttm::Kind::Kernel,
+                placement: &Domains::VRAM.placement(),
+                share: root,
+            },
+            &mut ttm::Ctx::new(Interruptible::Yes),
+            BoData::new(BoId::new(), Kind::Table, new, PAGE_SIZE, None),
+        )
+    }
+
+    /// How it was made, as user space asks for it.
+    pub(crate) fn create_info(&self) -> drm_amdgpu_gem_create_in {
+        drm_amdgpu_gem_create_in {
+            bo_size: self.size() as u64,
+            alignment: self.alignment as u64,
+            domains: self.domains().bits().into(),
+            domain_flags: self.flags.into(),
+        }
+    }
+}
+
+/// What can be done to a BO whose reservation is held.
+pub(crate) trait ReservedExt {
+    /// Brings it to where user space prefers it, or at least to where the GPU reaches it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
+    fn place(&self) -> Result;
+
+    /// Binds the pages of a process, and maps them for DMA. Those that were bound before are let go,
+    /// after the jobs that may reach them have ended. No job reaches the new ones before its page-table
+    /// entries are made current.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if it is no userptr BO.
+    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result;
+
+    /// Calls `f` with where the bytes are, if the GPU reaches them there.
+    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
+}
+
+impl ReservedExt for ReservedBo<'_> {
+    fn place(&self) -> Result {
+        let domains = self.domains();
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+
+        let result = self.validate(&domains.placement(), &mut ctx);
+        let result = match result {
+            Err(e) if e == ENOMEM && domains == Domains::VRAM => {
+                self.validate(&domains.or_gtt().placement(), &mut ctx)
+            }
+            result => result,
+        };
+        let moved = ctx.bytes_moved();
+        self.drm().memory.bytes_moved.add(moved, Relaxed);
+        result
+    }
+
+    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result {
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+
+        self.leave(Interruptible::Yes)?;
+        self.set_user_pages(pages, &mut ctx)?;
+        self.validate(&Domains::GTT.placement(), &mut ctx)
+    }
+
+    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R {
+        match self.mem_type() {
+            Some(ttm::MemType::VRAM) => {
+                let piece = self.allocation::<Vram>();
+                f(piece.as_ref().map(|piece| Backing::Vram(piece.blocks())))
+            }
+            Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
+                pages: self,
+                snoop: match backing(self) {
+                    ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
+                        Snoop::No
+                    }
+                    _ => Snoop::Yes,
+                },
+                read_only: backing(self) == ttm::Backing::UserRead,
+            })),
+            _ => f(None),
+        }
+    }
+}
+
+impl SystemPages for ReservedBo<'_> {
+    fn address(&self, page: usize) -> Option<u64> {
+        self.dma_address(page)
+    }
+}
+
+/// Where a BO's system pages come from.
+fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
+    match &bo.kind {
+        Kind::Plain | Kind::Table if bo.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0 => {
+            ttm::Backing::Pages(ttm::Caching::WriteCombined)
+        }
+        Kind::Plain | Kind::Table => ttm::Backing::Pages(ttm::Caching::Cached),
+    }
+}
+
+/// `ENOMEM` for a BO that is larger than all that there is where it is to be, however empty that were.
+fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
+    let limit = if domains == Domains::VRAM {
+        dev.memory.vram
+    } else {
+        dev.memory.gtt
+    };
+    if size < limit {
+        Ok(())
+    } else {
+        Err(ENOMEM)
+    }
+}
+
+#[vtable]
+impl ttm::DriverObject for BoData {
+    type Driver = Ttm;
+
+    /// # Errors
+    ///
+    /// `EPERM` if the BO is private to the address space of another file, `ENOMEM`.
+    fn open(bo: &Bo, file: &DrmFile) -> Result {
+        let vm = &file.inner().get_ref().vm;
+        if bo.private_to.is_some_and(|owner| owner != vm.id()) {
+            return Err(EPERM);
+        }
+        vm.open(bo)
+    }
+
+    fn close(bo: &Bo, file: &DrmFile) {
+        file.inner().get_ref().vm.close(bo);
+    }
+
+    fn mmap(bo: &Bo) -> Result {
+        bo.check_cpu_access()
+    }
+}
+
+/// What the driver does for TTM.
+pub(crate) struct Ttm;
+
+impl Ttm {
+    /// The BO gets VRAM that somebody may have written to.
+    fn clear(mv: &ttm::Move<'_, Self>) -> Result {
+        /// How much is cleared at a time: nobody sleeps meanwhile.
+        const STEP: u64 = 256 << 10;
+
+        let dev = mv.buffer().drm();
+        let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?;
+        for block in piece.blocks() {
+            for offset in (block.offset..block.offset + block.size).step_by(STEP as usize) {
+                let end = (offset + STEP).min(block.offset + block.size);
+                let card = dev.card().ok_or(ENODEV)?;
+                card.vram.zero(offset, end - offset);
+            }
+        }
+        Self::flush_hdp(dev)
+    }
+
+    /// What the CPU wrote to VRAM reaches it.
+    fn flush_hdp(dev: &DrmDevice) -> Result {
+        let card = dev.card().ok_or(ENODEV)?;
+        dev.hw.memory.flush_hdp(&card);
+        Ok(())
+    }
+
+    /// What the CPU reads from VRAM is what the GPU wrote.
+    fn invalidate_hdp(dev: &DrmDevice) -> Result {
+        let card = dev.card().ok_or(ENODEV)?;
+        dev.hw.memory.invalidate_hdp(&card);
+        Ok(())
+    }
+
+    /// The bytes go through the CPU, from or to VRAM.
+    fn copy(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
+        let from = mv.old().map(|old| old.mem_type());
+        let to = mv.new_place().mem_type();
+        let dev = mv.buffer().drm();
+
+        if from == Some(ttm::MemType::VRAM) {
+            mv.wait_idle()?;
+            Self::invalidate_hdp(dev)?;
+        }
+        let moved = mv.copy_by_cpu()?;
+        if to == ttm::MemType::VRAM {
+            // Without a card there is nobody to see it.
+            let _ = Self::flush_hdp(dev);
+        }
+        Ok(moved)
+    }
+}
+
+#[vtable]
+impl ttm::Driver for Ttm {
+    type Drm = Driver;
+    type Bo = BoData;
+
+    fn device(dev: &DrmDevice) -> &ttm::Device<Self> {
+        &dev.memory.ttm
+    }
+
+    fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
+        backing(bo)
+    }
+
+    fn evict(_bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {
+        const TT: ttm::Place = ttm::Place::new(ttm::MemType::TT);
+        const SYSTEM: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
+
+        if from == ttm::MemType::VRAM {
+            const { ttm::Placement::new(&[TT, SYSTEM]) }
+        } else {
+            const { ttm::Placement::new(&[SYSTEM]) }
+        }
+    }
+
+    fn evictable(bo: &ttm::Buffer<BoData>) -> bool {
+        !matches!(bo.kind, Kind::Table)
+    }
+
+    fn move_(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
+        use ttm::MemType;
+
+        let from = mv.old().map(|old| old.mem_type());
+        let to = mv.new_place().mem_type();
+        let memory = &mv.buffer().drm().memory;
+        if mv.is_eviction() {
+            memory.evictions.add(1, Relaxed);
+        }
+        mv.buffer().leave(mv.interruptible())?;
+
+        match from {
+            None => {
+                if to == MemType::VRAM {
+                    Self::clear(&mv)?;
+                }
+                mv.in_place()
+            }
+            Some(MemType::VRAM) => Self::copy(mv),
+            Some(_) if to == MemType::VRAM => Self::copy(mv),
+            Some(_) => {
+                mv.wait_idle()?;
+                mv.in_place()
+            }
+        }
+    }
+
+    fn io_memory(
+        dev: &DrmDevice,
+        resource: ttm::Resource<'_, Self>,
+    ) -> Result<Option<ttm::IoMemory>> {
+        let placed = resource.placed();
+
+        Ok(
+            (placed.mem_type == ttm::MemType::VRAM).then(|| ttm::IoMemory {
+                phys: dev.memory.aperture + (placed.start << PAGE_SHIFT),
+                caching: ttm::Caching::WriteCombined,
+            }),
+        )
+    }
+}
+
+/// The memory of a device, as BOs get it.
+#[pin_data]
+pub(crate) struct Memory {
+    #[pin]
+    ttm: ttm::Device<Ttm>,
+    /// How many bytes of VRAM and of system memory BOs may have.
+    vram: u64,
+    gtt: u64,
+    /// Where the CPU finds VRAM.
+    aperture: u64,
+    bytes_moved: Atomic<u64>,
+    evictions: Atomic<u64>,
+}
+
+impl Memory {
+    /// The memory of a card, for the DRM device that this is to be part of.
+    pub(crate) fn new(
+        base: &drm::device::Base,
+        layout: VramLayout,
+    ) -> impl PinInit<Self, Error> + '_ {
+        let vram = Vram::managed(&layout);
+        let gtt = ttm::system_limit();
+
+        try_pin_init!(Self {
+            ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
+                setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
+                setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))
+            }),
+            vram,
+            gtt,
+            aperture: layout.aperture,
+            bytes_moved: Atomic::new(0),
+            evictions: Atomic::new(0),
+        })
+    }
+
+    /// How many bytes of VRAM BOs may have.
+    pub(crate) fn vram_size(&self) -> u64 {
+        self.vram
+    }
+
+    /// How many bytes of VRAM BOs have.
+    pub(crate) fn vram_used(&self) -> u64 {
+        self.ttm.usage(ttm::MemType::VRAM)
+    }
+
+    /// How many bytes of system memory BOs may have where the GPU reaches it.
+    pub(crate) fn gtt_size(&self) -> u64 {
+        self.gtt
+    }
+
+    /// How many bytes of system memory BOs have where the GPU reaches it.
+    pub(crate) fn gtt_used(&self) -> u64 {
+        self.ttm.usage(ttm::MemType::TT)
+    }
+
+    /// How many bytes were moved for jobs.
+    pub(crate) fn bytes_moved(&self) -> u64 {
+        self.bytes_moved.load(Relaxed)
+    }
+
+    /// How often a BO had to make room.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.evictions.load(Relaxed)
+    }
+
+    /// Takes all system pages away from the card, which is about to go while files may be open. The
+    /// device must be unplugged.
+    pub(crate) fn detach(&self) {
+        self.ttm.clear_dma_mappings();
+    }
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the ioctls share: writing answers to user space, and its notion of time.
+
+use kernel::{
+    prelude::*,
+    time::{
+        msecs_to_jiffies,
+        ClockSource,
+        Jiffies,
+        Monotonic,
+        Msecs, //
+    },
+    transmute::AsBytes,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
+};
+
+use crate::{
+    abstractions::dma_fence::FOREVER,
+    bindings, //
+};
+
+/// Marks structures of the user-space interface whose fields leave no gaps.
+macro_rules! answers {
+    ($($name:ident = $size:literal),* $(,)?) => {
+        $(
+            const _: () = assert!(size_of::<bindings::$name>() == $size);
+
+            // SAFETY: The fields are integers and arrays of them. Their sizes add up to that of the
+            // structure, so there is no byte that is not part of one.
+            unsafe impl AsBytes for bindings::$name {}
+        )*
+    };
+}
+
+answers! {
+    drm_amdgpu_gem_create_in = 32,
+    drm_amdgpu_gem_vm_entry = 32,
+    drm_amdgpu_info_device = 440,
+    drm_amdgpu_info_firmware = 8,
+    drm_amdgpu_info_gds = 32,
+    drm_amdgpu_info_gpuvm_fault = 16,
+    drm_amdgpu_info_num_handles = 8,
+    drm_amdgpu_info_vbios = 200,
+    drm_amdgpu_info_vce_clock_table = 104,
+    drm_amdgpu_info_vram_gtt = 24,
+    drm_amdgpu_memory_info = 96,
+}
+
+/// Writes `value` to where user space wants it. `EFAULT` if that is no place.
+pub(crate) fn write<T: AsBytes + ?Sized>(address: u64, value: &T) -> Result {
+    write_up_to(address, u32::MAX, value)
+}
+
+/// As [`write`], but no more than `size` bytes.
+pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &T) -> Result {
+    let address = usize::try_from(address).map_err(|_| EFAULT)?;
+    let bytes = value.as_bytes();
+    let bytes = &bytes[..bytes.len().min(size as usize)];
+
+    UserSlice::new(UserPtr::from_addr(address), bytes.len())
+        .writer()
+        .write_slice(bytes)
+}
+
+/// How long it is until `deadline`, in nanoseconds since boot. A negative one never comes.
+pub(crate) fn timeout(deadline: u64) -> Jiffies {
+    until(deadline, Monotonic::ktime_get())
+}
+
+fn until(deadline: u64, now: i64) -> Jiffies {
+    const NANOS_PER_MILLI: i64 = 1_000_000;
+
+    // CAST: The interface has a signed number in an unsigned field.
+    let deadline = deadline as i64;
+    if deadline < 0 {
+        return FOREVER;
+    }
+    let millis = deadline.saturating_sub(now).max(0);
+    let millis = millis / NANOS_PER_MILLI + i64::from(millis % NANOS_PER_MILLI != 0);
+    Msecs::try_from(millis).map_or(FOREVER, msecs_to_jiffies)
+}
+
+#[kunit_tests(amdgpu_rs_uapi)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_until_a_deadline() {
+        assert_eq!(until(u64::MAX, 5), FOREVER);
+        assert_eq!(until(1 << 63, 5), FOREVER);
+        assert_eq!(until(i64::MAX as u64, 5), FOREVER);
+        assert_eq!(until(0, 5), 0);
+        assert_eq!(until(5, 5), 0);
+        assert!(until(6, 5) > 0);
+        assert_eq!(until(1_000_000_005, 5), msecs_to_jiffies(1000));
+    }
+}

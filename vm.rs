@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The GPU's address spaces: what each open file's jobs can reach.
+//!
+//! A [`Vm`] has a page directory and page tables in VRAM, which the CPU writes through the VRAM
+//! aperture and which stay where they are as long as the address space lives. It has a reservation of
+//! its own, that of the page directory ([`Vm::root`]); the page tables and the buffer objects (BOs)
+//! that are private to the address space share it. Whoever maps, unmaps or submits holds it; the fence
+//! of every job of the address space is in it, with usage `Bookkeep`.
+//!
+//! # Bytes that are about to move or go
+//!
+//! TTM moves BOs, and processes take back the memory behind userptr BOs. Both do the same:
+//!
+//! 1. [`Vm::invalidate`] (under the publish lock) makes the BO's entries stale: no later job of this
+//!    address space runs before they are rewritten or cleared;
+//! 2. if that says that jobs reach the bytes, [`Vm::wait_jobs`] with no lock held: a job may use what
+//!    it does not name, so all of them count. Then the bytes may go.
+//!
+//! # How a job is submitted
+//!
+//! ```text
+//! reserve vm.root() (one fence) and the BOs        drm::exec
+//! vm.validate(&locked)?                            what is private to the address space is in place
+//! before user pages are replaced in a BO: wait_jobs(Interruptible::Yes)?
+//!                                                  (the old ones are unmapped for DMA by that)
+//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if any are stale
+//!     if a userptr generation moved { back out }
+//!     guard.update(|bo| is reserved here, and a userptr has current pages)
+//!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job
+//! })?
+//! ```
+//!
+//! Nothing in the closure may allocate, fail half way, or drop the last reference to a BO. When the
+//! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of date.
+//! The job keeps an `Arc<Vm>`, so that the page tables are there.
+//!
+//! # Lock order
+//!
+//! `mmap_lock` → reservations → [`crate::ttm::BoData`]'s list of address spaces → publish lock. The
+//! publish lock is taken by reclaim (MMU notifier): nothing is allocated under it.
+
+mod backing;
+mod layout;
+mod mapping;
+mod space;
+mod tables;
+
+use core::{
+    cell::Cell,
+    ops::Range, //
+};
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTreeNode,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Acquire,
+            Atomic,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    },
+};
+
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        dma_resv::{
+            Resv,
+            Usage, //
+        },
+        drm::{
+            exec::Locked,
+            ttm::Buffer, //
+        },
+    },
+    card::Card,
+    driver::DrmDevice,
+    ttm::{
+        Bo,
+        BoId,
+        ReservedBo,
+        ReservedExt,
+        Vram, //
+    },
+};
+
+pub(crate) use self::{
+    backing::{
+        Backing,
+        Block,
+        SystemPages, //
+    },
+    layout::SPACE_PAGES,
+    space::{
+        MapFlags,
+        Mapping,
+        Reach, //
+    },
+};
+
+use self::{
+    mapping::Spare,
+    space::{
+        BoVa,
+        Held,
+        Space, //
+    },
+    tables::{
+        Memory,
+        Table, //
+    },
+};
+
+/// What to do if something is mapped already where a mapping is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overlap {
+    /// Answer `EINVAL`.
+    Refuse,
+    /// Unmap it first.
+    Replace,
+}
+
+/// An address space.
+#[pin_data]
+pub(crate) struct Vm {
+    /// The page directory.
+    root: ARef<Bo>,
+    /// Where it is in the GPU's own address space.
+    pd_addr: u64,
+    /// Raised after each change of the page tables.
+    tlb_seq: Atomic<u64>,
+    /// The publish lock, and what is changed under it. Mappings, handles and tables are changed only
+    /// with the reservation of `root` held as well.
+    #[pin]
+    publish: Mutex<Space<ARef<Bo>, ARef<Bo>>>,
+}
+
+impl Vm {
+    /// An empty address space.
+    pub(crate) fn new(dev: &DrmDevice) -> Result<Arc<Self>> {
+        let root = Bo::create_table(dev, layout::DIRECTORY_SIZE, None)?;
+        let offset = vram_offset(&root.lock(Interruptible::No)?.reserved())?;
+
+        Arc::pin_init(
+            pin_init!(Self {
+                pd_addr: dev.facts.vram.mc_addr(offset),
+                tlb_seq: Atomic::new(1),
+                publish <- new_mutex!(Space::new(offset), "Vm::publish"),
+                root,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// What tells address spaces apart.
+    pub(crate) fn id(&self) -> BoId {
+        self.root.id()
+    }
+
+    /// The BO whose reservation is that of the address space.
+    pub(crate) fn root(&self) -> &Bo {
+        &self.root
+    }
+
+    /// The reservation of the address space: the fences of all its jobs are in it.
+    pub(crate) fn resv(&self) -> &Resv {
+        Buffer::resv(&self.root)
+    }
+
+    /// The page directory's address in the GPU's own address space.
+    pub(crate) fn pd_addr(&self) -> u64 {
+        self.pd_addr
+    }
+
+    /// A number that is higher after each change of the page tables; never 0. A VMID whose caches were
+    /// last dropped for a lower one must have them dropped before a job runs.
+    pub(crate) fn tlb_seq(&self) -> u64 {
+        self.tlb_seq.load(Acquire)
+    }
+
+    /// Waits until no job of this address space runs or is queued.
+    pub(crate) fn wait_jobs(&self, intr: Interruptible) -> Result {
+        self.resv().wait(Usage::Bookkeep, intr)
+    }
+
+    /// User space has got a handle of `bo` in the file of this address space.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn open(self: &Arc<Self>, bo: &Bo) -> Result {
+        let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL)?;
+        let node = RBTreeNode::new(bo.id(), BoVa::new(bo.into())?, GFP_KERNEL)?;
+
+        let _root = self.root.lock(Interruptible::Yes)?;
+        bo.add_space(space);
+        let not_needed = self.publish.lock().open(bo.id(), node);
+        drop(not_needed);
+        Ok(())
+    }
+
+    /// User space has given a handle of `bo` back. With the last one goes what is mapped of the BO,
+    /// after the jobs have ended.
+    pub(crate) fn close(&self, bo: &Bo) {
+        // Only interruptible sleeps fail.
+        let Ok(root) = self.root.lock(Interruptible::No) else {
+            return;
+        };
+        if !self.publish.lock().close(bo.id()) {
+            return;
+        }
+        // To unmap whole mappings takes no memory.
+        let mut spare = Spare::none();
+        while let Some(mapping) = self.first_mapping(bo) {
+            let unmapped = self.unmap_pages(
+                &root.reserved(),
+                mapping.pages(),
+                Interruptible::No,
+                &mut spare,
+            );
+            if unmapped.is_err() {
+                return;
+            }
+        }
+        bo.remove_space(self.id());
+        let forgotten = self.publish.lock().forget(bo.id());
+        drop(root);
+        drop(forgotten);
+    }
+
+    /// Maps a part of a BO. `locked` must hold the BO and [`Vm::root`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` without a handle of the BO in this address space's file, `EINVAL` if something else is
+    /// mapped there, `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn map(
+        &self,
+        locked: &Locked,
+        bo: &Bo,
+        mapping: Mapping,
+        overlap: Overlap,
+    ) -> Result {
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+        let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
+        let mut spare = Spare::new()?;
+
+        if !self.knows(bo) {
+            return Err(ENOENT);
+        }
+        if overlap == Overlap::Refuse && self.is_mapped(mapping.pages()) {
+            return Err(EINVAL);
+        }
+        self.add_tables(&root, mapping.pages())?;
+        if overlap == Overlap::Replace {
+            self.unmap_pages(&root, mapping.pages(), Interruptible::Yes, &mut spare)?;
+        }
+        // User pages may go with the reservation held.
+        let held = if bo.is_user_memory() {
+            Held::NotHere
+        } else {
+            Held::Here
+        };
+        reserved.with_backing(|backing| {
+            let mut space = self.publish.lock();
+            self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
+                .map_err(|_| EINVAL)
+        })
+    }
+
+    /// Unmaps the mapping of `bo` that starts at `page`, after the jobs have ended. `locked` must hold
+    /// [`Vm::root`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if there is none, `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn unmap(&self, locked: &Locked, bo: &Bo, page: u64) -> Result {
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+        let mapping = self.publish.lock().mappings().starting_at(page);
+        let mapping = mapping
+            .filter(|mapping| mapping.bo == bo.id())
+            .ok_or(ENOENT)?;
+
+        self.unmap_pages(
+            &root,
+            mapping.pages(),
+            Interruptible::Yes,
+            &mut Spare::none(),
+        )
+    }
+
+    /// Unmaps all that is mapped in `pages`, after the jobs have ended. `locked` must hold
+    /// [`Vm::root`].
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn clear(&self, locked: &Locked, pages: Range<u64>) -> Result {
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+
+        self.unmap_pages(&root, pages, Interruptible::Yes, &mut Spare::new()?)
+    }
+
+    /// Whether user space holds a handle of the BO in the file of this address space.
+    pub(crate) fn knows(&self, bo: &Bo) -> bool {
+        self.publish.lock().knows(bo.id())
+    }
+
+    /// Calls `f` with each mapping of the BO. `f` runs under the publish lock.
+    pub(crate) fn for_each_mapping(&self, bo: &Bo, f: impl FnMut(Mapping)) {
+        self.publish.lock().mappings().of(bo.id()).for_each(f);
+    }
+
+    /// The BO's bytes are about to go from where they are: no job that is published after this reaches
+    /// them there. Calls `then` under the publish lock.
+    ///
+    /// Unless this gives [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
+    pub(crate) fn invalidate(&self, bo: BoId, then: impl FnOnce()) -> Reach {
+        let mut space = self.publish.lock();
+        let reach = space.invalidate(bo);
+        then();
+        reach
+    }
+
+    /// Brings the BOs that are private to this address space to where jobs can reach them. `locked`
+    /// must hold [`Vm::root`], whose reservation they share.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn validate(&self, locked: &Locked) -> Result {
+        let mut after = None;
+
+        loop {
+            let next = self.publish.lock().next_pending(after).cloned();
+            let Some(bo) = next else { return Ok(()) };
+            after = Some(bo.id());
+            if bo.is_always_valid() {
+                bo.reserved_in(locked).ok_or(EINVAL)?.place()?;
+            }
+        }
+    }
+
+    /// Takes the publish lock, at a time when page-table entries may be written, and calls `f`.
+    /// `locked` must hold [`Vm::root`].
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`, without having called `f`.
+    pub(crate) fn publish<R>(
+        &self,
+        locked: &Locked,
+        f: impl FnOnce(&mut PublishGuard<'_>) -> R,
+    ) -> Result<R> {
+        self.root.reserved_in(locked).ok_or(EINVAL)?;
+
+        let mut space = self.publish.lock();
+        if space.has_stale() {
+            drop(space);
+            // Jobs are published with the reservation held, which is ours: none can come after.
+            self.wait_jobs(Interruptible::Yes)?;
+            space = self.publish.lock();
+        }
+        Ok(f(&mut PublishGuard {
+            vm: self,
+            space: &mut space,
+            locked,
+        }))
+    }
+
+    fn first_mapping(&self, bo: &Bo) -> Option<Mapping> {
+        self.publish.lock().mappings().of(bo.id()).next()
+    }
+
+    /// Whether anything is mapped in `pages`.
+    fn is_mapped(&self, pages: Range<u64>) -> bool {
+        self.publish.lock().mappings().first_in(pages).is_some()
+    }
+
+    /// Unmaps all that is mapped in `pages`, after the jobs have ended. None can come after, as the root
+    /// is reserved.
+    fn unmap_pages(
+        &self,
+        _root: &ReservedBo<'_>,
+        pages: Range<u64>,
+        intr: Interruptible,
+        spare: &mut Spare<BoId, MapFlags>,
+    ) -> Result {
+        if !self.is_mapped(pages.clone()) {
+            return Ok(());
+        }
+        self.wait_jobs(intr)?;
+        let mut space = self.publish.lock();
+        self.change(|memory| space.unmap(memory, pages, spare));
+        Ok(())
+    }
+
+    /// Sees to it that there are page tables for `pages`. Those that were added stay if it fails.
+    fn add_tables(&self, root: &ReservedBo<'_>, pages: Range<u64>) -> Result {
+        for chunk in layout::chunks(pages) {
+            if self.publish.lock().tables().has(chunk.table) {
+                continue;
+            }
+            let dev = self.root.drm();
+            let bo = Bo::create_table(dev, layout::TABLE_SIZE, Some(root))?;
+            let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
+            let table = Table {
+                offset,
+                mc_addr: dev.facts.vram.mc_addr(offset),
+                _owner: bo,
+            };
+            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+            let mut space = self.publish.lock();
+            self.change(|memory| space.add_table(memory, chunk.table, table, node));
+        }
+        Ok(())
+    }
+
+    /// Calls `f`, which may write page tables, and makes the GPU see what it wrote. If the card is
+    /// gone, nothing is written.
+    fn change<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> R {
+        let dev = self.root.drm();
+        let card = dev.card();
+        let aperture = Aperture {
+            card: card.as_deref(),
+            wrote: Cell::new(false),
+        };
+        let result = f(&aperture);
+        if let (Some(card), true) = (aperture.card, aperture.wrote.get()) {
+            dev.hw.memory.flush_hdp(card);
+            self.tlb_seq.fetch_add(1, Release);
+        }
+        result
+    }
+}
+
+/// The publish lock, held by a submission: see [`Vm::publish`].
+pub(crate) struct PublishGuard<'a> {
+    vm: &'a Vm,
+    space: &'a mut Space<ARef<Bo>, ARef<Bo>>,
+    locked: &'a Locked,
+}
+
+impl PublishGuard<'_> {
+    /// Makes the page tables right for the job: what is not up to date is rewritten for each BO that
+    /// `is_named` says true of, and cleared for all others.
+    ///
+    /// `is_named` must only say true of BOs that get the job's fence; of a userptr BO only if it is
+    /// bound to the pages of its present generation. It runs under the publish lock.
+    pub(crate) fn update(&mut self, mut is_named: impl FnMut(&Bo) -> bool) {
+        if !self.space.is_pending() {
+            return;
+        }
+        let (vm, locked) = (self.vm, self.locked);
+        vm.change(|memory| {
+            self.space.update(memory, |bo, found| {
+                if !bo.is_always_valid() && !is_named(bo) {
+                    return;
+                }
+                if let Some(reserved) = bo.reserved_in(locked) {
+                    reserved.with_backing(|backing| backing.into_iter().for_each(found));
+                }
+            });
+        });
+    }
+}
+
+/// Where a page directory or page table is in VRAM, where it stays.
+fn vram_offset(table: &ReservedBo<'_>) -> Result<u64> {
+    let piece = table.allocation::<Vram>().ok_or(EINVAL)?;
+    Ok(piece.blocks().first().ok_or(EINVAL)?.offset)
+}
+
+/// VRAM as the CPU reaches it, if the card is there.
+struct Aperture<'a> {
+    card: Option<&'a Card<'a>>,
+    wrote: Cell<bool>,
+}
+
+impl Memory for Aperture<'_> {
+    fn read(&self, offset: u64) -> u64 {
+        self.card.map_or(0, |card| card.vram.read64(offset))
+    }
+
+    fn write(&self, offset: u64, value: u64) {
+        if let Some(card) = self.card {
+            card.vram.write64(offset, value);
+            self.wrote.set(true);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The shape of a GPU address space: which page table and which entry hold a page, and how far one
+//! entry may speak for its neighbours.
+//!
+//! The page directory's entries point to page tables, and those of the page tables to pages
+//! (`hw/gfx7/pte.rs`). An entry of a page table has a fragment field: it tells the translation cache
+//! that the naturally aligned block of pages around it is mapped to memory that is contiguous and
+//! aligned to the same size, so that one cache entry serves all of them.
+//!
+//! Everything here is arithmetic on page numbers; nothing touches memory.
+
+use core::ops::Range;
+
+use kernel::prelude::*;
+
+use crate::hw::gfx7::pte::{
+    self,
+    Fragment,
+    PAGE_SHIFT, //
+};
+
+/// Pages of an address space.
+pub(crate) const SPACE_PAGES: u64 = 1 << pte::SPACE_SHIFT;
+
+/// Entries of a page table.
+pub(super) const TABLE_ENTRIES: u64 = 1 << pte::TABLE_SHIFT;
+
+/// Bytes of an entry, of a page table, and of the page directory.
+pub(super) const ENTRY_SIZE: u64 = 8;
+pub(super) const TABLE_SIZE: usize = pte::TABLE_ENTRIES * pte::ENTRY_SIZE;
+pub(super) const DIRECTORY_SIZE: usize = pte::DIRECTORY_ENTRIES * pte::ENTRY_SIZE;
+
+/// Neighbouring pages whose PTEs are in one page table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// The PDE that leads to the table.
+    pub(super) table: u64,
+    /// The first page.
+    pub(super) page: u64,
+    /// How many pages.
+    pub(super) count: u64,
+}
+
+impl Chunk {
+    /// Where the PTE of the first page is in its table, in bytes.
+    pub(super) fn byte_offset(&self) -> u64 {
+        (self.page % TABLE_ENTRIES) * ENTRY_SIZE
+    }
+}
+
+/// Cuts a range of pages at the borders of page tables.
+pub(super) fn chunks(pages: Range<u64>) -> impl Iterator<Item = Chunk> {
+    let mut page = pages.start;
+
+    core::iter::from_fn(move || {
+        if page >= pages.end {
+            return None;
+        }
+        let table = page / TABLE_ENTRIES;
+        let end = pages.end.min((table + 1) * TABLE_ENTRIES);
+        let chunk = Chunk {
+            table,
+            page,
+            count: end - page,
+        };
+        page = end;
+        Some(chunk)
+    })
+}
+
+/// Pages that are contiguous both in the address space and in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    /// The first page in the address space.
+    pub(super) page: u64,
+    /// The address of its memory: an offset in VRAM or a DMA address, a multiple of the page size.
+    pub(super) address: u64,
+    /// How many pages.
+    pub(super) count: u64,
+}
+
+/// Where the pages from `bo_page` on of a buffer are whose memory is `blocks`, one after the other, each
+/// an address and a number of pages. They are to be seen from `page` on.
+pub(super) fn runs(
+    blocks: impl Iterator<Item = (u64, u64)>,
+    page: u64,
+    bo_page: u64,
+    count: u64,
+) -> impl Iterator<Item = Run> {
+    let wanted = bo_page..bo_page + count;
+    let mut next = 0;
+
+    blocks.filter_map(move |(address, pages)| {
+        let start = next.max(wanted.start);
+        let end = (next + pages).min(wanted.end);
+        let first = next;
+        next += pages;
+        (start < end).then(|| Run {
+            page: page + (start - wanted.start),
+            address: address + ((start - first) << PAGE_SHIFT),
+            count: end - start,
+        })
+    })
+}
+
+/// Cuts a run into pieces, each as large a fragment as its alignment allows.
+pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
+    let mut left = run;
+
+    core::iter::from_fn(move || {
+        if left.count == 0 {
+            return None;
+        }
+        let fragment = Fragment::largest(left.page, left.address >> PAGE_SHIFT, left.count);
+        let piece = Run {
+            count: fragment.pages(),
+            ..left
+        };
+        left.page += piece.count;
+        left.address += piece.count << PAGE_SHIFT;
+        left.count -= piece.count;
+        Some((piece, fragment))
+    })
+}
+
+/// The pages around `border` whose PTEs may carry a fragment that spans it.
+///
+/// When the mapping on one side of `border` goes, those on the other side must not claim it any
+/// longer.
+pub(super) fn fragment_neighbours(border: u64) -> Range<u64> {
+    let block = 1 << Fragment::MAX;
+    let start = border - border % block;
+
+    if start == border {
+        border..border
+    } else {
+        start..start + block
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vm_layout)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_those_that_the_registers_are_programmed_for() {
+        assert_eq!(DIRECTORY_SIZE, 128 << 10);
+        assert_eq!(TABLE_SIZE, 8 << 10);
+        assert_eq!(SPACE_PAGES << PAGE_SHIFT, 64 << 30);
+    }
+
+    #[test]
+    fn chunks_stop_at_table_borders() {
+        let cut = |pages: Range<u64>| {
+            let mut found = [(0, 0, 0); 4];
+            let mut n = 0;
+            for chunk in chunks(pages) {
+                if n < found.len() {
+                    found[n] = (chunk.table, chunk.byte_offset(), chunk.count);
+                }
+                n += 1;
+            }
+            (n, found)
+        };
+
+        assert_eq!(cut(5..5).0, 0);
+        assert_eq!(cut(0..1), (1, [(0, 0, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)]));
+        assert_eq!(
+            cut(1023..1025),
+            (2, [(0, 1023 * 8, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)])
+        );
+        assert_eq!(
+            cut(1000..3100),
+            (4, [(0, 8000, 24), (1, 0, 1024), (2, 0, 1024), (3, 0, 28)])
+        );
+        assert_eq!(
+            cut(SPACE_PAGES - 1..SPACE_PAGES),
+            (1, [(16383, 1023 * 8, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)])
+        );
+    }
+
+    #[test]
+    fn fragments_cover_the_run_and_are_aligned_on_both_sides() {
+        // (page, address, count, how many fragments)
+        let cases = [
+            (0, 0, 0, 0),
+            (0, 0, 1, 1),
+            (0, 0, 512, 1),
+            (0, 0, 2048, 4),
+            (16, 16 << 12, 16, 1),
+            // The address is less aligned than the page.
+            (16, 2 << 12, 16, 8),
+            (1, 1 << 12, 7, 3),
+            (3, 3 << 12, 6, 3),
+            (512, 1 << 32, 513, 2),
+            (7, 8 << 12, 1000, 1000),
+        ];
+        for (page, address, count, expected) in cases {
+            let (mut next, mut next_address, mut n) = (page, address, 0);
+            for (piece, fragment) in fragments(Run {
+                page,
+                address,
+                count,
+            }) {
+                assert_eq!(piece.page, next);
+                assert_eq!(piece.address, next_address);
+                assert_eq!(piece.count, fragment.pages());
+                assert_eq!(piece.page % piece.count, 0);
+                assert_eq!((piece.address >> PAGE_SHIFT) % piece.count, 0);
+                next += piece.count;
+                next_address += piece.count << PAGE_SHIFT;
+                n += 1;
+            }
+            assert_eq!(next, page + count);
+            assert_eq!(n, expected);
+        }
+    }
+
+    #[test]
+    fn runs_of_a_part_of_a_buffer() {
+        // Pages 0-3 at 0x8000, 4 at 0x1000, 5-6 at 0x20000.
+        let blocks = [(0x8000, 4), (0x1000, 1), (0x20000, 2)];
+        // (buffer page, count, the runs as (page, address, count))
+        let cases: [(u64, u64, &[(u64, u64, u64)]); 5] = [
+            (
+                0,
+                7,
+                &[(100, 0x8000, 4), (104, 0x1000, 1), (105, 0x20000, 2)],
+            ),
+            (2, 1, &[(100, 0xa000, 1)]),
+            (
+                3,
+                3,
+                &[(100, 0xb000, 1), (101, 0x1000, 1), (102, 0x20000, 1)],
+            ),
+            (6, 1, &[(100, 0x21000, 1)]),
+            (4, 0, &[]),
+        ];
+        for (bo_page, count, expected) in cases {
+            let mut expected = expected.iter();
+            for run in runs(blocks.into_iter(), 100, bo_page, count) {
+                assert_eq!(Some(&(run.page, run.address, run.count)), expected.next());
+            }
+            assert!(expected.next().is_none());
+        }
+    }
+
+    #[test]
+    fn neighbours_of_a_border() {
+        assert!(fragment_neighbours(0).is_empty());
+        assert!(fragment_neighbours(512).is_empty());
+        assert_eq!(fragment_neighbours(1), 0..512);
+        assert_eq!(fragment_neighbours(511), 0..512);
+        assert_eq!(fragment_neighbours(1025), 1024..1536);
+    }
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What one address space maps, which of it the page tables show, and the steps between the two.
+//!
+//! The page-table entries of a buffer object (BO) are in one of three states:
+//!
+//! | state | what the page tables hold for its mappings |
+//! |---|---|
+//! | current | the place where its bytes are; so also while it has no mapping |
+//! | stale | a place where its bytes were: no further job may run before they are rewritten |
+//! | clear | nothing |
+//!
+//! Bytes that are about to move, or pages that are about to go, make current entries stale
+//! ([`Space::invalidate`]). They leave that state only when no job runs: a job that names the BO makes
+//! them current again, any other job clears them ([`Space::update`]).
+//!
+//! All of this lives under the publish lock of `vm.rs`, which reclaim may take: nothing here allocates
+//! but where it says so, nothing fails half way, and no BO is released.
+
+use core::ops::Range;
+
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode,
+        RBTreeNodeReservation, //
+    },
+};
+
+use super::{
+    backing::Backing,
+    mapping::{
+        self,
+        Mappings,
+        Spare, //
+    },
+    tables::{
+        Memory,
+        Table,
+        Tables, //
+    },
+};
+use crate::{
+    bindings,
+    hw::gfx7::pte::Access,
+    ttm::BoId, //
+};
+
+/// What a mapping allows: `AMDGPU_VM_PAGE_*` and what else user space gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct MapFlags(pub(crate) u32);
+
+impl From<MapFlags> for Access {
+    fn from(flags: MapFlags) -> Self {
+        Self {
+            read: flags.0 & bindings::AMDGPU_VM_PAGE_READABLE != 0,
+            write: flags.0 & bindings::AMDGPU_VM_PAGE_WRITEABLE != 0,
+        }
+    }
+}
+
+pub(crate) type Mapping = mapping::Mapping<BoId, MapFlags>;
+
+/// Whether jobs may still reach the bytes of a BO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "bytes that jobs reach may not go before those jobs have ended"]
+pub(crate) enum Reach {
+    /// No job of this address space can.
+    None,
+    /// Those that were published can. No later one will.
+    PublishedJobs,
+}
+
+/// Whether a BO's bytes can go without [`Space::invalidate`] having been called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// They stay as long as its reservation is held, which it is now.
+    Here,
+    /// They may go at any time, or are not where the GPU can reach them.
+    NotHere,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    Current,
+    Stale,
+    Clear,
+}
+
+/// What the address space knows of a BO for which user space holds a handle.
+pub(super) struct BoVa<B> {
+    bo: B,
+    /// How many handles.
+    handles: usize,
+    entries: Entries,
+    /// Memory for the BO's place in `Space::pending`, while it is not there.
+    pending: Option<RBTreeNodeReservation<BoId, ()>>,
+}
+
+impl<B> BoVa<B> {
+    /// Allocates.
+    pub(super) fn new(bo: B) -> Result<Self> {
+        Ok(Self {
+            bo,
+            handles: 1,
+            entries: Entries::Current,
+            pending: Some(RBTreeNodeReservation::new(GFP_KERNEL)?),
+        })
+    }
+}
+
+/// An address space.
+///
+/// # Invariants
+///
+/// - Every mapping is of a BO in `bos`.
+/// - A BO is in `pending` if and only if its entries are not current.
+/// - A BO without mappings has current entries.
+pub(super) struct Space<B, T> {
+    mappings: Mappings<BoId, MapFlags>,
+    bos: RBTree<BoId, BoVa<B>>,
+    pending: RBTree<BoId, ()>,
+    tables: Tables<T>,
+    any_stale: bool,
+}
+
+impl<B, T> Space<B, T> {
+    /// An empty address space, see [`Tables::new`].
+    pub(super) fn new(directory: u64) -> Self {
+        Self {
+            mappings: Mappings::new(),
+            bos: RBTree::new(),
+            pending: RBTree::new(),
+            tables: Tables::new(directory),
+            any_stale: false,
+        }
+    }
+
+    /// Adds a handle of a BO; gives `node` back if there was one already.
+    pub(super) fn open(
+        &mut self,
+        bo: BoId,
+        node: RBTreeNode<BoId, BoVa<B>>,
+    ) -> Option<RBTreeNode<BoId, BoVa<B>>> {
+        if let Some(va) = self.bos.get_mut(&bo) {
+            va.handles += 1;
+            return Some(node);
+        }
+        self.bos.insert(node)
+    }
+
+    /// Takes a handle of a BO away. Gives true if it was the last: then the BO's mappings must be
+    /// cleared, and [`Space::forget`] called.
+    pub(super) fn close(&mut self, bo: BoId) -> bool {
+        match self.bos.get_mut(&bo) {
+            Some(va) => {
+                va.handles = va.handles.saturating_sub(1);
+                va.handles == 0
+            }
+            None => false,
+        }
+    }
+
+    /// Forgets a BO that has no mapping and no handle. The caller drops what it gets after the lock.
+    pub(super) fn forget(&mut self, bo: BoId) -> Option<RBTreeNode<BoId, BoVa<B>>> {
+        if self.is_mapped(bo) || self.bos.get(&bo).is_some_and(|va| va.handles != 0) {
+            return None;
+        }
+        self.bos.remove_node(&bo)
+    }
+
+    /// Whether user space holds a handle of the BO.
+    pub(super) fn knows(&self, bo: BoId) -> bool {
+        self.bos.get(&bo).is_some_and(|va| va.handles != 0)
+    }
+
+    /// The BOs whose entries are not current, each after the one given.
+    pub(super) fn next_pending(&self, after: Option<BoId>) -> Option<&B> {
+        let from = after.map_or(BoId::FIRST, BoId::next);
+        let cursor = self.pending.cursor_lower_bound(&from)?;
+        self.bos.get(cursor.current().0).map(|va| &va.bo)
+    }
+
+    pub(super) fn mappings(&self) -> &Mappings<BoId, MapFlags> {
+        &self.mappings
+    }
+
+    pub(super) fn tables(&mut self) -> &mut Tables<T> {
+        &mut self.tables
+    }
+
+    /// Adds a page table, see [`Tables::add`].
+    pub(super) fn add_table(
+        &mut self,
+        memory: &impl Memory,
+        index: u64,
+        table: Table<T>,
+        node: RBTreeNodeReservation<u64, Table<T>>,
+    ) {
+        self.tables.add(memory, index, table, node);
+    }
+
+    /// Whether jobs that were published must have ended before [`Space::update`] is called.
+    pub(super) fn has_stale(&self) -> bool {
+        self.any_stale
+    }
+
+    /// Tells that the BO's bytes are about to go from where they are.
+    pub(super) fn invalidate(&mut self, bo: BoId) -> Reach {
+        let mapped = self.is_mapped(bo);
+        let Some(va) = self.bos.get_mut(&bo) else {
+            return Reach::None;
+        };
+        match va.entries {
+            Entries::Current if mapped => {
+                Self::set(&mut self.pending, bo, va, Entries::Stale);
+                self.any_stale = true;
+                Reach::PublishedJobs
+            }
+            Entries::Stale => Reach::PublishedJobs,
+            Entries::Current | Entries::Clear => Reach::None,
+        }
+    }
+
+    /// Maps; there must be tables for all of it. `backing` is where the BO's bytes are, if `held` says
+    /// that they stay there. Gives the mapping back if it overlaps another.
+    ///
+    /// The entries are written at once where that is safe, and else when a job is published.
+    pub(super) fn map(
+        &mut self,
+        memory: &impl Memory,
+        mapping: Mapping,
+        spare: &mut Spare<BoId, MapFlags>,
+        held: Held,
+        backing: Option<Backing<'_>>,
+    ) -> Result<(), Mapping> {
+        let first = !self.is_mapped(mapping.bo);
+        self.mappings.insert(mapping, spare)?;
+
+        let Some(va) = self.bos.get_mut(&mapping.bo) else {
+            return Ok(());
+        };
+        match (va.entries, backing) {
+            // Entries that are current say that nothing moved since they were written.
+            (Entries::Current, Some(backing)) if held == Held::Here || !first => {
+                self.tables
+                    .write(memory, mapping.pages(), backing.entries(&mapping));
+            }
+            (Entries::Current, _) if first => {
+                Self::set(&mut self.pending, mapping.bo, va, Entries::Clear);
+            }
+            (Entries::Current, _) => {
+                Self::set(&mut self.pending, mapping.bo, va, Entries::Stale);
+                self.any_stale = true;
+            }
+            (Entries::Clear, Some(backing)) if held == Held::Here => {
+                for mapping in self.mappings.of(mapping.bo) {
+                    self.tables
+                        .write(memory, mapping.pages(), backing.entries(&mapping));
+                }
+                Self::set(&mut self.pending, mapping.bo, va, Entries::Current);
+            }
+            (Entries::Clear | Entries::Stale, _) => (),
+        }
+        Ok(())
+    }
+
+    /// Unmaps whatever is mapped in `pages`. No job may run.
+    pub(super) fn unmap(
+        &mut self,
+        memory: &impl Memory,
+        pages: Range<u64>,
+        spare: &mut Spare<BoId, MapFlags>,
+    ) {
+        for border in [pages.start, pages.end] {
+            if self.is_within_mapping(border) {
+                self.tables.split_fragments(memory, border);
+            }
+        }
+        while let Some(part) = self.mappings.carve_next(pages.clone(), spare) {
+            self.tables.clear(memory, part.pages());
+            self.settle(part.bo);
+        }
+    }
+
+    /// Makes the page tables right for a job that is about to be published. `find` calls its second
+    /// argument with where the BO's bytes are, if they will stay there until the job has ended. The
+    /// entries of such BOs become current, those of all others are cleared. If any are stale, no job
+    /// may run.
+    pub(super) fn update(
+        &mut self,
+        memory: &impl Memory,
+        mut find: impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
+    ) {
+        let mut from = BoId::FIRST;
+
+        while let Some(bo) = self.pending_from(from) {
+            from = bo.next();
+            let Some(va) = self.bos.get_mut(&bo) else {
+                continue;
+            };
+            let mut current = false;
+            find(&va.bo, &mut |backing| {
+                for mapping in self.mappings.of(bo) {
+                    self.tables
+                        .write(memory, mapping.pages(), backing.entries(&mapping));
+                }
+                current = true;
+            });
+            if current {
+                Self::set(&mut self.pending, bo, va, Entries::Current);
+            } else if va.entries == Entries::Stale {
+                for mapping in self.mappings.of(bo) {
+                    self.tables.clear(memory, mapping.pages());
+                }
+                Self::set(&mut self.pending, bo, va, Entries::Clear);
+            }
+        }
+        self.any_stale = false;
+    }
+
+    /// Whether anything is pending: [`Space::update`] would have work.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn pending_from(&self, from: BoId) -> Option<BoId> {
+        let cursor = self.pending.cursor_lower_bound(&from)?;
+        Some(*cursor.current().0)
+    }
+
+    fn is_mapped(&self, bo: BoId) -> bool {
+        self.mappings.of(bo).next().is_some()
+    }
+
+    /// Whether the pages on both sides of `border` belong to one mapping.
+    fn is_within_mapping(&self, border: u64) -> bool {
+        self.mappings
+            .first_in(border..border.saturating_add(1))
+            .is_some_and(|mapping| mapping.page < border)
+    }
+
+    /// A BO whose last mapping went has nothing that could be wrong.
+    fn settle(&mut self, bo: BoId) {
+        if self.is_mapped(bo) {
+            return;
+        }
+        if let Some(va) = self.bos.get_mut(&bo) {
+            Self::set(&mut self.pending, bo, va, Entries::Current);
+        }
+    }
+
+    /// Changes the state of a BO's entries, and whether it is pending.
+    fn set(pending: &mut RBTree<BoId, ()>, bo: BoId, va: &mut BoVa<B>, entries: Entries) {
+        // INVARIANT: It is in `pending` if and only if `entries` is not `Current`.
+        if entries == Entries::Current {
+            if let Some(node) = pending.remove_node(&bo) {
+                va.pending = Some(node.into_reservation());
+            }
+        } else if let Some(node) = va.pending.take() {
+            pending.insert(node.into_node(bo, ()));
+        }
+        va.entries = entries;
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vm_space)]
+mod tests {
+    use super::*;
+    use crate::vm::{
+        backing::Block,
+        tables::fake::Fake, //
+    };
+
+    const TABLE: u64 = 0x8000;
+    const READ_WRITE: u32 = bindings::AMDGPU_VM_PAGE_READABLE | bindings::AMDGPU_VM_PAGE_WRITEABLE;
+
+    /// A test BO is a number: its place in VRAM.
+    struct World {
+        memory: Fake,
+        space: Space<u64, ()>,
+    }
+
+    fn id(n: u64) -> BoId {
+        (0..n).fold(BoId::FIRST, |id, _| id.next())
+    }
+
+    fn at(offset: u64) -> [Block; 1] {
+        [Block {
+            offset,
+            size: 0x10_0000,
+        }]
+    }
+
+    impl World {
+        /// One page table, and BOs 1 and 2.
+        fn new() -> Result<Self> {
+            let memory = Fake::new();
+            let mut space = Space::new(0x1000);
+            let table = Table {
+                offset: TABLE,
+                mc_addr: TABLE,
+                _owner: (),
+            };
+            space.add_table(&memory, 0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
+            for n in 1..3 {
+                let node = RBTreeNode::new(id(n), BoVa::new(n)?, GFP_KERNEL)?;
+                space.open(id(n), node);
+            }
+            Ok(Self { memory, space })
+        }
+
+        fn map(&mut self, page: u64, count: u64, n: u64, held: Held) -> Result {
+            let mapping = Mapping {
+                page,
+                count,
+                bo: id(n),
+                bo_page: 0,
+                access: MapFlags(READ_WRITE),
+            };
+            let blocks = at(n << 24);
+            let backing = (held == Held::Here).then_some(Backing::Vram(&blocks));
+            self.space
+                .map(&self.memory, mapping, &mut Spare::new()?, held, backing)
+                .map_err(|_| EINVAL)
+        }
+
+        fn unmap(&mut self, pages: Range<u64>) -> Result {
+            self.space.unmap(&self.memory, pages, &mut Spare::new()?);
+            Ok(())
+        }
+
+        /// Publishes a job that names the BO `n`, whose bytes are at `offset`.
+        fn publish(&mut self, n: u64, offset: u64) {
+            self.space.update(&self.memory, |&bo, found| {
+                if bo == n {
+                    found(Backing::Vram(&at(offset)));
+                }
+            });
+        }
+
+        fn entry(&self, page: u64) -> u64 {
+            self.memory.read(TABLE + page * 8)
+        }
+    }
+
+    #[test]
+    fn a_held_bo_is_mapped_at_once() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        assert_eq!(world.entry(17), 0x100_0061);
+        assert!(!world.space.is_pending());
+        assert!(world.map(17, 1, 2, Held::Here).is_err());
+        assert_eq!(world.entry(17), 0x100_0061);
+        Ok(())
+    }
+
+    #[test]
+    fn any_other_waits_for_a_job_that_names_it() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::NotHere)?;
+        assert_eq!(world.entry(17), 0);
+        assert!(world.space.is_pending());
+        assert!(!world.space.has_stale());
+        assert!(world.space.invalidate(id(1)) == Reach::None);
+
+        world.publish(2, 0x300_0000);
+        assert_eq!(world.entry(17), 0);
+        world.publish(1, 0x100_0000);
+        assert_eq!(world.entry(17), 0x100_0061);
+        assert!(!world.space.is_pending());
+        Ok(())
+    }
+
+    #[test]
+    fn stale_entries_are_rewritten_or_cleared() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        world.map(19, 1, 1, Held::Here)?;
+        world.map(21, 1, 2, Held::Here)?;
+
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        assert!(world.space.has_stale());
+        // Not before the jobs have ended.
+        assert_eq!(world.entry(17), 0x100_0061);
+
+        world.publish(1, 0x300_0000);
+        assert!(!world.space.has_stale());
+        assert_eq!(world.entry(17), 0x300_0061);
+        assert_eq!(world.entry(19), 0x300_0061);
+        assert_eq!(world.entry(21), 0x200_0061);
+
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        world.publish(2, 0x300_0000);
+        assert_eq!(world.entry(17), 0);
+        assert_eq!(world.entry(19), 0);
+        assert_eq!(world.entry(21), 0x200_0061);
+        assert!(world.space.invalidate(id(1)) == Reach::None);
+
+        world.publish(1, 0x100_0000);
+        assert_eq!(world.entry(19), 0x100_0061);
+        Ok(())
+    }
+
+    #[test]
+    fn a_stale_bo_is_not_mapped_further() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        world.map(19, 1, 1, Held::Here)?;
+        assert_eq!(world.entry(19), 0);
+        world.publish(1, 0x300_0000);
+        assert_eq!(world.entry(17), 0x300_0061);
+        assert_eq!(world.entry(19), 0x300_0061);
+        Ok(())
+    }
+
+    #[test]
+    fn unmapping_settles_and_cuts_fragments() -> Result {
+        let mut world = World::new()?;
+        world.map(64, 16, 1, Held::Here)?;
+        assert_eq!(world.entry(64), 0x100_0061 | 4 << 7);
+        world.unmap(72..76)?;
+        assert_eq!(world.entry(71), 0x100_7061);
+        assert_eq!(world.entry(72), 0);
+        assert_eq!(world.entry(75), 0);
+        assert_eq!(world.entry(76), 0x100_c061);
+
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        world.unmap(0..1024)?;
+        assert!(!world.space.is_pending());
+        assert!(world.space.invalidate(id(1)) == Reach::None);
+        assert_eq!(world.entry(64), 0);
+        assert_eq!(world.entry(79), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_bo_is_forgotten_with_its_last_handle() -> Result {
+        let mut world = World::new()?;
+        let node = RBTreeNode::new(id(1), BoVa::new(1)?, GFP_KERNEL)?;
+        assert!(world.space.open(id(1), node).is_some());
+        world.map(17, 1, 1, Held::Here)?;
+        assert!(!world.space.close(id(1)));
+        assert!(world.space.close(id(1)));
+        assert!(!world.space.knows(id(1)));
+        assert!(world.space.forget(id(1)).is_none());
+        world.unmap(17..18)?;
+        assert!(world.space.forget(id(1)).is_some());
+        assert!(world.space.forget(id(1)).is_none());
+        Ok(())
+    }
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The page directory and page tables of one address space, as they are in video memory (VRAM).
+//!
+//! Tables are added when something is first mapped in their range, and live as long as the address
+//! space. Writing entries neither allocates nor fails: what has no table is not mapped.
+//!
+//! A write is seen by the GPU once the host data path (HDP) is flushed, and used once the translation
+//! caches are: both is up to the caller, who knows when a change is complete.
+
+use core::ops::Range;
+
+use kernel::{
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+};
+
+use super::layout::{
+    self,
+    ENTRY_SIZE, //
+};
+use crate::hw::gfx7::pte::{
+    Pde,
+    Pte, //
+};
+
+/// VRAM as the CPU sees it, by offset from its start.
+pub(super) trait Memory {
+    /// Reads the eight bytes at `offset`.
+    fn read(&self, offset: u64) -> u64;
+    /// Writes the eight bytes at `offset`.
+    fn write(&self, offset: u64, value: u64);
+}
+
+/// A page table.
+pub(super) struct Table<T> {
+    /// Where it is: offset in VRAM, and address in the GPU's own address space.
+    pub(super) offset: u64,
+    pub(super) mc_addr: u64,
+    /// What keeps its memory.
+    pub(super) _owner: T,
+}
+
+/// The page directory and page tables of an address space.
+///
+/// # Invariants
+///
+/// The directory and every table in `tables` is memory of this address space alone, which stays where
+/// it is. A directory entry is valid if and only if its table is in `tables`.
+pub(super) struct Tables<T> {
+    /// The page directory's offset in VRAM.
+    directory: u64,
+    /// Page tables by their place in the directory.
+    tables: RBTree<u64, Table<T>>,
+}
+
+impl<T> Tables<T> {
+    /// An empty address space; the directory at the VRAM offset `directory` must be zeroed.
+    pub(super) fn new(directory: u64) -> Self {
+        Self {
+            directory,
+            tables: RBTree::new(),
+        }
+    }
+
+    /// Whether the table is there.
+    pub(super) fn has(&self, table: u64) -> bool {
+        self.tables.get(&table).is_some()
+    }
+
+    /// Adds a table, which must be zeroed. There must be none at that place.
+    pub(super) fn add(
+        &mut self,
+        memory: &impl Memory,
+        index: u64,
+        table: Table<T>,
+        node: RBTreeNodeReservation<u64, Table<T>>,
+    ) {
+        memory.write(
+            self.directory + index * ENTRY_SIZE,
+            Pde::table(table.mc_addr).into_raw(),
+        );
+        // INVARIANT: Both the directory and the tree name it.
+        self.tables.insert(node.into_node(index, table));
+    }
+
+    /// Writes the entries of `pages`, one after the other. Pages for which there is none map nothing.
+    pub(super) fn write(
+        &self,
+        memory: &impl Memory,
+        pages: Range<u64>,
+        mut entries: impl Iterator<Item = Pte>,
+    ) {
+        self.for_each(pages, |offset| {
+            let entry = entries.next().unwrap_or(Pte::INVALID);
+            if let Some(offset) = offset {
+                memory.write(offset, entry.into_raw());
+            }
+        });
+    }
+
+    /// Makes `pages` map nothing.
+    pub(super) fn clear(&self, memory: &impl Memory, pages: Range<u64>) {
+        self.write(memory, pages, core::iter::empty());
+    }
+
+    /// Makes no entry next to `border` speak for pages on its other side.
+    ///
+    /// To be called before the mapping on one side of `border` is changed, if it is the same mapping
+    /// as that on the other side.
+    pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
+        self.for_each(layout::fragment_neighbours(border), |offset| {
+            if let Some(offset) = offset {
+                let entry = Pte::from_raw(memory.read(offset));
+                memory.write(offset, entry.without_fragment().into_raw());
+            }
+        });
+    }
+
+    /// Calls `entry` for each page, in order, with the offset in VRAM of its entry, or nothing if there
+    /// is no table for it.
+    fn for_each(&self, pages: Range<u64>, mut entry: impl FnMut(Option<u64>)) {
+        for chunk in layout::chunks(pages) {
+            let start = self
+                .tables
+                .get(&chunk.table)
+                .map(|table| table.offset + chunk.byte_offset());
+            for n in 0..chunk.count {
+                entry(start.map(|start| start + n * ENTRY_SIZE));
+            }
+        }
+    }
+}
+
+/// Memory for tests.
+#[cfg(any(CONFIG_KUNIT = "y", test))]
+pub(super) mod fake {
+    use super::Memory;
+    use core::cell::RefCell;
+    use kernel::prelude::*;
+
+    /// A little VRAM: every write in order, the last one to an address counts.
+    pub(in crate::vm) struct Fake(RefCell<KVec<(u64, u64)>>);
+
+    impl Fake {
+        pub(in crate::vm) fn new() -> Self {
+            Self(RefCell::new(KVec::new()))
+        }
+
+        /// How many writes there were.
+        pub(in crate::vm) fn writes(&self) -> usize {
+            self.0.borrow().len()
+        }
+    }
+
+    impl Memory for Fake {
+        fn read(&self, offset: u64) -> u64 {
+            let writes = self.0.borrow();
+            let last = writes.iter().rev().find(|(to, _)| *to == offset);
+            last.map_or(0, |(_, value)| *value)
+        }
+
+        fn write(&self, offset: u64, value: u64) {
+            // A lost write fails the test that looks for it.
+            let _ = self.0.borrow_mut().push((offset, value), GFP_KERNEL);
+        }
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vm_tables)]
+mod tests {
+    use super::{
+        fake::Fake,
+        *, //
+    };
+    use crate::hw::gfx7::pte::{
+        Access,
+        Fragment, //
+    };
+
+    const DIRECTORY: u64 = 0x4_0000;
+
+    /// Tables 0 at 0x2000 and 1 at 0x8000.
+    fn two_tables() -> Result<(Fake, Tables<()>)> {
+        let memory = Fake::new();
+        let mut tables = Tables::new(DIRECTORY);
+        for (index, offset) in [(0, 0x2000), (1, 0x8000)] {
+            let table = Table {
+                offset,
+                mc_addr: 0xf4_0000_0000 + offset,
+                _owner: (),
+            };
+            tables.add(
+                &memory,
+                index,
+                table,
+                RBTreeNodeReservation::new(GFP_KERNEL)?,
+            );
+        }
+        Ok((memory, tables))
+    }
+
+    fn vram(page: u64, fragment: Fragment) -> Pte {
+        Pte::vram(page << 12, Access::READ_WRITE, fragment)
+    }
+
+    #[test]
+    fn directory_names_the_tables() -> Result {
+        let (memory, tables) = two_tables()?;
+        assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
+        assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
+        assert!(tables.has(0));
+        assert!(!tables.has(2));
+        Ok(())
+    }
+
+    #[test]
+    fn writes_across_tables() -> Result {
+        let (memory, tables) = two_tables()?;
+        tables.write(
+            &memory,
+            1022..1026,
+            (5..9).map(|page| vram(page, Fragment::NONE)),
+        );
+        assert_eq!(memory.read(0x2000 + 1021 * 8), 0);
+        assert_eq!(memory.read(0x2000 + 1022 * 8), 0x5061);
+        assert_eq!(memory.read(0x2000 + 1023 * 8), 0x6061);
+        assert_eq!(memory.read(0x8000), 0x7061);
+        assert_eq!(memory.read(0x8008), 0x8061);
+        assert_eq!(memory.read(0x8010), 0);
+        tables.clear(&memory, 1023..1025);
+        assert_eq!(memory.read(0x2000 + 1022 * 8), 0x5061);
+        assert_eq!(memory.read(0x2000 + 1023 * 8), 0);
+        assert_eq!(memory.read(0x8000), 0);
+        assert_eq!(memory.read(0x8008), 0x8061);
+        Ok(())
+    }
+
+    #[test]
+    fn pages_without_a_table_take_their_entries_along() -> Result {
+        let (memory, tables) = two_tables()?;
+        let before = memory.writes();
+        tables.write(
+            &memory,
+            2047..2050,
+            (1..4).map(|page| vram(page, Fragment::NONE)),
+        );
+        assert_eq!(memory.read(0x8000 + 1023 * 8), 0x1061);
+        assert_eq!(memory.writes(), before + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_cut_fragment_loses_its_size() -> Result {
+        let (memory, tables) = two_tables()?;
+        let fragment = Fragment::largest(512, 512, 4);
+        tables.write(
+            &memory,
+            512..516,
+            (512..516).map(|page| vram(page, fragment)),
+        );
+        assert_eq!(memory.read(0x2000 + 512 * 8), 0x20_0061 | 2 << 7);
+        tables.split_fragments(&memory, 514);
+        for n in 0..4 {
+            assert_eq!(
+                memory.read(0x2000 + (512 + n) * 8),
+                (0x200 + n) << 12 | 0x61
+            );
+        }
+        Ok(())
+    }
+}
