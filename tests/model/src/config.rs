@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What a model is made from: which chip, how much memory, which seed, which faults.
 
+use crate::hdp::Hdp;
 use crate::inject::Injections;
 
 /// The chips that the model can be.
@@ -47,6 +48,8 @@ pub struct Config {
     pub vram: u64,
     /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
     pub visible: u64,
+    /// Whether the host's writes to VRAM wait for a flush.
+    pub hdp: Hdp,
     /// Seed of every random choice: engine order, contents at power-up.
     pub seed: u64,
     /// Faults to inject.
@@ -55,6 +58,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Config { chip: Chip::Bonaire, vram: 1 << 30, visible: 1 << 30, seed: 0, inject: Injections::default() }
+        Config {
+            chip: Chip::Bonaire,
+            vram: 1 << 30,
+            visible: 1 << 30,
+            hdp: Hdp::Direct,
+            seed: 0,
+            inject: Injections::default(),
+        }
     }
 }

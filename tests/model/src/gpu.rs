@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::Config;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
+use crate::hdp::Vram;
 use crate::host::Host;
 use crate::ih::Ih;
 use crate::mc::Access;
@@ -41,7 +42,7 @@ pub struct Gpu {
     /// Trace and violations.
     pub log: Log,
     pub(crate) regs: Store,
-    pub(crate) vram: Arc<Memory>,
+    pub(crate) vram: Vram,
     pub(crate) rom: Vec<u8>,
     pub(crate) tlb: Tlb,
     pub(crate) faults: Faults,
@@ -81,12 +82,13 @@ pub(crate) enum Flow {
 impl Gpu {
     /// A GPU that the firmware has posted (unless injected otherwise).
     pub fn new(config: Config) -> io::Result<Self> {
-        let vram = Arc::new(Memory::anonymous("vram", config.vram)?);
+        let vram = Vram::new(config.vram, config.hdp)?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         // VRAM powers up with noise; its first pages are enough to catch who trusts zeros there.
         let mut noise = vec![0; 1 << 16];
         rng.fill_bytes(&mut noise);
-        vram.write(1 << 18, &noise);
+        vram.device().write(1 << 18, &noise);
+        vram.host().write(1 << 18, &noise);
         Ok(Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
@@ -124,9 +126,16 @@ impl Gpu {
         self.sdma.iter_mut().for_each(Front::reset);
     }
 
-    /// VRAM, shared with the guest.
+    /// VRAM as the host sees it, shared with the guest.
     pub fn vram(&self) -> &Arc<Memory> {
-        &self.vram
+        self.vram.host()
+    }
+
+    /// Carries what the host wrote into VRAM over to the engines' view.
+    pub(crate) fn hdp_flush(&mut self) {
+        if let Err(e) = self.vram.flush() {
+            self.log.violation("hdp", format!("flush: {e}"));
+        }
     }
 
     /// The expansion ROM.

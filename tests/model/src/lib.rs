@@ -16,6 +16,7 @@ pub mod cp;
 pub mod engine;
 pub mod fault;
 pub mod gpu;
+pub mod hdp;
 pub mod host;
 pub mod ih;
 pub mod inject;

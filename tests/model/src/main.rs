@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use amdgpu_model::config::{Chip, Config};
 use amdgpu_model::gpu::Gpu;
+use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
 use amdgpu_model::machine::Machine;
 use amdgpu_model::{control, transport};
@@ -44,6 +45,9 @@ struct Options {
     /// Size of BAR0 in MiB, a power of two; all of VRAM if not given.
     #[arg(long, value_name = "N")]
     visible_mib: Option<u64>,
+    /// `direct`: the guest's writes to VRAM are seen at once. `strict`: after an HDP flush.
+    #[arg(long, value_name = "MODE", default_value = "direct")]
+    hdp: String,
     /// Seed of every random choice.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -74,11 +78,16 @@ fn config(o: &Options) -> Result<Config> {
     if !visible.is_power_of_two() || visible > o.vram_mib {
         bail!("--visible-mib must be a power of two, at most --vram-mib");
     }
+    let hdp = match o.hdp.as_str() {
+        "direct" => Hdp::Direct,
+        "strict" => Hdp::Strict,
+        other => bail!("--hdp is direct or strict, not `{other}`"),
+    };
     let mut inject = Injections::default();
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
-    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, seed: o.seed, inject })
+    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.

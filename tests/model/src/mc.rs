@@ -59,7 +59,14 @@ pub struct Access {
 /// Where an address leads.
 pub enum Place {
     /// Bytes of VRAM or of the host.
-    Bytes { memory: Arc<Memory>, offset: u64 },
+    Bytes {
+        /// What is there.
+        memory: Arc<Memory>,
+        /// Where in it.
+        offset: u64,
+        /// A second view of the same bytes, which a write must reach too.
+        mirror: Option<Arc<Memory>>,
+    },
     /// Nowhere: reads give ones, writes vanish.
     Void,
 }
@@ -72,7 +79,10 @@ impl Gpu {
             let at = va + done as u64;
             let n = ((PAGE - at % PAGE) as usize).min(to.len() - done);
             match self.resolve(a, at, false)? {
-                Place::Bytes { memory, offset } => memory.read(offset, &mut to[done..done + n]),
+                Place::Bytes { memory, offset, mirror } => {
+                    self.check_flushed(a, at, mirror.is_some(), offset, n);
+                    memory.read(offset, &mut to[done..done + n]);
+                }
                 Place::Void => to[done..done + n].fill(0xff),
             }
             done += n;
@@ -86,11 +96,13 @@ impl Gpu {
         while done < from.len() {
             let at = va + done as u64;
             let n = ((PAGE - at % PAGE) as usize).min(from.len() - done);
-            if let Place::Bytes { memory, offset } = self.resolve(a, at, true)? {
-                match (n, at % 8) {
-                    (4, 0 | 4) => memory.write_u32(offset, u32_of(&from[done..])),
-                    (8, 0) => memory.write_u64(offset, u64_of(&from[done..])),
-                    _ => memory.write(offset, &from[done..done + n]),
+            if let Place::Bytes { memory, offset, mirror } = self.resolve(a, at, true)? {
+                for view in std::iter::once(memory).chain(mirror) {
+                    match (n, at % 8) {
+                        (4, 0 | 4) => view.write_u32(offset, u32_of(&from[done..])),
+                        (8, 0) => view.write_u64(offset, u64_of(&from[done..])),
+                        _ => view.write(offset, &from[done..done + n]),
+                    }
                 }
             }
             done += n;
@@ -107,10 +119,15 @@ impl Gpu {
             let size = n as usize;
             let source = self.resolve(from.0, src, false)?;
             let target = self.resolve(to.0, dst, true)?;
-            if let Place::Bytes { memory: d, offset: doff } = target {
-                match source {
-                    Place::Bytes { memory: s, offset: soff } => s.copy_to(soff, &d, doff, size),
-                    Place::Void => d.fill(doff, 0xff, size),
+            if let Place::Bytes { mirror: Some(_), offset, .. } = &source {
+                self.check_flushed(from.0, src, true, *offset, size);
+            }
+            if let Place::Bytes { memory, offset: doff, mirror } = target {
+                for view in std::iter::once(memory).chain(mirror) {
+                    match &source {
+                        Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &view, doff, size),
+                        Place::Void => view.fill(doff, 0xff, size),
+                    }
                 }
             }
             done += n;
@@ -124,7 +141,10 @@ impl Gpu {
             return Err(Stop::Hang(format!("unaligned dword read at {va:#x}")));
         }
         Ok(match self.resolve(a, va, false)? {
-            Place::Bytes { memory, offset } => memory.read_u32(offset),
+            Place::Bytes { memory, offset, mirror } => {
+                self.check_flushed(a, va, mirror.is_some(), offset, 4);
+                memory.read_u32(offset)
+            }
             Place::Void => !0,
         })
     }
@@ -137,6 +157,17 @@ impl Gpu {
     /// Writes 64 bits.
     pub(crate) fn mem_write_u64(&mut self, a: Access, va: u64, value: u64) -> Result<(), Stop> {
         self.mem_write(a, va, &value.to_le_bytes())
+    }
+
+    /// Reports a read of VRAM that the host wrote and did not flush.
+    fn check_flushed(&mut self, a: Access, va: u64, vram: bool, offset: u64, len: usize) {
+        if vram && self.vram.unflushed(offset, len) {
+            let what = format!(
+                "{} vmid {} va {va:#x}: reads VRAM {offset:#x} before the host's write was flushed",
+                a.client, a.vmid
+            );
+            self.log.violation("hdp-stale", what);
+        }
     }
 
     /// Base of VRAM in the controller's address space.
@@ -274,7 +305,7 @@ impl Gpu {
         } else {
             let offset = addr.wrapping_sub(self.fb_base());
             if offset < self.config.vram {
-                return Some(self.vram.read_u64(offset & !7));
+                return Some(self.vram.device().read_u64(offset & !7));
             }
         }
         let what = format!("vmid {} va {va:#x}: page table at {addr:#x} is outside memory", a.vmid);
@@ -284,7 +315,7 @@ impl Gpu {
 
     fn vram_place(&mut self, a: Access, offset: u64, write: bool) -> Place {
         if offset < self.config.vram {
-            return Place::Bytes { memory: self.vram.clone(), offset };
+            return Place::Bytes { memory: self.vram.device().clone(), offset, mirror: self.vram.mirror() };
         }
         let rw = if write { "write" } else { "read" };
         let what = format!("{} {rw} at VRAM offset {offset:#x}, beyond the end", a.client);
@@ -301,7 +332,7 @@ impl Gpu {
             return Place::Void;
         }
         match self.host.reach(address, write) {
-            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset },
+            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset, mirror: None },
             Err(why) => {
                 let why = match why {
                     NoReach::Unmapped => "unmapped",

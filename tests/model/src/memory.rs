@@ -84,6 +84,24 @@ impl Memory {
         unsafe { std::ptr::copy(src, dst, size) }
     }
 
+    /// Copies those 64-bit words of a range to the same place in `to` that differ there.
+    pub fn copy_changed(&self, to: &Memory, offset: u64, size: u64) {
+        for at in (offset..offset + size).step_by(8) {
+            let value = self.read_u64(at);
+            if to.read_u64(at) != value {
+                to.write_u64(at, value);
+            }
+        }
+    }
+
+    /// Whether a range holds other bytes than the same range of `other`.
+    pub fn differs(&self, other: &Memory, offset: u64, size: usize) -> bool {
+        let (mut a, mut b) = (vec![0; size], vec![0; size]);
+        self.read(offset, &mut a);
+        other.read(offset, &mut b);
+        a != b
+    }
+
     /// Fills `size` bytes.
     pub fn fill(&self, offset: u64, byte: u8, size: usize) {
         let to = self.at(offset, size);

@@ -120,7 +120,12 @@ impl Gpu {
                 }
             }
             VM_CONTEXT0_CNTL2 | VM_CONTEXT1_CNTL2 => self.fault_control(reg - VM_CONTEXT0_CNTL2, value),
+            HDP_MEM_COHERENCY_FLUSH_CNTL => {
+                self.regs.set(reg, value);
+                self.hdp_flush();
+            }
             GPU_HDP_FLUSH_REQ => {
+                self.hdp_flush();
                 self.regs.set(reg, value);
                 self.regs.set(GPU_HDP_FLUSH_DONE, value);
             }
@@ -196,10 +201,11 @@ impl Gpu {
         }
         match write {
             Some(v) => {
-                self.vram.write_u32(at, v);
+                self.vram.device().write_u32(at, v);
+                self.vram.host().write_u32(at, v);
                 v
             }
-            None => self.vram.read_u32(at),
+            None => self.vram.host().read_u32(at),
         }
     }
 

@@ -3,6 +3,8 @@
 
 mod bench;
 
+use amdgpu_model::config::Config;
+use amdgpu_model::hdp::Hdp;
 use bench::*;
 
 const VA: u64 = 0x1234_0000;
@@ -187,5 +189,29 @@ fn vram_through_the_index_registers() {
     b.w("MM_DATA", 0x55aa);
     assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 0x55aa);
     assert_eq!(b.r("MM_DATA"), 0x55aa);
+    b.clean();
+}
+
+#[test]
+fn the_hosts_writes_to_vram_wait_for_the_flush() {
+    let config = Config { vram: 64 << 20, visible: 64 << 20, hdp: Hdp::Strict, ..Config::default() };
+    let mut b = Bench::with(config);
+    let (src, dst) = (FB + VRAM_DATA, GART + DATA);
+    let copy = [1, 64, 0, lo(src), hi(src), lo(dst), hi(dst)];
+    b.gpu.vram().write_u32(VRAM_DATA, 0x1111);
+    b.w("HDP_MEM_COHERENCY_FLUSH_CNTL", 1);
+    b.sdma_submit(0, &copy);
+    b.run();
+    assert_eq!(b.get(DATA), 0x1111);
+    b.clean();
+    b.gpu.vram().write_u32(VRAM_DATA, 0x2222);
+    b.sdma_submit(0, &copy);
+    b.run();
+    assert_eq!(b.get(DATA), 0x1111, "the engine does not see it yet");
+    b.broke("hdp-stale");
+    // What the engine writes, the host sees.
+    b.sdma_submit(0, &[5, lo(src + 64), hi(src), 9]);
+    b.run();
+    assert_eq!(b.gpu.vram().read_u32(VRAM_DATA + 64), 9);
     b.clean();
 }

@@ -122,6 +122,7 @@ impl Bench {
             redirect |= 2 << bit;
         }
         self.w("VM_CONTEXT1_CNTL", 1 | 1 << 1 | 1 << 24 | redirect | report);
+        self.w("HDP_MEM_COHERENCY_FLUSH_CNTL", 1);
         self.w("VM_L2_CNTL2", 3);
     }
 
