@@ -21,6 +21,7 @@
 
 use crate::mem::Page;
 use crate::num::{lo32, u64_of, usize_of};
+use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,6 +89,27 @@ pub enum Wrong {
     Never(u32),
     /// Zeros, though nobody was replacing the page.
     Zeros,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Foreign { index, word } if word & MARK != 0 => write!(
+                f,
+                "its word {index} is word {} of page {} in generation {}",
+                word & 0x1ff,
+                (word & (MARK - 1)) >> 9,
+                word >> 32,
+            ),
+            Self::Foreign { index, word } => write!(f, "its word {index} is {word:#x}"),
+            Self::Mixed(a, b) => write!(f, "words of generations {a} and {b} in one page"),
+            Self::Stale(g) => {
+                write!(f, "generation {g}, which was gone before the job was submitted")
+            }
+            Self::Never(g) => write!(f, "generation {g}, which was not there during the job"),
+            Self::Zeros => write!(f, "zeros, though nobody was replacing it"),
+        }
+    }
 }
 
 /// Reads the stamps of a page.

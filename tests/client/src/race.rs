@@ -58,6 +58,14 @@ impl<'s> Target<'s> {
     }
 }
 
+impl Target<'_> {
+    /// Leaves the BO and its mapping to the file: handle and GPU address.
+    pub fn leak(self) -> (u32, u64) {
+        let target = std::mem::ManuallyDrop::new(self);
+        (target.handle, target.va)
+    }
+}
+
 impl Drop for Target<'_> {
     fn drop(&mut self) {
         // If either fails there is nothing left to undo.
@@ -82,6 +90,46 @@ impl Timing {
     }
 }
 
+/// A word in the session's page of data that the CPU sets to let jobs go on.
+pub struct Gate<'s>(&'s Session);
+
+impl<'s> Gate<'s> {
+    /// A gate that is shut. A session has one.
+    pub fn shut(session: &'s Session) -> Self {
+        session.data.map.write(GATE, 0);
+        Self(session)
+    }
+
+    /// Appends a wait for the gate.
+    pub fn wait(&self, engine: Engine, stream: &mut Stream) {
+        stream.wait_equal(engine, self.0.data.va + u64_of(GATE), 1);
+    }
+
+    /// Makes `call`, and meanwhile, after [`SHUT_MS`], opens the gate. What the call answered, and
+    /// when.
+    pub fn open_soon<T>(&self, call: impl FnOnce() -> T) -> (T, Timing) {
+        let word = &self.0.data.map;
+        let opened = AtomicU64::new(0);
+        let ready = AtomicBool::new(false);
+        let (answer, returned) = thread::scope(|scope| {
+            // A thread maps memory for itself when it starts. The call may hold the lock on the
+            // address space until the gate opens, so the keeper must have started before, and
+            // then only sleep and store.
+            scope.spawn(|| {
+                ready.store(true, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(SHUT_MS));
+                opened.store(now_ns(), Ordering::SeqCst);
+                word.write(GATE, 1);
+            });
+            while !ready.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            (call(), now_ns())
+        });
+        (answer, Timing { opened: opened.into_inner(), returned })
+    }
+}
+
 /// Submits a job that waits at the gate and then runs `work`; makes `call` while it waits; opens
 /// the gate; and waits for both. What the call answered, and when.
 ///
@@ -95,35 +143,17 @@ pub fn beside_a_waiting_job<T>(
     work: impl FnOnce(&mut Stream),
     call: impl FnOnce() -> T,
 ) -> std::result::Result<(T, Timing), String> {
-    let gate = &session.data;
-    gate.map.write(GATE, 0);
+    let gate = Gate::shut(session);
     let mut stream = Stream::new();
-    stream.wait_equal(engine, gate.va + u64_of(GATE), 1);
+    gate.wait(engine, &mut stream);
     work(&mut stream);
     let seq = session
         .submit(engine, &stream, &[target.handle])
         .map_err(|e| format!("a job that waits: {e}"))?;
-    let opened = AtomicU64::new(0);
-    let ready = AtomicBool::new(false);
-    let (answer, returned) = thread::scope(|scope| {
-        // A thread maps memory for itself when it starts. The call may hold the lock on the
-        // address space until the gate opens, so the keeper must have started before, and then
-        // only sleep and store.
-        scope.spawn(|| {
-            ready.store(true, Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(SHUT_MS));
-            opened.store(now_ns(), Ordering::SeqCst);
-            gate.map.write(GATE, 1);
-        });
-        while !ready.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
-        (call(), now_ns())
-    });
+    let answer = gate.open_soon(call);
     match session.wait(engine, seq, PATIENCE_MS) {
-        Ok(true) => {}
-        Ok(false) => return Err(format!("the job was not done after {PATIENCE_MS} ms")),
-        Err(e) => return Err(format!("waiting for the job: {e}")),
+        Ok(true) => Ok(answer),
+        Ok(false) => Err(format!("the job was not done after {PATIENCE_MS} ms")),
+        Err(e) => Err(format!("waiting for the job: {e}")),
     }
-    Ok((answer, Timing { opened: opened.into_inner(), returned }))
 }

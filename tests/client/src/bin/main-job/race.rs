@@ -160,7 +160,7 @@ impl Reader<'_> {
                 copy.copy_out(page * PAGE, &mut bytes);
                 *seen = generations::inspect(page, &bytes)
                     .and_then(|s| self.history.judge(page, s, window).map(|()| s))
-                    .map_err(|wrong| format!("page {page}: {wrong:?}"))?;
+                    .map_err(|wrong| format!("page {page}: {wrong}"))?;
             }
             self.agree(seen).map_err(|why| format!("page {page}: {why}"))?;
             if let Some(generation) = seen[1].generation

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Everything that a job needs is taken away while it waits: context, list, handles, addresses,
+//! the process. The job must end as if nothing had happened, or be refused cleanly; and
+//! afterwards the device works and nothing is left over.
+
+mod objects;
+mod processes;
+
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::Node;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::session::Session;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread::sleep;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    let args = Args::parse(
+        "Takes away what a job needs while it waits.",
+        &[
+            ("node", "device node (default: the first amdgpu render node)"),
+            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
+            ("rounds", "of each (default 5)"),
+        ],
+    );
+    let engine = args.get("engine").unwrap_or(Engine::Dma(0));
+    let rounds: usize = args.get("rounds").unwrap_or(5);
+    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
+        Ok(node) => node,
+        Err(why) => return give_up("race-life", why),
+    };
+    let witness = match Session::open(&node) {
+        Ok(session) => session,
+        Err(e) => return give_up("race-life", format_args!("a session: {e}")),
+    };
+    println!(
+        "race-life: {} ({}, driver {}), engine {engine}",
+        node.path.display(),
+        node.slot,
+        node.driver.name(),
+    );
+    let mut tally = Tally::new();
+    let before = witness
+        .prove_alive(engine)
+        .and_then(|()| witness.usage().map_err(|e| format!("INFO *_USAGE: {e}")));
+    objects::checks(&node, engine, rounds, &mut tally);
+    processes::checks(&node, engine, rounds, &mut tally);
+    tally.check("afterwards the device works", || {
+        witness.prove_alive(engine).map(|()| String::new())
+    });
+    tally.check("afterwards nothing is left over", || left_over(&witness, before?));
+    tally.close()
+}
+
+/// Waits, for a short while, until no more VRAM and GTT is in use than there was.
+fn left_over(witness: &Session, before: (u64, u64)) -> Result<String, String> {
+    const TRIES: usize = 50;
+    let mut now = before;
+    for _ in 0..TRIES {
+        now = witness.usage().map_err(|e| format!("INFO *_USAGE: {e}"))?;
+        if now.0 <= before.0 && now.1 <= before.1 {
+            return Ok(String::new());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    Err(format!("(VRAM, GTT) in use: {before:?} bytes before, {now:?} afterwards"))
+}
