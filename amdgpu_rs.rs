@@ -35,6 +35,7 @@ mod gem;
 mod handle_table;
 mod hw;
 mod interrupts;
+mod job;
 mod ring;
 #[allow(dead_code)]
 mod stats;
@@ -271,9 +272,7 @@ impl Drop for Running<'_> {
         let config = self.pdev.config_space();
         let command = config.read16(COMMAND);
         config.write16(command & !BUS_MASTER, COMMAND);
-        for ring in self.device.rings() {
-            ring.timeline.abort(None, ENODEV);
-        }
+        self.device.schedulers.shut_down();
     }
 }
 

@@ -21,6 +21,7 @@ use crate::{
     hw::{
         gfx7::ComputeMemory, Chip, Generation, GraphicsInfo, InterruptMemory, MemoryInfo, Revision,
     },
+    job::Schedulers,
     ring::{Ring, RingKind, Writeback},
     vbios::Vbios,
 };
@@ -77,6 +78,8 @@ pub(crate) struct Device {
     pub(crate) interrupt_memory: InterruptMemory,
     pub(crate) compute_memory: ComputeMemory,
     rings: KVec<Arc<Ring>>,
+    /// What feeds the rings with jobs.
+    pub(crate) schedulers: Schedulers,
 }
 
 impl Device {
@@ -94,10 +97,15 @@ impl Device {
             let ring = Ring::new(kind, hw, card.clone(), dev, &gart, writeback.clone());
             rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
         }
+        let mut fed = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
+        for ring in &rings {
+            fed.push(ring.clone(), GFP_KERNEL)?;
+        }
         Ok(Self {
             dev: dev.into(),
             hw,
             facts,
+            schedulers: Schedulers::new(dev, hw, card.clone(), fed)?,
             card,
             dummy_page: KernelBuffer::new(dev, &gart, size_of::<u32>())?,
             interrupt_memory: InterruptMemory::new(dev, &gart)?,
