@@ -116,14 +116,16 @@ impl Window {
 }
 
 impl State {
-    fn index(&self, seqno: u64) -> usize {
+    /// The place of the fence with this number; `None` if there is no room for any.
+    fn place(&mut self, seqno: u64) -> Option<&mut Option<PendingFence<RingName>>> {
+        let capacity = self.pending.len() as u64;
         // CAST: The remainder is smaller than the length, a `usize`.
-        (seqno % self.pending.len() as u64) as usize
+        let index = seqno.checked_rem(capacity)? as usize;
+        self.pending.get_mut(index)
     }
 
     fn take(&mut self, seqno: u64) -> Option<PendingFence<RingName>> {
-        let index = self.index(seqno);
-        self.pending[index].take()
+        self.place(seqno)?.take()
     }
 }
 
@@ -165,13 +167,10 @@ impl Timeline {
             return Err(error);
         }
         let seqno = state.window.next;
-        let index = state.index(seqno);
-        if state.pending[index].is_some() {
-            return Err(EBUSY);
-        }
-        let pending = fence.publish(&self.context, seqno, RingName(self.name));
+        let place = state.place(seqno).filter(|place| place.is_none());
+        let place = place.ok_or(EBUSY)?;
+        let pending = place.insert(fence.publish(&self.context, seqno, RingName(self.name)));
         let fence = pending.fence().clone();
-        state.pending[index] = Some(pending);
         state.window.next += 1;
         Ok(Emission {
             seq: Window::low(seqno),
