@@ -245,7 +245,7 @@ impl<B, T> Space<B, T> {
             // Entries that are current say that nothing moved since they were written.
             (Entries::Current, Some(backing)) if held == Held::Here || !first => {
                 self.tables
-                    .write(memory, mapping.pages(), backing.entries(&mapping));
+                    .write(memory, mapping.pages(), &mut backing.entries(&mapping));
             }
             (Entries::Current, _) if first => {
                 Self::set(&mut self.pending, mapping.bo, va, Entries::Clear);
@@ -257,7 +257,7 @@ impl<B, T> Space<B, T> {
             (Entries::Clear, Some(backing)) if held == Held::Here => {
                 for mapping in self.mappings.of(mapping.bo) {
                     self.tables
-                        .write(memory, mapping.pages(), backing.entries(&mapping));
+                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
                 }
                 Self::set(&mut self.pending, mapping.bo, va, Entries::Current);
             }
@@ -304,7 +304,7 @@ impl<B, T> Space<B, T> {
             find(&va.bo, &mut |backing| {
                 for mapping in self.mappings.of(bo) {
                     self.tables
-                        .write(memory, mapping.pages(), backing.entries(&mapping));
+                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
                 }
                 current = true;
             });

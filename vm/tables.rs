@@ -92,7 +92,7 @@ impl<T> Tables<T> {
         &self,
         memory: &impl Memory,
         pages: Range<u64>,
-        mut entries: impl Iterator<Item = Pte>,
+        entries: &mut dyn Iterator<Item = Pte>,
     ) {
         self.for_each(pages, |offset| {
             let entry = entries.next().unwrap_or(Pte::INVALID);
@@ -104,7 +104,7 @@ impl<T> Tables<T> {
 
     /// Makes `pages` map nothing.
     pub(super) fn clear(&self, memory: &impl Memory, pages: Range<u64>) {
-        self.write(memory, pages, core::iter::empty());
+        self.write(memory, pages, &mut core::iter::empty());
     }
 
     /// Makes no entry next to `border` speak for pages on its other side.
@@ -223,7 +223,7 @@ mod tests {
         tables.write(
             &memory,
             1022..1026,
-            (5..9).map(|page| vram(page, Fragment::NONE)),
+            &mut (5..9).map(|page| vram(page, Fragment::NONE)),
         );
         assert_eq!(memory.read(0x2000 + 1021 * 8), 0);
         assert_eq!(memory.read(0x2000 + 1022 * 8), 0x5061);
@@ -246,7 +246,7 @@ mod tests {
         tables.write(
             &memory,
             2047..2050,
-            (1..4).map(|page| vram(page, Fragment::NONE)),
+            &mut (1..4).map(|page| vram(page, Fragment::NONE)),
         );
         assert_eq!(memory.read(0x8000 + 1023 * 8), 0x1061);
         assert_eq!(memory.writes(), before + 1);
@@ -260,7 +260,7 @@ mod tests {
         tables.write(
             &memory,
             512..516,
-            (512..516).map(|page| vram(page, fragment)),
+            &mut (512..516).map(|page| vram(page, fragment)),
         );
         assert_eq!(memory.read(0x2000 + 512 * 8), 0x20_0061 | 2 << 7);
         tables.split_fragments(&memory, 514);
