@@ -139,7 +139,7 @@ pub fn length(header: u32) -> Result<Need, String> {
 
 impl Gpu {
     pub(crate) fn gfx_ring(&self) -> Option<Ring> {
-        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 {
+        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() {
             return None;
         }
         // BUFSZ is log2 of the size in 8-byte units.

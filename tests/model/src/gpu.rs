@@ -26,6 +26,7 @@ use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
 use crate::tlb::Tlb;
 use crate::trace::{Event, Log};
+use crate::ucode::Ucode;
 use crate::{cp, rom, sdma};
 
 /// Packets kept per engine for a report.
@@ -47,6 +48,7 @@ pub struct Gpu {
     pub(crate) tlb: Tlb,
     pub(crate) faults: Faults,
     pub(crate) ih: Ih,
+    pub(crate) ucode: Ucode,
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
@@ -99,6 +101,7 @@ impl Gpu {
             tlb: Tlb::default(),
             faults: Faults::default(),
             ih: Ih::default(),
+            ucode: Ucode::default(),
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
@@ -121,6 +124,7 @@ impl Gpu {
         self.tlb = Tlb::default();
         self.faults = Faults::default();
         self.ih = Ih::default();
+        self.ucode = Ucode::default();
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);

@@ -32,3 +32,4 @@ pub mod sdma;
 pub mod tlb;
 pub mod trace;
 pub mod transport;
+mod ucode;

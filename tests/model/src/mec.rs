@@ -17,7 +17,10 @@ const DEQUEUE: u32 = 3;
 impl Gpu {
     pub(crate) fn compute_ring(&self, sel: QueueSel) -> Option<Ring> {
         let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
-        if self.regs.get(CP_MEC_CNTL) & halt != 0 || self.regs.queue(sel, CP_HQD_ACTIVE) & 1 == 0 {
+        if self.regs.get(CP_MEC_CNTL) & halt != 0
+            || !self.ucode.compute()
+            || self.regs.queue(sel, CP_HQD_ACTIVE) & 1 == 0
+        {
             return None;
         }
         let q = |reg| self.regs.queue(sel, reg);

@@ -93,6 +93,8 @@ impl Gpu {
             self.log.violation("read-only", format!("write of {value:#x} to {}", regs::label(reg)));
             return;
         }
+        self.ucode.written(reg);
+        self.check_ucode(reg, value);
         match reg {
             MM_DATA => {
                 let _ = self.mm_data(Some(value));

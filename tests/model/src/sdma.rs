@@ -99,7 +99,7 @@ impl Gpu {
 
     pub(crate) fn sdma_ring(&self, n: u8) -> Option<Ring> {
         let cntl = self.sdma_reg(n, SDMA0_GFX_RB_CNTL);
-        if cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 {
+        if cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
             return None;
         }
         let size = 1u32 << (cntl >> 1 & 0x1f);

@@ -6,6 +6,7 @@ mod bench;
 use amdgpu_model::config::Config;
 use amdgpu_model::control;
 use amdgpu_model::engine::{EngineId, Step};
+use amdgpu_model::gpu::Gpu;
 use bench::*;
 
 fn config(faults: &[&str]) -> Config {
@@ -102,6 +103,16 @@ fn ring_and_microcode_are_left_alone_while_running() {
     b.w("SRBM_GFX_CNTL", 1 << 2);
     b.w("CP_HQD_PQ_BASE", 0);
     b.broke("ring-moved");
+}
+
+#[test]
+fn engines_need_their_microcode() {
+    for cntl in ["CP_ME_CNTL", "CP_MEC_CNTL", "SDMA0_F32_CNTL", "SDMA1_F32_CNTL"] {
+        let mut gpu = Gpu::new(config(&[])).unwrap();
+        gpu.reg_write(reg(cntl), 0);
+        let v = gpu.log.take_violations();
+        assert_eq!(v.iter().map(|v| v.rule).collect::<Vec<_>>(), ["no-microcode"], "{cntl}");
+    }
 }
 
 #[test]

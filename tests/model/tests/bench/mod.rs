@@ -87,6 +87,7 @@ impl Bench {
         })));
         gpu.config_write(4, &[6, 0]);
         let mut b = Bench { gpu, ram, interrupts, sdma_wptr: [0; 2], gfx_wptr: 0, compute_wptr: [0; 8] };
+        b.microcode();
         b.memory();
         b.ih();
         b.sdma();
@@ -101,6 +102,15 @@ impl Bench {
 
     pub fn r(&mut self, name: &str) -> u32 {
         self.gpu.reg_read(reg(name))
+    }
+
+    fn microcode(&mut self) {
+        for port in ["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"] {
+            self.w(port, 1);
+        }
+        for port in ["SDMA0_UCODE_DATA", "SDMA1_UCODE_DATA"] {
+            self.w(port, 1);
+        }
     }
 
     fn memory(&mut self) {
