@@ -3,13 +3,13 @@
 //! What a case starts from: a file on which everything is as it should be.
 
 use crate::case::{Failure, Outcome, Setup, expect};
-use amdgpu_client::drm::{self, Node};
+use amdgpu_client::drm::{self, Driver, Node};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::u64_of;
 use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{self, BoList, BoListEntry, Chunk, ChunkIb};
-use amdgpu_client::{PAGE, Result};
+use amdgpu_client::{Errno, PAGE, Result};
 
 /// One page, in bytes.
 pub const PAGE64: u64 = u64_of(PAGE);
@@ -51,8 +51,18 @@ impl<'a> Rig<'a> {
 
     /// Submits chunks as they are and waits for the job, if there is one.
     pub fn submit(&self, list: u32, chunks: &[Chunk<'_>]) -> Outcome {
-        let seq = self.file().cs(self.session.ctx, list, chunks)?;
-        self.finish(ENGINE, seq)
+        /// So often the C driver may bounce a submission because user memory changed.
+        const TRIES: usize = 100;
+        let mut answer = self.file().cs(self.session.ctx, list, chunks);
+        if self.node.driver == Driver::Reference {
+            for _ in 1..TRIES {
+                if answer != Err(Errno(libc::EAGAIN)) {
+                    break;
+                }
+                answer = self.file().cs(self.session.ctx, list, chunks);
+            }
+        }
+        self.finish(ENGINE, answer?)
     }
 
     /// Waits for a job that was accepted.
