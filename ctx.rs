@@ -30,7 +30,7 @@ use kernel::{
 use crate::{
     abstractions::{
         capability::{has_capability, CAP_SYS_NICE},
-        dma_fence::{jiffies_until, Fence, Interruptible, Waited},
+        dma_fence::{Fence, Interruptible, Waited},
         drm::sched::{Entity, Priority},
     },
     bindings::{
@@ -40,6 +40,7 @@ use crate::{
     handle_table::HandleTable,
     job::{Job, Schedulers},
     ring::RingKind,
+    uapi,
 };
 
 /// How many submissions of a queue may be unfinished, and are remembered. A power of two.
@@ -511,9 +512,7 @@ pub(crate) fn wait_cs(
     let waited = match fence {
         None => Waited::Done,
         Some(fence) => {
-            // CAST: A time in the far future is negative; both mean 'forever'.
-            let timeout = jiffies_until(args.timeout as i64);
-            let waited = fence.wait_timeout(Interruptible::Yes, timeout)?;
+            let waited = fence.wait_timeout(Interruptible::Yes, uapi::timeout(args.timeout))?;
             if let (Waited::Done, Some(status)) = (waited, fence.status()) {
                 status?;
             }

@@ -74,22 +74,6 @@ impl Waited {
 /// The longest timeout that the C functions take: no timeout at all.
 pub(crate) const FOREVER: Jiffies = Jiffies::MAX >> 1;
 
-/// How long it is until the monotonic clock shows `ns` nanoseconds: 0 if it is past that, forever
-/// if `ns` is negative.
-pub(crate) fn jiffies_until(ns: i64) -> Jiffies {
-    if ns < 0 {
-        return FOREVER;
-    }
-    // SAFETY: This function has no requirement but that time-keeping is not suspended, as it is not
-    // while tasks run.
-    let now = unsafe { bindings::ktime_get() };
-    match u64::try_from(ns.saturating_sub(now)) {
-        // SAFETY: This function has no requirement.
-        Ok(left) => unsafe { bindings::nsecs_to_jiffies(left) }.min(FOREVER),
-        Err(_) => 0,
-    }
-}
-
 /// A timeout as the C functions take it.
 pub(crate) fn timeout_to_c(timeout: Jiffies) -> ffi::c_long {
     ffi::c_long::try_from(timeout).unwrap_or(ffi::c_long::MAX)
