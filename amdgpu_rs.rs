@@ -16,7 +16,7 @@ use kernel::{
 
 use crate::{
     card::Card,
-    device::{Device, Facts},
+    device::{Device, Facts, PciIds},
     hw::{BringUp, Chip},
     interrupts::Handler,
     vbios::Vbios,
@@ -34,6 +34,7 @@ mod gem;
 #[allow(dead_code)]
 mod handle_table;
 mod hw;
+mod info;
 mod interrupts;
 mod job;
 mod ring;
@@ -154,6 +155,10 @@ impl pci::Driver for AmdgpuDriver {
             let memory = hw.memory.describe(&card);
             let facts = Facts {
                 chip,
+                pci: PciIds {
+                    device: pdev.device_id(),
+                    revision: pdev.revision_id(),
+                },
                 revision: hw.system.revision(&card),
                 vbios,
                 firmware: firmware.versions(),

@@ -29,6 +29,7 @@ use crate::{
 /// What bring-up learnt about the card and never changes.
 pub(crate) struct Facts {
     pub(crate) chip: Chip,
+    pub(crate) pci: PciIds,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,
     pub(crate) firmware: firmware::Versions,
@@ -36,6 +37,13 @@ pub(crate) struct Facts {
     pub(crate) gart: GartLayout,
     pub(crate) memory: MemoryInfo,
     pub(crate) graphics: GraphicsInfo,
+}
+
+/// What the card calls itself on the PCI bus.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PciIds {
+    pub(crate) device: u16,
+    pub(crate) revision: u8,
 }
 
 /// VRAM, and what of it is free to be managed.

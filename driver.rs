@@ -19,6 +19,10 @@ use crate::{
     device::Device,
     file::File,
     gem,
+    info::{
+        self,
+        Info, //
+    },
     ttm::{
         self,
         Bo, //
@@ -41,6 +45,8 @@ pub(crate) struct Data {
     /// What buffers get their memory from.
     #[pin]
     pub(crate) memory: ttm::Memory,
+    #[pin]
+    pub(crate) info: Info,
 }
 
 impl Data {
@@ -54,6 +60,7 @@ impl Data {
         try_pin_init!(Self {
             device,
             memory <- ttm::Memory::new(base, vram),
+            info <- Info::new(),
         }? Error)
     }
 }
@@ -95,6 +102,7 @@ impl drm::Driver for Driver {
         (IOWR, DRM_AMDGPU_GEM_MMAP,
          drm_amdgpu_gem_mmap: drm_amdgpu_gem_mmap_in => drm_amdgpu_gem_mmap_out,
          AUTH | RENDER_ALLOW, gem::mmap),
+        (IOW, DRM_AMDGPU_INFO, drm_amdgpu_info, AUTH | RENDER_ALLOW, info::ioctl),
         (IOWR, DRM_AMDGPU_GEM_METADATA, drm_amdgpu_gem_metadata,
          AUTH | RENDER_ALLOW, gem::metadata),
         (IOWR, DRM_AMDGPU_GEM_WAIT_IDLE,

@@ -41,11 +41,18 @@ pub(crate) struct Generation {
     pub(crate) memory: &'static dyn MemoryController,
     pub(crate) interrupts: &'static dyn InterruptController,
     pub(crate) graphics: &'static dyn Graphics,
+    pub(crate) versions: IpVersions,
     pub(crate) gfx: &'static dyn Engine,
     pub(crate) compute: &'static dyn Engine,
     pub(crate) sdma: &'static dyn Engine,
     /// What [`RingKind::Sdma`] rings understand.
     pub(crate) mover: &'static dyn Mover,
+}
+
+/// Major and minor versions of engines, as user space knows them.
+pub(crate) struct IpVersions {
+    pub(crate) graphics: (u32, u32),
+    pub(crate) sdma: (u32, u32),
 }
 
 impl Generation {
@@ -223,7 +230,20 @@ pub(crate) trait Graphics: Sync {
     /// Sets up what never changes while the driver runs.
     fn configure(&self, card: &Card<'_>, info: &GraphicsInfo);
 
+    /// The value of a register that user space may read, by its dword index, for a shader engine if
+    /// it is banked.
+    fn register(
+        &self,
+        card: &Card<'_>,
+        info: &GraphicsInfo,
+        memory: &MemoryInfo,
+        engine: usize,
+        register: usize,
+    ) -> Option<u32>;
+
     /// The clock that time stamps are taken from, in units of the crystal's.
+    ///
+    /// Only one reader at a time gets a right answer.
     fn clock(&self, card: &Card<'_>) -> u64;
 }
 

@@ -23,32 +23,29 @@ use crate::{
     bindings, //
 };
 
-/// Marks structures of the user-space interface whose fields leave no gaps.
-macro_rules! answers {
-    ($($name:ident = $size:literal),* $(,)?) => {
-        $(
-            const _: () = assert!(size_of::<bindings::$name>() == $size);
+/// Marks a structure of the user-space interface, of the size given, whose fields leave no gaps.
+macro_rules! answer {
+    ($name:ty = $size:expr) => {
+        const _: () = assert!(size_of::<$name>() == $size);
 
-            // SAFETY: The fields are integers and arrays of them. Their sizes add up to that of the
-            // structure, so there is no byte that is not part of one.
-            unsafe impl AsBytes for bindings::$name {}
-        )*
+        // SAFETY: The fields are integers and arrays of them. Their sizes add up to that of the
+        // structure, so there is no byte that is not part of one.
+        unsafe impl ::kernel::transmute::AsBytes for $name {}
     };
 }
+pub(crate) use answer;
 
-answers! {
-    drm_amdgpu_gem_create_in = 32,
-    drm_amdgpu_gem_vm_entry = 32,
-    drm_amdgpu_info_device = 440,
-    drm_amdgpu_info_firmware = 8,
-    drm_amdgpu_info_gds = 32,
-    drm_amdgpu_info_gpuvm_fault = 16,
-    drm_amdgpu_info_num_handles = 8,
-    drm_amdgpu_info_vbios = 200,
-    drm_amdgpu_info_vce_clock_table = 104,
-    drm_amdgpu_info_vram_gtt = 24,
-    drm_amdgpu_memory_info = 96,
-}
+answer!(bindings::drm_amdgpu_gem_create_in = 32);
+answer!(bindings::drm_amdgpu_gem_vm_entry = 32);
+answer!(bindings::drm_amdgpu_info_device = 440);
+answer!(bindings::drm_amdgpu_info_firmware = 8);
+answer!(bindings::drm_amdgpu_info_gds = 32);
+answer!(bindings::drm_amdgpu_info_gpuvm_fault = 16);
+answer!(bindings::drm_amdgpu_info_num_handles = 8);
+answer!(bindings::drm_amdgpu_info_vce_clock_table = 104);
+answer!(bindings::drm_amdgpu_info_video_caps = 192);
+answer!(bindings::drm_amdgpu_info_vram_gtt = 24);
+answer!(bindings::drm_amdgpu_memory_info = 96);
 
 /// Writes `value` to where user space wants it. `EFAULT` if that is no place.
 pub(crate) fn write<T: AsBytes + ?Sized>(address: u64, value: &T) -> Result {

@@ -10,6 +10,7 @@ mod ih;
 mod mec;
 mod pm4;
 pub(crate) mod pte;
+mod readable;
 mod regs;
 mod rlc;
 mod sdma;
@@ -20,7 +21,7 @@ mod tiling;
 
 pub(crate) use mec::ComputeMemory;
 
-use super::Generation;
+use super::{Generation, IpVersions};
 use crate::firmware::Names;
 
 pub(super) static BONAIRE: Generation = Generation {
@@ -37,6 +38,10 @@ pub(super) static BONAIRE: Generation = Generation {
     memory: &gmc::Gmc,
     interrupts: &ih::Ih,
     graphics: &shaders::Bonaire,
+    versions: IpVersions {
+        graphics: (7, 2),
+        sdma: (2, 0),
+    },
     gfx: &gfx::Gfx,
     compute: &mec::Mec,
     sdma: &sdma::Sdma,

@@ -13,7 +13,7 @@ use kernel::{
     time::{delay::fsleep, Delta},
 };
 
-use super::{regs::*, tiling};
+use super::{readable, regs::*, tiling};
 use crate::{
     card::Card,
     hw::{Graphics, GraphicsInfo, MemoryInfo, Raster, MAX_SHADER_ENGINES},
@@ -88,6 +88,17 @@ impl Graphics for Bonaire {
         keep_data_share(card);
         configure_pipeline(card);
         fsleep(Delta::from_micros(50));
+    }
+
+    fn register(
+        &self,
+        card: &Card<'_>,
+        info: &GraphicsInfo,
+        memory: &MemoryInfo,
+        engine: usize,
+        register: usize,
+    ) -> Option<u32> {
+        readable::read(card, info, memory, info.rasters.get(engine)?, register)
     }
 
     fn clock(&self, card: &Card<'_>) -> u64 {

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The `INFO` ioctl: what user space may ask about the card, the driver and its use of memory.
+//!
+//! A query has a number, up to four words of arguments, and a place and a size for the answer, of which
+//! no more is written than fits. What the driver does not have (video engines, power management, queues
+//! that user space owns) answers as the C driver does on a card without it.
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::SpinLock,
+    transmute::AsBytes, //
+};
+
+use crate::{
+    bindings::{
+        self,
+        drm_amdgpu_heap_info,
+        drm_amdgpu_info,
+        drm_amdgpu_info_device,
+        drm_amdgpu_info_firmware,
+        drm_amdgpu_info_gds,
+        drm_amdgpu_info_gpuvm_fault,
+        drm_amdgpu_info_num_handles,
+        drm_amdgpu_info_vce_clock_table,
+        drm_amdgpu_info_video_caps,
+        drm_amdgpu_info_vram_gtt,
+        drm_amdgpu_memory_info, //
+    },
+    driver::{
+        DrmDevice,
+        DrmFile, //
+    },
+    firmware,
+    gem,
+    hw::{
+        gfx7::pte::{
+            Fragment,
+            PAGE_SIZE, //
+        },
+        GraphicsInfo,
+        MAX_SHADER_ENGINES, //
+    },
+    ring::RingKind,
+    uapi, //
+};
+
+/// What queries share.
+#[pin_data]
+pub(crate) struct Info {
+    /// Held while the card's clock is read, which takes several accesses.
+    #[pin]
+    clock: SpinLock<()>,
+}
+
+impl Info {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            clock <- new_spinlock!((), "Info::clock"),
+        })
+    }
+}
+
+/// A query, as user space wrote it.
+struct Query<'a> {
+    dev: &'a DrmDevice,
+    number: u32,
+    args: [u32; 4],
+    to: u64,
+    room: u32,
+}
+
+/// The `INFO` ioctl.
+pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, _file: &DrmFile) -> Result<u32> {
+    if args.return_size == 0 || args.return_pointer == 0 {
+        return Err(EINVAL);
+    }
+    let query = Query {
+        dev,
+        number: args.query,
+        args: args.__bindgen_anon_1.bindgen_union_field,
+        to: args.return_pointer,
+        room: args.return_size,
+    };
+    query.answer()?;
+    Ok(0)
+}
+
+impl Query<'_> {
+    /// Writes as much of the answer as there is room for.
+    fn give<T: AsBytes + ?Sized>(&self, answer: &T) -> Result {
+        uapi::write_up_to(self.to, self.room, answer)
+    }
+
+    fn answer(&self) -> Result {
+        let memory = &self.dev.memory;
+        // What the answer depends on, if on anything.
+        let kind = self.args[0];
+
+        match self.number {
+            bindings::AMDGPU_INFO_ACCEL_WORKING => self.give(&1u32),
+            bindings::AMDGPU_INFO_HW_IP_INFO => self.give(&self.engines()?),
+            bindings::AMDGPU_INFO_HW_IP_COUNT => self.give(&engine_count(kind)?),
+            bindings::AMDGPU_INFO_TIMESTAMP => self.give(&self.clock()?),
+            bindings::AMDGPU_INFO_FW_VERSION => self.give(&self.firmware_version()?),
+            bindings::AMDGPU_INFO_NUM_BYTES_MOVED => self.give(&memory.bytes_moved()),
+            bindings::AMDGPU_INFO_NUM_EVICTIONS => self.give(&memory.evictions()),
+            // All VRAM that is given out can be reached by the CPU: nothing has to be moved for it.
+            bindings::AMDGPU_INFO_NUM_VRAM_CPU_PAGE_FAULTS => self.give(&0u64),
+            bindings::AMDGPU_INFO_VRAM_USAGE | bindings::AMDGPU_INFO_VIS_VRAM_USAGE => {
+                self.give(&memory.vram_used())
+            }
+            bindings::AMDGPU_INFO_GTT_USAGE => self.give(&memory.gtt_used()),
+            bindings::AMDGPU_INFO_GDS_CONFIG => self.give(&self.data_share()),
+            bindings::AMDGPU_INFO_VRAM_GTT => self.give(&self.sizes()),
+            bindings::AMDGPU_INFO_MEMORY => self.give(&self.heaps()),
+            bindings::AMDGPU_INFO_READ_MMR_REG => self.registers(),
+            bindings::AMDGPU_INFO_DEV_INFO => self.give(&*self.device()?),
+            bindings::AMDGPU_INFO_VCE_CLOCK_TABLE => {
+                self.give(&drm_amdgpu_info_vce_clock_table::default())
+            }
+            bindings::AMDGPU_INFO_VBIOS => self.vbios(),
+            bindings::AMDGPU_INFO_NUM_HANDLES if kind == bindings::AMDGPU_HW_IP_UVD => {
+                self.give(&drm_amdgpu_info_num_handles::default())
+            }
+            bindings::AMDGPU_INFO_SENSOR => Err(ENOENT),
+            bindings::AMDGPU_INFO_VRAM_LOST_COUNTER => self.give(&0u32),
+            bindings::AMDGPU_INFO_VIDEO_CAPS => self.video(),
+            bindings::AMDGPU_INFO_MAX_IBS => self.give(&MAX_IBS),
+            bindings::AMDGPU_INFO_GPUVM_FAULT => self.give(&drm_amdgpu_info_gpuvm_fault::default()),
+            bindings::AMDGPU_INFO_UQ_FW_AREAS if kind <= bindings::AMDGPU_HW_IP_DMA => {
+                Err(EOPNOTSUPP)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// The rings of one kind of engine, and how command buffers for them must be.
+    fn engines(&self) -> Result<EngineInfo> {
+        let [kind, instance, ..] = self.args;
+        let versions = &self.dev.hw.versions;
+
+        if instance >= bindings::AMDGPU_HW_IP_INSTANCE_MAX_COUNT {
+            return Err(EINVAL);
+        }
+        let (version, rings, start, size) = match kind {
+            bindings::AMDGPU_HW_IP_GFX => (versions.graphics, rings(kind), 32, 32),
+            bindings::AMDGPU_HW_IP_COMPUTE => (versions.graphics, rings(kind), 32, 32),
+            bindings::AMDGPU_HW_IP_DMA => (versions.sdma, rings(kind), 256, 4),
+            0..bindings::AMDGPU_HW_IP_NUM => return Ok(EngineInfo::default()),
+            _ => return Err(EINVAL),
+        };
+        Ok(EngineInfo {
+            version_major: version.0,
+            version_minor: version.1,
+            start_alignment: start,
+            size_alignment: size,
+            rings: (1 << rings) - 1,
+            ..Default::default()
+        })
+    }
+
+    fn clock(&self) -> Result<u64> {
+        let card = self.dev.card().ok_or(ENODEV)?;
+        let _one_reader = self.dev.info.clock.lock();
+        Ok(self.dev.hw.graphics.clock(&card))
+    }
+
+    fn firmware_version(&self) -> Result<drm_amdgpu_info_firmware> {
+        /// The engines of the security processor, which asks for programs by number.
+        const FIRST_TRUSTED: u32 = 2;
+        const LAST_TRUSTED: u32 = 7;
+        /// Numbers without a meaning.
+        const UNUSED: u32 = 9;
+
+        let [kind, instance, index, _] = self.args;
+        if instance != 0 {
+            return Err(EINVAL);
+        }
+        let has = &self.dev.facts.firmware;
+        let version = match (kind, index) {
+            (bindings::AMDGPU_INFO_FW_GMC, _) => firmware::Version {
+                feature: 0,
+                ..has.mc
+            },
+            (bindings::AMDGPU_INFO_FW_GFX_ME, _) => has.me,
+            (bindings::AMDGPU_INFO_FW_GFX_PFP, _) => has.pfp,
+            (bindings::AMDGPU_INFO_FW_GFX_CE, _) => has.ce,
+            (bindings::AMDGPU_INFO_FW_GFX_RLC, _) => has.rlc,
+            (bindings::AMDGPU_INFO_FW_GFX_MEC, 0) => has.mec,
+            (bindings::AMDGPU_INFO_FW_GFX_MEC, 1) => NO_FIRMWARE,
+            (bindings::AMDGPU_INFO_FW_SDMA, _) => *has.sdma.get(index as usize).ok_or(EINVAL)?,
+            (bindings::AMDGPU_INFO_FW_TA, FIRST_TRUSTED..=LAST_TRUSTED) => NO_FIRMWARE,
+            (bindings::AMDGPU_INFO_FW_TA | bindings::AMDGPU_INFO_FW_GFX_MEC | UNUSED, _) => {
+                return Err(EINVAL)
+            }
+            (bindings::AMDGPU_INFO_FW_VCE..=bindings::AMDGPU_INFO_FW_VPE, _) => NO_FIRMWARE,
+            _ => return Err(EINVAL),
+        };
+        Ok(drm_amdgpu_info_firmware {
+            ver: version.version,
+            feature: version.feature,
+        })
+    }
+
+    fn data_share(&self) -> drm_amdgpu_info_gds {
+        let size = self.dev.facts.graphics.gds_size;
+
+        drm_amdgpu_info_gds {
+            compute_partition_size: size,
+            gds_total_size: size,
+            gws_per_compute_partition: 64,
+            oa_per_compute_partition: 16,
+            ..Default::default()
+        }
+    }
+
+    fn sizes(&self) -> drm_amdgpu_info_vram_gtt {
+        let memory = &self.dev.memory;
+
+        drm_amdgpu_info_vram_gtt {
+            vram_size: memory.vram_size(),
+            vram_cpu_accessible_size: memory.vram_size(),
+            gtt_size: memory.gtt_size(),
+        }
+    }
+
+    fn heaps(&self) -> drm_amdgpu_memory_info {
+        let (memory, vram) = (&self.dev.memory, &self.dev.facts.vram);
+
+        drm_amdgpu_memory_info {
+            vram: heap(vram.size, memory.vram_size(), memory.vram_used()),
+            cpu_accessible_vram: heap(vram.visible, memory.vram_size(), memory.vram_used()),
+            gtt: heap(memory.gtt_size(), memory.gtt_size(), memory.gtt_used()),
+        }
+    }
+
+    /// Registers that user space may read.
+    fn registers(&self) -> Result {
+        const MAX: u32 = 128;
+
+        let [first, count, instance, _] = self.args;
+        let engine = Bank::from_user(instance)?.engine;
+        if count > MAX {
+            return Err(EINVAL);
+        }
+        let facts = &self.dev.facts;
+        let mut values = KVec::with_capacity(count as usize, GFP_KERNEL)?;
+        for n in 0..count {
+            let register = first.checked_add(n).ok_or(EFAULT)? as usize;
+            let card = self.dev.card().ok_or(ENODEV)?;
+            let graphics = self.dev.hw.graphics;
+            let value = graphics
+                .register(&card, &facts.graphics, &facts.memory, engine, register)
+                .ok_or(EFAULT)?;
+            // The card must not be held while memory is allocated; there is room already.
+            let _ = values.push_within_capacity(value);
+        }
+        self.give(&values[..])
+    }
+
+    fn device(&self) -> Result<KBox<drm_amdgpu_info_device>> {
+        /// The link that the chip is made for.
+        const PCIE_GENERATION: u32 = 3;
+        const PCIE_LANES: u32 = 16;
+        const KHZ_PER_CLOCK_UNIT: u32 = 10;
+        const WAVE_FRONT: u32 = 64;
+        const VECTOR_REGISTERS: u32 = 256;
+        const CONSTANT_ENGINE_RAM: u32 = 32 << 10;
+
+        let facts = &self.dev.facts;
+        let (graphics, clocks) = (&facts.graphics, &facts.vbios.clocks);
+        let engine_clock = u64::from(clocks.engine) * u64::from(KHZ_PER_CLOCK_UNIT);
+        let memory_clock = u64::from(clocks.memory) * u64::from(KHZ_PER_CLOCK_UNIT);
+        let units = units(graphics);
+
+        let mut info = KBox::new(drm_amdgpu_info_device::default(), GFP_KERNEL)?;
+        *info = drm_amdgpu_info_device {
+            device_id: facts.pci.device.into(),
+            chip_rev: facts.revision.internal,
+            external_rev: facts.revision.external,
+            pci_rev: facts.pci.revision.into(),
+            family: bindings::AMDGPU_FAMILY_CI,
+            num_shader_engines: graphics.shader_engines,
+            num_shader_arrays_per_engine: graphics.arrays_per_engine,
+            gpu_counter_freq: clocks.reference * KHZ_PER_CLOCK_UNIT,
+            max_engine_clock: engine_clock,
+            max_memory_clock: memory_clock,
+            min_engine_clock: engine_clock,
+            min_memory_clock: memory_clock,
+            cu_active_number: graphics.units.iter().map(|units| units.count_ones()).sum(),
+            cu_ao_mask: always_on(graphics),
+            cu_bitmap: units,
+            cu_ao_bitmap: units,
+            enabled_rb_pipes_mask: graphics.backends,
+            num_rb_pipes: graphics.max_backends_per_engine * graphics.shader_engines,
+            num_hw_gfx_contexts: graphics.contexts,
+            pcie_gen: PCIE_GENERATION,
+            pcie_num_lanes: PCIE_LANES,
+            virtual_address_offset: gem::USER_SPACE.start,
+            virtual_address_max: gem::USER_SPACE.end,
+            virtual_address_alignment: PAGE_SIZE as u32,
+            pte_fragment_size: (PAGE_SIZE as u32) << Fragment::MAX,
+            gart_page_size: PAGE_SIZE as u32,
+            ce_ram_size: CONSTANT_ENGINE_RAM,
+            vram_type: facts.memory.kind,
+            vram_bit_width: facts.memory.bus_width,
+            gc_double_offchip_lds_buf: 1,
+            wave_front_size: WAVE_FRONT,
+            num_shader_visible_vgprs: VECTOR_REGISTERS,
+            num_cu_per_sh: graphics.max_units_per_array,
+            num_tcc_blocks: graphics.texture_caches,
+            max_gs_waves_per_vgt: graphics.gs_threads,
+            ..Default::default()
+        };
+        Ok(info)
+    }
+
+    fn vbios(&self) -> Result {
+        let [kind, offset, ..] = self.args;
+        let image = &self.dev.facts.vbios.image;
+
+        match kind {
+            bindings::AMDGPU_INFO_VBIOS_SIZE => self.give(&u32::try_from(image.len())?),
+            bindings::AMDGPU_INFO_VBIOS_IMAGE => {
+                let rest = image.get(offset as usize..).unwrap_or(&[]);
+                if rest.is_empty() {
+                    return Err(EINVAL);
+                }
+                self.give(rest)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// What can be decoded and encoded: nothing, there is no video engine.
+    fn video(&self) -> Result {
+        match self.args[0] {
+            bindings::AMDGPU_INFO_VIDEO_CAPS_DECODE | bindings::AMDGPU_INFO_VIDEO_CAPS_ENCODE => {
+                self.give(&drm_amdgpu_info_video_caps::default())
+            }
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+const NO_FIRMWARE: firmware::Version = firmware::Version {
+    version: 0,
+    feature: 0,
+};
+
+/// How many command buffers one submission may have, by kind of engine.
+const MAX_IBS: [u32; bindings::AMDGPU_HW_IP_NUM as usize] = {
+    const VIDEO: u32 = 49;
+
+    let mut max = [VIDEO; bindings::AMDGPU_HW_IP_NUM as usize];
+    max[bindings::AMDGPU_HW_IP_GFX as usize] = 192;
+    max[bindings::AMDGPU_HW_IP_COMPUTE as usize] = 125;
+    max[bindings::AMDGPU_HW_IP_VCN_JPEG as usize] = 16;
+    max
+};
+
+/// `drm_amdgpu_info_hw_ip`, without gaps.
+#[repr(C)]
+#[derive(Default)]
+struct EngineInfo {
+    version_major: u32,
+    version_minor: u32,
+    capabilities: u64,
+    start_alignment: u32,
+    size_alignment: u32,
+    /// One bit each.
+    rings: u32,
+    discovery_version: u32,
+    user_queues: u32,
+    _gap: u32,
+}
+
+uapi::answer!(EngineInfo = size_of::<bindings::drm_amdgpu_info_hw_ip>());
+
+/// How many rings of a kind of engine user space may choose from.
+fn rings(kind: u32) -> usize {
+    /// A context has no more queues to compute rings.
+    const MAX_COMPUTE: usize = 4;
+
+    let count = |wanted: fn(&RingKind) -> bool| RingKind::ALL.iter().filter(|&r| wanted(r)).count();
+    match kind {
+        bindings::AMDGPU_HW_IP_GFX => count(|ring| matches!(ring, RingKind::Gfx)),
+        bindings::AMDGPU_HW_IP_COMPUTE => {
+            count(|ring| matches!(ring, RingKind::Compute(_))).min(MAX_COMPUTE)
+        }
+        bindings::AMDGPU_HW_IP_DMA => count(|ring| matches!(ring, RingKind::Sdma(_))),
+        _ => 0,
+    }
+}
+
+/// How many engines of a kind there are.
+fn engine_count(kind: u32) -> Result<u32> {
+    match kind {
+        bindings::AMDGPU_HW_IP_GFX | bindings::AMDGPU_HW_IP_COMPUTE => Ok(1),
+        bindings::AMDGPU_HW_IP_DMA => Ok(2),
+        _ => Err(EINVAL),
+    }
+}
+
+fn heap(total: u64, usable: u64, used: u64) -> drm_amdgpu_heap_info {
+    drm_amdgpu_heap_info {
+        total_heap_size: total,
+        usable_heap_size: usable,
+        heap_usage: used,
+        max_allocation: usable / 4 * 3,
+    }
+}
+
+/// The compute units that work, by engine and array; each engine has one array.
+fn units(graphics: &GraphicsInfo) -> [[u32; 4]; 4] {
+    graphics.units.map(|units| [units, 0, 0, 0])
+}
+
+/// The same for the first two engines in one word, as old user space wants it.
+fn always_on(graphics: &GraphicsInfo) -> u32 {
+    graphics.units[0] | graphics.units[1] << 16
+}
+
+/// Which of the banks of a register user space asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Bank {
+    /// The shader engine; that of all of them is the first.
+    engine: usize,
+}
+
+impl Bank {
+    fn from_user(instance: u32) -> Result<Self> {
+        /// Arrays of an engine of the largest chip.
+        const MAX_ARRAYS: u32 = 2;
+        const MASK: u32 = bindings::AMDGPU_INFO_MMR_SE_INDEX_MASK;
+
+        let engine = (instance >> bindings::AMDGPU_INFO_MMR_SE_INDEX_SHIFT) & MASK;
+        let array = (instance >> bindings::AMDGPU_INFO_MMR_SH_INDEX_SHIFT) & MASK;
+        if array >= MAX_ARRAYS && array != MASK {
+            return Err(EINVAL);
+        }
+        match engine as usize {
+            engine if engine < MAX_SHADER_ENGINES => Ok(Self { engine }),
+            _ if engine == MASK => Ok(Self { engine: 0 }),
+            _ => Err(EINVAL),
+        }
+    }
+}
+
+#[kunit_tests(amdgpu_rs_info)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn banks() {
+        let cases = [
+            (0xffff_ffff, Ok(0)),
+            (0xff00, Ok(0)),
+            (0xff03, Ok(3)),
+            (0x0103, Ok(3)),
+            (0xff04, Err(EINVAL)),
+            (0x0200, Err(EINVAL)),
+            (0xfe00, Err(EINVAL)),
+            (0x00fe, Err(EINVAL)),
+        ];
+        for (instance, engine) in cases {
+            assert_eq!(Bank::from_user(instance).map(|bank| bank.engine), engine);
+        }
+    }
+
+    #[test]
+    fn engines_of_user_space() {
+        assert_eq!(rings(bindings::AMDGPU_HW_IP_GFX), 1);
+        assert_eq!(rings(bindings::AMDGPU_HW_IP_COMPUTE), 4);
+        assert_eq!(rings(bindings::AMDGPU_HW_IP_DMA), 2);
+        assert_eq!(rings(bindings::AMDGPU_HW_IP_UVD), 0);
+        assert_eq!(engine_count(bindings::AMDGPU_HW_IP_DMA), Ok(2));
+        assert_eq!(engine_count(bindings::AMDGPU_HW_IP_UVD), Err(EINVAL));
+        assert_eq!(engine_count(u32::MAX), Err(EINVAL));
+    }
+}
