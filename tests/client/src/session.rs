@@ -187,9 +187,8 @@ impl Session {
     ///
     /// The kernel's.
     pub fn usage(&self) -> Result<(u64, u64)> {
-        let vram = self.file.info(uapi::INFO_VRAM_USAGE, [0; 4])?;
-        let gtt = self.file.info(uapi::INFO_GTT_USAGE, [0; 4])?;
-        Ok((vram, gtt))
+        let memory: uapi::Memory = self.file.info(uapi::INFO_MEMORY, [0; 4])?;
+        Ok((memory.vram.heap_usage, memory.gtt.heap_usage))
     }
 }
 

@@ -180,16 +180,8 @@ pub const INFO_CRTC_FROM_ID: u32 = 0x01;
 pub const INFO_HW_IP_INFO: u32 = 0x02;
 /// How many of one kind.
 pub const INFO_HW_IP_COUNT: u32 = 0x03;
-/// GPU clock counter.
-pub const INFO_TIMESTAMP: u32 = 0x05;
 /// Microcode version.
 pub const INFO_FW_VERSION: u32 = 0x0e;
-/// Bytes of VRAM in use.
-pub const INFO_VRAM_USAGE: u32 = 0x10;
-/// Bytes of GTT in use.
-pub const INFO_GTT_USAGE: u32 = 0x11;
-/// Heap sizes.
-pub const INFO_VRAM_GTT: u32 = 0x14;
 /// Selected registers.
 pub const INFO_READ_MMR_REG: u32 = 0x15;
 /// What the chip is.

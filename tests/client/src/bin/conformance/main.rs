@@ -101,7 +101,7 @@ fn run_group(node: &Node, witness: &Session, group: &str, cases: &[Case], tally:
     // Once before the count, so that what the device allocates on first use is not in it.
     let before = witness
         .prove_alive(ENGINE)
-        .and_then(|()| witness.usage().map_err(|e| format!("INFO *_USAGE: {e}")));
+        .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     let rig = match Rig::new(node) {
         Ok(rig) => rig,
         Err(e) => {
@@ -131,7 +131,7 @@ fn no_more_than(witness: &Session, before: (u64, u64)) -> Result<String, String>
     const TRIES: usize = 30;
     let mut now = before;
     for _ in 0..TRIES {
-        now = witness.usage().map_err(|e| format!("INFO *_USAGE: {e}"))?;
+        now = witness.usage().map_err(|e| format!("INFO MEMORY: {e}"))?;
         if now.0 <= before.0 && now.1 <= before.1 {
             return Ok(String::new());
         }

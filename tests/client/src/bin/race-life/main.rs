@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::new();
     let before = witness
         .prove_alive(engine)
-        .and_then(|()| witness.usage().map_err(|e| format!("INFO *_USAGE: {e}")));
+        .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     objects::checks(&node, engine, rounds, &mut tally);
     processes::checks(&node, engine, rounds, &mut tally);
     tally.check("afterwards the device works", || {
@@ -60,7 +60,7 @@ fn left_over(witness: &Session, before: (u64, u64)) -> Result<String, String> {
     const TRIES: usize = 50;
     let mut now = before;
     for _ in 0..TRIES {
-        now = witness.usage().map_err(|e| format!("INFO *_USAGE: {e}"))?;
+        now = witness.usage().map_err(|e| format!("INFO MEMORY: {e}"))?;
         if now.0 <= before.0 && now.1 <= before.1 {
             return Ok(String::new());
         }
