@@ -23,7 +23,10 @@ use crate::{
 };
 
 mod abstractions;
+mod bo_list;
 mod card;
+mod cs;
+mod ctx;
 mod device;
 mod driver;
 mod fence;
@@ -31,17 +34,16 @@ mod file;
 mod firmware;
 mod gart;
 mod gem;
-#[allow(dead_code)]
 mod handle_table;
 mod hw;
 mod info;
 mod interrupts;
 mod job;
 mod ring;
-#[allow(dead_code)]
 mod stats;
 mod ttm;
 mod uapi;
+mod userptr;
 mod vbios;
 mod vm;
 mod vmid;

@@ -16,6 +16,9 @@ use crate::{
         DriverInfo,
         Features, //
     },
+    bo_list,
+    cs,
+    ctx,
     device::Device,
     file::File,
     gem,
@@ -23,10 +26,12 @@ use crate::{
         self,
         Info, //
     },
+    stats::Stats,
     ttm::{
         self,
         Bo, //
     },
+    userptr,
 };
 
 /// The driver, as the DRM core knows it.
@@ -42,6 +47,8 @@ pub(crate) type DrmFile = drm::File<Driver>;
 #[pin_data]
 pub(crate) struct Data {
     device: Arc<Device>,
+    /// What the user-memory path has done.
+    pub(crate) stats: Arc<Stats>,
     /// What buffers get their memory from.
     #[pin]
     pub(crate) memory: ttm::Memory,
@@ -59,6 +66,7 @@ impl Data {
 
         try_pin_init!(Self {
             device,
+            stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             memory <- ttm::Memory::new(base, vram),
             info <- Info::new(),
         }? Error)
@@ -103,13 +111,27 @@ impl drm::Driver for Driver {
          drm_amdgpu_gem_mmap: drm_amdgpu_gem_mmap_in => drm_amdgpu_gem_mmap_out,
          AUTH | RENDER_ALLOW, gem::mmap),
         (IOW, DRM_AMDGPU_INFO, drm_amdgpu_info, AUTH | RENDER_ALLOW, info::ioctl),
+        (IOWR, DRM_AMDGPU_CTX,
+         drm_amdgpu_ctx: drm_amdgpu_ctx_in => drm_amdgpu_ctx_out,
+         AUTH | RENDER_ALLOW, ctx::ioctl),
+        (IOWR, DRM_AMDGPU_BO_LIST,
+         drm_amdgpu_bo_list: drm_amdgpu_bo_list_in => drm_amdgpu_bo_list_out,
+         AUTH | RENDER_ALLOW, bo_list::ioctl),
+        (IOWR, DRM_AMDGPU_CS,
+         drm_amdgpu_cs: drm_amdgpu_cs_in => drm_amdgpu_cs_out,
+         AUTH | RENDER_ALLOW, cs::ioctl),
         (IOWR, DRM_AMDGPU_GEM_METADATA, drm_amdgpu_gem_metadata,
          AUTH | RENDER_ALLOW, gem::metadata),
         (IOWR, DRM_AMDGPU_GEM_WAIT_IDLE,
          drm_amdgpu_gem_wait_idle: drm_amdgpu_gem_wait_idle_in => drm_amdgpu_gem_wait_idle_out,
          AUTH | RENDER_ALLOW, gem::wait_idle),
         (IOW, DRM_AMDGPU_GEM_VA, drm_amdgpu_gem_va, AUTH | RENDER_ALLOW, gem::va),
+        (IOWR, DRM_AMDGPU_WAIT_CS,
+         drm_amdgpu_wait_cs: drm_amdgpu_wait_cs_in => drm_amdgpu_wait_cs_out,
+         AUTH | RENDER_ALLOW, ctx::wait_cs),
         (IOWR, DRM_AMDGPU_GEM_OP, drm_amdgpu_gem_op, AUTH | RENDER_ALLOW, gem::op),
+        (IOWR, DRM_AMDGPU_GEM_USERPTR, drm_amdgpu_gem_userptr,
+         AUTH | RENDER_ALLOW, userptr::ioctl),
     };
 
     fn open(dev: &DrmDevice) -> Result<Pin<KBox<File>>> {

@@ -14,6 +14,14 @@ pub(crate) struct HandleTable<T: 'static> {
     tree: MapleTreeAlloc<Arc<T>>,
 }
 
+// The kernel crate does not say these two of its tree, hence here.
+//
+// SAFETY: A maple tree may be used and freed from any thread, and so may what is in it.
+unsafe impl<T: Send + Sync> Send for HandleTable<T> {}
+// SAFETY: The tree has a lock of its own, which all of its methods take; what they give out are
+// counted references.
+unsafe impl<T: Send + Sync> Sync for HandleTable<T> {}
+
 impl<T: 'static> HandleTable<T> {
     /// An empty table.
     pub(crate) fn new() -> impl PinInit<Self> {

@@ -98,6 +98,13 @@ impl Job {
         })
     }
 
+    /// Says what the job's user fence is to be.
+    pub(crate) fn set_number(&mut self, number: u64) {
+        if let Some(fence) = &mut self.work.user_fence {
+            fence.value = number;
+        }
+    }
+
     /// Goes to the next stage with what `step` makes of this one.
     fn advance<R>(&mut self, step: impl FnOnce(&Work, Stage) -> (Stage, R)) -> R {
         let stage = core::mem::replace(&mut self.stage, Stage::Failed);

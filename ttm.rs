@@ -54,7 +54,10 @@ use crate::{
             gem::ObjectExt,
             ttm, //
         },
-        mm::hmm::Pfn, //
+        mm::hmm::{
+            self,
+            Pfn, //
+        },
     },
     bindings::{
         self,
@@ -70,6 +73,7 @@ use crate::{
         Snoop,
         PAGE_SHIFT, //
     },
+    userptr::Userptr,
     vm::{
         Backing,
         Reach,
@@ -104,6 +108,11 @@ impl BoId {
         Self(LAST.fetch_add(1, Relaxed)).next()
     }
 
+    /// As a number.
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+
     /// The next greater one.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
@@ -116,6 +125,8 @@ pub(crate) enum Kind {
     Plain,
     /// A page directory or page table: VRAM that stays where it is.
     Table,
+    /// Memory of a process.
+    User(Userptr),
 }
 
 /// What a new BO is to be like.
@@ -252,8 +263,14 @@ impl BoData {
 
     /// Whether it is made of a process's memory.
     pub(crate) fn is_user_memory(&self) -> bool {
-        match self.kind {
-            Kind::Plain | Kind::Table => false,
+        self.userptr().is_some()
+    }
+
+    /// The memory of a process that it is made of, if it is.
+    pub(crate) fn userptr(&self) -> Option<&Userptr> {
+        match &self.kind {
+            Kind::User(userptr) => Some(userptr),
+            Kind::Plain | Kind::Table => None,
         }
     }
 
@@ -272,7 +289,7 @@ impl BoData {
         let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;
         match self.kind {
             Kind::Plain if !denied => Ok(()),
-            Kind::Plain | Kind::Table => Err(EPERM),
+            Kind::Plain | Kind::Table | Kind::User(_) => Err(EPERM),
         }
     }
 
@@ -320,7 +337,8 @@ impl BoData {
         let mut last = None;
         while let Some(vm) = self.next_space(last) {
             last = Some(vm.id());
-            if vm.invalidate(self.id, || ()) == Reach::PublishedJobs {
+            let ((), reach) = vm.invalidate(self.id, || ());
+            if reach == Reach::PublishedJobs {
                 vm.wait_jobs(intr)?;
             }
         }
@@ -360,6 +378,49 @@ impl Bo {
                 new,
                 alignment,
                 private.map(|(vm, _)| vm.id()),
+            ),
+        )
+    }
+
+    /// A BO made of `size` bytes of a process's memory, for the address space `vm`, to which it is
+    /// private. `watch` is called with what tells the BO apart.
+    ///
+    /// # Errors
+    ///
+    /// Those of `watch`; `ENOMEM`.
+    pub(crate) fn create_user(
+        dev: &DrmDevice,
+        size: usize,
+        vm: &Vm,
+        watch: impl FnOnce(BoId) -> Result<Userptr>,
+    ) -> Result<ARef<Self>> {
+        let id = BoId::new();
+        let new = NewBo {
+            size: size as u64,
+            alignment: 0,
+            domains: Domains::GTT,
+            flags: 0,
+        };
+        check_room(dev, new.domains, new.size)?;
+
+        // It has no pages before it is used, or validated.
+        const NOWHERE: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
+        Self::new(
+            dev,
+            ttm::Spec {
+                size,
+                align: 0,
+                kind: ttm::Kind::Device,
+                placement: const { &ttm::Placement::new(&[NOWHERE]) },
+                share: None,
+            },
+            &mut ttm::Ctx::new(Interruptible::Yes),
+            BoData::new(
+                id,
+                Kind::User(watch(id)?),
+                new,
+                PAGE_SIZE,
+                Some(vm.id()),
             ),
         )
     }
@@ -483,6 +544,10 @@ fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
             ttm::Backing::Pages(ttm::Caching::WriteCombined)
         }
         Kind::Plain | Kind::Table => ttm::Backing::Pages(ttm::Caching::Cached),
+        Kind::User(userptr) => match userptr.access() {
+            hmm::Access::Read => ttm::Backing::UserRead,
+            hmm::Access::Write => ttm::Backing::UserWrite,
+        },
     }
 }
 

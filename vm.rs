@@ -71,6 +71,7 @@ use kernel::{
 };
 
 use crate::{
+    job, vmid,
     abstractions::{
         dma_fence::Interruptible,
         dma_resv::{
@@ -174,11 +175,6 @@ impl Vm {
     /// The reservation of the address space: the fences of all its jobs are in it.
     pub(crate) fn resv(&self) -> &Resv {
         Buffer::resv(&self.root)
-    }
-
-    /// The page directory's address in the GPU's own address space.
-    pub(crate) fn pd_addr(&self) -> u64 {
-        self.pd_addr
     }
 
     /// A number that is higher after each change of the page tables; never 0. A VMID whose caches were
@@ -324,11 +320,10 @@ impl Vm {
     /// them there. Calls `then` under the publish lock.
     ///
     /// Unless this gives [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
-    pub(crate) fn invalidate(&self, bo: BoId, then: impl FnOnce()) -> Reach {
+    pub(crate) fn invalidate<R>(&self, bo: BoId, then: impl FnOnce() -> R) -> (R, Reach) {
         let mut space = self.publish.lock();
         let reach = space.invalidate(bo);
-        then();
-        reach
+        (then(), reach)
     }
 
     /// Brings the BOs that are private to this address space to where jobs can reach them. `locked`
@@ -440,6 +435,19 @@ impl Vm {
             self.tlb_seq.fetch_add(1, Release);
         }
         result
+    }
+}
+
+impl job::AddressSpace for Vm {
+    fn space(&self) -> vmid::Space {
+        vmid::Space {
+            id: self.id().get(),
+            tlb_seq: self.tlb_seq(),
+        }
+    }
+
+    fn pd_addr(&self) -> u64 {
+        self.pd_addr
     }
 }
 

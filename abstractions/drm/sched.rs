@@ -581,11 +581,11 @@ impl<T: JobOps> PendingJob<T> {
     }
 
     /// Submits the job: arms it, calls `publish` with the fence that will be signalled when the job
-    /// has ended, well or not, and pushes it. Cannot fail.
+    /// has ended, well or not, and the driver's data, and pushes it. Cannot fail.
     ///
     /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
     /// which the jobs run. It is on the way to the signal of a fence: it may not wait for memory.
-    pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence) -> R) -> R {
+    pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence, &mut T) -> R) -> R {
         let Self { job, entity } = self;
         let _submission = entity.submission.lock();
         let _section = SignallingSection::begin();
@@ -606,7 +606,9 @@ impl<T: JobOps> PendingJob<T> {
 
         // SAFETY: Arming initialised the fence, and the job owns a reference to it.
         let finished = unsafe { Fence::from_raw(addr_of_mut!((*(*base).s_fence).finished)) };
-        let result = publish(finished);
+        // SAFETY: The job is ours until it is pushed.
+        let data = unsafe { &mut *addr_of_mut!((*job).data) };
+        let result = publish(finished, data);
 
         // SAFETY: The job is armed, and given away here. Its entity is alive, as we hold it.
         unsafe { bindings::drm_sched_entity_push_job(base) };

@@ -1,0 +1,458 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Command submission: the `AMDGPU_CS` ioctl.
+//!
+//! A submission names a context and a queue, the indirect buffers (IBs) to run, and the buffer
+//! objects (BOs) that they use. BOs may be user memory, whose pages the process may take away at
+//! any moment, and pages must not be faulted in while a BO is reserved: the fault may need memory,
+//! reclaim may call the MMU notifier, and the notifier waits for the GPU. So the path is a loop:
+//!
+//! ```text
+//! parse:      copy the chunks in and check them; look up context, BO list, user-fence BO
+//!
+//! try again:  (ten times, then EDEADLK)
+//! reserve:    lock every BO, the page tables and the user-fence BO (ww-mutexes, back-off inside)
+//! check:      for each user-memory BO:
+//!                 pages gathered earlier, but invalidated since?   drop them
+//!                 neither bound with current pages nor holding any?  it needs pages
+//!             if any needs pages:
+//!                 let go of all reservations, gather them, try again
+//! bind:       EPERM unless the memory is the caller's; hand the pages to TTM; validate every BO;
+//!             build the job with its dependencies
+//! publish:    take the address space's publish lock, which the notifier takes too; if page-table
+//!             entries went stale, let go of it until the jobs of the address space are done
+//!             (none can come after: who queues one holds the reservations, and that is us)
+//!                 generation of any user-memory BO moved?  let go of all, try again
+//!                 write the page-table entries; attach the job's fence to every BO; push the job
+//! ```
+//!
+//! # States
+//!
+//! [`Parsed`] (nothing locked; keeps what it gathered from try to try) → [`Locked`] (the
+//! reservations) → [`Bound`] (pages in place, job ready) → a queued job, known by its sequence
+//! number. A step that fails drops what it was given, which undoes it.
+//!
+//! # What a submission costs
+//!
+//! A user-memory BO that was not invalidated costs two comparisons of a counter, whatever its
+//! size. Page-table entries are written only if something moved.
+//!
+//! # Lock order
+//!
+//! Reservations → publish lock of the address space → locks of scheduler and fences. Nothing is
+//! allocated under the publish lock.
+
+pub(crate) mod chunks;
+mod retry;
+
+use self::{
+    chunks::{Dependency, Request},
+    retry::{Attempt, Pages, Publication},
+};
+use crate::{
+    abstractions::{
+        dma_fence::{Fence, Interruptible},
+        dma_resv::Usage,
+        drm::{
+            exec::{self, Locked},
+            gem::{Handle, ObjectExt},
+            sched::PendingJob,
+        },
+    },
+    bindings,
+    bo_list::BoList,
+    ctx::{self, Admission},
+    driver::{DrmDevice, DrmFile},
+    hw::gfx7::pte::Access,
+    job::{self, Job},
+    ring,
+    ttm::{Bo, ReservedExt},
+    userptr::{UserPages, Userptr},
+    vm::{Backing, Vm},
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{aref::ARef, Arc},
+};
+
+/// `AMDGPU_CS`: queues a job; the answer is its sequence number in its context and queue.
+///
+/// # Errors
+///
+/// What the chunks ask for in vain: see [`Request::copy_in`] and [`Parsed::new`]. Then `EDEADLK`
+/// if the process took its memory away faster than the kernel could gather it, what
+/// [`Userptr::gather`] returns, `ENOMEM`, `ERESTARTSYS`.
+pub(crate) fn ioctl(
+    dev: &DrmDevice,
+    args: &bindings::drm_amdgpu_cs_in,
+    file: &DrmFile,
+) -> Result<bindings::drm_amdgpu_cs_out> {
+    let mut submission = Parsed::new(dev, args, file)?;
+    let handle = retry::run(&mut submission).inspect_err(|&error| {
+        if error == EDEADLK {
+            dev.stats.edeadlk.add(1);
+        }
+    })?;
+    Ok(bindings::drm_amdgpu_cs_out { handle })
+}
+
+/// What the engines may do with a user fence's page.
+const READ_WRITE: Access = Access {
+    read: true,
+    write: true,
+};
+
+/// Where the job writes its sequence number for user space.
+struct UserFence {
+    bo: ARef<Bo>,
+    offset: u32,
+}
+
+impl UserFence {
+    /// # Errors
+    ///
+    /// `EINVAL` for a bad handle, a BO that is not one page, or one that is user memory.
+    fn look_up(file: &DrmFile, fence: chunks::UserFence) -> Result<Self> {
+        let bo = Handle(fence.handle).lookup(file).map_err(|_| EINVAL)?;
+        if bo.size() != PAGE_SIZE || bo.userptr().is_some() {
+            return Err(EINVAL);
+        }
+        Ok(Self {
+            bo,
+            offset: fence.offset,
+        })
+    }
+}
+
+/// A user-memory BO of this submission, and what was gathered for it.
+///
+/// It belongs to the submission and not to the BO list, which others may be submitting too.
+struct UserEntry {
+    bo: ARef<Bo>,
+    /// Pages that are not handed to TTM yet.
+    pages: Option<UserPages>,
+    /// Whether it needs pages: neither bound with current ones nor holding any.
+    needy: bool,
+}
+
+impl UserEntry {
+    /// # Errors
+    ///
+    /// `EPERM` for another process's memory; `EINVAL` if the BO is not user memory.
+    fn new(bo: ARef<Bo>) -> Result<Self> {
+        bo.userptr().ok_or(EINVAL)?.check_owner()?;
+        Ok(Self {
+            bo,
+            pages: None,
+            needy: false,
+        })
+    }
+
+    /// With the BO reserved: drops pages that were invalidated, and says whether any are missing.
+    fn check(&mut self, locked: &Locked) -> Result<Pages> {
+        let userptr = self.bo.userptr().ok_or(EINVAL)?;
+        let generation = userptr.generation();
+        if self
+            .pages
+            .as_ref()
+            .is_some_and(|pages| pages.generation() != generation)
+        {
+            self.pages = None;
+        }
+        let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
+        self.needy = self.pages.is_none() && userptr.bound(&reserved) != Some(generation);
+        Ok(if self.needy { Pages::Missing } else { Pages::Ready })
+    }
+
+    /// With nothing reserved: gathers pages if they are missing.
+    fn gather(&mut self) -> Result {
+        if !self.needy {
+            return Ok(());
+        }
+        let userptr = self.bo.userptr().ok_or(EINVAL)?;
+        self.pages = match userptr.gather() {
+            // Lost to invalidations: that is what the tries are counted for.
+            Err(error) if error == EBUSY => None,
+            result => Some(result?),
+        };
+        Ok(())
+    }
+
+    /// With the BO reserved: hands the pages to TTM.
+    fn bind(&mut self, locked: &Locked) -> Result {
+        let Some(pages) = self.pages.take() else {
+            return Ok(());
+        };
+        let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
+        Userptr::bind(&reserved, pages)
+    }
+}
+
+/// Under the publish lock: whether the GPU may be shown where the bytes of `bo` are.
+fn is_current(bo: &Bo, locked: &Locked) -> bool {
+    match (bo.userptr(), bo.reserved_in(locked)) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(userptr), Some(reserved)) => userptr.bound(&reserved) == Some(userptr.generation()),
+    }
+}
+
+/// A submission whose every part makes sense, with nothing locked.
+struct Parsed<'a> {
+    dev: &'a DrmDevice,
+    file: &'a DrmFile,
+    queue: Arc<ctx::Queue>,
+    ibs: KVec<ring::Ib>,
+    user_fence: Option<UserFence>,
+    list: Arc<BoList>,
+    user_entries: KVVec<UserEntry>,
+    dependencies: KVec<ARef<Fence>>,
+    /// The right to one more submission on the queue.
+    admission: Option<Admission>,
+}
+
+impl<'a> Parsed<'a> {
+    /// Copies the chunks in and looks up what they name.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
+    /// `ENOENT` for an unknown BO list or BO in one; `EPERM` for another process's memory; those of
+    /// [`Request::copy_in`]; the error of a queue that is lost.
+    fn new(
+        dev: &'a DrmDevice,
+        args: &bindings::drm_amdgpu_cs_in,
+        file: &'a DrmFile,
+    ) -> Result<Self> {
+        let inner = file.inner().get_ref();
+        let context = inner.contexts.get(args.ctx_id)?;
+        let request = Request::copy_in(args.chunks, args.num_chunks)?;
+        let queue = context.queue(&dev.schedulers, request.queue)?;
+
+        let user_fence = request
+            .user_fence
+            .map(|fence| UserFence::look_up(file, fence))
+            .transpose()?;
+        let list = match (args.bo_list_handle, request.bo_handles) {
+            (0, None) => BoList::empty()?,
+            (0, Some(source)) => BoList::new(source, |handle| Handle(handle).lookup(file))?,
+            (handle, None) => inner.bo_lists.current(handle)?,
+            (_, Some(_)) => return Err(EINVAL),
+        };
+
+        let mut user_entries = KVVec::with_capacity(list.userptrs().len(), GFP_KERNEL_ACCOUNT)?;
+        for bo in list.userptrs() {
+            user_entries.push(UserEntry::new(bo.clone())?, GFP_KERNEL_ACCOUNT)?;
+        }
+        let mut dependencies =
+            KVec::with_capacity(request.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
+        for dependency in &request.dependencies {
+            if let Some(fence) = find_dependency(dev, file, dependency)? {
+                dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+
+        let admission = Some(queue.admit()?);
+        Ok(Self {
+            dev,
+            file,
+            queue,
+            ibs: request.ibs,
+            user_fence,
+            list,
+            user_entries,
+            dependencies,
+            admission,
+        })
+    }
+
+    fn vm(&self) -> &Arc<Vm> {
+        &self.file.inner().get_ref().vm
+    }
+
+    /// With everything reserved: hands the pages over, brings every BO to where the GPU reaches it,
+    /// and makes the job.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    fn bind(&mut self, locked: &Locked) -> Result<Bound> {
+        for entry in &mut self.user_entries {
+            entry.bind(locked)?;
+        }
+        for bo in self.list.bos() {
+            bo.reserved_in(locked).ok_or(EINVAL)?.place()?;
+        }
+        self.vm().validate(locked)?;
+
+        let (user_fence, keep) = self.bind_user_fence(locked)?;
+        let mut ibs = KVec::with_capacity(self.ibs.len(), GFP_KERNEL_ACCOUNT)?;
+        ibs.extend_from_slice(&self.ibs, GFP_KERNEL_ACCOUNT)?;
+        let job = Job::new(job::Work {
+            space: Some(self.vm().clone()),
+            pasid: 0,
+            ibs,
+            user_fence,
+            keep,
+        })?;
+        let entity = self.queue.entity.clone();
+        let mut job = PendingJob::new(entity, Job::CREDITS, self.file.client_id(), job)?;
+        for fence in &self.dependencies {
+            job.add_dependency(fence.clone())?;
+        }
+        // Moves and clears that the kernel has under way.
+        for resv in locked.reservations() {
+            job.add_resv_dependencies(resv, Usage::Kernel)?;
+        }
+        Ok(Bound { job })
+    }
+
+    /// The user fence as the ring writes it, but for the number, and what must stay until then.
+    fn bind_user_fence(
+        &self,
+        locked: &Locked,
+    ) -> Result<(Option<ring::UserFence>, Option<KBox<dyn Send>>)> {
+        let Some(UserFence { bo, offset }) = &self.user_fence else {
+            return Ok((None, None));
+        };
+        let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
+        reserved.place()?;
+        let (address, window) = reserved.with_backing(|backing| match backing {
+            Some(Backing::Vram([block, ..])) => {
+                Ok((self.dev.facts.vram.mc_addr(block.offset), None))
+            }
+            Some(Backing::System { pages, snoop, .. }) => {
+                let page = pages.address(0).ok_or(EINVAL)?;
+                let window = self.dev.gart.bind(core::iter::once(page), READ_WRITE, snoop)?;
+                Ok((window.gpu_addr(), Some(window)))
+            }
+            _ => Err(EINVAL),
+        })?;
+        let fence = ring::UserFence {
+            gpu_addr: address + u64::from(*offset),
+            value: 0,
+        };
+        // The reservation keeps the page in place until the job's fence; the window goes with it.
+        let keep: Option<KBox<dyn Send>> = match window {
+            Some(window) => Some(KBox::new(window, GFP_KERNEL_ACCOUNT)?),
+            None => None,
+        };
+        Ok((Some(fence), keep))
+    }
+
+    /// Under the publish lock: whether every user-memory BO is bound with the pages that it has now.
+    fn is_current(&self, locked: &Locked) -> bool {
+        self.user_entries
+            .iter()
+            .all(|entry| is_current(&entry.bo, locked))
+    }
+}
+
+impl Attempt for Parsed<'_> {
+    type Reserved = Locked;
+    type Output = u64;
+
+    fn reserve(&mut self) -> Result<Locked> {
+        // The job's fence goes into each.
+        exec::lock_all(Interruptible::Yes, |locker| {
+            locker.prepare(self.vm().root(), 1)?;
+            for bo in self.list.bos() {
+                locker.prepare(&**bo, 1)?;
+            }
+            match &self.user_fence {
+                Some(fence) => locker.prepare(&*fence.bo, 1),
+                None => Ok(()),
+            }
+        })
+    }
+
+    fn check_pages(&mut self, locked: &Locked) -> Result<Pages> {
+        let mut pages = Pages::Ready;
+        for entry in &mut self.user_entries {
+            if entry.check(locked)? == Pages::Missing {
+                pages = Pages::Missing;
+            }
+        }
+        Ok(pages)
+    }
+
+    fn gather(&mut self) -> Result {
+        self.user_entries.iter_mut().try_for_each(UserEntry::gather)
+    }
+
+    fn publish(&mut self, locked: Locked) -> Result<Publication<u64>> {
+        self.bind(&locked)?.publish(self, &locked)
+    }
+
+    fn retried(&mut self) {
+        self.dev.stats.retries.add(1);
+    }
+}
+
+/// A submission that only needs to be queued: everything is reserved and in its place.
+struct Bound {
+    job: PendingJob<Job>,
+}
+
+impl Bound {
+    /// Queues the job, unless an invalidation came first.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`, if stale page-table entries had to be waited for.
+    fn publish(self, parsed: &mut Parsed<'_>, locked: &Locked) -> Result<Publication<u64>> {
+        // What is not used up under the lock must be dropped after it: dropping may sleep.
+        let mut parts = parsed.admission.take().map(|admission| (self.job, admission));
+        let vm = parsed.vm().clone();
+        let published = vm.publish(locked, |guard| {
+            if !parsed.is_current(locked) {
+                return None;
+            }
+            guard.update(|bo| is_current(bo, locked));
+            let (job, admission) = parts.take()?;
+            Some(job.submit(|fence, job| {
+                attach(fence, &vm, locked);
+                let number = admission.record(fence);
+                job.set_number(number);
+                number
+            }))
+        });
+        parsed.admission = parts.map(|(_, admission)| admission);
+        Ok(match published? {
+            Some(number) => Publication::Done(number),
+            None => Publication::Invalidated,
+        })
+    }
+}
+
+/// Puts the job's fence into every reservation that is held.
+fn attach(fence: &Fence, vm: &Vm, locked: &Locked) {
+    for resv in locked.reservations() {
+        // What the notifier and moves wait for is in the reservation of the address space, with
+        // what is private to it; there is nobody to synchronise with implicitly.
+        let usage = if core::ptr::eq(resv.as_raw(), vm.resv().as_raw()) {
+            Usage::Bookkeep
+        } else {
+            Usage::Write
+        };
+        resv.add_fence(fence, usage);
+    }
+}
+
+/// The fence of an earlier submission, if that may still be unfinished.
+///
+/// # Errors
+///
+/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost.
+fn find_dependency(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    dependency: &Dependency,
+) -> Result<Option<ARef<Fence>>> {
+    file.inner()
+        .contexts
+        .get(dependency.ctx)?
+        .queue(&dev.schedulers, dependency.queue)?
+        .fence(dependency.sequence)
+}

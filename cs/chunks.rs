@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The chunks of a submission: copied from user space, checked, and sorted into a [`Request`].
+//!
+//! A submission is an array of user pointers, each to a header `{ id, length in dwords, data }`
+//! (`struct drm_amdgpu_cs_chunk`). Nothing here looks up a handle or takes a lock: what comes out
+//! is numbers that are known to make sense by themselves. The layouts are those of
+//! `include/uapi/drm/amdgpu_drm.h`.
+
+use crate::{
+    bindings, bo_list,
+    ctx::{Ip, QueueName},
+    ring::Ib,
+};
+use core::mem::size_of;
+use kernel::{
+    prelude::*,
+    uaccess::{UserPtr, UserSlice},
+};
+
+/// Most chunks in one submission. The C driver has no limit of its own; user space sends below 20.
+const MAX_CHUNKS: u32 = 256;
+
+/// Most dwords in one chunk: 64 Ki entries of the largest kind of 6 dwords.
+const MAX_CHUNK_DWORDS: u32 = 6 * 65536;
+
+/// Most indirect buffers in one job, as the C driver reports in `AMDGPU_INFO_MAX_IBS`.
+const fn max_ibs(ip: Ip) -> usize {
+    match ip {
+        Ip::Gfx => 192,
+        Ip::Compute => 125,
+        Ip::Dma => 49,
+    }
+}
+
+/// A fence of an earlier submission that this one waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dependency {
+    /// The queue that it was submitted to.
+    pub(crate) queue: QueueName,
+    /// Context that it was submitted from.
+    pub(crate) ctx: u32,
+    /// Sequence number, as that submission returned it.
+    pub(crate) sequence: u64,
+}
+
+/// Where the GPU writes the 64-bit sequence number for user space to poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserFence {
+    /// GEM handle of a one-page buffer.
+    pub(crate) handle: u32,
+    /// Offset in bytes: a multiple of 8, at most 4088.
+    pub(crate) offset: u32,
+}
+
+/// Everything that one submission asks for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The queue of all indirect buffers.
+    pub(crate) queue: QueueName,
+    /// What to run, in order; not empty.
+    pub(crate) ibs: KVec<Ib>,
+    /// The user fence, if any.
+    pub(crate) user_fence: Option<UserFence>,
+    /// A buffer list that came with the submission.
+    pub(crate) bo_handles: Option<bo_list::Source>,
+    /// Earlier submissions to wait for.
+    pub(crate) dependencies: KVec<Dependency>,
+}
+
+/// One chunk, checked by itself.
+#[derive(Debug)]
+enum Chunk {
+    Ib(QueueName, Ib),
+    UserFence(UserFence),
+    BoHandles(bo_list::Source),
+    Dependencies(KVec<Dependency>),
+}
+
+/// The first `N` dwords of `data`.
+fn fixed<const N: usize>(data: &[u32]) -> Result<[u32; N]> {
+    data.first_chunk::<N>().copied().ok_or(EINVAL)
+}
+
+const fn join(low: u32, high: u32) -> u64 {
+    // LOSSLESS: both halves are 32 bits wide.
+    low as u64 | (high as u64) << 32
+}
+
+/// From `struct drm_amdgpu_cs_chunk_ib`.
+///
+/// Of the flags none changes what is done: caches are synchronised before and after every job, a
+/// preamble is run like any other buffer, and nothing is ever preempted.
+fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
+    let [_pad, flags, va_low, va_high, bytes, ip_type, instance, ring] = fixed(data)?;
+    let va = join(va_low, va_high);
+    let dwords = bytes / 4;
+    if va % 4 != 0 || bytes % 4 != 0 || !(1..=Ib::MAX_DWORDS).contains(&dwords) {
+        return Err(EINVAL);
+    }
+    // The constant engine of GFX7 has no use in this interface; the C driver refuses it too.
+    if flags & bindings::AMDGPU_IB_FLAG_CE != 0 {
+        return Err(EINVAL);
+    }
+    let queue = QueueName::from_user(ip_type, instance, ring)?;
+    Ok((queue, Ib { va, dwords }))
+}
+
+impl UserFence {
+    /// From `struct drm_amdgpu_cs_chunk_fence`.
+    fn decode(data: &[u32]) -> Result<Self> {
+        let [handle, offset] = fixed(data)?;
+        if offset % 8 != 0 || offset > 4088 {
+            return Err(EINVAL);
+        }
+        Ok(Self { handle, offset })
+    }
+}
+
+impl Dependency {
+    /// From an array of `struct drm_amdgpu_cs_chunk_dep`; a trailing partial entry is ignored, as
+    /// in the C driver.
+    fn decode_all(data: &[u32]) -> Result<KVec<Self>> {
+        let entries = data.chunks_exact(size_of::<bindings::drm_amdgpu_cs_chunk_dep>() / 4);
+        let mut dependencies = KVec::with_capacity(entries.len(), GFP_KERNEL_ACCOUNT)?;
+        for entry in entries {
+            let [ip_type, instance, ring, ctx, low, high] = fixed(entry)?;
+            let queue = QueueName::from_user(ip_type, instance, ring)?;
+            let sequence = join(low, high);
+            dependencies.push(
+                Self {
+                    queue,
+                    ctx,
+                    sequence,},
+                GFP_KERNEL_ACCOUNT,
+            )?;
+        }
+        Ok(dependencies)
+    }
+}
+
+impl Chunk {
+    fn decode(id: u32, data: &[u32]) -> Result<Self> {
+        match id {
+            bindings::AMDGPU_CHUNK_ID_IB => decode_ib(data).map(|(queue, ib)| Self::Ib(queue, ib)),
+            bindings::AMDGPU_CHUNK_ID_FENCE => UserFence::decode(data).map(Self::UserFence),
+            bindings::AMDGPU_CHUNK_ID_BO_HANDLES => {
+                let [operation, handle, number, entry_size, low, high] = fixed(data)?;
+                // The chunk is always a new list: operation and handle have no meaning here.
+                let _ = (operation, handle);
+                bo_list::Source::new(number, entry_size, join(low, high)).map(Self::BoHandles)
+            }
+            // Waiting until the other job has ended is more than waiting until it has reached the
+            // hardware, and never wrong.
+            bindings::AMDGPU_CHUNK_ID_DEPENDENCIES
+            | bindings::AMDGPU_CHUNK_ID_SCHEDULED_DEPENDENCIES => {
+                Dependency::decode_all(data).map(Self::Dependencies)
+            }
+            _ => Err(EINVAL),
+        }
+    }
+
+    /// Copies the chunk at `header` in and decodes it.
+    fn copy_in(header: u64) -> Result<Self> {
+        let mut header = user(header, size_of::<bindings::drm_amdgpu_cs_chunk>())?.reader();
+        let id = header.read::<u32>()?;
+        let dwords = header.read::<u32>()?;
+        let address = header.read::<u64>()?;
+        if dwords > MAX_CHUNK_DWORDS {
+            return Err(EINVAL);
+        }
+
+        let dwords = usize::try_from(dwords)?;
+        let mut data = KVVec::with_capacity(dwords, GFP_KERNEL_ACCOUNT)?;
+        let mut reader = user(address, dwords * size_of::<u32>())?.reader();
+        for _ in 0..dwords {
+            data.push(reader.read::<u32>()?, GFP_KERNEL_ACCOUNT)?;
+        }
+        Self::decode(id, &data)
+    }
+}
+
+fn user(address: u64, length: usize) -> Result<UserSlice> {
+    let address = usize::try_from(address).map_err(|_| EFAULT)?;
+    Ok(UserSlice::new(UserPtr::from_addr(address), length))
+}
+
+/// Collects chunks into a request and checks what concerns more than one of them.
+struct Collector {
+    queue: Option<QueueName>,
+    ibs: KVec<Ib>,
+    user_fence: Option<UserFence>,
+    bo_handles: Option<bo_list::Source>,
+    dependencies: KVec<Dependency>,
+}
+
+impl Collector {
+    fn new() -> Self {
+        Self {
+            queue: None,
+            ibs: KVec::new(),
+            user_fence: None,
+            bo_handles: None,
+            dependencies: KVec::new(),
+        }
+    }
+
+    fn add(&mut self, chunk: Chunk) -> Result {
+        match chunk {
+            Chunk::Ib(queue, ib) => self.add_ib(queue, ib),
+            Chunk::UserFence(fence) => set_once(&mut self.user_fence, fence),
+            Chunk::BoHandles(source) => set_once(&mut self.bo_handles, source),
+            Chunk::Dependencies(dependencies) => {
+                for dependency in dependencies {
+                    self.dependencies.push(dependency, GFP_KERNEL_ACCOUNT)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// All indirect buffers must go to one queue: a submission to several at once needs queues
+    /// that can be started together, which GFX7 does not have.
+    fn add_ib(&mut self, queue: QueueName, ib: Ib) -> Result {
+        if *self.queue.get_or_insert(queue) != queue || self.ibs.len() >= max_ibs(queue.ip) {
+            return Err(EINVAL);
+        }
+        Ok(self.ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn finish(self) -> Result<Request> {
+        Ok(Request {
+            queue: self.queue.ok_or(EINVAL)?,
+            ibs: self.ibs,
+            user_fence: self.user_fence,
+            bo_handles: self.bo_handles,
+            dependencies: self.dependencies,
+        })
+    }
+}
+
+fn set_once<T>(slot: &mut Option<T>, value: T) -> Result {
+    match slot {
+        Some(_) => Err(EINVAL),
+        None => {
+            *slot = Some(value);
+            Ok(())
+        }
+    }
+}
+
+impl Request {
+    /// Copies in and checks the `count` chunks that the pointers at `array` name.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for an address that cannot be read, `ENOMEM`, and `EINVAL` for everything that
+    /// does not make sense: see the module's conformance table, section B.11.
+    pub(crate) fn copy_in(array: u64, count: u32) -> Result<Self> {
+        if count == 0 || count > MAX_CHUNKS {
+            return Err(EINVAL);
+        }
+        let mut collector = Collector::new();
+        let mut headers = user(array, usize::try_from(count)? * size_of::<u64>())?.reader();
+        for _ in 0..count {
+            collector.add(Chunk::copy_in(headers.read::<u64>()?)?)?;
+        }
+        collector.finish()
+    }
+}
+
+#[kunit_tests(amdgpu_rs_cs_chunks)]
+mod tests {
+    use super::*;
+
+    const IB: u32 = bindings::AMDGPU_CHUNK_ID_IB;
+    const FENCE: u32 = bindings::AMDGPU_CHUNK_ID_FENCE;
+    const BO_HANDLES: u32 = bindings::AMDGPU_CHUNK_ID_BO_HANDLES;
+    const DEPENDENCIES: u32 = bindings::AMDGPU_CHUNK_ID_DEPENDENCIES;
+
+    const GFX: u32 = bindings::AMDGPU_HW_IP_GFX;
+    const DMA: u32 = bindings::AMDGPU_HW_IP_DMA;
+    const UVD: u32 = bindings::AMDGPU_HW_IP_UVD;
+
+    fn ib(va: u64, bytes: u32, ip_type: u32, ring: u32) -> [u32; 8] {
+        [0, 0, va as u32, (va >> 32) as u32, bytes, ip_type, 0, ring]
+    }
+
+    fn request(chunks: &[(u32, &[u32])]) -> Result<Request> {
+        let mut collector = Collector::new();
+        for (id, data) in chunks {
+            collector.add(Chunk::decode(*id, data)?)?;
+        }
+        collector.finish()
+    }
+
+    fn error(chunks: &[(u32, &[u32])]) -> Option<Error> {
+        request(chunks).err()
+    }
+
+    #[test]
+    fn an_ib_is_decoded_field_by_field() -> Result {
+        let mut raw = ib(0x12_3456_7890, 64, DMA, 1);
+        raw[1] = bindings::AMDGPU_IB_FLAG_PREAMBLE;
+        let request = request(&[(IB, &raw)])?;
+        assert_eq!(
+            request.queue,
+            QueueName::from_user(DMA, 0, 1)?
+        );
+        assert_eq!(request.ibs.len(), 1);
+        let Ib { va, dwords } = request.ibs[0];
+        assert_eq!((va, dwords), (0x12_3456_7890, 16));
+        assert!(request.user_fence.is_none() && request.bo_handles.is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn short_chunks_are_refused_and_long_ones_accepted() {
+        let raw = ib(0x10000, 64, GFX, 0);
+        assert_eq!(error(&[(IB, &raw[..7])]), Some(EINVAL));
+        assert_eq!(error(&[(IB, &[])]), Some(EINVAL));
+        let mut long = [0; 12];
+        long[..8].copy_from_slice(&raw);
+        assert_eq!(error(&[(IB, &long)]), None);
+        assert_eq!(error(&[(IB, &raw), (FENCE, &[1])]), Some(EINVAL));
+        assert_eq!(
+            error(&[(IB, &raw), (BO_HANDLES, &[0, 0, 0, 8, 0])]),
+            Some(EINVAL)
+        );
+    }
+
+    #[test]
+    fn addresses_and_sizes_of_ibs_are_whole_dwords() {
+        for (va, bytes, good) in [
+            (0x10000, 4, true),
+            (0x10000, 0, false),
+            (0x10000, 2, false),
+            (0x10000, 6, false),
+            (0x10002, 4, false),
+            (0x10004, 4, true),
+            (u64::MAX - 3, 4 * Ib::MAX_DWORDS, true),
+            (0x10000, 4 * Ib::MAX_DWORDS + 4, false),
+        ] {
+            let raw = ib(va, bytes, GFX, 0);
+            assert_eq!(error(&[(IB, &raw)]).is_none(), good);
+        }
+    }
+
+    #[test]
+    fn engines_that_do_not_exist_are_refused() {
+        assert_eq!(error(&[(IB, &ib(0x10000, 4, UVD, 0))]), Some(EINVAL));
+        assert_eq!(error(&[(IB, &ib(0x10000, 4, u32::MAX, 0))]), Some(EINVAL));
+        let mut ce = ib(0x10000, 4, GFX, 0);
+        ce[1] = bindings::AMDGPU_IB_FLAG_CE;
+        assert_eq!(error(&[(IB, &ce)]), Some(EINVAL));
+    }
+
+    #[test]
+    fn a_submission_needs_an_ib_and_only_one_queue() {
+        let (gfx, dma) = (ib(0x10000, 4, GFX, 0), ib(0x10000, 4, DMA, 0));
+        assert_eq!(error(&[]), Some(EINVAL));
+        assert_eq!(error(&[(FENCE, &[1, 0])]), Some(EINVAL));
+        assert_eq!(error(&[(IB, &gfx), (IB, &gfx)]), None);
+        assert_eq!(error(&[(IB, &gfx), (IB, &dma)]), Some(EINVAL));
+        assert_eq!(
+            error(&[(IB, &dma), (IB, &ib(0x10000, 4, DMA, 1))]),
+            Some(EINVAL)
+        );
+    }
+
+    #[test]
+    fn ibs_are_limited_by_engine() -> Result {
+        let raw = ib(0x10000, 4, DMA, 0);
+        let mut collector = Collector::new();
+        for _ in 0..max_ibs(Ip::Dma) {
+            collector.add(Chunk::decode(IB, &raw)?)?;
+        }
+        assert_eq!(collector.add(Chunk::decode(IB, &raw)?), Err(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn user_fences_fit_into_their_page() {
+        let raw = ib(0x10000, 4, GFX, 0);
+        for (offset, good) in [
+            (0, true),
+            (8, true),
+            (4088, true),
+            (4, false),
+            (4096, false),
+            (u32::MAX - 7, false),
+        ] {
+            assert_eq!(error(&[(IB, &raw), (FENCE, &[1, offset])]).is_none(), good);
+        }
+        let twice: [(u32, &[u32]); 3] = [(IB, &raw), (FENCE, &[1, 0]), (FENCE, &[1, 8])];
+        assert_eq!(error(&twice), Some(EINVAL));
+    }
+
+    #[test]
+    fn only_one_buffer_list() {
+        let raw = ib(0x10000, 4, GFX, 0);
+        let list = [0, 0, 0, 8, 0, 0];
+        assert_eq!(error(&[(IB, &raw), (BO_HANDLES, &list)]), None);
+        assert_eq!(
+            error(&[(IB, &raw), (BO_HANDLES, &list), (BO_HANDLES, &list)]),
+            Some(EINVAL)
+        );
+    }
+
+    #[test]
+    fn trailing_part_of_a_dependency_is_ignored() -> Result {
+        let raw = ib(0x10000, 4, GFX, 0);
+        let entry = [DMA, 0, 1, 7, 0x89ab_cdef, 0x0123_4567];
+        let mut data = [0; 11];
+        data[..6].copy_from_slice(&entry);
+        let request = request(&[(IB, &raw), (DEPENDENCIES, &data)])?;
+        assert_eq!(request.dependencies.len(), 1);
+        let expected = Dependency {
+            queue: QueueName {
+                ip: IpType::Dma,
+                instance: 0,
+                ring: 1,
+            },
+            ctx: 7,
+            sequence: 0x0123_4567_89ab_cdef,
+        };
+        assert_eq!(request.dependencies[0], expected);
+        Ok(())
+    }
+
+    #[test]
+    fn unknown_chunks_are_refused() {
+        assert_eq!(error(&[(0, &[])]), Some(EINVAL));
+        assert_eq!(error(&[(0xff, &[0; 16])]), Some(EINVAL));
+    }
+}

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The retry loop of a submission that uses user memory.
+//!
+//! User pages may only be faulted in while no reservation is held, and may go away again before
+//! everything is reserved. So a submission tries: reserve, look whether pages are missing or were
+//! invalidated since they were gathered, and if so let go of everything, gather, and start over.
+//! The number of tries is bounded: a process that remaps its memory faster than the kernel can
+//! gather it gets `EDEADLK` and not an endless ioctl.
+//!
+//! The loop knows nothing of buffers. It is written over the five things that it needs
+//! ([`Attempt`]), so that tests can let an invalidation strike at each of them.
+
+use kernel::prelude::*;
+
+/// Failed tries after which a submission is given up with `EDEADLK`.
+pub(crate) const MAX_TRIES: u32 = 10;
+
+/// Whether a reserved submission may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// Every user-memory buffer is bound with current pages, or holds current pages to be bound.
+    Ready,
+    /// At least one buffer has neither.
+    Missing,
+}
+
+/// How an attempt to publish ended.
+#[derive(Debug)]
+pub(crate) enum Publication<T> {
+    /// The job is queued; nothing can fail any more.
+    Done(T),
+    /// An invalidation came between gathering and publishing; nothing was queued.
+    Invalidated,
+}
+
+/// What the loop needs of a submission.
+pub(crate) trait Attempt {
+    /// The reservations, held. Dropping the value lets go of all of them.
+    type Reserved;
+    /// What a published submission leaves behind.
+    type Output;
+
+    /// Reserves every buffer.
+    fn reserve(&mut self) -> Result<Self::Reserved>;
+
+    /// With everything reserved: drops gathered pages that were invalidated, and notes the buffers
+    /// that need pages.
+    fn check_pages(&mut self, reserved: &Self::Reserved) -> Result<Pages>;
+
+    /// With nothing reserved: gathers the pages of the buffers noted by [`Self::check_pages`].
+    fn gather(&mut self) -> Result;
+
+    /// Binds, writes page tables, and queues the job unless an invalidation came first.
+    fn publish(&mut self, reserved: Self::Reserved) -> Result<Publication<Self::Output>>;
+
+    /// Called for each failed try, for statistics.
+    fn retried(&mut self) {}
+}
+
+/// Runs `attempt` until it is published, fails, or has used up its tries.
+///
+/// # Errors
+///
+/// `EDEADLK` on the tenth failed try; otherwise what the steps of `attempt` return.
+pub(crate) fn run<A: Attempt>(attempt: &mut A) -> Result<A::Output> {
+    for tries_left in (0..MAX_TRIES).rev() {
+        let reserved = attempt.reserve()?;
+
+        let missing = match attempt.check_pages(&reserved)? {
+            Pages::Missing => {
+                drop(reserved);
+                true
+            }
+            Pages::Ready => match attempt.publish(reserved)? {
+                Publication::Done(output) => return Ok(output),
+                Publication::Invalidated => false,
+            },
+        };
+
+        attempt.retried();
+        if missing && tries_left > 0 {
+            attempt.gather()?;
+        }
+    }
+    Err(EDEADLK)
+}
+
+#[kunit_tests(amdgpu_rs_cs_retry)]
+mod tests {
+    use super::*;
+
+    /// The step at which the scripted invalidation strikes.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Step {
+        Reserve,
+        Check,
+        Gather,
+        Publish,
+    }
+
+    /// A submission of one user-memory buffer, with a counter instead of memory.
+    struct Script {
+        generation: u64,
+        /// Generation of the pages that the entry holds.
+        gathered: Option<u64>,
+        /// Generation of the pages that the buffer is bound with.
+        bound: Option<u64>,
+        /// Invalidate at this step, this many times.
+        strike: Option<(Step, u32)>,
+        reserved: u32,
+        reserves: u32,
+        gathers: u32,
+        dropped: u32,
+        fail_gather: bool,
+    }
+
+    impl Script {
+        fn new(strike: Option<(Step, u32)>) -> Self {
+            Self {
+                generation: 1,
+                gathered: None,
+                bound: None,
+                strike,
+                reserved: 0,
+                reserves: 0,
+                gathers: 0,
+                dropped: 0,
+                fail_gather: false,
+            }
+        }
+
+        fn maybe_strike(&mut self, step: Step) {
+            if let Some((at, times)) = self.strike {
+                if at == step && times > 0 {
+                    self.generation += 1;
+                    self.strike = Some((at, times - 1));
+                }
+            }
+        }
+    }
+
+    impl Attempt for Script {
+        type Reserved = ();
+        type Output = u64;
+
+        fn reserve(&mut self) -> Result {
+            self.reserves += 1;
+            self.maybe_strike(Step::Reserve);
+            Ok(())
+        }
+
+        fn check_pages(&mut self, _reserved: &()) -> Result<Pages> {
+            let generation = self.generation;
+            if self.gathered.is_some_and(|g| g != generation) {
+                self.gathered = None;
+                self.dropped += 1;
+            }
+            let pages = if self.bound == Some(generation) || self.gathered.is_some() {
+                Pages::Ready
+            } else {
+                Pages::Missing
+            };
+            self.maybe_strike(Step::Check);
+            Ok(pages)
+        }
+
+        fn gather(&mut self) -> Result {
+            self.gathers += 1;
+            if self.fail_gather {
+                return Err(EFAULT);
+            }
+            self.gathered = Some(self.generation);
+            self.maybe_strike(Step::Gather);
+            Ok(())
+        }
+
+        fn publish(&mut self, _reserved: ()) -> Result<Publication<u64>> {
+            if let Some(gathered) = self.gathered.take() {
+                self.bound = Some(gathered);
+            }
+            self.maybe_strike(Step::Publish);
+            if self.bound == Some(self.generation) {
+                Ok(Publication::Done(self.generation))
+            } else {
+                Ok(Publication::Invalidated)
+            }
+        }
+
+        fn retried(&mut self) {
+            self.reserved += 1;
+        }
+    }
+
+    #[test]
+    fn undisturbed_submission_gathers_once() {
+        let mut s = Script::new(None);
+        assert_eq!(run(&mut s), Ok(1));
+        assert_eq!((s.reserves, s.gathers, s.dropped), (2, 1, 0));
+    }
+
+    #[test]
+    fn bound_buffer_needs_no_pages() {
+        let mut s = Script::new(None);
+        s.bound = Some(1);
+        assert_eq!(run(&mut s), Ok(1));
+        assert_eq!((s.reserves, s.gathers), (1, 0));
+    }
+
+    #[test]
+    fn invalidation_before_reserving_gathers_the_new_pages() {
+        let mut s = Script::new(Some((Step::Reserve, 1)));
+        assert_eq!(run(&mut s), Ok(2));
+        assert_eq!((s.reserves, s.gathers, s.dropped), (2, 1, 0));
+    }
+
+    #[test]
+    fn invalidation_after_the_check_is_caught_when_publishing() {
+        let mut s = Script::new(Some((Step::Check, 1)));
+        s.bound = Some(1);
+        assert_eq!(run(&mut s), Ok(2));
+        assert_eq!((s.reserves, s.gathers), (3, 1));
+    }
+
+    #[test]
+    fn invalidation_after_gathering_drops_the_pages() {
+        let mut s = Script::new(Some((Step::Gather, 1)));
+        assert_eq!(run(&mut s), Ok(2));
+        assert_eq!((s.reserves, s.gathers, s.dropped), (3, 2, 1));
+    }
+
+    #[test]
+    fn invalidation_before_publishing_starts_over() {
+        let mut s = Script::new(Some((Step::Publish, 1)));
+        assert_eq!(run(&mut s), Ok(2));
+        assert_eq!((s.reserves, s.gathers), (4, 2));
+    }
+
+    #[test]
+    fn tenth_failed_try_is_edeadlk() {
+        let mut s = Script::new(Some((Step::Gather, u32::MAX)));
+        assert_eq!(run(&mut s), Err(EDEADLK));
+        // The tenth try fails at the check; no page is gathered for a try that will not come.
+        assert_eq!(
+            (s.reserves, s.gathers, s.reserved),
+            (MAX_TRIES, MAX_TRIES - 1, MAX_TRIES)
+        );
+    }
+
+    #[test]
+    fn nine_lost_gathers_still_succeed() {
+        let mut s = Script::new(Some((Step::Gather, MAX_TRIES - 2)));
+        assert_eq!(run(&mut s), Ok(u64::from(MAX_TRIES) - 1));
+        assert_eq!((s.reserves, s.gathers), (MAX_TRIES, MAX_TRIES - 1));
+    }
+
+    #[test]
+    fn lost_races_at_the_publish_point_are_bounded_too() {
+        let mut s = Script::new(Some((Step::Publish, u32::MAX)));
+        assert_eq!(run(&mut s), Err(EDEADLK));
+        assert_eq!((s.reserves, s.gathers), (MAX_TRIES, MAX_TRIES / 2));
+    }
+
+    #[test]
+    fn failing_to_gather_ends_the_submission() {
+        let mut s = Script::new(None);
+        s.fail_gather = true;
+        assert_eq!(run(&mut s), Err(EFAULT));
+        assert_eq!((s.reserves, s.gathers), (1, 1));
+    }
+}

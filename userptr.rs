@@ -1,0 +1,440 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! User memory as a buffer object.
+//!
+//! A userptr buffer is a range of the memory of the process that made it. The process remains free
+//! to unmap, replace or move that memory at any time; the kernel tells us of it through an MMU
+//! interval notifier. The pages are not pinned. Instead, two rules keep the GPU away from pages
+//! that the process has given up:
+//!
+//! * **Notifier.** An invalidation takes the publish lock of the address space ([`Vm`]) that the
+//!   buffer belongs to, raises the buffer's generation, lets go of the lock, and then waits until
+//!   every job of that address space is done. When it returns, the pages may be reused: nothing on
+//!   the GPU can reach them. A job may reach a page without naming its buffer, since page tables
+//!   belong to the address space; so the wait is for all of its jobs.
+//! * **Publishing.** A page-table entry that names user pages is written, and a job is queued,
+//!   under the same lock, after a check that the generation is still the one of the pages at hand.
+//!   So whatever the notifier does not wait for has not been queued with old pages, and never will
+//!   be.
+//!
+//! The generation is raised on every invalidation, whether the buffer is bound or not: pages may
+//! have been gathered that are bound only later.
+//!
+//! # Life of the pages
+//!
+//! [`Userptr::gather`] asks for the pages, with no reservation held, and gives [`UserPages`], a
+//! value that belongs to one submission. With the buffer reserved, it is handed to TTM
+//! ([`Bo::bind_user_pages`](crate::ttm::Bo)), which maps the pages for DMA. Dropping the value
+//! instead releases the array, on every path.
+//!
+//! # Lock order
+//!
+//! `mmap_lock` → reservation → `fs_reclaim` → MMU notifier → publish lock. Nothing under the
+//! publish lock allocates; the notifier waits with no lock held.
+
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::gem::ObjectExt,
+        mm::{
+            self,
+            hmm::{self, Access, Pfn},
+            interval_notifier::{Callbacks, IntervalNotifier, Invalidation, Noted, WouldBlock},
+            Coverage,
+        },
+    },
+    bindings,
+    driver::{DrmDevice, DrmFile},
+    stats::Stats,
+    ttm::{Bo, BoId, ReservedBo, ReservedExt},
+    vm::{Reach, Vm},
+};
+use core::ops::Range;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        atomic::{Atomic, Relaxed},
+        Arc,
+    },
+};
+
+/// The flags of `AMDGPU_GEM_USERPTR`, each as the choice that it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags {
+    /// What the GPU may do with the memory.
+    pub(crate) access: Access,
+    /// Which mappings the range may consist of.
+    pub(crate) backing: Backing,
+    /// Whether the pages are gathered and bound when the buffer is made.
+    pub(crate) validate: Validate,
+}
+
+/// Which mappings a range may consist of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// Any memory that the process can reach.
+    Any,
+    /// Anonymous memory only: `EPERM` for a range that touches a file mapping.
+    AnonymousOnly,
+}
+
+/// When the pages of a new buffer are gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Validate {
+    /// With the first submission that uses the buffer.
+    OnUse,
+    /// At once: making the buffer fails if the memory is not there.
+    Now,
+}
+
+impl Flags {
+    /// From `AMDGPU_GEM_USERPTR_*`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` for an unknown flag; `EACCES` for writable memory whose changes would not be
+    /// watched. Ours always is, but user space must say that it expects it.
+    pub(crate) fn from_uapi(flags: u32) -> Result<Self> {
+        const READONLY: u32 = bindings::AMDGPU_GEM_USERPTR_READONLY;
+        const ANONONLY: u32 = bindings::AMDGPU_GEM_USERPTR_ANONONLY;
+        const VALIDATE: u32 = bindings::AMDGPU_GEM_USERPTR_VALIDATE;
+        const REGISTER: u32 = bindings::AMDGPU_GEM_USERPTR_REGISTER;
+
+        if flags & !(READONLY | ANONONLY | VALIDATE | REGISTER) != 0 {
+            return Err(EINVAL);
+        }
+        if flags & (READONLY | REGISTER) == 0 {
+            return Err(EACCES);
+        }
+        Ok(Self {
+            access: if flags & READONLY != 0 {
+                Access::Read
+            } else {
+                Access::Write
+            },
+            backing: if flags & ANONONLY != 0 {
+                Backing::AnonymousOnly
+            } else {
+                Backing::Any
+            },
+            validate: if flags & VALIDATE != 0 {
+                Validate::Now
+            } else {
+                Validate::OnUse
+            },
+        })
+    }
+}
+
+/// A page-aligned range of user addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UserRange {
+    /// First byte; a multiple of the page size.
+    pub(crate) start: usize,
+    /// Number of pages; not 0.
+    pub(crate) pages: usize,
+}
+
+impl UserRange {
+    /// Checks the address and size that user space gave.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if not whole pages, `EFAULT` if not user addresses, `ENOSPC` if empty.
+    pub(crate) fn new(address: u64, size: u64) -> Result<Self> {
+        let address = mm::untagged(usize::try_from(address)?);
+        let size = usize::try_from(size)?;
+        if address % PAGE_SIZE != 0 || size % PAGE_SIZE != 0 {
+            return Err(EINVAL);
+        }
+        if !mm::is_user_range(address, size) {
+            return Err(EFAULT);
+        }
+        if size == 0 {
+            return Err(ENOSPC);
+        }
+        Ok(Self {
+            start: address,
+            pages: size / PAGE_SIZE,
+        })
+    }
+
+    /// Length in bytes.
+    pub(crate) fn len(self) -> usize {
+        // Cannot overflow: it came from a length in bytes.
+        self.pages * PAGE_SIZE
+    }
+
+    /// The addresses.
+    fn addresses(self) -> Range<usize> {
+        // Cannot overflow: these are user addresses.
+        self.start..self.start + self.len()
+    }
+}
+
+/// How often the memory behind a buffer has been invalidated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+/// What the notifier works on.
+struct Watched {
+    vm: Arc<Vm>,
+    bo: BoId,
+    stats: Arc<Stats>,
+    /// Raised under the publish lock of `vm`; read under it to be sure, outside it as a hint.
+    generation: Atomic<u64>,
+}
+
+impl Callbacks for Watched {
+    fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock> {
+        // Waiting for the GPU may take long; who cannot wait is told before anything changes.
+        if !invalidation.may_block() {
+            return Err(WouldBlock);
+        }
+        let (noted, reach) = self.vm.invalidate(self.bo, || {
+            self.generation.fetch_add(1, Relaxed);
+            invalidation.note()
+        });
+        self.stats.invalidations.add(1);
+        if reach == Reach::PublishedJobs {
+            // Cannot fail: it is not interruptible.
+            let _ = self.vm.wait_jobs(Interruptible::No);
+        }
+        Ok(noted)
+    }
+}
+
+/// The user-memory half of a buffer object.
+pub(crate) struct Userptr {
+    range: UserRange,
+    flags: Flags,
+    /// Generation of the pages that the buffer is bound with, 0 if with none. Belongs to who holds
+    /// the reservation.
+    bound: Atomic<u64>,
+    watch: Pin<KBox<IntervalNotifier<Watched>>>,
+}
+
+impl Userptr {
+    /// Watches `range` of the calling process for the buffer `bo` of the address space `vm`.
+    ///
+    /// Takes the `mmap_lock`; no reservation may be held.
+    ///
+    /// # Errors
+    ///
+    /// `EOVERFLOW` if the range wraps around, `ENOMEM`, `EFAULT` without an mm.
+    pub(crate) fn new(
+        vm: Arc<Vm>,
+        bo: BoId,
+        stats: Arc<Stats>,
+        range: UserRange,
+        flags: Flags,
+    ) -> Result<Self> {
+        let watched = Watched {
+            vm,
+            bo,
+            stats,
+            generation: Atomic::new(1),
+        };
+        let task = current!();
+        let mm = task.mm().ok_or(EFAULT)?;
+        let watch = KBox::pin_init(
+            IntervalNotifier::new(mm, range.addresses(), watched),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        Ok(Self {
+            range,
+            flags,
+            bound: Atomic::new(0),
+            watch,
+        })
+    }
+
+    /// What the GPU may do with the memory.
+    pub(crate) fn access(&self) -> Access {
+        self.flags.access
+    }
+
+    /// The range of user addresses.
+    pub(crate) fn range(&self) -> UserRange {
+        self.range
+    }
+
+    /// The generation of the memory. Only a value read under the publish lock of the address space
+    /// is sure to last, and only until that lock is dropped.
+    pub(crate) fn generation(&self) -> Generation {
+        Generation(self.watch.data().generation.load(Relaxed))
+    }
+
+    /// Generation of the pages that the buffer is bound with.
+    pub(crate) fn bound(&self, _reserved: &ReservedBo<'_>) -> Option<Generation> {
+        match self.bound.load(Relaxed) {
+            0 => None,
+            generation => Some(Generation(generation)),
+        }
+    }
+
+    /// Binds the buffer with `pages`, and maps them for DMA. Waits for jobs that may reach those
+    /// that were bound before. Page tables do not change.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the buffer is not user memory, `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn bind(reserved: &ReservedBo<'_>, pages: UserPages) -> Result {
+        let userptr = reserved.userptr().ok_or(EINVAL)?;
+        userptr.bound.store(0, Relaxed);
+        reserved.bind_user_pages(pages.pages.iter().copied())?;
+        userptr.bound.store(pages.generation.0, Relaxed);
+        Ok(())
+    }
+
+    /// Refuses callers in another process.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` if the memory is not that of the calling process.
+    pub(crate) fn check_owner(&self) -> Result {
+        let owner = self.watch.mm().as_raw();
+        match current!().mm() {
+            Some(mm) if core::ptr::eq(mm.as_raw(), owner) => Ok(()),
+            _ => Err(EPERM),
+        }
+    }
+
+    /// Faults the pages in and notes them.
+    ///
+    /// Sleeps, and takes the `mmap_lock`: no reservation may be held. The result may be out of
+    /// date before it is looked at; its generation tells.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` for a hole or an address that cannot be accessed, `EPERM` for a file mapping in an
+    /// anonymous-only buffer or write access to a read-only mapping, `ESRCH` if the process is
+    /// gone, `ENOMEM`, `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered
+    /// all the time.
+    pub(crate) fn gather(&self) -> Result<UserPages> {
+        let mut pages = KVVec::from_elem(Pfn::NONE, self.range.pages, GFP_KERNEL_ACCOUNT)?;
+
+        // Read before the pages are looked up: an invalidation in between makes the pages look
+        // older than they are, never younger.
+        let generation = self.generation();
+        self.check_backing()?;
+        hmm::fault(
+            &self.watch,
+            self.range.addresses(),
+            self.flags.access,
+            &mut pages,
+        )?;
+
+        let stats = &self.watch.data().stats;
+        stats.gathers.add(1);
+        stats.pages_gathered.add(u64::try_from(self.range.pages)?);
+        Ok(UserPages { pages, generation })
+    }
+
+    /// Looks at the mappings that the range consists of, if the buffer is particular about them.
+    fn check_backing(&self) -> Result {
+        if self.flags.backing == Backing::Any {
+            return Ok(());
+        }
+        let owner = self.watch.mm().mmget_not_zero().ok_or(ESRCH)?;
+        match mm::coverage(&owner, self.range.addresses()) {
+            Coverage::Anonymous => Ok(()),
+            Coverage::File => Err(EPERM),
+            Coverage::Hole => Err(EFAULT),
+        }
+    }
+}
+
+/// The pages of a buffer as they were at one moment.
+///
+/// Owns the array. It owns no page: whether they still are the buffer's is told by the generation,
+/// under the publish lock.
+pub(crate) struct UserPages {
+    pages: KVVec<Pfn>,
+    generation: Generation,
+}
+
+impl UserPages {
+    /// Generation of the buffer that they belong to.
+    pub(crate) fn generation(&self) -> Generation {
+        self.generation
+    }
+}
+
+/// `AMDGPU_GEM_USERPTR`: makes a buffer object of a range of the caller's memory.
+///
+/// # Errors
+///
+/// Those of [`UserRange::new`], [`Flags::from_uapi`] and [`Userptr::new`]; if the pages are wanted
+/// at once, those of [`Userptr::gather`], but `EAGAIN` if invalidations interfered; `ENOMEM`.
+pub(crate) fn ioctl(
+    dev: &DrmDevice,
+    args: &mut bindings::drm_amdgpu_gem_userptr,
+    file: &DrmFile,
+) -> Result<u32> {
+    let range = UserRange::new(args.addr, args.size)?;
+    let flags = Flags::from_uapi(args.flags)?;
+    let vm = &file.inner().get_ref().vm;
+    let bo = Bo::create_user(dev, range.len(), vm, |id| {
+        Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)
+    })?;
+    if flags.validate == Validate::Now {
+        validate(&bo)?;
+    }
+    args.handle = bo.create_handle(file)?.0;
+    Ok(0)
+}
+
+/// Gathers the pages of a new buffer and binds it. All or nothing: on failure the buffer goes.
+fn validate(bo: &Bo) -> Result {
+    let userptr = bo.userptr().ok_or(EINVAL)?;
+    let pages = userptr
+        .gather()
+        .map_err(|error| if error == EBUSY { EAGAIN } else { error })?;
+    let locked = bo.lock(Interruptible::Yes)?;
+    Userptr::bind(&locked.reserved(), pages)
+}
+
+#[kunit_tests(amdgpu_rs_userptr)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_checked() -> Result {
+        assert_eq!(Flags::from_uapi(0), Err(EACCES));
+        assert_eq!(
+            Flags::from_uapi(bindings::AMDGPU_GEM_USERPTR_VALIDATE),
+            Err(EACCES)
+        );
+        assert_eq!(Flags::from_uapi(0x10), Err(EINVAL));
+        assert_eq!(Flags::from_uapi(u32::MAX), Err(EINVAL));
+
+        let flags = Flags::from_uapi(bindings::AMDGPU_GEM_USERPTR_READONLY)?;
+        assert_eq!(flags.access, Access::Read);
+        assert_eq!(flags.backing, Backing::Any);
+        assert_eq!(flags.validate, Validate::OnUse);
+
+        let flags = Flags::from_uapi(0xf & !bindings::AMDGPU_GEM_USERPTR_READONLY)?;
+        assert_eq!(flags.access, Access::Write);
+        assert_eq!(flags.backing, Backing::AnonymousOnly);
+        assert_eq!(flags.validate, Validate::Now);
+        Ok(())
+    }
+
+    #[test]
+    fn ranges_are_whole_pages_of_user_addresses() {
+        let page = PAGE_SIZE as u64;
+        assert_eq!(UserRange::new(page, 1), Err(EINVAL));
+        assert_eq!(UserRange::new(page + 1, page), Err(EINVAL));
+        assert_eq!(UserRange::new(page, 0), Err(ENOSPC));
+        assert_eq!(UserRange::new(!(page - 1), page), Err(EFAULT));
+        assert_eq!(UserRange::new(page, !(page - 1)), Err(EFAULT));
+        let good = UserRange {
+            start: PAGE_SIZE,
+            pages: 2,
+        };
+        assert_eq!(UserRange::new(page, 2 * page), Ok(good));
+        assert_eq!(good.len(), 2 * PAGE_SIZE);
+    }
+}
