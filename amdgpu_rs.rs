@@ -6,6 +6,7 @@
 #![allow(dead_code)]
 
 use kernel::{
+    debugfs,
     device::{Bound, Core},
     dma::{Device as _, DmaMask},
     io::Io,
@@ -15,10 +16,13 @@ use kernel::{
 };
 
 use crate::{
+    abstractions::drm,
     card::Card,
     device::{Device, Facts, PciIds},
+    driver::{Attached, Driver},
     hw::{BringUp, Chip},
     interrupts::Handler,
+    stats::Stats,
     vbios::Vbios,
 };
 
@@ -112,10 +116,13 @@ pub(crate) struct AmdgpuDriver;
 /// The order of the fields is the order in which they are dropped: the reverse of bring-up.
 #[pin_data]
 pub(crate) struct Binding<'bound> {
+    registration: drm::Registration<'bound, Driver>,
+    counters: Counters,
     #[pin]
     interrupts: irq::ThreadedRegistration<'bound, Handler>,
     vectors: pci::IrqVectorRegistration<'bound>,
     running: Running<'bound>,
+    attached: Attached,
     device: Arc<Device>,
 }
 
@@ -174,8 +181,13 @@ impl pci::Driver for AmdgpuDriver {
                 .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
             let device = Arc::new(device, GFP_KERNEL)?;
 
+            let drm = driver::allocate(dev, device.clone())
+                .inspect_err(|e| dev_err!(dev, "cannot set up the DRM device: {e:?}\n"))?;
+            let stats = drm.stats.clone();
+
             Ok(try_pin_init!(Binding {
                 device: device.clone(),
+                attached: Attached::new(&drm),
                 running: Running::new(pdev, device.clone()),
                 vectors: pdev
                     .alloc_irq_vectors(1, 1, messages())
@@ -207,9 +219,35 @@ impl pci::Driver for AmdgpuDriver {
                     })?;
                     greet(&device);
                 },
+                counters: counters(dev, stats)?,
+                registration: drm::Registration::new(dev, drm)
+                    .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
             }? Error))
         })
     }
+}
+
+/// Where debugfs shows what the user-memory path does, for all cards.
+const DEBUGFS_ROOT: &CStr = c"amdgpu_rs";
+
+/// The counters of a card, in debugfs for as long as this lives.
+type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
+
+kernel::sync::global_lock! {
+    // SAFETY: Initialised when the module is, before any card is probed.
+    unsafe(uninit) static DEBUGFS: Mutex<Option<debugfs::Dir>> = None;
+}
+
+/// Shows the counters of a card.
+fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Counters> {
+    let root = DEBUGFS.lock().clone().ok_or(ENODEV)?;
+    let stats = Ok::<_, Error>(stats);
+    KBox::pin_init(
+        root.scope(stats, dev.name(), |stats: &Arc<Stats>, dir| {
+            stats.show_in(dir)
+        }),
+        GFP_KERNEL,
+    )
 }
 
 /// Message-signalled interrupts only: with others the interrupt ring would be run differently.
@@ -283,8 +321,37 @@ impl Drop for Running<'_> {
     }
 }
 
-kernel::module_pci_driver! {
-    type: AmdgpuDriver,
+#[pin_data(PinnedDrop)]
+struct AmdgpuModule {
+    #[pin]
+    driver: kernel::driver::Registration<pci::Adapter<AmdgpuDriver>>,
+}
+
+impl kernel::InPlaceModule for AmdgpuModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        // SAFETY: Called once, before all else in this module. A macro of the kernel crate wants it
+        // so, as there is no data of a module that a probe could reach.
+        unsafe { DEBUGFS.init() };
+        *DEBUGFS.lock() = Some(debugfs::Dir::new(DEBUGFS_ROOT));
+
+        try_pin_init!(Self {
+            driver <- kernel::driver::Registration::new(
+                <LocalModule as kernel::ModuleMetadata>::NAME,
+                module,
+            ),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for AmdgpuModule {
+    fn drop(self: Pin<&mut Self>) {
+        *DEBUGFS.lock() = None;
+    }
+}
+
+module! {
+    type: AmdgpuModule,
     name: "amdgpu_rs",
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",

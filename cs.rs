@@ -162,7 +162,11 @@ impl UserEntry {
         }
         let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
         self.needy = self.pages.is_none() && userptr.bound(&reserved) != Some(generation);
-        Ok(if self.needy { Pages::Missing } else { Pages::Ready })
+        Ok(if self.needy {
+            Pages::Missing
+        } else {
+            Pages::Ready
+        })
     }
 
     /// With nothing reserved: gathers pages if they are missing.
@@ -245,8 +249,7 @@ impl<'a> Parsed<'a> {
         for bo in list.userptrs() {
             user_entries.push(UserEntry::new(bo.clone())?, GFP_KERNEL_ACCOUNT)?;
         }
-        let mut dependencies =
-            KVec::with_capacity(request.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut dependencies = KVec::with_capacity(request.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
         for dependency in &request.dependencies {
             if let Some(fence) = find_dependency(dev, file, dependency)? {
                 dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
@@ -324,7 +327,10 @@ impl<'a> Parsed<'a> {
             }
             Some(Backing::System { pages, snoop, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self.dev.gart.bind(core::iter::once(page), READ_WRITE, snoop)?;
+                let window = self
+                    .dev
+                    .gart
+                    .bind(core::iter::once(page), READ_WRITE, snoop)?;
                 Ok((window.gpu_addr(), Some(window)))
             }
             _ => Err(EINVAL),
@@ -403,7 +409,10 @@ impl Bound {
     /// `ERESTARTSYS`, if stale page-table entries had to be waited for.
     fn publish(self, parsed: &mut Parsed<'_>, locked: &Locked) -> Result<Publication<u64>> {
         // What is not used up under the lock must be dropped after it: dropping may sleep.
-        let mut parts = parsed.admission.take().map(|admission| (self.job, admission));
+        let mut parts = parsed
+            .admission
+            .take()
+            .map(|admission| (self.job, admission));
         let vm = parsed.vm().clone();
         let published = vm.publish(locked, |guard| {
             if !parsed.is_current(locked) {

@@ -5,8 +5,9 @@
 use core::ops::Deref;
 
 use kernel::{
+    device::Bound,
     prelude::*,
-    sync::Arc, //
+    sync::{aref::ARef, Arc},
 };
 
 use crate::{
@@ -16,9 +17,7 @@ use crate::{
         DriverInfo,
         Features, //
     },
-    bo_list,
-    cs,
-    ctx,
+    bo_list, cs, ctx,
     device::Device,
     file::File,
     gem,
@@ -70,6 +69,32 @@ impl Data {
             memory <- ttm::Memory::new(base, vram),
             info <- Info::new(),
         }? Error)
+    }
+}
+
+/// Makes the DRM device of a card; user space does not see it yet.
+pub(crate) fn allocate(
+    parent: &kernel::device::Device<Bound>,
+    device: Arc<Device>,
+) -> Result<drm::UnregisteredDevice<Driver>> {
+    let allocation = drm::device::Allocation::<Driver>::new(parent)?;
+    allocation.init(Data::new(allocation.base(), device))
+}
+
+/// A card that may reach the memory of buffers. On drop, which must come after the card was stopped
+/// and the DRM device unplugged, it may not any more: files may stay open, and keep the buffers.
+pub(crate) struct Attached(ARef<DrmDevice>);
+
+impl Attached {
+    /// No buffer exists yet.
+    pub(crate) fn new(drm: &DrmDevice) -> Self {
+        Self(drm.into())
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.0.memory.detach();
     }
 }
 

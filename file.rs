@@ -37,7 +37,8 @@ impl File {
                 contexts <- Contexts::new(),
                 bo_lists <- BoLists::new(),
                 vm,
-            }? Error)
-, GFP_KERNEL)
+            }? Error),
+            GFP_KERNEL,
+        )
     }
 }

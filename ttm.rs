@@ -415,13 +415,7 @@ impl Bo {
                 share: None,
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
-            BoData::new(
-                id,
-                Kind::User(watch(id)?),
-                new,
-                PAGE_SIZE,
-                Some(vm.id()),
-            ),
+            BoData::new(id, Kind::User(watch(id)?), new, PAGE_SIZE, Some(vm.id())),
         )
     }
 

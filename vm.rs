@@ -71,7 +71,6 @@ use kernel::{
 };
 
 use crate::{
-    job, vmid,
     abstractions::{
         dma_fence::Interruptible,
         dma_resv::{
@@ -85,6 +84,7 @@ use crate::{
     },
     card::Card,
     driver::DrmDevice,
+    job,
     ttm::{
         Bo,
         BoId,
@@ -92,6 +92,7 @@ use crate::{
         ReservedExt,
         Vram, //
     },
+    vmid,
 };
 
 pub(crate) use self::{

@@ -131,7 +131,8 @@ impl Dependency {
                 Self {
                     queue,
                     ctx,
-                    sequence,},
+                    sequence,
+                },
                 GFP_KERNEL_ACCOUNT,
             )?;
         }
@@ -303,10 +304,7 @@ mod tests {
         let mut raw = ib(0x12_3456_7890, 64, DMA, 1);
         raw[1] = bindings::AMDGPU_IB_FLAG_PREAMBLE;
         let request = request(&[(IB, &raw)])?;
-        assert_eq!(
-            request.queue,
-            QueueName::from_user(DMA, 0, 1)?
-        );
+        assert_eq!(request.queue, QueueName::from_user(DMA, 0, 1)?);
         assert_eq!(request.ibs.len(), 1);
         let Ib { va, dwords } = request.ibs[0];
         assert_eq!((va, dwords), (0x12_3456_7890, 16));
