@@ -62,7 +62,10 @@ impl Machine {
             stop: AtomicBool::new(false),
         });
         let theirs = shared.clone();
-        let engine = thread::spawn(move || engines(&theirs));
+        let engine = thread::spawn(move || {
+            hurry();
+            engines(&theirs);
+        });
         Machine { shared, engine: Some(engine) }
     }
 
@@ -82,6 +85,15 @@ impl Drop for Machine {
             eprintln!("amdgpu-model: the engine thread panicked");
         }
     }
+}
+
+/// Puts the calling thread before ordinary ones, where the system allows it: a driver's patience is
+/// a tenth of a second, and a busy machine may let a thread wait for longer.
+pub fn hurry() {
+    const NICE: i32 = -10;
+    let thread = rustix::thread::gettid();
+    // Without the right to do so, the ordinary priority has to do.
+    let _ = rustix::process::setpriority_process(Some(thread), NICE);
 }
 
 fn engines(shared: &Shared) {

@@ -16,7 +16,7 @@ use vfio_bindings::bindings::vfio::*;
 use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, Server, ServerBackend, ServerRegion, SparseArea};
 
 use crate::gpu::Gpu;
-use crate::machine::Handle;
+use crate::machine::{Handle, hurry};
 use crate::pci::{CONFIG_SIZE, DOORBELL_SIZE, REGISTER_SIZE};
 use crate::rom;
 
@@ -45,6 +45,7 @@ pub fn listen(path: &Path, handle: &Handle) -> Result<Listener> {
 impl Listener {
     /// Serves one client until it disconnects.
     pub fn serve(&self, handle: Handle) -> Result<()> {
+        hurry();
         let result = self.server.run(&mut Backend { handle: handle.clone() });
         handle.with(|g| {
             g.host.set_msi(None);
