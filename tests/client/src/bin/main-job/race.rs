@@ -5,8 +5,8 @@
 //! Each job copies the source twice, into two GTT BOs. While a job runs the driver must keep the
 //! pages that it was given, so the two copies must agree, beyond what [`History`] says of each.
 
-use crate::Options;
 use crate::table::{Table, Work};
+use crate::{Options, copy};
 use amdgpu_client::drm::IoMap;
 use amdgpu_client::generations::{self, History, Manner, Seen, Window};
 use amdgpu_client::ib::Stream;
@@ -71,7 +71,7 @@ pub fn run(
         Manner::Whole => "race moved",
         Manner::InPlace => "race unmap",
     };
-    table.phase(name, |work| reader.race(&mut source, work))
+    table.phase(name, copy::anything, |work| reader.race(&mut source, work))
 }
 
 /// The side that submits and judges.

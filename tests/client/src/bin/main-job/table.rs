@@ -39,16 +39,19 @@ impl Table {
         Self { slot: node.slot.clone(), rows: Vec::new() }
     }
 
-    /// Runs a phase and gives it a row, whether it goes well or not.
+    /// Runs a phase and gives it a row, whether it goes well or not. `judge` says what the
+    /// driver's counters must have done meanwhile.
     pub fn phase(
         &mut self,
         name: &'static str,
+        judge: impl FnOnce(&Stats) -> Result<(), String>,
         phase: impl FnOnce(&mut Work) -> Result<(), String>,
     ) -> Result<(), String> {
         let (before, started) = (Stats::read(&self.slot), Instant::now());
         let mut work = Work::default();
-        let result = phase(&mut work).map_err(|why| format!("{name}: {why}"));
+        let result = phase(&mut work);
         let stats = Stats::read(&self.slot).since(before);
+        let result = result.and_then(|()| judge(&stats)).map_err(|why| format!("{name}: {why}"));
         self.rows.push(Row { name, work, stats, time: started.elapsed(), ok: result.is_ok() });
         result
     }
