@@ -365,8 +365,8 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
     let vm = vm(file);
 
     let locked = exec::lock_all(Interruptible::Yes, |locker| {
-        locker.prepare(&*bo, 0)?;
-        locker.prepare(vm.root(), 0)
+        locker.prepare(&*bo, 1)?;
+        locker.prepare(vm.root(), 1)
     })?;
     if !vm.knows(&bo) {
         return Err(ENOENT);
@@ -386,12 +386,12 @@ fn unmap(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
     let bo = Handle(args.handle).lookup(file)?;
     let vm = vm(file);
 
-    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 0)?;
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
     vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)
 }
 
 fn clear(vm: &Vm, range: VaRange) -> Result {
-    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 0)?;
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
     let (pages, _) = range.pages(0, u64::MAX)?;
     vm.clear(&locked, pages)
 }

@@ -779,3 +779,61 @@ impl Memory {
         self.ttm.clear_dma_mappings();
     }
 }
+
+#[kunit_tests(amdgpu_rs_ttm)]
+mod tests {
+    use super::*;
+
+    fn new(size: u64, alignment: u64, flags: u32) -> NewBo {
+        NewBo {
+            size,
+            alignment,
+            domains: Domains::VRAM,
+            flags,
+        }
+    }
+
+    #[test]
+    fn sizes_and_alignments() {
+        let size = |size| new(size, 0, 0).pages_size();
+        assert_eq!(size(0), Err(ENOSPC));
+        assert_eq!(size(u64::MAX), Err(ENOSPC));
+        assert_eq!(size(1), Ok(0x1000));
+        assert_eq!(size(0x1000), Ok(0x1000));
+        assert_eq!(size(0x1001), Ok(0x2000));
+
+        let alignment = |alignment| new(1, alignment, 0).pages_alignment();
+        assert_eq!(alignment(0), Ok(0x1000));
+        assert_eq!(alignment(256), Ok(0x1000));
+        assert_eq!(alignment(0x10000), Ok(0x10000));
+        assert_eq!(alignment(0x3000), Err(EINVAL));
+        assert_eq!(alignment(1 << 32), Err(EINVAL));
+        assert_eq!(alignment(u64::MAX), Err(EINVAL));
+    }
+
+    #[test]
+    fn less_is_asked_for_in_two_steps() {
+        let mut bo = new(1, 0, bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED);
+        assert!(bo.ask_for_less());
+        assert_eq!((bo.flags, bo.domains), (0, Domains::VRAM));
+        assert!(bo.ask_for_less());
+        assert_eq!(bo.domains, Domains::VRAM.or_gtt());
+        assert!(!bo.ask_for_less());
+        bo.domains = Domains::GTT;
+        assert!(!bo.ask_for_less());
+    }
+
+    #[test]
+    fn metadata_is_kept_and_forgotten() {
+        let mut metadata = Metadata::NONE;
+        assert_eq!(metadata.set_tiling(7 << 9), Err(EINVAL));
+        assert_eq!(metadata.tiling, 0);
+        assert_eq!(metadata.set_tiling(6 << 9), Ok(()));
+        assert_eq!(metadata.tiling, 6 << 9);
+
+        metadata.set(3, &[5; 64], 8);
+        assert_eq!((metadata.flags, metadata.size, metadata.data[0]), (3, 8, 5));
+        metadata.set(4, &[6; 64], 0);
+        assert_eq!((metadata.flags, metadata.size), (3, 0));
+    }
+}

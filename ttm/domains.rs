@@ -49,15 +49,6 @@ impl Domains {
         self.0
     }
 
-    pub(crate) fn has_vram(self) -> bool {
-        self.0 & VRAM != 0
-    }
-
-    /// Whether the GPU reaches an object there.
-    pub(crate) fn is_for_gpu(self) -> bool {
-        self.0 & (VRAM | GTT) != 0
-    }
-
     /// The same, with GTT.
     #[must_use]
     pub(crate) fn or_gtt(self) -> Self {
@@ -68,7 +59,7 @@ impl Domains {
     ///
     /// An object that prefers VRAM may also be used from GTT, when there is no room.
     pub(crate) fn placement(self) -> Placement {
-        const IN_VRAM: Place = Place::new(MemType::VRAM);
+        const IN_VRAM: Place = Place::new(MemType::VRAM).contiguous();
         const IN_GTT: Place = Place::new(MemType::TT);
         const IN_SYSTEM: Place = Place::new(MemType::SYSTEM);
 
@@ -78,5 +69,35 @@ impl Domains {
             0 => const { Placement::new(&[IN_SYSTEM]) },
             _ => const { Placement::new(&[IN_VRAM.desired(), IN_GTT.fallback()]) },
         }
+    }
+}
+
+#[kunit_tests(amdgpu_rs_domains)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_user() {
+        for good in [0, 1, 2, 4, 7] {
+            assert_eq!(Domains::from_user(good).map(Domains::bits), Ok(good as u32));
+        }
+        for bad in [8, 0x10, 0x20, 0x40, 0x80, 6 | 8, 1 << 32, u64::MAX] {
+            assert_eq!(Domains::from_user(bad), Err(EINVAL));
+        }
+        assert_eq!(Domains::masked(u64::MAX), Domains(7));
+        assert_eq!(Domains::masked(1 << 34), Domains(0));
+    }
+
+    #[test]
+    fn places() {
+        let first = |bits| Domains(bits).placement().places()[0].mem_type();
+        let count = |bits| Domains(bits).placement().places().len();
+
+        assert_eq!((first(VRAM), count(VRAM)), (MemType::VRAM, 1));
+        assert_eq!((first(GTT), count(GTT)), (MemType::TT, 1));
+        assert_eq!((first(CPU), count(CPU)), (MemType::SYSTEM, 1));
+        assert_eq!((first(0), count(0)), (MemType::SYSTEM, 1));
+        assert_eq!((first(VRAM | GTT), count(VRAM | GTT)), (MemType::VRAM, 2));
+        assert_eq!((first(GTT | CPU), count(GTT | CPU)), (MemType::TT, 1));
     }
 }

@@ -57,12 +57,8 @@ impl Vram {
         end - end % PAGE_SIZE
     }
 
-    /// How many bytes are given out at present.
-    pub(crate) fn used(&self) -> u64 {
-        self.buddy.size() - self.buddy.avail()
-    }
-
-    /// Allocates `size` bytes, of which no block is less aligned than `alignment`.
+    /// Allocates at least `size` bytes. If it is to be in one piece, that is aligned to `alignment`, and
+    /// else each block is.
     fn allocate(
         &self,
         size: usize,
@@ -74,16 +70,30 @@ impl Vram {
             None if place.is_top_down() => GpuBuddyAllocMode::TopDown,
             None => GpuBuddyAllocMode::Simple,
         };
-        let flags = if place.is_contiguous() {
-            GpuBuddyAllocFlag::Contiguous.into()
-        } else {
-            GpuBuddyAllocFlags::default()
-        };
+        let (size, flags) = Self::request(size, alignment, place.is_contiguous())?;
 
         KBox::pin_init(
             self.buddy.alloc_blocks(mode, size as u64, alignment, flags),
             GFP_KERNEL,
         )
+    }
+
+    /// What to ask of the allocator, which aligns a piece to its size rounded up to a power of two, or
+    /// if it is a block, to the alignment asked for.
+    fn request(
+        size: usize,
+        alignment: Alignment,
+        contiguous: bool,
+    ) -> Result<(usize, GpuBuddyAllocFlags)> {
+        if !contiguous {
+            return Ok((size, GpuBuddyAllocFlags::default()));
+        }
+        let block = size.checked_next_power_of_two().ok_or(ENOSPC)?;
+        if alignment.as_usize() > block {
+            Ok((block, GpuBuddyAllocFlags::default()))
+        } else {
+            Ok((size, GpuBuddyAllocFlag::Contiguous.into()))
+        }
     }
 }
 
@@ -138,6 +148,25 @@ impl VramPiece {
     }
 }
 
+/// The blocks of an allocation, those that are next to one another joined.
+fn blocks(allocated: &AllocatedBlocks) -> Result<KVec<Block>> {
+    let mut blocks: KVec<Block> = KVec::with_capacity(allocated.iter().count(), GFP_KERNEL)?;
+
+    for block in allocated.iter() {
+        match blocks.last_mut() {
+            Some(last) if last.offset + last.size == block.offset() => last.size += block.size(),
+            _ => blocks.push(
+                Block {
+                    offset: block.offset(),
+                    size: block.size(),
+                },
+                GFP_KERNEL,
+            )?,
+        }
+    }
+    Ok(blocks)
+}
+
 impl ResourceManager for Vram {
     type Allocation = Arc<VramPiece>;
 
@@ -153,20 +182,15 @@ impl ResourceManager for Vram {
             .allocate(request.size, alignment, request.place)
             // Whatever the allocator cannot do with what is free, it may be able to do with more.
             .map_err(|e| if e == ENOMEM { e } else { ENOSPC })?;
-
-        let mut blocks = KVec::with_capacity(owner.iter().count(), GFP_KERNEL)?;
-        for block in owner.iter() {
-            let block = Block {
-                offset: block.offset(),
-                size: block.size(),
-            };
-            blocks.push(block, GFP_KERNEL)?;
-        }
+        let blocks = blocks(&owner)?;
         let first = blocks.first().ok_or(ENOSPC)?.offset >> PAGE_SHIFT;
         let piece = VramPiece {
             blocks,
             _owner: owner,
         };
+        if request.place.is_contiguous() && !piece.is_contiguous() {
+            return Err(ENOSPC);
+        }
         Ok((Arc::new(piece, GFP_KERNEL)?, first))
     }
 
@@ -176,5 +200,82 @@ impl ResourceManager for Vram {
 
     fn compatible(&self, piece: &Arc<VramPiece>, place: &Place, _size: usize) -> bool {
         piece.fits(place)
+    }
+}
+
+#[kunit_tests(amdgpu_rs_vram)]
+mod tests {
+    use super::*;
+    use crate::abstractions::drm::ttm::MemType;
+
+    const MIB: usize = 1 << 20;
+
+    fn manager() -> Result<Vram> {
+        // 63 MiB and 4 KiB can be given out.
+        let end = 63 * MIB as u64 + PAGE_SIZE;
+        Vram::new(&VramLayout {
+            start: 0xf4_0000_0000,
+            size: 256 * MIB as u64,
+            visible: 64 * MIB as u64,
+            aperture: 0xe000_0000,
+            reserved: (end, 64 * MIB as u64),
+        })
+    }
+
+    fn alloc(vram: &Vram, size: usize, align_pages: u32, place: Place) -> Result<Arc<VramPiece>> {
+        let request = ResourceRequest {
+            size,
+            align_pages,
+            place: &place,
+        };
+        vram.alloc(request).map(|(piece, _)| piece)
+    }
+
+    fn size(piece: &VramPiece) -> u64 {
+        piece.blocks().iter().map(|block| block.size).sum()
+    }
+
+    #[test]
+    fn contiguous_pieces() -> Result {
+        let vram = manager()?;
+        let place = Place::new(MemType::VRAM).contiguous();
+        for (pages, align) in [(1, 0), (3, 1), (5, 16), (1, 512), (1000, 4), (4096, 1)] {
+            let piece = alloc(&vram, pages << PAGE_SHIFT, align, place)?;
+            assert_eq!(piece.blocks().len(), 1);
+            assert!(size(&piece) >= (pages as u64) << PAGE_SHIFT);
+            let alignment = u64::from(align.max(1)) << PAGE_SHIFT;
+            assert_eq!(piece.blocks()[0].offset % alignment, 0);
+            assert!(piece.fits(&place));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn no_more_than_there_is() -> Result {
+        let vram = manager()?;
+        let place = Place::new(MemType::VRAM).contiguous();
+        assert!(matches!(alloc(&vram, 64 * MIB, 1, place), Err(e) if e == ENOSPC));
+        assert!(matches!(alloc(&vram, 1 << 40, 1, place), Err(e) if e == ENOSPC));
+        assert!(matches!(alloc(&vram, 4096, 3, place), Err(e) if e == EINVAL));
+
+        let most = alloc(&vram, 32 * MIB, 1, place)?;
+        assert!(matches!(alloc(&vram, 32 * MIB, 1, place), Err(e) if e == ENOSPC));
+        drop(most);
+        alloc(&vram, 32 * MIB, 1, place)?;
+        Ok(())
+    }
+
+    #[test]
+    fn within_a_range() -> Result {
+        let vram = manager()?;
+        let place = Place::new(MemType::VRAM).within(256..512);
+        let piece = alloc(&vram, MIB, 1, place)?;
+        assert!(piece.fits(&place));
+        assert!(piece.touches(&place));
+        let elsewhere = Place::new(MemType::VRAM).within(512..0);
+        assert!(!piece.fits(&elsewhere));
+        assert!(!piece.touches(&elsewhere));
+        assert!(piece.touches(&Place::new(MemType::VRAM)));
+        Ok(())
     }
 }
