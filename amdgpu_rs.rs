@@ -124,6 +124,7 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
+    enabled: Enabled<'bound>,
 }
 
 impl pci::Driver for AmdgpuDriver {
@@ -143,11 +144,19 @@ impl pci::Driver for AmdgpuDriver {
                 .ok_or(ENODEV)
                 .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))?;
 
-            pdev.enable_device_mem()?;
+            let enabled = Enabled::new(pdev)?;
+            remove_firmware_console(pdev)?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
             let card = Card::map(pdev)?;
 
+            if !hw.system.responds(&card) {
+                dev_err!(
+                    dev,
+                    "the card does not respond: its registers read as all ones\n"
+                );
+                return Err(ENODEV);
+            }
             let vbios = Vbios::read(pdev)?;
             if !hw.system.is_posted(&card) {
                 dev_err!(
@@ -177,15 +186,15 @@ impl pci::Driver for AmdgpuDriver {
                 graphics: hw.graphics.describe(&card, &memory),
             };
             let card = card.into_handle(dev)?;
-            let device = Device::new(dev, hw, facts, card)
+            let device = Arc::pin_init(Device::new(dev, hw, facts, card), GFP_KERNEL)
                 .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
-            let device = Arc::new(device, GFP_KERNEL)?;
 
             let drm = driver::allocate(dev, device.clone())
                 .inspect_err(|e| dev_err!(dev, "cannot set up the DRM device: {e:?}\n"))?;
             let stats = drm.stats.clone();
 
             Ok(try_pin_init!(Binding {
+                enabled,
                 device: device.clone(),
                 attached: Attached::new(&drm),
                 running: Running::new(pdev, device.clone()),
@@ -291,6 +300,37 @@ fn greet(device: &Device) {
             .sum::<u32>(),
         facts.graphics.backends.count_ones()
     );
+}
+
+/// A PCI device that is enabled, until this is dropped.
+struct Enabled<'bound>(&'bound pci::Device<Bound>);
+
+impl<'bound> Enabled<'bound> {
+    fn new(pdev: &'bound pci::Device<Core<'_>>) -> Result<Self> {
+        pdev.enable_device_mem()
+            .inspect_err(|e| dev_err!(pdev, "cannot enable the PCI device: {e:?}\n"))?;
+        Ok(Self(pdev))
+    }
+}
+
+impl Drop for Enabled<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The device is bound, and was enabled when this was made.
+        unsafe { bindings::pci_disable_device(card::pci_dev(self.0)) };
+    }
+}
+
+/// Takes the screen from whoever draws on it through what the system firmware has set up: that
+/// memory is ours from now on.
+fn remove_firmware_console(pdev: &pci::Device<Bound>) -> Result {
+    // SAFETY: The device is bound, and the name is a static.
+    kernel::error::to_result(unsafe {
+        bindings::aperture_remove_conflicting_pci_devices(
+            card::pci_dev(pdev),
+            c"amdgpu_rs".as_char_ptr(),
+        )
+    })
+    .inspect_err(|e| dev_err!(pdev, "cannot take over the screen: {e:?}\n"))
 }
 
 /// A card whose engines may run. On drop they are stopped, and the card is left quiet: no engine

@@ -213,7 +213,8 @@ fn release_region(pdev: &pci::Device<Bound>) {
     unsafe { bindings::pci_release_region(pci_dev(pdev), BAR0) };
 }
 
-fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+/// The C object behind a PCI device, for functions that the kernel crate does not wrap.
+pub(crate) fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
     // `pci::Device` is a transparent wrapper of `struct pci_dev`.
     core::ptr::from_ref(pdev).cast_mut().cast()
 }

@@ -74,6 +74,7 @@ impl VramLayout {
 }
 
 /// One GPU.
+#[pin_data]
 pub(crate) struct Device {
     /// For messages.
     pub(crate) dev: ARef<device::Device>,
@@ -92,34 +93,23 @@ pub(crate) struct Device {
 
 impl Device {
     /// Makes the device and everything that it shares with the card; nothing is started yet.
-    pub(crate) fn new(
-        dev: &device::Device<Bound>,
+    pub(crate) fn new<'a>(
+        parent: &'a device::Device<Bound>,
         hw: &'static Generation,
         facts: Facts,
         card: CardHandle,
-    ) -> Result<Self> {
-        let gart = Gart::new(card.clone(), dev, hw.memory, facts.gart)?;
-        let writeback = Arc::new(Writeback::new(dev, &gart)?, GFP_KERNEL)?;
-        let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
-        for kind in RingKind::ALL {
-            let ring = Ring::new(kind, hw, card.clone(), dev, &gart, writeback.clone());
-            rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
-        }
-        let mut fed = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
-        for ring in &rings {
-            fed.push(ring.clone(), GFP_KERNEL)?;
-        }
-        Ok(Self {
-            dev: dev.into(),
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(Self {
+            dev: parent.into(),
             hw,
+            gart: Gart::new(card.clone(), parent, hw.memory, facts.gart)?,
             facts,
-            schedulers: Schedulers::new(dev, hw, card.clone(), fed)?,
+            dummy_page: KernelBuffer::new(parent, gart, size_of::<u32>())?,
+            interrupt_memory: InterruptMemory::new(parent, gart)?,
+            compute_memory: ComputeMemory::new(parent, gart)?,
+            rings: make_rings(parent, hw, &card, gart)?,
+            schedulers: Schedulers::new(parent, hw, card.clone(), fed_by_schedulers(rings)?)?,
             card,
-            dummy_page: KernelBuffer::new(dev, &gart, size_of::<u32>())?,
-            interrupt_memory: InterruptMemory::new(dev, &gart)?,
-            compute_memory: ComputeMemory::new(dev, &gart)?,
-            gart,
-            rings,
         })
     }
 
@@ -142,4 +132,28 @@ impl Device {
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
     }
+}
+
+fn make_rings(
+    dev: &device::Device<Bound>,
+    hw: &'static Generation,
+    card: &CardHandle,
+    gart: &Gart,
+) -> Result<KVec<Arc<Ring>>> {
+    let writeback = Arc::new(Writeback::new(dev, gart)?, GFP_KERNEL)?;
+    let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
+    for kind in RingKind::ALL {
+        let ring = Ring::new(kind, hw, card.clone(), dev, gart, writeback.clone());
+        rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
+    }
+    Ok(rings)
+}
+
+/// The rings, as their schedulers want them.
+fn fed_by_schedulers(rings: &[Arc<Ring>]) -> Result<KVec<Arc<Ring>>> {
+    let mut fed = KVec::with_capacity(rings.len(), GFP_KERNEL)?;
+    for ring in rings {
+        fed.push(ring.clone(), GFP_KERNEL)?;
+    }
+    Ok(fed)
 }

@@ -87,6 +87,9 @@ pub(crate) struct BringUp<'a> {
 
 /// The chip as a whole.
 pub(crate) trait System: Sync {
+    /// Whether the card answers at all.
+    fn responds(&self, card: &Card<'_>) -> bool;
+
     /// Whether the system firmware has made the card ready.
     fn is_posted(&self, card: &Card<'_>) -> bool;
 

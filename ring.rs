@@ -73,16 +73,16 @@ impl RingKind {
     pub(crate) fn name(self) -> &'static CStr {
         const NAMES: [&CStr; RingKind::COUNT] = [
             c"gfx",
-            c"compute.0",
-            c"compute.1",
-            c"compute.2",
-            c"compute.3",
-            c"compute.4",
-            c"compute.5",
-            c"compute.6",
-            c"compute.7",
-            c"sdma.0",
-            c"sdma.1",
+            c"compute0",
+            c"compute1",
+            c"compute2",
+            c"compute3",
+            c"compute4",
+            c"compute5",
+            c"compute6",
+            c"compute7",
+            c"sdma0",
+            c"sdma1",
         ];
         NAMES[self.index()]
     }

@@ -16,7 +16,7 @@ use kernel::{
     prelude::*,
 };
 
-use crate::bindings;
+use crate::{bindings, card::pci_dev};
 
 /// The image, checked.
 pub(crate) struct Vbios {
@@ -49,11 +49,14 @@ impl Vbios {
     /// Reads the image from the ROM and checks it. What fails is said in the log.
     pub(crate) fn read(pdev: &pci::Device<Bound>) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        let image = Rom::map(pdev)
-            .and_then(|rom| rom.copy())
-            .inspect_err(|e| dev_err!(dev, "cannot read the video BIOS from the ROM: {e:?}\n"))?;
+        let image = Rom::map(pdev).and_then(|rom| rom.copy()).inspect_err(|e| {
+            dev_err!(
+                dev,
+                "cannot read the video BIOS (VBIOS) from the ROM: {e:?}\n"
+            )
+        })?;
         let clocks = Image(&image).clocks().map_err(|defect| {
-            dev_err!(dev, "the video BIOS is not usable: {defect:?}\n");
+            dev_err!(dev, "the video BIOS (VBIOS) is not usable: {defect:?}\n");
             EINVAL
         })?;
         Ok(Self { image, clocks })
@@ -102,11 +105,6 @@ impl Drop for Rom<'_> {
         // SAFETY: By the type invariant this is the mapping of this device's ROM.
         unsafe { bindings::pci_unmap_rom(pci_dev(self.pdev), address) };
     }
-}
-
-fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
-    // `pci::Device` is a transparent wrapper of `struct pci_dev`.
-    core::ptr::from_ref(pdev).cast_mut().cast()
 }
 
 /// An image to be checked; every read says whether it was inside.

@@ -13,11 +13,15 @@ use crate::{
 pub(super) struct Bonaire;
 
 impl System for Bonaire {
+    fn responds(&self, card: &Card<'_>) -> bool {
+        // What nobody answers reads as ones.
+        card.regs.read(CONFIG_MEMSIZE).into_raw() != !0
+    }
+
     fn is_posted(&self, card: &Card<'_>) -> bool {
         // The video BIOS leaves a mark when its initialisation is complete.
         const ASIC_INIT_COMPLETE: u32 = 1 << 9;
-        let mark = card.regs.read(BIOS_SCRATCH_7).into_raw();
-        mark != !0 && mark & ASIC_INIT_COMPLETE != 0
+        card.regs.read(BIOS_SCRATCH_7).into_raw() & ASIC_INIT_COMPLETE != 0
     }
 
     fn revision(&self, card: &Card<'_>) -> Revision {

@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-# Which headers describe Bonaire: GFX 7.2, GMC 7.1, OSS 2.0, BIF 4.1, SMU 7.0.1, DCE 8.0.
-HEADERS = ["gca/gfx_7_2", "gmc/gmc_7_1", "oss/oss_2_0", "bif/bif_4_1", "smu/smu_7_0_1", "dce/dce_8_0"]
+# Which headers describe Bonaire: GFX 7.0 and 7.2 (7.0 has no fields), GMC 7.1, OSS 2.0, BIF 4.1, SMU 7.0.1, DCE 8.0.
+HEADERS = ["gca/gfx_7_0", "gca/gfx_7_2", "gmc/gmc_7_1", "oss/oss_2_0", "bif/bif_4_1", "smu/smu_7_0_1", "dce/dce_8_0"]
 PACKETS = "drivers/gpu/drm/amd/amdgpu/cikd.h"
 
 
@@ -47,7 +47,8 @@ class Headers:
             # mm: in dwords of the register aperture; ix: an index behind an index/data pair.
             for kind, name, value in re.findall(r"^#define\s+(mm|ix)(\w+)\s+(0x[0-9a-fA-F]+)", text, re.M):
                 self.offsets.setdefault(name, set()).add(int(value, 16) * (4 if kind == "mm" else 1))
-            text = (folder / f"{header}_sh_mask.h").read_text()
+            masks = folder / f"{header}_sh_mask.h"
+            text = masks.read_text() if masks.exists() else ""
             for name, field, value in re.findall(r"^#define\s+(\w+?)__(\w+)_MASK\s+(0x[0-9a-fA-F]+)", text, re.M):
                 self.masks[name, field] = int(value, 16)
         self.at: dict[int, set[str]] = {}
