@@ -67,7 +67,7 @@ impl Generation {
 
     /// Stops every engine and every interrupt, so that the card touches no memory any more.
     ///
-    /// May be called in any state of the card.
+    /// May be called in any state of the card; does not sleep.
     pub(crate) fn quiesce(&self, card: &Card<'_>) {
         for engine in [self.sdma, self.compute, self.gfx] {
             engine.halt(card);
@@ -301,7 +301,7 @@ pub(crate) trait Engine: Sync {
     /// would show that they work.
     fn start(&self, up: &BringUp<'_>) -> Result;
 
-    /// Stops the engine at once. May be called in any state.
+    /// Stops the engine at once. May be called in any state; does not sleep.
     fn halt(&self, card: &Card<'_>);
 
     /// The command that fills `dwords` of a ring with nothing.

@@ -5,7 +5,10 @@
 use kernel::{
     io::Io,
     prelude::*,
-    time::{delay::fsleep, Delta},
+    time::{
+        delay::{fsleep, udelay},
+        Delta,
+    },
 };
 
 use super::{
@@ -48,7 +51,7 @@ impl Engine for Gfx {
                 .with_pfp_halt(true)
                 .with_me_halt(true),
         );
-        fsleep(Delta::from_micros(50));
+        udelay(Delta::from_micros(50));
     }
 
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {

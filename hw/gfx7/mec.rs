@@ -9,7 +9,10 @@ use kernel::{
     device::{self, Bound},
     io::{poll::read_poll_timeout, Io},
     prelude::*,
-    time::{delay::fsleep, Delta},
+    time::{
+        delay::{fsleep, udelay},
+        Delta,
+    },
 };
 
 use super::{
@@ -91,7 +94,7 @@ impl Engine for Mec {
                 .with_mec_me1_halt(true)
                 .with_mec_me2_halt(true),
         );
-        fsleep(Delta::from_micros(50));
+        udelay(Delta::from_micros(50));
     }
 
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
