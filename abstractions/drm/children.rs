@@ -51,3 +51,20 @@ impl Children {
         self.gone.wait_for_completion();
     }
 }
+
+#[kernel::macros::kunit_tests(rust_drm_children)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_none_left() -> Result {
+        let children = KBox::pin_init(Children::new(), GFP_KERNEL)?;
+        children.add();
+        children.add();
+        children.remove();
+        children.remove();
+        // Would never return if a child were left.
+        children.wait();
+        Ok(())
+    }
+}

@@ -257,3 +257,50 @@ macro_rules! drm_ioctls {
 }
 #[allow(unused_imports)]
 pub(crate) use drm_ioctls;
+
+#[kernel::macros::kunit_tests(rust_drm_ioctl)]
+mod tests {
+    use super::*;
+
+    /// A driver in name only: these tables are never given to the DRM core.
+    struct Nobody;
+
+    unsafe extern "C" fn func(
+        _dev: *mut bindings::drm_device,
+        _data: *mut ffi::c_void,
+        _file: *mut bindings::drm_file,
+    ) -> ffi::c_int {
+        0
+    }
+
+    const fn entry<Arg>(direction: Direction, number: u32, flags: u32) -> Descriptor<Nobody> {
+        // SAFETY: `func` makes no use of its arguments.
+        unsafe { Descriptor::new::<Arg>(direction, number, flags, c"test", func) }
+    }
+
+    #[test]
+    fn entries_are_where_their_number_says() {
+        const NUMBERS: &[u32] = &[3, 0];
+        const LEN: usize = table_len(NUMBERS);
+        const TABLE: [Descriptor<Nobody>; LEN] = table([
+            entry::<[u64; 3]>(Direction::IOWR, NUMBERS[0], AUTH | RENDER_ALLOW),
+            entry::<u32>(Direction::IOW, NUMBERS[1], RENDER_ALLOW),
+        ]);
+
+        assert_eq!(TABLE.len(), 4);
+        assert!(TABLE[1].0.func.is_none() && TABLE[2].0.func.is_none());
+
+        // Direction, size, type `d`, number: 0x40 is where those of drivers begin.
+        assert_eq!(TABLE[0].0.cmd, 0x4004_6440);
+        assert_eq!(TABLE[0].0.flags, RENDER_ALLOW);
+        assert_eq!(TABLE[3].0.cmd, 0xc018_6443);
+        assert_eq!(TABLE[3].0.flags, AUTH | RENDER_ALLOW);
+        assert!(TABLE[3].0.func.is_some());
+    }
+
+    #[test]
+    fn no_entries_no_table() {
+        assert_eq!(table_len(&[]), 0);
+        assert_eq!(table_len(&[5]), 6);
+    }
+}

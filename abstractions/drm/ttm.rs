@@ -22,6 +22,8 @@
 //! wait, as they go, for the last object; so a device, or what it owns, must not own objects, and
 //! an object's data must not own a reference to the device.
 //!
+//! Dropping the last reference may sleep.
+//!
 //! # Lock order
 //!
 //! Reservations, then what a [`ResourceManager`] locks, then TTM's own list lock. The callbacks run
@@ -92,7 +94,7 @@ pub(crate) mod tt;
 #[allow(unused_imports)]
 pub(crate) use self::{
     bo::{Buffer, Ctx, DriverObject, Kind, LockedObject, Mapping, Object, Reserved, Spec},
-    device::{Device, Driver, Flags, IoMemory, Setup},
+    device::{Device, Driver, Flags, IoMemory, Setup, UsesTt},
     moves::{Move, Moved},
     placement::{MemType, Place, Placement},
     resource::{Budget, Placed, Resource, ResourceManager, ResourceRequest},

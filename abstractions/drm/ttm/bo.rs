@@ -625,6 +625,8 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     /// Brings the object to one of the places of `placement`, if it is not there yet, and system
     /// pages behind it if it needs them.
     ///
+    /// Moving it may use up the room for fences that was made in the reservation before.
+    ///
     /// - `EINVAL`: `placement` is empty.
     /// - `ENOMEM`: there is no room.
     /// - `EBUSY`: it is mapped, or the device would have to be waited for.

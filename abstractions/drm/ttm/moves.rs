@@ -25,6 +25,10 @@ use kernel::{error::to_result, ffi, prelude::*};
 ///
 /// A move is done by one of the functions that consume it.
 ///
+/// What the device does for a move must wait for the fences in [`Move::resv`]: those of whoever uses
+/// the object, and, among those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel),
+/// those of evictions that the new place is free for only when they are signalled.
+///
 /// # Invariants
 ///
 /// `ctx`, `new_raw` and `hop` are what TTM gave to the `move` callback for `bo`, which is reserved;
@@ -187,7 +191,9 @@ impl<'a, D: Driver> Move<'a, D> {
     /// The device copies, and `fence` says when it is done.
     ///
     /// The object has the new place at once; the old one is kept until the fence is signalled, and
-    /// so are its old system pages. Evictions may wait here.
+    /// so are its old system pages. Evictions out of memory that is backed by system pages wait here.
+    ///
+    /// The fences of evictions must be of no more than eight timelines.
     pub(crate) fn pipelined(self, fence: &Fence) -> Result<Moved> {
         let bo = self.bo.as_raw();
         // SAFETY: By the type invariant the object is reserved and not moved yet.

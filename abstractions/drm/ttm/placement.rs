@@ -192,3 +192,66 @@ impl Placement {
         }
     }
 }
+
+#[kernel::macros::kunit_tests(rust_ttm_placement)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_distinct() {
+        let kinds = [
+            MemType::SYSTEM,
+            MemType::TT,
+            MemType::VRAM,
+            MemType::private(0),
+            MemType::private(5),
+        ];
+        for (i, kind) in kinds.iter().enumerate() {
+            assert!(kind.index() < MemType::COUNT);
+            assert!(kinds[..i].iter().all(|other| other != kind));
+        }
+        assert_eq!(MemType::private(5).index(), MemType::COUNT - 1);
+    }
+
+    #[test]
+    fn place_keeps_what_it_was_told() {
+        let plain = Place::new(MemType::VRAM);
+        assert_eq!(plain.pages(), 0..0);
+        assert!(!plain.is_contiguous() && !plain.is_top_down());
+
+        let place = plain.within(3..17).contiguous().top_down();
+        assert_eq!(place.mem_type(), MemType::VRAM);
+        assert_eq!(place.pages(), 3..17);
+        assert!(place.is_contiguous() && place.is_top_down());
+    }
+
+    #[test]
+    fn placement_gives_c_its_places_in_order() {
+        let placement = Placement::new(&[
+            Place::new(MemType::VRAM).desired(),
+            Place::new(MemType::TT).fallback(),
+        ]);
+        assert_eq!(placement.places().len(), 2);
+
+        let raw = placement.as_raw();
+        assert_eq!(raw.num_placement, 2);
+        // SAFETY: `placement` is alive and has two places.
+        let (first, second) = unsafe {
+            (
+                Place::from_raw(raw.placement),
+                Place::from_raw(raw.placement.add(1)),
+            )
+        };
+        assert_eq!(first.mem_type(), MemType::VRAM);
+        assert_eq!(second.mem_type(), MemType::TT);
+        assert_ne!(first.to_raw().flags, second.to_raw().flags);
+
+        assert_eq!(Placement::NOWHERE.as_raw().num_placement, 0);
+        assert_eq!(
+            Placement::new(&[Place::new(MemType::SYSTEM); Placement::MAX])
+                .places()
+                .len(),
+            Placement::MAX
+        );
+    }
+}

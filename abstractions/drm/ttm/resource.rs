@@ -345,3 +345,37 @@ impl ResourceManager for Budget {
         self.used.fetch_sub(*pages, Relaxed);
     }
 }
+
+#[kernel::macros::kunit_tests(rust_ttm_resource)]
+mod tests {
+    use super::*;
+    use kernel::page::PAGE_SIZE;
+
+    fn ask(budget: &Budget, pages: usize) -> Result<(u64, u64)> {
+        budget.alloc(ResourceRequest {
+            size: pages * PAGE_SIZE,
+            align_pages: 0,
+            place: &Place::new(MemType::TT),
+        })
+    }
+
+    #[test]
+    fn budget_is_kept() -> Result {
+        // Half a page is none.
+        // CAST: A small number.
+        let budget = Budget::new((4 * PAGE_SIZE + PAGE_SIZE / 2) as u64);
+
+        assert_eq!(ask(&budget, 5), Err(ENOSPC));
+        let (three, start) = ask(&budget, 3)?;
+        assert_eq!((three, start), (3, 0));
+        assert_eq!(ask(&budget, 2), Err(ENOSPC));
+        let (one, _) = ask(&budget, 1)?;
+        assert_eq!(ask(&budget, 1), Err(ENOSPC));
+
+        budget.free(&three);
+        budget.free(&one);
+        assert_eq!(ask(&budget, 4)?.0, 4);
+        assert_eq!(ask(&budget, usize::MAX / PAGE_SIZE), Err(ENOSPC));
+        Ok(())
+    }
+}
