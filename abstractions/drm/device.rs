@@ -265,10 +265,9 @@ impl<T: Driver> Allocation<T> {
         self.initialised.set(true);
 
         // SAFETY: The device is complete, and `self` owns a reference to it.
-        Ok(UnregisteredDevice(
-            ARef::from(unsafe { &*dev }),
-            NotThreadSafe,
-        ))
+        let dev = unsafe { &*dev };
+        // INVARIANT: It was not registered, as nobody else knows of it.
+        Ok(UnregisteredDevice(ARef::from(dev), NotThreadSafe))
     }
 }
 

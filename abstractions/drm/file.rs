@@ -62,11 +62,16 @@ impl<D: Driver> File<D> {
         unsafe { Device::from_raw((*(*self.as_raw()).minor).dev) }
     }
 
+    /// The `open` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn open_callback(
         dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
     ) -> ffi::c_int {
-        // SAFETY: This callback is in the description of `D` only.
+        // SAFETY: By the safety requirements the device is one of `D`.
         match D::open(unsafe { Device::from_raw(dev) }) {
             Ok(data) => {
                 // SAFETY: The data stays where it is until `postclose_callback` drops it there.
@@ -79,6 +84,11 @@ impl<D: Driver> File<D> {
         }
     }
 
+    /// The `postclose` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn postclose_callback(
         _dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
@@ -87,6 +97,11 @@ impl<D: Driver> File<D> {
         drop(unsafe { KBox::<D::File>::from_raw((*file).driver_priv.cast()) });
     }
 
+    /// The `flush` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct file_operations` of `D`.
     pub(super) unsafe extern "C" fn flush_callback(
         filp: *mut bindings::file,
         _id: bindings::fl_owner_t,
@@ -97,6 +112,11 @@ impl<D: Driver> File<D> {
         0
     }
 
+    /// The `show_fdinfo` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn show_fdinfo_callback(
         // The kernel crate has but a declaration of this type.
         printer: *mut kernel::bindings::drm_printer,
@@ -123,7 +143,7 @@ impl fmt::Write for Printer {
         unsafe {
             bindings::drm_printf(
                 self.0,
-                c"%.*s".as_ptr().cast(),
+                c"%.*s".as_char_ptr(),
                 len,
                 s.as_ptr().cast::<ffi::c_char>(),
             )

@@ -24,6 +24,7 @@ pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
 
 /// Which way the argument is copied, and the ioctl's code that follows from that.
 #[derive(Clone, Copy)]
+#[allow(clippy::upper_case_acronyms)]
 pub(crate) enum Direction {
     /// `DRM_IOR`: from the kernel to user space.
     IOR,
@@ -43,6 +44,14 @@ type Callback = unsafe extern "C" fn(
     *mut ffi::c_void,
     *mut bindings::drm_file,
 ) -> ffi::c_int;
+
+impl<D> Clone for Descriptor<D> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<D> Copy for Descriptor<D> {}
 
 impl<D> Descriptor<D> {
     /// The place of a number that has no ioctl.
@@ -103,13 +112,12 @@ pub(crate) const fn table<D, const N: usize, const LEN: usize>(
     let mut table = [const { Descriptor::NONE }; LEN];
     let mut i = 0;
     while i < N {
-        let entry = entries[i].0;
-        let slot = &mut table[(ioctl::_IOC_NR(entry.cmd) - bindings::DRM_COMMAND_BASE) as usize];
+        let entry = entries[i];
+        let slot = &mut table[(ioctl::_IOC_NR(entry.0.cmd) - bindings::DRM_COMMAND_BASE) as usize];
         assert!(slot.0.func.is_none(), "two ioctls have one number");
-        *slot = Descriptor(entry, PhantomData);
+        *slot = entry;
         i += 1;
     }
-    core::mem::forget(entries);
     table
 }
 
@@ -210,6 +218,11 @@ macro_rules! drm_ioctls {
 
             const LEN: usize = ioctl::table_len(&[$($crate::bindings::$number),*]);
             const TABLE: [ioctl::Descriptor<$driver>; LEN] = ioctl::table([$({
+                /// Calls the driver's function.
+                ///
+                /// # Safety
+                ///
+                /// Only to be called by the DRM core, as the driver's ioctl.
                 unsafe extern "C" fn callback(
                     dev: *mut $crate::bindings::drm_device,
                     data: *mut ::kernel::ffi::c_void,

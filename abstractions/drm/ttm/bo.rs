@@ -408,6 +408,11 @@ impl<T: DriverObject> Object<T> {
         self.reserved(locked.held(self)?)
     }
 
+    /// The `destroy` callback: TTM is done with the object.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by TTM, for an object that `new` made.
     unsafe extern "C" fn destroy_callback(bo: *mut bindings::ttm_buffer_object) {
         // SAFETY: TTM gives us back what `new` gave to it; nobody else uses it. The counter belongs
         // to the device, which waits for us to be done with it.
@@ -419,6 +424,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
+    /// The `free` callback: the last reference is gone.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn free_callback(gem: *mut bindings::drm_gem_object) {
         let bo = gem.cast::<bindings::ttm_buffer_object>();
         // SAFETY: GEM calls this for our objects, as the last reference is gone; TTM has the object
@@ -433,6 +443,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
+    /// The `open` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn open_callback(
         gem: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
@@ -450,6 +465,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
+    /// The `close` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn close_callback(
         gem: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
@@ -464,6 +484,11 @@ impl<T: DriverObject> Object<T> {
         T::close(bo, file);
     }
 
+    /// The `export` callback: objects are not shared with other drivers.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn export_callback(
         _gem: *mut bindings::drm_gem_object,
         _flags: ffi::c_int,
@@ -471,6 +496,11 @@ impl<T: DriverObject> Object<T> {
         EOPNOTSUPP.to_ptr()
     }
 
+    /// The `mmap` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn mmap_callback(
         gem: *mut bindings::drm_gem_object,
         vma: *mut bindings::vm_area_struct,
@@ -491,6 +521,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
+    /// The `fault` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
     unsafe extern "C" fn fault_callback(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: The memory manager gives us a fault in a mapping of ours, which has a reference to
         // the object.
@@ -745,13 +780,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         let mut map = bindings::ttm_bo_kmap_obj::default();
         // SAFETY: The object is valid and reserved, lies somewhere, and the pages are within it.
         to_result(unsafe {
-            bindings::ttm_bo_kmap(
-                self.as_raw(),
-                // CAST: Both are as wide as a pointer.
-                pages.start as ffi::c_ulong,
-                pages.len() as ffi::c_ulong,
-                &mut map,
-            )
+            bindings::ttm_bo_kmap(self.as_raw(), pages.start, pages.len(), &mut map)
         })?;
         // SAFETY: The object is valid and reserved.
         unsafe { bindings::ttm_bo_pin(self.as_raw()) };

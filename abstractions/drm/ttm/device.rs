@@ -320,6 +320,11 @@ impl<D: Driver> Device<D> {
         unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
     }
 
+    /// The `eviction_valuable` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn eviction_valuable_callback(
         bo: *mut bindings::ttm_buffer_object,
         place: *const bindings::ttm_place,
@@ -331,6 +336,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// The `evict_flags` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn evict_flags_callback(
         bo: *mut bindings::ttm_buffer_object,
         placement: *mut bindings::ttm_placement,
@@ -348,6 +358,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// The `move` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn move_callback(
         bo: *mut bindings::ttm_buffer_object,
         evict: bool,
@@ -375,6 +390,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// The `io_mem_reserve` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn io_mem_reserve_callback(
         bdev: *mut bindings::ttm_device,
         res: *mut bindings::ttm_resource,
@@ -400,6 +420,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// The `io_mem_pfn` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn io_mem_pfn_callback(
         bo: *mut bindings::ttm_buffer_object,
         page: ffi::c_ulong,
@@ -410,10 +435,10 @@ impl<D: Driver> Device<D> {
         unsafe {
             let device = Self::from_raw((*bo).bdev);
             let res = (*bo).resource;
-            // CAST: Page numbers fit.
             Resource::from_raw(res, device)
-                .and_then(|resource| D::io_page(device.drm(), resource, page as usize))
+                .and_then(|resource| D::io_page(device.drm(), resource, page))
                 .map_or_else(
+                    // CAST: Page numbers fit.
                     || ((*res).bus.offset >> SHIFT) as ffi::c_ulong + page,
                     |phys| (phys >> SHIFT) as ffi::c_ulong,
                 )
@@ -479,9 +504,14 @@ impl<D: Driver> Setup<'_, D> {
         // SAFETY: It is not moved until `drop_manager` drops it.
         KBox::into_raw(unsafe { Pin::into_inner_unchecked(manager) });
 
+        /// Drops a manager that was added.
+        ///
+        /// # Safety
+        ///
+        /// `raw` must be the C object of a boxed `Manager<M>`, which nobody uses.
         unsafe fn drop_manager<M: ResourceManager>(raw: NonNull<bindings::ttm_resource_manager>) {
             // CAST: The C object is the first field of a `repr(C)` structure.
-            // SAFETY: It comes from `into_raw` below.
+            // SAFETY: By the safety requirements.
             drop(unsafe { KBox::<Manager<M>>::from_raw(raw.as_ptr().cast()) });
         }
 
@@ -509,8 +539,7 @@ impl<D: Driver> Setup<'_, D> {
                 self.0.as_raw(),
                 mem_type.as_raw(),
                 matches!(uses_tt, UsesTt::Yes),
-                // CAST: Both are as wide as a pointer.
-                pages as ffi::c_ulong,
+                pages,
             ))?;
             (*self.0.slots.get())[mem_type.index()] = Slot::Range;
         }

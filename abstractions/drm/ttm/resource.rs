@@ -132,6 +132,11 @@ impl<M: ResourceManager> Manager<M> {
         &self.inner
     }
 
+    /// The `alloc` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn alloc(
         man: *mut bindings::ttm_resource_manager,
         bo: *mut bindings::ttm_buffer_object,
@@ -173,6 +178,11 @@ impl<M: ResourceManager> Manager<M> {
         0
     }
 
+    /// The `free` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn free(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,
@@ -187,6 +197,11 @@ impl<M: ResourceManager> Manager<M> {
         this.inner.free(&inner.allocation);
     }
 
+    /// The `intersects` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn intersects(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,
@@ -204,6 +219,11 @@ impl<M: ResourceManager> Manager<M> {
         this.inner.intersects(&inner.allocation, place, size)
     }
 
+    /// The `compatible` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn compatible(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,

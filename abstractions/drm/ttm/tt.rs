@@ -88,6 +88,10 @@ pub(super) struct Tt {
 
 impl Tt {
     /// The `ttm_tt_create` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn create<D: Driver>(
         bo: *mut bindings::ttm_buffer_object,
         page_flags: u32,
@@ -129,6 +133,10 @@ impl Tt {
     }
 
     /// The `ttm_tt_destroy` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs`.
     pub(super) unsafe extern "C" fn destroy(
         _bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
@@ -141,6 +149,10 @@ impl Tt {
     }
 
     /// The `ttm_tt_populate` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn populate<D: Driver>(
         bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
@@ -163,6 +175,10 @@ impl Tt {
     }
 
     /// The `ttm_tt_unpopulate` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn unpopulate<D: Driver>(
         bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
