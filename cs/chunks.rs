@@ -414,11 +414,7 @@ mod tests {
         let request = request(&[(IB, &raw), (DEPENDENCIES, &data)])?;
         assert_eq!(request.dependencies.len(), 1);
         let expected = Dependency {
-            queue: QueueName {
-                ip: IpType::Dma,
-                instance: 0,
-                ring: 1,
-            },
+            queue: QueueName::from_user(DMA, 0, 1)?,
             ctx: 7,
             sequence: 0x0123_4567_89ab_cdef,
         };
