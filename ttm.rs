@@ -728,15 +728,16 @@ impl Memory {
         layout: VramLayout,
     ) -> impl PinInit<Self, Error> + '_ {
         let vram = Vram::managed(&layout);
-        let gtt = ttm::system_limit();
 
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
                 setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
+                // Not before: TTM sets it when the first of all devices is made.
+                let gtt = ttm::system_limit();
                 setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))
             }),
             vram,
-            gtt,
+            gtt: ttm::system_limit(),
             aperture: layout.aperture,
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),

@@ -444,7 +444,7 @@ impl<T: JobOps> Job<T> {
         unsafe { bindings::drm_sched_job_cleanup(job) };
         // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
         let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
-        workqueue::system_unbound().enqueue(job);
+        workqueue::system_long().enqueue(job);
     }
 
     /// # Safety

@@ -295,9 +295,10 @@ impl Tt {
     }
 }
 
-/// How many bytes of system memory the objects of all devices may have, behind them.
+/// How many bytes of system memory the objects of all devices may have, behind them. It is 0 before
+/// there is any device.
 pub(crate) fn system_limit() -> u64 {
-    // SAFETY: It only reads a number, which TTM has set before any device was made.
+    // SAFETY: It only reads a number.
     let pages = unsafe { bindings::ttm_tt_pages_limit() };
     // CAST: It never is narrower.
     (pages as u64) << kernel::page::PAGE_SHIFT
