@@ -2,9 +2,11 @@
 //! The command processors: PM4 packets of the gfx ring and of the compute queues.
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
-//! packets do is in `cp/packets.rs` (control) and `cp/data.rs` (memory and registers).
+//! packets do is in `cp/packets.rs` (control), `cp/fence.rs`
+//! (fences) and `cp/data.rs` (memory and registers).
 
 mod data;
+mod fence;
 mod packets;
 
 use crate::engine::{EngineId, Front};
@@ -174,6 +176,9 @@ impl Gpu {
         if reg == CP_RB0_RPTR && self.regs.get(CP_RB0_CNTL) & RPTR_WR_ENA == 0 {
             self.log.violation("read-only", format!("CP_RB0_RPTR := {value:#x} without RB_RPTR_WR_ENA"));
             return;
+        }
+        if reg == CP_RB0_WPTR && value != 0 {
+            self.check_banks("a write of CP_RB0_WPTR");
         }
         self.regs.set(reg, value);
         if reg == CP_RB0_CNTL && value & RPTR_WR_ENA != 0 {

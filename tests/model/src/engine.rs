@@ -87,6 +87,23 @@ impl Stream {
     }
 }
 
+/// A fence that an engine has passed and not yet written.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// Address space of `at`.
+    pub vmid: u8,
+    /// Where the data go.
+    pub at: u64,
+    /// DATA_SEL: 0 nothing, 1 32 bits, 2 64 bits, 3 and 4 the clock.
+    pub data: u32,
+    /// Whether an interrupt follows.
+    pub interrupt: bool,
+    /// The data.
+    pub value: u64,
+    /// VMID for the interrupt vector.
+    pub job_vmid: u8,
+}
+
 /// What every executor carries besides its registers.
 #[derive(Clone, Debug, Default)]
 pub struct Front {
@@ -106,6 +123,8 @@ pub struct Front {
     pub polls: u64,
     /// VMID of the last indirect buffer launched from the ring, for fences that follow it.
     pub vmid: u8,
+    /// Fences passed and not yet written, the oldest first.
+    pub fences: VecDeque<Fence>,
     /// The last packets, for a report.
     pub recent: VecDeque<String>,
 }

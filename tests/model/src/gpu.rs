@@ -213,7 +213,7 @@ impl Gpu {
             EngineId::Sdma(n) => self.sdma.get(usize::from(n)),
         };
         let more = front.is_some_and(|f| !f.ibs.is_empty());
-        self.ring(id).is_some_and(|r| more || r.rptr != r.wptr)
+        front.is_some_and(|f| !f.fences.is_empty()) || self.ring(id).is_some_and(|r| more || r.rptr != r.wptr)
     }
 
     /// Lets one engine execute one packet. Which one, the seed decides.
@@ -245,11 +245,16 @@ impl Gpu {
         Step::Progress
     }
 
-    /// One packet of one engine.
+    /// One packet of one engine, or one fence that it passed before.
     fn step_engine(&mut self, id: EngineId) -> Step {
         let block = id.block();
         if self.config.inject.dead.contains(&block) || self.held.contains(&block) {
             return Step::Idle;
+        }
+        let fences = self.front(id).map_or(0, |f| f.fences.len());
+        if fences > 0 && self.rng.random() {
+            self.retire_fence(id);
+            return Step::Progress;
         }
         let Some(front) = self.front(id) else { return Step::Idle };
         let mut front = std::mem::take(front);
@@ -257,6 +262,10 @@ impl Gpu {
         // The packet may have ended the queue.
         if let Some(slot) = self.front(id) {
             *slot = front;
+        }
+        if step != Step::Progress && fences > 0 {
+            self.retire_fence(id);
+            return Step::Progress;
         }
         step
     }

@@ -69,6 +69,7 @@ impl Gpu {
             }
             CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => {
                 // Packets are atomic here, so a queue can always be taken off between two.
+                self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
                 self.regs.write(CP_HQD_ACTIVE, 0);
                 self.regs.write(CP_HQD_DEQUEUE_REQUEST, value & !DEQUEUE);
                 self.mec.remove(&sel);
@@ -76,6 +77,16 @@ impl Gpu {
             _ => {}
         }
         self.kick();
+    }
+
+    /// Work is given to an engine: by then the selectors of banked registers must be back at their
+    /// defaults, or the engines' own accesses would go to a bank.
+    pub(crate) fn check_banks(&mut self, by: &str) {
+        let (queue, engine) = (self.regs.get(SRBM_GFX_CNTL), self.regs.get(GRBM_GFX_INDEX));
+        if queue != 0 || engine != 0xe000_0000 {
+            let what = format!("{by} with SRBM_GFX_CNTL {queue:#x} and GRBM_GFX_INDEX {engine:#x} left selected");
+            self.log.violation("bank-left", what);
+        }
     }
 
     /// A write to the doorbell aperture: a queue's write pointer, in dwords.
@@ -91,6 +102,7 @@ impl Gpu {
             self.log.violation("doorbell", format!("doorbell {offset:#x} := {value:#x} belongs to no active queue"));
             return;
         };
+        self.check_banks("a doorbell");
         self.regs.set_queue(sel, CP_HQD_PQ_WPTR, value);
         let control = self.regs.queue(sel, CP_HQD_PQ_DOORBELL_CONTROL);
         self.regs.set_queue(sel, CP_HQD_PQ_DOORBELL_CONTROL, control | DOORBELL_HIT);

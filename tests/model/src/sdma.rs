@@ -147,6 +147,7 @@ impl Gpu {
             SDMA0_GFX_RB_WPTR if value & !0x3_fffc != 0 => {
                 self.log.violation("wptr", format!("sdma{n}: write pointer {value:#x} is not a dword in bytes"));
             }
+            SDMA0_GFX_RB_WPTR if value != 0 => self.check_banks("a write of an SDMA write pointer"),
             SDMA0_GFX_RB_CNTL if value & RB_ENABLE == 0 => self.sdma[usize::from(n)].ibs.clear(),
             _ => {}
         }

@@ -241,3 +241,28 @@ fn a_held_engine_waits_for_its_release() {
     assert_eq!(b.get(DATA), 3);
     b.clean();
 }
+
+#[test]
+fn fences_come_later_but_in_order() {
+    let at = GART + DATA;
+    let fence = |v: u32| pm4(0x47, &[0x514, lo(at), hi(at) | 1 << 29, v, 0]);
+    let mut late = 0;
+    for seed in 0..20 {
+        let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
+        b.gfx_submit(&[fence(1), fence(2), pm4(0x79, &[0x40, 7])].concat());
+        b.w("SCRATCH_REG0", 0);
+        let mut seen = vec![0];
+        while b.gpu.step() == Step::Progress {
+            if b.gpu.peek(reg("SCRATCH_REG0")) == 7 && b.get(DATA) < 2 {
+                late += 1;
+            }
+            let now = b.get(DATA);
+            if seen.last() != Some(&now) {
+                seen.push(now);
+            }
+        }
+        assert_eq!(seen, [0, 1, 2]);
+        b.clean();
+    }
+    assert!(late > 0, "no seed let the ring pass a fence before it was written");
+}

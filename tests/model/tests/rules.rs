@@ -123,6 +123,18 @@ fn queue_registers_need_a_selected_queue() {
 }
 
 #[test]
+fn selected_banks_are_put_back() {
+    let mut b = Bench::new();
+    b.w("SRBM_GFX_CNTL", 3 << 4);
+    b.sdma_submit(0, &[6]);
+    assert!(b.broke("bank-left").contains("0x30"));
+    b.w("SRBM_GFX_CNTL", 0);
+    b.w("GRBM_GFX_INDEX", 0);
+    b.gfx_submit(&[0xffff_1000]);
+    b.broke("bank-left");
+}
+
+#[test]
 fn doorbells_belong_to_queues() {
     let mut b = Bench::new();
     b.gpu.doorbell(0x800, 1);

@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Packets that control execution: indirect buffers, conditions, waits, events and fences.
+//! Packets that control execution: indirect buffers, conditions, waits and events.
 
 use super::op;
 use crate::engine::{EngineId, Front, Stop, Stream, compare};
 use crate::gpu::{Flow, Gpu};
 use crate::regs::index::*;
 use crate::trace::Source;
-
-/// Interrupt source of an end-of-pipe event.
-const EOP_SOURCE: u8 = 181;
-/// TIME_STAMP_INT_ENABLE in the interrupt control registers.
-const TIMESTAMP_ENABLE: u32 = 1 << 26;
 
 /// A 64-bit address from two dwords; the high one has `bits` meaningful bits.
 pub(super) fn address(lo: u32, hi: u32, bits: u32) -> u64 {
@@ -48,12 +43,12 @@ impl Gpu {
             op::EVENT_WRITE_EOP if gfx => {
                 let at = address(body[1], body[2], 16);
                 let (data, int) = (body[2] >> 29, body[2] >> 24 & 3);
-                self.end_of_pipe(id, front, s, at, data, int, [body[3], body[4]])?;
+                self.end_of_pipe(front, s, at, (data, int), [body[3], body[4]])?;
             }
             op::RELEASE_MEM if !gfx => {
                 let at = address(body[2], body[3], 16);
                 let (data, int) = (body[1] >> 29, body[1] >> 24 & 7);
-                self.end_of_pipe(id, front, s, at, data, int, [body[4], body[5]])?;
+                self.end_of_pipe(front, s, at, (data, int), [body[4], body[5]])?;
             }
             // Ordering between the two halves of the command processor and between cache levels:
             // packets execute whole and in order here, caches are not modelled.
@@ -141,44 +136,6 @@ impl Gpu {
             }
             _ => Err(Stop::Illegal(format!("EVENT_WRITE event {event:#x} index {index}: not modelled"))),
         }
-    }
-
-    /// A fence: data, then the interrupt.
-    #[expect(clippy::too_many_arguments)]
-    fn end_of_pipe(
-        &mut self,
-        id: EngineId,
-        front: &Front,
-        s: &Stream,
-        at: u64,
-        data: u32,
-        int: u32,
-        value: [u32; 2],
-    ) -> Result<(), Stop> {
-        let a = Self::access(id, s.vmid);
-        let aligned = |to: u64| {
-            if at % to == 0 { Ok(at) } else { Err(Stop::Illegal(format!("fence at {at:#x}: not aligned to {to}"))) }
-        };
-        match data {
-            0 => {}
-            1 => self.mem_write_u32(a, aligned(4)?, value[0])?,
-            2 => self.mem_write_u64(a, aligned(8)?, address(value[0], value[1], 32))?,
-            3 | 4 => {
-                let clock = self.clock();
-                self.mem_write_u64(a, aligned(8)?, clock)?;
-            }
-            _ => return Err(Stop::Illegal(format!("fence with DATA_SEL {data}: reserved"))),
-        }
-        match int {
-            0 => {}
-            1 | 2 => {
-                if self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
-                    self.interrupt(EOP_SOURCE, 0, Self::ring_id(id), front.vmid);
-                }
-            }
-            _ => return Err(Stop::Illegal(format!("fence with INT_SEL {int}: reserved"))),
-        }
-        Ok(())
     }
 
     /// Whether the stream may write a register: indirect buffers of users may not touch what is
