@@ -72,11 +72,11 @@ fn config(o: &Options) -> Result<Config> {
         other => bail!("no device is called `{other}`; there are bonaire and hawaii"),
     };
     if !(64..=8192).contains(&o.vram_mib) || o.vram_mib % 16 != 0 {
-        bail!("--vram-mib must be a multiple of 16 from 64 to 8192");
+        bail!("--vram-mib must be a multiple of 16 from 64 to 8192, not {}", o.vram_mib);
     }
     let visible = o.visible_mib.unwrap_or(1 << o.vram_mib.ilog2());
     if !visible.is_power_of_two() || visible > o.vram_mib {
-        bail!("--visible-mib must be a power of two, at most --vram-mib");
+        bail!("--visible-mib must be a power of two, at most --vram-mib, not {visible}");
     }
     let hdp = match o.hdp.as_str() {
         "direct" => Hdp::Direct,
