@@ -350,6 +350,9 @@ pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile)
         return Err(EINVAL);
     }
     let op = VaOp::from_user(args.operation)?;
+    if args.flags & bindings::AMDGPU_VM_DELAY_UPDATE != 0 && args.vm_timeline_syncobj_out != 0 {
+        return Err(EINVAL);
+    }
 
     match op {
         VaOp::Clear => clear(vm(file), range),

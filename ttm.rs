@@ -157,12 +157,14 @@ impl NewBo {
 
     /// The size in whole pages, not 0.
     fn pages_size(&self) -> Result<usize> {
+        if self.size == 0 {
+            return Err(ENOSPC);
+        }
         let size = self
             .size
             .checked_next_multiple_of(PAGE_SIZE as u64)
-            .filter(|size| *size != 0)
-            .ok_or(ENOSPC)?;
-        usize::try_from(size).map_err(|_| ENOMEM)
+            .ok_or(EINVAL)?;
+        usize::try_from(size).map_err(|_| EINVAL)
     }
 
     /// The alignment in whole pages.
@@ -353,7 +355,8 @@ impl Bo {
     ///
     /// # Errors
     ///
-    /// `EINVAL`, `ENOSPC` if the size is 0, `ENOMEM`, `ERESTARTSYS`.
+    /// `EINVAL` for sizes and alignments that make no sense, `ENOSPC` if the size is 0, `ENOMEM`,
+    /// `ERESTARTSYS`.
     pub(crate) fn create(
         dev: &DrmDevice,
         new: NewBo,
@@ -798,7 +801,7 @@ mod tests {
     fn sizes_and_alignments() {
         let size = |size| new(size, 0, 0).pages_size();
         assert_eq!(size(0), Err(ENOSPC));
-        assert_eq!(size(u64::MAX), Err(ENOSPC));
+        assert_eq!(size(u64::MAX), Err(EINVAL));
         assert_eq!(size(1), Ok(0x1000));
         assert_eq!(size(0x1000), Ok(0x1000));
         assert_eq!(size(0x1001), Ok(0x2000));
