@@ -83,7 +83,7 @@ impl Stream {
     /// Address of the dword `ahead` of the position, wrapping at the end.
     pub fn addr(&self, ahead: u32) -> u64 {
         let i = u64::from(self.pos) + u64::from(ahead);
-        self.base + i % u64::from(self.size.max(1)) * 4
+        self.base.wrapping_add(i % u64::from(self.size.max(1)) * 4)
     }
 }
 

@@ -2,6 +2,7 @@
 //! VM faults: latched in the registers of the context until cleared, reported by an interrupt,
 //! and either redirected to the default page or the end of the engine.
 
+use crate::config::Chip;
 use crate::engine::Stop;
 use crate::gpu::Gpu;
 use crate::mc::{Access, PAGE, Place, protection};
@@ -73,9 +74,13 @@ impl Gpu {
             self.regs.set(VM_CONTEXT0_PROTECTION_FAULT_STATUS + context, status);
             self.regs.set(VM_CONTEXT0_PROTECTION_FAULT_MCCLIENT + context, u32::from_be_bytes(name));
         }
-        if cntl & 1 << enable_bit(bits) != 0 && (first || subsequent) {
+        // A fault of the interrupt ring itself cannot be told through it.
+        let own = a.client == crate::ih::CLIENT;
+        if cntl & 1 << enable_bit(bits) != 0 && (first || subsequent) && !own {
             let source = if bits & (protection::READ | protection::WRITE) != 0 { PROTECTION } else { PAGE_INVALID };
-            self.interrupt(source, (va >> 12) as u32 & 0x0fff_ffff, 0, a.vmid);
+            // Hawaii's vectors for faults carry neither VMID nor PASID.
+            let vmid = if self.config.chip == Chip::Hawaii { 0 } else { a.vmid };
+            self.interrupt(source, (va >> 12) as u32 & 0x0fff_ffff, 0, vmid);
         }
     }
 

@@ -11,6 +11,9 @@ use crate::mc::Access;
 use crate::regs::index::*;
 use crate::trace::Event;
 
+/// Name of the interrupt handler as a memory client.
+pub(crate) const CLIENT: &str = "IH";
+
 const ENABLE: u32 = 1;
 const WRITEBACK: u32 = 1 << 8;
 const OVERFLOW_ENABLE: u32 = 1 << 16;
@@ -40,7 +43,7 @@ impl Gpu {
     }
 
     fn ih_access(&self) -> Access {
-        Access { vmid: (self.regs.get(IH_CNTL) >> 25 & 0xf) as u8, client: "IH", client_id: 0x0e }
+        Access { vmid: (self.regs.get(IH_CNTL) >> 25 & 0xf) as u8, client: CLIENT, client_id: 0x0e }
     }
 
     /// Queues an interrupt vector and sends the message.

@@ -113,6 +113,9 @@ fn run(o: &Options) -> Result<u64> {
             eprintln!("  what led there:");
             v.history.iter().for_each(|h| eprintln!("  {h}"));
         }
+        for (rule, count) in g.log.violation_counts() {
+            eprintln!("amdgpu-model: {rule}: {count}");
+        }
         g.log.violation_count()
     }))
 }

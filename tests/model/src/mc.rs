@@ -18,6 +18,8 @@ use crate::trace::Event;
 
 /// Page size in bytes.
 pub const PAGE: u64 = 4096;
+/// Addresses of the memory controller have 40 bits.
+const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
 /// Bits of a page-table entry.
 pub mod pte {
     #![allow(missing_docs)]
@@ -76,7 +78,7 @@ impl Gpu {
     pub(crate) fn mem_read(&mut self, a: Access, va: u64, to: &mut [u8]) -> Result<(), Stop> {
         let mut done = 0;
         while done < to.len() {
-            let at = va + done as u64;
+            let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(to.len() - done);
             match self.resolve(a, at, false)? {
                 Place::Bytes { memory, offset, mirror } => {
@@ -94,7 +96,7 @@ impl Gpu {
     pub(crate) fn mem_write(&mut self, a: Access, va: u64, from: &[u8]) -> Result<(), Stop> {
         let mut done = 0;
         while done < from.len() {
-            let at = va + done as u64;
+            let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(from.len() - done);
             if let Place::Bytes { memory, offset, mirror } = self.resolve(a, at, true)? {
                 for view in std::iter::once(memory).chain(mirror) {
@@ -114,7 +116,7 @@ impl Gpu {
     pub(crate) fn mem_copy(&mut self, from: (Access, u64), to: (Access, u64), len: u64) -> Result<(), Stop> {
         let mut done = 0;
         while done < len {
-            let (src, dst) = (from.1 + done, to.1 + done);
+            let (src, dst) = (from.1.wrapping_add(done), to.1.wrapping_add(done));
             let n = (PAGE - src % PAGE).min(PAGE - dst % PAGE).min(len - done);
             let size = n as usize;
             let source = self.resolve(from.0, src, false)?;
@@ -177,7 +179,11 @@ impl Gpu {
 
     /// Translates one address.
     fn resolve(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
-        let va = va & 0xff_ffff_ffff;
+        if va > ADDRESS_MASK {
+            let what = format!("{} vmid {}: address {va:#x} has more than 40 bits", a.client, a.vmid);
+            self.log.violation("address-bits", what);
+        }
+        let va = va & ADDRESS_MASK;
         if a.vmid == 0 {
             let low = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_LOW_ADDR)) << 12;
             let high = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_HIGH_ADDR)) << 12 | 0xfff;

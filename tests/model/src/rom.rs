@@ -2,7 +2,7 @@
 //! The expansion ROM: a synthetic ATOM BIOS, the smallest that a driver's checks and its table
 //! interpreter accept. It is an EFI image by its PCIR header, so that no PC firmware executes it.
 
-use crate::config::Config;
+use crate::config::{Chip, Config};
 
 /// Size of the image in bytes.
 pub const SIZE: usize = 0x1_0000;
@@ -49,7 +49,13 @@ pub fn build(config: &Config) -> Vec<u8> {
     i.put(0x30, b" 761295520");
     i.u16(0x48, HEADER as u16);
     i.put(0x50, b"22/11/26 00:00");
-    i.put(0x80, b"MODEL-BONAIRE");
+    i.put(
+        0x80,
+        match config.chip {
+            Chip::Bonaire => b"MODEL-BONAIRE",
+            Chip::Hawaii => b"MODEL-HAWAII\0",
+        },
+    );
     pcir(&mut i, config);
 
     i.table(HEADER, 0x24, 1, 1);

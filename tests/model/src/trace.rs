@@ -7,7 +7,7 @@
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
 //! `tlb` a flush, `fault`, `note`, `violation`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -155,7 +155,7 @@ pub struct Log {
     number: u64,
     history: VecDeque<(u64, Event)>,
     violations: Vec<Violation>,
-    count: u64,
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Default for Log {
@@ -166,7 +166,7 @@ impl Default for Log {
             number: 0,
             history: VecDeque::with_capacity(HISTORY),
             violations: Vec::new(),
-            count: 0,
+            counts: BTreeMap::new(),
         }
     }
 }
@@ -211,7 +211,7 @@ impl Log {
     /// Records a broken rule, once per distinct rule and text.
     pub fn violation(&mut self, rule: &'static str, what: impl Into<String>) {
         let what = what.into();
-        self.count += 1;
+        *self.counts.entry(rule).or_default() += 1;
         self.number += 1;
         if self.out.is_some() {
             self.line(json!({"k":"violation","rule":rule,"what":what}));
@@ -232,12 +232,17 @@ impl Log {
 
     /// How many violations there were, with repeats.
     pub fn violation_count(&self) -> u64 {
-        self.count
+        self.counts.values().sum()
+    }
+
+    /// How many of each rule.
+    pub fn violation_counts(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counts
     }
 
     /// Takes the violations out (tests that provoke one).
     pub fn take_violations(&mut self) -> Vec<Violation> {
-        self.count = 0;
+        self.counts.clear();
         std::mem::take(&mut self.violations)
     }
 
