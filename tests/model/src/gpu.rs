@@ -86,11 +86,7 @@ impl Gpu {
     pub fn new(config: Config) -> io::Result<Self> {
         let vram = Vram::new(config.vram, config.hdp)?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        // VRAM powers up with noise; its first pages are enough to catch who trusts zeros there.
-        let mut noise = vec![0; 1 << 16];
-        rng.fill_bytes(&mut noise);
-        vram.device().write(1 << 18, &noise);
-        vram.host().write(1 << 18, &noise);
+        noise(&vram, &mut rng);
         Ok(Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
@@ -454,5 +450,18 @@ impl Gpu {
             EngineId::Sdma(n) => self.sdma_illegal(n),
             _ => self.cp_error(id, rule, s.vmid),
         }
+    }
+}
+
+/// VRAM powers up with anything in it. A page of noise in every 4 MiB finds who trusts in zeros and
+/// costs little memory; the first 4 MiB have none, as a driver looks for a BIOS image there.
+fn noise(vram: &Vram, rng: &mut ChaCha8Rng) {
+    const STRIDE: u64 = 4 << 20;
+    let mut page = [0; 4096];
+    for start in (STRIDE..vram.device().len()).step_by(STRIDE as usize) {
+        let at = start + rng.random_range(0..STRIDE / 4096) * 4096;
+        rng.fill_bytes(&mut page);
+        vram.device().write(at, &page);
+        vram.host().write(at, &page);
     }
 }

@@ -40,6 +40,7 @@ pub const DATA: u64 = 0x10_0000;
 const GART_TABLE: u64 = 0x20_0000;
 const DIRECTORIES: u64 = 0x40_0000;
 const TABLES: u64 = 0x80_0000;
+const TABLES_END: u64 = TABLES + 5 * 0x20_0000;
 /// Free for tests.
 pub const VRAM_DATA: u64 = 0x200_0000;
 
@@ -114,6 +115,8 @@ impl Bench {
     }
 
     fn memory(&mut self) {
+        // Tables start empty: VRAM powers up with noise.
+        self.gpu.vram().fill(DIRECTORIES, 0, (TABLES_END - DIRECTORIES) as usize);
         for page in 0..RAM / 4096 {
             self.gpu.vram().write_u64(GART_TABLE + page * 8, (BUS + page * 4096) | SYSTEM_RW);
         }
