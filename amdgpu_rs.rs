@@ -20,7 +20,7 @@ use crate::{
     card::Card,
     device::{Device, Facts, PciIds},
     driver::{Attached, Driver},
-    hw::{BringUp, Chip},
+    hw::{BringUp, Chip, Generation},
     interrupts::Handler,
     stats::Stats,
     vbios::Vbios,
@@ -139,52 +139,17 @@ impl pci::Driver for AmdgpuDriver {
         pin_init::pin_init_scope(move || {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
             let chip = *chip.ok_or(ENODEV)?;
-            let hw = chip
-                .generation()
-                .ok_or(ENODEV)
-                .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))?;
+            let hw = supported(dev, chip)?;
 
             let enabled = Enabled::new(pdev)?;
             remove_firmware_console(pdev)?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
             let card = Card::map(pdev)?;
-
-            if !hw.system.responds(&card) {
-                dev_err!(
-                    dev,
-                    "the card does not respond: its registers read as all ones\n"
-                );
-                return Err(ENODEV);
-            }
-            let vbios = Vbios::read(pdev)?;
-            if !hw.system.is_posted(&card) {
-                dev_err!(
-                    dev,
-                    "the system firmware has not initialised this card (not posted)\n"
-                );
-                return Err(ENODEV);
-            }
+            let vbios = check(pdev, hw, &card)?;
             let firmware = firmware::Files::load(dev, &hw.firmware)?;
 
-            hw.system.program_golden_registers(&card);
-            let (vram, gart) = hw.memory.layout(&card, dev)?;
-            hw.memory.start(&card, dev, &vram, &firmware.mc);
-            let memory = hw.memory.describe(&card);
-            let facts = Facts {
-                chip,
-                pci: PciIds {
-                    device: pdev.device_id(),
-                    revision: pdev.revision_id(),
-                },
-                revision: hw.system.revision(&card),
-                vbios,
-                firmware: firmware.versions(),
-                vram,
-                gart,
-                memory,
-                graphics: hw.graphics.describe(&card, &memory),
-            };
+            let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
             let card = card.into_handle(dev)?;
             let device = Arc::pin_init(Device::new(dev, hw, facts, card), GFP_KERNEL)
                 .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
@@ -221,12 +186,11 @@ impl pci::Driver for AmdgpuDriver {
                     pdev.set_master();
                     let card = device.card.access(dev)?;
                     start(&BringUp {
-                        pdev,
                         card,
-                        device: &device,
+                        device,
                         firmware: &firmware,
                     })?;
-                    greet(&device);
+                    greet(device);
                 },
                 counters: counters(dev, stats)?,
                 registration: drm::Registration::new(dev, drm)
@@ -257,6 +221,63 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
         }),
         GFP_KERNEL,
     )
+}
+
+/// The hardware layer of a chip, if there is one.
+fn supported(dev: &kernel::device::Device<Bound>, chip: Chip) -> Result<&'static Generation> {
+    chip.generation()
+        .ok_or(ENODEV)
+        .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))
+}
+
+/// Sees whether the card is there and ready, and reads its video BIOS.
+fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<Vbios> {
+    if !hw.system.responds(card) {
+        dev_err!(
+            pdev,
+            "the card does not respond: its registers read as all ones\n"
+        );
+        return Err(ENODEV);
+    }
+    let vbios = Vbios::read(pdev)?;
+    if !hw.system.is_posted(card) {
+        dev_err!(
+            pdev,
+            "the system firmware has not initialised this card (not posted)\n"
+        );
+        return Err(ENODEV);
+    }
+    Ok(vbios)
+}
+
+/// Sets the chip's golden registers, opens its memory, and reads what there is to know of it.
+fn open_memory(
+    pdev: &pci::Device<Bound>,
+    chip: Chip,
+    hw: &Generation,
+    card: &Card<'_>,
+    vbios: Vbios,
+    firmware: &firmware::Files,
+) -> Result<Facts> {
+    let dev = pdev.as_ref();
+    hw.system.program_golden_registers(card);
+    let (vram, gart) = hw.memory.layout(card, dev)?;
+    hw.memory.start(card, dev, &vram, &firmware.mc);
+    let memory = hw.memory.describe(card);
+    Ok(Facts {
+        chip,
+        pci: PciIds {
+            device: pdev.device_id(),
+            revision: pdev.revision_id(),
+        },
+        revision: hw.system.revision(card),
+        vbios,
+        firmware: firmware.versions(),
+        vram,
+        gart,
+        memory,
+        graphics: hw.graphics.describe(card, &memory),
+    })
 }
 
 /// Message-signalled interrupts only: with others the interrupt ring would be run differently.

@@ -11,6 +11,7 @@ use kernel::{
     devres::{DevresGuard, DevresLt},
     error::to_result,
     io::{Io, Mmio, MmioRaw, Region},
+    num::casts::{u32_as_usize, usize_as_u64},
     pci,
     prelude::*,
     sizes::{SZ_256K, SZ_8K},
@@ -31,6 +32,8 @@ const REGISTER_BAR: u32 = 5;
 pub(crate) const REGISTERS_SIZE: usize = SZ_256K;
 /// Size of the doorbell BAR that the driver relies on.
 const DOORBELLS_SIZE: usize = SZ_8K;
+
+const _: () = assert!(u32_as_usize(Doorbells::COUNT) * size_of::<u32>() == DOORBELLS_SIZE);
 
 /// Name that the card's resources bear in /proc/iomem.
 const NAME: &CStr = c"amdgpu_rs";
@@ -62,19 +65,20 @@ impl<'a> Card<'a> {
     pub(crate) fn into_handle(self, dev: &'a device::Device<Bound>) -> Result<CardHandle> {
         // SAFETY: A `Card` holds mappings of the device's BARs, which stay valid for as long as
         // the device is bound.
-        Ok(CardHandle(Arc::new(
-            unsafe { DevresLt::new(dev, Ok::<_, Error>(self))? },
-            GFP_KERNEL,
-        )?))
+        let managed = unsafe { DevresLt::new(dev, Ok::<_, Error>(self))? };
+        Ok(CardHandle(Arc::new(managed, GFP_KERNEL)?))
     }
 }
 
+/// A card, for whatever lifetime.
+type AnyCard = CovariantForLt!(Card<'_>);
+
 /// Access to a card that ends when the driver is unbound.
 #[derive(Clone)]
-pub(crate) struct CardHandle(Arc<DevresLt<CovariantForLt!(Card<'_>)>>);
+pub(crate) struct CardHandle(Arc<DevresLt<AnyCard>>);
 
 /// Proof that the card is there. Nothing that sleeps may be called while one is held.
-pub(crate) type CardGuard<'a> = DevresGuard<'a, CovariantForLt!(Card<'_>)>;
+pub(crate) type CardGuard<'a> = DevresGuard<'a, AnyCard>;
 
 impl CardHandle {
     /// The card, unless the driver is unbound.
@@ -93,12 +97,14 @@ pub(crate) struct Doorbells<'a>(pci::Bar<'a, DOORBELLS_SIZE>);
 
 impl Doorbells<'_> {
     /// Number of doorbells that are there on every card.
-    pub(crate) const COUNT: usize = DOORBELLS_SIZE / size_of::<u32>();
+    pub(crate) const COUNT: u32 = 2048;
 
     /// Rings doorbell `index`. Out of range is a bug of the caller, and does nothing.
-    pub(crate) fn ring(&self, index: usize, value: u32) {
+    pub(crate) fn ring(&self, index: u32, value: u32) {
         debug_assert!(index < Self::COUNT);
-        let _ = self.0.try_write32(value, index * size_of::<u32>());
+        let _ = self
+            .0
+            .try_write32(value, u32_as_usize(index) * size_of::<u32>());
     }
 }
 
@@ -149,7 +155,7 @@ impl<'a> VramAperture<'a> {
 
     /// Number of bytes of VRAM that the CPU reaches.
     pub(crate) fn size(&self) -> u64 {
-        self.io.size() as u64
+        usize_as_u64(self.io.size())
     }
 
     fn io(&self) -> Mmio<'_, Region> {

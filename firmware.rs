@@ -9,7 +9,7 @@
 
 use core::ops::Range;
 
-use kernel::{device, firmware, prelude::*};
+use kernel::{device, firmware, num::casts::u32_as_usize, prelude::*};
 
 /// One file, checked.
 pub(crate) struct Microcode {
@@ -91,11 +91,11 @@ impl Header {
 
     fn parse(data: &[u8]) -> Result<Self, Defect> {
         let field = |offset| dword(data, offset).ok_or(Defect::NoHeader);
-        let length = |offset| Ok::<_, Defect>(field(offset)? as usize);
+        let length = |offset| Ok::<_, Defect>(u32_as_usize(field(offset)?));
 
         let said = length(0)?;
         let header_size = length(4)?;
-        let header_version = field(8)? as u16;
+        let [header_version, _] = halves(field(8)?);
         let version = field(16)?;
         let code_size = length(20)?;
         let code_start = length(24)?;
@@ -147,6 +147,12 @@ impl Header {
 fn dword(data: &[u8], offset: usize) -> Option<u32> {
     let bytes = data.get(offset..offset.checked_add(size_of::<u32>())?)?;
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// The lower and the upper half of a dword.
+fn halves(dword: u32) -> [u16; 2] {
+    let [a, b, c, d] = dword.to_le_bytes();
+    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
 }
 
 fn dwords(data: &[u8]) -> impl Iterator<Item = u32> + '_ {
@@ -251,7 +257,7 @@ mod tests {
     fn file() -> [u8; SIZE] {
         let mut data = [0; SIZE];
         let fields = [
-            (0, SIZE as u32),
+            (0, 52),
             (4, 40),
             (8, 1),
             (16, 0x7b),

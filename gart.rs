@@ -17,8 +17,9 @@ use kernel::{
     dma::{Coherent, CoherentView, DmaAddress},
     io::{io_read, io_write, IoBase},
     maple_tree::MapleTreeAlloc,
+    num::casts::usize_as_u64,
     prelude::*,
-    sizes::SZ_1G,
+    sizes::SZ_4K,
     sync::Arc,
 };
 
@@ -66,21 +67,21 @@ pub(crate) struct GartLayout {
 }
 
 impl GartLayout {
-    /// Size of the window in bytes.
-    pub(crate) const SIZE: u64 = SZ_1G as u64;
     /// Number of pages of the window.
-    pub(crate) const PAGES: usize = (Self::SIZE / PAGE_SIZE) as usize;
+    pub(crate) const PAGES: usize = 1 << 18;
+    /// Size of the window in bytes.
+    pub(crate) const SIZE: u64 = usize_as_u64(Self::PAGES) * PAGE_SIZE;
     /// Size of the table in bytes.
-    pub(crate) const TABLE_SIZE: u64 = (Self::PAGES * ENTRY_SIZE) as u64;
+    pub(crate) const TABLE_SIZE: u64 = usize_as_u64(Self::PAGES * ENTRY_SIZE);
 
     /// Address in the GPU's address space of a page of the window.
     fn gpu_addr(&self, page: usize) -> u64 {
-        self.start + page as u64 * PAGE_SIZE
+        self.start + usize_as_u64(page) * PAGE_SIZE
     }
 
     /// Offset from the start of VRAM of the entry of a page of the window.
     fn entry(&self, page: usize) -> u64 {
-        self.table + (page * ENTRY_SIZE) as u64
+        self.table + usize_as_u64(page * ENTRY_SIZE)
     }
 }
 
@@ -190,11 +191,11 @@ pub(crate) struct KernelBuffer {
 impl KernelBuffer {
     /// Zeroed memory of at least `size` bytes.
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart, size: usize) -> Result<Self> {
-        let pages = size.div_ceil(PAGE_SIZE as usize);
-        let dwords = pages * PAGE_SIZE as usize / size_of::<u32>();
+        let pages = size.div_ceil(SZ_4K);
+        let dwords = pages * SZ_4K / size_of::<u32>();
         let memory = Coherent::<u32>::zeroed_slice(dev, dwords, GFP_KERNEL)?;
         let start = memory.dma_address();
-        let addresses = (0..pages).map(|page| start + page as u64 * PAGE_SIZE);
+        let addresses = (0..pages).map(|page| start + usize_as_u64(page) * PAGE_SIZE);
         let range = gart.bind(addresses, Access::READ_WRITE, Snoop::Yes)?;
         Ok(Self {
             range,
@@ -244,13 +245,13 @@ mod tests {
 
     #[test]
     fn arithmetic() {
-        assert_eq!(GartLayout::PAGES, 262_144);
+        assert_eq!(GartLayout::SIZE, 1 << 30);
         assert_eq!(GartLayout::TABLE_SIZE, 2 << 20);
         assert_eq!(LAYOUT.gpu_addr(0), 0xff_0000_0000);
         assert_eq!(LAYOUT.gpu_addr(GartLayout::PAGES - 1), 0xff_3fff_f000);
         assert_eq!(LAYOUT.entry(0), 0x3fe0_0000);
         assert_eq!(
-            LAYOUT.entry(GartLayout::PAGES - 1) + ENTRY_SIZE as u64,
+            LAYOUT.entry(GartLayout::PAGES - 1) + usize_as_u64(ENTRY_SIZE),
             LAYOUT.table + GartLayout::TABLE_SIZE
         );
     }

@@ -7,7 +7,7 @@
 
 pub(crate) mod gfx7;
 
-use kernel::{device, pci, prelude::*};
+use kernel::{device, prelude::*};
 
 use crate::{
     card::Card,
@@ -79,7 +79,6 @@ impl Generation {
 
 /// What bring-up works with.
 pub(crate) struct BringUp<'a> {
-    pub(crate) pdev: &'a pci::Device<device::Bound>,
     pub(crate) card: &'a Card<'a>,
     pub(crate) device: &'a Device,
     pub(crate) firmware: &'a firmware::Files,
@@ -305,7 +304,7 @@ pub(crate) trait Engine: Sync {
     fn halt(&self, card: &Card<'_>);
 
     /// The command that fills `dwords` of a ring with nothing.
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize);
+    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32);
 
     /// Everything that a submission asks for, and then the kernel's fence with its interrupt.
     fn emit_submission(

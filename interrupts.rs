@@ -9,6 +9,7 @@
 use kernel::{
     device::{self, Bound},
     irq::{IrqReturn, ThreadedHandler},
+    num::casts::u32_as_usize,
     prelude::*,
     str::BStr,
     sync::{
@@ -26,7 +27,7 @@ use crate::{
 };
 
 /// Size of the interrupt ring in bytes.
-pub(crate) const RING_SIZE: usize = 64 << 10;
+pub(crate) const RING_SIZE: u32 = 64 << 10;
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 16;
 /// Set in the write pointer when entries were lost because the ring was full.
@@ -35,7 +36,7 @@ const OVERFLOW: u32 = 1 << 0;
 impl InterruptMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
         Ok(Self {
-            ring: KernelBuffer::new(dev, gart, RING_SIZE)?,
+            ring: KernelBuffer::new(dev, gart, u32_as_usize(RING_SIZE))?,
             write_pointer: KernelBuffer::new(dev, gart, size_of::<u32>())?,
         })
     }
@@ -50,7 +51,7 @@ impl InterruptMemory {
 
     /// The entry at a position in bytes.
     fn entry(&self, position: u32) -> Option<[u32; 4]> {
-        let first = position as usize / size_of::<u32>();
+        let first = u32_as_usize(position) / size_of::<u32>();
         let mut entry = [0; 4];
         for (index, dword) in (first..).zip(&mut entry) {
             *dword = self.ring.read(index)?;
@@ -87,7 +88,7 @@ impl Handler {
                 position = next(written & !OVERFLOW);
                 device.hw.interrupts.clear_overflow(&*device.card()?);
             }
-            let end = written & !OVERFLOW & (RING_SIZE as u32 - 1);
+            let end = written & !OVERFLOW & (RING_SIZE - 1);
             while position != end {
                 let entry = memory.entry(position)?;
                 handle(device, device.hw.interrupts.decode(entry));
@@ -107,7 +108,7 @@ impl Handler {
 
 /// Position of the entry after this one.
 const fn next(position: u32) -> u32 {
-    (position + ENTRY_SIZE) % RING_SIZE as u32
+    (position + ENTRY_SIZE) % RING_SIZE
 }
 
 impl ThreadedHandler for Handler {
@@ -163,6 +164,6 @@ mod tests {
     #[test]
     fn positions_wrap() {
         assert_eq!(next(0), 16);
-        assert_eq!(next(RING_SIZE as u32 - 16), 0);
+        assert_eq!(next(RING_SIZE - 16), 0);
     }
 }

@@ -18,13 +18,14 @@ use kernel::{
     dma::CoherentView,
     io::{io_write, poll::read_poll_timeout},
     new_spinlock,
+    num::casts::{u32_as_usize, usize_as_u64},
     prelude::*,
     sync::{
         aref::ARef,
         barrier::{self, mb},
         Arc, SpinLock,
     },
-    time::{msecs_to_jiffies, Delta},
+    time::{msecs_to_jiffies, Delta, Msecs},
 };
 
 use crate::{
@@ -101,10 +102,12 @@ impl RingKind {
 pub(crate) const RING_SHIFT: u32 = 13;
 /// Size of a ring in dwords.
 pub(crate) const RING_DWORDS: usize = 1 << RING_SHIFT;
+/// What of a position is its place in the ring.
+pub(crate) const RING_MASK: u32 = (1 << RING_SHIFT) - 1;
 /// How long a test of a ring may take.
-const TEST_TIMEOUT: Delta = Delta::from_secs(2);
+const TEST_MILLISECONDS: Msecs = 2000;
 /// Size of the longest submission in dwords, padding included.
-pub(crate) const MAX_SUBMISSION_DWORDS: usize = 1024;
+pub(crate) const MAX_SUBMISSION_DWORDS: u32 = 1024;
 
 /// A virtual memory context that is lent to a job, 1 to 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +215,7 @@ impl Writeback {
     }
 
     fn gpu_addr(&self, kind: RingKind, slot: Slot) -> u64 {
-        self.0.gpu_addr() + (Self::index(kind, slot) * size_of::<u32>()) as u64
+        self.0.gpu_addr() + usize_as_u64(Self::index(kind, slot) * size_of::<u32>())
     }
 }
 
@@ -239,7 +242,7 @@ struct State {
 impl Ring {
     /// How many unfinished submissions a ring has room for. One more fits, which is what may still
     /// be executing the padding behind its fence.
-    pub(crate) const MAX_SUBMISSIONS: u32 = (RING_DWORDS / MAX_SUBMISSION_DWORDS) as u32 - 1;
+    pub(crate) const MAX_SUBMISSIONS: u32 = (1 << RING_SHIFT) / MAX_SUBMISSION_DWORDS - 1;
 
     pub(crate) fn new<'a>(
         kind: RingKind,
@@ -255,7 +258,7 @@ impl Ring {
             card,
             buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
             writeback,
-            timeline <- Timeline::new(kind.name(), Self::MAX_SUBMISSIONS as usize),
+            timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             state <- new_spinlock!(State { write_pointer: 0 }),
         })
     }
@@ -333,7 +336,7 @@ impl Ring {
             || self.writeback.0.read(index).ok_or(ENODEV),
             |value| *value == VALUE,
             Delta::from_micros(50),
-            TEST_TIMEOUT,
+            Delta::from_millis(TEST_MILLISECONDS.into()),
         )?;
         Ok(())
     }
@@ -346,7 +349,7 @@ impl Ring {
             user_fence: None,
         };
         let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?)?;
-        let timeout = msecs_to_jiffies(TEST_TIMEOUT.as_millis() as u32);
+        let timeout = msecs_to_jiffies(TEST_MILLISECONDS);
         match fence.wait_timeout(Interruptible::No, timeout)? {
             Waited::Done => fence.status().unwrap_or(Err(ETIMEDOUT)),
             Waited::TimedOut => Err(ETIMEDOUT),
@@ -382,7 +385,7 @@ impl Ring {
             let unaligned = writer.position % Self::ALIGNMENT;
             if unaligned != 0 {
                 let padding = Self::ALIGNMENT - unaligned;
-                self.engine.emit_nops(&mut writer, padding as usize);
+                self.engine.emit_nops(&mut writer, padding);
             }
             writer.position
         });
@@ -414,7 +417,7 @@ pub(crate) struct Writer<'a> {
 
 impl Sink for Writer<'_> {
     fn push(&mut self, value: u32) {
-        let index = self.position as usize % RING_DWORDS;
+        let index = u32_as_usize(self.position) % RING_DWORDS;
         let _ = self.store(index, value);
         self.position = self.position.wrapping_add(1);
     }

@@ -24,6 +24,22 @@ pub(crate) use mec::ComputeMemory;
 use super::{Generation, IpVersions};
 use crate::firmware::Names;
 
+/// The lower half of an address, as registers and packets take it.
+const fn low(addr: u64) -> u32 {
+    // CAST: Half of it is what is wanted.
+    addr as u32
+}
+
+/// The upper half of an address, as registers and packets take it.
+const fn high(addr: u64) -> u32 {
+    low(addr >> 32)
+}
+
+/// The number of the page of an address: addresses have 40 bits.
+const fn page_number(addr: u64) -> u32 {
+    low(addr >> pte::PAGE_SHIFT)
+}
+
 pub(super) static BONAIRE: Generation = Generation {
     firmware: Names {
         mc: c"amdgpu/bonaire_mc.bin",

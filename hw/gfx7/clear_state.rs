@@ -5,11 +5,13 @@
 //! The ring starts with a preamble that sets them; the command processor keeps what it was given
 //! there, and user space's `CLEAR_STATE` packets bring it back. Almost all are zero.
 
+use kernel::num::casts::u32_as_usize;
+
 use super::pm4::SetContextReg;
 use crate::ring::Sink;
 
 /// Runs of consecutive registers: number of the first, and how many.
-const RUNS: [(u32, usize); 7] = [
+const RUNS: [(u32, u32); 7] = [
     (0xa000, 212),
     (0xa0d6, 274),
     (0xa1f5, 6),
@@ -104,7 +106,7 @@ const VALUES: [(u32, u32); 79] = [
 ];
 
 /// Longest of the runs.
-const LONGEST: usize = 274;
+const LONGEST: u32 = 274;
 
 fn value(register: u32) -> u32 {
     VALUES
@@ -116,13 +118,14 @@ fn value(register: u32) -> u32 {
 /// Sets every register of the clear state.
 pub(super) fn emit(out: &mut impl Sink) {
     for (first, count) in RUNS {
-        let mut values = [0; LONGEST];
-        for (register, slot) in (first..).zip(&mut values[..count]) {
+        let mut values = [0; u32_as_usize(LONGEST)];
+        let values = &mut values[..u32_as_usize(count)];
+        for (register, slot) in (first..).zip(&mut *values) {
             *slot = value(register);
         }
         SetContextReg {
             register: first,
-            values: &values[..count],
+            values,
         }
         .emit(out);
     }
@@ -137,10 +140,10 @@ mod tests {
         let mut end = 0;
         for (first, count) in RUNS {
             assert!(end <= first && count <= LONGEST);
-            end = first + count as u32;
+            end = first + count;
         }
         let inside = |register| {
-            let within = |(first, count)| (first..first + count as u32).contains(&register);
+            let within = |(first, count)| (first..first + count).contains(&register);
             RUNS.into_iter().any(within)
         };
         for (register, value) in VALUES {
@@ -160,7 +163,7 @@ mod tests {
 
         let mut counter = Counter(0);
         emit(&mut counter);
-        let registers: usize = RUNS.iter().map(|(_, count)| count).sum();
-        assert_eq!(counter.0, registers + 2 * RUNS.len());
+        let registers: u32 = RUNS.iter().map(|(_, count)| count).sum();
+        assert_eq!(counter.0, u32_as_usize(registers) + 2 * RUNS.len());
     }
 }

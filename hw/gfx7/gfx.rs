@@ -12,7 +12,7 @@ use kernel::{
 };
 
 use super::{
-    clear_state,
+    clear_state, high, low, page_number,
     pm4::{
         self, emit, By, ClearState, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
         IndirectBuffer, Interrupt, PfpSyncMe, PreambleCntl, Queue, SetCePartition, SetContextReg,
@@ -25,7 +25,7 @@ use crate::{
     card::Card,
     firmware,
     hw::{BringUp, Engine, FenceWrite, GraphicsInfo, Raster},
-    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS, RING_SHIFT},
+    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT},
 };
 
 pub(super) struct Gfx;
@@ -35,7 +35,7 @@ impl Engine for Gfx {
         let card = up.card;
         rlc::start(card, &up.firmware.rlc);
         rlc::enable_idle_interrupts(card, false);
-        self.halt(card);
+        halt_processors(card);
         load_microcode(card, up.firmware);
         let ring = up.device.ring(RingKind::Gfx);
         set_up_ring(card, ring);
@@ -45,16 +45,11 @@ impl Engine for Gfx {
     }
 
     fn halt(&self, card: &Card<'_>) {
-        card.regs.write_reg(
-            CP_ME_CNTL::zeroed()
-                .with_ce_halt(true)
-                .with_pfp_halt(true)
-                .with_me_halt(true),
-        );
-        udelay(Delta::from_micros(50));
+        halt_processors(card);
+        rlc::halt(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
+    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
         for _ in 0..dwords {
             ring.push(pm4::NOP);
         }
@@ -119,10 +114,21 @@ impl Engine for Gfx {
     }
 
     fn kick(&self, card: &Card<'_>, _kind: RingKind, write_pointer: u32) {
-        let position = write_pointer % RING_DWORDS as u32;
+        let position = write_pointer & RING_MASK;
         card.regs.write_reg(CP_RB0_WPTR::from(position));
         card.regs.read(CP_RB0_WPTR);
     }
+}
+
+/// Halts the three engines of the graphics command processor.
+fn halt_processors(card: &Card<'_>) {
+    card.regs.write_reg(
+        CP_ME_CNTL::zeroed()
+            .with_ce_halt(true)
+            .with_pfp_halt(true)
+            .with_me_halt(true),
+    );
+    udelay(Delta::from_micros(50));
 }
 
 /// Uploads the microcode of the three engines. After it their address registers take the version.
@@ -171,17 +177,15 @@ fn set_up_ring(card: &Card<'_>, ring: &Ring) {
     regs.write_reg(CP_RB0_WPTR::zeroed());
     regs.write_reg(CP_RB0_RPTR::zeroed());
     let read_pointer = ring.read_pointer_addr();
-    regs.write_reg(CP_RB0_RPTR_ADDR::from(read_pointer as u32));
-    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(
-        (read_pointer >> 32) as u32 & 0xff,
-    ));
+    regs.write_reg(CP_RB0_RPTR_ADDR::from(low(read_pointer)));
+    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(high(read_pointer) & 0xff));
     regs.write_reg(SCRATCH_UMSK::zeroed());
     fsleep(Delta::from_millis(1));
     regs.write_reg(control);
 
     let base = ring.gpu_addr() >> 8;
-    regs.write_reg(CP_RB0_BASE::from(base as u32));
-    regs.write_reg(CP_RB0_BASE_HI::from((base >> 32) as u32));
+    regs.write_reg(CP_RB0_BASE::from(low(base)));
+    regs.write_reg(CP_RB0_BASE_HI::from(high(base)));
 }
 
 /// Lets the command processor run, and gives it the clear state.
@@ -281,9 +285,8 @@ pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
         0..8 => pm4::register::<VM_CONTEXT0_PAGE_TABLE_BASE_ADDR>() + vmid,
         _ => pm4::register::<VM_CONTEXT8_PAGE_TABLE_BASE_ADDR>() + vmid - 8,
     };
-    let page = (vm.pd_addr >> super::pte::PAGE_SHIFT) as u32;
     [
-        (directory, page),
+        (directory, page_number(vm.pd_addr)),
         (pm4::register::<IH_VMID_LUT>() + vmid, u32::from(vm.pasid)),
         (pm4::register::<VM_INVALIDATE_REQUEST>(), 1 << vmid),
     ]

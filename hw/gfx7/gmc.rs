@@ -11,12 +11,13 @@ use kernel::{
     device,
     io::{poll::read_poll_timeout, register::Array, Io},
     prelude::*,
-    sizes::{SZ_16M, SZ_1M},
+    sizes::SizeConstants,
     time::Delta,
 };
 
 use super::{
-    pte::{Fragment, PAGE_SHIFT, PAGE_SIZE, SPACE_SHIFT, TABLE_SHIFT},
+    page_number,
+    pte::{Fragment, PAGE_SIZE, SPACE_SHIFT, TABLE_SHIFT},
     regs::*,
 };
 use crate::{
@@ -32,7 +33,7 @@ const ADDRESS_SPACE: u64 = 1 << 40;
 /// The GART window begins at a multiple of this.
 const GART_ALIGNMENT: u64 = 1 << 32;
 /// The least VRAM that makes sense.
-const MIN_VRAM: u64 = 64 * SZ_1M as u64;
+const MIN_VRAM: u64 = 64 * u64::SZ_1M;
 
 /// What the kernel keeps of VRAM: the GART table, and a page for accesses that go astray.
 const RESERVED_SIZE: u64 = GartLayout::TABLE_SIZE + PAGE_SIZE;
@@ -41,15 +42,15 @@ pub(super) struct Gmc;
 
 impl MemoryController for Gmc {
     fn layout(&self, card: &Card<'_>, dev: &device::Device) -> Result<(VramLayout, GartLayout)> {
-        let start = u64::from(card.regs.read(MC_VM_FB_LOCATION).fb_base().get()) * SZ_16M as u64;
-        let size = u64::from(card.regs.read(CONFIG_MEMSIZE).into_raw()) * SZ_1M as u64;
+        let start = u64::from(card.regs.read(MC_VM_FB_LOCATION).fb_base().get()) * u64::SZ_16M;
+        let size = u64::from(card.regs.read(CONFIG_MEMSIZE).into_raw()) * u64::SZ_1M;
         let visible = size.min(card.vram.size());
         if visible < MIN_VRAM || start + size > ADDRESS_SPACE {
             dev_err!(
                 dev,
                 "the memory controller reports {} MiB of VRAM at {start:#x}, {} MiB of them visible: not plausible\n",
-                size / SZ_1M as u64,
-                visible / SZ_1M as u64
+                size / u64::SZ_1M,
+                visible / u64::SZ_1M
             );
             return Err(ENODEV);
         }
@@ -221,12 +222,13 @@ fn lock_vga_out(card: &Card<'_>) {
 
 /// Tells the memory controller which addresses are VRAM.
 fn open_apertures(card: &Card<'_>, vram: &VramLayout) {
-    let page = |addr: u64| (addr >> PAGE_SHIFT) as u32;
     let last = vram.start + vram.size - 1;
     let regs = &card.regs;
-    regs.write_reg(MC_VM_SYSTEM_APERTURE_LOW_ADDR::from(page(vram.start)));
-    regs.write_reg(MC_VM_SYSTEM_APERTURE_HIGH_ADDR::from(page(last)));
-    regs.write_reg(MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR::from(page(
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_LOW_ADDR::from(page_number(
+        vram.start,
+    )));
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_HIGH_ADDR::from(page_number(last)));
+    regs.write_reg(MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR::from(page_number(
         vram.mc_addr(stray_page(vram)),
     )));
     // No AGP: the bottom above the top.
@@ -311,19 +313,20 @@ fn enable_caches(card: &Card<'_>) {
 /// Context 0: one flat table, which translates the GART window.
 fn enable_kernel_context(card: &Card<'_>, device: &Device) {
     let gart = device.facts.gart;
-    let page = |addr: u64| (addr >> PAGE_SHIFT) as u32;
     let last = gart.start + GartLayout::SIZE - 1;
     let table = device.facts.vram.mc_addr(gart.table);
     let regs = &card.regs;
-    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_START_ADDR::from(page(gart.start)));
-    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_END_ADDR::from(page(last)));
+    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_START_ADDR::from(page_number(
+        gart.start,
+    )));
+    regs.write_reg(VM_CONTEXT0_PAGE_TABLE_END_ADDR::from(page_number(last)));
     regs.write(
         VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::at(0),
-        VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(page(table)),
+        VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(page_number(table)),
     );
-    regs.write_reg(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR::from(page(
-        device.dummy_page(),
-    )));
+    regs.write_reg(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR::from(
+        page_number(device.dummy_page()),
+    ));
     regs.write_reg(VM_CONTEXT0_CNTL2::zeroed());
     regs.update(VM_CONTEXT0_CNTL, |r| {
         r.with_enable_context(true)
@@ -343,8 +346,8 @@ fn enable_process_contexts(card: &Card<'_>, device: &Device) {
     const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
 
     let facts = &device.facts;
-    let table = (facts.vram.mc_addr(facts.gart.table) >> PAGE_SHIFT) as u32;
-    let dummy = (device.dummy_page() >> PAGE_SHIFT) as u32;
+    let table = page_number(facts.vram.mc_addr(facts.gart.table));
+    let dummy = page_number(device.dummy_page());
     let regs = &card.regs;
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_START_ADDR::zeroed());
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_END_ADDR::from(LAST_PAGE));

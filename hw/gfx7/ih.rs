@@ -7,7 +7,7 @@
 
 use kernel::{io::Io, prelude::*};
 
-use super::regs::*;
+use super::{high, low, regs::*};
 use crate::{
     card::Card,
     device::Device,
@@ -35,19 +35,17 @@ impl InterruptController for Ih {
         let regs = &card.regs;
         self.stop(card);
 
-        regs.write_reg(INTERRUPT_CNTL2::from((device.dummy_page() >> 8) as u32));
+        regs.write_reg(INTERRUPT_CNTL2::from(low(device.dummy_page() >> 8)));
         regs.update(INTERRUPT_CNTL, |r| {
             // No dummy read with message-signalled interrupts; and the ring is snooped memory.
             r.with_ih_dummy_rd_override(false)
                 .with_ih_req_nonsnoop_en(false)
         });
 
-        regs.write_reg(IH_RB_BASE::from((memory.ring.gpu_addr() >> 8) as u32));
+        regs.write_reg(IH_RB_BASE::from(low(memory.ring.gpu_addr() >> 8)));
         let write_pointer = memory.write_pointer.gpu_addr();
-        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(write_pointer as u32));
-        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(
-            (write_pointer >> 32) as u32 & 0xff,
-        ));
+        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(low(write_pointer)));
+        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(high(write_pointer) & 0xff));
         let control = ring_control();
         regs.write_reg(control.with_wptr_overflow_clear(true));
         regs.write_reg(IH_RB_RPTR::zeroed());

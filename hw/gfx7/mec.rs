@@ -8,6 +8,7 @@
 use kernel::{
     device::{self, Bound},
     io::{poll::read_poll_timeout, Io},
+    num::casts::{u32_as_usize, usize_as_u64},
     prelude::*,
     time::{
         delay::{fsleep, udelay},
@@ -17,6 +18,7 @@ use kernel::{
 
 use super::{
     gfx::{emit_vm_flush, hdp_flush, hdp_invalidate},
+    high, low,
     pm4::{
         self, emit, AcquireMem, By, EndOfPipe, EopData, IndirectBuffer, Interrupt, Queue,
         ReleaseMem, Wait, WriteMemory,
@@ -28,11 +30,11 @@ use crate::{
     firmware::Microcode,
     gart::{Gart, KernelBuffer},
     hw::{BringUp, Engine, FenceWrite},
-    ring::{Ring, RingKind, Sink, Submission, Writer, RING_DWORDS, RING_SHIFT},
+    ring::{Ring, RingKind, Sink, Submission, Writer, RING_MASK, RING_SHIFT},
 };
 
 /// Doorbell of the first queue.
-const FIRST_DOORBELL: usize = 0x10;
+const FIRST_DOORBELL: u32 = 0x10;
 
 /// Pipes of the compute engine.
 const PIPES: u32 = 4;
@@ -54,17 +56,17 @@ pub(crate) struct ComputeMemory {
 impl ComputeMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
         Ok(Self {
-            ends_of_pipe: KernelBuffer::new(dev, gart, PIPES as usize * EOP_SIZE * 2)?,
+            ends_of_pipe: KernelBuffer::new(dev, gart, u32_as_usize(PIPES) * EOP_SIZE * 2)?,
             descriptors: KernelBuffer::new(dev, gart, usize::from(RingKind::COMPUTE) * MQD_SIZE)?,
         })
     }
 
     fn end_of_pipe(&self, pipe: u32) -> u64 {
-        self.ends_of_pipe.gpu_addr() + u64::from(pipe) * (EOP_SIZE * 2) as u64
+        self.ends_of_pipe.gpu_addr() + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
     }
 
     fn descriptor(&self, queue: u8) -> u64 {
-        self.descriptors.gpu_addr() + u64::from(queue) * MQD_SIZE as u64
+        self.descriptors.gpu_addr() + u64::from(queue) * usize_as_u64(MQD_SIZE)
     }
 }
 
@@ -97,7 +99,7 @@ impl Engine for Mec {
         udelay(Delta::from_micros(50));
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
+    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
         for _ in 0..dwords {
             ring.push(pm4::NOP);
         }
@@ -162,9 +164,9 @@ impl Engine for Mec {
         let RingKind::Compute(queue) = kind else {
             return;
         };
-        let position = write_pointer % RING_DWORDS as u32;
+        let position = write_pointer & RING_MASK;
         card.doorbells
-            .ring(FIRST_DOORBELL + usize::from(queue), position);
+            .ring(FIRST_DOORBELL + u32::from(queue), position);
     }
 }
 
@@ -199,8 +201,8 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
     let regs = &card.regs;
     select(card, pipe, 0);
     let buffer = memory.end_of_pipe(pipe) >> 8;
-    regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(buffer as u32));
-    regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from((buffer >> 32) as u32));
+    regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(low(buffer)));
+    regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from(high(buffer)));
     regs.write_reg(CP_HPD_EOP_VMID::zeroed());
     regs.update(CP_HPD_EOP_CONTROL, |r| r.with_const_eop_size::<LOG2_SIZE>());
     select_none(card);
@@ -212,8 +214,6 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
-    let low = |addr: u64| addr as u32;
-    let high = |addr: u64| (addr >> 32) as u32;
     let regs = &card.regs;
     select(card, 0, queue.into());
     deactivate(card);
@@ -240,8 +240,8 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
     regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
         high(write_pointer) & 0xffff,
     ));
-    let doorbell = (FIRST_DOORBELL as u32 + u32::from(queue))
-        << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
+    let doorbell =
+        (FIRST_DOORBELL + u32::from(queue)) << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
     regs.update(CP_HQD_PQ_DOORBELL_CONTROL, |r| {
         let cleared = r.into_raw() & !CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_MASK;
         CP_HQD_PQ_DOORBELL_CONTROL::from(cleared | doorbell)

@@ -11,6 +11,7 @@
 
 use kernel::{io::register::Register, prelude::*};
 
+use super::{high, low};
 use crate::ring::Sink;
 
 /// A packet of type 3.
@@ -26,29 +27,25 @@ pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
     let body = packet.body();
     let body = body.as_ref();
     // A body has at least one dword, and the header counts from zero.
-    out.push(header(P::OPCODE, body.len() as u32 - 1));
+    out.push(header(P::OPCODE, body.len() - 1));
     for dword in body {
         out.push(*dword);
     }
 }
 
-const fn header(opcode: u8, count: u32) -> u32 {
-    3 << 30 | (count & 0x3fff) << 16 | (opcode as u32) << 8
+const fn header(opcode: u8, count: usize) -> u32 {
+    // CAST: The field has 14 bits.
+    let count = (count & 0x3fff) as u32;
+    // CAST: Lossless; `u32::from` is not const.
+    3 << 30 | count << 16 | (opcode as u32) << 8
 }
 
 /// Fills one dword. The count that stands for "no body" is all ones.
 pub(crate) const NOP: u32 = header(0x10, 0x3fff);
 
-const fn low(addr: u64) -> u32 {
-    addr as u32
-}
-
-const fn high(addr: u64) -> u32 {
-    (addr >> 32) as u32
-}
-
 /// Number of a register as packets name it: its offset in dwords.
 pub(crate) const fn register<R: Register>() -> u32 {
+    // CAST: Registers lie in the first 256 KiB.
     (R::OFFSET / size_of::<u32>()) as u32
 }
 
@@ -452,7 +449,7 @@ impl SetContextReg<'_> {
 
     /// Writes the packet; its length depends on its values.
     pub(crate) fn emit(&self, out: &mut (impl Sink + ?Sized)) {
-        out.push(header(0x69, self.values.len() as u32));
+        out.push(header(0x69, self.values.len()));
         out.push(self.register - Self::START);
         for value in self.values {
             out.push(*value);

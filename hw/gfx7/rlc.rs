@@ -44,10 +44,15 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     fsleep(Delta::from_micros(50));
 }
 
-/// Stops the controller.
-pub(super) fn stop(card: &Card<'_>) {
+/// Stops the controller, without waiting for it.
+pub(super) fn halt(card: &Card<'_>) {
     card.regs.write_reg(RLC_CNTL::zeroed());
     enable_idle_interrupts(card, false);
+}
+
+/// Stops the controller.
+fn stop(card: &Card<'_>) {
+    halt(card);
     wait_serdes(card);
 }
 

@@ -12,6 +12,7 @@ use kernel::{
 
 use super::{
     gfx::vm_flush_writes,
+    high, low,
     pm4::register,
     regs::*,
     sdma_packet::{
@@ -23,7 +24,7 @@ use crate::{
     card::Card,
     firmware::Microcode,
     hw::{BringUp, Engine, FenceWrite, Mover},
-    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_DWORDS, RING_SHIFT},
+    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT},
 };
 
 pub(super) struct Sdma;
@@ -41,7 +42,7 @@ impl Engine for Sdma {
         halt_engine::<Sdma1>(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: usize) {
+    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
         for _ in 0..dwords {
             ring.push(sdma_packet::NOP);
         }
@@ -72,7 +73,7 @@ impl Engine for Sdma {
         for ib in submission.ibs {
             // The packet must end on a multiple of 8.
             let end = ring.position().wrapping_add(IndirectBuffer::DWORDS);
-            self.emit_nops(ring, (end.wrapping_neg() % 8) as usize);
+            self.emit_nops(ring, end.wrapping_neg() % 8);
             emit(
                 ring,
                 IndirectBuffer {
@@ -92,8 +93,8 @@ impl Engine for Sdma {
         if let Some(user) = submission.user_fence {
             // A fence is one dword. The upper half goes first: the lower half is what changes.
             for (addr, value) in [
-                (user.gpu_addr + 4, (user.value >> 32) as u32),
-                (user.gpu_addr, user.value as u32),
+                (user.gpu_addr + 4, high(user.value)),
+                (user.gpu_addr, low(user.value)),
             ] {
                 emit(ring, Fence { addr, value });
             }
@@ -109,7 +110,7 @@ impl Engine for Sdma {
     }
 
     fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32) {
-        let bytes = (write_pointer % RING_DWORDS as u32) * size_of::<u32>() as u32;
+        let bytes = (write_pointer & RING_MASK) << 2;
         match kind {
             RingKind::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
             _ => set_write_pointer::<Sdma1>(card, bytes),
@@ -201,11 +202,11 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, add
     set!(SDMA0_GFX_IB_RPTR, 0);
     set!(SDMA0_GFX_IB_OFFSET, 0);
     let read_pointer = ring.read_pointer_addr();
-    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, (read_pointer >> 32) as u32);
-    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, read_pointer as u32 & !3);
+    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, high(read_pointer));
+    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, low(read_pointer) & !3);
     let base = ring.gpu_addr() >> 8;
-    set!(SDMA0_GFX_RB_BASE, base as u32);
-    set!(SDMA0_GFX_RB_BASE_HI, (base >> 32) as u32);
+    set!(SDMA0_GFX_RB_BASE, low(base));
+    set!(SDMA0_GFX_RB_BASE_HI, high(base));
     card.regs.write(
         SDMA0_GFX_RB_CNTL::of::<Engine>(),
         control

@@ -7,6 +7,7 @@
 
 use kernel::prelude::*;
 
+use super::{high, low};
 use crate::ring::Sink;
 
 /// A packet.
@@ -32,14 +33,6 @@ pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
 
 /// Fills one dword.
 pub(crate) const NOP: u32 = 0;
-
-const fn low(addr: u64) -> u32 {
-    addr as u32
-}
-
-const fn high(addr: u64) -> u32 {
-    (addr >> 32) as u32
-}
 
 /// Copies bytes. Source and destination may have any alignment.
 pub(crate) struct Copy {

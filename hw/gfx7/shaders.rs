@@ -8,7 +8,7 @@
 
 use kernel::{
     io::{register::Array, Io},
-    num::Bounded,
+    num::{casts::u32_as_usize, Bounded},
     prelude::*,
     time::{delay::fsleep, Delta},
 };
@@ -41,12 +41,12 @@ impl Graphics for Bonaire {
             select_engine(card, engine);
             let raster = read_raster(card);
             backends |= working_backends(&raster) << (engine * MAX_BACKENDS_PER_ENGINE);
-            rasters[engine as usize] = raster;
-            units[engine as usize] = working_units(card);
+            rasters[u32_as_usize(engine)] = raster;
+            units[u32_as_usize(engine)] = working_units(card);
         }
         select_all(card);
-        for (engine, raster) in rasters[..SHADER_ENGINES as usize].iter_mut().enumerate() {
-            raster.config = raster_config(backends, engine as u32);
+        for (engine, raster) in (0..SHADER_ENGINES).zip(&mut rasters) {
+            raster.config = raster_config(backends, engine);
         }
 
         GraphicsInfo {
@@ -202,7 +202,7 @@ fn raster_config(backends: u32, engine: u32) -> u32 {
 
 fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
     for_each_engine(card, |engine| {
-        let raster = &info.rasters[engine as usize];
+        let raster = &info.rasters[u32_as_usize(engine)];
         card.regs
             .write_reg(PA_SC_RASTER_CONFIG::from(raster.config));
         card.regs
@@ -251,7 +251,7 @@ fn configure_shader_memory(card: &Card<'_>) {
 /// No process gets a part of the global data share.
 fn keep_data_share(card: &Card<'_>) {
     let regs = &card.regs;
-    for context in 1..CONTEXTS as usize {
+    for context in 1..u32_as_usize(CONTEXTS) {
         if let (Some(base), Some(size), Some(gws), Some(oa)) = (
             GDS_VMID0_BASE::try_at(context),
             GDS_VMID0_SIZE::try_at(context),
