@@ -7,15 +7,15 @@ use amdgpu_model::config::Config;
 use amdgpu_model::hdp::Hdp;
 use bench::*;
 
-const VA: u64 = 0x1234_0000;
+const VA: u64 = 0x0234_0000;
 
 /// Fills a page of the host through vmid 3 at `va`, by an SDMA indirect buffer.
 fn write_as_vmid_3(b: &mut Bench, va: u64, value: u32) {
     let ib = DATA + 0xf000;
     b.put(ib, &[2, lo(va), hi(va), 1, value, 0, 0, 0]);
     // The buffer itself is fetched in the same address space.
-    b.map(3, 0x3000_0000, (BUS + ib) | SYSTEM_RW);
-    b.sdma_ib(0, 3, 0x3000_0000, 8);
+    b.map(3, 0x0800_0000, (BUS + ib) | SYSTEM_RW);
+    b.sdma_ib(0, 3, 0x0800_0000, 8);
     b.run();
 }
 
