@@ -104,7 +104,10 @@ impl<T: Driver> Device<T> {
     pub(crate) fn enter(&self) -> Option<UnplugGuard> {
         let mut idx = 0;
         // SAFETY: By the type invariant the C object is valid.
-        unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) }.then_some(UnplugGuard {
+        let entered = unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) };
+        // A guard may only be made, as it will be dropped, if the section was entered.
+        // INVARIANT: It was.
+        entered.then(|| UnplugGuard {
             idx,
             _not_send: NotThreadSafe,
         })
