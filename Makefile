@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls kunit e2e e2e-debug bring-up check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug bring-up check fmt
 test: ## all tests
 	@scripts/test
 
@@ -40,6 +40,9 @@ test-client: ## the client library's own tests
 
 decls: ## our register declarations against the kernel's headers
 	@scripts/test decls
+
+protocol: ## the userptr protocol as a Promela model, in every interleaving
+	@scripts/test protocol
 
 kunit: ## the suites inside the module, in the debug kernel
 	@scripts/test kunit
