@@ -9,10 +9,9 @@ mod data;
 mod fence;
 mod packets;
 
-use crate::engine::{EngineId, Front};
+use crate::engine::{EngineId, Front, Need};
 use crate::gpu::{Gpu, Ring};
 use crate::regs::index::*;
-use crate::sdma::Need;
 
 /// Opcodes of type-3 packets.
 pub mod op {
@@ -191,9 +190,8 @@ impl Gpu {
 
     /// GRBM_STATUS as read.
     pub(crate) fn grbm_status(&self) -> u32 {
-        let queues = self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue });
-        let busy = self.busy(EngineId::Gfx) || self.gfx.hung.is_some() || queues.into_iter().any(|q| self.busy(q));
-        // Buffers drained, no more.
+        let mut queues = self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue });
+        let busy = self.busy(EngineId::Gfx) || self.gfx.hung.is_some() || queues.any(|q| self.busy(q));
         u32::from(busy) * GUI_ACTIVE
     }
 

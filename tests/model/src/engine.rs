@@ -87,6 +87,14 @@ impl Stream {
     }
 }
 
+/// How many dwords a packet has.
+pub struct Need {
+    /// Dwords needed to go on.
+    pub dwords: u32,
+    /// Whether that is the whole packet.
+    pub exact: bool,
+}
+
 /// A fence that an engine has passed and not yet written.
 #[derive(Clone, Debug)]
 pub struct Fence {

@@ -23,7 +23,7 @@ fn read_only(reg: u32) -> bool {
 }
 
 impl Gpu {
-    /// A register read by the host, at a byte offset in BAR5.
+    /// A register read by the host.
     pub fn reg_read(&mut self, reg: u32) -> u32 {
         if self.config.inject.unplugged {
             return !0;

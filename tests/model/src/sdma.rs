@@ -4,7 +4,7 @@
 //! Counts are exact (no minus one), ring pointers are in bytes in the registers, TRAP is one
 //! dword. Register offsets: POLL_REG_MEM has them in bytes, SRBM_WRITE in dwords.
 
-use crate::engine::{EngineId, Front, Stop, Stream, compare};
+use crate::engine::{EngineId, Front, Need, Stop, Stream, compare};
 use crate::gpu::{Flow, Gpu, Ring};
 use crate::regs::index::*;
 use crate::trace::Source;
@@ -33,14 +33,6 @@ const FILL: u32 = 11;
 const PTE_PDE: u32 = 12;
 const TIMESTAMP: u32 = 13;
 const SRBM_WRITE: u32 = 14;
-
-/// How many dwords a packet has.
-pub struct Need {
-    /// Dwords needed to go on.
-    pub dwords: u32,
-    /// Whether that is the whole packet.
-    pub exact: bool,
-}
 
 fn fields(header: u32) -> (u32, u32, u32) {
     (header & 0xff, header >> 8 & 0xff, header >> 16)
