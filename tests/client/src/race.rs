@@ -10,16 +10,18 @@ use crate::drm::now_ns;
 use crate::engine::Engine;
 use crate::ib::Stream;
 use crate::mem::UserMem;
-use crate::num::u64_of;
+use crate::num::{hi32, lo32, u64_of};
 use crate::session::{PATIENCE_MS, Session};
 use crate::uapi::{USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP, VA_OP_UNMAP};
-use crate::{PAGE, Result};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::{Errno, PAGE, Result};
+use std::io::{PipeWriter, Read, Write};
 use std::thread;
 use std::time::Duration;
 
 /// Where in the session's page of data the gate is, in bytes.
 const GATE: usize = 1024;
+/// And the time at which it was opened, two words.
+const OPENED: usize = 1032;
 
 /// How long a gate stays shut, in milliseconds: long against any call that does not wait for it,
 /// short against the driver's patience with a job.
@@ -90,43 +92,82 @@ impl Timing {
     }
 }
 
-/// A word in the session's page of data that the CPU sets to let jobs go on.
-pub struct Gate<'s>(&'s Session);
+/// A word in the session's page of data that lets jobs go on when it is set.
+///
+/// It is set by a *keeper*, a process of its own: the call that is timed may hold locks on this
+/// process's address space until the gate opens (fork even write-protects every stack), and then a
+/// thread of this process could not be relied on to run.
+pub struct Gate<'s> {
+    session: &'s Session,
+    keeper: libc::pid_t,
+    go: Option<PipeWriter>,
+}
 
 impl<'s> Gate<'s> {
-    /// A gate that is shut. A session has one.
-    pub fn shut(session: &'s Session) -> Self {
-        session.data.map.write(GATE, 0);
-        Self(session)
+    /// A gate that is shut, and its keeper. A session has one. To be made before the job that
+    /// waits is submitted.
+    ///
+    /// # Errors
+    ///
+    /// In words, when there can be no keeper.
+    pub fn shut(session: &'s Session) -> std::result::Result<Self, String> {
+        let map = &session.data.map;
+        map.write(GATE, 0);
+        let (mut wait, go) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
+        // SAFETY: the child only reads a pipe, sleeps, stores to shared memory, and ends.
+        match unsafe { libc::fork() } {
+            0 => {
+                drop(go);
+                if wait.read_exact(&mut [0]).is_ok() {
+                    thread::sleep(Duration::from_millis(SHUT_MS));
+                    let now = now_ns();
+                    map.write(OPENED, lo32(now));
+                    map.write(OPENED + 4, hi32(now));
+                    map.write(GATE, 1);
+                }
+                // SAFETY: ends the child without the parent's exit handlers.
+                unsafe { libc::_exit(0) }
+            }
+            keeper if keeper > 0 => Ok(Self { session, keeper, go: Some(go) }),
+            _ => Err(format!("a keeper for the gate: fork: {}", Errno::last())),
+        }
     }
 
     /// Appends a wait for the gate.
     pub fn wait(&self, engine: Engine, stream: &mut Stream) {
-        stream.wait_equal(engine, self.0.data.va + u64_of(GATE), 1);
+        stream.wait_equal(engine, self.session.data.va + u64_of(GATE), 1);
     }
 
-    /// Makes `call`, and meanwhile, after [`SHUT_MS`], opens the gate. What the call answered, and
-    /// when.
-    pub fn open_soon<T>(&self, call: impl FnOnce() -> T) -> (T, Timing) {
-        let word = &self.0.data.map;
-        let opened = AtomicU64::new(0);
-        let ready = AtomicBool::new(false);
-        let (answer, returned) = thread::scope(|scope| {
-            // A thread maps memory for itself when it starts. The call may hold the lock on the
-            // address space until the gate opens, so the keeper must have started before, and
-            // then only sleep and store.
-            scope.spawn(|| {
-                ready.store(true, Ordering::SeqCst);
-                thread::sleep(Duration::from_millis(SHUT_MS));
-                opened.store(now_ns(), Ordering::SeqCst);
-                word.write(GATE, 1);
-            });
-            while !ready.load(Ordering::SeqCst) {
-                thread::yield_now();
-            }
-            (call(), now_ns())
-        });
-        (answer, Timing { opened: opened.into_inner(), returned })
+    /// Makes `call`, and meanwhile, after [`SHUT_MS`], lets the keeper open the gate. What the
+    /// call answered, and when.
+    pub fn open_soon<T>(mut self, call: impl FnOnce() -> T) -> (T, Timing) {
+        if let Some(mut go) = self.go.take() {
+            // It is waiting at the other end; if it is not, the drop below opens the gate.
+            let _ = go.write_all(&[1]);
+        }
+        let answer = call();
+        let returned = now_ns();
+        self.reap();
+        let map = &self.session.data.map;
+        let opened = u64::from(map.read(OPENED)) | u64::from(map.read(OPENED + 4)) << 32;
+        (answer, Timing { opened, returned })
+    }
+
+    fn reap(&mut self) {
+        if self.keeper > 0 {
+            // SAFETY: our child, whose status is of no interest.
+            unsafe { libc::waitpid(self.keeper, std::ptr::null_mut(), 0) };
+            self.keeper = 0;
+        }
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        // Without a word the keeper goes; whatever happened, no job is left waiting.
+        self.go = None;
+        self.reap();
+        self.session.data.map.write(GATE, 1);
     }
 }
 
@@ -143,7 +184,7 @@ pub fn beside_a_waiting_job<T>(
     work: impl FnOnce(&mut Stream),
     call: impl FnOnce() -> T,
 ) -> std::result::Result<(T, Timing), String> {
-    let gate = Gate::shut(session);
+    let gate = Gate::shut(session)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     work(&mut stream);

@@ -68,14 +68,14 @@ fn one(
     const PAGES: usize = 3;
     let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let bo = session.buffer(u64_of(PAGES * PAGE), domain, 0).map_err(|e| format!("a BO: {e}"))?;
-    let gate = Gate::shut(&session);
+    let gate = Gate::shut(&session)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     for page in 0..PAGES {
         stream.store(engine, bo.va + u64_of(page * PAGE), WRITTEN);
     }
     session.submit(engine, &stream, &[bo.handle]).map_err(|e| format!("CS: {e}"))?;
-    // The call may wait for the job, so another thread opens the gate.
+    // The call may wait for the job, so another process opens the gate.
     let taken = gate.open_soon(|| take(&session, &bo)).0;
     taken.map_err(|e| format!("taking away: {e}"))?;
     written(&bo, PAGES)
@@ -105,7 +105,7 @@ fn bo_list(node: &Node, engine: Engine) -> Result<(), String> {
     let bo = session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(say("a BO"))?;
     let handles = [session.ib.handle, session.data.handle, bo.handle];
     let list = session.file.bo_list(&handles).map_err(say("BO_LIST"))?;
-    let gate = Gate::shut(&session);
+    let gate = Gate::shut(&session)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     stream.store(engine, bo.va, WRITTEN);
@@ -123,7 +123,7 @@ fn bo_list(node: &Node, engine: Engine) -> Result<(), String> {
 fn close(node: &Node, engine: Engine) -> Result<(), String> {
     let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let bo = session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(|e| format!("a BO: {e}"))?;
-    let gate = Gate::shut(&session);
+    let gate = Gate::shut(&session)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     stream.store(engine, bo.va, WRITTEN);
