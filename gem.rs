@@ -24,6 +24,7 @@ use kernel::{
 use crate::{
     abstractions::{
         dma_fence::{
+            Fence,
             Interruptible,
             Waited, //
         },
@@ -33,6 +34,10 @@ use crate::{
             gem::{
                 Handle,
                 ObjectExt, //
+            },
+            syncobj::{
+                Link,
+                Syncobj, //
             },
         },
     },
@@ -342,8 +347,7 @@ impl VaRange {
 
 /// `GEM_VA`.
 ///
-/// A change is complete when this returns, so there is nothing to wait for on a timeline. Ranges that
-/// read as zeroes (PRT) are refused: `EINVAL`.
+/// Ranges that read as zeroes (PRT) are refused: `EINVAL`.
 pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
     let range = VaRange::from_user(args.va_address, args.map_size)?;
     if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
@@ -355,7 +359,7 @@ pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile)
     }
 
     match op {
-        VaOp::Clear => clear(vm(file), range),
+        VaOp::Clear => clear(file, args, range),
         VaOp::Map(_) | VaOp::Unmap if args.flags & bindings::AMDGPU_VM_PAGE_PRT != 0 => Err(EINVAL),
         VaOp::Map(overlap) => map(file, args, range, overlap),
         VaOp::Unmap => unmap(file, args, range),
@@ -367,6 +371,7 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
     let bo = Handle(args.handle).lookup(file)?;
     let vm = vm(file);
 
+    wait_before(file, args)?;
     let locked = exec::lock_all(Interruptible::Yes, |locker| {
         locker.prepare(&*bo, 1)?;
         locker.prepare(vm.root(), 1)
@@ -374,6 +379,7 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
     if !vm.knows(&bo) {
         return Err(ENOENT);
     }
+    let done = Done::new(file, args)?;
     let (pages, bo_page) = range.pages(args.offset_in_bo, bo.size() as u64)?;
     let mapping = Mapping {
         page: pages.start,
@@ -382,21 +388,89 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
         bo_page,
         access: MapFlags(args.flags),
     };
-    vm.map(&locked, &bo, mapping, overlap)
+    vm.map(&locked, &bo, mapping, overlap)?;
+    done.signal();
+    Ok(())
 }
 
 fn unmap(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
     let bo = Handle(args.handle).lookup(file)?;
     let vm = vm(file);
 
+    wait_before(file, args)?;
     let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
-    vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)
+    if !vm.knows(&bo) {
+        return Err(ENOENT);
+    }
+    let done = Done::new(file, args)?;
+    vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)?;
+    done.signal();
+    Ok(())
 }
 
-fn clear(vm: &Vm, range: VaRange) -> Result {
+fn clear(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
+    let vm = vm(file);
+
+    wait_before(file, args)?;
     let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
+    let done = Done::new(file, args)?;
     let (pages, _) = range.pages(0, u64::MAX)?;
-    vm.clear(&locked, pages)
+    vm.clear(&locked, pages)?;
+    done.signal();
+    Ok(())
+}
+
+/// Waits for what user space wants to have come before a change of its address space.
+fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
+    /// More than anyone has.
+    const MAX: usize = 64 << 10;
+
+    let count = args.num_syncobj_handles as usize;
+    if count > MAX {
+        return Err(EINVAL);
+    }
+    for handle in uapi::read_words(args.input_fence_syncobj_handles, count)? {
+        if handle == 0 {
+            return Err(EINVAL);
+        }
+        // Whether it ended well does not matter.
+        let fence = Syncobj::find_fence(file, handle)?;
+        match fence.wait(Interruptible::Yes) {
+            Err(e) if e == ERESTARTSYS => return Err(e),
+            _ => (),
+        }
+    }
+    Ok(())
+}
+
+/// Where user space wants to be told that a change of its address space is complete, which it is when
+/// the ioctl returns.
+struct Done {
+    at: Option<(Syncobj, Option<Link>, u64)>,
+}
+
+impl Done {
+    fn new(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Self> {
+        if args.vm_timeline_syncobj_out == 0 {
+            return Ok(Self { at: None });
+        }
+        let syncobj = Syncobj::find(file, args.vm_timeline_syncobj_out)?;
+        let link = match args.vm_timeline_point {
+            0 => None,
+            _ => Some(Link::new()?),
+        };
+        Ok(Self {
+            at: Some((syncobj, link, args.vm_timeline_point)),
+        })
+    }
+
+    fn signal(self) {
+        match self.at {
+            None => (),
+            Some((syncobj, None, _)) => syncobj.replace_fence(&Fence::stub()),
+            Some((syncobj, Some(link), point)) => syncobj.add_point(link, &Fence::stub(), point),
+        }
+    }
 }
 
 #[kunit_tests(amdgpu_rs_gem)]

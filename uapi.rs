@@ -63,6 +63,20 @@ pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &
         .write_slice(bytes)
 }
 
+/// Reads so many words from user space. `EFAULT` if they are not there.
+pub(crate) fn read_words(address: u64, count: usize) -> Result<KVVec<u32>> {
+    let mut words = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+    if count != 0 {
+        let address = usize::try_from(address).map_err(|_| EFAULT)?;
+        let length = count.checked_mul(size_of::<u32>()).ok_or(EINVAL)?;
+        let mut reader = UserSlice::new(UserPtr::from_addr(address), length).reader();
+        for _ in 0..count {
+            words.push(reader.read()?, GFP_KERNEL_ACCOUNT)?;
+        }
+    }
+    Ok(words)
+}
+
 /// How long it is until `deadline`, in nanoseconds since boot. A negative one never comes.
 pub(crate) fn timeout(deadline: u64) -> Jiffies {
     until(deadline, Monotonic::ktime_get())

@@ -25,6 +25,7 @@ pub(crate) mod file;
 pub(crate) mod gem;
 pub(crate) mod ioctl;
 pub(crate) mod sched;
+pub(crate) mod syncobj;
 pub(crate) mod ttm;
 
 #[allow(unused_imports)]

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Synchronisation objects: fences that user space has handles to.
+//!
+//! C header: [`include/drm/drm_syncobj.h`](srctree/include/drm/drm_syncobj.h)
+
+use super::{Driver, File};
+use crate::{abstractions::dma_fence::Fence, bindings};
+use core::ptr::{self, NonNull};
+use kernel::{error::to_result, prelude::*, sync::aref::ARef};
+
+/// A synchronisation object.
+///
+/// # Invariants
+///
+/// It owns a reference to the C object.
+pub(crate) struct Syncobj(NonNull<bindings::drm_syncobj>);
+
+impl Syncobj {
+    /// The object with this handle in `file`, or `ENOENT`.
+    pub(crate) fn find<D: Driver>(file: &File<D>, handle: u32) -> Result<Self> {
+        // SAFETY: The file is valid.
+        let raw = unsafe { bindings::drm_syncobj_find(file.as_raw(), handle) };
+        // INVARIANT: The function gives a reference.
+        NonNull::new(raw).map(Self).ok_or(ENOENT)
+    }
+
+    /// The fence that the object with this handle in `file` holds now.
+    ///
+    /// - `ENOENT`: there is no such object.
+    /// - `EINVAL`: it holds no fence.
+    pub(crate) fn find_fence<D: Driver>(file: &File<D>, handle: u32) -> Result<ARef<Fence>> {
+        let mut fence = ptr::null_mut();
+        // SAFETY: The file is valid, and `fence` valid for writes.
+        to_result(unsafe {
+            bindings::drm_syncobj_find_fence(file.as_raw(), handle, 0, 0, &mut fence)
+        })?;
+        // SAFETY: On success the function gives a reference to a fence.
+        Ok(unsafe { ARef::from_raw(NonNull::from(Fence::from_raw(fence))) })
+    }
+
+    /// Lets the object hold `fence` instead of what it holds.
+    pub(crate) fn replace_fence(&self, fence: &Fence) {
+        // SAFETY: By the type invariant the object is valid; it takes a reference of its own.
+        unsafe { bindings::drm_syncobj_replace_fence(self.0.as_ptr(), fence.as_raw()) };
+    }
+
+    /// Adds `fence` to what the object holds, as a point on a line.
+    pub(crate) fn add_point(&self, link: Link, fence: &Fence, point: u64) {
+        let chain = KBox::into_raw(link.0);
+        // SAFETY: By the type invariant the object is valid; it takes a reference to the fence, and
+        // the memory of the link, which is freed with `kfree()`, as it was allocated for.
+        unsafe {
+            bindings::drm_syncobj_add_point(self.0.as_ptr(), chain, fence.as_raw(), point);
+        }
+    }
+}
+
+impl Drop for Syncobj {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we own a reference.
+        unsafe { bindings::rust_ext_drm_syncobj_put(self.0.as_ptr()) };
+    }
+}
+
+/// Memory for a point on a line: see [`Syncobj::add_point`].
+pub(crate) struct Link(KBox<bindings::dma_fence_chain>);
+
+impl Link {
+    /// Allocates it.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(KBox::new(
+            bindings::dma_fence_chain::default(),
+            GFP_KERNEL,
+        )?))
+    }
+}
