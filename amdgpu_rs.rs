@@ -2,9 +2,6 @@
 
 //! A DRM driver for AMD GPUs that speaks the amdgpu user-space interface.
 
-// Until the floors above are here.
-#![allow(dead_code)]
-
 use kernel::{
     debugfs,
     device::{Bound, Core},
@@ -55,6 +52,9 @@ mod vmid;
 /// C types and functions that the kernel crate has no bindings for.
 #[allow(
     clippy::all,
+    clippy::cast_lossless,
+    clippy::ptr_as_ptr,
+    clippy::ref_as_ptr,
     clippy::undocumented_unsafe_blocks,
     dead_code,
     missing_docs,

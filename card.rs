@@ -164,23 +164,6 @@ impl<'a> VramAperture<'a> {
     }
 
     /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
-    pub(crate) fn read32(&self, offset: u64) -> u32 {
-        let value = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.io().relaxed().try_read32(offset));
-        warn_on!(value.is_err());
-        value.unwrap_or(!0)
-    }
-
-    /// Writes to VRAM. An offset outside the aperture is a bug of the caller.
-    pub(crate) fn write32(&self, offset: u64, value: u32) {
-        let done = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.io().relaxed().try_write32(value, offset));
-        warn_on!(done.is_err());
-    }
-
-    /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
     pub(crate) fn read64(&self, offset: u64) -> u64 {
         let value = usize::try_from(offset)
             .map_err(Error::from)

@@ -97,6 +97,9 @@ pub(crate) fn ioctl(
     Ok(bindings::drm_amdgpu_cs_out { handle })
 }
 
+/// What a job keeps until it is done.
+type Keep = KBox<dyn Send>;
+
 /// What the engines may do with a user fence's page.
 const READ_WRITE: Access = Access {
     read: true,
@@ -297,7 +300,7 @@ impl<'a> Parsed<'a> {
             pasid: 0,
             ibs,
             user_fence,
-            keep,
+            _keep: keep,
         })?;
         let entity = self.queue.entity.clone();
         let mut job = PendingJob::new(entity, Job::CREDITS, self.file.client_id(), job)?;
@@ -312,10 +315,7 @@ impl<'a> Parsed<'a> {
     }
 
     /// The user fence as the ring writes it, but for the number, and what must stay until then.
-    fn bind_user_fence(
-        &self,
-        locked: &Locked,
-    ) -> Result<(Option<ring::UserFence>, Option<KBox<dyn Send>>)> {
+    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<ring::UserFence>, Option<Keep>)> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
@@ -340,8 +340,8 @@ impl<'a> Parsed<'a> {
             value: 0,
         };
         // The reservation keeps the page in place until the job's fence; the window goes with it.
-        let keep: Option<KBox<dyn Send>> = match window {
-            Some(window) => Some(KBox::new(window, GFP_KERNEL_ACCOUNT)?),
+        let keep = match window {
+            Some(window) => Some(KBox::new(window, GFP_KERNEL_ACCOUNT)? as Keep),
             None => None,
         };
         Ok((Some(fence), keep))

@@ -256,11 +256,6 @@ impl Queue {
 pub(crate) struct Admission(ScopeGuard<Arc<Queue>, fn(Arc<Queue>)>);
 
 impl Admission {
-    /// The queue.
-    pub(crate) fn queue(&self) -> &Queue {
-        &self.0
-    }
-
     /// Gives the submission its number. Neither sleeps nor allocates.
     ///
     /// To be called while the scheduler

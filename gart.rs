@@ -107,10 +107,6 @@ impl Gart {
         )?))
     }
 
-    pub(crate) fn layout(&self) -> GartLayout {
-        self.0.layout
-    }
-
     /// Maps pages of system memory into the window, side by side in the order given.
     ///
     /// Fails with `ENOSPC` if the window has no room; `EINVAL` for no pages at all.

@@ -14,7 +14,7 @@ use crate::{
     device::{Device, VramLayout},
     firmware,
     gart::{GartLayout, KernelBuffer},
-    ring::{RingKind, Sink, Submission, Writer},
+    ring::{RingKind, Submission, Writer},
 };
 
 /// A model of GPU.
@@ -45,8 +45,6 @@ pub(crate) struct Generation {
     pub(crate) gfx: &'static dyn Engine,
     pub(crate) compute: &'static dyn Engine,
     pub(crate) sdma: &'static dyn Engine,
-    /// What [`RingKind::Sdma`] rings understand.
-    pub(crate) mover: &'static dyn Mover,
 }
 
 /// Major and minor versions of engines, as user space knows them.
@@ -261,7 +259,6 @@ pub(crate) struct GraphicsInfo {
     pub(crate) max_units_per_array: u32,
     /// Render backends that an engine may have.
     pub(crate) max_backends_per_engine: u32,
-    pub(crate) tile_pipes: u32,
     pub(crate) texture_caches: u32,
     pub(crate) gs_threads: u32,
     pub(crate) contexts: u32,
@@ -274,7 +271,6 @@ pub(crate) struct GraphicsInfo {
     pub(crate) address_config: u32,
     /// Size of the global data share in bytes.
     pub(crate) gds_size: u32,
-    pub(crate) gds_max_wave_id: u32,
     pub(crate) tiling: TilingTables,
 }
 
@@ -327,21 +323,4 @@ pub(crate) trait Engine: Sync {
 pub(crate) struct FenceWrite {
     pub(crate) gpu_addr: u64,
     pub(crate) seq: u32,
-}
-
-/// Commands that move memory, for buffers of commands that the kernel itself writes.
-///
-/// Addresses are those of the context that the buffer runs in.
-pub(crate) trait Mover: Sync {
-    /// The most bytes that one command moves; a multiple of the page size.
-    fn max_bytes(&self) -> u32;
-
-    /// The most dwords that one command takes.
-    fn max_dwords(&self) -> usize;
-
-    /// Copies `bytes` (at most [`Mover::max_bytes`]).
-    fn emit_copy(&self, out: &mut dyn Sink, source: u64, destination: u64, bytes: u32);
-
-    /// Fills `bytes` (at most [`Mover::max_bytes`], a multiple of 4, as is `addr`) with a dword.
-    fn emit_fill(&self, out: &mut dyn Sink, addr: u64, value: u32, bytes: u32);
 }

@@ -64,8 +64,8 @@ pub(crate) struct Work {
     pub(crate) pasid: u16,
     pub(crate) ibs: KVec<Ib>,
     pub(crate) user_fence: Option<UserFence>,
-    /// Dropped when the job is done.
-    pub(crate) keep: Option<KBox<dyn Send>>,
+    /// Dropped when the job is done; nobody looks at it before.
+    pub(crate) _keep: Option<KBox<dyn Send>>,
 }
 
 /// A job for the scheduler.

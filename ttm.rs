@@ -281,11 +281,6 @@ impl BoData {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
     }
 
-    /// Whether user space wants no implicit synchronisation with others that share it.
-    pub(crate) fn is_explicitly_synced(&self) -> bool {
-        self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC != 0
-    }
-
     /// `EPERM` if user space may not map it.
     pub(crate) fn check_cpu_access(&self) -> Result {
         let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;

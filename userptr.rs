@@ -255,11 +255,6 @@ impl Userptr {
         self.flags.access
     }
 
-    /// The range of user addresses.
-    pub(crate) fn range(&self) -> UserRange {
-        self.range
-    }
-
     /// The generation of the memory. Only a value read under the publish lock of the address space
     /// is sure to last, and only until that lock is dropped.
     pub(crate) fn generation(&self) -> Generation {

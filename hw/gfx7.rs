@@ -61,5 +61,4 @@ pub(super) static BONAIRE: Generation = Generation {
     gfx: &gfx::Gfx,
     compute: &mec::Mec,
     sdma: &sdma::Sdma,
-    mover: &sdma::Sdma,
 };

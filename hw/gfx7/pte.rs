@@ -26,8 +26,6 @@ pub(crate) const TABLE_ENTRIES: usize = 1 << TABLE_SHIFT;
 pub(crate) const SPACE_SHIFT: u32 = 24;
 /// Number of entries of a page directory.
 pub(crate) const DIRECTORY_ENTRIES: usize = 1 << (SPACE_SHIFT - TABLE_SHIFT);
-/// Size of a process's address space in bytes.
-pub(crate) const SPACE_SIZE: u64 = 1 << (SPACE_SHIFT + PAGE_SHIFT);
 /// Size of one entry of either kind in bytes.
 pub(crate) const ENTRY_SIZE: usize = size_of::<u64>();
 
@@ -52,6 +50,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
+    #[cfg(CONFIG_KUNIT)]
     pub(crate) const READ: Self = Self {
         read: true,
         write: false,
@@ -81,6 +80,7 @@ pub(crate) struct Fragment(u64);
 
 impl Fragment {
     /// One page.
+    #[cfg(CONFIG_KUNIT)]
     pub(crate) const NONE: Self = Self(0);
     /// The largest that the caches are set up for: 2 MiB.
     pub(crate) const MAX: u32 = 9;
@@ -146,6 +146,7 @@ pub(crate) struct Pde(u64);
 
 impl Pde {
     /// No page table: an access is a fault.
+    #[cfg(CONFIG_KUNIT)]
     pub(crate) const INVALID: Self = Self(0);
 
     /// Names the page table at this address of the GPU's address space.
@@ -217,7 +218,7 @@ mod tests {
         // Two levels cover the address space exactly.
         assert_eq!(
             (DIRECTORY_ENTRIES * TABLE_ENTRIES) as u64 * PAGE_SIZE,
-            SPACE_SIZE
+            1 << (SPACE_SHIFT + PAGE_SHIFT)
         );
     }
 }

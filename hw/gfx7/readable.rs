@@ -125,7 +125,6 @@ mod tests {
             arrays_per_engine: 1,
             max_units_per_array: 7,
             max_backends_per_engine: 2,
-            tile_pipes: 4,
             texture_caches: 4,
             gs_threads: 32,
             contexts: 8,
@@ -134,7 +133,6 @@ mod tests {
             rasters: [raster; 4],
             address_config: 5,
             gds_size: 0,
-            gds_max_wave_id: 0,
             tiling,
         };
         let memory = MemoryInfo {

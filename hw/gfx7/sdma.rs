@@ -15,15 +15,13 @@ use super::{
     high, low,
     pm4::register,
     regs::*,
-    sdma_packet::{
-        self, emit, ConstantFill, Copy, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write,
-    },
+    sdma_packet::{self, emit, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write},
     shaders,
 };
 use crate::{
     card::Card,
     firmware::Microcode,
-    hw::{BringUp, Engine, FenceWrite, Mover},
+    hw::{BringUp, Engine, FenceWrite},
     ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT},
 };
 
@@ -256,31 +254,5 @@ fn hdp_flush(kind: RingKind) -> Poll {
         request: register::<GPU_HDP_FLUSH_REQ>(),
         done: register::<GPU_HDP_FLUSH_DONE>(),
         bits: client,
-    }
-}
-
-impl Mover for Sdma {
-    fn max_bytes(&self) -> u32 {
-        // The largest that keeps both ends on a page.
-        Copy::MAX_BYTES & !0xfff
-    }
-
-    fn max_dwords(&self) -> usize {
-        7
-    }
-
-    fn emit_copy(&self, out: &mut dyn Sink, source: u64, destination: u64, bytes: u32) {
-        emit(
-            out,
-            Copy {
-                source,
-                destination,
-                bytes,
-            },
-        );
-    }
-
-    fn emit_fill(&self, out: &mut dyn Sink, addr: u64, value: u32, bytes: u32) {
-        emit(out, ConstantFill { addr, value, bytes });
     }
 }

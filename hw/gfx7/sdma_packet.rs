@@ -34,36 +34,6 @@ pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
 /// Fills one dword.
 pub(crate) const NOP: u32 = 0;
 
-/// Copies bytes. Source and destination may have any alignment.
-pub(crate) struct Copy {
-    pub(crate) source: u64,
-    pub(crate) destination: u64,
-    /// At most [`Copy::MAX_BYTES`].
-    pub(crate) bytes: u32,
-}
-
-impl Copy {
-    /// The most that one packet copies.
-    pub(crate) const MAX_BYTES: u32 = 0x1f_ffff;
-}
-
-impl Packet for Copy {
-    const OPERATION: u8 = 1;
-    type Body = [u32; 6];
-
-    fn body(&self) -> [u32; 6] {
-        debug_assert!(self.bytes <= Self::MAX_BYTES);
-        [
-            self.bytes,
-            0, // no byte swapping
-            low(self.source),
-            high(self.source),
-            low(self.destination),
-            high(self.destination),
-        ]
-    }
-}
-
 /// Writes one dword.
 pub(crate) struct Write {
     pub(crate) addr: u64,
@@ -174,29 +144,6 @@ impl Packet for Poll {
     }
 }
 
-/// Fills memory with a byte, or a dword, over and over.
-pub(crate) struct ConstantFill {
-    /// A multiple of 4.
-    pub(crate) addr: u64,
-    pub(crate) value: u32,
-    /// A multiple of 4, at most [`Copy::MAX_BYTES`].
-    pub(crate) bytes: u32,
-}
-
-impl Packet for ConstantFill {
-    const OPERATION: u8 = 11;
-    type Body = [u32; 4];
-
-    fn extra(&self) -> u16 {
-        const DWORDS: u16 = 2 << 14;
-        DWORDS
-    }
-
-    fn body(&self) -> [u32; 4] {
-        [low(self.addr), high(self.addr), self.value, self.bytes]
-    }
-}
-
 /// Writes a register (number in dwords).
 pub(crate) struct SrbmWrite {
     pub(crate) register: u32,
@@ -243,25 +190,12 @@ mod tests {
     }
 
     #[test]
-    fn moves() {
-        let copy = Copy {
-            source: 0xf4_0000_1000,
-            destination: 0xff_0000_2000,
-            bytes: 0x1000,
-        };
-        let vector = [1, 0x1000, 0, 0x1000, 0xf4, 0x2000, 0xff];
-        assert!(check(copy, &vector));
+    fn writes() {
         let write = Write {
             addr: 0xff_0000_0060,
             value: 0xdead_beef,
         };
         assert!(check(write, &[2, 0x60, 0xff, 1, 0xdead_beef]));
-        let fill = ConstantFill {
-            addr: 0xf4_0000_0000,
-            value: 0,
-            bytes: 0x10_0000,
-        };
-        assert!(check(fill, &[0x8000_000b, 0, 0xf4, 0, 0x10_0000]));
     }
 
     #[test]

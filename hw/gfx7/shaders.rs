@@ -54,7 +54,6 @@ impl Graphics for Bonaire {
             arrays_per_engine: 1,
             max_units_per_array: MAX_UNITS_PER_ARRAY,
             max_backends_per_engine: MAX_BACKENDS_PER_ENGINE,
-            tile_pipes: 4,
             texture_caches: 4,
             gs_threads: 32,
             contexts: 8,
@@ -65,7 +64,6 @@ impl Graphics for Bonaire {
                 .with_row_size(row_size(memory.row_kib))
                 .into_raw(),
             gds_size: card.regs.read(GDS_VMID0_SIZE::at(0)).into_raw(),
-            gds_max_wave_id: card.regs.read(GDS_COMPUTE_MAX_WAVE_ID).into_raw(),
             tiling: tiling::tables(memory.row_kib),
         }
     }
