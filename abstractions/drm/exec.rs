@@ -90,7 +90,7 @@ impl Exec {
         self.inner.get()
     }
 
-    /// Whether an object was found held by another who comes first, so that all must be released.
+    /// Whether an object was found held by another who comes first, and has not been taken since.
     fn is_contended(&self) -> bool {
         // SAFETY: By the type invariant the context is initialised, and only this thread uses it.
         unsafe { !(*self.as_raw()).contended.is_null() }
@@ -111,20 +111,41 @@ impl Drop for Exec {
 }
 
 /// What the closure of [`lock_all`] names objects to.
-pub(crate) struct Locker<'a>(&'a mut Exec);
+pub(crate) struct Locker<'a> {
+    exec: &'a mut Exec,
+    /// In this round an object was found held by another who comes first: all must be released.
+    ///
+    /// The C context does not tell: what it found contended it remembers until the next round has
+    /// taken it.
+    backing_off: bool,
+}
 
 impl Locker<'_> {
     /// Takes the reservation of `object`, and makes room in it for `num_fences` more fences.
     ///
     /// An error means that the closure should end: hand it on with `?`.
     pub(crate) fn prepare(&mut self, object: &impl AsGemObject, num_fences: u32) -> Result {
-        if self.0.is_contended() {
+        if self.backing_off {
             return Err(EDEADLK);
         }
         // SAFETY: By the type invariant the context is initialised, and by the trait's requirement
         // the object is alive.
+        let result = to_result(unsafe {
+            bindings::drm_exec_prepare_obj(self.exec.as_raw(), object.as_gem_object(), num_fences)
+        });
+        self.backing_off = result.is_err() && self.exec.is_contended();
+        result
+    }
+
+    /// Ends a round in which all objects were named. If none was, takes what was contended in the
+    /// round before, as the next round would else be no better.
+    fn finish(self) -> Result {
+        if !self.exec.is_contended() {
+            return Ok(());
+        }
+        // SAFETY: By the type invariant the context is initialised; there are no objects to name.
         to_result(unsafe {
-            bindings::drm_exec_prepare_obj(self.0.as_raw(), object.as_gem_object(), num_fences)
+            bindings::drm_exec_prepare_array(self.exec.as_raw(), core::ptr::null_mut(), 0, 0)
         })
     }
 }
@@ -139,9 +160,14 @@ pub(crate) fn lock_all(
 ) -> Result<Locked> {
     let mut exec = Exec::new(intr)?;
     while exec.begin() {
-        let result = name(&mut Locker(&mut exec));
-        if !exec.is_contended() {
+        let mut locker = Locker {
+            exec: &mut exec,
+            backing_off: false,
+        };
+        let result = name(&mut locker);
+        if !locker.backing_off {
             result?;
+            locker.finish()?;
         }
     }
     // INVARIANT: The last round ended without contention.
