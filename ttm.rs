@@ -457,7 +457,8 @@ impl Bo {
 
 /// What can be done to a BO whose reservation is held.
 pub(crate) trait ReservedExt {
-    /// Brings it to where user space prefers it, or at least to where the GPU reaches it.
+    /// Brings it to where user space prefers it, if there is room, or at least to where the GPU reaches
+    /// it.
     ///
     /// # Errors
     ///
@@ -479,16 +480,14 @@ pub(crate) trait ReservedExt {
 
 impl ReservedExt for ReservedBo<'_> {
     fn place(&self) -> Result {
-        let domains = self.domains();
+        // No job throws others out of VRAM: two that do not fit there together would do so in turn.
+        let domains = match self.domains() {
+            Domains::VRAM => Domains::VRAM.or_gtt(),
+            domains => domains,
+        };
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
         let result = self.validate(&domains.placement(), &mut ctx);
-        let result = match result {
-            Err(e) if e == ENOMEM && domains == Domains::VRAM => {
-                self.validate(&domains.or_gtt().placement(), &mut ctx)
-            }
-            result => result,
-        };
         let moved = ctx.bytes_moved();
         self.drm().memory.bytes_moved.add(moved, Relaxed);
         result
