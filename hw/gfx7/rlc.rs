@@ -29,6 +29,9 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     regs.write_reg(RLC_LB_PARAMS::from(0x0060_0408));
     regs.write_reg(RLC_LB_CNTL::from(0x8000_0004));
 
+    // Performance counters are not to be streamed into the kernel's memory.
+    regs.update(RLC_SPM_VMID, |r| r.with_const_rlc_spm_vmid::<0xf>());
+
     regs.write_reg(RLC_MC_CNTL::zeroed());
     regs.write_reg(RLC_UCODE_CNTL::zeroed());
     regs.write_reg(RLC_GPM_UCODE_ADDR::zeroed());

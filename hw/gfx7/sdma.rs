@@ -136,9 +136,7 @@ fn start_engine<Engine: RegisterBase<SdmaBase>>(
     let card = up.card;
     halt_engine::<Engine>(card);
     load_microcode::<Engine>(card, microcode);
-    card.regs.update(SDMA0_CNTL::of::<Engine>(), |r| {
-        r.with_auto_ctxsw_enable(true)
-    });
+    share_time::<Engine>(card);
     clear_contexts::<Engine>(card);
     let address_config = up.device.facts.graphics.address_config;
     set_up_ring::<Engine>(card, up.device.ring(kind), address_config);
@@ -161,6 +159,23 @@ fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &M
         );
     }
     address(microcode.version());
+}
+
+/// Lets the engine switch between contexts, each of which has a turn of so many clocks.
+fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
+    const CLOCKS: u32 = 32;
+    let regs = &card.regs;
+    regs.update(SDMA0_CNTL::of::<Engine>(), |r| {
+        r.with_auto_ctxsw_enable(true)
+    });
+    regs.write(
+        SDMA0_PHASE0_QUANTUM::of::<Engine>(),
+        SDMA0_PHASE0_QUANTUM::zeroed().with_const_value::<CLOCKS>(),
+    );
+    regs.write(
+        SDMA0_PHASE1_QUANTUM::of::<Engine>(),
+        SDMA0_PHASE1_QUANTUM::zeroed().with_const_value::<CLOCKS>(),
+    );
 }
 
 /// No context has apertures of its own.

@@ -47,6 +47,17 @@ register! {
     pub(crate) SDMA0_F32_CNTL(u32) @ SdmaBase + 0x048 {
         0:0 halt => bool;
     }
+
+    /// How long a context may run before another gets its turn.
+    pub(crate) SDMA0_PHASE0_QUANTUM(u32) @ SdmaBase + 0x050 {
+        3:0 unit;
+        23:8 value;
+    }
+
+    pub(crate) SDMA0_PHASE1_QUANTUM(u32) @ SdmaBase + 0x054 {
+        3:0 unit;
+        23:8 value;
+    }
 }
 
 // The ring
