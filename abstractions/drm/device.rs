@@ -41,6 +41,7 @@ pub(crate) fn device_as_raw<Ctx: device::DeviceContext>(
 #[repr(C)]
 pub(crate) struct Base {
     dev: Opaque<bindings::drm_device>,
+    objects: Children,
     children: Children,
 }
 
@@ -50,7 +51,14 @@ impl Base {
         self.dev.get()
     }
 
-    /// What points at the device without a reference to it; see [`Device::release`].
+    /// What looks at the driver's data without a reference to the device, such as buffer objects:
+    /// the data is not dropped before they are gone.
+    pub(super) fn objects(&self) -> &Children {
+        &self.objects
+    }
+
+    /// What points at this, but not at the driver's data, without a reference to the device: parts
+    /// of that data, which should be gone with it.
     pub(super) fn children(&self) -> &Children {
         &self.children
     }
@@ -119,19 +127,20 @@ impl<T: Driver> Device<T> {
     }
 
     /// The `release` callback: the last reference is gone.
-    ///
-    /// It waits for the device's children, which point at it without a reference; without leaked
-    /// children there are none left when the driver's data is gone.
     pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
         // CAST: See `from_raw`.
         let this: *mut Self = ptr.cast();
+        // SAFETY: The memory is freed by the DRM core after this callback.
+        let base = unsafe { &(*this).base };
 
-        // SAFETY: The reference count is zero, so nobody else has access to the data, which is
-        // initialised by the type invariant and not used again.
+        base.objects.wait();
+
+        // SAFETY: The reference count is zero and there are no objects, so nobody else has access
+        // to the data, which is initialised by the type invariant and not used again.
         unsafe { ptr::drop_in_place(&raw mut (*this).data) };
 
-        // SAFETY: The memory is freed by the DRM core after this callback.
-        unsafe { &(*this).base }.children.wait();
+        // There are none, unless a part of the data was leaked.
+        base.children.wait();
     }
 }
 
@@ -234,7 +243,10 @@ impl<T: Driver> Allocation<T> {
         let dev = NonNull::new(from_err_ptr(raw)?.cast::<Device<T>>()).ok_or(ENOMEM)?;
 
         // SAFETY: The memory is allocated, uninitialised and pinned.
-        unsafe { pin_init::raw_init(&raw mut (*dev.as_ptr()).base.children, Children::new()) };
+        unsafe {
+            pin_init::raw_init(&raw mut (*dev.as_ptr()).base.objects, Children::new());
+            pin_init::raw_init(&raw mut (*dev.as_ptr()).base.children, Children::new());
+        }
 
         // INVARIANT: `__drm_dev_alloc()` gave us a reference; `base` is now complete, and the
         // driver description without `release` was used.

@@ -18,8 +18,8 @@
 //! objects that nobody refers to any more. So the callbacks get a [`Buffer`], which an [`Object`]
 //! dereferences to, but which cannot be referenced anew.
 //!
-//! Objects point at their device without a reference to it. Both the TTM device and the DRM device
-//! wait, as they go, for the last object; so a device, or what it owns, must not own objects, and
+//! Objects point at their device without a reference to it. When the last reference to the DRM device
+//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns, must not own objects, and
 //! an object's data must not own a reference to the device.
 //!
 //! Dropping the last reference may sleep.

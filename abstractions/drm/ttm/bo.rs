@@ -345,7 +345,7 @@ impl<T: DriverObject> Object<T> {
         let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();
         // The C object is the first field.
         let bo = buffer.cast::<bindings::ttm_buffer_object>();
-        device.children().add();
+        device.add_object();
 
         // SAFETY: The object is zeroed, and the size a multiple of the page size.
         unsafe {
@@ -414,13 +414,13 @@ impl<T: DriverObject> Object<T> {
     ///
     /// Only to be called by TTM, for an object that `new` made.
     unsafe extern "C" fn destroy_callback(bo: *mut bindings::ttm_buffer_object) {
-        // SAFETY: TTM gives us back what `new` gave to it; nobody else uses it. The counter belongs
-        // to the device, which waits for us to be done with it.
+        // SAFETY: TTM gives us back what `new` gave to it; nobody else uses it. The device waits
+        // for us to be done with it.
         unsafe {
             let device = Device::<T::Driver>::from_raw((*bo).bdev);
             bindings::drm_gem_object_release(&raw mut (*bo).base);
             drop(KBox::<Buffer<T>>::from_raw(bo.cast()));
-            device.children().remove();
+            Device::remove_object(device);
         }
     }
 

@@ -143,7 +143,7 @@ enum Slot {
 /// * `drm` points to the DRM device that it was made for, which has been told of this child and
 ///   thus outlives it.
 /// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
-/// * `children` counts the objects.
+/// * `children` counts the objects; the DRM device counts them too, as they look at its data.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device<D: Driver> {
@@ -238,9 +238,26 @@ impl<D: Driver> Device<D> {
         unsafe { &*ptr.cast() }
     }
 
-    /// The objects.
-    pub(super) fn children(&self) -> &Children {
-        &self.children
+    /// Counts one more object.
+    pub(super) fn add_object(&self) {
+        // SAFETY: By the type invariant the DRM device outlives us.
+        unsafe { self.drm.as_ref() }.objects().add();
+        self.children.add();
+    }
+
+    /// Counts one object less.
+    ///
+    /// # Safety
+    ///
+    /// `this` must be alive, and the object counted, which must not be used any more. After this
+    /// both the TTM device and the DRM device may be gone.
+    pub(super) unsafe fn remove_object(this: *const Self) {
+        // SAFETY: The TTM device waits for the first removal, the DRM device for the second.
+        unsafe {
+            let drm = (*this).drm;
+            (*this).children.remove();
+            drm.as_ref().objects().remove();
+        }
     }
 
     /// Whether this is part of `drm`.
