@@ -310,6 +310,8 @@ impl<'a> Parsed<'a> {
         // Moves and clears that the kernel has under way.
         for resv in locked.reservations() {
             job.add_resv_dependencies(resv, Usage::Kernel)?;
+            // Moves may have taken the room that was made when the buffers were reserved.
+            resv.reserve_fences(1)?;
         }
         Ok(Bound { job })
     }
