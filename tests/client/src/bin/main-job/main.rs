@@ -43,6 +43,10 @@ struct Options {
     race_jobs: usize,
     /// Where a race ends at the latest, in seconds.
     race_secs: u64,
+    /// Longest rest between two replacements in the race, in ms. A kernel that checks itself gathers
+    /// more slowly than pages are filled: without a rest the process wins every race, which is
+    /// `EDEADLK` by design.
+    race_rest_ms: usize,
     seed: u64,
 }
 
@@ -59,6 +63,7 @@ fn main() -> ExitCode {
             ("race-mib", "size of the source in the race in MiB (default 4)"),
             ("race-jobs", "jobs of each race (default 40)"),
             ("race-secs", "longest duration of each race (default 30)"),
+            ("race-rest-ms", "longest rest between replacements in the race (default 0)"),
             ("seed", "of all random choices (default: from the clock)"),
         ],
     );
@@ -69,6 +74,7 @@ fn main() -> ExitCode {
         race_pages: args.get("race-mib").unwrap_or(4) * PAGES_PER_MIB,
         race_jobs: args.get("race-jobs").unwrap_or(40),
         race_secs: args.get("race-secs").unwrap_or(30),
+        race_rest_ms: args.get("race-rest-ms").unwrap_or(0),
         seed: args.get("seed").unwrap_or_else(Rng::fresh_seed),
     };
     if options.pages == 0 || options.race_pages == 0 {

@@ -92,7 +92,8 @@ impl Reader<'_> {
         let rng = Rng::new(self.options.seed ^ 0x7ace);
         thread::scope(|scope| {
             let other = scope.spawn(|| {
-                let result = replace_without_pause(source, history, manner, rng, &stop);
+                let rest = self.options.race_rest_ms;
+                let result = replace(source, history, manner, rng, rest, &stop);
                 // If this side failed, the other need not wait for its time to be over.
                 stop.store(true, Ordering::Relaxed);
                 result
@@ -187,12 +188,14 @@ impl Reader<'_> {
 }
 
 /// Replaces random ranges, each of up to the whole memory, until told to stop. Filling takes
-/// longer than gathering does, so a submission that goes round again can win without a pause.
-fn replace_without_pause(
+/// longer than gathering does, so a submission that goes round again can win without a rest; where
+/// it does not, `rest_ms` is the longest of the random rests between two replacements.
+fn replace(
     mem: &mut UserMem,
     history: &History,
     manner: Manner,
     mut rng: Rng,
+    rest_ms: usize,
     stop: &AtomicBool,
 ) -> amdgpu_client::Result {
     while !stop.load(Ordering::Relaxed) {
@@ -217,6 +220,10 @@ fn replace_without_pause(
             }
         }
         history.end();
+        if rest_ms > 0 {
+            let rest = rng.within(0..rest_ms + 1);
+            thread::sleep(Duration::from_millis(u64_of(rest)));
+        }
     }
     Ok(())
 }
