@@ -11,4 +11,5 @@ pub(crate) mod capability;
 pub(crate) mod dma_fence;
 pub(crate) mod dma_resv;
 pub(crate) mod drm;
+pub(crate) mod maple_tree;
 pub(crate) mod mm;

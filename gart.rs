@@ -16,7 +16,6 @@ use kernel::{
     devres::Devres,
     dma::{Coherent, CoherentView, DmaAddress},
     io::{io_read, io_write, IoBase},
-    maple_tree::MapleTreeAlloc,
     num::casts::usize_as_u64,
     prelude::*,
     sizes::SZ_4K,
@@ -24,6 +23,7 @@ use kernel::{
 };
 
 use crate::{
+    abstractions::maple_tree::SharedMapleTree,
     card::{Card, CardHandle},
     hw::{
         gfx7::pte::{Access, Pte, Snoop, ENTRY_SIZE, PAGE_SIZE},
@@ -40,22 +40,10 @@ struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
     layout: GartLayout,
+    /// Pages of the window that are taken.
     #[pin]
-    taken: Taken,
+    taken: SharedMapleTree<()>,
 }
-
-/// Pages of the window that are taken.
-#[pin_data]
-struct Taken {
-    #[pin]
-    tree: MapleTreeAlloc<()>,
-}
-
-// SAFETY: A maple tree is not tied to a thread, and this one owns nothing but its nodes.
-unsafe impl Send for Taken {}
-
-// SAFETY: A maple tree's methods take the tree's own lock.
-unsafe impl Sync for Taken {}
 
 /// Where the window and its table are.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +89,7 @@ impl Gart {
                 card,
                 memory,
                 layout,
-                taken <- pin_init!(Taken { tree <- MapleTreeAlloc::new() }),
+                taken <- SharedMapleTree::new(),
             }),
             GFP_KERNEL,
         )?))
@@ -120,7 +108,6 @@ impl Gart {
         let first = self
             .0
             .taken
-            .tree
             .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL)
             .map_err(|e| match Error::from(e) {
                 EBUSY => ENOSPC,
@@ -169,7 +156,7 @@ impl Drop for GartRange {
         let gart = &self.gart.0;
         // Once the driver is unbound there is no table any more, and no GPU that reads it.
         let _ = gart.write(self.first, core::iter::repeat_n(Pte::INVALID, self.count));
-        gart.taken.tree.erase(self.first);
+        gart.taken.erase(self.first);
     }
 }
 

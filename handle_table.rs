@@ -5,27 +5,20 @@
 //! Handles start at 1, as 0 means 'none' in this interface. A look-up gives a counted reference,
 //! so an object that is removed while an ioctl uses it lives until that ioctl lets go of it.
 
-use kernel::{maple_tree::MapleTreeAlloc, prelude::*, sync::Arc};
+use crate::abstractions::maple_tree::SharedMapleTree;
+use kernel::{prelude::*, sync::Arc};
 
 /// A table from handle to shared object.
 #[pin_data]
 pub(crate) struct HandleTable<T: 'static> {
     #[pin]
-    tree: MapleTreeAlloc<Arc<T>>,
+    tree: SharedMapleTree<Arc<T>>,
 }
-
-// The kernel crate does not say these two of its tree, hence here.
-//
-// SAFETY: A maple tree may be used and freed from any thread, and so may what is in it.
-unsafe impl<T: Send + Sync> Send for HandleTable<T> {}
-// SAFETY: The tree has a lock of its own, which all of its methods take; what they give out are
-// counted references.
-unsafe impl<T: Send + Sync> Sync for HandleTable<T> {}
 
 impl<T: 'static> HandleTable<T> {
     /// An empty table.
     pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self { tree <- MapleTreeAlloc::new() })
+        pin_init!(Self { tree <- SharedMapleTree::new() })
     }
 
     /// Stores `object` under the lowest free handle.

@@ -3,6 +3,7 @@
 //! Sea Islands: Bonaire, and Hawaii to come.
 
 mod clear_state;
+mod cp;
 mod gfx;
 mod gmc;
 mod golden;
@@ -11,6 +12,8 @@ mod mec;
 mod pm4;
 pub(crate) mod pte;
 mod readable;
+#[cfg(CONFIG_KUNIT = "y")]
+mod recorder;
 mod regs;
 mod rlc;
 mod sdma;

@@ -2,6 +2,8 @@
 
 //! Where a buffer object's bytes are, and the page-table entries that show them to the GPU.
 
+use core::ops::Range;
+
 use kernel::{
     dma::DmaAddress,
     prelude::*, //
@@ -54,15 +56,10 @@ impl<'a> Backing<'a> {
         mapping: &Mapping<K, A>,
     ) -> impl Iterator<Item = Pte> + 'a {
         let access = mapping.access.into();
+        let (page, bo_page, count) = (mapping.page, mapping.bo_page, mapping.count);
 
         match self {
-            Self::Vram(blocks) => {
-                let blocks = blocks
-                    .iter()
-                    .map(|block| (block.offset, block.size >> PAGE_SHIFT));
-                let runs = layout::runs(blocks, mapping.page, mapping.bo_page, mapping.count);
-                Entries::Vram(runs.flat_map(move |run| vram_entries(run, access)))
-            }
+            Self::Vram(blocks) => Entries::Vram(vram_entries(blocks, page, bo_page, count, access)),
             Self::System {
                 pages,
                 snoop,
@@ -72,23 +69,48 @@ impl<'a> Backing<'a> {
                     write: access.write && !read_only,
                     ..access
                 };
-                let wanted = mapping.bo_page..mapping.bo_page + mapping.count;
-                Entries::System(wanted.map(move |page| {
-                    usize::try_from(page)
-                        .ok()
-                        .and_then(|page| pages.address(page))
-                        .map_or(Pte::INVALID, |page| Pte::system(page, access, snoop))
-                }))
+                let wanted = bo_page..bo_page + count;
+                Entries::System(system_entries(pages, wanted, access, snoop))
             }
         }
     }
 }
 
+/// The entries of `count` pages of a buffer in VRAM, from its page `bo_page` on, where the address
+/// space has them from `page` on.
+fn vram_entries(
+    blocks: &[Block],
+    page: u64,
+    bo_page: u64,
+    count: u64,
+    access: Access,
+) -> impl Iterator<Item = Pte> + '_ {
+    let blocks = blocks
+        .iter()
+        .map(|block| (block.offset, block.size >> PAGE_SHIFT));
+    layout::runs(blocks, page, bo_page, count).flat_map(move |run| run_entries(run, access))
+}
+
 /// The entries of pages that are contiguous in VRAM.
-fn vram_entries(run: layout::Run, access: Access) -> impl Iterator<Item = Pte> {
+fn run_entries(run: layout::Run, access: Access) -> impl Iterator<Item = Pte> {
     layout::fragments(run).flat_map(move |(piece, fragment): (_, Fragment)| {
         (0..piece.count)
             .map(move |n| Pte::vram(piece.address + (n << PAGE_SHIFT), access, fragment))
+    })
+}
+
+/// The entries of pages of system memory.
+fn system_entries(
+    pages: &dyn SystemPages,
+    wanted: Range<u64>,
+    access: Access,
+    snoop: Snoop,
+) -> impl Iterator<Item = Pte> + '_ {
+    wanted.map(move |page| {
+        usize::try_from(page)
+            .ok()
+            .and_then(|page| pages.address(page))
+            .map_or(Pte::INVALID, |page| Pte::system(page, access, snoop))
     })
 }
 

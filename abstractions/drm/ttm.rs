@@ -86,17 +86,21 @@
 
 pub(crate) mod bo;
 pub(crate) mod device;
+pub(crate) mod mapping;
 pub(crate) mod moves;
 pub(crate) mod placement;
+pub(crate) mod reserved;
 pub(crate) mod resource;
 pub(crate) mod tt;
 
 #[allow(unused_imports)]
 pub(crate) use self::{
-    bo::{Buffer, Ctx, DriverObject, Kind, LockedObject, Mapping, Object, Reserved, Spec},
+    bo::{Buffer, Ctx, DriverObject, Kind, Object, Spec},
     device::{Device, Driver, Flags, IoMemory, Setup, UsesTt},
+    mapping::Mapping,
     moves::{Move, Moved},
     placement::{MemType, Place, Placement},
+    reserved::{LockedObject, Reserved},
     resource::{Budget, Placed, Resource, ResourceManager, ResourceRequest},
     tt::{system_limit, Backing, Caching},
 };

@@ -12,11 +12,11 @@ use kernel::{
 };
 
 use super::{
-    clear_state, high, low, page_number,
+    clear_state, cp, high, low,
     pm4::{
         self, emit, By, ClearState, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
-        IndirectBuffer, Interrupt, PfpSyncMe, PreambleCntl, Queue, SetCePartition, SetContextReg,
-        SurfaceSync, SwitchBuffer, Wait, WriteMemory, WriteRegister,
+        IndirectBuffer, Interrupt, PreambleCntl, Queue, SetCePartition, SetContextReg, SurfaceSync,
+        SwitchBuffer, Wait,
     },
     regs::*,
     rlc,
@@ -25,7 +25,7 @@ use crate::{
     card::Card,
     firmware,
     hw::{BringUp, Engine, FenceWrite, GraphicsInfo, Raster},
-    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT},
+    ring::{Ring, RingKind, Submission, Writer, RING_MASK, RING_SHIFT},
 };
 
 pub(super) struct Gfx;
@@ -50,14 +50,11 @@ impl Engine for Gfx {
     }
 
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        for _ in 0..dwords {
-            ring.push(pm4::NOP);
-        }
+        cp::emit_nops(ring, dwords);
     }
 
     fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        let by = By::Me;
-        emit(ring, WriteMemory { by, addr, value });
+        cp::emit_write(ring, addr, value);
     }
 
     fn emit_submission(
@@ -73,10 +70,10 @@ impl Engine for Gfx {
             Wait::memory(By::Pfp, fence.gpu_addr, fence.seq.wrapping_sub(1)),
         );
         if let Some(vm) = &submission.vm {
-            emit_vm_flush(ring, By::Pfp, vm);
+            cp::emit_vm_flush(ring, By::Pfp, vm);
         }
         emit(ring, SurfaceSync);
-        emit(ring, hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
+        emit(ring, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
         if submission.vm.is_some() {
             emit(ring, EventWrite::VS_PARTIAL_FLUSH);
             emit(ring, EventWrite::VGT_FLUSH);
@@ -93,7 +90,7 @@ impl Engine for Gfx {
                 },
             );
         }
-        emit(ring, hdp_invalidate(By::Pfp));
+        emit(ring, cp::hdp_invalidate(By::Pfp));
         if let Some(user) = submission.user_fence {
             emit_end_of_pipe(
                 ring,
@@ -247,62 +244,4 @@ fn emit_end_of_pipe(
     };
     emit(ring, eop(before, Interrupt::No));
     emit(ring, eop(data, interrupt));
-}
-
-/// Sets the context's page directory and drops the translations that it knows.
-pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
-    match vm.flush {
-        Flush::NotNeeded => return,
-        Flush::Needed => {}
-    }
-    for (register, value) in vm_flush_writes(vm) {
-        emit(
-            ring,
-            WriteRegister {
-                by,
-                register,
-                value,
-            },
-        );
-    }
-    emit(
-        ring,
-        Wait::register_read(By::Me, pm4::register::<VM_INVALIDATE_REQUEST>()),
-    );
-    if let By::Pfp = by {
-        // What the parser reads next must not be translated the old way.
-        emit(ring, PfpSyncMe);
-        // Nor may the constant engine run ahead with it.
-        emit(ring, SwitchBuffer);
-        emit(ring, SwitchBuffer);
-    }
-}
-
-/// Registers (numbers in dwords) and values that make a context a process's.
-pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
-    let vmid = u32::from(vm.vmid.get());
-    let directory = match vmid {
-        0..8 => pm4::register::<VM_CONTEXT0_PAGE_TABLE_BASE_ADDR>() + vmid,
-        _ => pm4::register::<VM_CONTEXT8_PAGE_TABLE_BASE_ADDR>() + vmid - 8,
-    };
-    [
-        (directory, page_number(vm.pd_addr)),
-        (pm4::register::<IH_VMID_LUT>() + vmid, u32::from(vm.pasid)),
-        (pm4::register::<VM_INVALIDATE_REQUEST>(), 1 << vmid),
-    ]
-}
-
-/// Makes what the CPU wrote to VRAM visible to what follows. Each client has a bit of its own.
-pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
-    let request = pm4::register::<GPU_HDP_FLUSH_REQ>();
-    Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
-}
-
-/// Makes what was written to VRAM visible to the CPU.
-pub(super) fn hdp_invalidate(by: By) -> WriteRegister {
-    WriteRegister {
-        by,
-        register: pm4::register::<HDP_DEBUG0>(),
-        value: 1,
-    }
 }

@@ -17,11 +17,10 @@ use kernel::{
 };
 
 use super::{
-    gfx::{emit_vm_flush, hdp_flush, hdp_invalidate},
-    high, low,
+    cp, high, low,
     pm4::{
-        self, emit, AcquireMem, By, EndOfPipe, EopData, IndirectBuffer, Interrupt, Queue,
-        ReleaseMem, Wait, WriteMemory,
+        emit, AcquireMem, By, EndOfPipe, EopData, IndirectBuffer, Interrupt, Queue, ReleaseMem,
+        Wait,
     },
     regs::*,
 };
@@ -30,7 +29,7 @@ use crate::{
     firmware::Microcode,
     gart::{Gart, KernelBuffer},
     hw::{BringUp, Engine, FenceWrite},
-    ring::{Ring, RingKind, Sink, Submission, Writer, RING_MASK, RING_SHIFT},
+    ring::{Ring, RingKind, Submission, Writer, RING_MASK, RING_SHIFT},
 };
 
 /// Doorbell of the first queue.
@@ -100,14 +99,11 @@ impl Engine for Mec {
     }
 
     fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        for _ in 0..dwords {
-            ring.push(pm4::NOP);
-        }
+        cp::emit_nops(ring, dwords);
     }
 
     fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        let by = By::Me;
-        emit(ring, WriteMemory { by, addr, value });
+        cp::emit_write(ring, addr, value);
     }
 
     fn emit_submission(
@@ -123,11 +119,11 @@ impl Engine for Mec {
             Wait::memory(By::Me, fence.gpu_addr, fence.seq.wrapping_sub(1)),
         );
         if let Some(vm) = &submission.vm {
-            emit_vm_flush(ring, By::Me, vm);
+            cp::emit_vm_flush(ring, By::Me, vm);
         }
         emit(ring, AcquireMem);
         // All our queues are of the first pipe.
-        emit(ring, hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
+        emit(ring, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
         for ib in submission.ibs {
             emit(
                 ring,
@@ -139,7 +135,7 @@ impl Engine for Mec {
                 },
             );
         }
-        emit(ring, hdp_invalidate(By::Me));
+        emit(ring, cp::hdp_invalidate(By::Me));
         if let Some(user) = submission.user_fence {
             emit(
                 ring,

@@ -503,29 +503,12 @@ impl Packet for SetCePartition {
 
 #[kunit_tests(amdgpu_rs_pm4)]
 mod tests {
-    use super::*;
-
-    struct Recorder {
-        dwords: [u32; 8],
-        len: usize,
-    }
-
-    impl Sink for Recorder {
-        fn push(&mut self, value: u32) {
-            self.dwords[self.len] = value;
-            self.len += 1;
-        }
-    }
+    use super::{super::recorder::Recorder, *};
 
     /// Encodes a packet and compares it. The vectors are written from the packet descriptions of
     /// AMD's "Sea Islands" register and PM4 documents.
     fn check<P: Packet>(packet: P, expected: &[u32]) -> bool {
-        let mut recorder = Recorder {
-            dwords: [0; 8],
-            len: 0,
-        };
-        emit(&mut recorder, packet);
-        &recorder.dwords[..recorder.len] == expected
+        Recorder::of(|out| emit(out, packet)).dwords() == expected
     }
 
     #[test]

@@ -11,7 +11,7 @@ use kernel::{
 };
 
 use super::{
-    gfx::vm_flush_writes,
+    cp::vm_flush_writes,
     high, low,
     pm4::register,
     regs::*,

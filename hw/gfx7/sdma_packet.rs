@@ -166,27 +166,10 @@ impl Packet for SrbmWrite {
 
 #[kunit_tests(amdgpu_rs_sdma_packet)]
 mod tests {
-    use super::*;
-
-    struct Recorder {
-        dwords: [u32; 8],
-        len: usize,
-    }
-
-    impl Sink for Recorder {
-        fn push(&mut self, value: u32) {
-            self.dwords[self.len] = value;
-            self.len += 1;
-        }
-    }
+    use super::{super::recorder::Recorder, *};
 
     fn check<P: Packet>(packet: P, expected: &[u32]) -> bool {
-        let mut recorder = Recorder {
-            dwords: [0; 8],
-            len: 0,
-        };
-        emit(&mut recorder, packet);
-        &recorder.dwords[..recorder.len] == expected
+        Recorder::of(|out| emit(out, packet)).dwords() == expected
     }
 
     #[test]

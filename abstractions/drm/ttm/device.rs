@@ -5,8 +5,9 @@
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
 use super::{
-    bo::{Buffer, DriverObject, Object, Reserved},
+    bo::{Buffer, DriverObject, Object},
     moves::{Move, Moved},
+    reserved::Reserved,
     resource::{Manager, Resource, ResourceManager},
     tt::{Backing, Caching, Tt},
     MemType, Placement,

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What the rings of both command processors, graphics and compute, have in common.
+
+use super::{
+    page_number,
+    pm4::{self, emit, By, PfpSyncMe, SwitchBuffer, Wait, WriteMemory, WriteRegister},
+    regs::*,
+};
+use crate::ring::{Flush, Sink, VmState, Writer};
+
+/// Fills `dwords` of a ring with nothing.
+pub(super) fn emit_nops(ring: &mut Writer<'_>, dwords: u32) {
+    for _ in 0..dwords {
+        ring.push(pm4::NOP);
+    }
+}
+
+/// Writes one dword to memory.
+pub(super) fn emit_write(ring: &mut Writer<'_>, addr: u64, value: u32) {
+    let by = By::Me;
+    emit(ring, WriteMemory { by, addr, value });
+}
+
+/// Sets the context's page directory and drops the translations that it knows.
+pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
+    match vm.flush {
+        Flush::NotNeeded => return,
+        Flush::Needed => {}
+    }
+    for (register, value) in vm_flush_writes(vm) {
+        emit(
+            ring,
+            WriteRegister {
+                by,
+                register,
+                value,
+            },
+        );
+    }
+    emit(
+        ring,
+        Wait::register_read(By::Me, pm4::register::<VM_INVALIDATE_REQUEST>()),
+    );
+    if let By::Pfp = by {
+        // What the parser reads next must not be translated the old way.
+        emit(ring, PfpSyncMe);
+        // Nor may the constant engine run ahead with it.
+        emit(ring, SwitchBuffer);
+        emit(ring, SwitchBuffer);
+    }
+}
+
+/// Registers (numbers in dwords) and values that make a context a process's.
+pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
+    let vmid = u32::from(vm.vmid.get());
+    let directory = match vmid {
+        0..8 => pm4::register::<VM_CONTEXT0_PAGE_TABLE_BASE_ADDR>() + vmid,
+        _ => pm4::register::<VM_CONTEXT8_PAGE_TABLE_BASE_ADDR>() + vmid - 8,
+    };
+    [
+        (directory, page_number(vm.pd_addr)),
+        (pm4::register::<IH_VMID_LUT>() + vmid, u32::from(vm.pasid)),
+        (pm4::register::<VM_INVALIDATE_REQUEST>(), 1 << vmid),
+    ]
+}
+
+/// Makes what the CPU wrote to VRAM visible to what follows. Each client has a bit of its own.
+pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
+    let request = pm4::register::<GPU_HDP_FLUSH_REQ>();
+    Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
+}
+
+/// Makes what was written to VRAM visible to the CPU.
+pub(super) fn hdp_invalidate(by: By) -> WriteRegister {
+    WriteRegister {
+        by,
+        register: pm4::register::<HDP_DEBUG0>(),
+        value: 1,
+    }
+}
