@@ -186,6 +186,8 @@ pub const INFO_FW_VERSION: u32 = 0x0e;
 pub const INFO_READ_MMR_REG: u32 = 0x15;
 /// What the chip is.
 pub const INFO_DEV_INFO: u32 = 0x16;
+/// How often a BO had to leave VRAM.
+pub const INFO_NUM_EVICTIONS: u32 = 0x18;
 /// Heap sizes and use.
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.

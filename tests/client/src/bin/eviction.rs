@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! More buffers than VRAM holds. Two clients, each with enough buffers to fill VRAM, copy them to
+//! and fro by the GPU, look at them with the CPU, free them and make new ones, so that the driver
+//! moves buffers out of VRAM all the time, also those that jobs are using. Every buffer must hold
+//! what was put there last, and a new one must be zeroed.
+
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::Node;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::num::{lo32, u32_of, u64_of, usize_of};
+use amdgpu_client::report::{Outcome, Tally, give_up};
+use amdgpu_client::rng::Rng;
+use amdgpu_client::session::{Buffer, Session};
+use amdgpu_client::uapi::{self, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP};
+use amdgpu_client::{Errno, PAGE};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Buffers of each client.
+const BUFFERS: usize = 24;
+
+/// What a client did.
+#[derive(Default, Debug)]
+struct Done {
+    copies: usize,
+    looks: usize,
+    renewals: usize,
+}
+
+/// A buffer and what must be in it: `tag ^ page` in the first word of each page, or zeros.
+struct Held {
+    buffer: Buffer,
+    tag: Option<u32>,
+}
+
+impl Held {
+    fn new(session: &Session, size: u64) -> Result<Self, String> {
+        let buffer = session.buffer(size, DOMAIN_VRAM, 0).map_err(|e| format!("new BO: {e}"))?;
+        Ok(Self { buffer, tag: None })
+    }
+
+    fn pages(&self) -> usize {
+        usize_of(self.buffer.size) / PAGE
+    }
+
+    fn write(&mut self, tag: u32) {
+        for page in 0..self.pages() {
+            self.buffer.map.write(page * PAGE, tag ^ u32_of(page));
+        }
+        self.tag = Some(tag);
+    }
+
+    fn verify(&self, when: &str) -> Result<(), String> {
+        for page in 0..self.pages() {
+            let expected = self.tag.map_or(0, |tag| tag ^ u32_of(page));
+            let seen = self.buffer.map.read(page * PAGE);
+            if seen != expected {
+                return Err(format!("{when}: page {page} holds {seen:#x}, not {expected:#x}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn free(self, session: &Session) -> Result<(), String> {
+        let Buffer { handle, va, size, map } = self.buffer;
+        drop(map);
+        session
+            .file
+            .gem_va(VA_OP_UNMAP, handle, va, 0, size)
+            .and_then(|()| session.file.gem_close(handle))
+            .map_err(|e| format!("freeing a BO: {e}"))
+    }
+}
+
+struct Client {
+    session: Session,
+    size: u64,
+    held: Vec<Held>,
+    rng: Rng,
+    done: Done,
+}
+
+impl Client {
+    fn new(node: &Node, size: u64, seed: u64) -> Result<Self, String> {
+        let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+        let mut rng = Rng::new(seed);
+        let mut held = Vec::new();
+        for _ in 0..BUFFERS {
+            let mut one = Held::new(&session, size)?;
+            one.verify("a new buffer")?;
+            one.write(lo32(rng.next()) & !0xffff);
+            held.push(one);
+        }
+        Ok(Self { session, size, held, rng, done: Done::default() })
+    }
+
+    /// The GPU copies one buffer over another.
+    fn copy(&mut self) -> Result<(), String> {
+        let (from, to) = (self.rng.within(0..BUFFERS), self.rng.within(0..BUFFERS));
+        if from == to {
+            return Ok(());
+        }
+        let engine = [Engine::Dma(0), Engine::Dma(1), Engine::Gfx][self.rng.within(0..3)];
+        let (source, target) = (&self.held[from].buffer, &self.held[to].buffer);
+        let mut stream = Stream::new();
+        stream.copy(engine, source.va, target.va, self.size);
+        self.session.run(engine, &stream, &[source.handle, target.handle])?;
+        self.held[to].tag = self.held[from].tag;
+        self.done.copies += 1;
+        Ok(())
+    }
+
+    /// The CPU looks at one.
+    fn look(&mut self) -> Result<(), String> {
+        let one = self.rng.within(0..BUFFERS);
+        self.done.looks += 1;
+        self.held[one].verify("an old buffer")
+    }
+
+    /// One makes place for a new one.
+    fn renew(&mut self) -> Result<(), String> {
+        let one = self.rng.within(0..BUFFERS);
+        self.held.swap_remove(one).free(&self.session)?;
+        let mut new = Held::new(&self.session, self.size)?;
+        new.verify("a new buffer")?;
+        // Some stay as they came: zeroed.
+        if self.rng.within(0..4) > 0 {
+            new.write(lo32(self.rng.next()) & !0xffff);
+        }
+        self.held.push(new);
+        self.done.renewals += 1;
+        Ok(())
+    }
+
+    fn run(mut self, until: Instant) -> Result<Done, String> {
+        while Instant::now() < until {
+            match self.rng.within(0..8) {
+                0..5 => self.copy()?,
+                5..7 => self.look()?,
+                _ => self.renew()?,
+            }
+        }
+        for held in &self.held {
+            held.verify("a buffer at the end")?;
+        }
+        Ok(self.done)
+    }
+}
+
+/// Evictions of the whole device, if this driver counts them.
+fn evictions(session: &Session) -> Result<u64, Errno> {
+    session.file.info(INFO_NUM_EVICTIONS, [0; 4])
+}
+
+fn run(node: &Node, secs: u64, seed: u64) -> Outcome {
+    let witness = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let memory: uapi::Memory =
+        witness.file.info(INFO_MEMORY, [0; 4]).map_err(|e| format!("INFO_MEMORY: {e}"))?;
+    let vram = memory.vram.usable_heap_size;
+    let size = (vram / u64_of(BUFFERS)).next_multiple_of(u64_of(PAGE));
+    let before = evictions(&witness).map_err(|e| format!("INFO_NUM_EVICTIONS: {e}"))?;
+
+    let until = Instant::now() + Duration::from_secs(secs);
+    let clients = [seed, !seed].map(|seed| {
+        let client = Client::new(node, size, seed);
+        thread::spawn(move || client?.run(until))
+    });
+    let mut done = Vec::new();
+    for client in clients {
+        done.push(client.join().map_err(|_| "a client panicked")??);
+    }
+
+    let after = evictions(&witness).map_err(|e| format!("INFO_NUM_EVICTIONS: {e}"))?;
+    let sum = |f: fn(&Done) -> usize| done.iter().map(f).sum::<usize>();
+    let evicted = after - before;
+    let seen = format!(
+        "{} MiB of VRAM, {} buffers of {} KiB: {} copies, {} looks, {} new buffers, {evicted} evictions",
+        vram >> 20,
+        2 * BUFFERS,
+        size >> 10,
+        sum(|d| d.copies),
+        sum(|d| d.looks),
+        sum(|d| d.renewals),
+    );
+    if evicted == 0 {
+        return Err(format!("{seen}: nothing was ever evicted"));
+    }
+    Ok(seen)
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse(
+        "Uses more buffers than VRAM holds.",
+        &[
+            ("node", "device node (default: the first amdgpu render node)"),
+            ("secs", "duration (default 10)"),
+            ("seed", "of all random choices (default: from the clock)"),
+        ],
+    );
+    let secs = args.get("secs").unwrap_or(10);
+    let seed = args.get("seed").unwrap_or_else(Rng::fresh_seed);
+    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
+        Ok(node) => node,
+        Err(why) => return give_up("eviction", why),
+    };
+    println!("eviction: {} (driver {}), seed {seed}", node.path.display(), node.driver.name());
+    let mut tally = Tally::new();
+    tally.check("buffers keep their bytes when VRAM is full", || run(&node, secs, seed));
+    tally.close()
+}
