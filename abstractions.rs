@@ -13,3 +13,4 @@ pub(crate) mod dma_resv;
 pub(crate) mod drm;
 pub(crate) mod maple_tree;
 pub(crate) mod mm;
+pub(crate) mod tracepoint;

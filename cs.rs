@@ -66,11 +66,13 @@ use crate::{
     hw::gfx7::pte::Access,
     job::{self, Job},
     ring,
+    trace::{self, Why},
     ttm::{Bo, ReservedExt},
     userptr::{UserPages, Userptr},
     vm::{Backing, Vm},
 };
 use kernel::{
+    num::casts::usize_as_u64,
     page::PAGE_SIZE,
     prelude::*,
     sync::{aref::ARef, Arc},
@@ -89,6 +91,7 @@ pub(crate) fn ioctl(
     file: &DrmFile,
 ) -> Result<bindings::drm_amdgpu_cs_out> {
     let mut submission = Parsed::new(dev, args, file)?;
+    submission.trace_submit();
     let handle = retry::run(&mut submission).inspect_err(|&error| {
         if error == EDEADLK {
             dev.stats.edeadlk.add(1);
@@ -156,20 +159,22 @@ impl UserEntry {
     fn check(&mut self, locked: &Locked) -> Result<Pages> {
         let userptr = self.bo.userptr().ok_or(EINVAL)?;
         let generation = userptr.generation();
-        if self
+        let stale = self
             .pages
-            .as_ref()
-            .is_some_and(|pages| pages.generation() != generation)
-        {
-            self.pages = None;
-        }
+            .take_if(|pages| pages.generation() != generation)
+            .is_some();
         let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
-        self.needy = self.pages.is_none() && userptr.bound(&reserved) != Some(generation);
-        Ok(if self.needy {
-            Pages::Missing
+        let bound = userptr.bound(&reserved);
+        self.needy = self.pages.is_none() && bound != Some(generation);
+        if !self.needy {
+            return Ok(Pages::Ready);
+        }
+        userptr.trace_retry(if stale || bound.is_some() {
+            Why::Stale
         } else {
-            Pages::Ready
-        })
+            Why::Missing
+        });
+        Ok(Pages::Missing)
     }
 
     /// With nothing reserved: gathers pages if they are missing.
@@ -210,6 +215,7 @@ struct Parsed<'a> {
     dev: &'a DrmDevice,
     file: &'a DrmFile,
     queue: Arc<ctx::Queue>,
+    queue_name: ctx::QueueName,
     ibs: KVec<ring::Ib>,
     user_fence: Option<UserFence>,
     list: Arc<BoList>,
@@ -264,6 +270,7 @@ impl<'a> Parsed<'a> {
             dev,
             file,
             queue,
+            queue_name: request.queue,
             ibs: request.ibs,
             user_fence,
             list,
@@ -351,9 +358,35 @@ impl<'a> Parsed<'a> {
 
     /// Under the publish lock: whether every user-memory BO is bound with the pages that it has now.
     fn is_current(&self, locked: &Locked) -> bool {
-        self.user_entries
+        let overtaken = self
+            .user_entries
             .iter()
-            .all(|entry| is_current(&entry.bo, locked))
+            .find(|entry| !is_current(&entry.bo, locked));
+        if let Some(userptr) = overtaken.and_then(|entry| entry.bo.userptr()) {
+            userptr.trace_retry(Why::Overtaken);
+        }
+        overtaken.is_none()
+    }
+
+    fn trace_submit(&self) {
+        let (bos, userptrs) = (self.list.bos().len(), self.user_entries.len());
+        trace::cs_submit(
+            self.file.client_id(),
+            usize_as_u64(bos),
+            usize_as_u64(userptrs),
+        );
+    }
+
+    /// Under the publish lock: the job was queued.
+    fn trace_publish(&self, number: u64, fence: &Fence) {
+        let (ip, queue) = self.queue_name.as_uapi();
+        let client = self.file.client_id();
+        trace::cs_publish(client, ip, queue, number, fence.context(), fence.seqno());
+        if trace::userptr_publish_enabled() {
+            for userptr in self.user_entries.iter().filter_map(|e| e.bo.userptr()) {
+                userptr.trace_publish(ip, queue, number);
+            }
+        }
     }
 }
 
@@ -393,8 +426,9 @@ impl Attempt for Parsed<'_> {
         self.bind(&locked)?.publish(self, &locked)
     }
 
-    fn retried(&mut self) {
+    fn retried(&mut self, tries: u32) {
         self.dev.stats.retries.add(1);
+        trace::cs_retry(self.file.client_id(), tries);
     }
 }
 
@@ -426,6 +460,7 @@ impl Bound {
                 attach(fence, &vm, locked);
                 let number = admission.record(fence);
                 job.set_number(number);
+                parsed.trace_publish(number, fence);
                 number
             }))
         });

@@ -65,6 +65,15 @@ impl Ip {
         }
     }
 
+    /// `AMDGPU_HW_IP_*`.
+    fn as_uapi(self) -> u32 {
+        match self {
+            Self::Gfx => bindings::AMDGPU_HW_IP_GFX,
+            Self::Compute => bindings::AMDGPU_HW_IP_COMPUTE,
+            Self::Dma => bindings::AMDGPU_HW_IP_DMA,
+        }
+    }
+
     /// How many queues of this kind a context has.
     pub(crate) const fn queues(self) -> usize {
         match self {
@@ -116,6 +125,12 @@ impl QueueName {
             return Err(EINVAL);
         }
         Ok(Self { ip, index })
+    }
+
+    /// As user space names it: a kind of engine and a ring.
+    pub(crate) fn as_uapi(self) -> (u32, u32) {
+        // CAST: Fewer than `QUEUES`.
+        (self.ip.as_uapi(), self.index as u32)
     }
 
     fn position(self) -> usize {
@@ -594,6 +609,8 @@ mod tests {
             for ring in 0..queues {
                 let name = QueueName::from_user(ip, 0, ring).map(QueueName::position);
                 assert_eq!(name, Ok(position));
+                let name = QueueName::from_user(ip, 0, ring).map(QueueName::as_uapi);
+                assert_eq!(name, Ok((ip, ring)));
                 position += 1;
             }
             assert_eq!(QueueName::from_user(ip, 0, queues), Err(EINVAL));

@@ -46,11 +46,13 @@ use crate::{
     bindings,
     driver::{DrmDevice, DrmFile},
     stats::Stats,
+    trace::{self, Why},
     ttm::{Bo, BoId, ReservedBo, ReservedExt},
     vm::{Reach, Vm},
 };
 use core::ops::Range;
 use kernel::{
+    num::casts::usize_as_u64,
     page::PAGE_SIZE,
     prelude::*,
     sync::{
@@ -171,16 +173,31 @@ impl UserRange {
         // Cannot overflow: these are user addresses.
         self.start..self.start + self.len()
     }
+
+    /// How many of its pages `addresses` touch.
+    fn pages_in(self, addresses: Range<usize>) -> u64 {
+        let own = self.addresses();
+        let (start, end) = (addresses.start.max(own.start), addresses.end.min(own.end));
+        usize_as_u64(end.saturating_sub(start).div_ceil(PAGE_SIZE))
+    }
 }
 
 /// How often the memory behind a buffer has been invalidated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
+impl Generation {
+    /// As a number, for traces.
+    pub(crate) fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// What the notifier works on.
 struct Watched {
     vm: Arc<Vm>,
     bo: BoId,
+    range: UserRange,
     stats: Arc<Stats>,
     /// Raised under the publish lock of `vm`; read under it to be sure, outside it as a hint.
     generation: Atomic<u64>,
@@ -192,22 +209,25 @@ impl Callbacks for Watched {
         if !invalidation.may_block() {
             return Err(WouldBlock);
         }
-        let (noted, reach) = self.vm.invalidate(self.bo, || {
-            self.generation.fetch_add(1, Relaxed);
-            invalidation.note()
+        let pages = self.range.pages_in(invalidation.range());
+        let ((generation, noted), reach) = self.vm.invalidate(self.bo, || {
+            let before = self.generation.fetch_add(1, Relaxed);
+            (before + 1, invalidation.note())
         });
         self.stats.invalidations.add(1);
-        if reach == Reach::PublishedJobs {
+        let wait = reach == Reach::PublishedJobs;
+        trace::userptr_invalidate(self.bo.get(), generation, pages, wait);
+        if wait {
             // Cannot fail: it is not interruptible.
             let _ = self.vm.wait_jobs(Interruptible::No);
         }
+        trace::userptr_invalidated(self.bo.get(), generation, pages);
         Ok(noted)
     }
 }
 
 /// The user-memory half of a buffer object.
 pub(crate) struct Userptr {
-    range: UserRange,
     flags: Flags,
     /// Generation of the pages that the buffer is bound with, 0 if with none. Belongs to who holds
     /// the reservation.
@@ -233,6 +253,7 @@ impl Userptr {
         let watched = Watched {
             vm,
             bo,
+            range,
             stats,
             generation: Atomic::new(1),
         };
@@ -243,7 +264,6 @@ impl Userptr {
             GFP_KERNEL_ACCOUNT,
         )?;
         Ok(Self {
-            range,
             flags,
             bound: Atomic::new(0),
             watch,
@@ -308,23 +328,53 @@ impl Userptr {
     /// gone, `ENOMEM`, `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered
     /// all the time.
     pub(crate) fn gather(&self) -> Result<UserPages> {
-        let mut pages = KVVec::from_elem(Pfn::NONE, self.range.pages, GFP_KERNEL_ACCOUNT)?;
-
         // Read before the pages are looked up: an invalidation in between makes the pages look
         // older than they are, never younger.
         let generation = self.generation();
+        let (bo, count) = (self.watch.data().bo.get(), self.pages());
+
+        trace::userptr_gather(bo, generation.get(), count);
+        let pages = self.fault();
+        let error = pages.as_ref().map_or_else(|error| error.to_errno(), |_| 0);
+        trace::userptr_gathered(bo, generation.get(), count, error);
+
+        let pages = pages?;
+        let stats = &self.watch.data().stats;
+        stats.gathers.add(1);
+        stats.pages_gathered.add(count);
+        Ok(UserPages { pages, generation })
+    }
+
+    /// The pages as they are now.
+    fn fault(&self) -> Result<KVVec<Pfn>> {
+        let range = self.watch.data().range;
+        let mut pages = KVVec::from_elem(Pfn::NONE, range.pages, GFP_KERNEL_ACCOUNT)?;
         self.check_backing()?;
         hmm::fault(
             &self.watch,
-            self.range.addresses(),
+            range.addresses(),
             self.flags.access,
             &mut pages,
         )?;
+        Ok(pages)
+    }
 
-        let stats = &self.watch.data().stats;
-        stats.gathers.add(1);
-        stats.pages_gathered.add(u64::try_from(self.range.pages)?);
-        Ok(UserPages { pages, generation })
+    /// How many pages the buffer has.
+    fn pages(&self) -> u64 {
+        usize_as_u64(self.watch.data().range.pages)
+    }
+
+    /// For traces: the buffer makes a submission try again.
+    pub(crate) fn trace_retry(&self, why: Why) {
+        let (bo, generation) = (self.watch.data().bo.get(), self.generation().get());
+        trace::userptr_retry(bo, generation, self.pages(), why.number());
+    }
+
+    /// For traces: a job that names the buffer is queued, under this number. Called under the publish
+    /// lock.
+    pub(crate) fn trace_publish(&self, ip: u32, queue: u32, number: u64) {
+        let (bo, generation) = (self.watch.data().bo.get(), self.generation().get());
+        trace::userptr_publish(bo, generation, self.pages(), ip, queue, number);
     }
 
     /// Looks at the mappings that the range consists of, if the buffer is particular about them.
@@ -333,7 +383,7 @@ impl Userptr {
             return Ok(());
         }
         let owner = self.watch.mm().mmget_not_zero().ok_or(ESRCH)?;
-        match mm::coverage(&owner, self.range.addresses()) {
+        match mm::coverage(&owner, self.watch.range()) {
             Coverage::Anonymous => Ok(()),
             Coverage::File => Err(EPERM),
             Coverage::Hole => Err(EFAULT),
@@ -431,5 +481,20 @@ mod tests {
         };
         assert_eq!(UserRange::new(page, 2 * page), Ok(good));
         assert_eq!(good.len(), 2 * PAGE_SIZE);
+    }
+
+    #[test]
+    fn pages_that_an_invalidation_touches() {
+        let range = UserRange {
+            start: 4 * PAGE_SIZE,
+            pages: 4,
+        };
+        let touched =
+            |pages: Range<usize>| range.pages_in(pages.start * PAGE_SIZE..pages.end * PAGE_SIZE);
+        assert_eq!(touched(0..usize::MAX / PAGE_SIZE), 4);
+        assert_eq!(touched(4..5), 1);
+        assert_eq!(touched(6..100), 2);
+        assert_eq!(touched(0..4), 0);
+        assert_eq!(touched(8..9), 0);
     }
 }

@@ -41,6 +41,7 @@
 #include <uapi/drm/amdgpu_drm.h>
 
 #include "helpers.h"
+#include "trace.h"
 
 /* Macros that bindgen cannot evaluate. */
 const unsigned int RUST_EXT_DRM_EXEC_INTERRUPTIBLE_WAIT = DRM_EXEC_INTERRUPTIBLE_WAIT;

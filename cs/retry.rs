@@ -54,8 +54,8 @@ pub(crate) trait Attempt {
     /// Binds, writes page tables, and queues the job unless an invalidation came first.
     fn publish(&mut self, reserved: Self::Reserved) -> Result<Publication<Self::Output>>;
 
-    /// Called for each failed try, for statistics.
-    fn retried(&mut self) {}
+    /// Called for each failed try, for statistics, with how many there were.
+    fn retried(&mut self, _tries: u32) {}
 }
 
 /// Runs `attempt` until it is published, fails, or has used up its tries.
@@ -78,7 +78,7 @@ pub(crate) fn run<A: Attempt>(attempt: &mut A) -> Result<A::Output> {
             },
         };
 
-        attempt.retried();
+        attempt.retried(MAX_TRIES - tries_left);
         if missing && tries_left > 0 {
             attempt.gather()?;
         }
@@ -187,8 +187,9 @@ mod tests {
             }
         }
 
-        fn retried(&mut self) {
+        fn retried(&mut self, tries: u32) {
             self.reserved += 1;
+            assert_eq!(tries, self.reserved);
         }
     }
 

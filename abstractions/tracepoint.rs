@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Tracepoints that the C side of this module defines with `TRACE_EVENT`.
+//!
+//! The kernel crate's `declare_trace!` looks for tracepoints among its own bindings, where those of
+//! a module are not. This one looks among ours, and makes safe functions, as it takes numbers only.
+//!
+//! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
+
+/// What a tracepoint may be called with: values that refer to nothing.
+pub(crate) trait Number: Copy {}
+
+impl Number for bool {}
+impl Number for i32 {}
+impl Number for u32 {}
+impl Number for u64 {}
+
+/// Makes a function of each tracepoint, and one that says whether anybody listens.
+///
+/// While nobody does, either is an instruction that does nothing. The C file must define
+/// `CREATE_RUST_TRACE_POINTS`, and the arguments must be of the types of `TP_PROTO`.
+macro_rules! declare_tracepoints {
+    ($(
+        $(#[$attr:meta])*
+        $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?);
+    )*) => {$(
+        kernel::macros::paste! {
+            $(#[$attr])*
+            #[inline(always)]
+            $vis fn $name($($arg: $type),*) {
+                const fn is_number<T: $crate::abstractions::tracepoint::Number>() {}
+                const { $( is_number::<$type>(); )* }
+
+                if [<$name _enabled>]() {
+                    #[cfg(CONFIG_TRACEPOINTS)]
+                    // SAFETY: A tracepoint may be called anywhere, and its arguments are numbers: it
+                    // copies them, and follows no pointer.
+                    unsafe {
+                        $crate::bindings::[<rust_do_trace_ $name>]($($arg),*)
+                    };
+                    #[cfg(not(CONFIG_TRACEPOINTS))]
+                    { $( let _ = $arg; )* }
+                }
+            }
+
+            /// Whether anybody listens.
+            #[inline(always)]
+            #[allow(dead_code)]
+            $vis fn [<$name _enabled>]() -> bool {
+                #[cfg(CONFIG_TRACEPOINTS)]
+                // SAFETY: The key is that of a tracepoint that the C side defines.
+                return unsafe {
+                    kernel::jump_label::static_branch_unlikely!(
+                        $crate::bindings::[<__tracepoint_ $name>],
+                        $crate::bindings::tracepoint,
+                        key
+                    )
+                };
+                #[cfg(not(CONFIG_TRACEPOINTS))]
+                false
+            }
+        }
+    )*};
+}
+
+pub(crate) use declare_tracepoints;
