@@ -42,6 +42,7 @@ mod interrupts;
 mod job;
 mod ring;
 mod stats;
+mod sync;
 mod trace;
 mod ttm;
 mod uapi;

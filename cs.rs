@@ -8,7 +8,8 @@
 //! reclaim may call the MMU notifier, and the notifier waits for the GPU. So the path is a loop:
 //!
 //! ```text
-//! parse:      copy the chunks in and check them; look up context, BO list, user-fence BO
+//! parse:      copy the chunks in and check them; look up context, BO list, user-fence BO, and the
+//!             fences to come after (which may have to be waited for, with nothing held)
 //!
 //! try again:  (ten times, then EDEADLK)
 //! reserve:    lock every BO, the page tables and the user-fence BO (ww-mutexes, back-off inside)
@@ -46,7 +47,7 @@ pub(crate) mod chunks;
 mod retry;
 
 use self::{
-    chunks::{Dependency, Request},
+    chunks::{Dependency, Order, Request},
     retry::{Attempt, Pages, Publication},
 };
 use crate::{
@@ -54,6 +55,7 @@ use crate::{
         dma_fence::{Fence, Interruptible},
         dma_resv::Usage,
         drm::{
+            device::UnplugGuard,
             exec::{self, Locked},
             gem::{Handle, ObjectExt},
             sched::PendingJob,
@@ -66,6 +68,7 @@ use crate::{
     hw::gfx7::pte::Access,
     job::{self, Job},
     ring,
+    sync::Signal,
     trace::{self, Why},
     ttm::{Bo, ReservedExt},
     userptr::{UserPages, Userptr},
@@ -102,6 +105,14 @@ pub(crate) fn ioctl(
 
 /// What a job keeps until it is done.
 type Keep = KBox<dyn Send>;
+
+/// The reservations, in a section that the unplugging of the device waits for. Pages are gathered
+/// outside of it: who lends them chooses how long that takes.
+struct Reserved {
+    // Dropped first.
+    locked: Locked,
+    _section: UnplugGuard,
+}
 
 /// What the engines may do with a user fence's page.
 const READ_WRITE: Access = Access {
@@ -220,7 +231,10 @@ struct Parsed<'a> {
     user_fence: Option<UserFence>,
     list: Arc<BoList>,
     user_entries: KVVec<UserEntry>,
-    dependencies: KVec<ARef<Fence>>,
+    /// What the job comes after.
+    dependencies: KVVec<ARef<Fence>>,
+    /// Where its own fence goes.
+    signals: KVVec<Signal>,
     /// The right to one more submission on the queue.
     admission: Option<Admission>,
 }
@@ -231,7 +245,7 @@ impl<'a> Parsed<'a> {
     /// # Errors
     ///
     /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
-    /// `ENOENT` for an unknown BO list or BO in one; `EPERM` for another process's memory; those of
+    /// `ENOENT` for an unknown BO list, BO in one, or synchronisation object to wait for; `EPERM` for another process's memory; those of
     /// [`Request::copy_in`]; the error of a queue that is lost.
     fn new(
         dev: &'a DrmDevice,
@@ -241,28 +255,29 @@ impl<'a> Parsed<'a> {
         let inner = file.inner().get_ref();
         let context = inner.contexts.get(args.ctx_id)?;
         let request = Request::copy_in(args.chunks, args.num_chunks)?;
-        let queue = context.queue(&dev.schedulers, request.queue)?;
+        let queue = {
+            let _section = dev.enter().ok_or(ENODEV)?;
+            context.queue(&dev.schedulers, request.queue)?
+        };
 
         let user_fence = request
             .user_fence
             .map(|fence| UserFence::look_up(file, fence))
             .transpose()?;
-        let list = match (args.bo_list_handle, request.bo_handles) {
+        let own_list = request
+            .bo_handles
+            .map(|source| BoList::new(source, |handle| Handle(handle).lookup(file)))
+            .transpose()?;
+        let (dependencies, signals) = look_up_orders(dev, file, &request.orders)?;
+        let list = match (args.bo_list_handle, own_list) {
             (0, None) => BoList::empty()?,
-            (0, Some(source)) => BoList::new(source, |handle| Handle(handle).lookup(file))?,
+            (0, Some(list)) => list,
             (handle, None) => inner.bo_lists.current(handle)?,
             (_, Some(_)) => return Err(EINVAL),
         };
-
         let mut user_entries = KVVec::with_capacity(list.userptrs().len(), GFP_KERNEL_ACCOUNT)?;
         for bo in list.userptrs() {
             user_entries.push(UserEntry::new(bo.clone())?, GFP_KERNEL_ACCOUNT)?;
-        }
-        let mut dependencies = KVec::with_capacity(request.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
-        for dependency in &request.dependencies {
-            if let Some(fence) = find_dependency(dev, file, dependency)? {
-                dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
-            }
         }
 
         let admission = Some(queue.admit()?);
@@ -276,6 +291,7 @@ impl<'a> Parsed<'a> {
             list,
             user_entries,
             dependencies,
+            signals,
             admission,
         })
     }
@@ -391,12 +407,13 @@ impl<'a> Parsed<'a> {
 }
 
 impl Attempt for Parsed<'_> {
-    type Reserved = Locked;
+    type Reserved = Reserved;
     type Output = u64;
 
-    fn reserve(&mut self) -> Result<Locked> {
+    fn reserve(&mut self) -> Result<Reserved> {
+        let section = self.dev.enter().ok_or(ENODEV)?;
         // The job's fence goes into each.
-        exec::lock_all(Interruptible::Yes, |locker| {
+        let locked = exec::lock_all(Interruptible::Yes, |locker| {
             locker.prepare(self.vm().root(), 1)?;
             for bo in self.list.bos() {
                 locker.prepare(&**bo, 1)?;
@@ -405,13 +422,17 @@ impl Attempt for Parsed<'_> {
                 Some(fence) => locker.prepare(&*fence.bo, 1),
                 None => Ok(()),
             }
+        })?;
+        Ok(Reserved {
+            locked,
+            _section: section,
         })
     }
 
-    fn check_pages(&mut self, locked: &Locked) -> Result<Pages> {
+    fn check_pages(&mut self, reserved: &Reserved) -> Result<Pages> {
         let mut pages = Pages::Ready;
         for entry in &mut self.user_entries {
-            if entry.check(locked)? == Pages::Missing {
+            if entry.check(&reserved.locked)? == Pages::Missing {
                 pages = Pages::Missing;
             }
         }
@@ -422,8 +443,8 @@ impl Attempt for Parsed<'_> {
         self.user_entries.iter_mut().try_for_each(UserEntry::gather)
     }
 
-    fn publish(&mut self, locked: Locked) -> Result<Publication<u64>> {
-        self.bind(&locked)?.publish(self, &locked)
+    fn publish(&mut self, reserved: Reserved) -> Result<Publication<u64>> {
+        self.bind(&reserved.locked)?.publish(self, &reserved.locked)
     }
 
     fn retried(&mut self, tries: u32) {
@@ -461,12 +482,17 @@ impl Bound {
                 let number = admission.record(fence);
                 job.set_number(number);
                 parsed.trace_publish(number, fence);
-                number
+                (number, ARef::from(fence))
             }))
         });
         parsed.admission = parts.map(|(_, admission)| admission);
         Ok(match published? {
-            Some(number) => Publication::Done(number),
+            Some((number, fence)) => {
+                for signal in core::mem::take(&mut parsed.signals) {
+                    signal.give(&fence);
+                }
+                Publication::Done(number)
+            }
             None => Publication::Invalidated,
         })
     }
@@ -486,6 +512,38 @@ fn attach(fence: &Fence, vm: &Vm, locked: &Locked) {
     }
 }
 
+/// What a job comes after, and where its fence goes. May wait until there is a fence to come after.
+fn look_up_orders(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    orders: &[Order],
+) -> Result<(KVVec<ARef<Fence>>, KVVec<Signal>)> {
+    let mut dependencies = KVVec::new();
+    let mut signals = KVVec::new();
+    for order in orders {
+        match *order {
+            Order::AfterJob(dependency) => {
+                if let Some(fence) = find_dependency(dev, file, &dependency)? {
+                    dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
+                }
+            }
+            Order::After(wait) => dependencies.push(wait.fence(file)?, GFP_KERNEL_ACCOUNT)?,
+            Order::Signal { handle, point } => {
+                // Here, and not for a fence to come after, an unknown handle is an invalid argument.
+                let signal = Signal::new(file, handle, point).map_err(|e| {
+                    if e == ENOENT {
+                        EINVAL
+                    } else {
+                        e
+                    }
+                })?;
+                signals.push(signal, GFP_KERNEL_ACCOUNT)?;
+            }
+        }
+    }
+    Ok((dependencies, signals))
+}
+
 /// The fence of an earlier submission, if that may still be unfinished.
 ///
 /// # Errors
@@ -496,6 +554,7 @@ fn find_dependency(
     file: &DrmFile,
     dependency: &Dependency,
 ) -> Result<Option<ARef<Fence>>> {
+    let _section = dev.enter().ok_or(ENODEV)?;
     file.inner()
         .contexts
         .get(dependency.ctx)?

@@ -508,18 +508,25 @@ pub(crate) fn ioctl(
     }
 }
 
+/// The fence of a submission, if it may still be unfinished.
+fn find_fence(
+    dev: &DrmDevice,
+    args: &drm_amdgpu_wait_cs_in,
+    file: &DrmFile,
+) -> Result<Option<ARef<Fence>>> {
+    let _section = dev.enter().ok_or(ENODEV)?;
+    let context = file.inner().contexts.get(args.ctx_id)?;
+    let name = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
+    context.queue(&dev.schedulers, name)?.fence(args.handle)
+}
+
 /// The `AMDGPU_WAIT_CS` ioctl: waits for a submission.
 pub(crate) fn wait_cs(
     dev: &DrmDevice,
     args: &drm_amdgpu_wait_cs_in,
     file: &DrmFile,
 ) -> Result<drm_amdgpu_wait_cs_out> {
-    let context = file.inner().contexts.get(args.ctx_id)?;
-    let name = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
-    let fence = context.queue(&dev.schedulers, name)?.fence(args.handle)?;
-    drop(context);
-
-    let waited = match fence {
+    let waited = match find_fence(dev, args, file)? {
         None => Waited::Done,
         Some(fence) => {
             let waited = fence.wait_timeout(Interruptible::Yes, uapi::timeout(args.timeout))?;

@@ -35,10 +35,6 @@ use crate::{
                 Handle,
                 ObjectExt, //
             },
-            syncobj::{
-                Link,
-                Syncobj, //
-            },
         },
     },
     bindings::{
@@ -61,6 +57,10 @@ use crate::{
     hw::gfx7::pte::{
         PAGE_SHIFT,
         PAGE_SIZE, //
+    },
+    sync::{
+        Signal,
+        Wait, //
     },
     ttm::{
         Bo,
@@ -348,7 +348,7 @@ impl VaRange {
 /// `GEM_VA`.
 ///
 /// Ranges that read as zeroes (PRT) are refused: `EINVAL`.
-pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
+pub(crate) fn va(dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
     let range = VaRange::from_user(args.va_address, args.map_size)?;
     if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
         return Err(EINVAL);
@@ -359,19 +359,26 @@ pub(crate) fn va(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile)
     }
 
     match op {
-        VaOp::Clear => clear(file, args, range),
+        VaOp::Clear => clear(dev, file, args, range),
         VaOp::Map(_) | VaOp::Unmap if args.flags & bindings::AMDGPU_VM_PAGE_PRT != 0 => Err(EINVAL),
-        VaOp::Map(overlap) => map(file, args, range, overlap),
-        VaOp::Unmap => unmap(file, args, range),
+        VaOp::Map(overlap) => map(dev, file, args, range, overlap),
+        VaOp::Unmap => unmap(dev, file, args, range),
     }?;
     Ok(0)
 }
 
-fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overlap) -> Result {
+fn map(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    args: &drm_amdgpu_gem_va,
+    range: VaRange,
+    overlap: Overlap,
+) -> Result {
     let bo = Handle(args.handle).lookup(file)?;
     let vm = vm(file);
 
     wait_before(file, args)?;
+    let _section = dev.enter().ok_or(ENODEV)?;
     let locked = exec::lock_all(Interruptible::Yes, |locker| {
         locker.prepare(&*bo, 1)?;
         locker.prepare(vm.root(), 1)
@@ -379,7 +386,7 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
     if !vm.knows(&bo) {
         return Err(ENOENT);
     }
-    let done = Done::new(file, args)?;
+    let done = signal_after(file, args)?;
     let (pages, bo_page) = range.pages(args.offset_in_bo, bo.size() as u64)?;
     let mapping = Mapping {
         page: pages.start,
@@ -389,34 +396,36 @@ fn map(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange, overlap: Overla
         access: MapFlags(args.flags),
     };
     vm.map(&locked, &bo, mapping, overlap)?;
-    done.signal();
+    signal(done);
     Ok(())
 }
 
-fn unmap(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
+fn unmap(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
     let bo = Handle(args.handle).lookup(file)?;
     let vm = vm(file);
 
     wait_before(file, args)?;
+    let _section = dev.enter().ok_or(ENODEV)?;
     let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
     if !vm.knows(&bo) {
         return Err(ENOENT);
     }
-    let done = Done::new(file, args)?;
+    let done = signal_after(file, args)?;
     vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)?;
-    done.signal();
+    signal(done);
     Ok(())
 }
 
-fn clear(file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
+fn clear(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
     let vm = vm(file);
 
     wait_before(file, args)?;
+    let _section = dev.enter().ok_or(ENODEV)?;
     let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
-    let done = Done::new(file, args)?;
+    let done = signal_after(file, args)?;
     let (pages, _) = range.pages(0, u64::MAX)?;
     vm.clear(&locked, pages)?;
-    done.signal();
+    signal(done);
     Ok(())
 }
 
@@ -434,8 +443,12 @@ fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
             return Err(EINVAL);
         }
         // Whether it ended well does not matter.
-        let fence = Syncobj::find_fence(file, handle)?;
-        match fence.wait(Interruptible::Yes) {
+        let wait = Wait {
+            handle,
+            point: 0,
+            flags: 0,
+        };
+        match wait.fence(file)?.wait(Interruptible::Yes) {
             Err(e) if e == ERESTARTSYS => return Err(e),
             _ => (),
         }
@@ -445,31 +458,16 @@ fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
 
 /// Where user space wants to be told that a change of its address space is complete, which it is when
 /// the ioctl returns.
-struct Done {
-    at: Option<(Syncobj, Option<Link>, u64)>,
+fn signal_after(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Option<Signal>> {
+    match args.vm_timeline_syncobj_out {
+        0 => Ok(None),
+        handle => Signal::new(file, handle, args.vm_timeline_point).map(Some),
+    }
 }
 
-impl Done {
-    fn new(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Self> {
-        if args.vm_timeline_syncobj_out == 0 {
-            return Ok(Self { at: None });
-        }
-        let syncobj = Syncobj::find(file, args.vm_timeline_syncobj_out)?;
-        let link = match args.vm_timeline_point {
-            0 => None,
-            _ => Some(Link::new()?),
-        };
-        Ok(Self {
-            at: Some((syncobj, link, args.vm_timeline_point)),
-        })
-    }
-
-    fn signal(self) {
-        match self.at {
-            None => (),
-            Some((syncobj, None, _)) => syncobj.replace_fence(&Fence::stub()),
-            Some((syncobj, Some(link), point)) => syncobj.add_point(link, &Fence::stub(), point),
-        }
+fn signal(done: Option<Signal>) {
+    if let Some(done) = done {
+        done.give(&Fence::stub());
     }
 }
 

@@ -421,22 +421,26 @@ pub(crate) fn ioctl(
     let range = UserRange::new(args.addr, args.size)?;
     let flags = Flags::from_uapi(args.flags)?;
     let vm = &file.inner().get_ref().vm;
-    let bo = Bo::create_user(dev, range.len(), vm, |id| {
-        Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)
-    })?;
+    let bo = {
+        let _section = dev.enter().ok_or(ENODEV)?;
+        Bo::create_user(dev, range.len(), vm, |id| {
+            Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)
+        })?
+    };
     if flags.validate == Validate::Now {
-        validate(&bo)?;
+        validate(dev, &bo)?;
     }
     args.handle = bo.create_handle(file)?.0;
     Ok(0)
 }
 
 /// Gathers the pages of a new buffer and binds it. All or nothing: on failure the buffer goes.
-fn validate(bo: &Bo) -> Result {
+fn validate(dev: &DrmDevice, bo: &Bo) -> Result {
     let userptr = bo.userptr().ok_or(EINVAL)?;
     let pages = userptr
         .gather()
         .map_err(|error| if error == EBUSY { EAGAIN } else { error })?;
+    let _section = dev.enter().ok_or(ENODEV)?;
     let locked = bo.lock(Interruptible::Yes)?;
     Userptr::bind(&locked.reserved(), pages)
 }

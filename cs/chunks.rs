@@ -11,6 +11,7 @@ use crate::{
     bindings, bo_list,
     ctx::{Ip, QueueName},
     ring::Ib,
+    sync::Wait,
 };
 use core::mem::size_of;
 use kernel::{
@@ -23,6 +24,9 @@ const MAX_CHUNKS: u32 = 256;
 
 /// Most dwords in one chunk: 64 Ki entries of the largest kind of 6 dwords.
 const MAX_CHUNK_DWORDS: u32 = 6 * 65536;
+
+/// Most fences that one submission waits for, and most places where its own goes.
+const MAX_ORDERS: usize = 65536;
 
 /// Most indirect buffers in one job, as the C driver reports in `AMDGPU_INFO_MAX_IBS`.
 const fn max_ibs(ip: Ip) -> usize {
@@ -42,6 +46,22 @@ pub(crate) struct Dependency {
     pub(crate) ctx: u32,
     /// Sequence number, as that submission returned it.
     pub(crate) sequence: u64,
+}
+
+/// What a job comes after, or what comes after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It comes after another submission.
+    AfterJob(Dependency),
+    /// It comes after the fence of a synchronisation object.
+    After(Wait),
+    /// Its own fence goes into a synchronisation object.
+    Signal {
+        /// Handle of the object.
+        handle: u32,
+        /// Point of a timeline; 0: the object as a whole.
+        point: u64,
+    },
 }
 
 /// Where the GPU writes the 64-bit sequence number for user space to poll.
@@ -64,8 +84,8 @@ pub(crate) struct Request {
     pub(crate) user_fence: Option<UserFence>,
     /// A buffer list that came with the submission.
     pub(crate) bo_handles: Option<bo_list::Source>,
-    /// Earlier submissions to wait for.
-    pub(crate) dependencies: KVec<Dependency>,
+    /// What comes before and after, in the order in which user space names it.
+    pub(crate) orders: KVVec<Order>,
 }
 
 /// One chunk, checked by itself.
@@ -74,7 +94,14 @@ enum Chunk {
     Ib(QueueName, Ib),
     UserFence(UserFence),
     BoHandles(bo_list::Source),
-    Dependencies(KVec<Dependency>),
+    Orders(KVVec<Order>, Once),
+}
+
+/// Whether there may be one chunk only of a kind, or of its like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Once {
+    Yes,
+    No,
 }
 
 /// The first `N` dwords of `data`.
@@ -117,26 +144,61 @@ impl UserFence {
     }
 }
 
-impl Dependency {
-    /// From an array of `struct drm_amdgpu_cs_chunk_dep`; a trailing partial entry is ignored, as
-    /// in the C driver.
-    fn decode_all(data: &[u32]) -> Result<KVec<Self>> {
-        let entries = data.chunks_exact(size_of::<bindings::drm_amdgpu_cs_chunk_dep>() / 4);
-        let mut dependencies = KVec::with_capacity(entries.len(), GFP_KERNEL_ACCOUNT)?;
-        for entry in entries {
-            let [ip_type, instance, ring, ctx, low, high] = fixed(entry)?;
-            let queue = QueueName::from_user(ip_type, instance, ring)?;
-            let sequence = join(low, high);
-            dependencies.push(
-                Self {
-                    queue,
-                    ctx,
-                    sequence,
-                },
-                GFP_KERNEL_ACCOUNT,
-            )?;
+impl Order {
+    /// From an array of entries of `N` dwords; a trailing partial entry is ignored, as in the C driver.
+    fn decode_all<const N: usize>(
+        data: &[u32],
+        decode: impl Fn([u32; N]) -> Result<Self>,
+    ) -> Result<KVVec<Self>> {
+        let entries = data.chunks_exact(N);
+        if entries.len() > MAX_ORDERS {
+            return Err(EINVAL);
         }
-        Ok(dependencies)
+        let mut orders = KVVec::with_capacity(entries.len(), GFP_KERNEL_ACCOUNT)?;
+        for entry in entries {
+            orders.push(decode(fixed(entry)?)?, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(orders)
+    }
+
+    /// From `struct drm_amdgpu_cs_chunk_dep`.
+    fn after_job([ip_type, instance, ring, ctx, low, high]: [u32; 6]) -> Result<Self> {
+        Ok(Self::AfterJob(Dependency {
+            queue: QueueName::from_user(ip_type, instance, ring)?,
+            ctx,
+            sequence: join(low, high),
+        }))
+    }
+
+    /// From `struct drm_amdgpu_cs_chunk_sem`.
+    fn after([handle]: [u32; 1]) -> Result<Self> {
+        Ok(Self::After(Wait {
+            handle,
+            point: 0,
+            flags: 0,
+        }))
+    }
+
+    /// From `struct drm_amdgpu_cs_chunk_syncobj`.
+    fn after_point([handle, flags, low, high]: [u32; 4]) -> Result<Self> {
+        Ok(Self::After(Wait {
+            handle,
+            point: join(low, high),
+            flags,
+        }))
+    }
+
+    /// From `struct drm_amdgpu_cs_chunk_sem`.
+    fn signal([handle]: [u32; 1]) -> Result<Self> {
+        Ok(Self::Signal { handle, point: 0 })
+    }
+
+    /// From `struct drm_amdgpu_cs_chunk_syncobj`, whose flags mean nothing here.
+    fn signal_point([handle, _flags, low, high]: [u32; 4]) -> Result<Self> {
+        Ok(Self::Signal {
+            handle,
+            point: join(low, high),
+        })
     }
 }
 
@@ -155,10 +217,26 @@ impl Chunk {
             // hardware, and never wrong.
             bindings::AMDGPU_CHUNK_ID_DEPENDENCIES
             | bindings::AMDGPU_CHUNK_ID_SCHEDULED_DEPENDENCIES => {
-                Dependency::decode_all(data).map(Self::Dependencies)
+                Self::orders(data, Order::after_job, Once::No)
+            }
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_IN => Self::orders(data, Order::after, Once::No),
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_WAIT => {
+                Self::orders(data, Order::after_point, Once::No)
+            }
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_OUT => Self::orders(data, Order::signal, Once::Yes),
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL => {
+                Self::orders(data, Order::signal_point, Once::Yes)
             }
             _ => Err(EINVAL),
         }
+    }
+
+    fn orders<const N: usize>(
+        data: &[u32],
+        decode: impl Fn([u32; N]) -> Result<Order>,
+        once: Once,
+    ) -> Result<Self> {
+        Ok(Self::Orders(Order::decode_all(data, decode)?, once))
     }
 
     /// Copies the chunk at `header` in and decodes it.
@@ -192,7 +270,9 @@ struct Collector {
     ibs: KVec<Ib>,
     user_fence: Option<UserFence>,
     bo_handles: Option<bo_list::Source>,
-    dependencies: KVec<Dependency>,
+    orders: KVVec<Order>,
+    /// Set by the one chunk that says where the fence goes.
+    signals: Option<()>,
 }
 
 impl Collector {
@@ -202,7 +282,8 @@ impl Collector {
             ibs: KVec::new(),
             user_fence: None,
             bo_handles: None,
-            dependencies: KVec::new(),
+            orders: KVVec::new(),
+            signals: None,
         }
     }
 
@@ -211,11 +292,11 @@ impl Collector {
             Chunk::Ib(queue, ib) => self.add_ib(queue, ib),
             Chunk::UserFence(fence) => set_once(&mut self.user_fence, fence),
             Chunk::BoHandles(source) => set_once(&mut self.bo_handles, source),
-            Chunk::Dependencies(dependencies) => {
-                for dependency in dependencies {
-                    self.dependencies.push(dependency, GFP_KERNEL_ACCOUNT)?;
+            Chunk::Orders(orders, once) => {
+                if once == Once::Yes {
+                    set_once(&mut self.signals, ())?;
                 }
-                Ok(())
+                self.add_orders(&orders)
             }
         }
     }
@@ -229,13 +310,20 @@ impl Collector {
         Ok(self.ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
     }
 
+    fn add_orders(&mut self, orders: &[Order]) -> Result {
+        if self.orders.len() + orders.len() > MAX_ORDERS {
+            return Err(EINVAL);
+        }
+        Ok(self.orders.extend_from_slice(orders, GFP_KERNEL_ACCOUNT)?)
+    }
+
     fn finish(self) -> Result<Request> {
         Ok(Request {
             queue: self.queue.ok_or(EINVAL)?,
             ibs: self.ibs,
             user_fence: self.user_fence,
             bo_handles: self.bo_handles,
-            dependencies: self.dependencies,
+            orders: self.orders,
         })
     }
 }
@@ -278,6 +366,10 @@ mod tests {
     const FENCE: u32 = bindings::AMDGPU_CHUNK_ID_FENCE;
     const BO_HANDLES: u32 = bindings::AMDGPU_CHUNK_ID_BO_HANDLES;
     const DEPENDENCIES: u32 = bindings::AMDGPU_CHUNK_ID_DEPENDENCIES;
+    const SYNCOBJ_IN: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_IN;
+    const SYNCOBJ_OUT: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_OUT;
+    const TIMELINE_WAIT: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_WAIT;
+    const TIMELINE_SIGNAL: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL;
 
     const GFX: u32 = bindings::AMDGPU_HW_IP_GFX;
     const DMA: u32 = bindings::AMDGPU_HW_IP_DMA;
@@ -412,13 +504,67 @@ mod tests {
         let mut data = [0; 11];
         data[..6].copy_from_slice(&entry);
         let request = request(&[(IB, &raw), (DEPENDENCIES, &data)])?;
-        assert_eq!(request.dependencies.len(), 1);
+        assert_eq!(request.orders.len(), 1);
         let expected = Dependency {
             queue: QueueName::from_user(DMA, 0, 1)?,
             ctx: 7,
             sequence: 0x0123_4567_89ab_cdef,
         };
-        assert_eq!(request.dependencies[0], expected);
+        assert_eq!(request.orders[0], Order::AfterJob(expected));
+        Ok(())
+    }
+
+    #[test]
+    fn orders_are_kept_in_order() -> Result {
+        let raw = ib(0x10000, 4, GFX, 0);
+        let request = request(&[
+            (IB, &raw),
+            (TIMELINE_SIGNAL, &[3, 0xff, 0x89ab_cdef, 1]),
+            (SYNCOBJ_IN, &[4, 5]),
+            (TIMELINE_WAIT, &[6, 2, 7, 8, 9]),
+        ])?;
+        let wait = |handle, point, flags| {
+            Order::After(Wait {
+                handle,
+                point,
+                flags,
+            })
+        };
+        let signal = Order::Signal {
+            handle: 3,
+            point: 0x1_89ab_cdef,
+        };
+        let expected = [
+            signal,
+            wait(4, 0, 0),
+            wait(5, 0, 0),
+            wait(6, 0x8_0000_0007, 2),
+        ];
+        assert_eq!(request.orders[..], expected);
+        Ok(())
+    }
+
+    #[test]
+    fn the_fence_goes_out_by_one_chunk() {
+        let raw = ib(0x10000, 4, GFX, 0);
+        let point = [1, 0, 1, 0];
+        assert_eq!(error(&[(IB, &raw), (SYNCOBJ_OUT, &[1, 2])]), None);
+        for second in [(SYNCOBJ_OUT, &[1][..]), (TIMELINE_SIGNAL, &point[..])] {
+            let chunks = [(IB, &raw[..]), (SYNCOBJ_OUT, &[1][..]), second];
+            assert_eq!(error(&chunks), Some(EINVAL));
+        }
+    }
+
+    #[test]
+    fn orders_are_limited() -> Result {
+        let mut collector = Collector::new();
+        let half = KVVec::from_elem(1, MAX_ORDERS / 2, GFP_KERNEL)?;
+        for _ in 0..2 {
+            collector.add(Chunk::decode(SYNCOBJ_IN, &half)?)?;
+        }
+        assert_eq!(collector.add(Chunk::decode(SYNCOBJ_IN, &[1])?), Err(EINVAL));
+        let more = KVVec::from_elem(1, MAX_ORDERS + 1, GFP_KERNEL)?;
+        assert_eq!(Chunk::decode(SYNCOBJ_IN, &more).err(), Some(EINVAL));
         Ok(())
     }
 

@@ -8,7 +8,7 @@
 //! [`drm_ioctls!`] has put into the driver's table, which makes sure that the device is not being
 //! unplugged and calls the driver's function with references.
 
-use super::{Device, Driver, File};
+use super::{device::UnplugGuard, Device, Driver, File};
 use crate::bindings;
 use core::{marker::PhantomData, mem::needs_drop};
 use kernel::{ffi, ioctl, prelude::*, str::as_char_ptr_in_const_context};
@@ -21,6 +21,12 @@ pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
 pub(crate) const ROOT_ONLY: u32 = bindings::drm_ioctl_flags_DRM_ROOT_ONLY;
 /// The ioctl may be used on a render node.
 pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
+/// The driver's function enters the section of [`Device::enter`] by itself, for as long as it needs
+/// it: it waits for others, or copies from or to user space. The DRM core has one such section for
+/// all devices, and whoever unplugs any of them waits for all who are in it.
+pub(crate) const OUTSIDE: u32 = 1 << 31;
+
+const _: () = assert!((AUTH | MASTER | ROOT_ONLY | RENDER_ALLOW) & OUTSIDE == 0);
 
 /// Which way the argument is copied, and the ioctl's code that follows from that.
 #[derive(Clone, Copy)]
@@ -79,7 +85,7 @@ impl<D> Descriptor<D> {
         Self(
             bindings::drm_ioctl_desc {
                 cmd,
-                flags,
+                flags: flags & !OUTSIDE,
                 func: Some(func),
                 name: as_char_ptr_in_const_context(name),
             },
@@ -121,6 +127,14 @@ pub(crate) const fn table<D, const N: usize, const LEN: usize>(
     table
 }
 
+/// The section that an ioctl with these flags runs in, if any; `ENODEV` if the device is unplugged.
+fn section<D: Driver>(dev: &Device<D>, flags: u32) -> Result<Option<UnplugGuard>> {
+    if flags & OUTSIDE != 0 {
+        return Ok(None);
+    }
+    dev.enter().map(Some).ok_or(ENODEV)
+}
+
 /// Calls a driver's function for an argument that is a structure. Used by [`drm_ioctls!`].
 ///
 /// # Safety
@@ -131,11 +145,12 @@ pub(crate) unsafe fn call<D: Driver, Arg>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
     file: *mut bindings::drm_file,
+    flags: u32,
     handler: fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>,
 ) -> ffi::c_int {
     // SAFETY: The core keeps the open file, and by it the device, during the ioctl.
     let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
-    let Some(_guard) = dev.enter() else {
+    let Ok(_section) = section(dev, flags) else {
         return ENODEV.to_errno();
     };
 
@@ -157,6 +172,7 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
     file: *mut bindings::drm_file,
+    flags: u32,
     handler: fn(&Device<D>, &In, &File<D>) -> Result<Out>,
 ) -> ffi::c_int {
     const {
@@ -167,7 +183,7 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 
     // SAFETY: As in `call`.
     let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
-    let Some(_guard) = dev.enter() else {
+    let Ok(_section) = section(dev, flags) else {
         return ENODEV.to_errno();
     };
 
@@ -195,7 +211,8 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 /// * For a union, given as `Arg: In => Out`: `fn(&Device<D>, &In, &File<D>) -> Result<Out>`. On
 ///   failure the argument stays as it was.
 ///
-/// The function runs within a section of [`Device::enter`]; an unplugged device answers `ENODEV`.
+/// The function runs within a section of [`Device::enter`], unless the flags have [`OUTSIDE`]; an
+/// unplugged device answers `ENODEV`.
 ///
 /// ```ignore
 /// const IOCTLS: &'static [ioctl::Descriptor<Self>] = drm_ioctls! { MyDriver;
@@ -213,7 +230,7 @@ macro_rules! drm_ioctls {
         const {
             #[allow(unused_imports)]
             use $crate::abstractions::drm::ioctl::{
-                self, Direction, AUTH, MASTER, RENDER_ALLOW, ROOT_ONLY,
+                self, Direction, AUTH, MASTER, OUTSIDE, RENDER_ALLOW, ROOT_ONLY,
             };
 
             const LEN: usize = ioctl::table_len(&[$($crate::bindings::$number),*]);
@@ -232,7 +249,7 @@ macro_rules! drm_ioctls {
                     // from the argument's type, which is one of the user-space interface: integers.
                     unsafe {
                         $crate::abstractions::drm::ioctl::drm_ioctls!(
-                            @call $driver, $arg $(: $in => $out)?, dev, data, file, $handler
+                            @call $driver, $arg $(: $in => $out)?, dev, data, file, $flags, $handler
                         )
                     }
                 }
@@ -251,21 +268,24 @@ macro_rules! drm_ioctls {
             &TABLE
         }
     };
-    (@call $driver:ty, $arg:ident, $dev:ident, $data:ident, $file:ident, $handler:expr) => {
+    (
+        @call $driver:ty, $arg:ident,
+        $dev:ident, $data:ident, $file:ident, $flags:expr, $handler:expr
+    ) => {
         $crate::abstractions::drm::ioctl::call::<$driver, $crate::bindings::$arg>(
-            $dev, $data, $file, $handler,
+            $dev, $data, $file, $flags, $handler,
         )
     };
     (
         @call $driver:ty, $arg:ident: $in:ident => $out:ident,
-        $dev:ident, $data:ident, $file:ident, $handler:expr
+        $dev:ident, $data:ident, $file:ident, $flags:expr, $handler:expr
     ) => {
         $crate::abstractions::drm::ioctl::call_union::<
             $driver,
             $crate::bindings::$arg,
             $crate::bindings::$in,
             $crate::bindings::$out,
-        >($dev, $data, $file, $handler)
+        >($dev, $data, $file, $flags, $handler)
     };
 }
 #[allow(unused_imports)]

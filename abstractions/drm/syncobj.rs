@@ -25,15 +25,24 @@ impl Syncobj {
         NonNull::new(raw).map(Self).ok_or(ENOENT)
     }
 
-    /// The fence that the object with this handle in `file` holds now.
+    /// The fence that the object with this handle in `file` holds for `point`, which is 0 unless it
+    /// is a line. Of `flags` there is `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT`: then a fence that is
+    /// not there yet is waited for, for some seconds. No lock may be held for that.
     ///
     /// - `ENOENT`: there is no such object.
-    /// - `EINVAL`: it holds no fence.
-    pub(crate) fn find_fence<D: Driver>(file: &File<D>, handle: u32) -> Result<ARef<Fence>> {
+    /// - `EINVAL`: it holds no such fence, or a flag is unknown.
+    /// - `ETIME`: none came.
+    /// - `ERESTARTSYS`: a signal did.
+    pub(crate) fn find_fence<D: Driver>(
+        file: &File<D>,
+        handle: u32,
+        point: u64,
+        flags: u32,
+    ) -> Result<ARef<Fence>> {
         let mut fence = ptr::null_mut();
         // SAFETY: The file is valid, and `fence` valid for writes.
         to_result(unsafe {
-            bindings::drm_syncobj_find_fence(file.as_raw(), handle, 0, 0, &mut fence)
+            bindings::drm_syncobj_find_fence(file.as_raw(), handle, point, flags.into(), &mut fence)
         })?;
         // SAFETY: On success the function gives a reference to a fence.
         Ok(unsafe { ARef::from_raw(NonNull::from(Fence::from_raw(fence))) })

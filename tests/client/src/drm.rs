@@ -297,6 +297,42 @@ impl File {
         self.call(uapi::CS, &request)
     }
 
+    /// A new synchronisation object, which holds no fence.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn syncobj_create(&self) -> Result<u32> {
+        self.call(uapi::SYNCOBJ_CREATE, &uapi::Syncobj::default()).map(|out| out.handle)
+    }
+
+    /// Gives it back.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn syncobj_destroy(&self, handle: u32) -> Result {
+        let request = uapi::Syncobj { handle, flags: 0 };
+        self.call(uapi::SYNCOBJ_DESTROY, &request).map(|_| ())
+    }
+
+    /// Waits until a point of a synchronisation object is signalled (0: whatever it holds).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's: ETIME when the time is over first.
+    pub fn syncobj_wait(&self, handle: u32, point: u64, ms: u64) -> Result {
+        let (handles, points) = ([handle], [point]);
+        let request = uapi::TimelineWait {
+            handles: Addr::of(&handles),
+            points: Addr::of(&points),
+            timeout_nsec: deadline_ms(ms),
+            count_handles: 1,
+            ..Default::default()
+        };
+        self.call(uapi::SYNCOBJ_TIMELINE_WAIT, &request)
+    }
+
     /// INFO, with as many bytes as a `T` has. What the kernel does not fill stays zero.
     ///
     /// # Errors

@@ -81,10 +81,16 @@ impl Session {
     /// Puts a stream into the command buffer and describes it. The one before it is overwritten,
     /// so it must have run.
     pub fn place_ib(&self, engine: Engine, stream: &Stream) -> uapi::ChunkIb {
+        self.place_ib_at(0, engine, stream)
+    }
+
+    /// As [`Session::place_ib`], at an offset in the command buffer, a multiple of
+    /// [`START_ALIGN`](crate::ib::START_ALIGN): for several jobs at once.
+    pub fn place_ib_at(&self, at: usize, engine: Engine, stream: &Stream) -> uapi::ChunkIb {
         let words = stream.padded(engine);
-        self.ib.map.copy_in(0, &words);
+        self.ib.map.copy_in(at, &words);
         uapi::ChunkIb {
-            va_start: self.ib.va,
+            va_start: self.ib.va + u64_of(at),
             ib_bytes: u32_of(words.len() * 4),
             ip_type: engine.ip_type(),
             ring: engine.ring(),

@@ -166,8 +166,19 @@ pub const CHUNK_ID_IB: u32 = 0x01;
 pub const CHUNK_ID_FENCE: u32 = 0x02;
 /// Jobs to wait for.
 pub const CHUNK_ID_DEPENDENCIES: u32 = 0x03;
+/// Synchronisation objects to wait for.
+pub const CHUNK_ID_SYNCOBJ_IN: u32 = 0x04;
+/// Synchronisation objects that the job's fence goes into.
+pub const CHUNK_ID_SYNCOBJ_OUT: u32 = 0x05;
 /// A BO list given with the submission.
 pub const CHUNK_ID_BO_HANDLES: u32 = 0x06;
+/// Points of timelines to wait for.
+pub const CHUNK_ID_SYNCOBJ_TIMELINE_WAIT: u32 = 0x08;
+/// Points of timelines that the job's fence becomes.
+pub const CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL: u32 = 0x09;
+
+/// The fence may not be there yet.
+pub const SYNCOBJ_WAIT_FOR_SUBMIT: u32 = 1 << 1;
 
 /// Run on the constant engine.
 pub const IB_FLAG_CE: u32 = 1 << 0;
@@ -351,6 +362,48 @@ pub struct Cs<'a> {
     pub chunks: Addr<'a>,
 }
 
+/// `drm_amdgpu_cs_chunk_sem`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkSem {
+    pub handle: u32,
+}
+
+/// `drm_amdgpu_cs_chunk_syncobj`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkSyncobj {
+    pub handle: u32,
+    pub flags: u32,
+    pub point: u64,
+}
+
+/// `drm_syncobj_create` and `drm_syncobj_destroy`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Syncobj {
+    pub handle: u32,
+    pub flags: u32,
+}
+
+/// `drm_syncobj_timeline_wait`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct TimelineWait<'a> {
+    pub handles: Addr<'a>,
+    pub points: Addr<'a>,
+    pub timeout_nsec: u64,
+    pub count_handles: u32,
+    pub flags: u32,
+    pub first_signaled: u32,
+    pub pad: u32,
+    pub deadline_nsec: u64,
+}
+
 /// `drm_amdgpu_cs_chunk_ib`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -518,7 +571,7 @@ pub struct Version<'a> {
 pod! {
     GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, GemVa<'a> = 64,
     BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
-    ChunkIb = 32, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
+    ChunkIb = 32, ChunkSem = 4, ChunkSyncobj = 16, Syncobj = 8, TimelineWait<'a> = 48, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
     Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Version<'a> = 64,
 }
 
@@ -563,6 +616,13 @@ const fn driver<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<
 pub const VERSION: Ioctl<Version<'_>, Version<'_>> = ioctl(READ_WRITE, 0x00, "VERSION");
 /// DRM_IOCTL_GEM_CLOSE
 pub const GEM_CLOSE: Ioctl<GemClose, ()> = ioctl(WRITE, 0x09, "GEM_CLOSE");
+/// DRM_IOCTL_SYNCOBJ_CREATE
+pub const SYNCOBJ_CREATE: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xbf, "SYNCOBJ_CREATE");
+/// DRM_IOCTL_SYNCOBJ_DESTROY
+pub const SYNCOBJ_DESTROY: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xc0, "SYNCOBJ_DESTROY");
+/// DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT
+pub const SYNCOBJ_TIMELINE_WAIT: Ioctl<TimelineWait<'_>, ()> =
+    ioctl(READ_WRITE, 0xca, "SYNCOBJ_TIMELINE_WAIT");
 /// GEM_CREATE
 pub const GEM_CREATE: Ioctl<GemCreate, Handle> = driver(READ_WRITE, 0x00, "GEM_CREATE");
 /// GEM_MMAP: handle in, offset for mmap(2) out.

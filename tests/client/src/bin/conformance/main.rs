@@ -17,6 +17,7 @@ mod info;
 mod klog;
 mod process;
 mod rig;
+mod sync;
 mod va;
 mod wait;
 
@@ -36,7 +37,7 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 14] = [
+const GROUPS: [Group; 15] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -48,6 +49,7 @@ const GROUPS: [Group; 14] = [
     ("CS", cs::envelope),
     ("CS/IB", cs::ib),
     ("CS/chunks", cs::chunks),
+    ("CS/syncobj", sync::cases),
     ("WAIT_CS", wait::cs),
     ("INFO", info::cases),
     ("processes", process::cases),
