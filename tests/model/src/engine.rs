@@ -110,6 +110,8 @@ pub struct Fence {
     pub value: u64,
     /// VMID for the interrupt vector.
     pub job_vmid: u8,
+    /// VMID of the job that is over with this fence, if one is.
+    pub ends: Option<u8>,
 }
 
 /// What every executor carries besides its registers.
@@ -131,6 +133,9 @@ pub struct Front {
     pub polls: u64,
     /// VMID of the last indirect buffer launched from the ring, for fences that follow it.
     pub vmid: u8,
+    /// VMID of the job that runs: from its first indirect buffer to the fence after its last. 0,
+    /// the kernel's, is never over and not told here.
+    pub job: Option<u8>,
     /// Fences passed and not yet written, the oldest first.
     pub fences: VecDeque<Fence>,
     /// The last packets, for a report.

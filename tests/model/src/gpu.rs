@@ -27,6 +27,7 @@ use crate::regs::{QueueSel, Store};
 use crate::tlb::Tlb;
 use crate::trace::{Event, Log};
 use crate::ucode::Ucode;
+use crate::watch::Watch;
 use crate::{cp, rom, sdma};
 
 /// Packets kept per engine for a report.
@@ -46,6 +47,7 @@ pub struct Gpu {
     pub(crate) vram: Vram,
     pub(crate) rom: Vec<u8>,
     pub(crate) tlb: Tlb,
+    pub(crate) watch: Watch,
     pub(crate) faults: Faults,
     pub(crate) ih: Ih,
     pub(crate) ucode: Ucode,
@@ -95,6 +97,7 @@ impl Gpu {
             vram,
             rom: rom::build(&config),
             tlb: Tlb::default(),
+            watch: Watch::default(),
             faults: Faults::default(),
             ih: Ih::default(),
             ucode: Ucode::default(),
@@ -118,6 +121,7 @@ impl Gpu {
             self.regs.set(BIOS_SCRATCH_7, 0);
         }
         self.tlb = Tlb::default();
+        self.watch = Watch::default();
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
@@ -357,7 +361,8 @@ impl Gpu {
         let used = dwords.len() as u32;
         let flow =
             if is_sdma { self.sdma_packet(id, front, s, &dwords)? } else { self.cp_packet(id, front, s, &dwords)? };
-        if matches!(flow, Flow::Call(_) | Flow::Chain(_)) {
+        if let Flow::Call(to) | Flow::Chain(to) = &flow {
+            front.job = Some(to.vmid).filter(|vmid| *vmid != 0).or(front.job);
             self.begin_ib(id, front)?;
         }
         Ok((used, flow))

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 
@@ -82,14 +83,11 @@ impl Host {
         self.maps.insert(iova, Mapping { len, offset: 0, memory: Some(memory), writable: true });
     }
 
-    /// Removes every mapping inside `iova .. iova + len`. Returns how many there were.
-    pub fn unmap(&mut self, iova: u64, len: u64) -> usize {
+    /// Removes every mapping inside `iova .. iova + len`. Returns where they were.
+    pub fn unmap(&mut self, iova: u64, len: u64) -> Vec<Range<u64>> {
         let end = iova.saturating_add(len);
         let inside: Vec<u64> = self.maps.range(iova..end).map(|(k, _)| *k).collect();
-        for k in &inside {
-            self.maps.remove(k);
-        }
-        inside.len()
+        inside.into_iter().filter_map(|k| Some(k..k + self.maps.remove(&k)?.len)).collect()
     }
 
     /// Removes every mapping.

@@ -33,3 +33,4 @@ pub mod tlb;
 pub mod trace;
 pub mod transport;
 mod ucode;
+pub mod watch;

@@ -13,7 +13,7 @@ use crate::gpu::Gpu;
 use crate::host::NoReach;
 use crate::memory::Memory;
 use crate::regs::index::*;
-use crate::tlb::BLOCK;
+use crate::tlb::{BLOCK, Hit};
 use crate::trace::Event;
 
 /// Page size in bytes.
@@ -211,9 +211,9 @@ impl Gpu {
         let page = (va - start) >> 12;
         let depth = cntl >> 1 & 3;
         let entry = match self.tlb.lookup(a.vmid, page) {
-            Some(cached) => {
-                self.check_stale(a, va, page, depth, cached);
-                cached
+            Some(hit) => {
+                self.check_stale(a, va, page, depth, hit);
+                hit.entry
             }
             None => match self.walk(a, va, page, depth, true) {
                 Ok(entry) => entry,
@@ -240,8 +240,18 @@ impl Gpu {
         }
     }
 
-    /// Reports the use of a cached entry that the tables no longer hold.
-    fn check_stale(&mut self, a: Access, va: u64, page: u64, depth: u32, cached: u64) {
+    /// Reports the use of a cached entry that the tables no longer hold, or whose page the host has
+    /// unmapped since.
+    fn check_stale(&mut self, a: Access, va: u64, page: u64, depth: u32, hit: Hit) {
+        let cached = hit.entry;
+        if hit.lost {
+            let what = format!(
+                "{} vmid {} va {va:#x}: the host unmapped the page after the TLB cached {cached:#x}; it was not flushed",
+                a.client, a.vmid
+            );
+            self.log.violation("stale-tlb", what);
+            return;
+        }
         let now = self.walk(a, va, page, depth, false).unwrap_or(0);
         // Fragment and software bits do not change where the access goes.
         let matters = pte::ADDRESS | pte::VALID | pte::SYSTEM | pte::READABLE | pte::WRITEABLE;
@@ -258,17 +268,11 @@ impl Gpu {
     /// Walks the tables of `a.vmid` for `page`; with `fill`, caches what it finds and traces it.
     /// The error is the fault's PROTECTIONS.
     fn walk(&mut self, a: Access, va: u64, page: u64, depth: u32, fill: bool) -> Result<u64, u32> {
-        let vmid = u32::from(a.vmid);
-        let base_reg = if vmid < 8 {
-            VM_CONTEXT0_PAGE_TABLE_BASE_ADDR + vmid
-        } else {
-            VM_CONTEXT8_PAGE_TABLE_BASE_ADDR + vmid - 8
-        };
-        let base = (u64::from(self.regs.get(base_reg)) << 12) & pte::ADDRESS;
+        let (vmid, base) = (a.vmid, self.table_base(a.vmid));
         let (table, index, pde) = if depth == 0 {
             (base, page, None)
         } else {
-            let bits = (self.regs.get(VM_CONTEXT1_CNTL) >> 24 & 0xf) + 9;
+            let bits = self.table_bits();
             let (dir, index) = (page >> bits, page & ((1 << bits) - 1));
             let pde = match self.tlb.directory(a.vmid, dir).filter(|_| fill) {
                 Some(cached) => cached,
@@ -299,7 +303,24 @@ impl Gpu {
         let entry = block[(index % BLOCK) as usize];
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
         self.tlb.fill(a.vmid, page, block, (entry >> 7 & 0x1f) as u32);
+        self.watch.saw(a.vmid, va, entry);
         Ok(entry)
+    }
+
+    /// Where the page directory of a VMID is, or of VMID 0 its one table.
+    pub(crate) fn table_base(&self, vmid: u8) -> u64 {
+        let vmid = u32::from(vmid);
+        let reg = if vmid < 8 {
+            VM_CONTEXT0_PAGE_TABLE_BASE_ADDR + vmid
+        } else {
+            VM_CONTEXT8_PAGE_TABLE_BASE_ADDR + vmid - 8
+        };
+        (u64::from(self.regs.get(reg)) << 12) & pte::ADDRESS
+    }
+
+    /// The power of two of entries in a page table of VMIDs 1 to 15.
+    pub(crate) fn table_bits(&self) -> u32 {
+        (self.regs.get(VM_CONTEXT1_CNTL) >> 24 & 0xf) + 9
     }
 
     /// Reads a table entry: at a controller address in VRAM, or in system memory.

@@ -25,6 +25,7 @@ fn read_only(reg: u32) -> bool {
 impl Gpu {
     /// A register read by the host.
     pub fn reg_read(&mut self, reg: u32) -> u32 {
+        self.log.settle(true);
         if self.config.inject.unplugged {
             return !0;
         }
@@ -33,6 +34,7 @@ impl Gpu {
 
     /// A register write by the host.
     pub fn reg_write(&mut self, reg: u32, value: u32) {
+        self.log.settle(true);
         if !self.config.inject.unplugged {
             self.write_by(reg, value, Source::Host);
         }

@@ -185,6 +185,10 @@ impl Gpu {
                     return Err(Stop::Illegal(format!("FENCE to {at:#x}: not aligned")));
                 }
                 self.mem_write_u32(a, at, dw[3])?;
+                // What a user's commands write ends no job.
+                if front.ibs.is_empty() {
+                    front.job = None;
+                }
             }
             TRAP => {
                 if self.sdma_reg(n, SDMA0_CNTL) & TRAP_ENABLE != 0 {

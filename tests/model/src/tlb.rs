@@ -5,41 +5,126 @@
 //! As on hardware up to GFX8, what is cached is an aligned block of eight page-table entries when
 //! any of them is valid, the invalid ones included. An entry with a fragment larger than a block
 //! also serves every page of its fragment. Page-directory entries are cached too.
+//!
+//! An entry that was cached before the host unmapped the page that it leads to is *lost*: the bus
+//! address may be mapped again, for somebody else, and the table may even hold the same entry again.
 
 use std::collections::HashMap;
+use std::ops::Range;
+
+use crate::mc::{PAGE, pte};
 
 /// Pages in a cached block.
 pub const BLOCK: u64 = 8;
 /// Largest fragment exponent.
 const MAX_FRAGMENT: u32 = 31;
 
+/// A bus address range longer than this is not noted page by page.
+const LONG: u64 = 1 << 30;
+
 /// The translation caches of all VMIDs. Keys are page numbers.
 #[derive(Default)]
 pub struct Tlb {
-    blocks: HashMap<(u8, u64), [u64; BLOCK as usize]>,
-    fragments: HashMap<(u8, u32, u64), (u64, u64)>,
+    blocks: HashMap<(u8, u64), Cached<[u64; BLOCK as usize]>>,
+    /// The page that the entry was cached for, and the entry.
+    fragments: HashMap<(u8, u32, u64), Cached<(u64, u64)>>,
     /// Fragment sizes present, a bit each, by VMID.
     sizes: [u32; 16],
     directory: HashMap<(u8, u64), u64>,
+    unmapped: Unmapped,
+}
+
+/// Something in the cache, and how many unmaps came before it.
+struct Cached<T> {
+    what: T,
+    at: u64,
+}
+
+/// What a lookup finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The page-table entry.
+    pub entry: u64,
+    /// Whether the host has unmapped the page since the entry was cached.
+    pub lost: bool,
+}
+
+/// Which bus pages the host has unmapped, and when: after how many unmaps.
+#[derive(Default)]
+struct Unmapped {
+    count: u64,
+    pages: HashMap<u64, u64>,
+    long: Vec<(Range<u64>, u64)>,
+}
+
+impl Unmapped {
+    fn note(&mut self, bus: Range<u64>) {
+        self.count += 1;
+        if bus.end - bus.start > LONG {
+            self.long.push((bus, self.count));
+            return;
+        }
+        for page in bus.start / PAGE..bus.end.div_ceil(PAGE) {
+            self.pages.insert(page, self.count);
+        }
+    }
+
+    /// Whether the page of a valid entry was unmapped after the entry was cached.
+    fn after(&self, at: u64, entry: u64) -> bool {
+        if self.count <= at || entry & (pte::VALID | pte::SYSTEM) != pte::VALID | pte::SYSTEM {
+            return false;
+        }
+        let bus = entry & pte::ADDRESS;
+        let long = self.long.iter().any(|(range, when)| *when > at && range.contains(&bus));
+        long || self.pages.get(&(bus / PAGE)).is_some_and(|when| *when > at)
+    }
+}
+
+/// Whether a page-table entry leads to a page of these bus addresses.
+pub fn leads_to(entry: u64, bus: &Range<u64>) -> bool {
+    let at = entry & pte::ADDRESS;
+    entry & (pte::VALID | pte::SYSTEM) == pte::VALID | pte::SYSTEM && at < bus.end && bus.start < at + PAGE
 }
 
 impl Tlb {
     /// The cached entry of a page, if there is one.
-    pub fn lookup(&self, vmid: u8, page: u64) -> Option<u64> {
+    pub fn lookup(&self, vmid: u8, page: u64) -> Option<Hit> {
+        let hit = |entry, at| Hit { entry, lost: self.unmapped.after(at, entry) };
         if let Some(b) = self.blocks.get(&(vmid, page / BLOCK)) {
-            return Some(b[(page % BLOCK) as usize]);
+            return Some(hit(b.what[(page % BLOCK) as usize], b.at));
         }
         let mut sizes = self.sizes[usize::from(vmid)];
         while sizes != 0 {
             let order = sizes.trailing_zeros();
             sizes &= sizes - 1;
-            if let Some((first, pte)) = self.fragments.get(&(vmid, order, page >> order)) {
+            if let Some(f) = self.fragments.get(&(vmid, order, page >> order)) {
                 // Pages of a fragment are contiguous: the address moves with the page.
-                let delta = page.wrapping_sub(*first) << 12;
-                return Some(pte.wrapping_add(delta));
+                let (first, pte) = f.what;
+                let delta = page.wrapping_sub(first) << 12;
+                return Some(hit(pte.wrapping_add(delta), f.at));
             }
         }
         None
+    }
+
+    /// A page of `vmid` whose cached entry leads to one of these bus addresses, and the entry.
+    pub fn find(&self, vmid: u8, bus: &Range<u64>) -> Option<(u64, u64)> {
+        let blocks = self.blocks.iter().filter(|((v, _), _)| *v == vmid);
+        let pages = blocks.flat_map(|((_, block), b)| (block * BLOCK..).zip(b.what));
+        let fragments = self.fragments.iter().filter(|((v, ..), _)| *v == vmid);
+        let reached = fragments.filter_map(|((_, order, number), f)| {
+            // Of the pages of the fragment, the first that lies in the range, if any does.
+            let ((first, pte), start) = (f.what, number << order);
+            let base = (pte & pte::ADDRESS).wrapping_sub((first - start) << 12);
+            let page = start + (bus.start.saturating_sub(base) >> 12);
+            (page >> order == *number).then(|| (page, pte.wrapping_add(page.wrapping_sub(first) << 12)))
+        });
+        pages.chain(reached).find(|(_, entry)| leads_to(*entry, bus))
+    }
+
+    /// The host has unmapped these bus addresses: what is cached of them is lost.
+    pub fn unmapped(&mut self, bus: Range<u64>) {
+        self.unmapped.note(bus);
     }
 
     /// Caches the block around `page` if any entry in it is valid, and the fragment of `page`.
@@ -48,9 +133,10 @@ impl Tlb {
             return;
         }
         let pte = block[(page % BLOCK) as usize];
-        self.blocks.insert((vmid, page / BLOCK), block);
+        let at = self.unmapped.count;
+        self.blocks.insert((vmid, page / BLOCK), Cached { what: block, at });
         if pte & 1 != 0 && (4..=MAX_FRAGMENT).contains(&fragment) {
-            self.fragments.insert((vmid, fragment, page >> fragment), (page, pte));
+            self.fragments.insert((vmid, fragment, page >> fragment), Cached { what: (page, pte), at });
             self.sizes[usize::from(vmid)] |= 1 << fragment;
         }
     }
@@ -76,6 +162,11 @@ impl Tlb {
                 self.sizes[usize::from(v)] = 0;
             }
         }
+        if self.blocks.is_empty() {
+            // Nothing is cached that could be lost. (Where there is a fragment, there is its block.)
+            self.unmapped.pages.clear();
+            self.unmapped.long.clear();
+        }
     }
 }
 
@@ -83,23 +174,27 @@ impl Tlb {
 mod tests {
     use super::*;
 
+    fn entry(t: &Tlb, vmid: u8, page: u64) -> Option<u64> {
+        t.lookup(vmid, page).map(|hit| hit.entry)
+    }
+
     #[test]
     fn a_block_with_one_valid_entry_caches_the_invalid_ones() {
         let mut t = Tlb::default();
         let mut b = [0; 8];
         b[3] = 0x5061;
         t.fill(2, 0x103, b, 0);
-        assert_eq!(t.lookup(2, 0x103), Some(0x5061));
-        assert_eq!(t.lookup(2, 0x104), Some(0));
-        assert_eq!(t.lookup(2, 0x108), None);
-        assert_eq!(t.lookup(3, 0x103), None);
+        assert_eq!(entry(&t, 2, 0x103), Some(0x5061));
+        assert_eq!(entry(&t, 2, 0x104), Some(0));
+        assert_eq!(entry(&t, 2, 0x108), None);
+        assert_eq!(entry(&t, 3, 0x103), None);
     }
 
     #[test]
     fn an_all_invalid_block_is_not_cached() {
         let mut t = Tlb::default();
         t.fill(1, 0, [0x1000; 8], 0);
-        assert_eq!(t.lookup(1, 0), None);
+        assert_eq!(entry(&t, 1, 0), None);
     }
 
     #[test]
@@ -107,10 +202,43 @@ mod tests {
         let mut t = Tlb::default();
         let block = std::array::from_fn(|i| 0x10_0061 + ((i as u64) << 12) | 9 << 7);
         t.fill(1, 0x200, block, 9);
-        assert_eq!(t.lookup(1, 0x3ff), Some(block[0] + (0x1ff << 12)));
-        assert_eq!(t.lookup(1, 0x400), None);
+        assert_eq!(entry(&t, 1, 0x3ff), Some(block[0] + (0x1ff << 12)));
+        assert_eq!(entry(&t, 1, 0x400), None);
         t.invalidate(1 << 1);
-        assert_eq!(t.lookup(1, 0x3ff), None);
-        assert_eq!(t.lookup(1, 0x200), None);
+        assert_eq!(entry(&t, 1, 0x3ff), None);
+        assert_eq!(entry(&t, 1, 0x200), None);
+    }
+
+    #[test]
+    fn what_was_cached_before_an_unmap_is_lost() {
+        let mut t = Tlb::default();
+        let block = |bus: u64| std::array::from_fn(|i| (bus + ((i as u64) << 12)) | 0x67);
+        t.fill(1, 0x10, block(0x8000_0000), 0);
+        t.unmapped(0x8000_1000..0x8000_2000);
+        let lost = |t: &Tlb, page| t.lookup(1, page).unwrap().lost;
+        assert_eq!([lost(&t, 0x10), lost(&t, 0x11), lost(&t, 0x12)], [false, true, false]);
+        t.unmapped(0..1 << 38);
+        assert!(lost(&t, 0x12));
+        // Cached again, or of VRAM: not lost.
+        t.fill(1, 0x10, block(0x8000_0000), 0);
+        assert!(!lost(&t, 0x11));
+        t.fill(1, 0x20, [0x8000_1061; 8], 0);
+        t.unmapped(0x8000_1000..0x8000_2000);
+        assert!(!lost(&t, 0x20));
+    }
+
+    #[test]
+    fn who_leads_to_a_bus_address_is_found() {
+        let mut t = Tlb::default();
+        t.fill(1, 0x10, std::array::from_fn(|i| (0x8000_0000 + ((i as u64) << 12)) | 0x67), 0);
+        assert_eq!(t.find(1, &(0x8000_2000..0x8000_3000)), Some((0x12, 0x8000_2067)));
+        assert_eq!(t.find(2, &(0x8000_2000..0x8000_3000)), None);
+        assert_eq!(t.find(1, &(0x8000_8000..0x8000_9000)), None);
+        // A fragment of 64 pages, cached by way of its tenth.
+        let block = std::array::from_fn(|i| (0x9000_8000 + ((i as u64) << 12)) | 0x67 | 6 << 7);
+        t.fill(3, 0x10a, block, 6);
+        assert_eq!(t.find(3, &(0x9003_f000..0x9010_0000)).map(|(page, _)| page), Some(0x13f));
+        assert_eq!(t.find(3, &(0x9004_0000..0x9010_0000)), None);
+        assert_eq!(t.find(3, &(0x8000_0000..0x9000_1000)).map(|(page, _)| page), Some(0x100));
     }
 }

@@ -155,6 +155,7 @@ pub struct Log {
     number: u64,
     history: VecDeque<(u64, Event)>,
     violations: Vec<Violation>,
+    suspicions: Vec<Violation>,
     counts: BTreeMap<&'static str, u64>,
 }
 
@@ -166,6 +167,7 @@ impl Default for Log {
             number: 0,
             history: VecDeque::with_capacity(HISTORY),
             violations: Vec::new(),
+            suspicions: Vec::new(),
             counts: BTreeMap::new(),
         }
     }
@@ -220,9 +222,33 @@ impl Log {
         if of_rule.clone().count() >= KEPT || of_rule.clone().any(|v| v.what == what) {
             return;
         }
-        let skip = self.history.len().saturating_sub(REPORTED);
-        let history = self.history.iter().skip(skip).map(|(n, e)| format!("{n:>8} {e}")).collect();
+        let history = self.lately();
         self.violations.push(Violation { rule, what, history });
+    }
+
+    /// Records a broken rule that may turn out to be none: see [`Log::settle`].
+    pub fn suspicion(&mut self, rule: &'static str, what: String) {
+        let history = if self.suspicions.len() < KEPT { self.lately() } else { vec![] };
+        self.suspicions.push(Violation { rule, what, history });
+    }
+
+    /// The suspicions are violations, or are dropped.
+    pub fn settle(&mut self, guilty: bool) {
+        for s in std::mem::take(&mut self.suspicions) {
+            if !guilty {
+                continue;
+            }
+            self.violation(s.rule, s.what.clone());
+            if let Some(v) = self.violations.iter_mut().find(|v| v.rule == s.rule && v.what == s.what) {
+                v.history = s.history;
+            }
+        }
+    }
+
+    /// The last events, oldest first.
+    fn lately(&self) -> Vec<String> {
+        let skip = self.history.len().saturating_sub(REPORTED);
+        self.history.iter().skip(skip).map(|(n, e)| format!("{n:>8} {e}")).collect()
     }
 
     /// The violations so far, without repeats.

@@ -50,6 +50,7 @@ impl Listener {
         handle.with(|g| {
             g.host.set_msi(None);
             g.host.unmap_all();
+            g.log.settle(false);
         });
         result.context("vfio-user")
     }
@@ -127,6 +128,7 @@ impl ServerBackend for Backend {
     ) -> io::Result<()> {
         self.handle.with(|g| {
             let writable = flags.contains(DmaMapFlags::WRITE);
+            g.log.settle(true);
             g.log.note(format!("dma map {address:#x} + {size:#x} {flags:?} fd {}", fd.is_some()));
             if let Err(e) = g.host.map_file(address, size, fd, offset, writable) {
                 g.log.violation("dma-map", format!("{address:#x} + {size:#x}: {e}"));
@@ -138,7 +140,7 @@ impl ServerBackend for Backend {
     fn dma_unmap(&mut self, _flags: DmaUnmapFlags, address: u64, size: u64) -> io::Result<()> {
         self.handle.with(|g| {
             g.log.note(format!("dma unmap {address:#x} + {size:#x}"));
-            g.host.unmap(address, size);
+            g.unmap(address, size);
         });
         Ok(())
     }

@@ -7,6 +7,7 @@ use amdgpu_model::config::Config;
 use amdgpu_model::control;
 use amdgpu_model::engine::{EngineId, Step};
 use amdgpu_model::gpu::Gpu;
+use amdgpu_model::memory::Memory;
 use bench::*;
 
 fn config(faults: &[&str]) -> Config {
@@ -260,4 +261,192 @@ fn the_reset_dword_forgets_everything_but_memory() {
     assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
     assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 1);
     b.clean();
+}
+
+/// A page of its own on the bus, apart from the bench's memory.
+const PAGE_BUS: u64 = 0x9000_0000;
+const VA: u64 = 0x0234_0000;
+/// Where the jobs' commands are, in every address space.
+const IB: u64 = 0x0800_0000;
+
+fn map_page(b: &mut Bench) {
+    b.gpu.host.map(PAGE_BUS, std::sync::Arc::new(Memory::anonymous("page", 4096).unwrap()));
+}
+
+/// A job on sdma0 that polls the word at `va` until it is 1, and then its fence.
+fn polling_job(b: &mut Bench, vmid: u32, va: u64) {
+    let poll = 8 | 3 << 28 | 1 << 31;
+    b.put(DATA, &[poll, lo(va), hi(va), 1, !0, 0xfff << 16, 0, 0]);
+    b.map(vmid, IB, (BUS + DATA) | SYSTEM_RW);
+    b.sdma_ib(0, vmid, IB, 8);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 0x100), hi(GART + DATA), 7]);
+    assert_eq!(b.run(), Step::Waiting);
+}
+
+#[test]
+fn a_page_stays_while_a_job_can_reach_it() {
+    // The job polls the page: the TLB tells. Or it polls another one: the page table tells.
+    for (polled, place) in [(VA, "TLB"), (VA + 0x1_0000, "page table")] {
+        let mut b = Bench::new();
+        map_page(&mut b);
+        b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+        b.map(3, VA + 0x1_0000, (BUS + DATA + 0x1000) | SYSTEM_RW);
+        polling_job(&mut b, 3, polled);
+        b.clean();
+        b.gpu.unmap(PAGE_BUS, 4096);
+        let what = b.broke("unmap-in-use");
+        assert!(what.contains("sdma0 runs a job: vmid 3 va 0x2340000") && what.contains(place), "{what}");
+    }
+}
+
+#[test]
+fn a_cleared_entry_is_reached_until_the_flush() {
+    let mut b = Bench::new();
+    map_page(&mut b);
+    b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+    polling_job(&mut b, 3, VA);
+    b.map(3, VA, 0);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    assert!(b.broke("unmap-in-use").contains("in the TLB"));
+
+    let mut b = Bench::new();
+    map_page(&mut b);
+    b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+    polling_job(&mut b, 3, VA);
+    b.map(3, VA, 0);
+    b.flush(3);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+}
+
+#[test]
+fn a_page_may_go_when_no_job_can_reach_it() {
+    let mut b = Bench::new();
+    map_page(&mut b);
+    b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+    b.map(4, VA, (BUS + DATA + 0x1000) | SYSTEM_RW);
+    // Another address space's job.
+    polling_job(&mut b, 4, VA);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+    b.put(DATA + 0x1000, &[1]);
+    b.run();
+    // One that is over.
+    map_page(&mut b);
+    b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 1);
+    b.put(DATA, &[8 | 3 << 28 | 1 << 31, lo(VA), hi(VA), 1, !0, 0xfff << 16, 0, 0]);
+    b.map(3, IB, (BUS + DATA) | SYSTEM_RW);
+    b.sdma_ib(0, 3, IB, 8);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 0x100), hi(GART + DATA), 8]);
+    assert_eq!((b.run(), b.get(DATA + 0x100)), (Step::Idle, 8));
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+    // One whose engine was stopped.
+    map_page(&mut b);
+    b.flush(3);
+    polling_job(&mut b, 3, VA);
+    b.w("SDMA0_F32_CNTL", 1);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+}
+
+#[test]
+fn a_job_runs_until_its_end_of_pipe() {
+    let mut b = Bench::new();
+    map_page(&mut b);
+    b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+    // Its own end-of-pipe write ends nothing.
+    let eop = |to: u64| pm4(0x47, &[0x514, lo(to), hi(to) | 1 << 29, 1, 0]);
+    let mut commands = eop(VA);
+    commands.extend(pm4(0x3c, &[3 | 1 << 4, lo(VA), hi(VA), 2, !0, 10]));
+    b.put(DATA, &commands);
+    b.map(3, IB, (BUS + DATA) | SYSTEM_RW);
+    b.gfx_submit(&pm4(0x3f, &[lo(IB), hi(IB), commands.len() as u32 | 3 << 24]));
+    b.gfx_submit(&eop(GART + DATA + 0x100));
+    assert_eq!(b.run(), Step::Waiting);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    assert!(b.broke("unmap-in-use").contains("gfx runs a job: vmid 3"));
+
+    map_page(&mut b);
+    b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 2);
+    b.flush(3);
+    while b.get(DATA + 0x100) == 0 {
+        b.gpu.step();
+    }
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+}
+
+#[test]
+fn a_bus_address_that_was_mapped_again_is_another_page() {
+    let mut b = Bench::new();
+    map_page(&mut b);
+    b.map(3, VA, PAGE_BUS | SYSTEM_RW);
+    polling_job(&mut b, 3, VA);
+    b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 1);
+    assert_eq!(b.run(), Step::Idle);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    // The same bus address, and the same entry: but not the same page.
+    map_page(&mut b);
+    polling_job(&mut b, 3, VA);
+    assert!(b.broke("stale-tlb").contains("the host unmapped the page"));
+    b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 1);
+    b.run();
+    b.gpu.log.take_violations();
+    b.flush(3);
+    b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 0);
+    polling_job(&mut b, 3, VA);
+    b.clean();
+}
+
+#[test]
+fn the_kernels_pages_stay_as_long_as_they_are_mapped() {
+    let mut b = Bench::new();
+    map_page(&mut b);
+    let entry = b.gart_entry(DATA);
+    let window = GART + DATA;
+    b.gpu.vram().write_u64(entry, PAGE_BUS | SYSTEM_RW);
+    b.flush(0);
+    b.sdma_submit(0, &[5, lo(window), hi(window), 9]);
+    b.run();
+    b.gpu.unmap(PAGE_BUS, 4096);
+    assert!(b.broke("unmap-in-use").contains("vmid 0 va 0xff00100000"));
+    // Cleared, but not flushed.
+    map_page(&mut b);
+    b.gpu.vram().write_u64(entry, PAGE_BUS | SYSTEM_RW);
+    b.flush(0);
+    b.sdma_submit(0, &[5, lo(window), hi(window), 9]);
+    b.run();
+    b.gpu.vram().write_u64(entry, 0);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.broke("unmap-in-use");
+    // As it should be.
+    map_page(&mut b);
+    b.gpu.vram().write_u64(entry, PAGE_BUS | SYSTEM_RW);
+    b.flush(0);
+    b.sdma_submit(0, &[5, lo(window), hi(window), 9]);
+    b.run();
+    b.gpu.vram().write_u64(entry, 0);
+    b.flush(0);
+    b.gpu.unmap(PAGE_BUS, 4096);
+    b.clean();
+}
+
+#[test]
+fn a_machine_that_is_switched_off_unmaps_what_it_likes() {
+    let mut b = Bench::new();
+    b.sdma_submit(0, &[5, lo(GART + DATA), hi(GART + DATA), 9]);
+    b.run();
+    b.gpu.unmap(BUS, RAM);
+    b.gpu.log.settle(false);
+    b.clean();
+    // One that goes on must not.
+    b.gpu.host.map(BUS, b.ram.clone());
+    b.flush(0);
+    b.sdma_submit(0, &[5, lo(GART + DATA), hi(GART + DATA), 9]);
+    b.run();
+    b.gpu.unmap(BUS, RAM);
+    b.w("SCRATCH_REG0", 0);
+    assert!(b.gpu.log.violations().iter().all(|v| v.rule == "unmap-in-use" && !v.history.is_empty()));
+    b.broke("unmap-in-use");
 }

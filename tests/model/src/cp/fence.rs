@@ -35,7 +35,9 @@ impl Gpu {
             return Err(Stop::Illegal(format!("fence with INT_SEL {int}: reserved")));
         }
         let value = address(value[0], value[1], 32);
-        let fence = Fence { vmid: s.vmid, at, data, interrupt: int != 0, value, job_vmid: front.vmid };
+        // What a user's commands write ends no job.
+        let ends = if front.ibs.is_empty() { front.job.take() } else { None };
+        let fence = Fence { vmid: s.vmid, at, data, interrupt: int != 0, value, job_vmid: front.vmid, ends };
         front.fences.push_back(fence);
         Ok(())
     }

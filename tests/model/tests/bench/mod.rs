@@ -270,6 +270,11 @@ impl Bench {
         self.gpu.reg_write(reg("VM_CONTEXT0_PAGE_TABLE_BASE_ADDR") + vmid, lo((FB + directory) >> 12));
     }
 
+    /// Where in VRAM the GART's entry for a place in the host's memory is.
+    pub fn gart_entry(&self, at: u64) -> u64 {
+        GART_TABLE + at / 4096 * 8
+    }
+
     /// Drops the TLB entries of a VMID.
     pub fn flush(&mut self, vmid: u32) {
         self.w("VM_INVALIDATE_REQUEST", 1 << vmid);
@@ -277,7 +282,8 @@ impl Bench {
 
     /// Asserts that no rule was broken.
     #[track_caller]
-    pub fn clean(&self) {
+    pub fn clean(&mut self) {
+        self.gpu.log.settle(true);
         let v: Vec<String> = self.gpu.log.violations().iter().map(|v| format!("{}: {}", v.rule, v.what)).collect();
         assert!(v.is_empty(), "violations:\n{}", v.join("\n"));
     }
@@ -285,6 +291,7 @@ impl Bench {
     /// Asserts that exactly this rule was broken, and forgets it.
     #[track_caller]
     pub fn broke(&mut self, rule: &str) -> String {
+        self.gpu.log.settle(true);
         let v = self.gpu.log.take_violations();
         assert!(
             v.iter().any(|v| v.rule == rule),
