@@ -364,9 +364,10 @@ impl<'a> Parsed<'a> {
             gpu_addr: address + u64::from(*offset),
             value: 0,
         };
-        // The reservation keeps the page in place until the job's fence; the window goes with it.
+        // The reservation keeps the page in place until the job's fence. The window goes a moment
+        // later, so the page must not go before: fields are dropped in order.
         let keep = match window {
-            Some(window) => Some(KBox::new(window, GFP_KERNEL_ACCOUNT)? as Keep),
+            Some(window) => Some(KBox::new((window, bo.clone()), GFP_KERNEL_ACCOUNT)? as Keep),
             None => None,
         };
         Ok((Some(fence), keep))
