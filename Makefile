@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug bring-up check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up check fmt
 test: ## all tests
 	@scripts/test
 
@@ -53,6 +53,9 @@ e2e: ## the main job and the ioctls' answers on the stock kernel
 e2e-debug: ## the same on the debug kernel, with a clean log
 	@scripts/test e2e-debug
 
+cost: ## what a submission costs with untouched user memory, in instructions
+	@scripts/test cost
+
 bring-up: ## cards that are broken: a clear message and a clean way back
 	@scripts/test bring-up
 
@@ -61,6 +64,16 @@ check: ## formatting and lints of everything
 
 fmt: ## format the driver with the kernel's rules, the crates with their own
 	@$(RIG) format
+
+# --- figures -----------------------------------------------------------------------------------
+
+.PHONY: bench
+bench: ## our driver and the C driver side by side, by instruction counts (ROWS=... for a part)
+	@scripts/bench $(if $(ROWS),--rows "$(ROWS)")
+
+.PHONY: timeline
+timeline: ## a picture of the main job: submissions, gathers, invalidations, jobs against time
+	@scripts/timeline
 
 # --- parts -------------------------------------------------------------------------------------
 

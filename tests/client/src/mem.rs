@@ -162,6 +162,13 @@ impl UserMem {
         unsafe { to.as_ptr().copy_from_nonoverlapping(from.as_ptr(), PAGE) };
     }
 
+    /// Writes the first byte of a page, which makes it be there.
+    pub fn write_byte(&mut self, page: usize, byte: u8) {
+        let to = self.place(&(page..page + 1));
+        // SAFETY: a byte of the mapping, which is never lent.
+        unsafe { to.as_ptr().write_volatile(byte) };
+    }
+
     /// Random bytes into `pages`.
     pub fn randomize(&mut self, pages: Range<usize>, rng: &mut Rng) {
         let mut bytes = [0; PAGE];

@@ -111,6 +111,15 @@ impl<'s> Gate<'s> {
     ///
     /// In words, when there can be no keeper.
     pub fn shut(session: &'s Session) -> std::result::Result<Self, String> {
+        Self::shut_for(session, SHUT_MS)
+    }
+
+    /// As [`Gate::shut`], with a keeper who takes `ms` milliseconds to open it.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn shut_for(session: &'s Session, ms: u64) -> std::result::Result<Self, String> {
         let map = &session.data.map;
         map.write(GATE, 0);
         let (mut wait, go) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
@@ -119,7 +128,7 @@ impl<'s> Gate<'s> {
             0 => {
                 drop(go);
                 if wait.read_exact(&mut [0]).is_ok() {
-                    thread::sleep(Duration::from_millis(SHUT_MS));
+                    thread::sleep(Duration::from_millis(ms));
                     let now = now_ns();
                     map.write(OPENED, lo32(now));
                     map.write(OPENED + 4, hi32(now));
@@ -184,13 +193,29 @@ pub fn beside_a_waiting_job<T>(
     work: impl FnOnce(&mut Stream),
     call: impl FnOnce() -> T,
 ) -> std::result::Result<(T, Timing), String> {
-    let gate = Gate::shut(session)?;
+    beside_a_waiting_job_for(SHUT_MS, session, engine, target, work, call)
+}
+
+/// As [`beside_a_waiting_job`], with a gate that opens after `ms` milliseconds.
+///
+/// # Errors
+///
+/// As there.
+pub fn beside_a_waiting_job_for<T>(
+    ms: u64,
+    session: &Session,
+    engine: Engine,
+    target: &Target<'_>,
+    work: impl FnOnce(&mut Stream),
+    call: impl FnOnce() -> T,
+) -> std::result::Result<(T, Timing), String> {
+    let gate = Gate::shut_for(session, ms)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     work(&mut stream);
     let seq = session
-        .submit(engine, &stream, &[target.handle])
-        .map_err(|e| format!("a job that waits: {e}"))?;
+        .submit_again(engine, &stream, &[target.handle])
+        .map_err(|why| format!("a job that waits: {why}"))?;
     let answer = gate.open_soon(call);
     match session.wait(engine, seq, PATIENCE_MS) {
         Ok(true) => Ok(answer),

@@ -133,7 +133,11 @@ impl Session {
 
     /// Submits, and goes round again on EAGAIN, as libdrm does: so the C driver says that user
     /// memory changed since it was gathered.
-    fn submit_again(
+    ///
+    /// # Errors
+    ///
+    /// As text, with what was being done.
+    pub fn submit_again(
         &self,
         engine: Engine,
         stream: &Stream,
