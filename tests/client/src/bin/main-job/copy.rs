@@ -11,6 +11,7 @@ use amdgpu_client::mem::{Difference, UserMem};
 use amdgpu_client::num::u64_of;
 use amdgpu_client::rng::Rng;
 use amdgpu_client::stats::Stats;
+use amdgpu_client::trace;
 use amdgpu_client::uapi::{CREATE_NO_CPU_ACCESS, DOMAIN_GTT, DOMAIN_VRAM};
 use std::ops::Range;
 
@@ -74,6 +75,7 @@ pub fn run(device: &Device, options: &Options, table: &mut Table) -> Result<(), 
     table.phase("remap", judge, |work| {
         let mut replaced = 0;
         for (round, change) in CHANGES.into_iter().cycle().take(options.rounds).enumerate() {
+            trace::mark(&format!("replace {change:?}"));
             for _ in 0..PARTS {
                 let part = part(options.pages, &mut rng);
                 replaced += part.len();
@@ -82,7 +84,9 @@ pub fn run(device: &Device, options: &Options, table: &mut Table) -> Result<(), 
             let part = part(options.pages, &mut rng);
             replaced += part.len();
             apply(change, &mut result, part, &mut rng)?;
+            trace::mark("run");
             chain.run_with_list(work)?;
+            trace::mark("compare");
             compare(&source, &result, work)
                 .map_err(|why| format!("round {round} ({change:?}): {why}"))?;
         }

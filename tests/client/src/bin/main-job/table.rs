@@ -4,6 +4,7 @@
 
 use amdgpu_client::drm::Node;
 use amdgpu_client::stats::Stats;
+use amdgpu_client::trace;
 use std::time::{Duration, Instant};
 
 /// What a phase did.
@@ -49,7 +50,9 @@ impl Table {
     ) -> Result<(), String> {
         let (before, started) = (Stats::read(&self.slot), Instant::now());
         let mut work = Work::default();
+        trace::mark(&format!("phase {name}"));
         let result = phase(&mut work);
+        trace::mark("phase over");
         let stats = Stats::read(&self.slot).since(before);
         let result = result.and_then(|()| judge(&stats)).map_err(|why| format!("{name}: {why}"));
         self.rows.push(Row { name, work, stats, time: started.elapsed(), ok: result.is_ok() });
