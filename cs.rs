@@ -326,9 +326,19 @@ impl<'a> Parsed<'a> {
             _keep: keep,
         })?;
         let entity = self.queue.entity.clone();
-        let mut job = PendingJob::new(entity, Job::CREDITS, self.file.client_id(), job)?;
+        let mut job = PendingJob::new(
+            entity,
+            Job::CREDITS,
+            self.vm().owner(),
+            self.file.client_id(),
+            job,
+        )?;
         for fence in &self.dependencies {
             job.add_dependency(fence.clone())?;
+        }
+        for bo in self.list.bos().iter().filter(|bo| bo.has_implicit_order()) {
+            let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
+            job.add_dependencies_on_others(reserved.held(), Usage::Write)?;
         }
         // Moves and clears that the kernel has under way.
         for resv in locked.reservations() {
@@ -503,7 +513,7 @@ impl Bound {
 fn attach(fence: &Fence, vm: &Vm, locked: &Locked) {
     for resv in locked.reservations() {
         // What the notifier and moves wait for is in the reservation of the address space, with
-        // what is private to it; there is nobody to synchronise with implicitly.
+        // what is private to it; nobody else's job comes after that.
         let usage = if core::ptr::eq(resv.as_raw(), vm.resv().as_raw()) {
             Usage::Bookkeep
         } else {

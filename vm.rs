@@ -79,6 +79,7 @@ use crate::{
         },
         drm::{
             exec::Locked,
+            sched::Owner,
             ttm::Buffer, //
         },
     },
@@ -166,6 +167,12 @@ impl Vm {
     /// What tells address spaces apart.
     pub(crate) fn id(&self) -> BoId {
         self.root.id()
+    }
+
+    /// In whose name its jobs run.
+    pub(crate) fn owner(&self) -> Owner {
+        // CAST: Counted from zero.
+        Owner(self.id().get() as usize)
     }
 
     /// The BO whose reservation is that of the address space.

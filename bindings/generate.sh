@@ -27,7 +27,7 @@ run() {
 		--generate functions,types,vars --default-enum-style consts \
 		--allowlist-function '(ttm|drm_exec|drm_sched|dma_fence|dma_resv|drm_syncobj|mmu_interval|hmm|rust_ext|drm_dev|drm_gem|drm_file|drm_ioctl|drm_open|drm_release|drm_poll|drm_read|drm_compat_ioctl|drm_mode_config|drm_prime|drm_vma|drm_show_fdinfo|drm_print)_.*' \
 		--allowlist-function 'drm_(is_current_master|ioctl|open|release|poll|read|compat_ioctl|show_fdinfo)' \
-		--allowlist-function 'drm_printf|rust_do_trace_(userptr|cs)_.*' \
+		--allowlist-function 'to_drm_sched_fence|drm_printf|rust_do_trace_(userptr|cs)_.*' \
 		--allowlist-function 'aperture_remove_conflicting_pci_devices|pci_disable_device|sg_(alloc|free)_.*|dma_(map|unmap)_sg.*|dma_addressing_limited|ktime_get|ioremap_wc|iounmap|noop_llseek|__mmdrop|vmf_.*|pci_(read|write)_config_.*|pci_(map|unmap)_rom|pci_request_region|pci_release_region|arch_phys_wc_.*|arch_io_(reserve|free)_memtype_wc|set_page_dirty.*|find_vma|vma_lookup|unmap_mapping_range|dev_coredump.*' \
 		--allowlist-type '(ttm|drm_exec|drm_sched|dma_fence|dma_resv|drm_syncobj|mmu_interval|mmu_notifier|hmm|drm_gem|drm_amdgpu|drm_driver|drm_ioctl)_.*' \
 		--allowlist-type 'drm_(driver|device|file|ioctl_desc|exec|minor)|ttm_.*|hmm_range|hmm_pfn_flags|ww_acquire_ctx|vm_area_struct|vm_fault|file_operations|vm_operations_struct|sg_table|scatterlist|amd_.*' \

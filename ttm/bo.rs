@@ -9,7 +9,7 @@ use kernel::{
     rbtree::{RBTree, RBTreeNode},
     sync::{
         aref::ARef,
-        atomic::{Atomic, Relaxed},
+        atomic::{Atomic, AtomicFlag, Relaxed},
         Arc, Mutex,
     },
 };
@@ -174,6 +174,9 @@ pub(crate) struct BoData {
     private_to: Option<BoId>,
     #[pin]
     metadata: Mutex<Metadata>,
+    /// Whether more than one address space has known it at once: set before any job of the second
+    /// can name it.
+    shared: AtomicFlag,
     /// The address spaces in whose file there is a handle, by their [`Vm::id`].
     #[pin]
     spaces: Mutex<RBTree<BoId, Arc<Vm>>>,
@@ -194,6 +197,7 @@ impl BoData {
             alignment,
             domains: Atomic::new(new.domains.bits()),
             private_to,
+            shared: AtomicFlag::new(false),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
             spaces <- new_mutex!(RBTree::new(), "BoData::spaces"),
         })
@@ -253,8 +257,19 @@ impl BoData {
 
     /// Notes that there is a handle in the file of an address space, whose reservation is held.
     pub(crate) fn add_space(&self, node: RBTreeNode<BoId, Arc<Vm>>) {
-        let replaced = self.spaces.lock().insert(node);
+        let mut spaces = self.spaces.lock();
+        let replaced = spaces.insert(node);
+        if spaces.iter().nth(1).is_some() {
+            self.shared.store(true, Relaxed);
+        }
+        drop(spaces);
         drop(replaced);
+    }
+
+    /// Whether a job that names it comes after those of other address spaces that did, without being
+    /// told to. It never does where no other address space ever knew it.
+    pub(crate) fn has_implicit_order(&self) -> bool {
+        self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC == 0 && self.shared.load(Relaxed)
     }
 
     /// Notes that there is none any more, and that nothing is mapped there. The reservation of the
@@ -523,6 +538,16 @@ impl ttm::DriverObject for BoData {
 
     fn mmap(bo: &Bo) -> Result {
         bo.check_cpu_access()
+    }
+
+    /// # Errors
+    ///
+    /// `EPERM` if it cannot be used outside of one address space.
+    fn export(bo: &Bo) -> Result {
+        match bo.private_to {
+            Some(_) => Err(EPERM),
+            None => Ok(()),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ use core::{
 use kernel::{
     container_of, device,
     error::to_result,
-    impl_has_work, new_condvar, new_mutex, new_spinlock, new_work,
+    ffi, impl_has_work, new_condvar, new_mutex, new_spinlock, new_work,
     prelude::*,
     sync::{
         aref::ARef,
@@ -69,6 +69,25 @@ impl Priority {
             Self::Normal => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_NORMAL,
             Self::Low => bindings::drm_sched_priority_DRM_SCHED_PRIORITY_LOW,
         }
+    }
+}
+
+/// In whose name a job runs, as the driver counts those that there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner(pub(crate) usize);
+
+impl Owner {
+    /// The C scheduler keeps a pointer that it never looks behind.
+    fn as_raw(self) -> *mut ffi::c_void {
+        core::ptr::without_provenance_mut(self.0)
+    }
+
+    /// The owner of the job that a fence belongs to, if it is the fence of a scheduler's job.
+    fn of(fence: &Fence) -> Option<Self> {
+        // SAFETY: The fence is alive. The function looks at what kind of fence it is.
+        let fence = unsafe { bindings::to_drm_sched_fence(fence.as_raw()) };
+        // SAFETY: If it is a scheduler's, the fence is part of this, and the owner never changes.
+        (!fence.is_null()).then(|| Self(unsafe { (*fence).owner }.addr()))
     }
 }
 
@@ -503,15 +522,18 @@ impl<T: JobOps> Drop for InitializedJob<T> {
 pub(crate) struct PendingJob<T: JobOps> {
     job: InitializedJob<T>,
     entity: Arc<Entity<T>>,
+    owner: Owner,
 }
 
 impl<T: JobOps> PendingJob<T> {
     /// Makes a job for a queue, that takes `credits` of its scheduler's credits while it runs.
     ///
-    /// `client_id` names the client in traces.
+    /// `owner` is in whose name it runs, for [`PendingJob::add_dependencies_on_others`]; `client_id`
+    /// names the client in traces.
     pub(crate) fn new(
         entity: Arc<Entity<T>>,
         credits: u32,
+        owner: Owner,
         client_id: u64,
         data: T,
     ) -> Result<Self> {
@@ -532,7 +554,7 @@ impl<T: JobOps> PendingJob<T> {
                 job.base.get(),
                 entity.inner.get(),
                 credits,
-                null_mut(),
+                owner.as_raw(),
                 client_id,
             )
         })?;
@@ -540,6 +562,7 @@ impl<T: JobOps> PendingJob<T> {
         Ok(Self {
             job: InitializedJob(job),
             entity,
+            owner,
         })
     }
 
@@ -580,13 +603,28 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
+    /// Lets the job run only after those fences of this usage that are now in a reservation and are
+    /// not of jobs of the same owner are signalled.
+    pub(crate) fn add_dependencies_on_others(
+        &mut self,
+        resv: HeldResv<'_>,
+        usage: Usage,
+    ) -> Result {
+        for fence in resv.fences(usage) {
+            if Owner::of(&fence) != Some(self.owner) {
+                self.add_dependency(fence)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Submits the job: arms it, calls `publish` with the fence that will be signalled when the job
     /// has ended, well or not, and the driver's data, and pushes it. Cannot fail.
     ///
     /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
     /// which the jobs run. It is on the way to the signal of a fence: it may not wait for memory.
     pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence, &mut T) -> R) -> R {
-        let Self { job, entity } = self;
+        let Self { job, entity, .. } = self;
         let _submission = entity.submission.lock();
         let _section = SignallingSection::begin();
 

@@ -54,6 +54,12 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
         Ok(())
     }
 
+    /// User space wants to give `bo` to other files of the device, as a DMA buffer. Other devices
+    /// cannot attach to it.
+    fn export(_bo: &Object<Self>) -> Result {
+        Err(EOPNOTSUPP)
+    }
+
     /// The last reference to `bo` is gone. It is destroyed when no fence needs it any more.
     ///
     /// The reservation is not held by this call, but may be held by others, and by the caller.
@@ -483,16 +489,23 @@ impl<T: DriverObject> Object<T> {
         T::close(bo, file);
     }
 
-    /// The `export` callback: objects are not shared with other drivers.
+    /// The `export` callback. Without a way to get at the pages in the table of functions the core
+    /// lets no other device attach to what it makes.
     ///
     /// # Safety
     ///
     /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn export_callback(
-        _gem: *mut bindings::drm_gem_object,
-        _flags: ffi::c_int,
+        gem: *mut bindings::drm_gem_object,
+        flags: ffi::c_int,
     ) -> *mut bindings::dma_buf {
-        EOPNOTSUPP.to_ptr()
+        // SAFETY: GEM calls this with a referenced object of ours.
+        let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
+        match T::export(bo) {
+            // SAFETY: The object is valid; the DMA buffer takes a reference of its own.
+            Ok(()) => unsafe { bindings::drm_gem_prime_export(gem, flags) },
+            Err(e) => e.to_ptr(),
+        }
     }
 
     /// The `mmap` callback.

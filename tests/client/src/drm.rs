@@ -6,7 +6,7 @@ use crate::num::{u64_of, usize_of};
 use crate::uapi::{self, Addr, Ioctl, Pod};
 use crate::{Errno, Result};
 use std::fs::{self, OpenOptions};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
@@ -295,6 +295,30 @@ impl File {
             chunks: Addr::of_addrs(&addrs),
         };
         self.call(uapi::CS, &request)
+    }
+
+    /// PRIME_HANDLE_TO_FD: a DMA buffer of a BO, for other files.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn export(&self, handle: u32) -> Result<OwnedFd> {
+        let flags = u32::try_from(libc::O_CLOEXEC | libc::O_RDWR).unwrap_or(0);
+        let out = self.call(uapi::PRIME_HANDLE_TO_FD, &uapi::Prime { handle, flags, fd: 0 })?;
+        let fd = RawFd::try_from(out.fd).map_err(|_| Errno(libc::EBADF))?;
+        // SAFETY: the kernel has just made it, and told nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// PRIME_FD_TO_HANDLE: the BO of a DMA buffer.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn import(&self, fd: &impl AsRawFd) -> Result<u32> {
+        let fd = u32::try_from(fd.as_raw_fd()).map_err(|_| Errno(libc::EBADF))?;
+        self.call(uapi::PRIME_FD_TO_HANDLE, &uapi::Prime { fd, ..Default::default() })
+            .map(|out| out.handle)
     }
 
     /// A new synchronisation object, which holds no fence.

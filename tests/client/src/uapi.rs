@@ -94,6 +94,8 @@ pub const CREATE_NO_CPU_ACCESS: u64 = 1 << 1;
 pub const CREATE_CPU_GTT_USWC: u64 = 1 << 2;
 /// Always part of its file's VM; needs no place in a BO list.
 pub const CREATE_VM_ALWAYS_VALID: u64 = 1 << 6;
+/// Jobs of others that name it are not waited for.
+pub const CREATE_EXPLICIT_SYNC: u64 = 1 << 7;
 /// Trusted-memory encryption.
 pub const CREATE_ENCRYPTED: u64 = 1 << 10;
 
@@ -380,6 +382,16 @@ pub struct ChunkSyncobj {
     pub point: u64,
 }
 
+/// `drm_prime_handle`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Prime {
+    pub handle: u32,
+    pub flags: u32,
+    pub fd: u32,
+}
+
 /// `drm_syncobj_create` and `drm_syncobj_destroy`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -572,7 +584,7 @@ pod! {
     GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, GemVa<'a> = 64,
     BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
     ChunkIb = 32, ChunkSem = 4, ChunkSyncobj = 16, Syncobj = 8, TimelineWait<'a> = 48, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
-    Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Version<'a> = 64,
+    Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Prime = 12, Version<'a> = 64,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -616,6 +628,10 @@ const fn driver<I: Pod, O: Pod>(dir: u64, nr: u64, name: &'static str) -> Ioctl<
 pub const VERSION: Ioctl<Version<'_>, Version<'_>> = ioctl(READ_WRITE, 0x00, "VERSION");
 /// DRM_IOCTL_GEM_CLOSE
 pub const GEM_CLOSE: Ioctl<GemClose, ()> = ioctl(WRITE, 0x09, "GEM_CLOSE");
+/// DRM_IOCTL_PRIME_HANDLE_TO_FD
+pub const PRIME_HANDLE_TO_FD: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2d, "PRIME_HANDLE_TO_FD");
+/// DRM_IOCTL_PRIME_FD_TO_HANDLE
+pub const PRIME_FD_TO_HANDLE: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2e, "PRIME_FD_TO_HANDLE");
 /// DRM_IOCTL_SYNCOBJ_CREATE
 pub const SYNCOBJ_CREATE: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xbf, "SYNCOBJ_CREATE");
 /// DRM_IOCTL_SYNCOBJ_DESTROY

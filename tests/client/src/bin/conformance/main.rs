@@ -17,6 +17,7 @@ mod info;
 mod klog;
 mod process;
 mod rig;
+mod sharing;
 mod sync;
 mod va;
 mod wait;
@@ -37,7 +38,7 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 15] = [
+const GROUPS: [Group; 16] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -50,6 +51,7 @@ const GROUPS: [Group; 15] = [
     ("CS/IB", cs::ib),
     ("CS/chunks", cs::chunks),
     ("CS/syncobj", sync::cases),
+    ("sharing", sharing::cases),
     ("WAIT_CS", wait::cs),
     ("INFO", info::cases),
     ("processes", process::cases),

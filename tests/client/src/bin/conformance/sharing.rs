@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! BOs that several files have: DMA buffers (PRIME), and the order in which jobs use such BOs.
+
+use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
+use crate::rig::{NO_HANDLE, PAGE64, Rig};
+use amdgpu_client::drm::IoMap;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::num::u64_of;
+use amdgpu_client::session::{PATIENCE_MS, Session};
+use amdgpu_client::uapi::{
+    CREATE_EXPLICIT_SYNC, CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, DOMAIN_VRAM, PRIME_HANDLE_TO_FD,
+    Prime, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP,
+};
+use std::fs::File;
+
+const SIZE: u64 = 4 * PAGE64;
+const VALUE: u32 = 0x5ba7_ed00;
+
+/// A word of the first file's data that its job waits for, and one of the second's that its job
+/// copies to.
+const WORD: usize = 0x100;
+/// Where in the shared BO the bytes are that go from one to the other.
+const PLACE: usize = 0x2004;
+
+const FIRST: Engine = Engine::Dma(0);
+const SECOND: Engine = Engine::Dma(1);
+
+/// A BO as one file sees it.
+struct View {
+    handle: u32,
+    va: u64,
+    map: IoMap,
+}
+
+impl View {
+    fn new(session: &Session, handle: u32) -> Result<Self, Failure> {
+        let va = session.reserve_va(SIZE);
+        session.file.gem_va(VA_OP_MAP, handle, va, 0, SIZE).setup("GEM_VA")?;
+        let map = session.file.map(handle, SIZE).setup("GEM_MMAP")?;
+        Ok(Self { handle, va, map })
+    }
+}
+
+/// Runs `f` with a new BO, and a second file that has it too.
+fn shared(
+    rig: &Rig<'_>,
+    domain: u64,
+    flags: u64,
+    f: impl FnOnce(&View, &Session, &View) -> Outcome,
+) -> Outcome {
+    let handle = rig.file().gem_create(SIZE, domain, flags).setup("GEM_CREATE")?;
+    let ours = View::new(&rig.session, handle)?;
+    let session = Session::open(rig.node).setup("a second session")?;
+    let fd = rig.file().export(handle)?;
+    let theirs = View::new(&session, session.file.import(&fd)?)?;
+    let answer = f(&ours, &session, &theirs);
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    answer
+}
+
+/// What one file's CPU and GPU write, the other's sees.
+fn one_memory(ours: &View, session: &Session, theirs: &View) -> Outcome {
+    ours.map.write(PLACE, VALUE);
+    expect(theirs.map.read(PLACE) == VALUE, || "the mappings show different memory".into())?;
+    let mut stream = Stream::new();
+    let data = &session.data;
+    stream.copy(SECOND, theirs.va + u64_of(PLACE), data.va + u64_of(WORD), 4);
+    session.run(SECOND, &stream, &[theirs.handle]).map_err(Failure::Wrong)?;
+    let seen = data.map.read(WORD);
+    expect(seen == VALUE, || format!("the second file's job read {seen:#x}"))
+}
+
+/// Whether the job of the second file waited for that of the first, and that it came to its end.
+fn waits_for_the_first(
+    rig: &Rig<'_>,
+    ours: &View,
+    session: &Session,
+    theirs: &View,
+) -> Result<bool, Failure> {
+    let gate = &rig.session.data;
+    gate.map.write(WORD, 0);
+    let mut first = Stream::new();
+    first.wait_equal(FIRST, gate.va + u64_of(WORD), 1).store(FIRST, ours.va + u64_of(PLACE), VALUE);
+    let mut second = Stream::new();
+    let data = &session.data;
+    second.copy(SECOND, theirs.va + u64_of(PLACE), data.va + u64_of(WORD), 4);
+
+    let one = rig.session.submit(FIRST, &first, &[ours.handle])?;
+    let two = session.submit(SECOND, &second, &[theirs.handle]);
+    let early = match two {
+        Ok(two) => session.wait(SECOND, two, 100).setup("WAIT_CS")?,
+        Err(_) => false,
+    };
+    gate.map.write(WORD, 1);
+    rig.finish(FIRST, one)?;
+    let done = session.wait(SECOND, two?, PATIENCE_MS).setup("WAIT_CS")?;
+    expect(done, || "the second job is not done".into())?;
+    let seen = data.map.read(WORD);
+    if !early {
+        expect(seen == VALUE, || format!("it waited, and read {seen:#x}"))?;
+    }
+    Ok(!early)
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = bad_cases();
+    cases.extend([
+        good("a BO in GTT is the same memory in both files", |rig| {
+            shared(rig, DOMAIN_GTT, 0, one_memory)
+        }),
+        good("a BO in VRAM is the same memory in both files", |rig| {
+            shared(rig, DOMAIN_VRAM, 0, one_memory)
+        }),
+        good("a job comes after those of the other file", |rig| {
+            shared(rig, DOMAIN_GTT, 0, |ours, session, theirs| {
+                let waited = waits_for_the_first(rig, ours, session, theirs)?;
+                expect(waited, || "it did not wait".into())
+            })
+        }),
+        good("a job does not come after those of the other file if told so", |rig| {
+            shared(rig, DOMAIN_GTT, CREATE_EXPLICIT_SYNC, |ours, session, theirs| {
+                let waited = waits_for_the_first(rig, ours, session, theirs)?;
+                expect(!waited, || "it waited".into())
+            })
+        }),
+        good("a BO outlives the file that made it", |rig| {
+            let first = Session::open(rig.node).setup("a session")?;
+            let handle = first.file.gem_create(SIZE, DOMAIN_VRAM, 0).setup("GEM_CREATE")?;
+            let map = first.file.map(handle, SIZE).setup("GEM_MMAP")?;
+            map.write(PLACE, VALUE);
+            let fd = first.file.export(handle)?;
+            drop(map);
+            drop(first);
+            let handle = rig.file().import(&fd)?;
+            let seen = View::new(&rig.session, handle)?.map.read(PLACE);
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            expect(seen == VALUE, || format!("it holds {seen:#x}"))
+        }),
+        good("a DMA buffer that comes back to its file is the same handle", |rig| {
+            let handle = rig.gtt(4)?;
+            let fd = rig.file().export(handle)?;
+            let again = rig.file().import(&fd)?;
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            expect(again == handle, || format!("handle {handle} came back as {again}"))
+        }),
+    ]);
+    cases
+}
+
+fn bad_cases() -> Vec<Case> {
+    vec![
+        bad("export of no such BO", libc::ENOENT, |rig| {
+            Ok(rig.file().export(NO_HANDLE).map(|_| ())?)
+        }),
+        bad("export with unknown flags", libc::EINVAL, |rig| {
+            let prime = Prime { handle: rig.session.data.handle, flags: 1 << 31, fd: 0 };
+            Ok(rig.file().call(PRIME_HANDLE_TO_FD, &prime).map(|_| ())?)
+        }),
+        bad("export of user memory", libc::EPERM, |rig| {
+            let mem = rig.memory(1)?;
+            let flags = USERPTR_ANONONLY | USERPTR_REGISTER | USERPTR_VALIDATE;
+            let handle = rig.file().gem_userptr(mem.addr(), PAGE64, flags).setup("userptr")?;
+            let answer = rig.file().export(handle);
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            Ok(answer.map(|_| ())?)
+        }),
+        bad("export of a BO that is private to an address space", libc::EPERM, |rig| {
+            let handle = rig
+                .file()
+                .gem_create(SIZE, DOMAIN_GTT, CREATE_VM_ALWAYS_VALID)
+                .setup("GEM_CREATE")?;
+            let answer = rig.file().export(handle);
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            Ok(answer.map(|_| ())?)
+        }),
+        bad("import of a file that is no DMA buffer", libc::EINVAL, |rig| {
+            let file = File::open("/dev/null").map_err(|e| Failure::Wrong(e.to_string()))?;
+            Ok(rig.file().import(&file).map(|_| ())?)
+        }),
+    ]
+}
