@@ -13,4 +13,5 @@ pub(crate) mod dma_resv;
 pub(crate) mod drm;
 pub(crate) mod maple_tree;
 pub(crate) mod mm;
+pub(crate) mod pci;
 pub(crate) mod tracepoint;

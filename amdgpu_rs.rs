@@ -13,7 +13,10 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::drm,
+    abstractions::{
+        drm,
+        pci::{remove_firmware_framebuffer, Enabled},
+    },
     card::Card,
     device::{Device, Facts, PciIds},
     driver::{Attached, Driver},
@@ -143,8 +146,10 @@ impl pci::Driver for AmdgpuDriver {
             let chip = *chip.ok_or(ENODEV)?;
             let hw = supported(dev, chip)?;
 
-            let enabled = Enabled::new(pdev)?;
-            remove_firmware_console(pdev)?;
+            let enabled = Enabled::new(pdev)
+                .inspect_err(|e| dev_err!(dev, "cannot enable the PCI device: {e:?}\n"))?;
+            remove_firmware_framebuffer(pdev, c"amdgpu_rs")
+                .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
             let card = Card::map(pdev)?;
@@ -323,37 +328,6 @@ fn greet(device: &Device) {
             .sum::<u32>(),
         facts.graphics.backends.count_ones()
     );
-}
-
-/// A PCI device that is enabled, until this is dropped.
-struct Enabled<'bound>(&'bound pci::Device<Bound>);
-
-impl<'bound> Enabled<'bound> {
-    fn new(pdev: &'bound pci::Device<Core<'_>>) -> Result<Self> {
-        pdev.enable_device_mem()
-            .inspect_err(|e| dev_err!(pdev, "cannot enable the PCI device: {e:?}\n"))?;
-        Ok(Self(pdev))
-    }
-}
-
-impl Drop for Enabled<'_> {
-    fn drop(&mut self) {
-        // SAFETY: The device is bound, and was enabled when this was made.
-        unsafe { bindings::pci_disable_device(card::pci_dev(self.0)) };
-    }
-}
-
-/// Takes the screen from whoever draws on it through what the system firmware has set up: that
-/// memory is ours from now on.
-fn remove_firmware_console(pdev: &pci::Device<Bound>) -> Result {
-    // SAFETY: The device is bound, and the name is a static.
-    kernel::error::to_result(unsafe {
-        bindings::aperture_remove_conflicting_pci_devices(
-            card::pci_dev(pdev),
-            c"amdgpu_rs".as_char_ptr(),
-        )
-    })
-    .inspect_err(|e| dev_err!(pdev, "cannot take over the screen: {e:?}\n"))
 }
 
 /// A card whose engines may run. On drop they are stopped, and the card is left quiet: no engine

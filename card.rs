@@ -9,22 +9,19 @@
 use kernel::{
     device::{self, Bound},
     devres::{DevresGuard, DevresLt},
-    error::to_result,
-    io::{Io, Mmio, MmioRaw, Region},
+    io::Io,
     num::casts::{u32_as_usize, usize_as_u64},
     pci,
     prelude::*,
     sizes::{SZ_256K, SZ_8K},
     sync::Arc,
-    types::{CovariantForLt, ScopeGuard},
+    types::CovariantForLt,
     warn_on,
 };
 
-use crate::bindings;
+use crate::abstractions::pci::WriteCombinedBar;
 
 const VRAM_BAR: u32 = 0;
-/// The same, as the C functions want it.
-const BAR0: i32 = 0;
 const DOORBELL_BAR: u32 = 2;
 const REGISTER_BAR: u32 = 5;
 
@@ -56,7 +53,8 @@ impl<'a> Card<'a> {
                 .iomap_region_sized(DOORBELL_BAR, NAME)
                 .map(Doorbells)
                 .inspect_err(|e| dev_err!(pdev, "cannot map the doorbells (BAR 2): {e:?}\n"))?,
-            vram: VramAperture::map(pdev)
+            vram: WriteCombinedBar::map(pdev, VRAM_BAR, NAME)
+                .map(VramAperture)
                 .inspect_err(|e| dev_err!(pdev, "cannot map VRAM (BAR 0): {e:?}\n"))?,
         })
     }
@@ -112,62 +110,24 @@ impl Doorbells<'_> {
 ///
 /// What is written here lies in the host data path's cache, and what is read may come from it,
 /// until the memory controller flushes or invalidates it.
-///
-/// # Invariants
-///
-/// `io` is the whole of the VRAM BAR, which is claimed and mapped write-combined.
-pub(crate) struct VramAperture<'a> {
-    pdev: &'a pci::Device<Bound>,
-    phys: u64,
-    io: MmioRaw<Region>,
-}
+pub(crate) struct VramAperture<'a>(WriteCombinedBar<'a>);
 
-impl<'a> VramAperture<'a> {
-    fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
-        let start = pdev.resource_start(VRAM_BAR)?;
-        let size = usize::try_from(pdev.resource_len(VRAM_BAR)?)?;
-        if size == 0 {
-            return Err(ENODEV);
-        }
-        // SAFETY: The pointer is that of a bound PCI device, and the BAR's number is valid.
-        to_result(unsafe {
-            bindings::pci_request_region(pci_dev(pdev), BAR0, NAME.as_char_ptr())
-        })?;
-        let region = ScopeGuard::new(|| release_region(pdev));
-        // SAFETY: `start` and `size` are those of a BAR that belongs to us.
-        let addr = unsafe { bindings::ioremap_wc(start, size) };
-        if addr.is_null() {
-            return Err(ENOMEM);
-        }
-        region.dismiss();
-        // INVARIANT: Claimed and mapped just above.
-        Ok(Self {
-            pdev,
-            phys: start,
-            io: MmioRaw::new_region(addr.addr(), size)?,
-        })
-    }
-
+impl VramAperture<'_> {
     /// Physical address of the BAR.
     pub(crate) fn phys(&self) -> u64 {
-        self.phys
+        self.0.phys()
     }
 
     /// Number of bytes of VRAM that the CPU reaches.
     pub(crate) fn size(&self) -> u64 {
-        usize_as_u64(self.io.size())
-    }
-
-    fn io(&self) -> Mmio<'_, Region> {
-        // SAFETY: By the type invariant the whole range is mapped.
-        unsafe { Mmio::from_raw(self.io) }
+        usize_as_u64(self.0.size())
     }
 
     /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
     pub(crate) fn read64(&self, offset: u64) -> u64 {
         let value = usize::try_from(offset)
             .map_err(Error::from)
-            .and_then(|offset| self.io().relaxed().try_read64(offset));
+            .and_then(|offset| self.0.io().relaxed().try_read64(offset));
         warn_on!(value.is_err());
         value.unwrap_or(!0)
     }
@@ -176,7 +136,7 @@ impl<'a> VramAperture<'a> {
     pub(crate) fn write64(&self, offset: u64, value: u64) {
         let done = usize::try_from(offset)
             .map_err(Error::from)
-            .and_then(|offset| self.io().relaxed().try_write64(value, offset));
+            .and_then(|offset| self.0.io().relaxed().try_write64(value, offset));
         warn_on!(done.is_err());
     }
 
@@ -186,24 +146,4 @@ impl<'a> VramAperture<'a> {
             self.write64(at, 0);
         }
     }
-}
-
-impl Drop for VramAperture<'_> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant this is the address of our mapping.
-        unsafe { bindings::iounmap(core::ptr::without_provenance_mut(self.io.addr())) };
-        release_region(self.pdev);
-    }
-}
-
-/// Gives back the VRAM BAR, which the caller claimed.
-fn release_region(pdev: &pci::Device<Bound>) {
-    // SAFETY: The pointer is that of a bound PCI device, and the BAR's number is valid.
-    unsafe { bindings::pci_release_region(pci_dev(pdev), BAR0) };
-}
-
-/// The C object behind a PCI device, for functions that the kernel crate does not wrap.
-pub(crate) fn pci_dev(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
-    // `pci::Device` is a transparent wrapper of `struct pci_dev`.
-    core::ptr::from_ref(pdev).cast_mut().cast()
 }

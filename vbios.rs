@@ -11,12 +11,11 @@
 
 use kernel::{
     device::{self, Bound},
-    io::{Io, Mmio, MmioRaw, Region},
     pci,
     prelude::*,
 };
 
-use crate::{bindings, card::pci_dev};
+use crate::abstractions::pci::read_rom;
 
 /// The image, checked.
 pub(crate) struct Vbios {
@@ -49,7 +48,7 @@ impl Vbios {
     /// Reads the image from the ROM and checks it. What fails is said in the log.
     pub(crate) fn read(pdev: &pci::Device<Bound>) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        let image = Rom::map(pdev).and_then(|rom| rom.copy()).inspect_err(|e| {
+        let image = read_rom(pdev).inspect_err(|e| {
             dev_err!(
                 dev,
                 "cannot read the video BIOS (VBIOS) from the ROM: {e:?}\n"
@@ -60,50 +59,6 @@ impl Vbios {
             EINVAL
         })?;
         Ok(Self { image, clocks })
-    }
-}
-
-/// The card's ROM, mapped.
-///
-/// # Invariants
-///
-/// `io` is the mapping that `pci_map_rom()` gave for the device.
-struct Rom<'a> {
-    pdev: &'a pci::Device<Bound>,
-    io: MmioRaw<Region>,
-}
-
-impl<'a> Rom<'a> {
-    fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
-        let mut size = 0;
-        // SAFETY: The pointer is that of a bound PCI device; `size` is written to.
-        let address = unsafe { bindings::pci_map_rom(pci_dev(pdev), &mut size) };
-        if address.is_null() {
-            return Err(ENODEV);
-        }
-        // Sizes of images are multiples of 512.
-        let io = MmioRaw::new_region(address.addr(), size & !3)?;
-        // INVARIANT: Just mapped.
-        Ok(Self { pdev, io })
-    }
-
-    fn copy(&self) -> Result<KVVec<u8>> {
-        // SAFETY: By the type invariant the range is mapped.
-        let io: Mmio<'_, Region> = unsafe { Mmio::from_raw(self.io) };
-        let mut image = KVVec::with_capacity(self.io.size(), GFP_KERNEL)?;
-        for offset in (0..self.io.size()).step_by(size_of::<u32>()) {
-            let dword = io.try_read32(offset)?;
-            image.extend_from_slice(&dword.to_le_bytes(), GFP_KERNEL)?;
-        }
-        Ok(image)
-    }
-}
-
-impl Drop for Rom<'_> {
-    fn drop(&mut self) {
-        let address = core::ptr::without_provenance_mut(self.io.addr());
-        // SAFETY: By the type invariant this is the mapping of this device's ROM.
-        unsafe { bindings::pci_unmap_rom(pci_dev(self.pdev), address) };
     }
 }
 

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! PCI devices: what the kernel crate does not do for them.
+//!
+//! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
+
+use crate::bindings;
+use core::ptr::without_provenance_mut;
+use kernel::{
+    device::{Bound, Core},
+    error::to_result,
+    ffi,
+    io::{Io, Mmio, MmioRaw, Region},
+    pci,
+    prelude::*,
+    types::ScopeGuard,
+};
+
+/// The C object.
+fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+    // CAST: `pci::Device` is a transparent wrapper of `struct pci_dev`.
+    core::ptr::from_ref(pdev).cast_mut().cast()
+}
+
+/// A device that is enabled, until this is dropped.
+pub(crate) struct Enabled<'a>(&'a pci::Device<Bound>);
+
+impl<'a> Enabled<'a> {
+    /// Enables the device's memory.
+    pub(crate) fn new(pdev: &'a pci::Device<Core<'_>>) -> Result<Self> {
+        pdev.enable_device_mem()?;
+        Ok(Self(pdev))
+    }
+}
+
+impl Drop for Enabled<'_> {
+    fn drop(&mut self) {
+        // SAFETY: The device is bound, and was enabled when this was made.
+        unsafe { bindings::pci_disable_device(as_raw(self.0)) };
+    }
+}
+
+/// Takes the memory of the device from whoever draws on it through what the system firmware has set
+/// up. `name` is the driver's.
+pub(crate) fn remove_firmware_framebuffer(
+    pdev: &pci::Device<Bound>,
+    name: &'static CStr,
+) -> Result {
+    // SAFETY: The device is bound, and the name is a static.
+    to_result(unsafe {
+        bindings::aperture_remove_conflicting_pci_devices(as_raw(pdev), name.as_char_ptr())
+    })
+}
+
+/// A memory BAR, claimed, and mapped so that the processor combines writes.
+///
+/// # Invariants
+///
+/// The BAR `number` is claimed; `io` is the whole of it, mapped.
+pub(crate) struct WriteCombinedBar<'a> {
+    pdev: &'a pci::Device<Bound>,
+    number: ffi::c_int,
+    phys: u64,
+    io: MmioRaw<Region>,
+}
+
+impl<'a> WriteCombinedBar<'a> {
+    /// Claims and maps a BAR; `name` is shown in /proc/iomem.
+    ///
+    /// - `EBUSY`: another driver has it.
+    /// - `ENODEV`: there is no such BAR.
+    /// - `ENOMEM`: it cannot be mapped.
+    pub(crate) fn map(
+        pdev: &'a pci::Device<Bound>,
+        number: u32,
+        name: &'static CStr,
+    ) -> Result<Self> {
+        let phys = pdev.resource_start(number)?;
+        let size = usize::try_from(pdev.resource_len(number)?)?;
+        if size == 0 {
+            return Err(ENODEV);
+        }
+        let number = ffi::c_int::try_from(number)?;
+        // SAFETY: The device is bound, and the BAR's number was checked when it was looked at.
+        to_result(unsafe {
+            bindings::pci_request_region(as_raw(pdev), number, name.as_char_ptr())
+        })?;
+        let claimed = ScopeGuard::new(|| release(pdev, number));
+        // SAFETY: These are start and size of a BAR that belongs to us.
+        let addr = unsafe { bindings::ioremap_wc(phys, size) };
+        if addr.is_null() {
+            return Err(ENOMEM);
+        }
+        claimed.dismiss();
+        // INVARIANT: Claimed and mapped just above.
+        Ok(Self {
+            pdev,
+            number,
+            phys,
+            io: MmioRaw::new_region(addr.addr(), size)?,
+        })
+    }
+
+    /// Physical address.
+    pub(crate) fn phys(&self) -> u64 {
+        self.phys
+    }
+
+    /// Size in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.io.size()
+    }
+
+    /// What is there.
+    pub(crate) fn io(&self) -> Mmio<'_, Region> {
+        // SAFETY: By the type invariant the whole range is mapped.
+        unsafe { Mmio::from_raw(self.io) }
+    }
+}
+
+impl Drop for WriteCombinedBar<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant this is the address of our mapping.
+        unsafe { bindings::iounmap(without_provenance_mut(self.io.addr())) };
+        release(self.pdev, self.number);
+    }
+}
+
+/// Gives back a BAR, which the caller has claimed.
+fn release(pdev: &pci::Device<Bound>, number: ffi::c_int) {
+    // SAFETY: The device is bound, and the BAR's number is that of one which was claimed.
+    unsafe { bindings::pci_release_region(as_raw(pdev), number) };
+}
+
+/// A copy of the device's expansion ROM; `ENODEV` if it has none that begins as one must.
+pub(crate) fn read_rom(pdev: &pci::Device<Bound>) -> Result<KVVec<u8>> {
+    let rom = Rom::map(pdev)?;
+    let io = rom.io();
+    let mut image = KVVec::with_capacity(rom.io.size(), GFP_KERNEL)?;
+    for offset in (0..rom.io.size()).step_by(size_of::<u32>()) {
+        let dword = io.try_read32(offset)?;
+        image.extend_from_slice(&dword.to_le_bytes(), GFP_KERNEL)?;
+    }
+    Ok(image)
+}
+
+/// The device's ROM, mapped.
+///
+/// # Invariants
+///
+/// `io` is the mapping that `pci_map_rom()` gave for the device.
+struct Rom<'a> {
+    pdev: &'a pci::Device<Bound>,
+    io: MmioRaw<Region>,
+}
+
+impl<'a> Rom<'a> {
+    fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
+        let mut size = 0;
+        // SAFETY: The device is bound; `size` is written to.
+        let address = unsafe { bindings::pci_map_rom(as_raw(pdev), &mut size) };
+        if address.is_null() {
+            return Err(ENODEV);
+        }
+        // Sizes of images are multiples of 512.
+        let io = MmioRaw::new_region(address.addr(), size & !3)?;
+        // INVARIANT: Just mapped.
+        Ok(Self { pdev, io })
+    }
+
+    fn io(&self) -> Mmio<'_, Region> {
+        // SAFETY: By the type invariant the range is mapped.
+        unsafe { Mmio::from_raw(self.io) }
+    }
+}
+
+impl Drop for Rom<'_> {
+    fn drop(&mut self) {
+        let address = without_provenance_mut(self.io.addr());
+        // SAFETY: By the type invariant this is the mapping of this device's ROM.
+        unsafe { bindings::pci_unmap_rom(as_raw(self.pdev), address) };
+    }
+}
