@@ -483,6 +483,10 @@ impl PublishGuard<'_> {
                     return;
                 }
                 if let Some(reserved) = bo.reserved_in(locked) {
+                    // SAFETY: The publish lock is held, which the notifier takes, and `is_named` says
+                    // that the pages are those of the present generation.
+                    // This is above the abstractions, because only here both are known.
+                    unsafe { reserved.mark_user_pages_dirty() };
                     reserved.with_backing(|backing| backing.into_iter().for_each(found));
                 }
             });

@@ -199,6 +199,22 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         unsafe { Tt::set_user_pages(tt, pages.map(|pfn| pfn.page())) }
     }
 
+    /// Marks the pages of a process behind the object as dirty, if the device may write to them. To be
+    /// called before it may; see [`tt`]. Does not sleep, and does nothing to other objects.
+    ///
+    /// # Safety
+    ///
+    /// The process must not have taken its pages back since they were gathered, and must not be able to
+    /// during the call: the lock that the notifier's callback takes is held, and what was gathered is
+    /// current.
+    pub(crate) unsafe fn mark_user_pages_dirty(&self) {
+        if self.is_populated() {
+            // SAFETY: The object is valid and reserved, and a populated one has a table; the rest by the
+            // safety requirements.
+            unsafe { Tt::mark_user_pages_dirty((*self.as_raw()).ttm) };
+        }
+    }
+
     /// Notes that the object was used: others are evicted before it.
     pub(crate) fn touch(&self) {
         // SAFETY: The object is valid and reserved.

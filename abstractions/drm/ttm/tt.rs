@@ -7,15 +7,19 @@
 //! The pages come from TTM's pool, which also gives them to the DMA layer, or from a process. Pages
 //! of a process are not held: whoever sets them ([`Reserved::set_user_pages`]) must see to it that
 //! the device does not use them once the process has taken them back. So the processor never
-//! touches them here, neither their contents nor their `struct page`:
+//! touches their contents here, and their `struct page` only while they cannot be taken back:
 //!
 //! * They are marked as external, so that TTM neither swaps nor maps them, nor copies from them.
 //! * The DMA layer is asked for a mapping without bounce buffers, which it would copy from and to
 //!   when it likes; where that cannot be, there is none.
-//! * They are not marked as dirty when they are let go: the page tables of the process know, as
-//!   the write fault that made them writable was made in the name of the process.
+//! * They are marked as dirty before the device may write to them
+//!   ([`Reserved::mark_user_pages_dirty`]), and not when they are let go, when they may be another's.
+//!   The page tables of the process do not always know: a page that it has only read since it came
+//!   from swap, or freed lazily, is writable there and clean, and the kernel would drop what the device
+//!   wrote to it. Whoever cleans pages invalidates them first, so the mark lasts as long as they do.
 //!
 //! [`Reserved::set_user_pages`]: super::Reserved::set_user_pages
+//! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
 
 use super::{
     bo::Buffer,
@@ -282,6 +286,27 @@ impl Tt {
             unsafe { *array.add(i) = page };
         }
         Ok(())
+    }
+
+    /// Marks the pages of a process as dirty, if the device may write to them.
+    ///
+    /// # Safety
+    ///
+    /// `raw` must be a table that `create` made, populated, and the object's reservation held. The
+    /// process must not have taken its pages back, and must not be able to during the call.
+    pub(super) unsafe fn mark_user_pages_dirty(raw: *mut bindings::ttm_tt) {
+        // SAFETY: By the safety requirements.
+        let this = unsafe { &*raw.cast::<Self>() };
+        if this.user != Some(bindings::dma_data_direction::DMA_BIDIRECTIONAL) {
+            return;
+        }
+        // SAFETY: By the type invariant there are `num_pages` valid pages, as the table is populated.
+        // By the safety requirements they are the process's, which keeps them from being freed.
+        unsafe {
+            for i in 0..(*raw).num_pages as usize {
+                bindings::set_page_dirty(*(*raw).pages.add(i));
+            }
+        }
     }
 
     /// Whether the pages are those of a process.
