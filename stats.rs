@@ -47,6 +47,10 @@ pub(crate) struct Stats {
     pub(crate) retries: Counter,
     /// Submissions given up after too many tries.
     pub(crate) edeadlk: Counter,
+    /// Invalidations that found jobs under way, and waited for them.
+    pub(crate) waits: Counter,
+    /// Invalidations that may not wait for the GPU, and were put off.
+    pub(crate) would_block: Counter,
 }
 
 impl Stats {
@@ -58,6 +62,8 @@ impl Stats {
             invalidations: Counter::new(),
             retries: Counter::new(),
             edeadlk: Counter::new(),
+            waits: Counter::new(),
+            would_block: Counter::new(),
         }
     }
 
@@ -68,5 +74,7 @@ impl Stats {
         dir.read_only_file(c"invalidations", &self.invalidations);
         dir.read_only_file(c"retries", &self.retries);
         dir.read_only_file(c"edeadlk", &self.edeadlk);
+        dir.read_only_file(c"waits", &self.waits);
+        dir.read_only_file(c"would_block", &self.would_block);
     }
 }

@@ -207,6 +207,7 @@ impl Callbacks for Watched {
     fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock> {
         // Waiting for the GPU may take long; who cannot wait is told before anything changes.
         if !invalidation.may_block() {
+            self.stats.would_block.add(1);
             return Err(WouldBlock);
         }
         let pages = self.range.pages_in(invalidation.range());
@@ -218,6 +219,9 @@ impl Callbacks for Watched {
         let wait = reach == Reach::PublishedJobs;
         trace::userptr_invalidate(self.bo.get(), generation, pages, wait);
         if wait {
+            if !self.vm.is_idle() {
+                self.stats.waits.add(1);
+            }
             // Cannot fail: it is not interruptible.
             let _ = self.vm.wait_jobs(Interruptible::No);
         }

@@ -196,6 +196,11 @@ impl Vm {
         self.resv().wait(Usage::Bookkeep, intr)
     }
 
+    /// Whether no job of this address space runs or is queued; as a hint.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.resv().is_idle(Usage::Bookkeep)
+    }
+
     /// User space has got a handle of `bo` in the file of this address space.
     ///
     /// # Errors
