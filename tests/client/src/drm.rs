@@ -108,6 +108,21 @@ impl File {
             .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))
     }
 
+    /// An open DRM file that came from elsewhere: from a parent, or through a socket.
+    pub const fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Another descriptor of the same open file.
+    ///
+    /// # Errors
+    ///
+    /// That of dup(2).
+    pub fn again(&self) -> Result<Self> {
+        let copy = self.0.try_clone();
+        copy.map(Self).map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))
+    }
+
     /// The descriptor.
     pub fn fd(&self) -> RawFd {
         self.0.as_raw_fd()

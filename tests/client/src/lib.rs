@@ -17,10 +17,12 @@
 //! in the kernel's trace; [`report`] how results are said.
 
 pub mod args;
+pub mod child;
 pub mod clock;
 pub mod drm;
 pub mod engine;
 pub mod error;
+pub mod frames;
 pub mod generations;
 pub mod ib;
 pub mod libdrm;

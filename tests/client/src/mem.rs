@@ -9,9 +9,11 @@ use crate::num::u64_of;
 use crate::rng::Rng;
 use crate::{Errno, PAGE, Result};
 use std::fs::File;
+use std::io::PipeWriter;
 use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One page's bytes.
 pub type Page = [u8; PAGE];
@@ -32,6 +34,68 @@ pub struct UserMem {
 
 // SAFETY: the mapping belongs to the process, not to a thread.
 unsafe impl Send for UserMem {}
+// SAFETY: through a shared reference bytes are only copied out or reached as atomic words; that other
+// threads, processes and the GPU change them meanwhile is what this memory is for.
+unsafe impl Sync for UserMem {}
+
+/// Advice to the kernel that leaves what a page holds alone, or says what it may become.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Advice {
+    /// MADV_DONTNEED: give the pages back at once.
+    Discard,
+    /// MADV_FREE: give them back when memory is short, unless they are written to before.
+    FreeLater,
+    /// MADV_PAGEOUT: write them out to swap, or drop what may be dropped.
+    PageOut,
+    /// MADV_COLLAPSE: make huge pages of them now.
+    Collapse,
+    /// MADV_NOHUGEPAGE: never make huge pages of them.
+    Small,
+    /// MADV_HUGEPAGE: make huge pages of them when they are touched.
+    Huge,
+    /// MADV_DONTFORK: a child process gets none of them.
+    NotForked,
+    /// MADV_DOFORK: a child process gets them after all.
+    Forked,
+    /// MADV_MERGEABLE: pages of equal content may become one.
+    Mergeable,
+}
+
+impl Advice {
+    const fn code(self) -> i32 {
+        match self {
+            Self::Discard => libc::MADV_DONTNEED,
+            Self::FreeLater => libc::MADV_FREE,
+            Self::PageOut => libc::MADV_PAGEOUT,
+            Self::Collapse => libc::MADV_COLLAPSE,
+            Self::Small => libc::MADV_NOHUGEPAGE,
+            Self::Huge => libc::MADV_HUGEPAGE,
+            Self::NotForked => libc::MADV_DONTFORK,
+            Self::Forked => libc::MADV_DOFORK,
+            Self::Mergeable => libc::MADV_MERGEABLE,
+        }
+    }
+}
+
+/// A file of whole pages that lies in memory and has no name (memfd_create). It can be mapped more
+/// than once, and so show what happens to pages that one of its mappings has given up.
+///
+/// # Errors
+///
+/// memfd_create(2)'s and ftruncate(2)'s.
+pub fn memory_file(pages: usize) -> Result<File> {
+    // SAFETY: a name, which the call copies; the descriptor is new and nobody else's.
+    let file = unsafe {
+        let fd = libc::memfd_create(c"pages".as_ptr(), libc::MFD_CLOEXEC);
+        Errno::of(fd)?;
+        File::from_raw_fd(fd)
+    };
+    file.set_len(u64_of(pages * PAGE)).map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(file)
+}
+
+/// How much of the address space [`UserMem::aligned`] starts at a multiple of: a huge page.
+pub const HUGE_PAGES: usize = 512;
 
 /// Whether the CPU may write a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -51,23 +115,30 @@ impl Access {
     }
 }
 
+/// A new mapping where nothing is mapped: of nothing, or of `file` from a page on.
 fn mmap(
     at: Option<NonNull<u8>>,
     len: usize,
     prot: i32,
-    file: Option<&File>,
+    file: Option<(&File, usize)>,
 ) -> Result<NonNull<u8>> {
     let place = at.map_or(0, |_| libc::MAP_FIXED_NOREPLACE);
     let kind = file.map_or(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, |_| libc::MAP_SHARED);
     let address = at.map_or(std::ptr::null_mut(), |p| p.as_ptr().cast());
-    let fd = file.map_or(-1, AsRawFd::as_raw_fd);
+    let fd = file.map_or(-1, |(file, _)| file.as_raw_fd());
+    let offset = offset_of(file.map_or(0, |(_, page)| page))?;
     // SAFETY: a new mapping where nothing is mapped (NOREPLACE, or the kernel's choice) disturbs
     // nothing.
-    let got = unsafe { libc::mmap(address, len, prot, kind | place, fd, 0) };
+    let got = unsafe { libc::mmap(address, len, prot, kind | place, fd, offset) };
     if got == libc::MAP_FAILED {
         return Err(Errno::last());
     }
     NonNull::new(got.cast()).ok_or(Errno(libc::ENOMEM))
+}
+
+/// Where a page of a file begins.
+fn offset_of(page: usize) -> Result<i64> {
+    i64::try_from(page * PAGE).map_err(|_| Errno(libc::EOVERFLOW))
 }
 
 impl UserMem {
@@ -106,13 +177,53 @@ impl UserMem {
         Ok(Self { at, pages, guards: None })
     }
 
+    /// Fresh anonymous memory that starts at a multiple of [`HUGE_PAGES`].
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn aligned(pages: usize) -> Result<Self> {
+        Self::aligned_with(pages, Access::ReadWrite)
+    }
+
+    /// The same with given rights.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn aligned_with(pages: usize, access: Access) -> Result<Self> {
+        let align = HUGE_PAGES * PAGE;
+        let spare = mmap(None, pages * PAGE + 2 * align, libc::PROT_NONE, None)?;
+        let lead = align - spare.addr().get() % align;
+        let tail = 2 * align - lead;
+        // SAFETY: within the reservation, which is two alignments longer than what is asked for.
+        // What is not used of it is given back, but for a guard page on each side.
+        unsafe {
+            let at = spare.add(lead);
+            let end = at.add(pages * PAGE);
+            let mem = Self { at, pages, guards: Some([at.sub(PAGE), end]) };
+            libc::munmap(spare.as_ptr().cast(), lead - PAGE);
+            libc::munmap(end.as_ptr().add(PAGE).cast(), tail - PAGE);
+            mem.protect(access).map(|()| mem)
+        }
+    }
+
     /// A shared mapping of a file's start.
     ///
     /// # Errors
     ///
     /// mmap(2)'s.
     pub fn of_file(file: &File, pages: usize) -> Result<Self> {
-        let at = mmap(None, pages * PAGE, Access::ReadWrite.prot(), Some(file))?;
+        Self::of_file_from(file, 0, pages)
+    }
+
+    /// A shared mapping of a part of a file.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn of_file_from(file: &File, from: usize, pages: usize) -> Result<Self> {
+        let at = mmap(None, pages * PAGE, Access::ReadWrite.prot(), Some((file, from)))?;
         Ok(Self { at, pages, guards: None })
     }
 
@@ -264,10 +375,7 @@ impl UserMem {
     ///
     /// madvise(2)'s.
     pub fn discard(&mut self, pages: Range<usize>) -> Result {
-        let at = self.place(&pages);
-        let len = pages.len() * PAGE;
-        // SAFETY: pages of this mapping, which is never lent.
-        Errno::of(unsafe { libc::madvise(at.as_ptr().cast(), len, libc::MADV_DONTNEED) })
+        self.advise(pages, Advice::Discard)
     }
 
     /// mprotect to read-only, and back again.
@@ -276,13 +384,105 @@ impl UserMem {
     ///
     /// mprotect(2)'s.
     pub fn protect_and_back(&mut self) -> Result {
-        for access in [Access::ReadOnly, Access::ReadWrite] {
-            // SAFETY: this mapping, which is never lent, ends as it was.
-            let code =
-                unsafe { libc::mprotect(self.at.as_ptr().cast(), self.len(), access.prot()) };
-            Errno::of(code)?;
+        self.protect(Access::ReadOnly)?;
+        self.protect(Access::ReadWrite)
+    }
+
+    /// mprotect. Who writes to memory that is read-only gets a signal: give it back first.
+    ///
+    /// # Errors
+    ///
+    /// mprotect(2)'s.
+    pub fn protect(&self, access: Access) -> Result {
+        // SAFETY: this mapping, which is never lent.
+        Errno::of(unsafe { libc::mprotect(self.at.as_ptr().cast(), self.len(), access.prot()) })
+    }
+
+    /// munmap, which leaves a hole. Nobody may look at these pages before
+    /// [`UserMem::fill_hole`].
+    ///
+    /// # Errors
+    ///
+    /// munmap(2)'s.
+    pub fn unmap(&mut self, pages: Range<usize>) -> Result {
+        let at = self.place(&pages);
+        // SAFETY: pages of this mapping, which is never lent.
+        Errno::of(unsafe { libc::munmap(at.as_ptr().cast(), pages.len() * PAGE) })
+    }
+
+    /// Maps a part of `file`, from its page `from` on, where there is a hole.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s; EEXIST when another thread of this process mapped something into the hole.
+    pub fn fill_hole(&mut self, pages: Range<usize>, file: &File, from: usize) -> Result {
+        let at = self.place(&pages);
+        let prot = Access::ReadWrite.prot();
+        mmap(Some(at), pages.len() * PAGE, prot, Some((file, from))).map(|_| ())
+    }
+
+    /// mmap over what is there: maps a part of `file`, from its page `from` on, in one step.
+    ///
+    /// # Errors
+    ///
+    /// mmap(2)'s.
+    pub fn map_over(&mut self, pages: Range<usize>, file: &File, from: usize) -> Result {
+        let at = self.place(&pages).as_ptr().cast();
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        let (prot, len) = (Access::ReadWrite.prot(), pages.len() * PAGE);
+        let offset = offset_of(from)?;
+        // SAFETY: pages of this mapping, which is never lent.
+        match unsafe { libc::mmap(at, len, prot, flags, file.as_raw_fd(), offset) } {
+            libc::MAP_FAILED => Err(Errno::last()),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// madvise.
+    ///
+    /// # Errors
+    ///
+    /// madvise(2)'s.
+    pub fn advise(&self, pages: Range<usize>, advice: Advice) -> Result {
+        let at = self.place(&pages);
+        // SAFETY: pages of this mapping, which is never lent; none of the advices takes away more
+        // than what they hold.
+        Errno::of(unsafe { libc::madvise(at.as_ptr().cast(), pages.len() * PAGE, advice.code()) })
+    }
+
+    /// Puts the very pages, not what they hold, into a pipe, which keeps them until it is read.
+    ///
+    /// # Errors
+    ///
+    /// vmsplice(2)'s; EAGAIN when the pipe has no room for all of them.
+    pub fn splice_into(&self, pages: Range<usize>, pipe: &PipeWriter) -> Result {
+        let len = pages.len() * PAGE;
+        let part = libc::iovec { iov_base: self.place(&pages).as_ptr().cast(), iov_len: len };
+        let flags = libc::SPLICE_F_NONBLOCK;
+        // SAFETY: one vector, of pages of this mapping, which the pipe may read at any time.
+        let done = unsafe { libc::vmsplice(pipe.as_raw_fd(), &raw const part, 1, flags) };
+        match usize::try_from(done) {
+            Ok(done) if done == len => Ok(()),
+            Ok(_) => Err(Errno(libc::EAGAIN)),
+            Err(_) => Err(Errno::last()),
+        }
+    }
+
+    fn word(&self, page: usize, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset < PAGE, "not a word of a page");
+        let at = self.place(&(page..page + 1));
+        // SAFETY: an aligned word of the mapping, which lives as long as `self`.
+        unsafe { AtomicU32::from_ptr(at.add(offset).as_ptr().cast()) }
+    }
+
+    /// Reads a word of a page.
+    pub fn load(&self, page: usize, offset: usize) -> u32 {
+        self.word(page, offset).load(Ordering::SeqCst)
+    }
+
+    /// Writes a word of a page, after everything that this thread wrote before.
+    pub fn store(&self, page: usize, offset: usize, value: u32) {
+        self.word(page, offset).store(value, Ordering::SeqCst);
     }
 
     /// Gives back all but the first `pages`, so that the address range behind them is empty.
@@ -365,6 +565,43 @@ mod tests {
         assert_eq!(first_bytes(&away), [1]);
         mem.truncate(2).unwrap();
         assert_eq!(first_bytes(&mem), [1, 0]);
+    }
+
+    #[test]
+    fn two_mappings_of_a_file() {
+        let file = memory_file(4).unwrap();
+        let view = UserMem::of_file(&file, 4).unwrap();
+        (0..4).for_each(|page| view.store(page, 8, 10 + u32::try_from(page).unwrap()));
+        let mut mem = UserMem::of_file_from(&file, 1, 2).unwrap();
+        assert_eq!((mem.load(0, 8), mem.load(1, 8)), (11, 12));
+        mem.unmap(0..1).unwrap();
+        mem.fill_hole(0..1, &file, 3).unwrap();
+        mem.map_over(1..2, &file, 0).unwrap();
+        assert_eq!((mem.load(0, 8), mem.load(1, 8)), (13, 10));
+        mem.store(1, 8, 9);
+        assert_eq!(view.load(0, 8), 9);
+    }
+
+    #[test]
+    fn a_pipe_keeps_pages() {
+        use std::io::Read;
+        let mut mem = filled(2, 5);
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        mem.splice_into(0..2, &writer).unwrap();
+        // Still the same pages, until they are given back.
+        mem.write_page(1, &[6; PAGE]);
+        mem.discard(0..2).unwrap();
+        mem.write_page(1, &[7; PAGE]);
+        let mut kept = [0; 2 * PAGE];
+        reader.read_exact(&mut kept).unwrap();
+        assert_eq!((kept[0], kept[PAGE]), (5, 6));
+    }
+
+    #[test]
+    fn aligned_memory_is_aligned() {
+        let mem = UserMem::aligned(2 * HUGE_PAGES).unwrap();
+        assert!(mem.addr().is_multiple_of(u64_of(HUGE_PAGES * PAGE)));
+        mem.store(2 * HUGE_PAGES - 1, PAGE - 4, 1);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! driver has bound the pages, the GPU is about to use them, and it stays so for as long as the
 //! test wants.
 
-use crate::drm::now_ns;
+use crate::drm::{IoMap, now_ns};
 use crate::engine::Engine;
 use crate::ib::Stream;
 use crate::mem::UserMem;
@@ -43,10 +43,39 @@ impl<'s> Target<'s> {
     ///
     /// The kernel's.
     pub fn new(session: &'s Session, mem: &UserMem) -> Result<Self> {
+        Self::with_flags(session, mem, USERPTR_ANONONLY | USERPTR_REGISTER | USERPTR_VALIDATE)
+    }
+
+    /// The same with `AMDGPU_GEM_USERPTR_*` of the caller's choice.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn with_flags(session: &'s Session, mem: &UserMem, flags: u32) -> Result<Self> {
+        Self::place(session, mem, flags, session.reserve_va(u64_of(mem.len())))
+    }
+
+    /// Covers the whole of `mem`, which may be of any kind; its pages are gathered by the first job.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn of_any(session: &'s Session, mem: &UserMem) -> Result<Self> {
+        Self::with_flags(session, mem, USERPTR_REGISTER)
+    }
+
+    /// The same at a GPU address that was reserved.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn of_any_at(session: &'s Session, mem: &UserMem, va: u64) -> Result<Self> {
+        Self::place(session, mem, USERPTR_REGISTER, va)
+    }
+
+    fn place(session: &'s Session, mem: &UserMem, flags: u32, va: u64) -> Result<Self> {
         let size = u64_of(mem.len());
-        let flags = USERPTR_ANONONLY | USERPTR_REGISTER | USERPTR_VALIDATE;
         let handle = session.file.gem_userptr(mem.addr(), size, flags)?;
-        let va = session.reserve_va(size);
         let target = Self { session, handle, va };
         session.file.gem_va(VA_OP_MAP, handle, va, 0, size)?;
         Ok(target)
@@ -144,7 +173,7 @@ impl<'s> Gate<'s> {
 
     /// Appends a wait for the gate.
     pub fn wait(&self, engine: Engine, stream: &mut Stream) {
-        stream.wait_equal(engine, self.session.data.va + u64_of(GATE), 1);
+        wait_at_gate(self.session, engine, stream);
     }
 
     /// Makes `call`, and meanwhile, after [`SHUT_MS`], lets the keeper open the gate. What the
@@ -178,6 +207,38 @@ impl Drop for Gate<'_> {
         self.reap();
         self.session.data.map.write(GATE, 1);
     }
+}
+
+/// A gate without a keeper: this process, or one that it is a child of, opens it.
+///
+/// For where the call that is raced is made by another process.
+pub struct Latch<'m>(&'m IoMap);
+
+impl<'m> Latch<'m> {
+    /// A gate that is shut, in the page of data of a session. It opens when this is dropped.
+    pub fn shut(data: &'m IoMap) -> Self {
+        data.write(GATE, 0);
+        Self(data)
+    }
+
+    /// A gate that another process has shut.
+    pub const fn found(data: &'m IoMap) -> Self {
+        Self(data)
+    }
+
+    /// Lets the jobs go on.
+    pub fn open(self) {}
+}
+
+impl Drop for Latch<'_> {
+    fn drop(&mut self) {
+        self.0.write(GATE, 1);
+    }
+}
+
+/// Appends a wait for the gate in the page of data of `session`.
+pub fn wait_at_gate(session: &Session, engine: Engine, stream: &mut Stream) {
+    stream.wait_equal(engine, session.data.va + u64_of(GATE), 1);
 }
 
 /// Submits a job that waits at the gate and then runs `work`; makes `call` while it waits; opens

@@ -51,9 +51,17 @@ impl Session {
     ///
     /// The first ioctl that failed.
     pub fn open(node: &Node) -> Result<Self> {
-        let file = node.open()?;
+        Self::on(node.open()?, drm::VA_START)
+    }
+
+    /// The same in an open file, with GPU addresses from `first_va` on.
+    ///
+    /// # Errors
+    ///
+    /// The first ioctl that failed.
+    pub fn on(file: File, first_va: u64) -> Result<Self> {
         let ctx = file.ctx_alloc()?;
-        let next_va = Cell::new(drm::VA_START);
+        let next_va = Cell::new(first_va);
         let gtt = |size| buffer(&file, &next_va, size, uapi::DOMAIN_GTT, 0);
         let (ib, data) = (gtt(16 * u64_of(PAGE))?, gtt(u64_of(PAGE))?);
         Ok(Self { file, ctx, ib, data, next_va, ticks: Cell::new(0) })
@@ -66,6 +74,17 @@ impl Session {
     /// The first ioctl that failed.
     pub fn buffer(&self, size: u64, domain: u64, flags: u64) -> Result<Buffer> {
         buffer(&self.file, &self.next_va, size, domain, flags)
+    }
+
+    /// Another session in the same open file, so of the same GPU address space: for another thread.
+    ///
+    /// # Errors
+    ///
+    /// The first ioctl that failed.
+    pub fn another(&self) -> Result<Self> {
+        /// More than a session of a test uses.
+        const ROOM: u64 = 1 << 32;
+        Self::on(self.file.again()?, self.reserve_va(ROOM))
     }
 
     /// A GPU address range that nothing uses.
@@ -112,6 +131,16 @@ impl Session {
         let chunks =
             [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
         self.file.cs(self.ctx, 0, &chunks)
+    }
+
+    /// Submits a stream with a BO list made before, which names the session's own BOs too.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn submit_listed(&self, engine: Engine, stream: &Stream, list: u32) -> Result<u64> {
+        let ib = [self.place_ib(engine, stream)];
+        self.file.cs(self.ctx, list, &[Chunk::of(uapi::CHUNK_ID_IB, &ib)])
     }
 
     /// Waits for a submission; false when the time is over first.

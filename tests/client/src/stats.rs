@@ -46,6 +46,10 @@ pub struct Stats {
     pub retries: Count,
     /// Submissions given up after the last try.
     pub edeadlk: Count,
+    /// Invalidations that found jobs under way, and waited for them.
+    pub waits: Count,
+    /// Invalidations that may not wait, and were refused.
+    pub would_block: Count,
 }
 
 impl Stats {
@@ -61,6 +65,8 @@ impl Stats {
             invalidations: count("invalidations"),
             retries: count("retries"),
             edeadlk: count("edeadlk"),
+            waits: count("waits"),
+            would_block: count("would_block"),
         }
     }
 
@@ -73,6 +79,8 @@ impl Stats {
             invalidations: self.invalidations.since(before.invalidations),
             retries: self.retries.since(before.retries),
             edeadlk: self.edeadlk.since(before.edeadlk),
+            waits: self.waits.since(before.waits),
+            would_block: self.would_block.since(before.would_block),
         }
     }
 }

@@ -671,6 +671,8 @@ mod tests {
     fn request_numbers() {
         assert_eq!(VERSION.request, 0xc040_6400);
         assert_eq!(GEM_CLOSE.request, 0x4008_6409);
+        assert_eq!(PRIME_HANDLE_TO_FD.request, 0xc00c_642d);
+        assert_eq!(PRIME_FD_TO_HANDLE.request, 0xc00c_642e);
         assert_eq!(GEM_CREATE.request, 0xc020_6440);
         assert_eq!(GEM_MMAP.request, 0xc008_6441);
         assert_eq!(CTX.request, 0xc010_6442);

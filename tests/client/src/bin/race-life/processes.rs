@@ -3,6 +3,7 @@
 //! Processes and threads go away.
 
 use crate::objects::each;
+use amdgpu_client::child::{Child, WELL};
 use amdgpu_client::drm::{Driver, Node};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
@@ -13,11 +14,8 @@ use amdgpu_client::report::Tally;
 use amdgpu_client::session::Session;
 use amdgpu_client::uapi::DOMAIN_GTT;
 use amdgpu_client::{Errno, PAGE};
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::time::{Duration, Instant};
-
-/// How long a killed process may take to go, in seconds.
-const REAP_SECS: u64 = 60;
+use std::io::{Read, Write};
+use std::time::Duration;
 
 pub fn checks(node: &Node, engine: Engine, rounds: usize, tally: &mut Tally) {
     each(tally, rounds, "SIGKILL of a process with jobs in flight", || kill(node, engine));
@@ -28,55 +26,6 @@ pub fn checks(node: &Node, engine: Engine, rounds: usize, tally: &mut Tally) {
     match node.driver {
         Driver::Rust => each(tally, rounds, name, || main_thread_ends(node, engine)),
         Driver::Reference => tally.skip(name, "the C driver promises nothing"),
-    }
-}
-
-/// What a child process says when all was well; anything else is its complaint.
-const WELL: &str = "well";
-
-/// A child process that reports through a pipe.
-struct Child {
-    pid: libc::pid_t,
-    report: PipeReader,
-}
-
-impl Child {
-    /// Runs `body` in a child process, which tells what it answers and exits.
-    fn new(body: impl FnOnce(&mut PipeWriter) -> Result<(), String>) -> Result<Self, String> {
-        let (report, mut writer) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
-        // SAFETY: this program has one thread when it forks, so the child is as whole as it is.
-        match unsafe { libc::fork() } {
-            0 => {
-                drop(report);
-                let said = body(&mut writer).err().unwrap_or_else(|| WELL.into());
-                let _ = writer.write_all(said.as_bytes());
-                // SAFETY: ends the child without the parent's exit handlers.
-                unsafe { libc::_exit(0) }
-            }
-            pid if pid > 0 => Ok(Self { pid, report }),
-            _ => Err(format!("fork: {}", Errno::last())),
-        }
-    }
-
-    /// Waits until the child is gone, which the kernel lets it be only when its files are closed.
-    fn reap(&self) -> Result<Duration, String> {
-        let started = Instant::now();
-        let mut status = 0;
-        // SAFETY: our child, and a place for its status.
-        Errno::of(unsafe { libc::waitpid(self.pid, &raw mut status, 0) })
-            .map_err(|e| format!("waitpid: {e}"))?;
-        let took = started.elapsed();
-        if took > Duration::from_secs(REAP_SECS) {
-            return Err(format!("the process took {took:?} to go"));
-        }
-        Ok(took)
-    }
-
-    /// Everything that the child says, to the end.
-    fn listen(&mut self) -> Result<(), String> {
-        let mut said = String::new();
-        self.report.read_to_string(&mut said).map_err(|e| format!("pipe: {e}"))?;
-        if said == WELL { Ok(()) } else { Err(format!("the child: {said}")) }
     }
 }
 
@@ -117,8 +66,7 @@ fn kill(node: &Node, engine: Engine) -> Result<(), String> {
     })?;
     let mut said = [0; 4];
     let heard = child.report.read_exact(&mut said);
-    // SAFETY: our child.
-    unsafe { libc::kill(child.pid, libc::SIGKILL) };
+    child.kill();
     child.reap()?;
     heard.map_err(|e| format!("pipe: {e}"))?;
     if &said == b"busy" { Ok(()) } else { Err("the child could not make itself busy".into()) }

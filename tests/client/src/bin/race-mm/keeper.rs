@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A process that opens a gate as soon as somebody waits for the job behind it.
+//!
+//! It is a process of its own because whoever waits may hold locks on this one's address space, so that
+//! here not even an allocation could be relied on to come back before the gate is open.
+
+use crate::setting::Setting;
+use amdgpu_client::child::{self, Child};
+use amdgpu_client::race::Latch;
+use amdgpu_client::session::Session;
+use amdgpu_client::stats::Count;
+use std::io::{PipeWriter, Read, Write};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// The process, and how it is asked.
+pub struct Keeper {
+    child: Child,
+    ask: Option<PipeWriter>,
+}
+
+impl Keeper {
+    /// For the gate of a session. To be called by a process of one thread.
+    pub fn new(setting: &Setting, session: &Session) -> Result<Self, String> {
+        let (mut asked, ask) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
+        let child = Child::new(|answer| {
+            // SAFETY: this process's copy, which nobody uses: it would keep the pipe open.
+            unsafe { libc::close(ask.as_raw_fd()) };
+            loop {
+                let mut before = [0; 8];
+                if asked.read_exact(&mut before).is_err() {
+                    return Ok(());
+                }
+                let hit = wait(setting, u64::from_le_bytes(before));
+                Latch::found(&session.data.map).open();
+                child::say(answer, &[u64::from(hit)])?;
+            }
+        })?;
+        Ok(Self { child, ask: Some(ask) })
+    }
+
+    /// Lets the keeper open the gate when the driver has waited for jobs more often than `before`, or
+    /// after some time. Whether it has.
+    pub fn open(&mut self, before: Count) -> Result<bool, String> {
+        let before = before.0.unwrap_or(0).to_le_bytes();
+        if let Some(ask) = &mut self.ask {
+            ask.write_all(&before).map_err(|e| format!("pipe: {e}"))?;
+        }
+        let [hit] = self.child.hear()?;
+        Ok(hit != 0)
+    }
+}
+
+/// Waits until the driver has waited for jobs more often than `before`.
+fn wait(setting: &Setting, before: u64) -> bool {
+    /// How long the kernel may take to get at the pages.
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        if setting.stats().waits.0.is_some_and(|now| now != before) {
+            return true;
+        }
+    }
+    false
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // Without anybody who could ask, it goes.
+        self.ask = None;
+        let _ = self.child.reap();
+    }
+}

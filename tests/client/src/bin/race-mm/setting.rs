@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What every case is given.
+
+use crate::writer::say;
+use amdgpu_client::drm::Node;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::rng::Rng;
+use amdgpu_client::session::Session;
+use amdgpu_client::stats::Stats;
+use std::time::Duration;
+
+/// Where and for how long a case races.
+#[derive(Clone)]
+pub struct Setting {
+    pub node: Node,
+    /// Where jobs run.
+    pub engine: Engine,
+    /// How long a race goes on.
+    pub time: Duration,
+    pub seed: u64,
+}
+
+impl Setting {
+    /// A file of its own.
+    pub fn session(&self) -> Result<Session, String> {
+        Session::open(&self.node).map_err(say("a session"))
+    }
+
+    /// The random choices of a case.
+    pub fn rng(&self) -> Rng {
+        Rng::new(self.seed)
+    }
+
+    /// The driver's counters.
+    pub fn stats(&self) -> Stats {
+        Stats::read(&self.node.slot)
+    }
+
+    /// An engine that does not wait when [`Setting::engine`] does.
+    pub fn other_engine(&self) -> Engine {
+        if self.engine == Engine::Dma(1) { Engine::Dma(0) } else { Engine::Dma(1) }
+    }
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Which physical pages are behind memory of this process, and what the kernel made of them, as
+//! `/proc/self/pagemap` and `/proc/kpageflags` tell the superuser.
+
+use crate::mem::UserMem;
+use crate::num::{u64_of, usize_of};
+use crate::{Errno, PAGE, Result};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+/// Where the bytes of a page are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Frame {
+    /// Nowhere: it was never touched, or was given back.
+    None,
+    /// In swap.
+    Swapped,
+    /// In memory.
+    At {
+        /// Number of the physical page.
+        number: u64,
+        /// It is part of a huge page.
+        huge: bool,
+        /// It stands for several pages of equal content.
+        merged: bool,
+    },
+}
+
+/// The kernel's tables.
+#[derive(Debug)]
+pub struct Frames {
+    map: File,
+    flags: File,
+}
+
+impl Frames {
+    /// Opens them; this takes root.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn open() -> std::result::Result<Self, String> {
+        let open = |path: &str| File::open(path).map_err(|e| format!("{path}: {e}"));
+        Ok(Self { map: open("/proc/self/pagemap")?, flags: open("/proc/kpageflags")? })
+    }
+
+    /// What is behind a page.
+    ///
+    /// # Errors
+    ///
+    /// That of reading a table.
+    pub fn of(&self, mem: &UserMem, page: usize) -> Result<Frame> {
+        const PRESENT: u64 = 1 << 63;
+        const SWAPPED: u64 = 1 << 62;
+        const NUMBER: u64 = (1 << 55) - 1;
+        const MERGED: u64 = 1 << 21;
+        const HUGE: u64 = 1 << 22;
+        let entry = word(&self.map, usize_of(mem.addr()) / PAGE + page)?;
+        if entry & SWAPPED != 0 {
+            return Ok(Frame::Swapped);
+        }
+        if entry & PRESENT == 0 {
+            return Ok(Frame::None);
+        }
+        let number = entry & NUMBER;
+        let flags = word(&self.flags, usize_of(number))?;
+        Ok(Frame::At { number, huge: flags & HUGE != 0, merged: flags & MERGED != 0 })
+    }
+
+    /// What is behind each of `pages`.
+    ///
+    /// # Errors
+    ///
+    /// That of reading a table.
+    pub fn of_all(
+        &self,
+        mem: &UserMem,
+        pages: impl IntoIterator<Item = usize>,
+    ) -> Result<Vec<Frame>> {
+        pages.into_iter().map(|page| self.of(mem, page)).collect()
+    }
+}
+
+fn word(table: &File, index: usize) -> Result<u64> {
+    let mut bytes = [0; 8];
+    table
+        .read_exact_at(&mut bytes, u64_of(index * 8))
+        .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(u64::from_le_bytes(bytes))
+}
