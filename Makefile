@@ -59,6 +59,13 @@ cost: ## what a submission costs with untouched user memory, in instructions
 bring-up: ## cards that are broken: a clear message and a clean way back
 	@scripts/test bring-up
 
+witness: ## the races behind a virtual IOMMU, with the model watching
+	@scripts/test witness
+
+.PHONY: mutants
+mutants: ## leaves out one step of the driver at a time: does a test notice?
+	@scripts/mutants
+
 check: ## formatting and lints of everything
 	@scripts/test check
 

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! An invalidation strikes at a step of a submission, and not by luck: something makes the
+//! submission rest there.
+//!
+//! The memory is moved elsewhere, and fresh pages come in its place. So the old pages live on, and
+//! can be looked at: a job that is queued after the move must write the fresh ones, and never the
+//! old ones.
+//!
+//! | strikes | what makes the submission rest |
+//! |---|---|
+//! | before the buffer has an address | nothing: it comes before |
+//! | between gathering and binding | another ioctl holds the reservation of the address space and waits for a job |
+//! | between binding and publishing | entries of another buffer are stale, and a job is waited for |
+//! | when the job runs that does not name the buffer | it waits at a gate |
+//! | before the next job, which names the buffer, or does not | nothing |
+
+mod rest;
+mod unnamed;
+
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::{Driver, Node};
+use amdgpu_client::engine::Engine;
+use amdgpu_client::mem::UserMem;
+use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::session::Session;
+use amdgpu_client::{Errno, PAGE};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What the jobs write.
+pub const WRITTEN: u32 = 0x7777_7777;
+/// What is in the pages before.
+pub const BEFORE: u32 = 0x0101_0101;
+
+/// Where the cases happen.
+pub struct Rig<'a> {
+    /// The device.
+    pub node: &'a Node,
+    /// An open file.
+    pub session: &'a Session,
+    /// The engine that runs the jobs.
+    pub engine: Engine,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse(
+        "Takes memory away at each step of a submission.",
+        &[
+            ("node", "device node (default: the first amdgpu render node)"),
+            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
+            ("rounds", "of each (default 3)"),
+        ],
+    );
+    let engine = args.get("engine").unwrap_or(Engine::Dma(0));
+    let rounds: usize = args.get("rounds").unwrap_or(3);
+    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
+        Ok(node) => node,
+        Err(why) => return give_up("race-steps", why),
+    };
+    let session = match Session::open(&node) {
+        Ok(session) => session,
+        Err(e) => return give_up("race-steps", format_args!("a session: {e}")),
+    };
+    println!(
+        "race-steps: {} (driver {}), engine {engine}",
+        node.path.display(),
+        node.driver.name()
+    );
+    let rig = Rig { node: &node, session: &session, engine };
+    let mut tally = Tally::new();
+    for (name, check) in unnamed::CASES {
+        tally.check(name, || {
+            (0..rounds).try_for_each(|_| check(&rig))?;
+            Ok(format!("{rounds} times"))
+        });
+    }
+    for (name, check) in rest::CASES {
+        if node.driver == Driver::Reference {
+            tally.skip(name, "the C driver has no counters, by which to know its steps");
+            continue;
+        }
+        tally.check(name, || {
+            let mut hit = 0;
+            for _ in 0..rounds {
+                hit += usize::from(check(&rig)?);
+            }
+            match hit {
+                0 => Err(format!("it never struck there, in {rounds} rounds")),
+                hit => Ok(format!("struck there in {hit} of {rounds} rounds")),
+            }
+        });
+    }
+    tally.check("afterwards the device works", || {
+        session.prove_alive(engine).map(|()| String::new())
+    });
+    tally.close()
+}
+
+/// A page's first word.
+pub fn word(mem: &UserMem, page: usize) -> u32 {
+    let mut bytes = [0; PAGE];
+    mem.read_page(page, &mut bytes);
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+/// Whether the first `pages` pages begin with `value`.
+pub fn expect(what: &str, mem: &UserMem, pages: usize, value: u32) -> Result<(), String> {
+    match (0..pages).find(|page| word(mem, *page) != value) {
+        None => Ok(()),
+        Some(page) => {
+            Err(format!("{what}: page {page} has {:#x}, not {value:#x}", word(mem, page)))
+        }
+    }
+}
+
+/// An error, in words.
+pub fn say(what: &'static str) -> impl Fn(Errno) -> String {
+    move |e| format!("{what}: {e}")
+}
