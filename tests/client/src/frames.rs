@@ -51,9 +51,7 @@ impl Frames {
     ///
     /// That of reading a table.
     pub fn of(&self, mem: &UserMem, page: usize) -> Result<Frame> {
-        const PRESENT: u64 = 1 << 63;
         const SWAPPED: u64 = 1 << 62;
-        const NUMBER: u64 = (1 << 55) - 1;
         const MERGED: u64 = 1 << 21;
         const HUGE: u64 = 1 << 22;
         let entry = word(&self.map, usize_of(mem.addr()) / PAGE + page)?;
@@ -66,6 +64,22 @@ impl Frames {
         let number = entry & NUMBER;
         let flags = word(&self.flags, usize_of(number))?;
         Ok(Frame::At { number, huge: flags & HUGE != 0, merged: flags & MERGED != 0 })
+    }
+
+    /// The number of the physical page behind each page that is in memory.
+    ///
+    /// # Errors
+    ///
+    /// That of reading a table.
+    pub fn numbers(&self, mem: &UserMem) -> Result<Vec<Option<u64>>> {
+        let mut bytes = vec![0; mem.pages() * 8];
+        read(&self.map, usize_of(mem.addr()) / PAGE, &mut bytes)?;
+        let (entries, _) = bytes.as_chunks();
+        let number = |entry: &[u8; 8]| {
+            let entry = u64::from_le_bytes(*entry);
+            (entry & PRESENT != 0).then_some(entry & NUMBER)
+        };
+        Ok(entries.iter().map(number).collect())
     }
 
     /// What is behind each of `pages`.
@@ -82,10 +96,19 @@ impl Frames {
     }
 }
 
+/// In an entry of the map of pages: it is in memory.
+const PRESENT: u64 = 1 << 63;
+/// And then these bits are its number.
+const NUMBER: u64 = (1 << 55) - 1;
+
 fn word(table: &File, index: usize) -> Result<u64> {
     let mut bytes = [0; 8];
-    table
-        .read_exact_at(&mut bytes, u64_of(index * 8))
-        .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    read(table, index, &mut bytes)?;
     Ok(u64::from_le_bytes(bytes))
+}
+
+fn read(table: &File, index: usize, bytes: &mut [u8]) -> Result {
+    table
+        .read_exact_at(bytes, u64_of(index * 8))
+        .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))
 }

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 const PAGES: usize = 32;
 /// Pages of which as many are looked at, where it is large.
 const MANY: usize = 512;
+/// How long the kernel is kept from its work when there is no job to race with.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// Sweeps of a job that is to last a while.
 const SWEEPS: usize = 8;
 
@@ -62,9 +64,11 @@ pub fn collapse(setting: &Setting) -> Outcome {
         Box::new(|arena| {
             while arena.goes_on() {
                 // The kernel gives up when somebody looks at a page meanwhile.
+                arena.wait_for_job(PATIENCE);
                 let done = mem.advise(0..mem.pages(), Advice::Collapse).is_ok();
                 if done && huge()? {
                     collapsed += 1;
+                    arena.wait_for_job(PATIENCE);
                     put(SPLIT, &range)?;
                     split += usize::from(!huge()?);
                 }
@@ -160,13 +164,9 @@ pub fn migrate(setting: &Setting) -> Outcome {
 }
 
 /// Counts the pages that are elsewhere than before.
-fn moved(before: &[Frame], now: &[Frame]) -> usize {
-    let number = |frame: &Frame| match frame {
-        Frame::At { number, .. } => Some(*number),
-        _ => None,
-    };
-    let pairs = before.iter().map(number).zip(now.iter().map(number));
-    pairs.filter(|(then, now)| then.zip(*now).is_some_and(|(then, now)| then != now)).count()
+fn moved(before: &[Option<u64>], now: &[Option<u64>]) -> usize {
+    let pairs = before.iter().zip(now);
+    pairs.filter(|(then, now)| then.zip(**now).is_some_and(|(then, now)| then != now)).count()
 }
 
 fn compact(setting: &Setting) -> Outcome {
@@ -182,7 +182,7 @@ fn compact(setting: &Setting) -> Outcome {
     let end = Instant::now() + setting.time;
     // Where the pages lie is luck.
     let last = end + 4 * setting.time;
-    while Instant::now() < end || all.is_none() && Instant::now() < last {
+    while Instant::now() < end || pages_moved == 0 && Instant::now() < last {
         let mem = UserMem::anonymous(MANY).map_err(say("mmap"))?;
         let room = UserMem::anonymous(ROOM).map_err(say("mmap"))?;
         for (mem, pages) in [(&mem, MANY), (&room, ROOM)] {
@@ -193,24 +193,28 @@ fn compact(setting: &Setting) -> Outcome {
             room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
         }
         let spots: Vec<_> = (0..MANY).step_by(MANY / PAGES).collect();
-        let look = || frames.of_all(&mem, spots.clone()).map_err(say("pagemap"));
+        let look = || frames.numbers(&mem).map_err(say("pagemap"));
         let disturb: Side<'_> = Box::new(|arena| {
             for _ in 0..TIMES {
-                arena.wait_for_job(setting.time);
+                arena.wait_for_job(PATIENCE);
                 let before = look()?;
                 put("/proc/sys/vm/compact_memory", "1")?;
                 pages_moved += moved(&before, &look()?);
             }
             Ok(())
         });
-        match race(setting, &mem, spots.clone(), disturb) {
+        match race(setting, &mem, spots, disturb) {
             Ok(score) => all = Some(all.map_or(score, |all| all.plus(score))),
             Err(why) if why.starts_with("no race") => {}
             Err(why) => return Err(why),
         }
     }
-    let Some(score) = all else { return Err("compaction moved nothing".into()) };
-    Ok(format!("compaction moved {pages_moved} of the pages looked at: {score}"))
+    match all {
+        Some(score) if pages_moved > 0 => {
+            Ok(format!("compaction moved {pages_moved} pages: {score}"))
+        }
+        _ => Err(format!("no race was hit: compaction moved {pages_moved} pages")),
+    }
 }
 
 fn move_pages(setting: &Setting) -> Outcome {
@@ -222,6 +226,7 @@ fn move_pages(setting: &Setting) -> Outcome {
             if !arena.goes_on() {
                 break;
             }
+            arena.wait_for_job(PATIENCE);
             pages_moved += to_node(&mem, round % 2).map_err(say("move_pages"))?;
         }
         Ok(())
@@ -262,19 +267,25 @@ pub fn swap(setting: &Setting) -> Outcome {
     }
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     mem.advise(0..PAGES, Advice::Small).map_err(say("madvise"))?;
-    let frames = Frames::open()?;
-    let mut out = 0;
+    let before = swapped_out()?;
     let disturb: Side<'_> = Box::new(|arena| {
         while arena.goes_on() {
+            arena.wait_for_job(PATIENCE);
             mem.advise(0..PAGES, Advice::PageOut).map_err(say("MADV_PAGEOUT"))?;
-            let seen = frames.of_all(&mem, 0..PAGES).map_err(say("pagemap"))?;
-            out += seen.iter().filter(|&&frame| frame == Frame::Swapped).count();
         }
         Ok(())
     });
     let score = race(setting, &mem, (0..PAGES).collect(), disturb)?;
+    let out = swapped_out()? - before;
     if out == 0 {
-        return Err(format!("no page was seen in swap: {score}"));
+        return Err(format!("no page was written to swap: {score}"));
     }
-    Ok(format!("{out} pages seen in swap: {score}"))
+    Ok(format!("{out} pages written to swap: {score}"))
+}
+
+/// How many pages the kernel has written to swap.
+fn swapped_out() -> Result<u64, String> {
+    let text = fs::read_to_string("/proc/vmstat").map_err(|e| format!("/proc/vmstat: {e}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("pswpout "));
+    line.and_then(|count| count.parse().ok()).ok_or_else(|| "/proc/vmstat: no pswpout".into())
 }
