@@ -140,10 +140,23 @@ impl VramAperture<'_> {
         warn_on!(done.is_err());
     }
 
+    /// Writes `values`, one after the other. A range that is not whole in the aperture is a bug of the
+    /// caller.
+    pub(crate) fn write64s(&self, offset: u64, values: &[u64]) {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.0.write64s(offset, values));
+        warn_on!(done.is_err());
+    }
+
     /// Fills `len` bytes (a multiple of 8) with zeroes.
     pub(crate) fn zero(&self, offset: u64, len: u64) {
-        for at in (offset..offset + len).step_by(size_of::<u64>()) {
-            self.write64(at, 0);
+        static ZEROES: [u64; 512] = [0; 512];
+        let end = offset + len;
+        for at in (offset..end).step_by(size_of_val(&ZEROES)) {
+            // CAST: No more than there is in `ZEROES`, which is a `usize`.
+            let left = ((end - at) / size_of::<u64>() as u64).min(ZEROES.len() as u64) as usize;
+            self.write64s(at, &ZEROES[..left]);
         }
     }
 }

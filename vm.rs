@@ -516,9 +516,9 @@ impl Memory for Aperture<'_> {
         self.card.map_or(0, |card| card.vram.read64(offset))
     }
 
-    fn write(&self, offset: u64, value: u64) {
+    fn write(&self, offset: u64, values: &[u64]) {
         if let Some(card) = self.card {
-            card.vram.write64(offset, value);
+            card.vram.write64s(offset, values);
             self.wrote.set(true);
         }
     }

@@ -116,6 +116,28 @@ impl<'a> WriteCombinedBar<'a> {
         // SAFETY: By the type invariant the whole range is mapped.
         unsafe { Mmio::from_raw(self.io) }
     }
+
+    /// Writes `values`, one after the other, in no order that is known.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that is not all within the BAR, or `offset` is not a multiple of 8.
+    pub(crate) fn write64s(&self, offset: usize, values: &[u64]) -> Result {
+        let end = offset.checked_add(size_of_val(values)).ok_or(EINVAL)?;
+        if offset % size_of::<u64>() != 0 || end > self.size() {
+            return Err(EINVAL);
+        }
+        // SAFETY: By the type invariant the whole range is mapped, to which what is written to was
+        // compared just now. A mapping starts at a page, so a multiple of 8 in it is aligned.
+        unsafe {
+            bindings::__iowrite64_copy(
+                without_provenance_mut(self.io.addr() + offset),
+                values.as_ptr().cast(),
+                values.len(),
+            )
+        };
+        Ok(())
+    }
 }
 
 impl Drop for WriteCombinedBar<'_> {

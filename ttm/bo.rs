@@ -23,7 +23,7 @@ use crate::{
     },
     bindings::{self, drm_amdgpu_gem_create_in},
     driver::{DrmDevice, DrmFile},
-    hw::gfx7::pte::Snoop,
+    hw::gfx7::pte::{Pte, Snoop},
     userptr::Userptr,
     vm::{Backing, Reach, SystemPages, Vm},
 };
@@ -486,6 +486,11 @@ impl ReservedExt for ReservedBo<'_> {
 impl SystemPages for ReservedBo<'_> {
     fn address(&self, page: usize) -> Option<u64> {
         self.dma_address(page)
+    }
+
+    fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
+        // The device's DMA mask keeps addresses within an entry's field for them.
+        self.dma_addresses(first, of_page_0.into_raw(), into)
     }
 }
 

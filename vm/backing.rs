@@ -2,16 +2,18 @@
 
 //! Where a buffer object's bytes are, and the page-table entries that show them to the GPU.
 
-use core::ops::Range;
-
 use kernel::{
     dma::DmaAddress,
     prelude::*, //
 };
 
 use super::{
-    layout,
-    mapping::Mapping, //
+    layout::{
+        self,
+        Run, //
+    },
+    mapping::Mapping,
+    tables::Fill, //
 };
 use crate::hw::gfx7::pte::{
     Access,
@@ -33,6 +35,10 @@ pub(crate) struct Block {
 pub(crate) trait SystemPages {
     /// The DMA address of a page.
     fn address(&self, page: usize) -> Option<DmaAddress>;
+
+    /// Puts page-table entries for the pages from `first` on into `into`, as far as there are such pages,
+    /// and gives how many those are. `of_page_0` is what the entry were if the page's address was 0.
+    fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize;
 }
 
 /// Where the bytes of a buffer object are.
@@ -54,81 +60,140 @@ impl<'a> Backing<'a> {
     pub(super) fn entries<K: Copy, A: Copy + Into<Access>>(
         self,
         mapping: &Mapping<K, A>,
-    ) -> impl Iterator<Item = Pte> + 'a {
+    ) -> impl Fill + 'a {
         let access = mapping.access.into();
         let (page, bo_page, count) = (mapping.page, mapping.bo_page, mapping.count);
 
         match self {
-            Self::Vram(blocks) => Entries::Vram(vram_entries(blocks, page, bo_page, count, access)),
+            Self::Vram(blocks) => Entries::Vram {
+                pieces: vram_pieces(blocks, page, bo_page, count),
+                access,
+                next: Pte::INVALID,
+                left: 0,
+            },
             Self::System {
                 pages,
                 snoop,
                 read_only,
-            } => {
-                let access = Access {
-                    write: access.write && !read_only,
-                    ..access
-                };
-                let wanted = bo_page..bo_page + count;
-                Entries::System(system_entries(pages, wanted, access, snoop))
-            }
+            } => Entries::System {
+                pages,
+                next: bo_page,
+                end: bo_page + count,
+                of_page_0: Pte::system(
+                    0,
+                    Access {
+                        write: access.write && !read_only,
+                        ..access
+                    },
+                    snoop,
+                ),
+            },
         }
     }
 }
 
-/// The entries of `count` pages of a buffer in VRAM, from its page `bo_page` on, where the address
-/// space has them from `page` on.
-fn vram_entries(
+/// The pieces, each with its fragment, of `count` pages of a buffer in VRAM, from its page `bo_page` on,
+/// where the address space has them from `page` on.
+fn vram_pieces(
     blocks: &[Block],
     page: u64,
     bo_page: u64,
     count: u64,
-    access: Access,
-) -> impl Iterator<Item = Pte> + '_ {
+) -> impl Iterator<Item = (Run, Fragment)> + '_ {
     let blocks = blocks
         .iter()
         .map(|block| (block.offset, block.size >> PAGE_SHIFT));
-    layout::runs(blocks, page, bo_page, count).flat_map(move |run| run_entries(run, access))
+    layout::runs(blocks, page, bo_page, count).flat_map(layout::fragments)
 }
 
-/// The entries of pages that are contiguous in VRAM.
-fn run_entries(run: layout::Run, access: Access) -> impl Iterator<Item = Pte> {
-    layout::fragments(run).flat_map(move |(piece, fragment): (_, Fragment)| {
-        (0..piece.count)
-            .map(move |n| Pte::vram(piece.address + (n << PAGE_SHIFT), access, fragment))
-    })
+/// The entries of the pages of a mapping, as far as they have not been given out.
+enum Entries<'a, P> {
+    Vram {
+        /// What comes after the piece that `next` is of.
+        pieces: P,
+        access: Access,
+        next: Pte,
+        /// How many pages of the piece are left.
+        left: usize,
+    },
+    System {
+        pages: &'a dyn SystemPages,
+        next: u64,
+        end: u64,
+        of_page_0: Pte,
+    },
 }
 
-/// The entries of pages of system memory.
-fn system_entries(
-    pages: &dyn SystemPages,
-    wanted: Range<u64>,
-    access: Access,
-    snoop: Snoop,
-) -> impl Iterator<Item = Pte> + '_ {
-    wanted.map(move |page| {
-        usize::try_from(page)
-            .ok()
-            .and_then(|page| pages.address(page))
-            .map_or(Pte::INVALID, |page| Pte::system(page, access, snoop))
-    })
-}
-
-/// Entries of either kind.
-enum Entries<V, S> {
-    Vram(V),
-    System(S),
-}
-
-impl<V: Iterator<Item = Pte>, S: Iterator<Item = Pte>> Iterator for Entries<V, S> {
-    type Item = Pte;
-
-    fn next(&mut self) -> Option<Pte> {
-        match self {
-            Self::Vram(entries) => entries.next(),
-            Self::System(entries) => entries.next(),
+impl<P: Iterator<Item = (Run, Fragment)>> Fill for Entries<'_, P> {
+    fn fill(&mut self, into: &mut [u64]) {
+        let filled = match self {
+            Self::Vram {
+                pieces,
+                access,
+                next,
+                left,
+            } => fill_vram(pieces, *access, next, left, into),
+            Self::System {
+                pages,
+                next,
+                end,
+                of_page_0,
+            } => fill_system(*pages, next, *end, *of_page_0, into),
+        };
+        if filled < into.len() {
+            into[filled..].fill(Pte::INVALID.into_raw());
         }
     }
+}
+
+/// Takes entries of as many pages as `into` has room for. Gives how many there were.
+fn fill_vram(
+    pieces: &mut impl Iterator<Item = (Run, Fragment)>,
+    access: Access,
+    next: &mut Pte,
+    left: &mut usize,
+    into: &mut [u64],
+) -> usize {
+    let mut filled = 0;
+
+    while filled < into.len() {
+        if *left == 0 {
+            let Some((piece, fragment)) = pieces.next() else {
+                break;
+            };
+            // LOSSLESS: A fragment has few pages.
+            *left = piece.count as usize;
+            *next = Pte::vram(piece.address, access, fragment);
+        }
+        let count = (into.len() - filled).min(*left);
+        let mut entry = *next;
+        for to in &mut into[filled..filled + count] {
+            *to = entry.into_raw();
+            entry = entry.next_page();
+        }
+        *next = entry;
+        filled += count;
+        *left -= count;
+    }
+    filled
+}
+
+/// Takes entries of as many pages as `into` has room for. Gives how many there were.
+fn fill_system(
+    pages: &dyn SystemPages,
+    next: &mut u64,
+    end: u64,
+    of_page_0: Pte,
+    into: &mut [u64],
+) -> usize {
+    let count = usize::try_from(end - *next).map_or(into.len(), |left| left.min(into.len()));
+    let Ok(first) = usize::try_from(*next) else {
+        return 0;
+    };
+
+    // LOSSLESS: No more than `into` has room for.
+    *next += count as u64;
+    pages.entries(first, of_page_0, &mut into[..count])
 }
 
 #[kunit_tests(amdgpu_rs_vm_backing)]
@@ -141,6 +206,14 @@ mod tests {
         fn address(&self, page: usize) -> Option<DmaAddress> {
             self.0.get(page).copied()
         }
+
+        fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
+            let pages = self.0.get(first..).unwrap_or(&[]);
+            for (to, page) in into.iter_mut().zip(pages) {
+                *to = of_page_0.into_raw() | *page;
+            }
+            pages.len().min(into.len())
+        }
     }
 
     fn same(backing: Backing<'_>, bo_page: u64, count: u64, write: bool, raw: &[u64]) -> bool {
@@ -151,15 +224,16 @@ mod tests {
             bo_page,
             access: Access { read: true, write },
         };
-        let mut raw = raw.iter().copied();
-        let mut entries = backing.entries(&mapping);
-        loop {
-            match (entries.next(), raw.next()) {
-                (None, None) => return true,
-                (entry, raw) if entry.map(Pte::into_raw) == raw => (),
-                _ => return false,
+        // In steps that do not divide what there is, and beyond its end.
+        [1, 2, 5].into_iter().all(|step| {
+            let mut entries = backing.entries(&mapping);
+            let mut seen = [!0; 10];
+            for block in seen.chunks_mut(step) {
+                entries.fill(block);
             }
-        }
+            let (expected, rest) = seen.split_at(raw.len());
+            expected == raw && rest.iter().all(|entry| *entry == Pte::INVALID.into_raw())
+        })
     }
 
     #[test]

@@ -31,9 +31,19 @@ use crate::hw::gfx7::pte::{
 pub(super) trait Memory {
     /// Reads the eight bytes at `offset`.
     fn read(&self, offset: u64) -> u64;
-    /// Writes the eight bytes at `offset`.
-    fn write(&self, offset: u64, value: u64);
+    /// Writes `values`, eight bytes each, from `offset` on.
+    fn write(&self, offset: u64, values: &[u64]);
 }
+
+/// Page-table entries, one after the other.
+pub(super) trait Fill {
+    /// Gives the next ones; after the last those that map nothing.
+    fn fill(&mut self, into: &mut [u64]);
+}
+
+/// How many entries are made at a time, and how many are cleared.
+const BLOCK: usize = 16;
+const CLEAR_BLOCK: usize = 256;
 
 /// A page table.
 pub(super) struct Table<T> {
@@ -81,30 +91,31 @@ impl<T> Tables<T> {
     ) {
         memory.write(
             self.directory + index * ENTRY_SIZE,
-            Pde::table(table.mc_addr).into_raw(),
+            &[Pde::table(table.mc_addr).into_raw()],
         );
         // INVARIANT: Both the directory and the tree name it.
         self.tables.insert(node.into_node(index, table));
     }
 
     /// Writes the entries of `pages`, one after the other. Pages for which there is none map nothing.
-    pub(super) fn write(
-        &self,
-        memory: &impl Memory,
-        pages: Range<u64>,
-        entries: &mut dyn Iterator<Item = Pte>,
-    ) {
-        self.for_each(pages, |offset| {
-            let entry = entries.next().unwrap_or(Pte::INVALID);
+    pub(super) fn write(&self, memory: &impl Memory, pages: Range<u64>, entries: &mut impl Fill) {
+        let mut block = [0; BLOCK];
+        self.for_each_block(pages, BLOCK, |offset, count| {
+            entries.fill(&mut block[..count]);
             if let Some(offset) = offset {
-                memory.write(offset, entry.into_raw());
+                memory.write(offset, &block[..count]);
             }
         });
     }
 
     /// Makes `pages` map nothing.
     pub(super) fn clear(&self, memory: &impl Memory, pages: Range<u64>) {
-        self.write(memory, pages, &mut core::iter::empty());
+        static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
+        self.for_each_block(pages, CLEAR_BLOCK, |offset, count| {
+            if let Some(offset) = offset {
+                memory.write(offset, &NOTHING[..count]);
+            }
+        });
     }
 
     /// Makes no entry next to `border` speak for pages on its other side.
@@ -112,24 +123,34 @@ impl<T> Tables<T> {
     /// To be called before the mapping on one side of `border` is changed, if it is the same mapping
     /// as that on the other side.
     pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
-        self.for_each(layout::fragment_neighbours(border), |offset| {
-            if let Some(offset) = offset {
+        let neighbours = layout::fragment_neighbours(border);
+        self.for_each_block(neighbours, BLOCK, |offset, count| {
+            let Some(offset) = offset else { return };
+            for n in 0..count {
+                let offset = offset + n as u64 * ENTRY_SIZE;
                 let entry = Pte::from_raw(memory.read(offset));
-                memory.write(offset, entry.without_fragment().into_raw());
+                memory.write(offset, &[entry.without_fragment().into_raw()]);
             }
         });
     }
 
-    /// Calls `entry` for each page, in order, with the offset in VRAM of its entry, or nothing if there
-    /// is no table for it.
-    fn for_each(&self, pages: Range<u64>, mut entry: impl FnMut(Option<u64>)) {
+    /// Calls `entries` for at most `most` pages at a time, in order, with the offset in VRAM of their
+    /// entries, or nothing if there is no table for them, and their number.
+    fn for_each_block(
+        &self,
+        pages: Range<u64>,
+        most: usize,
+        mut entries: impl FnMut(Option<u64>, usize),
+    ) {
         for chunk in layout::chunks(pages) {
             let start = self
                 .tables
                 .get(&chunk.table)
                 .map(|table| table.offset + chunk.byte_offset());
-            for n in 0..chunk.count {
-                entry(start.map(|start| start + n * ENTRY_SIZE));
+            for first in (0..chunk.count).step_by(most) {
+                // LOSSLESS: No more than `most`.
+                let count = (chunk.count - first).min(most as u64) as usize;
+                entries(start.map(|start| start + first * ENTRY_SIZE), count);
             }
         }
     }
@@ -163,9 +184,11 @@ pub(super) mod fake {
             last.map_or(0, |(_, value)| *value)
         }
 
-        fn write(&self, offset: u64, value: u64) {
-            // A lost write fails the test that looks for it.
-            let _ = self.0.borrow_mut().push((offset, value), GFP_KERNEL);
+        fn write(&self, offset: u64, values: &[u64]) {
+            for (offset, value) in (offset..).step_by(8).zip(values) {
+                // A lost write fails the test that looks for it.
+                let _ = self.0.borrow_mut().push((offset, *value), GFP_KERNEL);
+            }
         }
     }
 }
@@ -182,6 +205,17 @@ mod tests {
     };
 
     const DIRECTORY: u64 = 0x4_0000;
+
+    /// The entries that an iterator gives.
+    struct Each<I>(I);
+
+    impl<I: Iterator<Item = Pte>> Fill for Each<I> {
+        fn fill(&mut self, into: &mut [u64]) {
+            for to in into {
+                *to = self.0.next().unwrap_or(Pte::INVALID).into_raw();
+            }
+        }
+    }
 
     /// Tables 0 at 0x2000 and 1 at 0x8000.
     fn two_tables() -> Result<(Fake, Tables<()>)> {
@@ -223,7 +257,7 @@ mod tests {
         tables.write(
             &memory,
             1022..1026,
-            &mut (5..9).map(|page| vram(page, Fragment::NONE)),
+            &mut Each((5..9).map(|page| vram(page, Fragment::NONE))),
         );
         assert_eq!(memory.read(0x2000 + 1021 * 8), 0);
         assert_eq!(memory.read(0x2000 + 1022 * 8), 0x5061);
@@ -246,7 +280,7 @@ mod tests {
         tables.write(
             &memory,
             2047..2050,
-            &mut (1..4).map(|page| vram(page, Fragment::NONE)),
+            &mut Each((1..4).map(|page| vram(page, Fragment::NONE))),
         );
         assert_eq!(memory.read(0x8000 + 1023 * 8), 0x1061);
         assert_eq!(memory.writes(), before + 1);
@@ -260,7 +294,7 @@ mod tests {
         tables.write(
             &memory,
             512..516,
-            &mut (512..516).map(|page| vram(page, fragment)),
+            &mut Each((512..516).map(|page| vram(page, fragment))),
         );
         assert_eq!(memory.read(0x2000 + 512 * 8), 0x20_0061 | 2 << 7);
         tables.split_fragments(&memory, 514);

@@ -65,7 +65,7 @@ impl Pfn {
 const PATIENCE: u32 = 1000;
 
 /// Gathers the pages of `range`, which must lie within that of `notifier`, page-aligned, and be as
-/// long as `pfns`: faults in those that are missing, in one walk.
+/// long as `pfns`: faults in those that are missing, in one walk. What `pfns` holds is overwritten.
 ///
 /// Takes `mmap_lock`, and may drop the last use of the address space: no lock may be held that comes
 /// after those, in particular no reservation.
@@ -91,7 +91,6 @@ pub(crate) fn fault<T: Callbacks>(
     }
     let _mm = notifier.mm().mmget_not_zero().ok_or(ESRCH)?;
 
-    pfns.fill(Pfn::NONE);
     let mut walk = bindings::hmm_range {
         notifier: notifier.as_raw(),
         start: range.start,

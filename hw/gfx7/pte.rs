@@ -124,6 +124,11 @@ impl Pte {
         Self((page & ADDRESS_MASK) | access.bits() | snooped | SYSTEM | VALID)
     }
 
+    /// The same entry, but for the page after it, of which there must be one.
+    pub(crate) const fn next_page(self) -> Self {
+        Self(self.0.wrapping_add(PAGE_SIZE))
+    }
+
     /// An entry that was read back.
     pub(crate) const fn from_raw(raw: u64) -> Self {
         Self(raw)

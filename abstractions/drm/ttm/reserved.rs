@@ -170,6 +170,13 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         unsafe { tt::dma_address((*self.as_raw()).ttm, page) }
     }
 
+    /// Puts the DMA addresses of its system pages from `first` on into `into`, each with `bits` set, as
+    /// far as they are there. Gives how many those are.
+    pub(crate) fn dma_addresses(&self, first: usize, bits: u64, into: &mut [u64]) -> usize {
+        // SAFETY: The object is reserved.
+        unsafe { tt::dma_addresses((*self.as_raw()).ttm, first, bits, into) }
+    }
+
     /// Replaces the pages of a process behind the object, whose [`Backing`](super::Backing) says so.
     ///
     /// Pages that were there before are let go, once the device is through with them, and the

@@ -335,14 +335,43 @@ pub(crate) fn system_limit() -> u64 {
 ///
 /// `raw` must be null or valid, and its object's reservation held.
 pub(super) unsafe fn dma_address(raw: *mut bindings::ttm_tt, page: usize) -> Option<u64> {
+    let mut address = [0];
+    // SAFETY: By the safety requirements.
+    let count = unsafe { dma_addresses(raw, page, 0, &mut address) };
+    (count == 1).then_some(address[0])
+}
+
+/// Puts the DMA addresses of the pages from `first` on into `into`, each with `bits` set, as far as a
+/// populated table has them. Gives how many those are.
+///
+/// # Safety
+///
+/// `raw` must be null or valid, and its object's reservation held.
+pub(super) unsafe fn dma_addresses(
+    raw: *mut bindings::ttm_tt,
+    first: usize,
+    bits: u64,
+    into: &mut [u64],
+) -> usize {
     if raw.is_null() {
-        return None;
+        return 0;
     }
-    // SAFETY: By the safety requirements; a populated table has an address for each page.
-    unsafe {
-        if !bindings::rust_ext_ttm_tt_is_populated(raw) || page >= (*raw).num_pages as usize {
-            return None;
-        }
-        Some(*(*raw).dma_address.add(page))
+    // SAFETY: By the safety requirements.
+    let (populated, pages, addresses) = unsafe {
+        let populated = bindings::rust_ext_ttm_tt_is_populated(raw);
+        (populated, (*raw).num_pages as usize, (*raw).dma_address)
+    };
+    if !populated {
+        return 0;
     }
+    let Some(there) = pages.checked_sub(first) else {
+        return 0;
+    };
+    // SAFETY: A populated table has an address for each of its pages, of which these are the last. They do
+    // not change before we return, as the reservation is held.
+    let addresses = unsafe { core::slice::from_raw_parts(addresses.add(first), there) };
+    for (to, address) in into.iter_mut().zip(addresses) {
+        *to = *address | bits;
+    }
+    there.min(into.len())
 }
