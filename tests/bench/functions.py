@@ -7,7 +7,23 @@ Arguments: profile.txt, kallsyms, and how many functions to show.
 
 import bisect
 import collections
+import re
 import sys
+
+
+def plain(name):
+    """A Rust function's name without what the compiler added to it: the words of its path."""
+    symbol, _, module = name.partition(" ")
+    if not symbol.startswith("_R"):
+        return name
+    words, rest = [], symbol
+    while match := re.search(r"(\d+)_?([A-Za-z_]\w*)", rest):
+        length = int(match[1])
+        words.append(match[2][:length])
+        rest = match[2][length:]
+    path = [w for w in words if w not in ("core", "kernel", "sync", "aref", "ARef", "amdgpu_rs")]
+    return "::".join(dict.fromkeys(path[:9])) + " " + module
+
 
 
 def main(profile, kallsyms, most):
@@ -30,7 +46,7 @@ def main(profile, kallsyms, most):
     total = sum(functions.values())
     print(f"{measurements} measurements, {total / measurements:.0f} instructions in each")
     for name, count in functions.most_common(int(most)):
-        print(f"{count / measurements:10.1f}  {count / total:6.1%}  {name}")
+        print(f"{count / measurements:10.1f}  {count / total:6.1%}  {plain(name)}")
 
 
 main(*sys.argv[1:])

@@ -6,7 +6,7 @@
  * displacement (tests/client/src/clock.rs). At the end of the run, the file profile.txt has a line for
  * each block of code that was run in between: its address, and how many instructions of it were run.
  *
- * The declarations are those of QEMU's plugin interface, version 4, as far as they are used here.
+ * The declarations are those of QEMU's plugin interface, version 7, as far as they are used here.
  */
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,12 +21,12 @@ struct qemu_plugin_tb;
 struct qemu_plugin_insn;
 struct qemu_info;
 
-typedef void (*tb_trans_cb)(plugin_id id, struct qemu_plugin_tb *tb);
+typedef void (*tb_trans_cb)(struct qemu_plugin_tb *tb, void *data);
 typedef void (*exec_cb)(unsigned int vcpu, void *data);
-typedef void (*exit_cb)(plugin_id id, void *data);
+typedef void (*exit_cb)(void *data);
 enum registers { NO_REGISTERS };
 
-void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id, tb_trans_cb cb);
+void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id, tb_trans_cb cb, void *data);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_cb cb, enum registers flags,
 					  void *data);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb cb,
@@ -37,7 +37,7 @@ uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
 size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *to, size_t length);
 
-EXPORT int qemu_plugin_version = 4;
+EXPORT int qemu_plugin_version = 7;
 
 /* nop dword [rax + rax + number] */
 static const uint8_t marker[] = { 0x0f, 0x1f, 0x84, 0x00 };
@@ -94,11 +94,11 @@ static void end(unsigned int vcpu, void *data)
 	on = false;
 }
 
-static void translated(plugin_id id, struct qemu_plugin_tb *tb)
+static void translated(struct qemu_plugin_tb *tb, void *data)
 {
 	size_t length = qemu_plugin_tb_n_insns(tb);
 
-	(void)id;
+	(void)data;
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, ran, NO_REGISTERS,
 					     block_at(qemu_plugin_tb_vaddr(tb), length));
 	for (size_t i = 0; i < length; i++) {
@@ -117,11 +117,10 @@ static void translated(plugin_id id, struct qemu_plugin_tb *tb)
 	}
 }
 
-static void finish(plugin_id id, void *data)
+static void finish(void *data)
 {
 	FILE *out = fopen("profile.txt", "w");
 
-	(void)id;
 	(void)data;
 	if (!out)
 		return;
@@ -139,7 +138,7 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct qemu_info *info, int a
 	(void)info;
 	(void)argc;
 	(void)argv;
-	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+	qemu_plugin_register_vcpu_tb_trans_cb(id, translated, NULL);
 	qemu_plugin_register_atexit_cb(id, finish, NULL);
 	return 0;
 }

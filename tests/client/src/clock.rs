@@ -98,7 +98,9 @@ impl Meter {
     pub fn machine<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let now = || (read(libc::CLOCK_MONOTONIC), read(self.spinner_clock));
         let (start, unused) = now();
+        mark_begin();
         let answer = work();
+        mark_end();
         let (end, unused_now) = now();
         ((end - start).saturating_sub(unused_now - unused), answer)
     }
