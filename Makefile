@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff check fmt
 test: ## all tests
 	@scripts/test
 
@@ -58,6 +58,9 @@ cost: ## what a submission costs with untouched user memory, in instructions
 
 bring-up: ## cards that are broken: a clear message and a clean way back
 	@scripts/test bring-up
+
+bringup-diff: ## our bring-up beside the C driver's, register by register
+	@scripts/test bringup-diff
 
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness

@@ -20,7 +20,7 @@ use crate::{
     card::Card,
     device::{Device, Facts, PciIds},
     driver::{Attached, Driver},
-    hw::{BringUp, Chip, Generation},
+    hw::{BringUp, Chip, ClockGating, Generation},
     interrupts::Handler,
     stats::Stats,
     vbios::Vbios,
@@ -294,7 +294,7 @@ fn messages() -> pci::IrqTypes {
         .with(pci::IrqType::MsiX)
 }
 
-/// Sets all blocks of the card going, and tests each ring.
+/// Sets all blocks of the card going, tests each ring, and lets what is idle save power.
 fn start(up: &BringUp<'_>) -> Result {
     let hw = up.device.hw;
     hw.memory.enable_translation(up.card, up.device);
@@ -307,6 +307,7 @@ fn start(up: &BringUp<'_>) -> Result {
     for ring in up.device.rings() {
         ring.test(&up.device.dev)?;
     }
+    hw.system.gate_clocks(up.card, ClockGating::On);
     Ok(())
 }
 
@@ -349,6 +350,7 @@ impl Drop for Running<'_> {
         const BUS_MASTER: u16 = 1 << 2;
 
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
+            self.device.hw.system.gate_clocks(card, ClockGating::Off);
             self.device.hw.quiesce(card);
         }
         let config = self.pdev.config_space();

@@ -95,6 +95,17 @@ pub(crate) trait System: Sync {
 
     /// Sets what AMD found by measurement to be right for the chip.
     fn program_golden_registers(&self, card: &Card<'_>);
+
+    /// Lets blocks that have nothing to do stop their clocks, or no longer. For a card whose engines
+    /// run, and are idle.
+    fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating);
+}
+
+/// Whether blocks that have nothing to do stop their clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClockGating {
+    On,
+    Off,
 }
 
 /// Revision of a chip.

@@ -3,6 +3,7 @@
 //! Sea Islands: Bonaire, and Hawaii to come.
 
 mod clear_state;
+mod clock_gating;
 mod cp;
 mod gfx;
 mod gmc;

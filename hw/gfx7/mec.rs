@@ -218,6 +218,11 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
     regs.update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
 
     regs.write_reg(CP_HQD_VMID::zeroed());
+    // What another user of the queue may have left: nothing is offloaded, nor left to firmware.
+    regs.write_reg(CP_HQD_IQ_TIMER::zeroed());
+    regs.write_reg(CP_HQD_DMA_OFFLOAD::zeroed());
+    regs.write_reg(CP_HQD_HQ_SCHEDULER0::zeroed());
+    regs.write_reg(CP_HQD_HQ_SCHEDULER1::zeroed());
     regs.update(CP_HQD_QUANTUM, |r| {
         r.with_quantum_en(true)
             .with_quantum_scale(true)

@@ -59,6 +59,18 @@ fn stop(card: &Card<'_>) {
     wait_serdes(card);
 }
 
+/// Runs `f` while the controller, if it runs, stands still.
+pub(super) fn while_halted(card: &Card<'_>, f: impl FnOnce()) {
+    let control = card.regs.read(RLC_CNTL);
+    if control.rlc_enable_f32() {
+        card.regs.write_reg(control.with_rlc_enable_f32(false));
+        wait(|| !card.regs.read(RLC_GPM_STAT).rlc_busy());
+        wait_serdes(card);
+    }
+    f();
+    card.regs.write_reg(control);
+}
+
 fn reset(card: &Card<'_>) {
     for reset in [true, false] {
         card.regs
@@ -75,24 +87,26 @@ pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
     });
 }
 
-/// Waits until the controller's serial links are idle. It goes on without if that never comes.
+/// Waits until the controller's serial links are idle.
 fn wait_serdes(card: &Card<'_>) {
-    let wait = |idle: &dyn Fn() -> bool| {
-        let _ = read_poll_timeout(
-            || Ok(idle()),
-            |idle| *idle,
-            Delta::from_micros(10),
-            Delta::from_millis(20),
-        );
-    };
     shaders::for_each_engine(card, |_| {
-        wait(&|| card.regs.read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
+        wait(|| card.regs.read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
     });
-    wait(&|| {
+    wait(|| {
         const BUSY: u32 = RLC_SERDES_NONCU_MASTER_BUSY::SE_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::GC_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::TC0_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::TC1_MASTER_BUSY_MASK;
         card.regs.read(RLC_SERDES_NONCU_MASTER_BUSY).into_raw() & BUSY == 0
     });
+}
+
+/// Waits until `idle`. It goes on without if that never comes.
+fn wait(idle: impl Fn() -> bool) {
+    let _ = read_poll_timeout(
+        || Ok(idle()),
+        |idle| *idle,
+        Delta::from_micros(10),
+        Delta::from_millis(20),
+    );
 }

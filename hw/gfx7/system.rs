@@ -4,10 +4,10 @@
 
 use kernel::io::Io;
 
-use super::{golden, regs::*};
+use super::{clock_gating, golden, regs::*};
 use crate::{
     card::Card,
-    hw::{Revision, System},
+    hw::{ClockGating, Revision, System},
 };
 
 pub(super) struct Bonaire;
@@ -34,5 +34,9 @@ impl System for Bonaire {
 
     fn program_golden_registers(&self, card: &Card<'_>) {
         golden::program_bonaire(card);
+    }
+
+    fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating) {
+        clock_gating::set(card, gating);
     }
 }

@@ -151,6 +151,14 @@ register! {
 
     pub(crate) CP_HQD_VMID(u32) @ 0x0c920 {}
 
+    pub(crate) CP_HQD_IQ_TIMER(u32) @ 0x0c96c {}
+
+    pub(crate) CP_HQD_DMA_OFFLOAD(u32) @ 0x0c978 {}
+
+    pub(crate) CP_HQD_HQ_SCHEDULER0(u32) @ 0x0c994 {}
+
+    pub(crate) CP_HQD_HQ_SCHEDULER1(u32) @ 0x0c998 {}
+
     pub(crate) CP_HQD_PERSISTENT_STATE(u32) @ 0x0c924 {}
 
     pub(crate) CP_HQD_PIPE_PRIORITY(u32) @ 0x0c928 {}

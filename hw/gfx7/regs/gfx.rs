@@ -225,3 +225,33 @@ register! {
 
     pub(crate) RLC_CAPTURE_GPU_CLOCK_COUNT(u32) @ 0x0c398 {}
 }
+
+// Clock gating
+
+register! {
+    pub(crate) RLC_CGTT_MGCG_OVERRIDE(u32) @ 0x0c420 {}
+
+    pub(crate) RLC_SERDES_WR_CU_MASTER_MASK(u32) @ 0x0c474 {}
+
+    pub(crate) RLC_SERDES_WR_NONCU_MASTER_MASK(u32) @ 0x0c478 {}
+
+    pub(crate) RLC_SERDES_WR_CTRL(u32) @ 0x0c47c {
+        7:0 bpm_addr;
+        22:22 mgcg_override_0 => bool;
+        23:23 mgcg_override_1 => bool;
+    }
+
+    pub(crate) CP_MEM_SLP_CNTL(u32) @ 0x0c1e4 {
+        0:0 cp_mem_ls_en => bool;
+    }
+
+    pub(crate) CB_CGTT_SCLK_CTRL(u32) @ 0x3c2a0 {}
+
+    pub(crate) CGTS_SM_CTRL_REG(u32) @ 0x3c000 {
+        19:17 sm_mode;
+        20:20 sm_mode_enable => bool;
+        22:22 ls_override => bool;
+        23:23 on_monitor_add_en => bool;
+        31:24 on_monitor_add;
+    }
+}

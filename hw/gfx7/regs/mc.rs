@@ -188,7 +188,13 @@ register! {
         0:0 flush_invalidate_cache => bool;
     }
 
-    pub(crate) HDP_HOST_PATH_CNTL(u32) @ 0x02c00 {}
+    pub(crate) HDP_HOST_PATH_CNTL(u32) @ 0x02c00 {
+        23:23 clock_gating_dis => bool;
+    }
+
+    pub(crate) HDP_MEM_POWER_LS(u32) @ 0x02f50 {
+        0:0 ls_enable => bool;
+    }
 
     pub(crate) HDP_ADDR_CONFIG(u32) @ 0x02f48 {}
 }
@@ -201,4 +207,53 @@ register! {
     pub(crate) VM_L2_CONTEXT1_IDENTITY_APERTURE_HIGH_ADDR(u32) @ 0x015d8 {}
 
     pub(crate) VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET(u32) @ 0x015dc {}
+}
+
+// Clock gating
+
+register! {
+    pub(crate) MC_HUB_MISC_HUB_CG(u32) @ 0x020b8 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_HUB_MISC_SIP_CG(u32) @ 0x020c0 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_HUB_MISC_VM_CG(u32) @ 0x020bc {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_XPB_CLK_GAT(u32) @ 0x02478 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) ATC_MISC_CG(u32) @ 0x03350 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_CITF_MISC_WR_CG(u32) @ 0x0264c {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_CITF_MISC_RD_CG(u32) @ 0x02648 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) MC_CITF_MISC_VM_CG(u32) @ 0x02650 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
+
+    pub(crate) VM_L2_CG(u32) @ 0x015c0 {
+        18:18 enable => bool;
+        19:19 mem_ls_enable => bool;
+    }
 }

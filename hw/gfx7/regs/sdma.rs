@@ -31,6 +31,14 @@ register! {
 
     pub(crate) SDMA0_UCODE_DATA(u32) @ SdmaBase + 0x004 {}
 
+    pub(crate) SDMA0_POWER_CNTL(u32) @ SdmaBase + 0x008 {
+        8:8 mem_power_override => bool;
+    }
+
+    pub(crate) SDMA0_CLK_CTRL(u32) @ SdmaBase + 0x00c {
+        11:4 off_hysteresis;
+    }
+
     pub(crate) SDMA0_CNTL(u32) @ SdmaBase + 0x010 {
         0:0 trap_enable => bool;
         18:18 auto_ctxsw_enable => bool;

@@ -149,6 +149,7 @@ impl Gpu {
 
     /// Writes configuration space.
     pub fn config_write(&mut self, at: usize, from: &[u8]) {
+        self.log.event(Event::Config { at, bytes: from.to_vec() });
         if self.pci.write(at, from) == ConfigEffect::Reset {
             self.reset(false);
         }

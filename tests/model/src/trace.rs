@@ -5,7 +5,7 @@
 //! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
 //! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
-//! `tlb` a flush, `fault`, `note`, `violation`.
+//! `tlb` a flush, `cfg` a write to configuration space, `fault`, `note`, `violation`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -52,6 +52,8 @@ pub enum Event {
     Write { reg: u32, value: u32, by: Source },
     /// An indexed register (PCIE, SMC) was accessed.
     Indexed { space: &'static str, index: u32, value: u32, write: bool },
+    /// The host writes bytes of the configuration space.
+    Config { at: usize, bytes: Vec<u8> },
     /// A packet begins to execute.
     Packet { engine: EngineId, vmid: u8, addr: u64, name: &'static str, dwords: Vec<u32> },
     /// A page-table walk and what it found.
@@ -83,6 +85,7 @@ impl Event {
             Event::Indexed { space, index, value, write } => {
                 json!({"k":if *write {"w"} else {"r"},"reg":format!("{space}[{index:#x}]"),"val":hex((*value).into()),"by":"host"})
             }
+            Event::Config { at, bytes } => json!({"k":"cfg","at":hex(*at as u64),"val":hex(little_endian(bytes))}),
             Event::Packet { engine, vmid, addr, name, dwords } => {
                 let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
                 json!({"k":"pkt","eng":engine.to_string(),"vmid":vmid,"at":hex(*addr),"op":name,"dw":dw})
@@ -114,6 +117,7 @@ impl fmt::Display for Event {
                 let how = if *write { ":=" } else { "=" };
                 write!(f, "host {space}[{index:#x}] {how} {value:#x}")
             }
+            Event::Config { at, bytes } => write!(f, "host configures {at:#x} := {:#x}", little_endian(bytes)),
             Event::Packet { engine, vmid, addr, name, dwords } => {
                 write!(f, "{engine} vmid {vmid} at {addr:#x}: {name}")?;
                 dwords.iter().take(12).try_for_each(|d| write!(f, " {d:08x}"))?;
@@ -135,6 +139,10 @@ impl fmt::Display for Event {
             Event::Note(s) => f.write_str(s),
         }
     }
+}
+
+fn little_endian(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |v, b| v << 8 | u64::from(*b))
 }
 
 /// A rule that the guest broke, or something that the model does not know.

@@ -134,6 +134,7 @@ fn a_client_runs_a_job_and_gets_its_interrupt() {
     let ops: Vec<&str> = lines.iter().filter_map(|l| l["op"].as_str()).collect();
     assert_eq!(ops, ["FENCE", "TRAP"]);
     assert!(lines.iter().any(|l| l["k"] == "w" && l["reg"] == "SDMA0_GFX_RB_WPTR" && l["val"] == "0x14"));
+    assert!(lines.iter().any(|l| l["k"] == "cfg" && l["at"] == "0x4" && l["val"] == "0x6"));
     assert!(lines.iter().any(|l| l["k"] == "walk" && l["pte"] == "0x10000067"));
 }
 

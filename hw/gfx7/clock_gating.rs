@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Clock gating: blocks that have nothing to do stop their clocks, and their memories sleep lightly.
+//!
+//! It saves power and changes nothing else. The golden registers prepare it; here the kinds that work
+//! on Bonaire are switched on, when all engines have been tested, and off before they are stopped. The
+//! graphics engine's coarse-grain gating is not among them. A block's clock may only be switched while
+//! the run list controller stands still.
+
+use kernel::{
+    io::{
+        register::{RegisterBase, WithBase},
+        Io,
+    },
+    prelude::*,
+};
+
+use super::{regs::*, rlc, shaders};
+use crate::{card::Card, hw::ClockGating};
+
+pub(super) fn set(card: &Card<'_>, gating: ClockGating) {
+    match gating {
+        ClockGating::On => {
+            set_memory(card, true);
+            set_host_data_path(card, true);
+            set_graphics(card, true);
+            set_dma(card, true);
+        }
+        ClockGating::Off => {
+            set_dma(card, false);
+            set_graphics(card, false);
+            set_host_data_path(card, false);
+            set_memory(card, false);
+        }
+    }
+}
+
+/// Sets a field of all registers of the memory controller that gate clocks: they are alike.
+macro_rules! set_in_all {
+    ($card:ident, $set:ident, $on:ident: $($register:ident)*) => {
+        $($card.regs.update($register, |r| r.$set($on));)*
+    };
+}
+
+fn set_memory(card: &Card<'_>, on: bool) {
+    set_in_all!(card, with_enable, on:
+        MC_HUB_MISC_HUB_CG MC_HUB_MISC_SIP_CG MC_HUB_MISC_VM_CG MC_XPB_CLK_GAT ATC_MISC_CG
+        MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG);
+    set_in_all!(card, with_mem_ls_enable, on:
+        MC_HUB_MISC_HUB_CG MC_HUB_MISC_SIP_CG MC_HUB_MISC_VM_CG MC_XPB_CLK_GAT ATC_MISC_CG
+        MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG);
+}
+
+fn set_host_data_path(card: &Card<'_>, on: bool) {
+    card.regs
+        .update(HDP_HOST_PATH_CNTL, |r| r.with_clock_gating_dis(!on));
+    card.regs.update(HDP_MEM_POWER_LS, |r| r.with_ls_enable(on));
+}
+
+fn set_graphics(card: &Card<'_>, on: bool) {
+    rlc::enable_idle_interrupts(card, false);
+    if on {
+        set_medium_grain(card, true);
+        disable_coarse_grain(card);
+    } else {
+        disable_coarse_grain(card);
+        set_medium_grain(card, false);
+    }
+    rlc::enable_idle_interrupts(card, true);
+}
+
+/// Clocks of parts of a block.
+fn set_medium_grain(card: &Card<'_>, on: bool) {
+    let regs = &card.regs;
+    if on {
+        regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(true));
+    }
+    regs.update(RLC_CGTT_MGCG_OVERRIDE, |r| {
+        // The first bit stays, gated or not.
+        const ALWAYS: u32 = 1 << 0;
+        const NOT_GATED: u32 = 1 << 1;
+        let others = r.into_raw() & !NOT_GATED | ALWAYS;
+        (if on { others } else { others | NOT_GATED }).into()
+    });
+    if !on {
+        regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(false));
+        set_shader_clocks(card, false);
+    }
+    rlc::while_halted(card, || {
+        shaders::select_all(card);
+        regs.write_reg(RLC_SERDES_WR_CU_MASTER_MASK::from(!0));
+        regs.write_reg(RLC_SERDES_WR_NONCU_MASTER_MASK::from(!0));
+        regs.write_reg(
+            RLC_SERDES_WR_CTRL::zeroed()
+                .with_const_bpm_addr::<0xff>()
+                .with_mgcg_override_0(on)
+                .with_mgcg_override_1(!on),
+        );
+    });
+    if on {
+        set_shader_clocks(card, true);
+    }
+}
+
+/// The state machine that gates the shaders' clocks.
+fn set_shader_clocks(card: &Card<'_>, on: bool) {
+    // Its name is a word of the language, so it is no field.
+    const OVERRIDE: u32 = 1 << 21;
+
+    card.regs.update(CGTS_SM_CTRL_REG, |r| {
+        if on {
+            CGTS_SM_CTRL_REG::from(r.into_raw() & !OVERRIDE)
+                .with_const_sm_mode::<2>()
+                .with_sm_mode_enable(true)
+                .with_ls_override(false)
+                .with_const_on_monitor_add::<0x96>()
+                .with_on_monitor_add_en(true)
+        } else {
+            CGTS_SM_CTRL_REG::from(r.into_raw() | OVERRIDE).with_ls_override(true)
+        }
+    });
+}
+
+/// Clocks of whole blocks: never gated.
+fn disable_coarse_grain(card: &Card<'_>) {
+    rlc::enable_idle_interrupts(card, false);
+    // Time for what is under way.
+    for _ in 0..4 {
+        card.regs.read(CB_CGTT_SCLK_CTRL);
+    }
+    card.regs.update(RLC_CGCG_CGLS_CTRL, |r| {
+        r.with_cgcg_en(false).with_cgls_en(false)
+    });
+    rlc::enable_idle_interrupts(card, true);
+}
+
+fn set_dma(card: &Card<'_>, on: bool) {
+    set_dma_engine::<Sdma0>(card, on);
+    set_dma_engine::<Sdma1>(card, on);
+}
+
+fn set_dma_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, on: bool) {
+    let regs = &card.regs;
+    if on {
+        regs.write(
+            SDMA0_CLK_CTRL::of::<Engine>(),
+            SDMA0_CLK_CTRL::zeroed().with_const_off_hysteresis::<0x10>(),
+        );
+    } else {
+        regs.update(SDMA0_CLK_CTRL::of::<Engine>(), |r| {
+            // The eight overrides.
+            (r.into_raw() | 0xff00_0000).into()
+        });
+    }
+    regs.update(SDMA0_POWER_CNTL::of::<Engine>(), |r| {
+        r.with_mem_power_override(on)
+    });
+}

@@ -1,0 +1,315 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Lays the bring-ups of two drivers side by side, and holds the differences against what is explained.
+
+    compare.py --headers DIR --report FILE --page FILE C-TRACE OUR-TRACE
+
+A difference must match an entry of explained.toml, and each of an entry's patterns a difference. One line for each
+block and for each thing that is wrong; the whole comparison goes to the report; the page is what docs/bringup.md
+must be.
+"""
+
+import argparse
+import re
+import sys
+import tomllib
+from collections import Counter
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from accesses import SELECTORS, BringUp, Register, bare, indirect_names
+
+HERE = Path(__file__).parent
+
+# Blocks of the card, and the names that belong to each; the first that matches.
+BLOCKS = [
+    ("Commands on the rings", r".*> "),
+    ("PCI configuration", r"config "),
+    ("Clock and power gating", r".*(CGTT|CGTS|_CG$|CG_|CLK|MEM_LS|SLP_CNTL|POWER_(LS|CNTL)|DVS|PG_CNTL|HWCNTL)|CG_|GMCON_"
+                               r"|RLC_SERDES_WR_|PCIE_CNTL2"),
+    ("Bus interface", r"BIF_|BUS_|PCIE_|CONFIG_|MM_INDEX|BIOS_SCRATCH_|GPU_HDP_|CC_DRM|ROM_|THM_|SMC_|GENERAL_PWRMGT"),
+    ("Host data path", r"HDP_|reg_0b|VGA_HDP"),
+    ("Translation (GART, VM)", r"VM_|MC_VM_MX|ATC_"),
+    ("Memory controller", r"MC_|VGA_|D[12]VGA|DMIF|DCI|FBC|HDMI|VIEWPORT"),
+    ("Interrupts (IH)", r"IH_|INTERRUPT_CNTL|SEM_"),
+    ("DMA engines (SDMA)", r"SDMA"),
+    ("Run list controller (RLC)", r"RLC_"),
+    ("Compute command processor (MEC)", r"CP_(HQD|MQD|HPD|MEC|PQ|CPF|ME1)"),
+    ("Graphics command processor (CP)", r"CP_|SCRATCH_"),
+    ("Shaders and fixed functions", r"SH_|SQ_|SPI_|T[ACD]P?_|PA_|DB_|CB_|SX_|VGT_|GB_|GDS_|GRBM_|CC_|GC_"),
+    ("System (SRBM)", r"SRBM_"),
+]
+
+
+def block_of(key: str) -> str:
+    return next((block for block, pattern in BLOCKS if re.match(pattern, key)), "Others")
+
+
+KINDS = {
+    "missing": "only the C driver writes it",
+    "extra": "only ours writes it",
+    "value": "it ends with another value",
+    "steps": "it ends the same, by other values",
+    "unread": "only the C driver reads it",
+    "read": "only ours reads it",
+    "order": "written at another place in the order",
+}
+
+
+@dataclass
+class Difference:
+    key: str
+    kind: str
+    c: str = ""
+    ours: str = ""
+    explanation: "Explanation | None" = None
+
+    @property
+    def block(self) -> str:
+        return block_of(self.key)
+
+
+@dataclass
+class Explanation:
+    registers: list[str]
+    kind: str
+    why: str
+    address: bool = False
+    c: str | None = None
+    ours: str | None = None
+    used: Counter = field(default_factory=Counter)
+
+    def __post_init__(self):
+        if self.kind not in KINDS:
+            raise SystemExit(f"explained.toml: there is no kind of difference '{self.kind}'")
+        if self.kind == "value" and not self.address and (self.c is None or self.ours is None):
+            raise SystemExit(f"explained.toml: {self.registers}: a value is an address, or both values are named")
+
+    def covers(self, d: Difference) -> bool:
+        """Whether it explains the difference; values that it names must be the very ones."""
+        pattern = next((p for p in self.registers if fnmatchcase(d.key, p) or fnmatchcase(bare(d.key), p)), None)
+        if pattern is None or self.kind != d.kind:
+            return False
+        if any(want is not None and want != got for want, got in [(self.c, d.c), (self.ours, d.ours)]):
+            return False
+        self.used[pattern] += 1
+        return True
+
+
+def text(value) -> str:
+    return f"{value:#x}" if isinstance(value, int) else str(value)
+
+
+def texts(values) -> str:
+    return " ".join(text(v) for v in values)
+
+
+def values_differ(key: str, c, ours) -> Difference | None:
+    if c.written and not ours.written:
+        return Difference(key, "missing", texts(once(c.values)), "")
+    if ours.written and not c.written:
+        return Difference(key, "extra", "", texts(once(ours.values)))
+    if not c.written:
+        return None
+    if c.final != ours.final:
+        return Difference(key, "value", text(c.final), text(ours.final))
+    if c.steps != ours.steps and key not in SELECTORS:
+        return Difference(key, "steps", texts(once(c.values)), texts(once(ours.values)))
+    return None
+
+
+def once(values: list) -> list:
+    """Values without repeats, in the order in which they first came."""
+    return list(dict.fromkeys(values))
+
+
+def reads_differ(key: str, c, ours) -> Difference | None:
+    def how(register):
+        return "polls" if register.polled else "reads"
+
+    if c.reads and not ours.reads:
+        return Difference(key, "unread", how(c), "")
+    if ours.reads and not c.reads:
+        return Difference(key, "read", "", how(ours))
+    return None
+
+
+def differences(c: BringUp, ours: BringUp) -> list[Difference]:
+    found = []
+    for key in sorted(c.registers.keys() | ours.registers.keys()):
+        pair = c.registers.get(key, Register()), ours.registers.get(key, Register())
+        found += [d for d in (values_differ(key, *pair), reads_differ(key, *pair)) if d]
+    found += order_differs(c.order, ours.order)
+    return found
+
+
+def order_differs(c: list[str], ours: list[str]) -> list[Difference]:
+    """Registers that both write, whose first or last writes come at another place within their block."""
+    both = set(c) & set(ours)
+    moved: dict[str, Difference] = {}
+    for first in (True, False):
+        for block in [block for block, _ in BLOCKS] + ["Others"]:
+            a, b = (sequence(order, both, block, first) for order in (c, ours))
+            kept = common_subsequence(a, b)
+            for name in a:
+                if name not in kept:
+                    what = "first" if first else "last"
+                    moved.setdefault(name, Difference(name, "order", f"{what} {after(name, a, kept)}",
+                                                      f"{what} {after(name, b, kept)}"))
+    return sorted(moved.values(), key=lambda d: d.key)
+
+
+def sequence(order: list[str], both: set[str], block: str, first: bool) -> list[str]:
+    names = [name for name in order if name in both and block_of(name) == block]
+    if first:
+        return list(dict.fromkeys(names))
+    return list(reversed(dict.fromkeys(reversed(names))))
+
+
+def after(name: str, order: list[str], kept: set[str]) -> str:
+    before = [n for n in order[: order.index(name)] if n in kept]
+    return f"after {before[-1]}" if before else "before all others"
+
+
+def common_subsequence(a: list[str], b: list[str]) -> set[str]:
+    """The longest common subsequence of two orders of the same names: the longest run of rising places."""
+    place = {name: n for n, name in enumerate(b)}
+    best: list[tuple[int, int | None]] = []  # length of the longest run that ends here, and what stands before it
+    for n, name in enumerate(a):
+        runs = [(best[m][0] + 1, m) for m in range(n) if place[a[m]] < place[name]]
+        best.append(max(runs, key=lambda r: r[0], default=(1, None)))
+    at = max(range(len(a)), key=lambda n: best[n][0], default=None)
+    kept = set()
+    while at is not None:
+        kept.add(a[at])
+        at = best[at][1]
+    return kept
+
+
+def load_explanations(path: Path) -> tuple[str, list[Explanation]]:
+    table = tomllib.loads(path.read_text())
+    return table["introduction"], [Explanation(**entry) for entry in table["explained"]]
+
+
+def judge(found: list[Difference], explanations: list[Explanation]) -> list[str]:
+    """Gives each difference its explanation; what is left on either side, as lines."""
+    for d in found:
+        for e in explanations:
+            if e.covers(d):
+                d.explanation = d.explanation or e
+    wrong = [f"not explained: {d.block}: {d.key}: {KINDS[d.kind]}{values(d)}" for d in found if not d.explanation]
+    for e in explanations:
+        wrong += [f"explains nothing: {pattern} ({e.kind})" for pattern in e.registers if not e.used[pattern]]
+    return wrong
+
+
+def values(d: Difference) -> str:
+    return "".join(f"; {who} {what}" for who, what in [("C:", d.c), ("ours:", d.ours)] if what)
+
+
+def report(c: BringUp, ours: BringUp, found: list[Difference]) -> str:
+    """Everything, block by block, for the reader."""
+    marks = {d.key: d for d in reversed(found) if d.kind != "order"}
+    lines = []
+    for block in [block for block, _ in BLOCKS] + ["Others"]:
+        keys = [k for k in sorted(c.registers.keys() | ours.registers.keys()) if block_of(k) == block]
+        if not keys:
+            continue
+        lines += ["", f"== {block}", ""]
+        for key in keys:
+            d = marks.get(key)
+            mark = " " if d is None else "~" if d.explanation else "!"
+            lines.append(f"{mark} {key:<52} {side(c, key):<40} {side(ours, key)}")
+        for d in found:
+            if d.kind == "order" and d.block == block:
+                lines.append(f"{'~' if d.explanation else '!'} {d.key:<52} {d.c:<40} {d.ours}")
+    head = ["  register, what the C driver did, what ours did; ~ a difference that is explained, ! one that is not"]
+    return "\n".join(head + lines) + "\n"
+
+
+def side(run: BringUp, key: str) -> str:
+    register = run.registers.get(key)
+    if register is None:
+        return "-"
+    said = once(register.values)
+    parts = [text(v) for v in (said if len(said) <= 3 else [*said[:2], "...", said[-1]])]
+    if register.reads:
+        parts.append("(polled)" if register.polled else "(read)")
+    return " ".join(parts)
+
+
+def page(introduction: str, found: list[Difference], c: BringUp, ours: BringUp) -> str:
+    """The document: all differences with their explanations."""
+    both = [k for k in c.registers.keys() & ours.registers.keys() if c.registers[k].written and ours.registers[k].written]
+    unlike = {d.key for d in found if d.kind == "value"}
+    lines = ["# Bring-up beside the C driver's", "", introduction.strip(), "",
+             f"Both write {len(both)} registers (banks counted each), of which {len(both) - len(unlike)} end with the same "
+             "value, microcode included. Everything in which they differ:"]
+    for block in [block for block, _ in BLOCKS] + ["Others"]:
+        rows = merge([d for d in found if d.block == block])
+        if rows:
+            lines += ["", f"## {block}", "", "| register | difference | C | ours | why |", "|---|---|---|---|---|"]
+            lines += rows
+    return "\n".join(lines) + "\n"
+
+
+def merge(found: list[Difference]) -> list[str]:
+    """Rows of the table; what differs alike for one reason shares a row."""
+    groups: dict[tuple, list[str]] = {}
+    for d in found:
+        e = d.explanation
+        shown = ("", "") if e and e.address else (d.c, d.ours)
+        groups.setdefault((e.why if e else "**not explained**", d.kind, *map(short, shown)), []).append(d.key)
+    rows = []
+    for (why, kind, c, ours), keys in groups.items():
+        names = ", ".join(f"`{k}`" for k in banks_together(keys))
+        rows.append(f"| {names} | {KINDS[kind]} | {c} | {ours} | {' '.join(why.split())} |")
+    return rows
+
+
+def short(value: str) -> str:
+    words = value.split()
+    return " ".join(words) if len(words) <= 6 else " ".join([*words[:4], "…", words[-1]])
+
+
+def banks_together(keys: list[str]) -> list[str]:
+    """Names, each once; of banks, as of rings that a command is on, the first and the last."""
+    names: dict[str, list[str]] = {}
+    for key in keys:
+        ring, on_ring, command = key.partition("> ")
+        name, bank = (command, ring) if on_ring else (bare(key), key.partition("@")[2])
+        names.setdefault(name, []).append(bank)
+    return [name + (f"@{banks[0]}" if banks[0] else "") + (f"…{banks[-1]}" if len(banks) > 1 else "")
+            for name, banks in names.items()]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for option in ("headers", "report", "page"):
+        parser.add_argument(f"--{option}", type=Path, required=True)
+    parser.add_argument("c", type=Path)
+    parser.add_argument("ours", type=Path)
+    options = parser.parse_args()
+
+    names = indirect_names(options.headers)
+    c, ours = (BringUp.of_file(path, names) for path in (options.c, options.ours))
+    introduction, explanations = load_explanations(HERE / "explained.toml")
+    found = differences(c, ours)
+    wrong = judge(found, explanations)
+    options.report.write_text(report(c, ours, found))
+    options.page.write_text(page(introduction, found, c, ours))
+
+    for block in [block for block, _ in BLOCKS] + ["Others"]:
+        keys = [k for k in c.registers.keys() | ours.registers.keys() if block_of(k) == block]
+        here = [d for d in found if d.block == block]
+        open_here = [d for d in here if not d.explanation]
+        if keys and not open_here:
+            print(f"ok {block}: {len(keys)} registers, {len(here)} differences, all explained")
+    for line in wrong:
+        print(f"not ok {line}")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()

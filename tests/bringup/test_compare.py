@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+"""Each kind of difference is found, and only an explanation that fits makes it good."""
+
+import unittest
+
+from accesses import BringUp, between_marks
+from compare import Difference, Explanation, differences, judge
+
+
+def w(reg: str, val: int, by: str = "host") -> dict:
+    return {"k": "w", "reg": reg, "val": hex(val), "by": by}
+
+
+def r(reg: str, val: int = 0) -> dict:
+    return {"k": "r", "reg": reg, "val": hex(val), "by": "host"}
+
+
+def found(c: list[dict], ours: list[dict]) -> list[tuple[str, str]]:
+    return [(d.key, d.kind) for d in differences(BringUp(c), BringUp(ours))]
+
+
+class Kinds(unittest.TestCase):
+    def test_alike(self):
+        events = [w("IH_RB_CNTL", 0), w("IH_RB_BASE", 5), r("IH_RB_CNTL"), w("IH_RB_CNTL", 1), r("SRBM_STATUS")]
+        self.assertEqual(found(events, events), [])
+
+    def test_one_does_not_write(self):
+        self.assertEqual(found([w("IH_CNTL", 1)], []), [("IH_CNTL", "missing")])
+        self.assertEqual(found([], [w("IH_CNTL", 1)]), [("IH_CNTL", "extra")])
+
+    def test_other_values(self):
+        self.assertEqual(found([w("IH_CNTL", 1)], [w("IH_CNTL", 2)]), [("IH_CNTL", "value")])
+        pulse = [w("GRBM_SOFT_RESET", 4), w("GRBM_SOFT_RESET", 0)]
+        self.assertEqual(found(pulse, pulse[1:]), [("GRBM_SOFT_RESET", "steps")])
+
+    def test_reads(self):
+        self.assertEqual(found([r("SRBM_STATUS")] * 3, []), [("SRBM_STATUS", "unread")])
+        self.assertEqual(found([], [r("SRBM_STATUS")]), [("SRBM_STATUS", "read")])
+
+    def test_a_change_is_no_poll(self):
+        change = [r("IH_CNTL", 4), w("IH_CNTL", 5)]
+        self.assertEqual(found(change, change[1:]), [])
+
+    def test_order_within_a_block(self):
+        base, size, other = w("IH_RB_BASE", 1), w("IH_RB_CNTL", 1), w("IH_RB_RPTR", 0)
+        self.assertEqual(found([base, size, other], [size, other, base]), [("IH_RB_BASE", "order")])
+        # Blocks may come in any order.
+        self.assertEqual(found([base, w("CP_ME_CNTL", 0)], [w("CP_ME_CNTL", 0), base]), [])
+
+    def test_the_last_write_counts_too(self):
+        base, off, on = w("IH_RB_BASE", 1), w("IH_RB_CNTL", 0), w("IH_RB_CNTL", 1)
+        self.assertEqual([k for _, k in found([off, base, on], [off, on, base])], ["order"])
+
+    def test_banks(self):
+        def queue(n: int) -> dict:
+            return w("SRBM_GFX_CNTL", 1 << 2 | n << 8)
+
+        c = [queue(0), w("CP_HQD_ACTIVE", 1), queue(1), w("CP_HQD_ACTIVE", 1)]
+        self.assertEqual(found(c, [*c[:2], queue(1)]), [("CP_HQD_ACTIVE@queue1.0.1", "missing")])
+
+    def test_broadcast_reaches_each_engine(self):
+        broadcast = [w("GRBM_GFX_INDEX", 0xE000_0000), w("PA_SC_RASTER_CONFIG", 5)]
+        each = [e for n in (0, 1) for e in (w("GRBM_GFX_INDEX", n << 16), w("PA_SC_RASTER_CONFIG", 5))]
+        self.assertEqual(found(broadcast, [*each, w("GRBM_GFX_INDEX", 0xE000_0000)]), [])
+
+    def test_microcode(self):
+        code = [w("RLC_GPM_UCODE_DATA", n) for n in range(5)]
+        self.assertEqual(found(code, code), [])
+        self.assertEqual(found(code, [code[1], code[0], *code[2:]]), [("RLC_GPM_UCODE_DATA", "value")])
+
+    def test_what_a_ring_writes(self):
+        self.assertEqual(found([w("VGT_X", 1, "gfx")], [w("VGT_X", 2, "gfx")]), [("gfx> VGT_X", "value")])
+        packet = {"k": "pkt", "eng": "gfx", "vmid": 0, "at": "0x0", "op": "CLEAR_STATE", "dw": ["c0001200", "00000000"]}
+        self.assertEqual(found([packet], []), [("gfx> CLEAR_STATE", "missing")])
+
+
+class Explanations(unittest.TestCase):
+    def test_what_fits(self):
+        d = Difference("IH_RB_CNTL", "value", "0x1d", "0x19")
+        self.assertEqual(judge([d], [Explanation(["IH_RB_*"], "value", "why", c="0x1d", ours="0x19")]), [])
+
+    def test_nothing_is_left_over(self):
+        d = Difference("IH_RB_CNTL", "value", "0x1d", "0x19")
+        self.assertEqual(len(judge([d], [])), 1)
+        for e in [
+            Explanation(["IH_CNTL"], "value", "another register", address=True),
+            Explanation(["IH_RB_CNTL"], "steps", "another kind"),
+            Explanation(["IH_RB_CNTL"], "value", "another value", c="0x1d", ours="0x1b"),
+        ]:
+            self.assertEqual(len(judge([d], [e])), 2)
+
+    def test_a_value_is_named(self):
+        with self.assertRaises(SystemExit):
+            Explanation(["IH_RB_CNTL"], "value", "why")
+        with self.assertRaises(SystemExit):
+            Explanation(["IH_RB_CNTL"], "because", "why")
+
+    def test_banks(self):
+        def wrong(pattern: str) -> int:
+            d = Difference("SH_MEM_BASES@vmid9", "missing")
+            return len(judge([d], [Explanation([pattern], "missing", "why")]))
+
+        for pattern in ("SH_MEM_BASES", "SH_MEM_BASES@vmid9", "SH_*"):
+            self.assertEqual(wrong(pattern), 0)
+        self.assertEqual(wrong("SH_MEM_BASES@vmid1"), 2)
+
+
+class Marks(unittest.TestCase):
+    def test_between(self):
+        begin, end = ({"k": "cfg", "at": "0x3c", "val": v} for v in ("0xa5", "0x5a"))
+        a, b, c = (w("IH_CNTL", n) for n in (1, 2, 3))
+        self.assertEqual(list(between_marks([a, begin, b, end, c])), [b])
+        with self.assertRaises(SystemExit):
+            list(between_marks([a, begin, b]))
+
+
+if __name__ == "__main__":
+    unittest.main()
