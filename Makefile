@@ -75,6 +75,11 @@ check: ## formatting and lints of everything
 fmt: ## format the driver with the kernel's rules, the crates with their own
 	@$(RIG) format
 
+.PHONY: igt
+DRIVER ?= both
+igt: ## IGT's amdgpu tests on the C driver and on ours: docs/igt.md (DRIVER=amdgpu, amdgpu_rs or both)
+	@scripts/igt --driver $(DRIVER)
+
 # --- figures -----------------------------------------------------------------------------------
 
 .PHONY: bench
