@@ -18,6 +18,8 @@ const IB_ENABLE: u32 = 1;
 const TRAP_SOURCE: u8 = 224;
 /// Interrupt source of an illegal instruction, by engine.
 const ILLEGAL_SOURCE: [u8; 2] = [241, 247];
+/// The byte counts of COPY and CONSTANT_FILL have 22 bits.
+const COUNT: u32 = 0x3f_ffff;
 /// Retry count of POLL_REG_MEM that means for ever.
 const FOREVER: u32 = 0xfff;
 
@@ -166,13 +168,15 @@ impl Gpu {
         match op {
             NOP => {}
             COPY => {
-                if dw[1] >= 1 << 22 {
+                // What is above the count is not looked at. A driver must know; what users write into
+                // their own buffers is their affair.
+                if dw[1] > COUNT && s.vmid == 0 {
                     return Err(Stop::Illegal(format!("COPY of {:#x} bytes: more than 22 bits", dw[1])));
                 }
                 if dw[2] != 0 {
                     return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modelled", dw[2])));
                 }
-                self.mem_copy((a, address(dw[3], dw[4])), (a, address(dw[5], dw[6])), dw[1].into())?;
+                self.mem_copy((a, address(dw[3], dw[4])), (a, address(dw[5], dw[6])), (dw[1] & COUNT).into())?;
             }
             WRITE => {
                 let bytes: Vec<u8> = dw[4..].iter().flat_map(|d| d.to_le_bytes()).collect();
@@ -286,7 +290,7 @@ impl Gpu {
     }
 
     fn sdma_fill(&mut self, s: &Stream, id: EngineId, dw: &[u32], extra: u32) -> Result<(), Stop> {
-        let (at, len) = (address(dw[1], dw[2]), u64::from(dw[4] & 0x3f_ffff));
+        let (at, len) = (address(dw[1], dw[2]), u64::from(dw[4] & COUNT));
         let a = Self::access(id, s.vmid);
         let pattern = dw[3].to_le_bytes();
         // Size field: 0 fills bytes, 1 half-words, 2 dwords.

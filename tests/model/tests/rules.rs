@@ -82,6 +82,27 @@ fn a_write_pointer_inside_a_packet_is_noticed() {
 }
 
 #[test]
+fn a_driver_may_not_copy_more_than_the_count_can_say() {
+    let mut b = Bench::new();
+    let (from, to) = (GART + DATA, GART + DATA + 0x100);
+    b.sdma_submit(0, &[1, 1 << 22, 0, lo(from), hi(from), lo(to), hi(to)]);
+    b.run();
+    assert!(b.broke("illegal-packet").contains("more than 22 bits"));
+}
+
+#[test]
+fn a_user_copies_what_the_count_does_say() {
+    let mut b = Bench::new();
+    b.put(DATA, &[11, 22, 33]);
+    b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
+    b.put(DATA + 0x100, &[1, 1 << 22 | 4, 0, 0x1000, 0, 0x1008, 0, 0]);
+    b.sdma_ib(0, 2, 0x1100, 8);
+    assert_eq!(b.run(), Step::Idle);
+    assert_eq!((b.get(DATA + 4), b.get(DATA + 8)), (22, 11));
+    b.clean();
+}
+
+#[test]
 fn users_may_not_write_privileged_registers() {
     let mut b = Bench::new();
     b.put(DATA, &pm4(0x37, &[0, reg("VM_INVALIDATE_REQUEST"), 0, 2]));
