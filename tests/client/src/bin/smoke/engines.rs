@@ -89,6 +89,9 @@ impl Bench<'_, '_> {
             self.bo_handles()
         });
         tally.check(format_args!("{engine}: copy GTT to VRAM to GTT"), || self.copy());
+        tally.check(format_args!("{engine}: copy of what the CPU wrote to VRAM"), || {
+            self.written_by_cpu()
+        });
         tally.check(format_args!("{engine}: WAIT_CS and user fence of a job that waits"), || {
             self.waits()
         });
@@ -234,6 +237,19 @@ impl Bench<'_, '_> {
         self.run(Stream::new().copy(self.engine, to, from, size))?;
         compare("GTT", &self.gtt.1, &random)?;
         Ok(format!("{SIZE} bytes"))
+    }
+
+    /// What the CPU wrote may still be on its way to VRAM when the job begins.
+    fn written_by_cpu(&mut self) -> Result<String, String> {
+        let (from, to, size) = (self.vram.0.va, self.gtt.0.va, u64_of(PAGE));
+        for round in 0..4 {
+            let words: Vec<u32> = (0..u32_of(PAGE / 4)).map(|n| n << 8 | round).collect();
+            self.gtt.1.fill(0);
+            self.vram.1.copy_in(0, &words);
+            self.run(Stream::new().copy(self.engine, from, to, size))?;
+            compare("GTT", &self.gtt.1, &words)?;
+        }
+        Ok("4 times a page".into())
     }
 
     fn odd_copies(&mut self) -> Result<String, String> {
