@@ -95,6 +95,10 @@ def parse(text):
     for line in text.splitlines():
         line = line.rstrip("\r")
         word, _, rest = line.partition(" ")
+        if word in ("@begin", "@guest") and current is not None:
+            # Another guest went on after this one.
+            results[current] = Result("lost", "the guest did not outlive it")
+            current = None
         if word == "@begin":
             current, lines = rest, []
         elif word == "@end":
@@ -103,10 +107,7 @@ def parse(text):
             current = None
         elif word == "@violation":
             violations.append(rest)
-        elif word == "@guest" and current is not None:
-            results[current] = Result("lost", f"the guest did not outlive it (status {rest})")
-            current = None
-        else:
+        elif word != "@guest":
             lines.append(line)
     if violations:
         kinds = collections.Counter(line.split(":")[0] for line in violations)
