@@ -152,6 +152,9 @@ impl pci::Driver for AmdgpuDriver {
                 .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
+            // The card finds memory by pages: one piece may be as long as it likes.
+            // SAFETY: As above.
+            unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let card = Card::map(pdev)?;
             let vbios = check(pdev, hw, &card)?;
             let firmware = firmware::Files::load(dev, &hw.firmware)?;
