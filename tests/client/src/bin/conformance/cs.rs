@@ -2,12 +2,13 @@
 
 //! CS: the envelope, the IB chunk, and the other chunks.
 
-use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, good, stricter};
+use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, expect, good, stricter};
 use crate::rig::{ENGINE, NO_HANDLE, PAGE64, Rig, handles_chunk, ib_chunk};
 use amdgpu_client::drm::{list_entries, list_request};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::mem::{Access, UserMem};
-use amdgpu_client::num::{u32_of, u64_of};
+use amdgpu_client::num::{u32_of, u64_of, usize_of};
+use amdgpu_client::race::Target;
 use amdgpu_client::uapi::{
     self, Addr, CHUNK_ID_BO_HANDLES, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_IB, Chunk,
     ChunkDep, ChunkFence, ChunkIb, Cs, DOMAIN_CPU, DOMAIN_GTT, DOMAIN_VRAM, HW_IP_COMPUTE,
@@ -50,16 +51,45 @@ fn with_ib_chunk(rig: &Rig, change: impl FnOnce(&mut Chunk<'_>)) -> Outcome {
     rig.submit(0, &chunks)
 }
 
+/// A submission with the BO list of this handle, and no BO_HANDLES chunk.
+fn with_list(rig: &Rig, list: u32) -> Outcome {
+    let ib = [rig.session.nop_ib(ENGINE)];
+    rig.submit(list, &[ib_chunk(&ib)])
+}
+
+/// The IB is in user memory, which is all that the list names; a user fence shows that it ran.
+fn only_user_memory(rig: &Rig) -> Outcome {
+    const FENCE: u32 = 8;
+    let mut mem = UserMem::anonymous(1).setup("mmap")?;
+    // Zeros are no-operations of the DMA engines.
+    mem.write_byte(0, 0);
+    let target = Target::new(&rig.session, &mem).setup("userptr")?;
+    let entries = list_entries(&[target.handle]);
+    let list = [list_request(&entries)];
+    let ib = [ChunkIb { va_start: target.va, ..rig.session.nop_ib(ENGINE) }];
+    let fence = [ChunkFence { handle: rig.session.data.handle, offset: FENCE }];
+    let data = &rig.session.data.map;
+    data.write(usize_of(FENCE.into()), 0);
+    rig.submit(0, &[handles_chunk(&list), ib_chunk(&ib), Chunk::of(CHUNK_ID_FENCE, &fence)])?;
+    expect(data.read(usize_of(FENCE.into())) != 0, || "the user fence was not written".into())
+}
+
 pub fn envelope() -> Vec<Case> {
     vec![
         good("a NOP", |rig| enveloped(rig, |_| ())),
         good("flags are ignored", |rig| enveloped(rig, |r| r.flags = u32::MAX)),
         good("a BO list in place of BO_HANDLES", |rig| {
             let list = rig.file().bo_list(&rig.handles()).setup("BO_LIST")?;
-            let ib = [rig.session.nop_ib(ENGINE)];
-            rig.submit(list, &[ib_chunk(&ib)])?;
+            with_list(rig, list)?;
             rig.file().bo_list_destroy(list).setup("DESTROY")
         }),
+        good("no BO list", |rig| with_list(rig, 0)),
+        good("an empty BO list", |rig| {
+            let list = rig.file().bo_list(&[]).setup("BO_LIST")?;
+            with_list(rig, list)?;
+            rig.file().bo_list_destroy(list).setup("DESTROY")
+        }),
+        good("a list of user memory only, with a user fence", only_user_memory),
         bad("no chunks", libc::EINVAL, |rig| enveloped(rig, |r| r.num_chunks = 0)),
         bad("no such context", libc::EINVAL, |rig| enveloped(rig, |r| r.ctx_id = NO_HANDLE)),
         bad("context 0", libc::EINVAL, |rig| enveloped(rig, |r| r.ctx_id = 0)),
