@@ -25,8 +25,8 @@ pub const CASES: [(&str, Check); 2] =
 
 /// Pages that are written and moved away.
 const PAGES: usize = 4;
-/// How long something may take to come about: less than the driver's patience with a job.
-const SOON: Duration = Duration::from_secs(5);
+/// How long something may take to come about: twice that is less than the driver's patience with a job.
+const SOON: Duration = Duration::from_secs(4);
 
 /// Waits for a moment, as short a while as possible.
 fn until(mut come: impl FnMut() -> bool) -> bool {
