@@ -2,6 +2,7 @@
 
 //! Where jobs and what takes memory away from them meet, and what is counted there.
 
+use crate::setting::NOT_HIT;
 use amdgpu_client::Errno;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
@@ -107,7 +108,7 @@ impl Arena {
             submissions_hit: self.submissions_hit.into_inner(),
         };
         if score.jobs == 0 || score.jobs_hit + score.submissions_hit == 0 {
-            return Err(format!("no race was hit: {score}"));
+            return Err(format!("{NOT_HIT}: {score}"));
         }
         Ok(score)
     }

@@ -5,7 +5,7 @@
 
 use crate::arena::{Arena, Score, Side};
 use crate::beat::Beat;
-use crate::setting::Setting;
+use crate::setting::{NOT_HIT, Setting};
 use crate::writer::{STAMP, say};
 use amdgpu_client::frames::{Frame, Frames};
 use amdgpu_client::mem::{Advice, HUGE_PAGES, UserMem};
@@ -213,7 +213,7 @@ fn compact(setting: &Setting) -> Outcome {
         Some(score) if pages_moved > 0 => {
             Ok(format!("compaction moved {pages_moved} pages: {score}"))
         }
-        _ => Err(format!("no race was hit: compaction moved {pages_moved} pages")),
+        _ => Err(format!("{NOT_HIT}: compaction moved {pages_moved} pages")),
     }
 }
 

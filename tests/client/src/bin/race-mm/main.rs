@@ -9,8 +9,8 @@
 //! the process keeps its memory, processor and GPU that check each other (`beat.rs`).
 //!
 //! A case counts what it took away while a job was under way or a submission in the kernel (`arena.rs`),
-//! and the driver how often it had to wait for a job; where either never happened, the case fails. After
-//! each, the device must work, and nothing be left over (`leftovers.rs`).
+//! and the driver how often it had to wait for a job; where either never happened, in some tries, the case
+//! fails. After each, the device must work, and nothing be left over (`leftovers.rs`).
 
 mod arena;
 mod banks;
@@ -34,7 +34,7 @@ use amdgpu_client::rng::Rng;
 use amdgpu_client::session::Session;
 use amdgpu_client::stats::Stats;
 use leftovers::InUse;
-use setting::Setting;
+use setting::{NOT_HIT, Setting};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -110,18 +110,30 @@ fn main() -> ExitCode {
     let only: String = args.get("only").unwrap_or_default();
     let mut tally = Tally::new();
     for (name, case) in CASES.into_iter().filter(|(name, _)| name.contains(&only)) {
-        tally.check(name, || {
-            let before = setting.stats();
-            let seen = watched(&setting, case)?;
-            let waits = setting.stats().since(before).waits;
-            let none = format!("{seen}: but the driver never had to wait for a job");
-            if waits.0 == Some(0) { Err(none) } else { Ok(seen) }
-        });
+        tally.check(name, || until_hit(&setting, case));
     }
     for (name, case) in OTHERS.into_iter().filter(|(name, _)| name.contains(&only)) {
         tally.check(name, || watched(&setting, case));
     }
     tally.close()
+}
+
+/// Runs a case until the driver had to wait for a job. Whether a race is hit is luck, and on a machine
+/// that does much else it takes longer; but it must be hit.
+fn until_hit(setting: &Setting, case: Case) -> Outcome {
+    const TRIES: usize = 8;
+    let mut last = String::new();
+    for _ in 0..TRIES {
+        let before = setting.stats();
+        match watched(setting, case) {
+            Err(why) if why.starts_with(NOT_HIT) => last = why,
+            Ok(seen) if setting.stats().since(before).waits.0 == Some(0) => {
+                last = format!("{seen}: but the driver never had to wait for a job");
+            }
+            outcome => return outcome,
+        }
+    }
+    Err(format!("{last} ({TRIES} times)"))
 }
 
 /// Runs a case, and looks at what it leaves behind.

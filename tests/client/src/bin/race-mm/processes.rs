@@ -8,7 +8,7 @@ use crate::beat::Beat;
 use crate::give;
 use crate::held::Held;
 use crate::owner::{Manner, Owned, Owner, PAGES, Witness, judge_held, spliced};
-use crate::setting::Setting;
+use crate::setting::{NOT_HIT, Setting};
 use crate::writer::{STAMP, WRITTEN, say};
 use amdgpu_client::child::{self, Child};
 use amdgpu_client::drm::{File, now_ns};
@@ -162,7 +162,7 @@ pub fn reaper(setting: &Setting) -> Outcome {
     judge_held(&mut held, &session, engine, owner.owned)?;
     session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))?;
     match setting.stats().since(before).would_block.0 {
-        Some(0) => Err("no race was hit: the reaper never came".into()),
+        Some(0) => Err(format!("{NOT_HIT}: the reaper never came")),
         count => Ok(format!("the reaper was sent away {} times", count.unwrap_or(0))),
     }
 }
@@ -373,7 +373,7 @@ pub fn close(setting: &Setting) -> Outcome {
         witness.is_intact()
     })?;
     if busy == 0 {
-        return Err(format!("no race was hit in {rounds} rounds"));
+        return Err(format!("{NOT_HIT} in {rounds} rounds"));
     }
     Ok(format!("{rounds} files closed, {busy} of them while jobs were under way"))
 }

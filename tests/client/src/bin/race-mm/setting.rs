@@ -10,6 +10,9 @@ use amdgpu_client::session::Session;
 use amdgpu_client::stats::Stats;
 use std::time::Duration;
 
+/// What a case begins with to say that it came to nothing, and nothing was wrong.
+pub const NOT_HIT: &str = "no race was hit";
+
 /// Where and for how long a case races.
 #[derive(Clone)]
 pub struct Setting {

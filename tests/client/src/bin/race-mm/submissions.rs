@@ -7,7 +7,7 @@
 use crate::arena::{Arena, Side};
 use crate::banks::{Banks, MAP_OVER, PAGES, UNMAP};
 use crate::owner::{Manner, Owner};
-use crate::setting::Setting;
+use crate::setting::{NOT_HIT, Setting};
 use crate::writer::{Fresh, Marks, Names, WRITTEN, Writer, say};
 use amdgpu_client::PAGE;
 use amdgpu_client::child;
@@ -176,7 +176,7 @@ pub fn beyond_2_gib(setting: &Setting) -> Outcome {
     let score = Arena::race(time, vec![Box::new(move |arena| writer.run(arena)), taker])?;
     let since = setting.stats().since(before);
     if score.submissions_hit == 0 || since.retries.0 == Some(0) {
-        return Err(format!("no gather was hit: {score}, {} retries", since.retries));
+        return Err(format!("{NOT_HIT}: {score}, {} retries", since.retries));
     }
     Ok(format!("{score}; {} pages gathered, {} retries", since.pages_gathered, since.retries))
 }
