@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference check fmt
 test: ## all tests
 	@scripts/test
 
@@ -61,6 +61,9 @@ bring-up: ## cards that are broken: a clear message and a clean way back
 
 bringup-diff: ## our bring-up beside the C driver's, register by register
 	@scripts/test bringup-diff
+
+reference: ## the unmodified C driver on the model, and the client programs on it
+	@scripts/test reference
 
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
