@@ -19,7 +19,10 @@ use crate::{
     },
     bo_list, cs, ctx,
     device::Device,
-    file::File,
+    file::{
+        self,
+        File, //
+    },
     gem,
     info::{
         self,
@@ -155,6 +158,9 @@ impl drm::Driver for Driver {
          drm_amdgpu_wait_cs: drm_amdgpu_wait_cs_in => drm_amdgpu_wait_cs_out,
          AUTH | RENDER_ALLOW | OUTSIDE, ctx::wait_cs),
         (IOWR, DRM_AMDGPU_GEM_OP, drm_amdgpu_gem_op, AUTH | RENDER_ALLOW | OUTSIDE, gem::op),
+        (IOWR, DRM_AMDGPU_VM,
+         drm_amdgpu_vm: drm_amdgpu_vm_in => drm_amdgpu_vm_out,
+         AUTH | RENDER_ALLOW, file::vm),
         (IOWR, DRM_AMDGPU_GEM_USERPTR, drm_amdgpu_gem_userptr,
          AUTH | RENDER_ALLOW | OUTSIDE, userptr::ioctl),
     };

@@ -41,7 +41,7 @@ use crate::{
     fence::HwFence,
     hw::Generation,
     ring::{Ib, Ring, RingKind, Submission, UserFence, VmState},
-    vmid::{Lease, Loan, Space, Vmids},
+    vmid::{Lease, Loan, OwnVmid, Space, Vmids},
 };
 
 /// How long a job may be on its ring, in ms.
@@ -308,6 +308,11 @@ impl Schedulers {
             }
         }
         Ok(schedulers)
+    }
+
+    /// What lets an address space have a VM context for itself.
+    pub(crate) fn own_vmid(&self, space: &dyn AddressSpace) -> OwnVmid {
+        OwnVmid::new(self.executor.vmids.clone(), space.space().id)
     }
 
     /// Whether the card hung, so that no job runs any more.

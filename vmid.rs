@@ -15,6 +15,8 @@
 //! - otherwise a job gets a context that nobody uses, the one least recently used, with a flush;
 //! - if all are in use the job waits for one of those who use it.
 //!
+//! One context may be kept for one address space, so that a debugger knows its number: [`OwnVmid`].
+//!
 //! # A context's states
 //!
 //! ```text
@@ -30,6 +32,8 @@
 //! # Invariants
 //!
 //! Between two flushes a context is only lent for one page directory.
+
+use core::ops::Range;
 
 use kernel::{
     new_spinlock,
@@ -80,11 +84,16 @@ pub(crate) struct Lease {
 /// How many contexts can be lent.
 const COUNT: usize = 15;
 
+/// The index of the context that an address space may have for itself.
+const RESERVED: usize = COUNT - 1;
+
 struct State {
     /// VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
     /// Counts loans, to know which context was lent last.
     clock: u64,
+    /// The ID of the address space that has the context [`RESERVED`] for itself.
+    holder: Option<u64>,
 }
 
 struct Context {
@@ -139,6 +148,9 @@ impl Context {
     }
 }
 
+/// A context, and whether it must be flushed; if there is none, a submission that stands in the way.
+type Choice = Result<(usize, Flush), Option<ARef<Fence>>>;
+
 impl State {
     fn vmid(index: usize) -> Option<Vmid> {
         Vmid::new(u8::try_from(index + 1).ok()?)
@@ -148,11 +160,23 @@ impl State {
         &mut self.contexts[usize::from(vmid.get()) - 1]
     }
 
-    /// Chooses the context for a job, and whether it must be flushed; if there is none, a
-    /// submission that stands in the way.
-    fn choose(&self, space: Space, ring: RingKind) -> Result<(usize, Flush), Option<ARef<Fence>>> {
+    /// Chooses the context for a job.
+    fn choose(&self, space: Space, ring: RingKind) -> Choice {
+        match self.holder {
+            None => self.choose_among(0..COUNT, space, ring),
+            Some(holder) if holder != space.id => self.choose_among(0..RESERVED, space, ring),
+            Some(_) => match self.choose_among(RESERVED..COUNT, space, ring) {
+                // Another ring has just claimed it: there is no fence to wait for yet. Rather another
+                // context than none.
+                Err(None) => self.choose_among(0..RESERVED, space, ring),
+                choice => choice,
+            },
+        }
+    }
+
+    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingKind) -> Choice {
         let ready = |context: &&Context| context.is_ready_for(space, ring);
-        if let Some(index) = self.position(ready) {
+        if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
         }
         // Its own, if it has one that is idle: the others' translations may still be of use to them.
@@ -161,14 +185,13 @@ impl State {
             context.is_idle() && resident.is_some_and(|resident| resident.space.id == space.id)
         };
         let idle = self
-            .position(own)
-            .or_else(|| self.position(|context| context.is_idle()));
+            .position(&among, own)
+            .or_else(|| self.position(&among, |context| context.is_idle()));
         if let Some(index) = idle {
             return Ok((index, Flush::Needed));
         }
         // The one that was lent first is the one that may come back first.
-        Err(self
-            .contexts
+        Err(self.contexts[among]
             .iter()
             .filter(|context| context.leases == 0)
             .min_by_key(|context| context.lent)
@@ -176,12 +199,12 @@ impl State {
             .cloned())
     }
 
-    /// Of the contexts for which `accept` says true, the one that was lent least recently.
-    fn position(&self, accept: impl Fn(&&Context) -> bool) -> Option<usize> {
+    /// Of the contexts in `among` for which `accept` says true, the one that was lent least recently.
+    fn position(&self, among: &Range<usize>, accept: impl Fn(&&Context) -> bool) -> Option<usize> {
         self.contexts
             .iter()
             .enumerate()
-            .filter(|(_, context)| accept(context))
+            .filter(|(index, context)| among.contains(index) && accept(context))
             .min_by_key(|(_, context)| context.lent)
             .map(|(index, _)| index)
     }
@@ -196,7 +219,7 @@ impl Vmids {
                 for _ in 0..COUNT {
                     contexts.push(Context::UNUSED, GFP_KERNEL)?;
                 }
-                new_spinlock!(State { contexts, clock: 0 })
+                new_spinlock!(State { contexts, clock: 0, holder: None })
             },
         })
     }
@@ -226,6 +249,44 @@ impl Vmids {
             vmid,
             flush,
         }))
+    }
+}
+
+/// What lets an address space have a context for itself, for as long as this lives.
+pub(crate) struct OwnVmid {
+    vmids: Arc<Vmids>,
+    space_id: u64,
+}
+
+impl OwnVmid {
+    /// For the address space with that [`Space::id`]; it has none yet.
+    pub(crate) fn new(vmids: Arc<Vmids>, space_id: u64) -> Self {
+        Self { vmids, space_id }
+    }
+
+    /// Keeps a context for it, whose jobs may have to wait for that one then. `ENOENT` if another address
+    /// space has it.
+    pub(crate) fn reserve(&self) -> Result {
+        let holder = &mut self.vmids.state.lock().holder;
+        if holder.is_some_and(|holder| holder != self.space_id) {
+            return Err(ENOENT);
+        }
+        *holder = Some(self.space_id);
+        Ok(())
+    }
+
+    /// Gives it back, if it has it.
+    pub(crate) fn unreserve(&self) {
+        let holder = &mut self.vmids.state.lock().holder;
+        if *holder == Some(self.space_id) {
+            *holder = None;
+        }
+    }
+}
+
+impl Drop for OwnVmid {
+    fn drop(&mut self) {
+        self.unreserve();
     }
 }
 
@@ -392,6 +453,52 @@ mod tests {
         fences.remove(0).map_err(|_| EINVAL)?.signal(Ok(()));
         let (vmid, flush, _fence) = run(&vmids, space(100, 1), RING)?;
         assert_eq!((vmid, flush), (1, Flush::Needed));
+        Ok(())
+    }
+
+    #[test]
+    fn a_reserved_context_is_its_holders_only() -> Result {
+        const VMID: u8 = RESERVED as u8 + 1;
+
+        let vmids = vmids()?;
+        let own = OwnVmid::new(vmids.clone(), 1);
+        let late = OwnVmid::new(vmids.clone(), 2);
+        own.reserve()?;
+        own.reserve()?;
+        assert_eq!(late.reserve(), Err(ENOENT));
+        late.unreserve();
+        assert_eq!(late.reserve(), Err(ENOENT));
+
+        let (vmid, flush, fence) = run(&vmids, space(1, 1), RING)?;
+        assert_eq!((vmid, flush), (VMID, Flush::Needed));
+        // It waits for its own, and not for another.
+        let Loan::Busy(busy) = vmids.lend(space(1, 2), RING)? else {
+            return Err(EINVAL);
+        };
+        assert!(core::ptr::eq(&*busy, &**fence.fence()));
+        fence.signal(Ok(()));
+        assert_eq!(run(&vmids, space(1, 2), RING)?.0, VMID);
+
+        let mut fences = KVec::new();
+        for id in 10..10 + RESERVED as u64 {
+            let (vmid, _, fence) = run(&vmids, space(id, 1), RING)?;
+            assert!(vmid != VMID);
+            fences.push(fence, GFP_KERNEL)?;
+        }
+        assert!(matches!(vmids.lend(space(100, 1), RING)?, Loan::Busy(_)));
+
+        drop(own);
+        late.reserve()
+    }
+
+    #[test]
+    fn a_claimed_reserved_context_is_not_waited_for() -> Result {
+        let vmids = vmids()?;
+        let own = OwnVmid::new(vmids.clone(), 1);
+        own.reserve()?;
+        let first = lend(&vmids, space(1, 1), RING)?;
+        let second = lend(&vmids, space(1, 1), OTHER_RING)?;
+        assert!(first.vmid() != second.vmid());
         Ok(())
     }
 }

@@ -146,6 +146,11 @@ pub const CTX_OP_QUERY_STATE: u32 = 3;
 /// Reset state as flags.
 pub const CTX_OP_QUERY_STATE2: u32 = 4;
 
+/// VM operations: keeps one VMID for the file.
+pub const VM_OP_RESERVE_VMID: u32 = 1;
+/// Gives it back.
+pub const VM_OP_UNRESERVE_VMID: u32 = 2;
+
 /// Priority that needs no privilege.
 pub const CTX_PRIORITY_NORMAL: i32 = 0;
 /// Priority that needs `CAP_SYS_NICE`.
@@ -269,6 +274,15 @@ pub struct WaitIdle {
 pub struct WaitIdleOut {
     pub status: u32,
     pub domain: u32,
+}
+
+/// `drm_amdgpu_vm_in`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Vm {
+    pub op: u32,
+    pub flags: u32,
 }
 
 /// `drm_amdgpu_gem_va`
@@ -581,7 +595,7 @@ pub struct Version<'a> {
 }
 
 pod! {
-    GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, GemVa<'a> = 64,
+    GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, Vm = 8, GemVa<'a> = 64,
     BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
     ChunkIb = 32, ChunkSem = 4, ChunkSyncobj = 16, Syncobj = 8, TimelineWait<'a> = 48, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
     Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Prime = 12, Version<'a> = 64,
@@ -659,6 +673,8 @@ pub const GEM_WAIT_IDLE: Ioctl<WaitIdle, WaitIdleOut> = driver(READ_WRITE, 0x07,
 pub const GEM_VA: Ioctl<GemVa<'_>, ()> = driver(WRITE, 0x08, "GEM_VA");
 /// WAIT_CS: 0 done, 1 still busy.
 pub const WAIT_CS: Ioctl<WaitCs, u64> = driver(READ_WRITE, 0x09, "WAIT_CS");
+/// VM: nothing comes out.
+pub const VM: Ioctl<Vm, ()> = driver(READ_WRITE, 0x13, "VM");
 /// GEM_USERPTR
 pub const GEM_USERPTR: Ioctl<GemUserptr, GemUserptr> = driver(READ_WRITE, 0x11, "GEM_USERPTR");
 
@@ -684,6 +700,7 @@ mod tests {
         assert_eq!(GEM_VA.request, 0x4040_6448);
         assert_eq!(WAIT_CS.request, 0xc020_6449);
         assert_eq!(GEM_USERPTR.request, 0xc018_6451);
+        assert_eq!(VM.request, 0xc008_6453);
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod rig;
 mod sharing;
 mod sync;
 mod va;
+mod vmid;
 mod wait;
 
 use amdgpu_client::args::Args;
@@ -38,13 +39,14 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 16] = [
+const GROUPS: [Group; 17] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
     ("GEM_USERPTR", gem::userptr),
     ("GEM_WAIT_IDLE", wait::idle),
     ("GEM_VA", va::cases),
+    ("VM", vmid::cases),
     ("BO_LIST", bo_list::cases),
     ("CTX", ctx::cases),
     ("CS", cs::envelope),
