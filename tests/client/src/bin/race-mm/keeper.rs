@@ -54,8 +54,8 @@ impl Keeper {
 
 /// Waits until the driver has waited for jobs more often than `before`.
 fn wait(setting: &Setting, before: u64) -> bool {
-    /// How long the kernel may take to get at the pages.
-    const PATIENCE: Duration = Duration::from_millis(300);
+    /// How long the kernel may take to get at the pages: short against the driver's patience.
+    const PATIENCE: Duration = Duration::from_millis(1500);
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
         if setting.stats().waits.0.is_some_and(|now| now != before) {
