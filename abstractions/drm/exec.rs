@@ -65,6 +65,10 @@ struct Exec {
 }
 
 impl Exec {
+    /// For how many objects there is room at first. Without a number it would be a page, to be cleared
+    /// for each use; if there are more, there will be.
+    const FEW: u32 = 64;
+
     fn new(intr: Interruptible) -> Result<Self> {
         let inner = KBox::pin(Opaque::zeroed(), GFP_KERNEL)?;
         let intr = match intr {
@@ -76,7 +80,7 @@ impl Exec {
             bindings::drm_exec_init(
                 inner.get(),
                 intr | bindings::RUST_EXT_DRM_EXEC_IGNORE_DUPLICATES,
-                0,
+                Self::FEW,
             )
         };
         // INVARIANT: It was just initialised, and holds no object.
