@@ -176,7 +176,7 @@ def page(results, programs, left_out, causes):
     """The text, and what in it is unexplained."""
     made = Page(causes)
     rows = [row for program in programs if program in results for row in made.rows(program, results[program])]
-    lines = [HEAD.format(rules=f"*{RULES}*"), "", "| driver | pass | skip | else |", "|---|---|---|---|"]
+    lines = [HEAD.format(rules=f"*{RULES}*"), "| driver | pass | skip | else |", "|---|---|---|---|"]
     for driver in DRIVERS:
         tally = collections.Counter(
             result.outcome for of in results.values() for name, result in of[driver].items() if name != RULES
