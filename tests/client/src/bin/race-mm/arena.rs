@@ -8,6 +8,7 @@ use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::{PATIENCE_MS, Session};
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -66,12 +67,15 @@ impl Arena {
     /// What a side says; that no race was hit.
     pub fn race(time: Duration, sides: Vec<Side<'_>>) -> Result<Score, String> {
         let arena = Self::new(time);
+        // A thread that begins maps memory for itself, which may end up in a hole that another makes.
+        let all_are_there = Barrier::new(sides.len());
         thread::scope(|scope| {
-            let arena = &arena;
+            let (arena, all_are_there) = (&arena, &all_are_there);
             let threads: Vec<_> = sides
                 .into_iter()
                 .map(|side| {
                     scope.spawn(move || {
+                        all_are_there.wait();
                         let result = side(arena);
                         arena.over.store(true, Ordering::SeqCst);
                         result

@@ -106,15 +106,13 @@ impl<'a> Beat<'a> {
         let stream = self.stream(stream, stores);
         let session = &self.session;
         let latch = Latch::shut(&session.data.map);
+        let Some(keeper) = &mut self.keeper else { return Err("a gate without a keeper".into()) };
         // No other job of this file is under way.
-        let waits = setting.stats().waits;
-        let job = arena
-            .submit(self.engine, &[], || session.submit(self.engine, &stream, &[self.handle]))?;
-        let Some(job) = job else { return Ok(false) };
-        let hit = match &mut self.keeper {
-            Some(keeper) => keeper.open(waits)?,
-            None => return Err("a gate without a keeper".into()),
-        };
+        keeper.ask(setting.stats().waits)?;
+        let job =
+            arena.submit(self.engine, &[], || session.submit(self.engine, &stream, &[self.handle]));
+        let hit = keeper.answer()?;
+        let Some(job) = job? else { return Ok(false) };
         drop(latch);
         arena.finish(session, self.engine, job)?;
         if hit {

@@ -41,12 +41,18 @@ impl Keeper {
     }
 
     /// Lets the keeper open the gate when the driver has waited for jobs more often than `before`, or
-    /// after some time. Whether it has.
-    pub fn open(&mut self, before: Count) -> Result<bool, String> {
+    /// after some time. To be called before there is a job behind the gate: with one, this process may
+    /// not come to it any more.
+    pub fn ask(&mut self, before: Count) -> Result<(), String> {
         let before = before.0.unwrap_or(0).to_le_bytes();
-        if let Some(ask) = &mut self.ask {
-            ask.write_all(&before).map_err(|e| format!("pipe: {e}"))?;
+        match &mut self.ask {
+            Some(ask) => ask.write_all(&before).map_err(|e| format!("pipe: {e}")),
+            None => Ok(()),
         }
+    }
+
+    /// Waits until the gate is open. Whether the driver has waited.
+    pub fn answer(&mut self) -> Result<bool, String> {
         let [hit] = self.child.hear()?;
         Ok(hit != 0)
     }
