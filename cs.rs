@@ -534,7 +534,12 @@ fn look_up_orders(
     for order in orders {
         match *order {
             Order::AfterJob(dependency) => {
-                if let Some(fence) = find_dependency(dev, file, &dependency)? {
+                let Dependency {
+                    queue,
+                    ctx,
+                    sequence,
+                } = dependency;
+                if let Some(fence) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
                     dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
                 }
             }
@@ -553,22 +558,4 @@ fn look_up_orders(
         }
     }
     Ok((dependencies, signals))
-}
-
-/// The fence of an earlier submission, if that may still be unfinished.
-///
-/// # Errors
-///
-/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost.
-fn find_dependency(
-    dev: &DrmDevice,
-    file: &DrmFile,
-    dependency: &Dependency,
-) -> Result<Option<ARef<Fence>>> {
-    let _section = dev.enter().ok_or(ENODEV)?;
-    file.inner()
-        .contexts
-        .get(dependency.ctx)?
-        .queue(&dev.schedulers, dependency.queue)?
-        .fence(dependency.sequence)
 }

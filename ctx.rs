@@ -509,15 +509,20 @@ pub(crate) fn ioctl(
 }
 
 /// The fence of a submission, if it may still be unfinished.
-fn find_fence(
+///
+/// # Errors
+///
+/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost; `ENODEV`.
+pub(crate) fn find_fence(
     dev: &DrmDevice,
-    args: &drm_amdgpu_wait_cs_in,
     file: &DrmFile,
+    ctx: u32,
+    queue: QueueName,
+    number: u64,
 ) -> Result<Option<ARef<Fence>>> {
     let _section = dev.enter().ok_or(ENODEV)?;
-    let context = file.inner().contexts.get(args.ctx_id)?;
-    let name = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
-    context.queue(&dev.schedulers, name)?.fence(args.handle)
+    let context = file.inner().contexts.get(ctx)?;
+    context.queue(&dev.schedulers, queue)?.fence(number)
 }
 
 /// The `AMDGPU_WAIT_CS` ioctl: waits for a submission.
@@ -526,7 +531,8 @@ pub(crate) fn wait_cs(
     args: &drm_amdgpu_wait_cs_in,
     file: &DrmFile,
 ) -> Result<drm_amdgpu_wait_cs_out> {
-    let waited = match find_fence(dev, args, file)? {
+    let queue = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
+    let waited = match find_fence(dev, file, args.ctx_id, queue, args.handle)? {
         None => Waited::Done,
         Some(fence) => {
             let waited = fence.wait_timeout(Interruptible::Yes, uapi::timeout(args.timeout))?;

@@ -37,18 +37,19 @@ pub(super) fn set(card: &Card<'_>, gating: ClockGating) {
 
 /// Sets a field of all registers of the memory controller that gate clocks: they are alike.
 macro_rules! set_in_all {
-    ($card:ident, $set:ident, $on:ident: $($register:ident)*) => {
+    ($card:ident, $set:ident, $on:ident) => {
+        set_in_all!(@ $card, $set, $on:
+            MC_HUB_MISC_HUB_CG MC_HUB_MISC_SIP_CG MC_HUB_MISC_VM_CG MC_XPB_CLK_GAT ATC_MISC_CG
+            MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG)
+    };
+    (@ $card:ident, $set:ident, $on:ident: $($register:ident)*) => {
         $($card.regs.update($register, |r| r.$set($on));)*
     };
 }
 
 fn set_memory(card: &Card<'_>, on: bool) {
-    set_in_all!(card, with_enable, on:
-        MC_HUB_MISC_HUB_CG MC_HUB_MISC_SIP_CG MC_HUB_MISC_VM_CG MC_XPB_CLK_GAT ATC_MISC_CG
-        MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG);
-    set_in_all!(card, with_mem_ls_enable, on:
-        MC_HUB_MISC_HUB_CG MC_HUB_MISC_SIP_CG MC_HUB_MISC_VM_CG MC_XPB_CLK_GAT ATC_MISC_CG
-        MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG);
+    set_in_all!(card, with_enable, on);
+    set_in_all!(card, with_mem_ls_enable, on);
 }
 
 fn set_host_data_path(card: &Card<'_>, on: bool) {
