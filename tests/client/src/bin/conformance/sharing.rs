@@ -8,6 +8,7 @@ use amdgpu_client::drm::IoMap;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::u64_of;
+use amdgpu_client::race::{Latch, wait_at_gate};
 use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{
     CREATE_EXPLICIT_SYNC, CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, DOMAIN_VRAM, PRIME_HANDLE_TO_FD,
@@ -18,8 +19,7 @@ use std::fs::File;
 const SIZE: u64 = 4 * PAGE64;
 const VALUE: u32 = 0x5ba7_ed00;
 
-/// A word of the first file's data that its job waits for, and one of the second's that its job
-/// copies to.
+/// A word of the second file's data that its job copies to.
 const WORD: usize = 0x100;
 /// Where in the shared BO the bytes are that go from one to the other.
 const PLACE: usize = 0x2004;
@@ -80,10 +80,10 @@ fn waits_for_the_first(
     session: &Session,
     theirs: &View,
 ) -> Result<bool, Failure> {
-    let gate = &rig.session.data;
-    gate.map.write(WORD, 0);
+    let gate = Latch::shut(&rig.session.data.map);
     let mut first = Stream::new();
-    first.wait_equal(FIRST, gate.va + u64_of(WORD), 1).store(FIRST, ours.va + u64_of(PLACE), VALUE);
+    wait_at_gate(&rig.session, FIRST, &mut first);
+    first.store(FIRST, ours.va + u64_of(PLACE), VALUE);
     let mut second = Stream::new();
     let data = &session.data;
     second.copy(SECOND, theirs.va + u64_of(PLACE), data.va + u64_of(WORD), 4);
@@ -94,7 +94,7 @@ fn waits_for_the_first(
         Ok(two) => session.wait(SECOND, two, 100).setup("WAIT_CS")?,
         Err(_) => false,
     };
-    gate.map.write(WORD, 1);
+    gate.open();
     rig.finish(FIRST, one)?;
     let done = session.wait(SECOND, two?, PATIENCE_MS).setup("WAIT_CS")?;
     expect(done, || "the second job is not done".into())?;

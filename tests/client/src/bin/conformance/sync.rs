@@ -8,6 +8,7 @@ use amdgpu_client::drm::{list_entries, list_request};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::u64_of;
+use amdgpu_client::race::{Latch, wait_at_gate};
 use amdgpu_client::session::PATIENCE_MS;
 use amdgpu_client::uapi::{
     CHUNK_ID_SYNCOBJ_IN, CHUNK_ID_SYNCOBJ_OUT, CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL,
@@ -16,9 +17,7 @@ use amdgpu_client::uapi::{
 use std::thread;
 use std::time::Duration;
 
-/// Words in the page of data: a gate that a job waits at, ...
-const GATE: usize = 0x100;
-/// ... what it writes, ...
+/// Words in the page of data: what a job writes, ...
 const WRITTEN: usize = 0x104;
 /// ... and where that is copied.
 const COPIED: usize = 0x108;
@@ -64,7 +63,8 @@ fn submit(
 fn first(rig: &Rig<'_>, out: Chunk<'_>) -> Result<u64, Failure> {
     let va = rig.session.data.va;
     let mut stream = Stream::new();
-    stream.wait_equal(FIRST, va + u64_of(GATE), 1).store(FIRST, va + u64_of(WRITTEN), VALUE);
+    wait_at_gate(&rig.session, FIRST, &mut stream);
+    stream.store(FIRST, va + u64_of(WRITTEN), VALUE);
     submit(rig, FIRST, &stream, 0x1000, out)
 }
 
@@ -79,15 +79,16 @@ fn second(rig: &Rig<'_>, after: Chunk<'_>) -> Result<u64, Failure> {
 /// Two jobs, the second of which comes after the first by way of `out` and `after` only.
 fn in_order(rig: &Rig<'_>, out: Chunk<'_>, after: Chunk<'_>) -> Outcome {
     let data = &rig.session.data.map;
-    for word in [GATE, WRITTEN, COPIED] {
+    for word in [WRITTEN, COPIED] {
         data.write(word, 0);
     }
+    let gate = Latch::shut(data);
     let jobs = first(rig, out).and_then(|one| Ok((one, second(rig, after)?)));
     let early = match &jobs {
         Ok((_, two)) => rig.session.wait(SECOND, *two, 100).setup("WAIT_CS")?,
         Err(_) => false,
     };
-    data.write(GATE, 1);
+    gate.open();
     let (one, two) = jobs?;
     rig.finish(FIRST, one)?;
     rig.finish(SECOND, two)?;
@@ -102,7 +103,6 @@ fn before_it_is_there(rig: &Rig<'_>, handle: u32) -> Outcome {
     // The other one needs a command buffer and a context of its own, but the same file.
     let out = [ChunkSyncobj { handle, flags: 0, point: 3 }];
     let wait = [ChunkSyncobj { handle, flags: SYNCOBJ_WAIT_FOR_SUBMIT, point: 3 }];
-    rig.session.data.map.write(GATE, 1);
     thread::scope(|threads| {
         let session = &rig.session;
         let ib = [session.place_ib_at(0x3000, FIRST, &Stream::new())];

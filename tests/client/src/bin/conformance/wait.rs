@@ -6,7 +6,7 @@ use crate::case::{Case, Failure, Setup, bad, expect, good};
 use crate::rig::{ENGINE, NO_HANDLE, Rig};
 use amdgpu_client::drm::{deadline_ms, now_ns};
 use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u64_of;
+use amdgpu_client::race::{Latch, wait_at_gate};
 use amdgpu_client::uapi::{
     GEM_WAIT_IDLE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM, HW_IP_UVD, WAIT_CS, WaitCs, WaitIdle,
 };
@@ -19,18 +19,14 @@ const FOREVER: u64 = u64::MAX;
 /// Of 50 ms, in nanoseconds: the kernel counts in ticks, which come late on a busy machine.
 const HALF: u64 = 25_000_000;
 
-/// Where in the page of data the gate of a waiting job is.
-const GATE: usize = 512;
-
 /// Runs `question` while a job waits at a gate; then lets it go and waits for it.
 fn while_busy(rig: &Rig, question: impl FnOnce(u64) -> Outcome) -> Outcome {
-    let data = &rig.session.data;
-    data.map.write(GATE, 0);
+    let gate = Latch::shut(&rig.session.data.map);
     let mut stream = Stream::new();
-    stream.wait_equal(ENGINE, data.va + u64_of(GATE), 1);
+    wait_at_gate(&rig.session, ENGINE, &mut stream);
     let seq = rig.session.submit(ENGINE, &stream, &[]).setup("a job that waits")?;
     let answer = question(seq);
-    data.map.write(GATE, 1);
+    gate.open();
     rig.finish(ENGINE, seq)?;
     answer
 }
