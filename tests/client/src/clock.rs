@@ -14,6 +14,7 @@ use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// Reads a clock, in ns.
 fn read(clock: libc::clockid_t) -> u64 {
@@ -84,6 +85,15 @@ impl Meter {
         Ok(meter)
     }
 
+    /// Lets the others finish what they have to do, so that the next measurement finds them at rest.
+    ///
+    /// A call that wakes a thread costs more than one that finds it still at work from the call
+    /// before: some 2,000 instructions for a submission, by luck. The model takes its own time, so
+    /// which of the two it is would follow the host's load.
+    pub fn settle(&self) {
+        thread::sleep(SETTLE);
+    }
+
     /// What `work` costs this thread.
     pub fn thread<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let before = read(libc::CLOCK_THREAD_CPUTIME_ID);
@@ -117,6 +127,9 @@ impl Meter {
         median((0..9).map(|_| self.thread(|| count_down(black_box(ROUNDS))).0).collect())
     }
 }
+
+/// More than threads of the driver need for what is left when a job is done.
+const SETTLE: Duration = Duration::from_millis(1);
 
 /// Rounds of the loop by which a clock is known.
 const ROUNDS: u64 = 1_000_000;

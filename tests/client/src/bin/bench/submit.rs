@@ -68,6 +68,7 @@ impl<'s> Nothing<'s> {
         let mut costs = Vec::new();
         // The first ones make what later ones find.
         for _ in 0..bench.samples + 3 {
+            bench.meter.settle();
             let (cost, seq) = bench.meter.thread(&submit);
             self.finish(seq)?;
             costs.push(cost);
@@ -195,6 +196,7 @@ pub fn invalidated(bench: &Bench) -> Outcome {
         for _ in 0..bench.samples.min(15) {
             mem.discard(0..pages).map_err(|e| format!("madvise: {e}"))?;
             touch(&mut mem);
+            bench.meter.settle();
             let (cost, seq) = bench.meter.thread(|| nothing.submit());
             nothing.finish(seq)?;
             costs.push(cost);

@@ -70,7 +70,12 @@ impl<'s> Work<'s> {
     fn cost(&self, meter: &Meter) -> Result<u64, String> {
         const SAMPLES: usize = 101;
         self.once(meter)?;
-        let costs: Result<Vec<_>, _> = (0..SAMPLES).map(|_| self.once(meter)).collect();
+        let costs: Result<Vec<_>, _> = (0..SAMPLES)
+            .map(|_| {
+                meter.settle();
+                self.once(meter)
+            })
+            .collect();
         Ok(median(costs?))
     }
 }
