@@ -42,7 +42,7 @@ pub(super) trait Fill {
 }
 
 /// How many entries are made at a time, and how many are cleared.
-const BLOCK: usize = 16;
+const BLOCK: usize = 64;
 const CLEAR_BLOCK: usize = 256;
 
 /// A page table.
