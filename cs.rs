@@ -245,8 +245,8 @@ impl<'a> Parsed<'a> {
     /// # Errors
     ///
     /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
-    /// `ENOENT` for an unknown BO list, BO in one, or synchronisation object to wait for; `EPERM` for another process's memory; those of
-    /// [`Request::copy_in`]; the error of a queue that is lost.
+    /// `ENOENT` for an unknown BO list, BO in one, or synchronisation object to wait for; `EPERM` for
+    /// another process's memory; those of [`Request::copy_in`]; the error of a queue that is lost.
     fn new(
         dev: &'a DrmDevice,
         args: &bindings::drm_amdgpu_cs_in,

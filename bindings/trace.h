@@ -18,7 +18,8 @@
 #define AMDGPU_RS_QUEUE_NAME(ip) \
 	__print_symbolic(ip, { 0, "gfx" }, { 1, "compute" }, { 2, "dma" })
 
-TRACE_EVENT(userptr_gather,
+/* A buffer of user memory, as it is at some moment. */
+DECLARE_EVENT_CLASS(userptr,
 	TP_PROTO(u64 bo, u64 generation, u64 pages),
 	TP_ARGS(bo, generation, pages),
 	TP_STRUCT__entry(
@@ -33,6 +34,11 @@ TRACE_EVENT(userptr_gather,
 	),
 	TP_printk("bo=%llu generation=%llu pages=%llu", __entry->bo, __entry->generation,
 		  __entry->pages)
+);
+
+DEFINE_EVENT(userptr, userptr_gather,
+	TP_PROTO(u64 bo, u64 generation, u64 pages),
+	TP_ARGS(bo, generation, pages)
 );
 
 TRACE_EVENT(userptr_gathered,
@@ -73,21 +79,9 @@ TRACE_EVENT(userptr_invalidate,
 		  __entry->generation, __entry->pages, __entry->wait)
 );
 
-TRACE_EVENT(userptr_invalidated,
+DEFINE_EVENT(userptr, userptr_invalidated,
 	TP_PROTO(u64 bo, u64 generation, u64 pages),
-	TP_ARGS(bo, generation, pages),
-	TP_STRUCT__entry(
-		__field(u64, bo)
-		__field(u64, generation)
-		__field(u64, pages)
-	),
-	TP_fast_assign(
-		__entry->bo = bo;
-		__entry->generation = generation;
-		__entry->pages = pages;
-	),
-	TP_printk("bo=%llu generation=%llu pages=%llu", __entry->bo, __entry->generation,
-		  __entry->pages)
+	TP_ARGS(bo, generation, pages)
 );
 
 TRACE_EVENT(userptr_retry,

@@ -94,14 +94,10 @@ enum Chunk {
     Ib(QueueName, Ib),
     UserFence(UserFence),
     BoHandles(bo_list::Source),
-    Orders(KVVec<Order>, Once),
-}
-
-/// Whether there may be one chunk only of a kind, or of its like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Once {
-    Yes,
-    No,
+    /// What the job comes after. There may be several such chunks.
+    Waits(KVVec<Order>),
+    /// Where its fence goes. There may be one such chunk, of either kind.
+    Signals(KVVec<Order>),
 }
 
 /// The first `N` dwords of `data`.
@@ -217,26 +213,22 @@ impl Chunk {
             // hardware, and never wrong.
             bindings::AMDGPU_CHUNK_ID_DEPENDENCIES
             | bindings::AMDGPU_CHUNK_ID_SCHEDULED_DEPENDENCIES => {
-                Self::orders(data, Order::after_job, Once::No)
+                Order::decode_all(data, Order::after_job).map(Self::Waits)
             }
-            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_IN => Self::orders(data, Order::after, Once::No),
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_IN => {
+                Order::decode_all(data, Order::after).map(Self::Waits)
+            }
             bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_WAIT => {
-                Self::orders(data, Order::after_point, Once::No)
+                Order::decode_all(data, Order::after_point).map(Self::Waits)
             }
-            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_OUT => Self::orders(data, Order::signal, Once::Yes),
+            bindings::AMDGPU_CHUNK_ID_SYNCOBJ_OUT => {
+                Order::decode_all(data, Order::signal).map(Self::Signals)
+            }
             bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL => {
-                Self::orders(data, Order::signal_point, Once::Yes)
+                Order::decode_all(data, Order::signal_point).map(Self::Signals)
             }
             _ => Err(EINVAL),
         }
-    }
-
-    fn orders<const N: usize>(
-        data: &[u32],
-        decode: impl Fn([u32; N]) -> Result<Order>,
-        once: Once,
-    ) -> Result<Self> {
-        Ok(Self::Orders(Order::decode_all(data, decode)?, once))
     }
 
     /// Copies the chunk at `header` in and decodes it.
@@ -292,10 +284,9 @@ impl Collector {
             Chunk::Ib(queue, ib) => self.add_ib(queue, ib),
             Chunk::UserFence(fence) => set_once(&mut self.user_fence, fence),
             Chunk::BoHandles(source) => set_once(&mut self.bo_handles, source),
-            Chunk::Orders(orders, once) => {
-                if once == Once::Yes {
-                    set_once(&mut self.signals, ())?;
-                }
+            Chunk::Waits(orders) => self.add_orders(&orders),
+            Chunk::Signals(orders) => {
+                set_once(&mut self.signals, ())?;
                 self.add_orders(&orders)
             }
         }
@@ -344,7 +335,7 @@ impl Request {
     /// # Errors
     ///
     /// `EFAULT` for an address that cannot be read, `ENOMEM`, and `EINVAL` for everything that
-    /// does not make sense: see the module's conformance table, section B.11.
+    /// does not make sense.
     pub(crate) fn copy_in(array: u64, count: u32) -> Result<Self> {
         if count == 0 || count > MAX_CHUNKS {
             return Err(EINVAL);
