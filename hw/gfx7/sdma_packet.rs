@@ -90,9 +90,6 @@ impl ConstantFill {
     /// begin with a page.
     const MAX_BYTES: u32 = 0x1f_f000;
 
-    /// Length of the packet in dwords.
-    const DWORDS: u64 = 5;
-
     /// The packets that fill a range.
     pub(crate) fn split(fill: Fill) -> impl Iterator<Item = Self> {
         let mut done = 0;
@@ -112,9 +109,10 @@ impl ConstantFill {
 
 /// The packets of the largest fill leave room for what else a submission has.
 const _: () = {
+    const DWORDS_OF_ONE: u64 = 5;
     const ALL_ELSE: u64 = 64;
     let packets = Fill::MAX_BYTES.div_ceil(ConstantFill::MAX_BYTES as u64);
-    assert!(packets * ConstantFill::DWORDS + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
+    assert!(packets * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
 };
 
 impl Packet for ConstantFill {

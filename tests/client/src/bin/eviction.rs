@@ -16,7 +16,9 @@ use amdgpu_client::num::{lo32, u32_of, u64_of, usize_of};
 use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::{Buffer, Session};
-use amdgpu_client::uapi::{self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP};
+use amdgpu_client::uapi::{
+    self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP,
+};
 use amdgpu_client::{Errno, PAGE};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -187,8 +189,7 @@ fn look_by_gpu(
 fn fresh(node: &Node, rounds: usize, seed: u64) -> Outcome {
     let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let largest = u64_of(FRESH_SIZES[FRESH_SIZES.len() - 1]);
-    let target =
-        session.buffer(largest, DOMAIN_GTT, 0).map_err(|e| format!("a target: {e}"))?;
+    let target = session.buffer(largest, DOMAIN_GTT, 0).map_err(|e| format!("a target: {e}"))?;
     let mut rng = Rng::new(seed);
     let mut by_gpu = 0;
 
