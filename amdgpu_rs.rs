@@ -43,6 +43,7 @@ mod hw;
 mod info;
 mod interrupts;
 mod job;
+mod kernel_queue;
 mod ring;
 mod stats;
 mod sync;
@@ -122,6 +123,7 @@ pub(crate) struct AmdgpuDriver;
 #[pin_data]
 pub(crate) struct Binding<'bound> {
     registration: drm::Registration<'bound, Driver>,
+    settled: Settled,
     counters: Counters,
     #[pin]
     interrupts: irq::ThreadedRegistration<'bound, Handler>,
@@ -203,6 +205,7 @@ impl pci::Driver for AmdgpuDriver {
                     greet(device);
                 },
                 counters: counters(dev, stats)?,
+                settled: Settled(device.clone()),
                 registration: drm::Registration::new(dev, drm)
                     .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
             }? Error))
@@ -332,6 +335,16 @@ fn greet(device: &Device) {
             .sum::<u32>(),
         facts.graphics.backends.count_ones()
     );
+}
+
+/// On drop, which must come after the DRM device was unplugged and while interrupts are served, what
+/// the kernel itself has its engines do is waited for.
+struct Settled(Arc<Device>);
+
+impl Drop for Settled {
+    fn drop(&mut self) {
+        self.0.kernel_queue.wait_idle();
+    }
 }
 
 /// A card whose engines may run. On drop they are stopped, and the card is left quiet: no engine

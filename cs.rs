@@ -321,7 +321,7 @@ impl<'a> Parsed<'a> {
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
             pasid: 0,
-            ibs,
+            task: job::Task::Ibs(ibs),
             user_fence,
             _keep: keep,
         })?;

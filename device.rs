@@ -22,6 +22,7 @@ use crate::{
         gfx7::ComputeMemory, Chip, Generation, GraphicsInfo, InterruptMemory, MemoryInfo, Revision,
     },
     job::Schedulers,
+    kernel_queue::KernelQueue,
     ring::{Ring, RingKind, Writeback},
     vbios::Vbios,
 };
@@ -89,6 +90,9 @@ pub(crate) struct Device {
     rings: KVec<Arc<Ring>>,
     /// What feeds the rings with jobs.
     pub(crate) schedulers: Schedulers,
+    /// What the kernel itself has DMA engines do.
+    #[pin]
+    pub(crate) kernel_queue: KernelQueue,
 }
 
 impl Device {
@@ -109,6 +113,7 @@ impl Device {
             compute_memory: ComputeMemory::new(parent, gart)?,
             rings: make_rings(parent, hw, &card, gart)?,
             schedulers: Schedulers::new(parent, hw, card.clone(), fed_by_schedulers(rings)?)?,
+            kernel_queue <- KernelQueue::new(schedulers),
             card,
         })
     }

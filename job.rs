@@ -40,7 +40,7 @@ use crate::{
     card::CardHandle,
     fence::HwFence,
     hw::Generation,
-    ring::{Ib, Ring, RingKind, Submission, UserFence, VmState},
+    ring::{Commands, Fill, Ib, Ring, RingKind, Submission, UserFence, VmState},
     vmid::{Lease, Loan, OwnVmid, Space, Vmids},
 };
 
@@ -62,10 +62,27 @@ pub(crate) struct Work {
     pub(crate) space: Option<Arc<dyn AddressSpace>>,
     /// What interrupts that the job causes bear.
     pub(crate) pasid: u16,
-    pub(crate) ibs: KVec<Ib>,
+    pub(crate) task: Task,
     pub(crate) user_fence: Option<UserFence>,
     /// Dropped when the job is done; nobody looks at it before.
     pub(crate) _keep: Option<KBox<dyn Send>>,
+}
+
+/// What a job does.
+pub(crate) enum Task {
+    /// Executes these buffers.
+    Ibs(KVec<Ib>),
+    /// Fills memory. For queues whose rings are all those of DMA engines.
+    Fill(Fill),
+}
+
+impl Task {
+    fn commands(&self) -> Commands<'_> {
+        match self {
+            Self::Ibs(ibs) => Commands::Ibs(ibs),
+            Self::Fill(fill) => Commands::Fill(*fill),
+        }
+    }
 }
 
 /// A job for the scheduler.
@@ -165,7 +182,7 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> R
     };
     let submission = Submission {
         vm,
-        ibs: &work.ibs,
+        commands: work.task.commands(),
         user_fence: work.user_fence,
     };
     let fence = queue.ring.submit(&submission, fence)?;

@@ -88,6 +88,14 @@ impl RingKind {
         NAMES[self.index()]
     }
 
+    /// Whether the engine behind the ring is one that can do this.
+    fn can(self, commands: &Commands<'_>) -> bool {
+        match commands {
+            Commands::Ibs(_) => true,
+            Commands::Fill(fill) => matches!(self, Self::Sdma(_)) && fill.bytes <= Fill::MAX_BYTES,
+        }
+    }
+
     /// The ring's place among all.
     pub(crate) fn index(self) -> usize {
         match self {
@@ -168,12 +176,36 @@ pub(crate) struct UserFence {
     pub(crate) value: u64,
 }
 
+/// Memory to be filled with one dword again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fill {
+    /// Address in the GPU's own address space (context 0); a multiple of 4.
+    pub(crate) addr: u64,
+    /// A multiple of 4, at most [`Fill::MAX_BYTES`].
+    pub(crate) bytes: u64,
+    pub(crate) value: u32,
+}
+
+impl Fill {
+    /// What one submission can fill: its packets fit into [`MAX_SUBMISSION_DWORDS`].
+    pub(crate) const MAX_BYTES: u64 = 256 << 20;
+}
+
+/// What a submission has an engine do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Commands<'a> {
+    /// Execute these buffers, one after the other.
+    Ibs(&'a [Ib]),
+    /// Fill memory. DMA engines only.
+    Fill(Fill),
+}
+
 /// What to execute.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Submission<'a> {
     /// `None`: the kernel's own context.
     pub(crate) vm: Option<VmState>,
-    pub(crate) ibs: &'a [Ib],
+    pub(crate) commands: Commands<'a>,
     pub(crate) user_fence: Option<UserFence>,
 }
 
@@ -181,6 +213,16 @@ impl Submission<'_> {
     /// Number of the context that the buffers run in.
     pub(crate) fn vmid(&self) -> u8 {
         self.vm.map_or(0, |vm| vm.vmid.get())
+    }
+}
+
+impl<'a> Submission<'a> {
+    /// The buffers to execute.
+    pub(crate) fn ibs(&self) -> &'a [Ib] {
+        match self.commands {
+            Commands::Ibs(ibs) => ibs,
+            Commands::Fill(_) => &[],
+        }
     }
 }
 
@@ -280,13 +322,16 @@ impl Ring {
 
     /// Queues a submission; the fence is signalled when the engine has finished it.
     ///
-    /// Fails only if the ring was given up, or if there is no room, which is the caller's mistake
-    /// (see the head of this file). Neither sleeps nor allocates.
+    /// Fails only if the ring was given up, or by a mistake of the caller: if there is no room (see the
+    /// head of this file), or if the engine is not one that can do this. Neither sleeps nor allocates.
     pub(crate) fn submit(
         &self,
         submission: &Submission<'_>,
         fence: HwFence,
     ) -> Result<ARef<Fence>> {
+        if !self.kind.can(&submission.commands) {
+            return Err(EINVAL);
+        }
         let mut state = self.state.lock();
         let emission = self.timeline.emit(fence)?;
         let fence = FenceWrite {
@@ -345,7 +390,7 @@ impl Ring {
     fn test_fence(&self) -> Result {
         let submission = Submission {
             vm: None,
-            ibs: &[],
+            commands: Commands::Ibs(&[]),
             user_fence: None,
         };
         let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?)?;
@@ -443,6 +488,23 @@ mod tests {
     fn indices() {
         for (index, kind) in RingKind::ALL.into_iter().enumerate() {
             assert_eq!(kind.index(), index);
+        }
+    }
+
+    #[test]
+    fn fills_are_for_dma_engines() {
+        let fill = |bytes| {
+            Commands::Fill(Fill {
+                addr: 0,
+                bytes,
+                value: 0,
+            })
+        };
+        for kind in RingKind::ALL {
+            let is_dma = matches!(kind, RingKind::Sdma(_));
+            assert_eq!(kind.can(&fill(Fill::MAX_BYTES)), is_dma);
+            assert!(!kind.can(&fill(Fill::MAX_BYTES + 4)));
+            assert!(kind.can(&Commands::Ibs(&[])));
         }
     }
 

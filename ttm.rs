@@ -8,11 +8,11 @@
 //! VRAM when it needs room.
 //!
 //! Nothing that one client wrote is ever seen by another: new system pages come zeroed, VRAM is
-//! cleared when a BO gets it, and a move overwrites all of the new place.
+//! cleared when a BO gets it ([`clear`]), and a move overwrites all of the new place.
 //!
 //! # Moves
 //!
-//! For now the CPU clears and moves, through the VRAM aperture. So only VRAM that the CPU reaches is
+//! For now the CPU moves, through the VRAM aperture. So only VRAM that the CPU reaches is
 //! managed, and a BO's VRAM is in one piece. Before the bytes go, every address space that maps the BO
 //! is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`]. What the
 //! CPU writes to VRAM reaches it when the host data path (HDP) is flushed, and what it reads may be old
@@ -22,9 +22,11 @@
 //! # Lock order
 //!
 //! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may move
-//! BOs within reclaim, so nothing is allocated under these two.
+//! BOs within reclaim, so nothing is allocated under these two. A BO's clear has a lock that is taken
+//! last.
 
 mod bo;
+mod clear;
 mod domains;
 mod vram;
 
@@ -34,7 +36,10 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::drm::{self, ttm},
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::{self, ttm},
+    },
     device::VramLayout,
     driver::{Driver, DrmDevice},
     hw::gfx7::pte::PAGE_SHIFT,
@@ -51,23 +56,6 @@ pub(crate) use self::{
 pub(crate) struct Ttm;
 
 impl Ttm {
-    /// The BO gets VRAM that somebody may have written to.
-    fn clear(mv: &ttm::Move<'_, Self>) -> Result {
-        /// How much is cleared at a time: nobody sleeps meanwhile.
-        const STEP: u64 = 256 << 10;
-
-        let dev = mv.buffer().drm();
-        let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?;
-        for block in piece.blocks() {
-            for offset in (block.offset..block.offset + block.size).step_by(STEP as usize) {
-                let end = (offset + STEP).min(block.offset + block.size);
-                let card = dev.card().ok_or(ENODEV)?;
-                card.vram.zero(offset, end - offset);
-            }
-        }
-        Self::flush_hdp(dev)
-    }
-
     /// What the CPU wrote to VRAM reaches it.
     fn flush_hdp(dev: &DrmDevice) -> Result {
         let card = dev.card().ok_or(ENODEV)?;
@@ -90,6 +78,8 @@ impl Ttm {
 
         if from == Some(ttm::MemType::VRAM) {
             mv.wait_idle()?;
+            let piece = || Some(mv.old()?.allocation::<Vram>()?.clone());
+            clear::finish(mv.buffer(), piece, mv.interruptible())?;
             Self::invalidate_hdp(dev)?;
         }
         let moved = mv.copy_by_cpu()?;
@@ -143,9 +133,10 @@ impl ttm::Driver for Ttm {
         match from {
             None => {
                 if to == MemType::VRAM {
-                    Self::clear(&mv)?;
+                    clear::clear(mv)
+                } else {
+                    mv.in_place()
                 }
-                mv.in_place()
             }
             Some(MemType::VRAM) => Self::copy(mv),
             Some(_) if to == MemType::VRAM => Self::copy(mv),
@@ -154,6 +145,14 @@ impl ttm::Driver for Ttm {
                 mv.in_place()
             }
         }
+    }
+
+    /// The CPU must not see what was there before.
+    ///
+    /// This waits with the process's address space locked, where TTM would let go of it. It is for at
+    /// most the time that an engine takes to clear one buffer.
+    fn fault(bo: &ReservedBo<'_>) -> Result {
+        bo.finish_clear(Interruptible::Yes)
     }
 
     fn io_memory(

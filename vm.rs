@@ -280,6 +280,8 @@ impl Vm {
             Held::Here
         };
         reserved.with_backing(|backing| {
+            // Entries would show what is there to jobs that do not wait for the clear.
+            let backing = backing.filter(|_| bo.is_cleared());
             let mut space = self.publish.lock();
             self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
                 .map_err(|_| EINVAL)
@@ -339,8 +341,9 @@ impl Vm {
         (then(), reach)
     }
 
-    /// Brings the BOs that are private to this address space to where jobs can reach them. `locked`
-    /// must hold [`Vm::root`], whose reservation they share.
+    /// Brings the BOs that are private to this address space to where jobs can reach them, and waits until
+    /// those that `locked` holds, and whose page-table entries are to be written, are cleared. `locked`
+    /// must hold [`Vm::root`], whose reservation the private ones share.
     ///
     /// # Errors
     ///
@@ -352,8 +355,15 @@ impl Vm {
             let next = self.publish.lock().next_pending(after).cloned();
             let Some(bo) = next else { return Ok(()) };
             after = Some(bo.id());
-            if bo.is_always_valid() {
-                bo.reserved_in(locked).ok_or(EINVAL)?.place()?;
+            match bo.reserved_in(locked) {
+                Some(reserved) => {
+                    if bo.is_always_valid() {
+                        reserved.place()?;
+                    }
+                    reserved.finish_clear(Interruptible::Yes)?;
+                }
+                None if bo.is_always_valid() => return Err(EINVAL),
+                None => (),
             }
         }
     }

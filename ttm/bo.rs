@@ -3,21 +3,21 @@
 //! Buffer objects (BOs): what they are made of, and what can be done to them.
 
 use kernel::{
-    new_mutex,
+    new_mutex, new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
     rbtree::{RBTree, RBTreeNode},
     sync::{
         aref::ARef,
         atomic::{Atomic, AtomicFlag, Relaxed},
-        Arc, Mutex,
+        Arc, Mutex, SpinLock,
     },
 };
 
-use super::{Domains, Ttm, Vram};
+use super::{clear, Domains, Ttm, Vram};
 use crate::{
     abstractions::{
-        dma_fence::Interruptible,
+        dma_fence::{Fence, Interruptible},
         drm::{gem::ObjectExt, ttm},
         mm::hmm::{self, Pfn},
     },
@@ -180,6 +180,10 @@ pub(crate) struct BoData {
     /// The address spaces in whose file there is a handle, by their [`Vm::id`].
     #[pin]
     spaces: Mutex<RBTree<BoId, Arc<Vm>>>,
+    /// The fence of the engine that clears the BO's VRAM, unless it is known to have ended well. Changed
+    /// with the reservation held only.
+    #[pin]
+    clear: SpinLock<Option<ARef<Fence>>>,
 }
 
 impl BoData {
@@ -200,6 +204,7 @@ impl BoData {
             shared: AtomicFlag::new(false),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
             spaces <- new_mutex!(RBTree::new(), "BoData::spaces"),
+            clear <- new_spinlock!(None, "BoData::clear"),
         })
     }
 
@@ -285,6 +290,29 @@ impl BoData {
         let from = after.map_or(BoId::FIRST, BoId::next);
         let cursor = spaces.cursor_lower_bound(&from)?;
         Some(cursor.current().1.clone())
+    }
+
+    /// An engine clears the BO's VRAM, until `fence`. The reservation must be held.
+    pub(super) fn clear_begins(&self, fence: ARef<Fence>) {
+        let replaced = self.clear.lock().replace(fence);
+        drop(replaced);
+    }
+
+    /// The BO's VRAM is cleared. The reservation must be held.
+    pub(super) fn clear_ended(&self) {
+        let fence = self.clear.lock().take();
+        drop(fence);
+    }
+
+    /// The fence of the clear of the BO's VRAM, unless that is known to have ended well.
+    pub(super) fn unfinished_clear(&self) -> Option<ARef<Fence>> {
+        self.clear.lock().clone()
+    }
+
+    /// Whether what lies in the BO's VRAM is its own. It stays so for as long as the reservation is held.
+    pub(crate) fn is_cleared(&self) -> bool {
+        self.unfinished_clear()
+            .is_none_or(|clear| matches!(clear.status(), Some(Ok(()))))
     }
 
     /// The bytes are about to go from where they are: sees to it that no job reaches them.
@@ -426,6 +454,13 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
     fn place(&self) -> Result;
 
+    /// Waits until what lies in VRAM that the BO got is its own, and nobody else's any more.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`; `ENODEV` if the card is gone.
+    fn finish_clear(&self, intr: Interruptible) -> Result;
+
     /// Binds the pages of a process, and maps them for DMA. Those that were bound before are let go,
     /// after the jobs that may reach them have ended. No job reaches the new ones before its page-table
     /// entries are made current.
@@ -452,6 +487,10 @@ impl ReservedExt for ReservedBo<'_> {
         let moved = ctx.bytes_moved();
         self.drm().memory.bytes_moved.add(moved, Relaxed);
         result
+    }
+
+    fn finish_clear(&self, intr: Interruptible) -> Result {
+        clear::finish(self, || self.allocation::<Vram>(), intr)
     }
 
     fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result {

@@ -2,7 +2,7 @@
 
 //! Gives out video memory (VRAM), by means of the kernel's buddy allocator.
 //!
-//! Only VRAM that the CPU reaches is given out, for as long as the CPU is what clears and moves it.
+//! Only VRAM that the CPU reaches is given out, for as long as the CPU is what moves it.
 
 use core::ops::Range;
 

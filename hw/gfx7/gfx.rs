@@ -79,7 +79,7 @@ impl Engine for Gfx {
             emit(ring, EventWrite::VGT_FLUSH);
             emit(ring, ContextControl::SWITCH);
         }
-        for ib in submission.ibs {
+        for ib in submission.ibs() {
             emit(
                 ring,
                 IndirectBuffer {

@@ -124,7 +124,7 @@ impl Engine for Mec {
         emit(ring, AcquireMem);
         // All our queues are of the first pipe.
         emit(ring, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
-        for ib in submission.ibs {
+        for ib in submission.ibs() {
             emit(
                 ring,
                 IndirectBuffer {

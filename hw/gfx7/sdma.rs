@@ -15,14 +15,16 @@ use super::{
     high, low,
     pm4::register,
     regs::*,
-    sdma_packet::{self, emit, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write},
+    sdma_packet::{self, emit, ConstantFill, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write},
     shaders,
 };
 use crate::{
     card::Card,
     firmware::Microcode,
     hw::{BringUp, Engine, FenceWrite},
-    ring::{Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT},
+    ring::{
+        Commands, Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT,
+    },
 };
 
 pub(super) struct Sdma;
@@ -68,7 +70,7 @@ impl Engine for Sdma {
             emit_vm_flush(ring, vm);
         }
         emit(ring, hdp_flush(kind));
-        for ib in submission.ibs {
+        for ib in submission.ibs() {
             // The packet must end on a multiple of 8.
             let end = ring.position().wrapping_add(IndirectBuffer::DWORDS);
             self.emit_nops(ring, end.wrapping_neg() % 8);
@@ -81,6 +83,10 @@ impl Engine for Sdma {
                 },
             );
         }
+        if let Commands::Fill(fill) = submission.commands {
+            ConstantFill::split(fill).for_each(|packet| emit(ring, packet));
+        }
+        // What the CPU reads from VRAM after the fence is what was written.
         emit(
             ring,
             SrbmWrite {

@@ -8,7 +8,7 @@
 use kernel::prelude::*;
 
 use super::{high, low};
-use crate::ring::Sink;
+use crate::ring::{Fill, Sink, MAX_SUBMISSION_DWORDS};
 
 /// A packet.
 pub(crate) trait Packet {
@@ -72,6 +72,60 @@ impl Packet for IndirectBuffer {
 
     fn body(&self) -> [u32; 3] {
         [low(self.addr) & !0x1f, high(self.addr), self.dwords]
+    }
+}
+
+/// Fills memory with one dword again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConstantFill {
+    /// A multiple of 4.
+    pub(crate) addr: u64,
+    pub(crate) value: u32,
+    /// A multiple of 4, at most [`ConstantFill::MAX_BYTES`].
+    pub(crate) bytes: u32,
+}
+
+impl ConstantFill {
+    /// What one packet fills at most. A few bytes more would do, but then the next packet would not
+    /// begin with a page.
+    const MAX_BYTES: u32 = 0x1f_f000;
+
+    /// The packets that fill a range.
+    pub(crate) fn split(fill: Fill) -> impl Iterator<Item = Self> {
+        let mut done = 0;
+        core::iter::from_fn(move || {
+            // CAST: No more than the maximum, a `u32`.
+            let bytes = (fill.bytes - done).min(u64::from(Self::MAX_BYTES)) as u32;
+            let packet = Self {
+                addr: fill.addr + done,
+                value: fill.value,
+                bytes,
+            };
+            done += u64::from(bytes);
+            (bytes != 0).then_some(packet)
+        })
+    }
+}
+
+/// The packets of the largest fill leave room for what else a submission has.
+const _: () = {
+    const DWORDS_OF_ONE: u64 = 5;
+    const ALL_ELSE: u64 = 64;
+    let packets = Fill::MAX_BYTES.div_ceil(ConstantFill::MAX_BYTES as u64);
+    assert!(packets * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
+};
+
+impl Packet for ConstantFill {
+    const OPERATION: u8 = 11;
+    type Body = [u32; 4];
+
+    fn extra(&self) -> u16 {
+        const DWORDS: u16 = 2 << 14;
+        DWORDS
+    }
+
+    fn body(&self) -> [u32; 4] {
+        [low(self.addr), high(self.addr), self.value, self.bytes]
     }
 }
 
@@ -179,6 +233,48 @@ mod tests {
             value: 0xdead_beef,
         };
         assert!(check(write, &[2, 0x60, 0xff, 1, 0xdead_beef]));
+    }
+
+    #[test]
+    fn fills() {
+        let fill = ConstantFill {
+            addr: 0xf4_0012_3000,
+            value: 0x1234_5678,
+            bytes: 0x1_0000,
+        };
+        let vector = [0x8000_000b, 0x0012_3000, 0xf4, 0x1234_5678, 0x1_0000];
+        assert!(check(fill, &vector));
+    }
+
+    #[test]
+    fn fills_are_split() {
+        const MAX: u64 = ConstantFill::MAX_BYTES as u64;
+
+        for (bytes, packets) in [
+            (0, 0),
+            (4, 1),
+            (MAX - 4, 1),
+            (MAX, 1),
+            (MAX + 4, 2),
+            (2 * MAX, 2),
+            (2 << 20, 2),
+            (Fill::MAX_BYTES, 129),
+        ] {
+            let start = 0xff_ffff_f000;
+            let fill = Fill {
+                addr: start,
+                bytes,
+                value: 7,
+            };
+            let mut end = start;
+            for packet in ConstantFill::split(fill) {
+                assert_eq!((packet.addr, packet.value), (end, 7));
+                assert!(0 < packet.bytes && packet.bytes <= ConstantFill::MAX_BYTES);
+                end += u64::from(packet.bytes);
+            }
+            assert_eq!(end, start + bytes);
+            assert_eq!(ConstantFill::split(fill).count(), packets);
+        }
     }
 
     #[test]

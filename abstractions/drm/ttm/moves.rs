@@ -11,7 +11,7 @@ use super::{
 use crate::{
     abstractions::{
         dma_fence::{Fence, Interruptible},
-        dma_resv::Resv,
+        dma_resv::{HeldResv, Resv},
     },
     bindings,
 };
@@ -133,6 +133,13 @@ impl<'a, D: Driver> Move<'a, D> {
     /// The object's reservation, to look at.
     pub(crate) fn resv(&self) -> &Resv {
         self.bo.resv()
+    }
+
+    /// The proof that the object's reservation is held.
+    pub(crate) fn held(&self) -> HeldResv<'_> {
+        // SAFETY: By the type invariant the object is reserved, which it stays until TTM's callback
+        // returns, which takes this value away before.
+        unsafe { HeldResv::new(self.resv()) }
     }
 
     /// Adds a fence that everyone waits for before using the object. This works once, and not

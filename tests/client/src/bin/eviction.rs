@@ -4,6 +4,9 @@
 //! and fro by the GPU, look at them with the CPU, free them and make new ones, so that the driver
 //! moves buffers out of VRAM all the time, also those that jobs are using. Every buffer must hold
 //! what was put there last, and a new one must be zeroed.
+//!
+//! Before that, a client alone frees buffers and looks at new ones at once, which get the same VRAM: by
+//! the CPU, and by a copy of the GPU.
 
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
@@ -13,7 +16,9 @@ use amdgpu_client::num::{lo32, u32_of, u64_of, usize_of};
 use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::{Buffer, Session};
-use amdgpu_client::uapi::{self, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP};
+use amdgpu_client::uapi::{
+    self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP,
+};
 use amdgpu_client::{Errno, PAGE};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -151,6 +156,61 @@ impl Client {
     }
 }
 
+/// Sizes of new buffers: some that the driver may find too small for an engine to clear, some that take
+/// several packets.
+const FRESH_SIZES: [usize; 5] = [PAGE, 15 * PAGE, 16 * PAGE, 257 * PAGE, 1030 * PAGE];
+
+/// The engines that look at new buffers.
+const LOOKERS: [Engine; 3] = [Engine::Dma(0), Engine::Dma(1), Engine::Gfx];
+
+/// The GPU copies a new buffer, right after it was made.
+fn look_by_gpu(
+    session: &Session,
+    engine: Engine,
+    new: &Held,
+    target: &Buffer,
+) -> Result<(), String> {
+    for page in 0..new.pages() {
+        target.map.write(page * PAGE, !0);
+    }
+    let mut stream = Stream::new();
+    stream.copy(engine, new.buffer.va, target.va, new.buffer.size);
+    session.run(engine, &stream, &[new.buffer.handle, target.handle])?;
+    for page in 0..new.pages() {
+        let seen = target.map.read(page * PAGE);
+        if seen != 0 {
+            return Err(format!("{engine} found {seen:#x} in page {page} of a new buffer"));
+        }
+    }
+    Ok(())
+}
+
+/// New buffers, each right after another was freed that had a pattern.
+fn fresh(node: &Node, rounds: usize, seed: u64) -> Outcome {
+    let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let largest = u64_of(FRESH_SIZES[FRESH_SIZES.len() - 1]);
+    let target = session.buffer(largest, DOMAIN_GTT, 0).map_err(|e| format!("a target: {e}"))?;
+    let mut rng = Rng::new(seed);
+    let mut by_gpu = 0;
+
+    for _ in 0..rounds {
+        let size = u64_of(FRESH_SIZES[rng.within(0..FRESH_SIZES.len())]);
+        let mut old = Held::new(&session, size)?;
+        old.write(lo32(rng.next()) | 1);
+        old.free(&session)?;
+
+        let new = Held::new(&session, size)?;
+        if rng.within(0..2) == 0 {
+            let engine = LOOKERS[rng.within(0..LOOKERS.len())];
+            look_by_gpu(&session, engine, &new, &target)?;
+            by_gpu += 1;
+        }
+        new.verify("a new buffer")?;
+        new.free(&session)?;
+    }
+    Ok(format!("{rounds} new buffers, {by_gpu} of them seen by the GPU first"))
+}
+
 /// Evictions of the whole device, if this driver counts them.
 fn evictions(session: &Session) -> Result<u64, Errno> {
     session.file.info(INFO_NUM_EVICTIONS, [0; 4])
@@ -198,10 +258,12 @@ fn main() -> ExitCode {
         &[
             ("node", "device node (default: the first amdgpu render node)"),
             ("secs", "duration (default 10)"),
+            ("rounds", "new buffers that are looked at (default 200)"),
             ("seed", "of all random choices (default: from the clock)"),
         ],
     );
     let secs = args.get("secs").unwrap_or(10);
+    let rounds = args.get("rounds").unwrap_or(200);
     let seed = args.get("seed").unwrap_or_else(Rng::fresh_seed);
     let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
         Ok(node) => node,
@@ -209,6 +271,7 @@ fn main() -> ExitCode {
     };
     println!("eviction: {} (driver {}), seed {seed}", node.path.display(), node.driver.name());
     let mut tally = Tally::new();
+    tally.check("new buffers are zeroed", || fresh(&node, rounds, seed));
     tally.check("buffers keep their bytes when VRAM is full", || run(&node, secs, seed));
     tally.close()
 }
