@@ -5,13 +5,12 @@
 
 use crate::arena::{Arena, Score, Side};
 use crate::beat::Beat;
-use crate::setting::{NOT_HIT, Setting};
+use crate::setting::{Answer, NOT_HIT, Seen, Setting};
 use crate::writer::{STAMP, say};
 use amdgpu_client::frames::{Frame, Frames};
 use amdgpu_client::mem::{Advice, HUGE_PAGES, UserMem};
 use amdgpu_client::num::u64_of;
 use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
 use amdgpu_client::{Errno, PAGE};
 use std::fs;
 use std::thread;
@@ -48,7 +47,7 @@ fn race<'a>(
 }
 
 /// MADV_COLLAPSE into huge pages, and the split of them.
-pub fn collapse(setting: &Setting) -> Outcome {
+pub fn collapse(setting: &Setting) -> Answer {
     const SPLIT: &str = "/sys/kernel/debug/split_huge_pages";
     let mem = UserMem::aligned(HUGE_PAGES).map_err(say("mmap"))?;
     let spots: Vec<_> = (0..PAGES).map(|n| n * HUGE_PAGES / PAGES).collect();
@@ -79,7 +78,7 @@ pub fn collapse(setting: &Setting) -> Outcome {
     if collapsed == 0 || split == 0 {
         return Err(format!("{collapsed} times collapsed, {split} times split"));
     }
-    Ok(format!("{collapsed} times collapsed, {split} times split: {score}"))
+    Ok(score.seen_as(format_args!("{collapsed} times collapsed, {split} times split: {score}")))
 }
 
 /// KSM, the kernel's search for pages of equal content, for as long as this lives.
@@ -110,7 +109,7 @@ impl Drop for Merging {
 
 /// KSM makes one page of several, or is about to when a job changes them; then the next job writes some
 /// of them with something else.
-pub fn merge(setting: &Setting) -> Outcome {
+pub fn merge(setting: &Setting) -> Answer {
     /// How long pages may take to be merged.
     const PATIENCE: Duration = Duration::from_millis(200);
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
@@ -146,21 +145,25 @@ pub fn merge(setting: &Setting) -> Outcome {
     if pages_merged == 0 {
         return Err(format!("no pages were merged: {score}"));
     }
-    Ok(format!("{pages_merged} pages merged: {score}"))
+    Ok(score.seen_as(format_args!("{pages_merged} pages merged: {score}")))
 }
 
 /// Compaction, of memory that lies between free pages, and moves to another node and back where there
 /// is more than one.
-pub fn migrate(setting: &Setting) -> Outcome {
+pub fn migrate(setting: &Setting) -> Answer {
     let nodes = (0..2)
         .filter(|n| fs::exists(format!("/sys/devices/system/node/node{n}")).is_ok_and(|is| is));
     let nodes = nodes.count();
     let by_compaction = compact(setting)?;
     if nodes < 2 {
-        return Ok(format!("{by_compaction} (this machine has one node)"));
+        let said = format!("{} (this machine has one node)", by_compaction.said);
+        return Ok(Seen { said, ..by_compaction });
     }
     let by_call = move_pages(setting)?;
-    Ok(format!("{by_compaction}; move_pages: {by_call}"))
+    Ok(Seen {
+        hit: by_compaction.hit + by_call.hit,
+        said: format!("{}; move_pages: {}", by_compaction.said, by_call.said),
+    })
 }
 
 /// Counts the pages that are elsewhere than before.
@@ -169,7 +172,7 @@ fn moved(before: &[Option<u64>], now: &[Option<u64>]) -> usize {
     pairs.filter(|(then, now)| then.zip(**now).is_some_and(|(then, now)| then != now)).count()
 }
 
-fn compact(setting: &Setting) -> Outcome {
+fn compact(setting: &Setting) -> Answer {
     /// Memory that comes after, where there is to be room: compaction puts pages into blocks that are
     /// used already, and higher up.
     const ROOM: usize = 4 << 10;
@@ -208,13 +211,13 @@ fn compact(setting: &Setting) -> Outcome {
     }
     match all {
         Some(score) if pages_moved > 0 => {
-            Ok(format!("compaction moved {pages_moved} pages: {score}"))
+            Ok(score.seen_as(format_args!("compaction moved {pages_moved} pages: {score}")))
         }
         _ => Err(format!("{NOT_HIT}: compaction moved {pages_moved} pages")),
     }
 }
 
-fn move_pages(setting: &Setting) -> Outcome {
+fn move_pages(setting: &Setting) -> Answer {
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     mem.advise(0..PAGES, Advice::Small).map_err(say("madvise"))?;
     let mut pages_moved = 0;
@@ -229,7 +232,7 @@ fn move_pages(setting: &Setting) -> Outcome {
         Ok(())
     });
     let score = race(setting, &mem, (0..PAGES).collect(), disturb)?;
-    Ok(format!("moved {pages_moved} pages: {score}"))
+    Ok(score.seen_as(format_args!("moved {pages_moved} pages: {score}")))
 }
 
 /// Moves all pages to a node; how many are there now.
@@ -257,7 +260,7 @@ fn to_node(mem: &UserMem, node: i32) -> amdgpu_client::Result<usize> {
 }
 
 /// MADV_PAGEOUT into swap; whoever needs a page next brings it back.
-pub fn swap(setting: &Setting) -> Outcome {
+pub fn swap(setting: &Setting) -> Answer {
     let swaps = fs::read_to_string("/proc/swaps").map_err(|e| format!("/proc/swaps: {e}"))?;
     if swaps.lines().count() < 2 {
         return Err("there is no swap (scripts/guest --swap)".into());
@@ -277,7 +280,7 @@ pub fn swap(setting: &Setting) -> Outcome {
     if out == 0 {
         return Err(format!("no page was written to swap: {score}"));
     }
-    Ok(format!("{out} pages written to swap: {score}"))
+    Ok(score.seen_as(format_args!("{out} pages written to swap: {score}")))
 }
 
 /// How many pages the kernel has written to swap.

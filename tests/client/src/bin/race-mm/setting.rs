@@ -13,6 +13,19 @@ use std::time::Duration;
 /// What a case begins with to say that it came to nothing, and nothing was wrong.
 pub const NOT_HIT: &str = "no race was hit";
 
+/// What came of a case.
+#[derive(Debug)]
+pub struct Seen {
+    /// How often memory was taken away while a job was under way that may write it, or a submission in
+    /// the kernel that needs it.
+    pub hit: u64,
+    /// That and more, in words.
+    pub said: String,
+}
+
+/// What a case answers.
+pub type Answer = Result<Seen, String>;
+
 /// Where and for how long a case races.
 #[derive(Clone)]
 pub struct Setting {
