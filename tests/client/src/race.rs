@@ -228,6 +228,11 @@ impl<'m> Latch<'m> {
 
     /// Lets the jobs go on.
     pub fn open(self) {}
+
+    /// Whether somebody has let the jobs go on.
+    pub fn is_open(&self) -> bool {
+        self.0.read(GATE) == 1
+    }
 }
 
 impl Drop for Latch<'_> {

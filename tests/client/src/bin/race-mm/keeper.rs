@@ -32,8 +32,9 @@ impl Keeper {
                 if asked.read_exact(&mut before).is_err() {
                     return Ok(());
                 }
-                let hit = wait(setting, u64::from_le_bytes(before));
-                Latch::found(&session.data.map).open();
+                let latch = Latch::found(&session.data.map);
+                let hit = wait(setting, &latch, u64::from_le_bytes(before));
+                latch.open();
                 child::say(answer, &[u64::from(hit)])?;
             }
         })?;
@@ -58,13 +59,14 @@ impl Keeper {
     }
 }
 
-/// Waits until the driver has waited for jobs more often than `before`.
-fn wait(setting: &Setting, before: u64) -> bool {
+/// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens the
+/// gate.
+fn wait(setting: &Setting, latch: &Latch<'_>, before: u64) -> bool {
     /// How long the kernel may take to get at the pages: short against the driver's patience.
     const PATIENCE: Duration = Duration::from_millis(1500);
     let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        if setting.stats().waits.0.is_some_and(|now| now != before) {
+    while Instant::now() < end && !latch.is_open() {
+        if setting.waits().0.is_some_and(|now| now != before) {
             return true;
         }
     }

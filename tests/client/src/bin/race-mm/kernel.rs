@@ -6,11 +6,11 @@
 use crate::arena::{Arena, Score, Side};
 use crate::beat::Beat;
 use crate::setting::{Answer, NOT_HIT, Seen, Setting};
-use crate::writer::{STAMP, say};
+use crate::writer::say;
 use amdgpu_client::frames::{Frame, Frames};
 use amdgpu_client::mem::{Advice, HUGE_PAGES, UserMem};
 use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
+use amdgpu_client::race::{Latch, Target};
 use amdgpu_client::{Errno, PAGE};
 use std::fs;
 use std::thread;
@@ -35,7 +35,7 @@ fn is_huge(frame: Frame) -> bool {
 
 /// Beats on `spots` of `mem` while `disturb` goes on.
 fn race<'a>(
-    setting: &Setting,
+    setting: &'a Setting,
     mem: &'a UserMem,
     spots: Vec<usize>,
     disturb: Side<'a>,
@@ -43,7 +43,14 @@ fn race<'a>(
     let session = setting.session()?;
     let target = Target::of_any(&session, mem).map_err(say("userptr"))?;
     let beat = Beat::new(setting, &session, &target, mem, spots, SWEEPS)?.kept(setting)?;
-    Arena::race(setting.time, vec![Box::new(move |arena| beat.run_gated(arena, setting)), disturb])
+    let gate = beat.gate()?;
+    let beater: Side<'a> = Box::new(move |arena| beat.run_gated(arena, setting));
+    let disturber: Side<'a> = Box::new(move |arena| {
+        let end = disturb(arena);
+        Latch::found(&gate).open();
+        end
+    });
+    Arena::race(setting.time, vec![beater, disturber])
 }
 
 /// MADV_COLLAPSE into huge pages, and the split of them.
@@ -110,6 +117,8 @@ impl Drop for Merging {
 /// KSM makes one page of several, or is about to when a job changes them; then the next job writes some
 /// of them with something else.
 pub fn merge(setting: &Setting) -> Answer {
+    /// Few, so that they are soon merged again.
+    const PAGES: usize = 8;
     /// How long pages may take to be merged.
     const PATIENCE: Duration = Duration::from_millis(200);
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
@@ -172,41 +181,51 @@ fn moved(before: &[Option<u64>], now: &[Option<u64>]) -> usize {
     pairs.filter(|(then, now)| then.zip(**now).is_some_and(|(then, now)| then != now)).count()
 }
 
-fn compact(setting: &Setting) -> Answer {
-    /// Memory that comes after, where there is to be room: compaction puts pages into blocks that are
-    /// used already, and higher up.
+/// Memory of small pages, all of them there.
+fn small_pages(pages: usize) -> Result<UserMem, String> {
+    let mem = UserMem::anonymous(pages).map_err(say("mmap"))?;
+    for advice in [Advice::Small, Advice::Populate] {
+        mem.advise(0..pages, advice).map_err(say("madvise"))?;
+    }
+    Ok(mem)
+}
+
+/// Memory with gaps, where there is to be room: compaction puts pages into blocks that are used already,
+/// and higher up.
+fn room() -> Result<UserMem, String> {
     const ROOM: usize = 4 << 10;
     /// One of so many pages of it stays.
     const GAP: usize = 8;
+    let room = small_pages(ROOM)?;
+    for page in (0..ROOM).step_by(GAP) {
+        room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
+    }
+    Ok(room)
+}
+
+fn compact(setting: &Setting) -> Answer {
+    /// How many times the room is used before there is a new one.
+    const USES: usize = 8;
     let frames = Frames::open()?;
     let (mut pages_moved, mut all) = (0, None::<Score>);
     let end = Instant::now() + setting.time;
     // Where the pages lie is luck.
     let last = end + 4 * setting.time;
-    while Instant::now() < end || (all.is_none() || pages_moved == 0) && Instant::now() < last {
-        let mem = UserMem::anonymous(MANY).map_err(say("mmap"))?;
-        let room = UserMem::anonymous(ROOM).map_err(say("mmap"))?;
-        for (mem, pages) in [(&mem, MANY), (&room, ROOM)] {
-            mem.advise(0..pages, Advice::Small).map_err(say("madvise"))?;
-            (0..pages).for_each(|page| mem.store(page, STAMP, 0));
-        }
-        for page in (0..ROOM).step_by(GAP) {
-            room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
-        }
-        let spots: Vec<_> = (0..MANY).step_by(MANY / PAGES).collect();
-        let look = || frames.numbers(&mem).map_err(say("pagemap"));
-        let disturb: Side<'_> = Box::new(|arena| {
-            // Once: what has been moved stays where it is.
-            arena.wait_for_job(PATIENCE);
-            let before = look()?;
-            put("/proc/sys/vm/compact_memory", "1")?;
-            pages_moved += moved(&before, &look()?);
-            Ok(())
-        });
-        match race(setting, &mem, spots, disturb) {
-            Ok(score) => all = Some(all.map_or(score, |all| all.plus(score))),
-            Err(why) if why.starts_with(NOT_HIT) => {}
-            Err(why) => return Err(why),
+    let goes_on = |all: Option<Score>, pages_moved: usize| {
+        let now = Instant::now();
+        now < end || (all.is_none() || pages_moved == 0) && now < last
+    };
+    while goes_on(all, pages_moved) {
+        let _room = room()?;
+        for _ in 0..USES {
+            if !goes_on(all, pages_moved) {
+                break;
+            }
+            match compact_once(setting, &frames, &mut pages_moved) {
+                Ok(score) => all = Some(all.map_or(score, |all| all.plus(score))),
+                Err(why) if why.starts_with(NOT_HIT) => {}
+                Err(why) => return Err(why),
+            }
         }
     }
     match all {
@@ -215,6 +234,25 @@ fn compact(setting: &Setting) -> Answer {
         }
         _ => Err(format!("{NOT_HIT}: compaction moved {pages_moved} pages")),
     }
+}
+
+/// Compaction of memory that is new: what has been moved stays where it is.
+fn compact_once(
+    setting: &Setting,
+    frames: &Frames,
+    pages_moved: &mut usize,
+) -> Result<Score, String> {
+    let mem = small_pages(MANY)?;
+    let spots: Vec<_> = (0..MANY).step_by(MANY / PAGES).collect();
+    let look = || frames.numbers(&mem).map_err(say("pagemap"));
+    let disturb: Side<'_> = Box::new(|arena| {
+        arena.wait_for_job(PATIENCE);
+        let before = look()?;
+        put("/proc/sys/vm/compact_memory", "1")?;
+        *pages_moved += moved(&before, &look()?);
+        Ok(())
+    });
+    race(setting, &mem, spots, disturb)
 }
 
 fn move_pages(setting: &Setting) -> Answer {

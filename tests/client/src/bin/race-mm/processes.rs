@@ -16,7 +16,7 @@ use crate::writer::{STAMP, WRITTEN, say};
 use amdgpu_client::child::{self, Child};
 use amdgpu_client::drm::{File, IoMap, now_ns};
 use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
+use amdgpu_client::mem::{Advice, UserMem};
 use amdgpu_client::num::{u32_of, u64_of, usize_of};
 use amdgpu_client::race::{Latch, Target};
 use amdgpu_client::session::Session;
@@ -176,7 +176,12 @@ pub fn reaper(setting: &Setting) -> Answer {
     let mem = || {
         std::fs::write("/proc/self/oom_score_adj", "1000")
             .map_err(|e| format!("oom_score_adj: {e}"))?;
-        spliced(&into)
+        let mem = spliced(&into)?;
+        // Mappings of different advice are different ones, and the reaper asks for each.
+        for page in (0..PAGES).step_by(2) {
+            mem.advise(page..page + 1, Advice::Small).map_err(say("madvise"))?;
+        }
+        Ok(mem)
     };
     let wait: End = |_mem, _, _| {
         loop {

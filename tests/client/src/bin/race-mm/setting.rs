@@ -7,7 +7,7 @@ use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::Session;
-use amdgpu_client::stats::Stats;
+use amdgpu_client::stats::{Count, Stats};
 use std::time::Duration;
 
 /// What a case begins with to say that it came to nothing, and nothing was wrong.
@@ -51,6 +51,11 @@ impl Setting {
     /// The driver's counters.
     pub fn stats(&self) -> Stats {
         Stats::read(&self.node.slot)
+    }
+
+    /// How often the driver has waited for jobs: one counter, for who asks without pause.
+    pub fn waits(&self) -> Count {
+        Stats::count(&self.node.slot, "waits")
     }
 
     /// An engine that does not wait when [`Setting::engine`] does.

@@ -133,6 +133,8 @@ pub fn beyond_2_gib(setting: &Setting) -> Answer {
     /// A slice of a gather of the C driver, and something.
     const HUGE: usize = 1024 + 32;
     const RANGE: usize = HUGE * HUGE_PAGES;
+    /// How often the memory is replaced in the time of one gather.
+    const STRIKES: u64 = 32;
     /// A gather of that much takes its time.
     const LEAST: Duration = Duration::from_secs(4);
     let session = setting.session()?;
@@ -158,11 +160,13 @@ pub fn beyond_2_gib(setting: &Setting) -> Answer {
     let taker: Side<'_> = Box::new(|arena| {
         let mut longest = 1;
         while arena.goes_on() {
-            // The next submission gathers everything; somewhere in it, once more.
+            // The next submission gathers everything; somewhere in it, again and again.
             banks.replace(arena, marks, &mut rng, MAP_OVER)?;
             let Some(began) = next_submission(arena) else { break };
-            std::thread::sleep(Duration::from_nanos(rng.next() % longest));
-            banks.replace(arena, marks, &mut rng, MAP_OVER)?;
+            for _ in 0..STRIKES {
+                std::thread::sleep(Duration::from_nanos(rng.next() % longest / STRIKES));
+                banks.replace(arena, marks, &mut rng, MAP_OVER)?;
+            }
             banks.intact()?;
             while arena.is_submitting() && arena.goes_on() {
                 std::thread::sleep(Duration::from_micros(100));
