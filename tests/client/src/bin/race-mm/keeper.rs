@@ -12,6 +12,7 @@ use amdgpu_client::session::Session;
 use amdgpu_client::stats::Count;
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The process, and how it is asked.
@@ -64,11 +65,14 @@ impl Keeper {
 fn wait(setting: &Setting, latch: &Latch<'_>, before: u64) -> bool {
     /// How long the kernel may take to get at the pages: short against the driver's patience.
     const PATIENCE: Duration = Duration::from_millis(1500);
+    /// Leaves the processor to the kernel, which is to get at them.
+    const PAUSE: Duration = Duration::from_micros(100);
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end && !latch.is_open() {
         if setting.waits().0.is_some_and(|now| now != before) {
             return true;
         }
+        thread::sleep(PAUSE);
     }
     false
 }
