@@ -29,7 +29,8 @@ pub const SHUT_MS: u64 = 150;
 
 /// A userptr BO that is mapped for the GPU.
 pub struct Target<'s> {
-    session: &'s Session,
+    /// The file that it is in.
+    pub session: &'s Session,
     /// Its handle.
     pub handle: u32,
     /// GPU address of its first byte.

@@ -6,7 +6,7 @@ use crate::arena::{Arena, Side};
 use crate::banks::{self, Banks, Call, PAGES};
 use crate::held::Held;
 use crate::setting::{Answer, Setting};
-use crate::writer::{Fresh, Marks, Names, STAMP, WRITTEN, Writer, say};
+use crate::writer::{Fresh, Marks, STAMP, WRITTEN, Writer, say};
 use amdgpu_client::PAGE;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::{Access, Advice, UserMem, memory_file};
@@ -38,15 +38,7 @@ fn replaced(setting: &Setting, call: Call, refusals: &[i32]) -> Answer {
     let mut banks = Banks::new()?;
     let target = Target::of_any(&session, &banks.mem).map_err(say("userptr"))?;
     let marks = Marks::new(PAGES, Fresh::Stamped);
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: Some(&marks),
-        refusals,
-    };
+    let writer = Writer::over(&target, PAGES, setting.engine, Some(&marks), refusals)?;
     let rng = setting.rng();
     let score = Arena::race(
         setting.time,
@@ -83,15 +75,7 @@ fn emptied(
     let session = setting.session()?;
     let target = Target::of_any(&session, mem).map_err(say("userptr"))?;
     let marks = Marks::new(PAGES, Fresh::Zeros);
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: Some(&marks),
-        refusals,
-    };
+    let writer = Writer::over(&target, PAGES, setting.engine, Some(&marks), refusals)?;
     let mut rng = setting.rng();
     let taker: Side<'_> = Box::new(|arena| {
         let mut kept = VecDeque::new();
@@ -171,16 +155,8 @@ pub fn protect(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mem = touched(UserMem::anonymous(PAGES).map_err(say("mmap"))?);
     let target = Target::new(&session, &mem).map_err(say("userptr"))?;
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: None,
-        // What the process may not write, it may not let the GPU write.
-        refusals: &[libc::EPERM],
-    };
+    // What the process may not write, it may not let the GPU write.
+    let writer = Writer::over(&target, PAGES, setting.engine, None, &[libc::EPERM])?;
     let look = || -> Vec<_> { (0..PAGES).map(|page| mem.load(page, WRITTEN)).collect() };
     let mut rng = setting.rng();
     let taker: Side<'_> = Box::new(|arena| {

@@ -30,7 +30,6 @@ const APART: usize = 8;
 /// Memory with a witness, a BO of it, and what jobs may see there.
 struct Stage<'s> {
     setting: &'s Setting,
-    session: &'s Session,
     target: Target<'s>,
     marks: Marks,
 }
@@ -38,20 +37,12 @@ struct Stage<'s> {
 impl<'s> Stage<'s> {
     fn new(setting: &'s Setting, session: &'s Session, banks: &Banks) -> Result<Self, String> {
         let target = Target::of_any(session, &banks.mem).map_err(say("userptr"))?;
-        Ok(Self { setting, session, target, marks: Marks::new(PAGES, Fresh::Stamped) })
+        Ok(Self { setting, target, marks: Marks::new(PAGES, Fresh::Stamped) })
     }
 
     /// One that names the memory.
     fn writer(&self, engine: Engine, refusals: &'static [i32]) -> Result<Writer<'_>, String> {
-        Ok(Writer {
-            session: self.session.another().map_err(say("a session"))?,
-            engine,
-            names: Names::Handles(vec![self.target.handle]),
-            va: self.target.va,
-            pages: (0..PAGES).collect(),
-            marks: Some(&self.marks),
-            refusals,
-        })
+        Writer::over(&self.target, PAGES, engine, Some(&self.marks), refusals)
     }
 
     /// Races `others` against the replacement of memory.
