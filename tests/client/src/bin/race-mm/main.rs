@@ -33,6 +33,7 @@ use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::report::{Tally, give_up};
 use amdgpu_client::rng::Rng;
+use amdgpu_client::start;
 use goal::Goal;
 use setting::{Answer, Setting};
 use std::path::PathBuf;
@@ -77,8 +78,8 @@ fn main() -> ExitCode {
     let args = Args::parse(
         "Changes user memory under jobs that use it, in every way that it can.",
         &[
-            ("node", "device node (default: the first amdgpu render node)"),
-            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
+            start::NODE,
+            start::ENGINE,
             ("secs", "duration of each race (default 2)"),
             ("rounds", "race again until memory was so often taken away from jobs (default 1)"),
             ("most-secs", "for at most so long; else eight times"),
