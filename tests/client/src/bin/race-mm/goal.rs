@@ -48,11 +48,13 @@ impl Goal {
         let began = Instant::now();
         let (mut hit, mut goes) = (0, 0);
         loop {
-            let last = go(setting, case)?;
+            let last = go(setting, case);
+            let time = began.elapsed();
+            let seen = |hit: u64| format!("{hit} rounds hit in {:.1} s", time.as_secs_f64());
+            let last = last.map_err(|why| format!("{}, and then: {why}", seen(hit)))?;
             hit += last.hit;
             goes += 1;
-            let time = began.elapsed();
-            let seen = format!("{hit} rounds hit in {:.1} s", time.as_secs_f64());
+            let seen = seen(hit);
             if hit >= self.rounds {
                 return Ok(format!("{seen}; {}", last.said));
             }
