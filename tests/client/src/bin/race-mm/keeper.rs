@@ -6,6 +6,8 @@
 //! here not even an allocation could be relied on to come back before the gate is open.
 
 use crate::setting::Setting;
+use crate::writer::say;
+use amdgpu_client::Errno;
 use amdgpu_client::child::{self, Child};
 use amdgpu_client::race::Latch;
 use amdgpu_client::session::Session;
@@ -28,6 +30,7 @@ impl Keeper {
         let child = Child::new(|answer| {
             // SAFETY: this process's copy, which nobody uses: it would keep the pipe open.
             unsafe { libc::close(ask.as_raw_fd()) };
+            stay_in_memory()?;
             loop {
                 let mut before = [0; 8];
                 if asked.read_exact(&mut before).is_err() {
@@ -58,6 +61,14 @@ impl Keeper {
         let [hit] = self.child.hear()?;
         Ok(hit != 0)
     }
+}
+
+/// Locks what this process uses. Where the kernel takes pages in batches, it may have taken some of this
+/// process's before it waits for a job, and who then touches them waits for that job, too.
+fn stay_in_memory() -> Result<(), String> {
+    let all = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: changes where pages may be, and nothing of what is in them.
+    Errno::of(unsafe { libc::mlockall(all) }).map_err(say("mlockall"))
 }
 
 /// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens the

@@ -197,15 +197,37 @@ fn room() -> Result<UserMem, String> {
     /// One of so many pages of it stays.
     const GAP: usize = 8;
     let room = small_pages(ROOM)?;
+    // Of no use to the keeper, which would lock it.
+    room.advise(0..ROOM, Advice::NotForked).map_err(say("madvise"))?;
     for page in (0..ROOM).step_by(GAP) {
         room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
     }
     Ok(room)
 }
 
+/// Compaction leaves locked memory where it is, for as long as this lives: that of the keeper of the gate,
+/// which else might wait for a page that waits for the gate.
+struct LockedStays;
+
+impl LockedStays {
+    const ALLOWED: &str = "/proc/sys/vm/compact_unevictable_allowed";
+
+    fn new() -> Result<Self, String> {
+        put(Self::ALLOWED, "0").map(|()| Self)
+    }
+}
+
+impl Drop for LockedStays {
+    fn drop(&mut self) {
+        // If it cannot be, nothing is lost.
+        let _ = put(Self::ALLOWED, "1");
+    }
+}
+
 fn compact(setting: &Setting) -> Answer {
     /// How many times the room is used before there is a new one.
     const USES: usize = 8;
+    let _stays = LockedStays::new()?;
     let frames = Frames::open()?;
     let (mut pages_moved, mut all) = (0, None::<Score>);
     let end = Instant::now() + setting.time;
