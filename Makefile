@@ -72,6 +72,11 @@ witness: ## the races behind a virtual IOMMU, with the model watching
 mutants: ## leaves out one step of the driver at a time: does a test notice?
 	@scripts/mutants
 
+.PHONY: races
+ROUNDS ?= 2000
+races: ## each race for user memory until it was hit ROUNDS times, on both kernels: docs/races.md
+	@scripts/races --rounds $(ROUNDS)
+
 check: ## formatting and lints of everything
 	@scripts/test check
 

@@ -13,7 +13,7 @@
 //! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
 //! packets, one type each, collected in an [`ib::Stream`]; [`mem`] anonymous memory that can be
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
-//! ioctls; [`stats`] the driver's counters; [`clock`] what a call costs; [`trace`] marks
+//! ioctls; [`start`] how a program begins; [`stats`] the driver's counters; [`clock`] what a call costs; [`trace`] marks
 //! in the kernel's trace; [`report`] how results are said.
 
 pub mod args;
@@ -34,6 +34,7 @@ pub mod report;
 pub mod rng;
 pub mod sdma;
 pub mod session;
+pub mod start;
 pub mod stats;
 pub mod trace;
 pub mod uapi;

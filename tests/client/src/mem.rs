@@ -59,6 +59,8 @@ pub enum Advice {
     Forked,
     /// MADV_MERGEABLE: pages of equal content may become one.
     Mergeable,
+    /// MADV_POPULATE_WRITE: have all of them in memory now.
+    Populate,
 }
 
 impl Advice {
@@ -73,6 +75,7 @@ impl Advice {
             Self::NotForked => libc::MADV_DONTFORK,
             Self::Forked => libc::MADV_DOFORK,
             Self::Mergeable => libc::MADV_MERGEABLE,
+            Self::Populate => libc::MADV_POPULATE_WRITE,
         }
     }
 }

@@ -29,7 +29,8 @@ pub const SHUT_MS: u64 = 150;
 
 /// A userptr BO that is mapped for the GPU.
 pub struct Target<'s> {
-    session: &'s Session,
+    /// The file that it is in.
+    pub session: &'s Session,
     /// Its handle.
     pub handle: u32,
     /// GPU address of its first byte.
@@ -228,6 +229,11 @@ impl<'m> Latch<'m> {
 
     /// Lets the jobs go on.
     pub fn open(self) {}
+
+    /// Whether somebody has let the jobs go on.
+    pub fn is_open(&self) -> bool {
+        self.0.read(GATE) == 1
+    }
 }
 
 impl Drop for Latch<'_> {

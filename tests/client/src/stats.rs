@@ -53,12 +53,15 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// One of them, by the name of its file.
+    pub fn count(slot: &str, name: &str) -> Count {
+        let text = fs::read_to_string(directory(slot).join(name));
+        Count(text.ok().and_then(|text| text.trim().parse().ok()))
+    }
+
     /// The counters as they stand.
     pub fn read(slot: &str) -> Self {
-        let dir = directory(slot);
-        let count = |name: &str| {
-            Count(fs::read_to_string(dir.join(name)).ok().and_then(|s| s.trim().parse().ok()))
-        };
+        let count = |name| Self::count(slot, name);
         Self {
             gathers: count("gathers"),
             pages_gathered: count("pages_gathered"),

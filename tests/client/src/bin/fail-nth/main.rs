@@ -16,10 +16,10 @@ use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::session::Session;
+use amdgpu_client::start::{self, Start};
 use cases::{CASES, Case};
 use inject::{Injector, Kind, Seen};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -41,27 +41,21 @@ fn main() -> ExitCode {
     let args = Args::parse(
         "Lets every allocation of every ioctl on the path of a submission fail once.",
         &[
-            ("node", "device node (default: the first amdgpu render node)"),
-            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
+            start::NODE,
+            start::ENGINE,
             ("only", "the cases whose name has this in it"),
             ("verbose", "2: the kernel's log has the stack of each failure (default 0)"),
         ],
     );
-    let engine = args.get("engine").unwrap_or(Engine::Dma(0));
     let only: String = args.get("only").unwrap_or_default();
-    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
-        Ok(node) => node,
-        Err(why) => return give_up("fail-nth", why),
-    };
     let injector = match Injector::new(args.get("verbose").unwrap_or(0)) {
         Ok(injector) => injector,
         Err(why) => return give_up("fail-nth", why),
     };
-    let witness = match Session::open(&node) {
-        Ok(witness) => witness,
-        Err(e) => return give_up("fail-nth", format_args!("a session: {e}")),
+    let Start { node, engine, session: witness } = match Start::new("fail-nth", &args) {
+        Ok(start) => start,
+        Err(status) => return status,
     };
-    println!("fail-nth: {} (driver {}), engine {engine}", node.path.display(), node.driver.name());
     let mut tally = Tally::new();
     let mut hit = 0;
     for case in CASES.iter().filter(|case| case.name.contains(&only)) {

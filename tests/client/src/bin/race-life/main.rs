@@ -8,11 +8,9 @@ mod objects;
 mod processes;
 
 use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::report::Tally;
 use amdgpu_client::session::Session;
-use std::path::PathBuf;
+use amdgpu_client::start::{self, Start};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -20,28 +18,13 @@ use std::time::Duration;
 fn main() -> ExitCode {
     let args = Args::parse(
         "Takes away what a job needs while it waits.",
-        &[
-            ("node", "device node (default: the first amdgpu render node)"),
-            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
-            ("rounds", "of each (default 5)"),
-        ],
+        &[start::NODE, start::ENGINE, ("rounds", "of each (default 5)")],
     );
-    let engine = args.get("engine").unwrap_or(Engine::Dma(0));
     let rounds: usize = args.get("rounds").unwrap_or(5);
-    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
-        Ok(node) => node,
-        Err(why) => return give_up("race-life", why),
+    let Start { node, engine, session: witness } = match Start::new("race-life", &args) {
+        Ok(start) => start,
+        Err(status) => return status,
     };
-    let witness = match Session::open(&node) {
-        Ok(session) => session,
-        Err(e) => return give_up("race-life", format_args!("a session: {e}")),
-    };
-    println!(
-        "race-life: {} ({}, driver {}), engine {engine}",
-        node.path.display(),
-        node.slot,
-        node.driver.name(),
-    );
     let mut tally = Tally::new();
     let before = witness
         .prove_alive(engine)

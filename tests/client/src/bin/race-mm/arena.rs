@@ -2,7 +2,7 @@
 
 //! Where jobs and what takes memory away from them meet, and what is counted there.
 
-use crate::setting::NOT_HIT;
+use crate::setting::{NOT_HIT, Seen};
 use amdgpu_client::Errno;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
@@ -28,6 +28,7 @@ pub struct Arena {
     jobs: AtomicU64,
     refused: AtomicU64,
     rounds: AtomicU64,
+    rounds_hit: AtomicU64,
     jobs_hit: AtomicU64,
     submissions_hit: AtomicU64,
 }
@@ -53,9 +54,11 @@ pub struct Score {
     pub refused: u64,
     /// Times that memory was taken away.
     pub rounds: u64,
-    /// Those of them that found a job under way.
+    /// Those of them that found a job under way, or a submission in the kernel.
+    pub rounds_hit: u64,
+    /// Those that found a job under way.
     pub jobs_hit: u64,
-    /// Those of them that found a submission in the kernel.
+    /// Those that found a submission in the kernel.
     pub submissions_hit: u64,
 }
 
@@ -98,6 +101,7 @@ impl Arena {
             jobs: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             rounds: AtomicU64::new(0),
+            rounds_hit: AtomicU64::new(0),
             jobs_hit: AtomicU64::new(0),
             submissions_hit: AtomicU64::new(0),
         }
@@ -108,10 +112,11 @@ impl Arena {
             jobs: self.jobs.into_inner(),
             refused: self.refused.into_inner(),
             rounds: self.rounds.into_inner(),
+            rounds_hit: self.rounds_hit.into_inner(),
             jobs_hit: self.jobs_hit.into_inner(),
             submissions_hit: self.submissions_hit.into_inner(),
         };
-        if score.jobs == 0 || score.jobs_hit + score.submissions_hit == 0 {
+        if score.jobs == 0 || score.rounds_hit == 0 {
             return Err(format!("{NOT_HIT}: {score}"));
         }
         Ok(score)
@@ -250,12 +255,23 @@ impl Arena {
     /// Notes that memory was taken away, and what there was to race with.
     fn took(&self, busy: Busy) {
         self.rounds.fetch_add(1, Ordering::SeqCst);
+        self.rounds_hit.fetch_add(u64::from(busy.job || busy.submission), Ordering::SeqCst);
         self.jobs_hit.fetch_add(u64::from(busy.job), Ordering::SeqCst);
         self.submissions_hit.fetch_add(u64::from(busy.submission), Ordering::SeqCst);
     }
 }
 
 impl Score {
+    /// What a case has seen that has nothing else to say.
+    pub fn seen(self) -> Seen {
+        self.seen_as(self)
+    }
+
+    /// What a case has seen that says more than this.
+    pub fn seen_as(self, said: impl std::fmt::Display) -> Seen {
+        Seen { hit: self.rounds_hit, said: said.to_string() }
+    }
+
     /// Two races as one.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -263,6 +279,7 @@ impl Score {
             jobs: self.jobs + other.jobs,
             refused: self.refused + other.refused,
             rounds: self.rounds + other.rounds,
+            rounds_hit: self.rounds_hit + other.rounds_hit,
             jobs_hit: self.jobs_hit + other.jobs_hit,
             submissions_hit: self.submissions_hit + other.submissions_hit,
         }
@@ -271,7 +288,7 @@ impl Score {
 
 impl std::fmt::Display for Score {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { jobs, refused, rounds, jobs_hit, submissions_hit } = self;
+        let Self { jobs, refused, rounds, jobs_hit, submissions_hit, .. } = self;
         write!(
             f,
             "{rounds} rounds hit {jobs_hit} jobs and {submissions_hit} submissions; \

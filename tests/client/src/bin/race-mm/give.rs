@@ -5,14 +5,13 @@
 use crate::arena::{Arena, Side};
 use crate::banks::{self, Banks, Call, PAGES};
 use crate::held::Held;
-use crate::setting::Setting;
-use crate::writer::{Fresh, Marks, Names, STAMP, WRITTEN, Writer, say};
+use crate::setting::{Answer, Setting};
+use crate::writer::{Fresh, Marks, STAMP, WRITTEN, Writer, say};
 use amdgpu_client::PAGE;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::{Access, Advice, UserMem, memory_file};
 use amdgpu_client::num::u64_of;
 use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
 use amdgpu_client::rng::Rng;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -24,30 +23,22 @@ use std::thread;
 const KEPT: usize = 4;
 
 /// munmap, and mmap of other pages.
-pub fn munmap(setting: &Setting) -> Outcome {
+pub fn munmap(setting: &Setting) -> Answer {
     // A hole is a bad address.
     replaced(setting, banks::UNMAP, &[libc::EFAULT])
 }
 
 /// mremap of other pages to where these are.
-pub fn mremap(setting: &Setting) -> Outcome {
+pub fn mremap(setting: &Setting) -> Answer {
     replaced(setting, banks::REMAP, &[])
 }
 
-fn replaced(setting: &Setting, call: Call, refusals: &[i32]) -> Outcome {
+fn replaced(setting: &Setting, call: Call, refusals: &[i32]) -> Answer {
     let session = setting.session()?;
     let mut banks = Banks::new()?;
     let target = Target::of_any(&session, &banks.mem).map_err(say("userptr"))?;
     let marks = Marks::new(PAGES, Fresh::Stamped);
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: Some(&marks),
-        refusals,
-    };
+    let writer = Writer::over(&target, PAGES, setting.engine, Some(&marks), refusals)?;
     let rng = setting.rng();
     let score = Arena::race(
         setting.time,
@@ -56,7 +47,7 @@ fn replaced(setting: &Setting, call: Call, refusals: &[i32]) -> Outcome {
             Box::new(|arena| banks.take(arena, &marks, rng, call)),
         ],
     )?;
-    Ok(score.to_string())
+    Ok(score.seen())
 }
 
 /// Gives up a range of pages, which then hold nothing.
@@ -80,19 +71,11 @@ fn emptied(
     choose: Choose,
     refusals: &[i32],
     give_up: &mut GiveUp<'_>,
-) -> Outcome {
+) -> Answer {
     let session = setting.session()?;
     let target = Target::of_any(&session, mem).map_err(say("userptr"))?;
     let marks = Marks::new(PAGES, Fresh::Zeros);
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: Some(&marks),
-        refusals,
-    };
+    let writer = Writer::over(&target, PAGES, setting.engine, Some(&marks), refusals)?;
     let mut rng = setting.rng();
     let taker: Side<'_> = Box::new(|arena| {
         let mut kept = VecDeque::new();
@@ -114,7 +97,7 @@ fn emptied(
         kept.iter().try_for_each(Held::unchanged)
     });
     let score = Arena::race(setting.time, vec![Box::new(move |arena| writer.run(arena)), taker])?;
-    Ok(score.to_string())
+    Ok(score.seen())
 }
 
 /// Touches every page, so that it is there.
@@ -124,7 +107,7 @@ fn touched(mem: UserMem) -> UserMem {
 }
 
 /// MADV_DONTNEED.
-pub fn discard(setting: &Setting) -> Outcome {
+pub fn discard(setting: &Setting) -> Answer {
     let mem = touched(UserMem::anonymous(PAGES).map_err(say("mmap"))?);
     emptied(setting, &mem, ANY, &[], &mut |pages| {
         let mut held = Held::new(&mem, pages.clone())?;
@@ -135,7 +118,7 @@ pub fn discard(setting: &Setting) -> Outcome {
 }
 
 /// The file behind the memory loses its end, and gets it back; or a hole in its middle.
-pub fn truncate(setting: &Setting) -> Outcome {
+pub fn truncate(setting: &Setting) -> Answer {
     let file = memory_file(PAGES).map_err(say("a file"))?;
     let mem = touched(UserMem::of_file(&file, PAGES).map_err(say("mmap"))?);
     let mut punch = false;
@@ -168,20 +151,12 @@ fn punch_hole(file: &File, pages: Range<usize>) -> amdgpu_client::Result {
 }
 
 /// mprotect to read-only: from then on nobody writes, until it is undone.
-pub fn protect(setting: &Setting) -> Outcome {
+pub fn protect(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mem = touched(UserMem::anonymous(PAGES).map_err(say("mmap"))?);
     let target = Target::new(&session, &mem).map_err(say("userptr"))?;
-    let writer = Writer {
-        session: session.another().map_err(say("a session"))?,
-        engine: setting.engine,
-        names: Names::Handles(vec![target.handle]),
-        va: target.va,
-        pages: (0..PAGES).collect(),
-        marks: None,
-        // What the process may not write, it may not let the GPU write.
-        refusals: &[libc::EPERM],
-    };
+    // What the process may not write, it may not let the GPU write.
+    let writer = Writer::over(&target, PAGES, setting.engine, None, &[libc::EPERM])?;
     let look = || -> Vec<_> { (0..PAGES).map(|page| mem.load(page, WRITTEN)).collect() };
     let mut rng = setting.rng();
     let taker: Side<'_> = Box::new(|arena| {
@@ -202,12 +177,12 @@ pub fn protect(setting: &Setting) -> Outcome {
         Ok(())
     });
     let score = Arena::race(setting.time, vec![Box::new(move |arena| writer.run(arena)), taker])?;
-    Ok(score.to_string())
+    Ok(score.seen())
 }
 
 /// MADV_FREE: the kernel may drop the pages when it needs memory, but not if they were written to
 /// since. The GPU's writes count.
-pub fn free_later(setting: &Setting) -> Outcome {
+pub fn free_later(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mem = touched(UserMem::anonymous(PAGES).map_err(say("mmap"))?);
     let target = Target::new(&session, &mem).map_err(say("userptr"))?;
@@ -247,5 +222,5 @@ pub fn free_later(setting: &Setting) -> Outcome {
         Ok(())
     });
     let score = Arena::race(setting.time, vec![both])?;
-    Ok(score.to_string())
+    Ok(score.seen())
 }

@@ -6,12 +6,15 @@
 //! here not even an allocation could be relied on to come back before the gate is open.
 
 use crate::setting::Setting;
+use crate::writer::say;
+use amdgpu_client::Errno;
 use amdgpu_client::child::{self, Child};
 use amdgpu_client::race::Latch;
 use amdgpu_client::session::Session;
 use amdgpu_client::stats::Count;
 use std::io::{PipeWriter, Read, Write};
 use std::os::fd::AsRawFd;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// The process, and how it is asked.
@@ -27,13 +30,15 @@ impl Keeper {
         let child = Child::new(|answer| {
             // SAFETY: this process's copy, which nobody uses: it would keep the pipe open.
             unsafe { libc::close(ask.as_raw_fd()) };
+            stay_in_memory()?;
             loop {
                 let mut before = [0; 8];
                 if asked.read_exact(&mut before).is_err() {
                     return Ok(());
                 }
-                let hit = wait(setting, u64::from_le_bytes(before));
-                Latch::found(&session.data.map).open();
+                let latch = Latch::found(&session.data.map);
+                let hit = wait(setting, &latch, u64::from_le_bytes(before));
+                latch.open();
                 child::say(answer, &[u64::from(hit)])?;
             }
         })?;
@@ -58,15 +63,27 @@ impl Keeper {
     }
 }
 
-/// Waits until the driver has waited for jobs more often than `before`.
-fn wait(setting: &Setting, before: u64) -> bool {
+/// Locks what this process uses. Where the kernel takes pages in batches, it may have taken some of this
+/// process's before it waits for a job, and who then touches them waits for that job, too.
+fn stay_in_memory() -> Result<(), String> {
+    let all = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
+    // SAFETY: changes where pages may be, and nothing of what is in them.
+    Errno::of(unsafe { libc::mlockall(all) }).map_err(say("mlockall"))
+}
+
+/// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens the
+/// gate.
+fn wait(setting: &Setting, latch: &Latch<'_>, before: u64) -> bool {
     /// How long the kernel may take to get at the pages: short against the driver's patience.
     const PATIENCE: Duration = Duration::from_millis(1500);
+    /// Leaves the processor to the kernel, which is to get at them.
+    const PAUSE: Duration = Duration::from_micros(100);
     let end = Instant::now() + PATIENCE;
-    while Instant::now() < end {
-        if setting.stats().waits.0.is_some_and(|now| now != before) {
+    while Instant::now() < end && !latch.is_open() {
+        if setting.waits().0.is_some_and(|now| now != before) {
             return true;
         }
+        thread::sleep(PAUSE);
     }
     false
 }

@@ -5,13 +5,12 @@
 
 use crate::arena::{Arena, Score, Side};
 use crate::beat::Beat;
-use crate::setting::{NOT_HIT, Setting};
-use crate::writer::{STAMP, say};
+use crate::setting::{Answer, NOT_HIT, Seen, Setting};
+use crate::writer::say;
 use amdgpu_client::frames::{Frame, Frames};
 use amdgpu_client::mem::{Advice, HUGE_PAGES, UserMem};
 use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
+use amdgpu_client::race::{Latch, Target};
 use amdgpu_client::{Errno, PAGE};
 use std::fs;
 use std::thread;
@@ -36,7 +35,7 @@ fn is_huge(frame: Frame) -> bool {
 
 /// Beats on `spots` of `mem` while `disturb` goes on.
 fn race<'a>(
-    setting: &Setting,
+    setting: &'a Setting,
     mem: &'a UserMem,
     spots: Vec<usize>,
     disturb: Side<'a>,
@@ -44,11 +43,18 @@ fn race<'a>(
     let session = setting.session()?;
     let target = Target::of_any(&session, mem).map_err(say("userptr"))?;
     let beat = Beat::new(setting, &session, &target, mem, spots, SWEEPS)?.kept(setting)?;
-    Arena::race(setting.time, vec![Box::new(move |arena| beat.run_gated(arena, setting)), disturb])
+    let gate = beat.gate()?;
+    let beater: Side<'a> = Box::new(move |arena| beat.run_gated(arena, setting));
+    let disturber: Side<'a> = Box::new(move |arena| {
+        let end = disturb(arena);
+        Latch::found(&gate).open();
+        end
+    });
+    Arena::race(setting.time, vec![beater, disturber])
 }
 
 /// MADV_COLLAPSE into huge pages, and the split of them.
-pub fn collapse(setting: &Setting) -> Outcome {
+pub fn collapse(setting: &Setting) -> Answer {
     const SPLIT: &str = "/sys/kernel/debug/split_huge_pages";
     let mem = UserMem::aligned(HUGE_PAGES).map_err(say("mmap"))?;
     let spots: Vec<_> = (0..PAGES).map(|n| n * HUGE_PAGES / PAGES).collect();
@@ -79,7 +85,7 @@ pub fn collapse(setting: &Setting) -> Outcome {
     if collapsed == 0 || split == 0 {
         return Err(format!("{collapsed} times collapsed, {split} times split"));
     }
-    Ok(format!("{collapsed} times collapsed, {split} times split: {score}"))
+    Ok(score.seen_as(format_args!("{collapsed} times collapsed, {split} times split: {score}")))
 }
 
 /// KSM, the kernel's search for pages of equal content, for as long as this lives.
@@ -110,7 +116,9 @@ impl Drop for Merging {
 
 /// KSM makes one page of several, or is about to when a job changes them; then the next job writes some
 /// of them with something else.
-pub fn merge(setting: &Setting) -> Outcome {
+pub fn merge(setting: &Setting) -> Answer {
+    /// Few, so that they are soon merged again.
+    const PAGES: usize = 8;
     /// How long pages may take to be merged.
     const PATIENCE: Duration = Duration::from_millis(200);
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
@@ -146,21 +154,25 @@ pub fn merge(setting: &Setting) -> Outcome {
     if pages_merged == 0 {
         return Err(format!("no pages were merged: {score}"));
     }
-    Ok(format!("{pages_merged} pages merged: {score}"))
+    Ok(score.seen_as(format_args!("{pages_merged} pages merged: {score}")))
 }
 
 /// Compaction, of memory that lies between free pages, and moves to another node and back where there
 /// is more than one.
-pub fn migrate(setting: &Setting) -> Outcome {
+pub fn migrate(setting: &Setting) -> Answer {
     let nodes = (0..2)
         .filter(|n| fs::exists(format!("/sys/devices/system/node/node{n}")).is_ok_and(|is| is));
     let nodes = nodes.count();
     let by_compaction = compact(setting)?;
     if nodes < 2 {
-        return Ok(format!("{by_compaction} (this machine has one node)"));
+        let said = format!("{} (this machine has one node)", by_compaction.said);
+        return Ok(Seen { said, ..by_compaction });
     }
     let by_call = move_pages(setting)?;
-    Ok(format!("{by_compaction}; move_pages: {by_call}"))
+    Ok(Seen {
+        hit: by_compaction.hit + by_call.hit,
+        said: format!("{}; move_pages: {}", by_compaction.said, by_call.said),
+    })
 }
 
 /// Counts the pages that are elsewhere than before.
@@ -169,52 +181,103 @@ fn moved(before: &[Option<u64>], now: &[Option<u64>]) -> usize {
     pairs.filter(|(then, now)| then.zip(**now).is_some_and(|(then, now)| then != now)).count()
 }
 
-fn compact(setting: &Setting) -> Outcome {
-    /// Memory that comes after, where there is to be room: compaction puts pages into blocks that are
-    /// used already, and higher up.
+/// Memory of small pages, all of them there.
+fn small_pages(pages: usize) -> Result<UserMem, String> {
+    let mem = UserMem::anonymous(pages).map_err(say("mmap"))?;
+    for advice in [Advice::Small, Advice::Populate] {
+        mem.advise(0..pages, advice).map_err(say("madvise"))?;
+    }
+    Ok(mem)
+}
+
+/// Memory with gaps, where there is to be room: compaction puts pages into blocks that are used already,
+/// and higher up.
+fn room() -> Result<UserMem, String> {
     const ROOM: usize = 4 << 10;
     /// One of so many pages of it stays.
     const GAP: usize = 8;
+    let room = small_pages(ROOM)?;
+    // Of no use to the keeper, which would lock it.
+    room.advise(0..ROOM, Advice::NotForked).map_err(say("madvise"))?;
+    for page in (0..ROOM).step_by(GAP) {
+        room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
+    }
+    Ok(room)
+}
+
+/// Compaction leaves locked memory where it is, for as long as this lives: that of the keeper of the gate,
+/// which else might wait for a page that waits for the gate.
+struct LockedStays;
+
+impl LockedStays {
+    const ALLOWED: &str = "/proc/sys/vm/compact_unevictable_allowed";
+
+    fn new() -> Result<Self, String> {
+        put(Self::ALLOWED, "0").map(|()| Self)
+    }
+}
+
+impl Drop for LockedStays {
+    fn drop(&mut self) {
+        // If it cannot be, nothing is lost.
+        let _ = put(Self::ALLOWED, "1");
+    }
+}
+
+fn compact(setting: &Setting) -> Answer {
+    /// How many times the room is used before there is a new one.
+    const USES: usize = 8;
+    let _stays = LockedStays::new()?;
     let frames = Frames::open()?;
     let (mut pages_moved, mut all) = (0, None::<Score>);
     let end = Instant::now() + setting.time;
     // Where the pages lie is luck.
     let last = end + 4 * setting.time;
-    while Instant::now() < end || (all.is_none() || pages_moved == 0) && Instant::now() < last {
-        let mem = UserMem::anonymous(MANY).map_err(say("mmap"))?;
-        let room = UserMem::anonymous(ROOM).map_err(say("mmap"))?;
-        for (mem, pages) in [(&mem, MANY), (&room, ROOM)] {
-            mem.advise(0..pages, Advice::Small).map_err(say("madvise"))?;
-            (0..pages).for_each(|page| mem.store(page, STAMP, 0));
-        }
-        for page in (0..ROOM).step_by(GAP) {
-            room.advise(page + 1..page + GAP, Advice::Discard).map_err(say("madvise"))?;
-        }
-        let spots: Vec<_> = (0..MANY).step_by(MANY / PAGES).collect();
-        let look = || frames.numbers(&mem).map_err(say("pagemap"));
-        let disturb: Side<'_> = Box::new(|arena| {
-            // Once: what has been moved stays where it is.
-            arena.wait_for_job(PATIENCE);
-            let before = look()?;
-            put("/proc/sys/vm/compact_memory", "1")?;
-            pages_moved += moved(&before, &look()?);
-            Ok(())
-        });
-        match race(setting, &mem, spots, disturb) {
-            Ok(score) => all = Some(all.map_or(score, |all| all.plus(score))),
-            Err(why) if why.starts_with(NOT_HIT) => {}
-            Err(why) => return Err(why),
+    let goes_on = |all: Option<Score>, pages_moved: usize| {
+        let now = Instant::now();
+        now < end || (all.is_none() || pages_moved == 0) && now < last
+    };
+    while goes_on(all, pages_moved) {
+        let _room = room()?;
+        for _ in 0..USES {
+            if !goes_on(all, pages_moved) {
+                break;
+            }
+            match compact_once(setting, &frames, &mut pages_moved) {
+                Ok(score) => all = Some(all.map_or(score, |all| all.plus(score))),
+                Err(why) if why.starts_with(NOT_HIT) => {}
+                Err(why) => return Err(why),
+            }
         }
     }
     match all {
         Some(score) if pages_moved > 0 => {
-            Ok(format!("compaction moved {pages_moved} pages: {score}"))
+            Ok(score.seen_as(format_args!("compaction moved {pages_moved} pages: {score}")))
         }
         _ => Err(format!("{NOT_HIT}: compaction moved {pages_moved} pages")),
     }
 }
 
-fn move_pages(setting: &Setting) -> Outcome {
+/// Compaction of memory that is new: what has been moved stays where it is.
+fn compact_once(
+    setting: &Setting,
+    frames: &Frames,
+    pages_moved: &mut usize,
+) -> Result<Score, String> {
+    let mem = small_pages(MANY)?;
+    let spots: Vec<_> = (0..MANY).step_by(MANY / PAGES).collect();
+    let look = || frames.numbers(&mem).map_err(say("pagemap"));
+    let disturb: Side<'_> = Box::new(|arena| {
+        arena.wait_for_job(PATIENCE);
+        let before = look()?;
+        put("/proc/sys/vm/compact_memory", "1")?;
+        *pages_moved += moved(&before, &look()?);
+        Ok(())
+    });
+    race(setting, &mem, spots, disturb)
+}
+
+fn move_pages(setting: &Setting) -> Answer {
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     mem.advise(0..PAGES, Advice::Small).map_err(say("madvise"))?;
     let mut pages_moved = 0;
@@ -229,7 +292,7 @@ fn move_pages(setting: &Setting) -> Outcome {
         Ok(())
     });
     let score = race(setting, &mem, (0..PAGES).collect(), disturb)?;
-    Ok(format!("moved {pages_moved} pages: {score}"))
+    Ok(score.seen_as(format_args!("moved {pages_moved} pages: {score}")))
 }
 
 /// Moves all pages to a node; how many are there now.
@@ -257,7 +320,7 @@ fn to_node(mem: &UserMem, node: i32) -> amdgpu_client::Result<usize> {
 }
 
 /// MADV_PAGEOUT into swap; whoever needs a page next brings it back.
-pub fn swap(setting: &Setting) -> Outcome {
+pub fn swap(setting: &Setting) -> Answer {
     let swaps = fs::read_to_string("/proc/swaps").map_err(|e| format!("/proc/swaps: {e}"))?;
     if swaps.lines().count() < 2 {
         return Err("there is no swap (scripts/guest --swap)".into());
@@ -277,7 +340,7 @@ pub fn swap(setting: &Setting) -> Outcome {
     if out == 0 {
         return Err(format!("no page was written to swap: {score}"));
     }
-    Ok(format!("{out} pages written to swap: {score}"))
+    Ok(score.seen_as(format_args!("{out} pages written to swap: {score}")))
 }
 
 /// How many pages the kernel has written to swap.

@@ -10,12 +10,14 @@
 //!
 //! A case counts what it took away while a job was under way or a submission in the kernel (`arena.rs`),
 //! and the driver how often it had to wait for a job; where either never happened, in some tries, the case
-//! fails. After each, the device must work, and nothing be left over (`leftovers.rs`).
+//! fails, or where the former did not happen as often as was asked for (`goal.rs`). After each, the device
+//! must work, and nothing be left over (`leftovers.rs`).
 
 mod arena;
 mod banks;
 mod beat;
 mod give;
+mod goal;
 mod held;
 mod keeper;
 mod kernel;
@@ -29,18 +31,17 @@ mod writer;
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Outcome, Tally, give_up};
+use amdgpu_client::report::{Tally, give_up};
 use amdgpu_client::rng::Rng;
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::Stats;
-use leftovers::InUse;
-use setting::{NOT_HIT, Setting};
+use amdgpu_client::start;
+use goal::Goal;
+use setting::{Answer, Setting};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// A race.
-type Case = fn(&Setting) -> Outcome;
+type Case = fn(&Setting) -> Answer;
 
 const CASES: [(&str, Case); 22] = [
     ("munmap", give::munmap),
@@ -77,10 +78,12 @@ fn main() -> ExitCode {
     let args = Args::parse(
         "Changes user memory under jobs that use it, in every way that it can.",
         &[
-            ("node", "device node (default: the first amdgpu render node)"),
-            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
+            start::NODE,
+            start::ENGINE,
             ("secs", "duration of each race (default 2)"),
-            ("only", "cases whose name has these letters"),
+            ("rounds", "race again until memory was so often taken away from jobs (default 1)"),
+            ("most-secs", "for at most so long; else eight times"),
+            ("only", "cases whose name has these letters, or those behind a semicolon"),
             ("seed", "of all random choices (default: from the clock)"),
             ("after-exec", "for this program's own use"),
         ],
@@ -107,44 +110,15 @@ fn main() -> ExitCode {
         node.slot,
         node.driver.name(),
     );
+    let goal = Goal::new(args.get("rounds"), args.get("most-secs").map(Duration::from_secs_f64));
     let only: String = args.get("only").unwrap_or_default();
+    let wanted = |(name, _): &(&str, Case)| only.split(';').any(|part| name.contains(part));
     let mut tally = Tally::new();
-    for (name, case) in CASES.into_iter().filter(|(name, _)| name.contains(&only)) {
-        tally.check(name, || until_hit(&setting, case));
+    for (name, case) in CASES.into_iter().filter(wanted) {
+        tally.check(name, || goal.reach(&setting, case));
     }
-    for (name, case) in OTHERS.into_iter().filter(|(name, _)| name.contains(&only)) {
-        tally.check(name, || watched(&setting, case));
+    for (name, case) in OTHERS.into_iter().filter(wanted) {
+        tally.check(name, || goal::watched(&setting, case).map(|seen| seen.said));
     }
     tally.close()
-}
-
-/// Runs a case until the driver had to wait for a job. Whether a race is hit is luck, and on a machine
-/// that does much else it takes longer; but it must be hit.
-fn until_hit(setting: &Setting, case: Case) -> Outcome {
-    const TRIES: usize = 8;
-    let mut last = String::new();
-    for _ in 0..TRIES {
-        let before = setting.stats();
-        match watched(setting, case) {
-            Err(why) if why.starts_with(NOT_HIT) => last = why,
-            Ok(seen) if setting.stats().since(before).waits.0 == Some(0) => {
-                last = format!("{seen}: but the driver never had to wait for a job");
-            }
-            outcome => return outcome,
-        }
-    }
-    Err(format!("{last} ({TRIES} times)"))
-}
-
-/// Runs a case, and looks at what it leaves behind.
-fn watched(setting: &Setting, case: Case) -> Outcome {
-    let witness = Session::open(&setting.node).map_err(|e| format!("a session: {e}"))?;
-    let before = InUse::now(&witness)?;
-    let counted = setting.stats();
-    let seen = case(setting)?;
-    let counted = setting.stats().since(counted);
-    witness.prove_alive(setting.engine)?;
-    InUse::settles(&witness, &before)?;
-    let Stats { invalidations, waits, retries, .. } = counted;
-    Ok(format!("{seen} ({invalidations} invalidations, {waits} waits, {retries} retries)"))
 }

@@ -85,14 +85,14 @@ pub struct Owned {
 
 impl Owned {
     /// Makes a userptr BO of `mem` at `va`, and lets jobs write it: one that waits at the gate, or
-    /// some that last.
+    /// some that last. The last of them is said, too.
     pub fn make(
         session: &Session,
         engine: Engine,
         mem: &UserMem,
         va: u64,
         manner: Manner,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, u64), String> {
         (0..PAGES).for_each(|page| mem.store(page, WRITTEN, 0));
         let (handle, _) = Target::of_any_at(session, mem, va).map_err(say("userptr"))?.leak();
         let owned = Self { handle, va };
@@ -107,10 +107,11 @@ impl Owned {
         for _ in 0..sweeps {
             owned.stores(engine, IN_TIME, &mut stream);
         }
+        let mut last = 0;
         for _ in 0..jobs {
-            session.submit(engine, &stream, &[handle]).map_err(say("CS"))?;
+            last = session.submit(engine, &stream, &[handle]).map_err(say("CS"))?;
         }
-        Ok(owned)
+        Ok((owned, last))
     }
 
     fn stores(self, engine: Engine, value: u32, stream: &mut Stream) {
@@ -151,6 +152,8 @@ impl Manner {
 pub struct Owner {
     pub child: Child,
     pub owned: Owned,
+    /// Whether its jobs were under way when it was about to go.
+    pub busy: bool,
 }
 
 impl Owner {
@@ -165,34 +168,54 @@ impl Owner {
         let va = session.reserve_va(u64_of(PAGES * PAGE));
         let mut child = Child::new(|report| {
             let mem = mem()?;
-            let owned = Owned::make(session, engine, &mem, va, manner)?;
-            child::say(report, &[u64::from(owned.handle)])?;
+            let (owned, last) = Owned::make(session, engine, &mem, va, manner)?;
+            let busy = is_busy(session, engine, last)?;
+            child::say(report, &[u64::from(owned.handle), u64::from(busy)])?;
             end(mem, owned, report)
         })?;
-        let [handle] = child.hear()?;
-        Ok(Self { child, owned: Owned { handle: u32_of(usize_of(handle)), va } })
+        let [handle, busy] = child.hear()?;
+        let owned = Owned { handle: u32_of(usize_of(handle)), va };
+        Ok(Self { child, owned, busy: busy != 0 })
     }
+}
 
-    /// Sees the owner go: not before the gate is open, if a job waits there.
-    pub fn see_it_go(&self, latch: Latch<'_>, manner: Manner) -> Result<(), String> {
-        if manner == Manner::Gated {
-            self.stays(WATCH)?;
-        }
-        latch.open();
-        self.child.reap().map(|_| ())
+/// Whether a job is under way.
+pub fn is_busy(session: &Session, engine: Engine, job: u64) -> Result<bool, String> {
+    session.wait(engine, job, 0).map(|done| !done).map_err(say("WAIT_CS"))
+}
+
+/// Sees owners go: not before the gates are open, if jobs wait there. How many went while their jobs
+/// were under way.
+pub fn see_them_go(
+    owners: &[&Owner],
+    gates: Vec<Latch<'_>>,
+    manner: Manner,
+) -> Result<u64, String> {
+    if manner == Manner::Gated {
+        stay(owners, WATCH)?;
     }
+    gates.into_iter().for_each(Latch::open);
+    owners.iter().try_for_each(|owner| owner.child.reap().map(|_| ()))?;
+    Ok(count_busy(owners))
+}
 
-    /// Watches that the owner is not gone for some time.
-    pub fn stays(&self, time: Duration) -> Result<(), String> {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            if self.child.is_gone().map_err(say("waitpid"))? {
+/// How many went, or are to go, while their jobs are under way.
+pub fn count_busy(owners: &[&Owner]) -> u64 {
+    u64_of(owners.iter().filter(|owner| owner.busy).count())
+}
+
+/// Watches that no owner is gone for some time.
+pub fn stay(owners: &[&Owner], time: Duration) -> Result<(), String> {
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        for owner in owners {
+            if owner.child.is_gone().map_err(say("waitpid"))? {
                 return Err("the process was gone while a job waited to write its memory".into());
             }
-            thread::sleep(Duration::from_millis(1));
         }
-        Ok(())
+        thread::sleep(Duration::from_millis(1));
     }
+    Ok(())
 }
 
 /// Anonymous memory of a child, whose pages are put into a pipe that the parent has, too.

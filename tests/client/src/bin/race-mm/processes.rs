@@ -7,16 +7,18 @@ use crate::arena::{Arena, Side};
 use crate::beat::Beat;
 use crate::give;
 use crate::held::Held;
-use crate::owner::{Manner, Owned, Owner, PAGES, Witness, judge_held, spliced};
-use crate::setting::{NOT_HIT, Setting};
+use crate::owner::{
+    Manner, Owned, Owner, PAGES, Witness, count_busy, is_busy, judge_held, see_them_go, spliced,
+    stay,
+};
+use crate::setting::{Answer, NOT_HIT, Seen, Setting};
 use crate::writer::{STAMP, WRITTEN, say};
 use amdgpu_client::child::{self, Child};
-use amdgpu_client::drm::{File, now_ns};
+use amdgpu_client::drm::{File, IoMap, now_ns};
 use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
+use amdgpu_client::mem::{Advice, UserMem};
 use amdgpu_client::num::{u32_of, u64_of, usize_of};
 use amdgpu_client::race::{Latch, Target};
-use amdgpu_client::report::Outcome;
 use amdgpu_client::session::Session;
 use amdgpu_client::{Errno, PAGE};
 use std::ffi::CString;
@@ -26,22 +28,43 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Does something again and again, for as long as a race goes on.
+/// Owners that go at the same time, each of them in a file of its own: most of a round is the start of
+/// processes, and the watch that they stay.
+const AT_ONCE: usize = 4;
+
+/// A file for each owner.
+fn files(setting: &Setting) -> Result<[Session; AT_ONCE], String> {
+    let sessions = (0..AT_ONCE).map(|_| setting.session()).collect::<Result<Vec<_>, _>>()?;
+    sessions.try_into().map_err(|_| "too few sessions".into())
+}
+
+/// Shuts the gates of all files.
+fn shut(sessions: &[Session; AT_ONCE]) -> Vec<Latch<'_>> {
+    sessions.iter().map(|session| Latch::shut(&session.data.map)).collect()
+}
+
+/// Does something again and again, for as long as a race goes on. It says how often it was done while
+/// jobs were under way, of `each` times.
 fn again(
     setting: &Setting,
-    mut one: impl FnMut(usize) -> Result<(), String>,
-) -> Result<usize, String> {
+    each: usize,
+    mut one: impl FnMut(usize) -> Result<u64, String>,
+) -> Answer {
     let end = Instant::now() + setting.time;
-    let mut round = 0;
+    let (mut round, mut hit) = (0, 0);
     while Instant::now() < end || round < 2 {
-        one(round).map_err(|why| format!("round {round}: {why}"))?;
+        hit += one(round).map_err(|why| format!("round {round}: {why}"))?;
         round += 1;
     }
-    Ok(round)
+    let times = round * each;
+    if hit == 0 {
+        return Err(format!("{NOT_HIT}, {times} times"));
+    }
+    Ok(Seen { hit, said: format!("{times} times, {hit} of them while jobs were under way") })
 }
 
 /// fork, and writes of both sides to pages that were common: neither sees the other's.
-pub fn fork(setting: &Setting) -> Outcome {
+pub fn fork(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     let target = Target::new(&session, &mem).map_err(say("userptr"))?;
@@ -74,7 +97,7 @@ pub fn fork(setting: &Setting) -> Outcome {
         }
         Ok(())
     });
-    Ok(Arena::race(setting.time, vec![beater, forker])?.to_string())
+    Ok(Arena::race(setting.time, vec![beater, forker])?.seen())
 }
 
 /// In the child: what it has stays as it was when it was made, but for what it writes itself.
@@ -100,42 +123,49 @@ fn has_its_own(mem: &UserMem) -> bool {
 /// What ends an owner.
 type End = fn(UserMem, Owned, &mut std::io::PipeWriter) -> Result<(), String>;
 
-/// An owner goes while jobs are to write its memory.
-fn owner_goes(setting: &Setting, end: End, after: fn(&Child)) -> Outcome {
-    let session = setting.session()?;
+/// Owners go while jobs are to write their memory.
+fn owners_go(setting: &Setting, end: End, after: fn(&Child)) -> Answer {
+    let sessions = files(setting)?;
     let engine = setting.engine;
-    let rounds = again(setting, |round| {
+    again(setting, AT_ONCE, |round| {
         let manner = Manner::of(round);
-        let witness = Witness::new()?;
-        let latch = Latch::shut(&session.data.map);
-        let mem = || UserMem::of_file(&witness.file, PAGES).map_err(say("mmap"));
-        let owner = Owner::new(&session, engine, manner, mem, end)?;
-        after(&owner.child);
-        owner.see_it_go(latch, manner)?;
-        witness.judge(&session, engine, owner.owned)?;
-        session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))
-    })?;
-    Ok(format!("{rounds} owners, {} of them while a job waited at a gate", rounds.div_ceil(2)))
+        let gates = shut(&sessions);
+        let start = |session: &Session| {
+            let witness = Witness::new()?;
+            let mem = || UserMem::of_file(&witness.file, PAGES).map_err(say("mmap"));
+            let owner = Owner::new(session, engine, manner, mem, end)?;
+            after(&owner.child);
+            Ok((owner, witness))
+        };
+        let started = sessions.iter().map(start).collect::<Result<Vec<_>, String>>()?;
+        let owners: Vec<_> = started.iter().map(|(owner, _)| owner).collect();
+        let hit = see_them_go(&owners, gates, manner)?;
+        for (session, (owner, witness)) in sessions.iter().zip(&started) {
+            witness.judge(session, engine, owner.owned)?;
+            session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))?;
+        }
+        Ok(hit)
+    })
 }
 
 /// exit, with the file in another process, which had it from the beginning.
-pub fn exit(setting: &Setting) -> Outcome {
-    owner_goes(setting, |_, _, _| Ok(()), |_| ())
+pub fn exit(setting: &Setting) -> Answer {
+    owners_go(setting, |_, _, _| Ok(()), |_| ())
 }
 
 /// SIGKILL.
-pub fn kill(setting: &Setting) -> Outcome {
+pub fn kill(setting: &Setting) -> Answer {
     let wait: End = |_mem, _, _| {
         loop {
             thread::sleep(Duration::from_secs(1));
         }
     };
-    owner_goes(setting, wait, Child::kill)
+    owners_go(setting, wait, Child::kill)
 }
 
 /// The out-of-memory killer, whose reaper takes memory away and may not wait: it must be told to come
 /// again, as long as a job may write that memory.
-pub fn reaper(setting: &Setting) -> Outcome {
+pub fn reaper(setting: &Setting) -> Answer {
     /// The reaper comes two seconds after the killer, and then ten times a second, ten times.
     const STAY: Duration = Duration::from_millis(2500);
     let session = setting.session()?;
@@ -146,7 +176,12 @@ pub fn reaper(setting: &Setting) -> Outcome {
     let mem = || {
         std::fs::write("/proc/self/oom_score_adj", "1000")
             .map_err(|e| format!("oom_score_adj: {e}"))?;
-        spliced(&into)
+        let mem = spliced(&into)?;
+        // Mappings of different advice are different ones, and the reaper asks for each.
+        for page in (0..PAGES).step_by(2) {
+            mem.advise(page..page + 1, Advice::Small).map_err(say("madvise"))?;
+        }
+        Ok(mem)
     };
     let wait: End = |_mem, _, _| {
         loop {
@@ -155,7 +190,7 @@ pub fn reaper(setting: &Setting) -> Outcome {
     };
     let owner = Owner::new(&session, engine, Manner::Gated, mem, wait)?;
     std::fs::write("/proc/sysrq-trigger", "f").map_err(|e| format!("sysrq-trigger: {e}"))?;
-    owner.stays(STAY)?;
+    stay(&[&owner], STAY)?;
     latch.open();
     owner.child.reap()?;
     let mut held = Held::of(pipe, PAGES);
@@ -163,15 +198,26 @@ pub fn reaper(setting: &Setting) -> Outcome {
     session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))?;
     match setting.stats().since(before).would_block.0 {
         Some(0) => Err(format!("{NOT_HIT}: the reaper never came")),
-        count => Ok(format!("the reaper was sent away {} times", count.unwrap_or(0))),
+        count => {
+            let hit = count.unwrap_or(1);
+            Ok(Seen { hit, said: format!("the reaper was sent away {hit} times") })
+        }
     }
 }
 
-/// The file goes to another process through a socket, and the owner exits.
-pub fn passed_on(setting: &Setting) -> Outcome {
-    let engine = setting.engine;
-    let rounds = again(setting, |round| {
-        let manner = Manner::of(round);
+/// A file that an owner has passed on, and what the one who has it now needs to see the owner go.
+struct Legacy {
+    owner: Owner,
+    witness: Witness,
+    /// The gate of the owner's jobs.
+    gate: IoMap,
+    session: Session,
+}
+
+impl Legacy {
+    /// An owner that passes its file on and exits.
+    fn new(setting: &Setting, manner: Manner) -> Result<Self, String> {
+        let engine = setting.engine;
         let witness = Witness::new()?;
         let (here, there) = UnixStream::pair().map_err(|e| format!("socketpair: {e}"))?;
         let mut child = Child::new(|report| {
@@ -181,23 +227,39 @@ pub fn passed_on(setting: &Setting) -> Outcome {
             let va = session.reserve_va(u64_of(PAGES * PAGE));
             // Shut before the job that waits is submitted; the one who gets the file opens it.
             std::mem::forget(Latch::shut(&session.data.map));
-            let owned = Owned::make(&session, engine, &mem, va, manner)?;
+            let (owned, last) = Owned::make(&session, engine, &mem, va, manner)?;
+            let busy = is_busy(&session, engine, last)?;
             send(&there, session.file.fd())?;
-            child::say(report, &[owned.handle.into(), va, session.data.handle.into()])?;
+            let handles = [owned.handle, session.data.handle].map(u64::from);
+            child::say(report, &[handles[0], handles[1], va, busy.into()])?;
             std::mem::forget((session, mem));
             Ok(())
         })?;
-        let [handle, va, data] = child.hear()?;
+        let [handle, data, va, busy] = child.hear()?;
         let small = |n| u32_of(usize_of(n));
         let file = File::from_fd(receive(&here)?);
-        let data = file.map(small(data), u64_of(PAGE)).map_err(say("mmap of a BO"))?;
+        let gate = file.map(small(data), u64_of(PAGE)).map_err(say("mmap of a BO"))?;
         // Far from what the owner used.
         let session = Session::on(file, 2 * va).map_err(say("a session"))?;
-        let owner = Owner { child, owned: Owned { handle: small(handle), va } };
-        owner.see_it_go(Latch::found(&data), manner)?;
-        witness.judge(&session, engine, owner.owned)
-    })?;
-    Ok(format!("{rounds} owners, {} of them while a job waited at a gate", rounds.div_ceil(2)))
+        let owned = Owned { handle: small(handle), va };
+        Ok(Self { owner: Owner { child, owned, busy: busy != 0 }, witness, gate, session })
+    }
+}
+
+/// The file goes to another process through a socket, and the owner exits.
+pub fn passed_on(setting: &Setting) -> Answer {
+    again(setting, AT_ONCE, |round| {
+        let manner = Manner::of(round);
+        let legacies =
+            (0..AT_ONCE).map(|_| Legacy::new(setting, manner)).collect::<Result<Vec<_>, _>>()?;
+        let owners: Vec<_> = legacies.iter().map(|legacy| &legacy.owner).collect();
+        let gates = legacies.iter().map(|legacy| Latch::found(&legacy.gate)).collect();
+        let hit = see_them_go(&owners, gates, manner)?;
+        for Legacy { owner, witness, session, .. } in &legacies {
+            witness.judge(session, setting.engine, owner.owned)?;
+        }
+        Ok(hit)
+    })
 }
 
 /// A control message with room for one descriptor.
@@ -252,35 +314,42 @@ fn receive(from: &UnixStream) -> Result<OwnedFd, String> {
 }
 
 /// exec with the file kept: the new program has none of the memory.
-pub fn exec(setting: &Setting) -> Outcome {
-    let session = setting.session()?;
+pub fn exec(setting: &Setting) -> Answer {
+    /// How long it is watched that no new program begins while a job waits.
+    const WATCH: Duration = Duration::from_millis(40);
+    let sessions = files(setting)?;
     let engine = setting.engine;
-    let rounds = again(setting, |round| {
+    again(setting, AT_ONCE, |round| {
         let manner = Manner::of(round);
-        let witness = Witness::new()?;
-        let latch = Latch::shut(&session.data.map);
-        let (file, kept) = (session.file.fd(), witness.file.as_raw_fd());
-        let mem = || UserMem::of_file(&witness.file, PAGES).map_err(say("mmap"));
-        let mut owner = Owner::new(&session, engine, manner, mem, |_mem, owned, report| {
-            let report = report.as_raw_fd();
-            let inherited = [file, kept, report];
-            become_another(&inherited, engine, owned)
-        })?;
+        let gates = shut(&sessions);
+        let start = |session: &Session| {
+            let witness = Witness::new()?;
+            let (file, kept) = (session.file.fd(), witness.file.as_raw_fd());
+            let mem = || UserMem::of_file(&witness.file, PAGES).map_err(say("mmap"));
+            Owner::new(session, engine, manner, mem, |_mem, owned, report| {
+                become_another(&[file, kept, report.as_raw_fd()], engine, owned)
+            })
+        };
+        let mut started = sessions.iter().map(start).collect::<Result<Vec<_>, String>>()?;
+        let owners: Vec<_> = started.iter().collect();
+        let hit = count_busy(&owners);
         if manner == Manner::Gated {
-            owner.stays(Duration::from_millis(40))?;
+            stay(&owners, WATCH)?;
         }
         let opened = now_ns();
-        latch.open();
-        let [began] = owner.child.hear()?;
-        let said = owner.child.listen();
-        owner.child.reap()?;
-        said?;
-        if manner == Manner::Gated && began < opened {
-            return Err("exec was done while a job waited to write the memory".into());
+        gates.into_iter().for_each(Latch::open);
+        for (session, owner) in sessions.iter().zip(&mut started) {
+            let [began] = owner.child.hear()?;
+            let said = owner.child.listen();
+            owner.child.reap()?;
+            said?;
+            if manner == Manner::Gated && began < opened {
+                return Err("exec was done while a job waited to write the memory".into());
+            }
+            session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))?;
         }
-        session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))
-    })?;
-    Ok(format!("{rounds} times, {} of them while a job waited at a gate", rounds.div_ceil(2)))
+        Ok(hit)
+    })
 }
 
 /// Runs this program anew, with some files, and what [`after_exec`] needs.
@@ -326,7 +395,7 @@ pub fn after_exec(what: &str, engine: Engine) -> Result<(), String> {
 }
 
 /// The main thread ends, and the others race as before.
-pub fn main_thread_ends(setting: &Setting) -> Outcome {
+pub fn main_thread_ends(setting: &Setting) -> Answer {
     let mut child = Child::new(|report| {
         let mut report = report.try_clone().map_err(|e| format!("pipe: {e}"))?;
         let setting = setting.clone();
@@ -334,7 +403,7 @@ pub fn main_thread_ends(setting: &Setting) -> Outcome {
             // Give the main thread time to go.
             thread::sleep(Duration::from_millis(50));
             let said = match give::munmap(&setting) {
-                Ok(seen) => format!("{}{seen}", child::WELL),
+                Ok(Seen { hit, said }) => format!("{} {hit} {said}", child::WELL),
                 Err(wrong) => wrong,
             };
             let _ = report.write_all(said.as_bytes());
@@ -345,24 +414,28 @@ pub fn main_thread_ends(setting: &Setting) -> Outcome {
         unsafe { libc::syscall(libc::SYS_exit, 0) };
         unreachable!("the thread has ended")
     })?;
-    let said = child.hear_all();
+    let answer = child.hear_all();
     child.reap()?;
-    let said = said?;
-    said.strip_prefix(child::WELL).map(str::to_owned).ok_or(said)
+    let answer = answer?;
+    match *answer.splitn(3, ' ').collect::<Vec<_>>() {
+        [child::WELL, hit, said] => {
+            let hit = hit.parse().map_err(|e| format!("{hit}: {e}"))?;
+            Ok(Seen { hit, said: said.to_owned() })
+        }
+        _ => Err(answer),
+    }
 }
 
 /// close of the file while its jobs write, and munmap at the same time.
-pub fn close(setting: &Setting) -> Outcome {
+pub fn close(setting: &Setting) -> Answer {
     let engine = setting.engine;
-    let mut busy = 0;
-    let rounds = again(setting, |_| {
+    again(setting, 1, |_| {
         let session = setting.session()?;
         let witness = Witness::new()?;
         let mem = UserMem::of_file(&witness.file, PAGES).map_err(say("mmap"))?;
         let va = session.reserve_va(u64_of(PAGES * PAGE));
-        Owned::make(&session, engine, &mem, va, Manner::Lasting)?;
-        // The last of three.
-        busy += usize::from(!session.wait(engine, 3, 0).map_err(say("WAIT_CS"))?);
+        let (_, last) = Owned::make(&session, engine, &mem, va, Manner::Lasting)?;
+        let busy = is_busy(&session, engine, last)?;
         thread::scope(|scope| {
             scope.spawn(|| drop(session));
             drop(mem);
@@ -370,10 +443,6 @@ pub fn close(setting: &Setting) -> Outcome {
             witness.plant();
         });
         thread::sleep(Duration::from_millis(2));
-        witness.is_intact()
-    })?;
-    if busy == 0 {
-        return Err(format!("{NOT_HIT} in {rounds} rounds"));
-    }
-    Ok(format!("{rounds} files closed, {busy} of them while jobs were under way"))
+        witness.is_intact().map(|()| u64::from(busy))
+    })
 }

@@ -7,11 +7,24 @@ use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::Session;
-use amdgpu_client::stats::Stats;
+use amdgpu_client::stats::{Count, Stats};
 use std::time::Duration;
 
 /// What a case begins with to say that it came to nothing, and nothing was wrong.
 pub const NOT_HIT: &str = "no race was hit";
+
+/// What came of a case.
+#[derive(Debug)]
+pub struct Seen {
+    /// How often memory was taken away while a job was under way that may write it, or a submission in
+    /// the kernel that needs it.
+    pub hit: u64,
+    /// That and more, in words.
+    pub said: String,
+}
+
+/// What a case answers.
+pub type Answer = Result<Seen, String>;
 
 /// Where and for how long a case races.
 #[derive(Clone)]
@@ -38,6 +51,11 @@ impl Setting {
     /// The driver's counters.
     pub fn stats(&self) -> Stats {
         Stats::read(&self.node.slot)
+    }
+
+    /// How often the driver has waited for jobs: one counter, for who asks without pause.
+    pub fn waits(&self) -> Count {
+        Stats::count(&self.node.slot, "waits")
     }
 
     /// An engine that does not wait when [`Setting::engine`] does.

@@ -7,7 +7,7 @@
 use crate::arena::{Arena, Side};
 use crate::banks::{Banks, MAP_OVER, PAGES, UNMAP};
 use crate::owner::{Manner, Owner};
-use crate::setting::{NOT_HIT, Setting};
+use crate::setting::{Answer, NOT_HIT, Seen, Setting};
 use crate::writer::{Fresh, Marks, Names, WRITTEN, Writer, say};
 use amdgpu_client::PAGE;
 use amdgpu_client::child;
@@ -17,7 +17,6 @@ use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::{Access, Advice, HUGE_PAGES, UserMem, memory_file};
 use amdgpu_client::num::u64_of;
 use amdgpu_client::race::{Latch, Target};
-use amdgpu_client::report::Outcome;
 use amdgpu_client::session::Session;
 use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, VA_OP_MAP, VA_OP_UNMAP};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,7 +30,6 @@ const APART: usize = 8;
 /// Memory with a witness, a BO of it, and what jobs may see there.
 struct Stage<'s> {
     setting: &'s Setting,
-    session: &'s Session,
     target: Target<'s>,
     marks: Marks,
 }
@@ -39,32 +37,24 @@ struct Stage<'s> {
 impl<'s> Stage<'s> {
     fn new(setting: &'s Setting, session: &'s Session, banks: &Banks) -> Result<Self, String> {
         let target = Target::of_any(session, &banks.mem).map_err(say("userptr"))?;
-        Ok(Self { setting, session, target, marks: Marks::new(PAGES, Fresh::Stamped) })
+        Ok(Self { setting, target, marks: Marks::new(PAGES, Fresh::Stamped) })
     }
 
     /// One that names the memory.
     fn writer(&self, engine: Engine, refusals: &'static [i32]) -> Result<Writer<'_>, String> {
-        Ok(Writer {
-            session: self.session.another().map_err(say("a session"))?,
-            engine,
-            names: Names::Handles(vec![self.target.handle]),
-            va: self.target.va,
-            pages: (0..PAGES).collect(),
-            marks: Some(&self.marks),
-            refusals,
-        })
+        Writer::over(&self.target, PAGES, engine, Some(&self.marks), refusals)
     }
 
     /// Races `others` against the replacement of memory.
-    fn race<'a>(&'a self, banks: &'a mut Banks, mut sides: Vec<Side<'a>>) -> Outcome {
+    fn race<'a>(&'a self, banks: &'a mut Banks, mut sides: Vec<Side<'a>>) -> Answer {
         let (rng, marks) = (self.setting.rng(), &self.marks);
         sides.push(Box::new(move |arena| banks.take(arena, marks, rng, MAP_OVER)));
-        Ok(Arena::race(self.setting.time, sides)?.to_string())
+        Ok(Arena::race(self.setting.time, sides)?.seen())
     }
 }
 
 /// One BO list, submitted by two threads to two engines.
-pub fn one_list(setting: &Setting) -> Outcome {
+pub fn one_list(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mut banks = Banks::new()?;
     let stage = Stage::new(setting, &session, &banks)?;
@@ -82,7 +72,7 @@ pub fn one_list(setting: &Setting) -> Outcome {
 }
 
 /// A job that does not name the memory, but has its address.
-pub fn unlisted(setting: &Setting) -> Outcome {
+pub fn unlisted(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mut banks = Banks::new()?;
     let stage = Stage::new(setting, &session, &banks)?;
@@ -100,7 +90,7 @@ pub fn unlisted(setting: &Setting) -> Outcome {
 
 /// GEM_VA maps the BO at another address and unmaps it, current or invalidated, and a job that does
 /// not name it uses that address.
-pub fn gem_va(setting: &Setting) -> Outcome {
+pub fn gem_va(setting: &Setting) -> Answer {
     let session = setting.session()?;
     let mut banks = Banks::new()?;
     let stage = Stage::new(setting, &session, &banks)?;
@@ -125,14 +115,17 @@ pub fn gem_va(setting: &Setting) -> Outcome {
         Ok(())
     });
     let seen = stage.race(&mut banks, vec![Box::new(move |arena| writer.run(arena)), mapping])?;
-    Ok(format!("{mapped} times mapped and unmapped: {seen}"))
+    let said = format!("{mapped} times mapped and unmapped: {}", seen.said);
+    Ok(Seen { said, ..seen })
 }
 
 /// A range of more than 2 GiB, of which the beginning is replaced while the rest is gathered.
-pub fn beyond_2_gib(setting: &Setting) -> Outcome {
+pub fn beyond_2_gib(setting: &Setting) -> Answer {
     /// A slice of a gather of the C driver, and something.
     const HUGE: usize = 1024 + 32;
     const RANGE: usize = HUGE * HUGE_PAGES;
+    /// How often the memory is replaced in the time of one gather.
+    const STRIKES: u64 = 32;
     /// A gather of that much takes its time.
     const LEAST: Duration = Duration::from_secs(4);
     let session = setting.session()?;
@@ -158,11 +151,13 @@ pub fn beyond_2_gib(setting: &Setting) -> Outcome {
     let taker: Side<'_> = Box::new(|arena| {
         let mut longest = 1;
         while arena.goes_on() {
-            // The next submission gathers everything; somewhere in it, once more.
+            // The next submission gathers everything; somewhere in it, again and again.
             banks.replace(arena, marks, &mut rng, MAP_OVER)?;
             let Some(began) = next_submission(arena) else { break };
-            std::thread::sleep(Duration::from_nanos(rng.next() % longest));
-            banks.replace(arena, marks, &mut rng, MAP_OVER)?;
+            for _ in 0..STRIKES {
+                std::thread::sleep(Duration::from_nanos(rng.next() % longest / STRIKES));
+                banks.replace(arena, marks, &mut rng, MAP_OVER)?;
+            }
             banks.intact()?;
             while arena.is_submitting() && arena.goes_on() {
                 std::thread::sleep(Duration::from_micros(100));
@@ -178,7 +173,13 @@ pub fn beyond_2_gib(setting: &Setting) -> Outcome {
     if score.submissions_hit == 0 || since.retries.0 == Some(0) {
         return Err(format!("{NOT_HIT}: {score}, {} retries", since.retries));
     }
-    Ok(format!("{score}; {} pages gathered, {} retries", since.pages_gathered, since.retries))
+    Ok(Seen {
+        hit: score.submissions_hit,
+        said: format!(
+            "{score}; {} pages gathered, {} retries",
+            since.pages_gathered, since.retries
+        ),
+    })
 }
 
 /// Waits for a submission to begin.
@@ -194,7 +195,7 @@ fn next_submission(arena: &Arena) -> Option<Instant> {
 
 /// Two files submit the same buffers in opposite orders: each is in the other's way again and again,
 /// and neither for ever.
-pub fn opposite_orders(setting: &Setting) -> Outcome {
+pub fn opposite_orders(setting: &Setting) -> Answer {
     /// Buffers that both name.
     const SHARED: usize = 24;
     /// Jobs that may be queued.
@@ -241,12 +242,12 @@ pub fn opposite_orders(setting: &Setting) -> Outcome {
         Ok(side)
     });
     let sides = sides.collect::<Result<Vec<_>, String>>()?;
-    Ok(Arena::race(setting.time, sides)?.to_string())
+    Ok(Arena::race(setting.time, sides)?.seen())
 }
 
 /// A process's munmap waits for its job, which waits at a gate: meanwhile another process submits,
 /// replaces its memory, and submits again, as if there were no other.
-pub fn another_process(setting: &Setting) -> Outcome {
+pub fn another_process(setting: &Setting) -> Answer {
     let engine = setting.engine;
     let held = setting.session()?;
     let latch = Latch::shut(&held.data.map);
@@ -286,8 +287,8 @@ pub fn another_process(setting: &Setting) -> Outcome {
     if begun > opened || returned < opened {
         return Err("munmap was not waiting: it was back before the gate was open".into());
     }
-    Ok(format!(
+    Ok(score.seen_as(format_args!(
         "beside a munmap that waited {} ms: {score}; the slowest replacement took {slowest:?}",
         (returned - begun) / 1_000_000
-    ))
+    )))
 }

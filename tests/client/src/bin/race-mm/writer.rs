@@ -7,6 +7,7 @@ use crate::arena::Arena;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::u64_of;
+use amdgpu_client::race::Target;
 use amdgpu_client::session::Session;
 use amdgpu_client::{Errno, PAGE};
 use std::ops::Range;
@@ -101,7 +102,26 @@ pub struct Writer<'a> {
     pub refusals: &'a [i32],
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    /// One that names what a target covers, of `pages` pages, and looks at all of it.
+    pub fn over(
+        target: &Target<'_>,
+        pages: usize,
+        engine: Engine,
+        marks: Option<&'a Marks>,
+        refusals: &'a [i32],
+    ) -> Result<Self, String> {
+        Ok(Self {
+            session: target.session.another().map_err(say("a session"))?,
+            engine,
+            names: Names::Handles(vec![target.handle]),
+            va: target.va,
+            pages: (0..pages).collect(),
+            marks,
+            refusals,
+        })
+    }
+
     /// Submits until the race is over.
     pub fn run(self, arena: &Arena) -> Result<(), String> {
         for tick in 1.. {

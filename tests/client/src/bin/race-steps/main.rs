@@ -22,10 +22,10 @@ use amdgpu_client::args::Args;
 use amdgpu_client::drm::{Driver, Node};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::mem::UserMem;
-use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::report::Tally;
 use amdgpu_client::session::Session;
+use amdgpu_client::start::{self, Start};
 use amdgpu_client::{Errno, PAGE};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What the jobs write.
@@ -46,27 +46,13 @@ pub struct Rig<'a> {
 fn main() -> ExitCode {
     let args = Args::parse(
         "Takes memory away at each step of a submission.",
-        &[
-            ("node", "device node (default: the first amdgpu render node)"),
-            ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)"),
-            ("rounds", "of each (default 3)"),
-        ],
+        &[start::NODE, start::ENGINE, ("rounds", "of each (default 3)")],
     );
-    let engine = args.get("engine").unwrap_or(Engine::Dma(0));
     let rounds: usize = args.get("rounds").unwrap_or(3);
-    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
-        Ok(node) => node,
-        Err(why) => return give_up("race-steps", why),
+    let Start { node, engine, session } = match Start::new("race-steps", &args) {
+        Ok(start) => start,
+        Err(status) => return status,
     };
-    let session = match Session::open(&node) {
-        Ok(session) => session,
-        Err(e) => return give_up("race-steps", format_args!("a session: {e}")),
-    };
-    println!(
-        "race-steps: {} (driver {}), engine {engine}",
-        node.path.display(),
-        node.driver.name()
-    );
     let rig = Rig { node: &node, session: &session, engine };
     let mut tally = Tally::new();
     for (name, check) in unnamed::CASES {
