@@ -4,7 +4,7 @@
 
     table.py --wanted PROGRAM LEFT-OUT       names of subtests on stdin -> those that are to be run
     table.py --count LOG                     one line about one log
-    table.py --results DIR --programs F --left-out F --causes F --page PAGE
+    table.py --results DIR --programs F --left-out F --causes F --empty F --page PAGE
     table.py --self-test
 
 A log is what `igt-run` wrote (it says how it marks things), one or several guests after one another, each
@@ -127,8 +127,9 @@ def count(results):
 
 
 class Page:
-    def __init__(self, causes):
+    def __init__(self, causes, empty):
         self.causes = causes
+        self.empty = empty
         self.notes = []
         self.unexplained = []
         self.open = []
@@ -143,7 +144,8 @@ class Page:
         if result is None:
             return "not run yet"
         if result.outcome == "pass":
-            return "pass"
+            nothing = self.empty.find(program, subtest)
+            return "pass" if nothing is None else f"pass {self.note(nothing)}"
         cause = self.causes.find(program, subtest, driver)
         differs = other is not None and other.outcome == "pass"
         if cause is None and (result.outcome != "skip" or differs):
@@ -172,9 +174,9 @@ notes below the table.
 """
 
 
-def page(results, programs, left_out, causes):
+def page(results, programs, left_out, causes, empty):
     """The text, and what in it is unexplained."""
-    made = Page(causes)
+    made = Page(causes, empty)
     rows = [row for program in programs if program in results for row in made.rows(program, results[program])]
     lines = [HEAD.format(rules=f"*{RULES}*"), "| driver | pass | skip | else |", "|---|---|---|---|"]
     for driver in DRIVERS:
@@ -203,7 +205,8 @@ def write_page(args):
                 for driver, log in zip(DRIVERS, logs)
             }
     causes = Patterns(fields_of(args.causes))
-    text, unexplained = page(results, programs, Patterns(fields_of(args.left_out)), causes)
+    left_out, empty = Patterns(fields_of(args.left_out)), Patterns(fields_of(args.empty))
+    text, unexplained = page(results, programs, left_out, causes, empty)
     args.page.write_text(text)
     for number, (patterns, _) in enumerate(causes.rows):
         if number not in causes.used:
@@ -259,9 +262,9 @@ class Tests(unittest.TestCase):
         self.assertEqual(results["fatal"].outcome, "lost")
         self.assertEqual(results[RULES], ("fail", "stale-tlb (2)"))
 
-    def page(self, theirs, mine, causes=()):
+    def page(self, theirs, mine, causes=(), empty=()):
         results = {"p": {"amdgpu": {"s": Result(*theirs)}, "amdgpu_rs": {"s": Result(*mine)}}}
-        return page(results, ["p"], Patterns([]), Patterns(causes))
+        return page(results, ["p"], Patterns([]), Patterns(causes), Patterns(empty))
 
     def test_failure_needs_a_cause(self):
         for theirs, mine in ((("fail", ""), ("pass", "")), (("pass", ""), ("fail", ""))):
@@ -275,6 +278,12 @@ class Tests(unittest.TestCase):
         self.assertEqual(unexplained, [])
         self.assertIn("- p s: to be done", text)
 
+    def test_empty_pass_has_a_note(self):
+        text, unexplained = self.page(("pass", ""), ("pass", ""), empty=[["p", "s", "does nothing"]])
+        self.assertEqual(unexplained, [])
+        self.assertIn("| p | s | pass [1] | pass [1] |", text)
+        self.assertIn("1. does nothing", text)
+
     def test_cause_is_of_its_driver(self):
         self.assertEqual(len(self.page(("fail", ""), ("fail", ""), [["p", "s", "amdgpu", "known"]])[1]), 1)
 
@@ -284,7 +293,7 @@ def main():
     parser.add_argument("--self-test", action="store_true")
     parser.add_argument("--wanted", nargs=2)
     parser.add_argument("--count", type=pathlib.Path)
-    for name in ("results", "programs", "left-out", "causes", "page"):
+    for name in ("results", "programs", "left-out", "causes", "empty", "page"):
         parser.add_argument(f"--{name}", type=pathlib.Path)
     args = parser.parse_args()
     if args.self_test:
