@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A card whose DMA engines hang, while one of them was to clear a new buffer: for a guest with such a
+//! card (`--fail hang-sdma=N` of the model).
+//!
+//! What others had in VRAM must not be seen even so, and nobody may wait for ever: who looks at a new
+//! buffer waits until the card is given up, and then finds zeros. Jobs are refused from then on.
+
+use amdgpu_client::args::Args;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::num::{u32_of, u64_of, usize_of};
+use amdgpu_client::report::{Outcome, Tally};
+use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
+use amdgpu_client::start::{NODE, Start};
+use amdgpu_client::uapi::{self, DOMAIN_VRAM, INFO_MEMORY};
+use amdgpu_client::{Errno, PAGE};
+use std::process::ExitCode;
+
+/// Large enough that an engine is to clear it.
+const SIZE: u64 = 2 << 20;
+const PATTERN: u32 = 0x5ec2_e700;
+
+/// Clients that hang. A job goes to the engine that has the least to do, so the first two may meet at one
+/// engine; with so many each engine has one.
+const CLIENTS: usize = 4;
+
+/// Fills most of VRAM with a pattern, and frees it.
+fn leave_secrets(session: &Session) -> Outcome {
+    let memory: uapi::Memory =
+        session.file.info(INFO_MEMORY, [0; 4]).map_err(|e| format!("INFO_MEMORY: {e}"))?;
+    let count = usize_of(memory.vram.usable_heap_size / SIZE) * 3 / 4;
+    let buffers: Result<Vec<Buffer>, _> =
+        (0..count).map(|_| session.buffer(SIZE, DOMAIN_VRAM, 0)).collect();
+    for buffer in buffers.map_err(|e| format!("a buffer: {e}"))? {
+        for page in 0..usize_of(SIZE) / PAGE {
+            buffer.map.write(page * PAGE, PATTERN | u32_of(page));
+        }
+        session.file.gem_close(buffer.handle).map_err(|e| format!("freeing a buffer: {e}"))?;
+    }
+    Ok(format!("{count} buffers"))
+}
+
+/// Submits to a DMA engine until one job is not done soon.
+fn hang(session: &Session) -> Outcome {
+    const JOBS: usize = 1000;
+    const SOON_MS: u64 = 500;
+    let engine = Engine::Dma(0);
+    for n in 0..JOBS {
+        let seq = session
+            .submit(engine, &Stream::new(), &[])
+            .map_err(|e| format!("job {n} on {engine}: {e}"))?;
+        let done = session
+            .wait(engine, seq, SOON_MS)
+            .map_err(|e| format!("WAIT_CS for job {n} on {engine}: {e}"))?;
+        if !done {
+            return Ok(format!("at job {n}"));
+        }
+    }
+    Err(format!("{JOBS} jobs, and it does not"))
+}
+
+/// Whether something is still to be done to a buffer.
+fn is_busy(session: &Session, buffer: &Buffer) -> Result<bool, String> {
+    let request = uapi::WaitIdle { handle: buffer.handle, flags: 0, timeout: 0 };
+    session
+        .file
+        .call(uapi::GEM_WAIT_IDLE, &request)
+        .map(|out| out.status != 0)
+        .map_err(|e| format!("GEM_WAIT_IDLE: {e}"))
+}
+
+/// Makes buffers that no engine will clear, and looks at them.
+fn look(session: &Session) -> Outcome {
+    const BUFFERS: u64 = 8;
+    let buffers: Result<Vec<Buffer>, _> =
+        (0..BUFFERS).map(|_| session.buffer(SIZE, DOMAIN_VRAM, 0)).collect();
+    let buffers = buffers.map_err(|e| format!("a new buffer: {e}"))?;
+    let mut waiting = 0;
+    for buffer in &buffers {
+        waiting += u64::from(is_busy(session, buffer)?);
+    }
+    for buffer in &buffers {
+        for at in (0..usize_of(SIZE)).step_by(size_of::<u32>()) {
+            let seen = buffer.map.read(at);
+            if seen != 0 {
+                return Err(format!("a new buffer has {seen:#x} at {at:#x}"));
+            }
+        }
+    }
+    let seen = format!("{} KiB, all zeros", u64_of(buffers.len()) * SIZE >> 10);
+    // The C driver has no such buffer by then: it resets the card.
+    if waiting == 0 { Err(format!("{seen}: but no clear was under way")) } else { Ok(seen) }
+}
+
+/// The job that is refused, or ends with an error.
+fn refuses(session: &Session) -> Outcome {
+    let engine = Engine::Gfx;
+    let answer = session
+        .submit(engine, &Stream::new(), &[])
+        .and_then(|seq| session.wait(engine, seq, PATIENCE_MS));
+    match answer {
+        Err(Errno(libc::ECANCELED)) => Ok("ECANCELED".into()),
+        answer => Err(format!("{answer:?}, not ECANCELED")),
+    }
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse("Looks at new buffers while the card's DMA engines hang.", &[NODE]);
+    let start = match Start::new("lost-card", &args) {
+        Ok(start) => start,
+        Err(status) => return status,
+    };
+    let session = &start.session;
+    let mut tally = Tally::new();
+    tally.check("VRAM is full of what others had", || leave_secrets(session));
+    // They stay open: closing one waits for its job.
+    let mut clients = Vec::new();
+    for n in 0..CLIENTS {
+        tally.check(format!("client {n} hangs"), || {
+            let client = Session::open(&start.node).map_err(|e| format!("a session: {e}"))?;
+            let outcome = hang(&client);
+            clients.push(client);
+            outcome
+        });
+    }
+    tally.check("new buffers are zeroed though no engine clears them", || look(session));
+    tally.check("no job runs any more", || refuses(session));
+    tally.close()
+}
