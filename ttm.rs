@@ -149,8 +149,9 @@ impl ttm::Driver for Ttm {
 
     /// The CPU must not see what was there before.
     ///
-    /// This waits with the process's address space locked, where TTM would let go of it. It is for at
-    /// most the time that an engine takes to clear one buffer.
+    /// This waits with the address space of the process locked, where TTM would let go of it: for as long
+    /// as an engine takes to clear a buffer, and for what it has to do before; if it hangs, until the card
+    /// is given up.
     fn fault(bo: &ReservedBo<'_>) -> Result {
         bo.finish_clear(Interruptible::Yes)
     }

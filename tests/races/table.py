@@ -3,7 +3,7 @@
 """Makes docs/races.md of what `race-mm --rounds` has printed.
 
 Arguments are two files, of the stock kernel and of the debug kernel. A race that is in a file more than once went
-on: its times are added up.
+on: its times are added up. What there is to say about the runs is in notes.md, and ends the page.
 """
 
 import dataclasses
@@ -67,6 +67,8 @@ def main(stock, debug):
     for race in {**stock, **debug}:
         both = [kernel[race].cells() if race in kernel else "- | -" for kernel in (stock, debug)]
         print(f"| {race} | {' | '.join(both)} |")
+    print()
+    print((pathlib.Path(__file__).parent / "notes.md").read_text(), end="")
 
 
 main(*sys.argv[1:])

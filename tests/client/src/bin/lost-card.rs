@@ -88,7 +88,7 @@ fn look(session: &Session) -> Outcome {
             }
         }
     }
-    let seen = format!("{} KiB, all zeros", u64_of(buffers.len()) * SIZE >> 10);
+    let seen = format!("{} KiB, all zeros", (u64_of(buffers.len()) * SIZE) >> 10);
     // The C driver has no such buffer by then: it resets the card.
     if waiting == 0 { Err(format!("{seen}: but no clear was under way")) } else { Ok(seen) }
 }
