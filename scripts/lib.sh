@@ -139,13 +139,14 @@ in_tree() {
 	unshare --mount --propagation private bash -c '
 		set -e
 		tree=$1 cwd=$2; shift 2
+		# Before the others: the checkout may be below /tmp.
+		mount -t tmpfs tmpfs "$tree/tmp"
 		bind() { mkdir -p "$tree$1"; mount --rbind "$1" "$tree$1"; }
 		while [ "$1" != -- ]; do bind "$1"; shift; done
 		shift
 		mount -t proc proc "$tree/proc"
 		mount --rbind /dev "$tree/dev"
 		[ ! -d "$tree/sys" ] || mount --rbind /sys "$tree/sys"
-		mount -t tmpfs tmpfs "$tree/tmp"
 		exec chroot "$tree" /bin/bash -c '\''cd "$1" && shift && exec "$@"'\'' in_tree "$cwd" "$@"
 	' in_tree "$tree" "${TREE_CWD:-$REPO}" "$CACHE" "$REPO" ${TREE_BIND:+"$TREE_BIND"} -- "$@"
 }
