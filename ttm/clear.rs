@@ -36,8 +36,8 @@ use crate::{
     driver::DrmDevice,
 };
 
-/// From how many bytes on an engine clears. A job costs the CPU some ten thousand instructions and an
-/// interrupt, as much as it takes to write half of this.
+/// From how many bytes on an engine clears. The CPU spends as much on a job and its interrupt as on
+/// clearing a few pages (docs/performance.md, row `bo`).
 const BY_ENGINE_FROM: usize = 64 << 10;
 
 /// The BO gets VRAM that somebody may have written to.
