@@ -90,7 +90,7 @@ impl Drop for Work<'_> {
 /// The first check.
 fn nothing_gathered(node: &Node, meter: &Meter, mib: usize) -> Outcome {
     const SUBMISSIONS: usize = 1000;
-    const TRIES: usize = 20;
+    const TRIES: usize = 5;
     let session = Session::open(node).map_err(|e| format!("open: {e}"))?;
     let work = Work::new(&session, mib * PAGES_PER_MIB)?;
     // The first writes page-table entries.
