@@ -125,13 +125,11 @@ def once(values: list) -> list:
 
 
 def reads_differ(key: str, c, ours) -> Difference | None:
-    def how(register):
-        return "polls" if register.polled else "reads"
-
+    """Reads only one has. How often it reads is left out: with a poll, that is up to the host's speed."""
     if c.reads and not ours.reads:
-        return Difference(key, "unread", how(c), "")
+        return Difference(key, "unread", "reads", "")
     if ours.reads and not c.reads:
-        return Difference(key, "read", "", how(ours))
+        return Difference(key, "read", "", "reads")
     return None
 
 
