@@ -152,6 +152,11 @@ impl Vm {
     pub(crate) fn new(dev: &DrmDevice) -> Result<Arc<Self>> {
         let root = Bo::create_table(dev, layout::DIRECTORY_SIZE, None)?;
         let offset = vram_offset(&root.lock(Interruptible::No)?.reserved())?;
+        // An empty directory. Nobody uses it before this is through.
+        let card = dev.card().ok_or(ENODEV)?;
+        card.vram.zero(offset, layout::DIRECTORY_SIZE as u64);
+        dev.hw.memory.flush_hdp(&card);
+        drop(card);
 
         Arc::pin_init(
             pin_init!(Self {
@@ -431,14 +436,9 @@ impl Vm {
             let dev = self.root.drm();
             let bo = Bo::create_table(dev, layout::TABLE_SIZE, Some(root))?;
             let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
-            let table = Table {
-                offset,
-                mc_addr: dev.facts.vram.mc_addr(offset),
-                _owner: bo,
-            };
+            let table = Table::new(offset, dev.facts.vram.mc_addr(offset), bo);
             let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-            let mut space = self.publish.lock();
-            self.change(|memory| space.add_table(memory, chunk.table, table, node));
+            self.publish.lock().add_table(chunk.table, table, node);
         }
         Ok(())
     }
@@ -449,12 +449,13 @@ impl Vm {
         let dev = self.root.drm();
         let card = dev.card();
         let aperture = Aperture {
+            dev,
             card: card.as_deref(),
             wrote: Cell::new(false),
         };
         let result = f(&aperture);
-        if let (Some(card), true) = (aperture.card, aperture.wrote.get()) {
-            dev.hw.memory.flush_hdp(card);
+        if aperture.wrote.get() {
+            aperture.flush();
             self.tlb_seq.fetch_add(1, Release);
         }
         result
@@ -517,6 +518,7 @@ fn vram_offset(table: &ReservedBo<'_>) -> Result<u64> {
 
 /// VRAM as the CPU reaches it, if the card is there.
 struct Aperture<'a> {
+    dev: &'a DrmDevice,
     card: Option<&'a Card<'a>>,
     wrote: Cell<bool>,
 }
@@ -530,6 +532,12 @@ impl Memory for Aperture<'_> {
         if let Some(card) = self.card {
             card.vram.write64s(offset, values);
             self.wrote.set(true);
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(card) = self.card {
+            self.dev.hw.memory.flush_hdp(card);
         }
     }
 }

@@ -406,7 +406,7 @@ impl Bo {
         )
     }
 
-    /// Zeroed VRAM for a page directory or page table; `root` is the page directory, whose reservation
+    /// VRAM for a page directory or page table, with whatever is in there; `root` is the page directory, whose reservation
     /// a page table shares.
     pub(crate) fn create_table(
         dev: &DrmDevice,

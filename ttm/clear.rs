@@ -13,8 +13,9 @@
 //!   reaches VRAM. So whoever is about to let the CPU see it ([`finish`] again: page faults, moves) looks
 //!   at how the clear ended, and if it failed the CPU clears.
 //!
-//! The CPU also clears what is too small for the detour, page tables, which it writes at once, and what is
-//! given out when the card was given up already.
+//! The CPU also clears what is too small for the detour, and what is given out when the card was given up
+//! already. Page tables are not cleared here: nobody but the GPU's address translation reads them, and
+//! `vm.rs` writes what that is to find before it may find it.
 //!
 //! # Caches
 //!
@@ -44,6 +45,9 @@ const BY_ENGINE_FROM: usize = 64 << 10;
 pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?.clone();
 
+    if mv.buffer().is_table() {
+        return mv.in_place();
+    }
     match by_engine(&mv, &piece) {
         Some(fence) => {
             mv.buffer().clear_begins(fence.clone());
@@ -60,7 +64,7 @@ pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
 fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> {
     let bo = mv.buffer();
     let dev = bo.drm();
-    if bo.is_table() || bo.size() < BY_ENGINE_FROM || dev.schedulers.is_given_up() {
+    if bo.size() < BY_ENGINE_FROM || dev.schedulers.is_given_up() {
         return None;
     }
     let vram = &dev.facts.vram;

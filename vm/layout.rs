@@ -43,9 +43,15 @@ pub(super) struct Chunk {
 }
 
 impl Chunk {
-    /// Where the PTE of the first page is in its table, in bytes.
-    pub(super) fn byte_offset(&self) -> u64 {
-        (self.page % TABLE_ENTRIES) * ENTRY_SIZE
+    /// The places of the PTEs in their table.
+    pub(super) fn entries(&self) -> Range<u64> {
+        let first = self.page % TABLE_ENTRIES;
+        first..first + self.count
+    }
+
+    /// Whether these are all pages of the table.
+    pub(super) fn is_whole_table(&self) -> bool {
+        self.count == TABLE_ENTRIES
     }
 }
 
@@ -157,7 +163,7 @@ mod tests {
             let mut n = 0;
             for chunk in chunks(pages) {
                 if n < found.len() {
-                    found[n] = (chunk.table, chunk.byte_offset(), chunk.count);
+                    found[n] = (chunk.table, chunk.entries().start, chunk.count);
                 }
                 n += 1;
             }
@@ -168,15 +174,15 @@ mod tests {
         assert_eq!(cut(0..1), (1, [(0, 0, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)]));
         assert_eq!(
             cut(1023..1025),
-            (2, [(0, 1023 * 8, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)])
+            (2, [(0, 1023, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)])
         );
         assert_eq!(
             cut(1000..3100),
-            (4, [(0, 8000, 24), (1, 0, 1024), (2, 0, 1024), (3, 0, 28)])
+            (4, [(0, 1000, 24), (1, 0, 1024), (2, 0, 1024), (3, 0, 28)])
         );
         assert_eq!(
             cut(SPACE_PAGES - 1..SPACE_PAGES),
-            (1, [(16383, 1023 * 8, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)])
+            (1, [(16383, 1023, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)])
         );
     }
 

@@ -193,12 +193,11 @@ impl<B, T> Space<B, T> {
     /// Adds a page table, see [`Tables::add`].
     pub(super) fn add_table(
         &mut self,
-        memory: &impl Memory,
         index: u64,
         table: Table<T>,
         node: RBTreeNodeReservation<u64, Table<T>>,
     ) {
-        self.tables.add(memory, index, table, node);
+        self.tables.add(index, table, node);
     }
 
     /// Whether jobs that were published must have ended before [`Space::update`] is called.
@@ -398,12 +397,8 @@ mod tests {
         fn new() -> Result<Self> {
             let memory = Fake::new();
             let mut space = Space::new(0x1000);
-            let table = Table {
-                offset: TABLE,
-                mc_addr: TABLE,
-                _owner: (),
-            };
-            space.add_table(&memory, 0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
+            let table = Table::new(TABLE, TABLE, ());
+            space.add_table(0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
             for n in 1..3 {
                 let node = RBTreeNode::new(id(n), BoVa::new(n)?, GFP_KERNEL)?;
                 space.open(id(n), node);

@@ -5,8 +5,13 @@
 //! Tables are added when something is first mapped in their range, and live as long as the address
 //! space. Writing entries neither allocates nor fails: what has no table is not mapped.
 //!
+//! To make a whole table map nothing, its entry in the directory is cleared, and not those in the table:
+//! one write for 1024. Such a table is *unlinked*, and what its entries hold means nothing until they are
+//! written and the directory names the table again. A new table begins like that.
+//!
 //! A write is seen by the GPU once the host data path (HDP) is flushed, and used once the translation
-//! caches are: both is up to the caller, who knows when a change is complete.
+//! caches are: both is up to the caller, who knows when a change is complete. But for one thing: jobs that
+//! run meanwhile must not find a table before what it holds, so the HDP is flushed between the two.
 
 use core::ops::Range;
 
@@ -33,6 +38,8 @@ pub(super) trait Memory {
     fn read(&self, offset: u64) -> u64;
     /// Writes `values`, eight bytes each, from `offset` on.
     fn write(&self, offset: u64, values: &[u64]);
+    /// Lets the GPU see what was written before this, before it sees what is written after it.
+    fn flush(&self);
 }
 
 /// Page-table entries, one after the other.
@@ -48,10 +55,32 @@ const CLEAR_BLOCK: usize = 256;
 /// A page table.
 pub(super) struct Table<T> {
     /// Where it is: offset in VRAM, and address in the GPU's own address space.
-    pub(super) offset: u64,
-    pub(super) mc_addr: u64,
+    offset: u64,
+    mc_addr: u64,
+    link: Link,
     /// What keeps its memory.
-    pub(super) _owner: T,
+    _owner: T,
+}
+
+impl<T> Table<T> {
+    /// One in the memory that `owner` keeps, with whatever is in there.
+    pub(super) fn new(offset: u64, mc_addr: u64, owner: T) -> Self {
+        Self {
+            offset,
+            mc_addr,
+            link: Link::Unlinked,
+            _owner: owner,
+        }
+    }
+}
+
+/// Whether the directory names a table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Link {
+    /// It does.
+    Linked,
+    /// It does not: all of the table's pages map nothing, whatever its entries hold.
+    Unlinked,
 }
 
 /// The page directory and page tables of an address space.
@@ -59,7 +88,7 @@ pub(super) struct Table<T> {
 /// # Invariants
 ///
 /// The directory and every table in `tables` is memory of this address space alone, which stays where
-/// it is. A directory entry is valid if and only if its table is in `tables`.
+/// it is. A directory entry is valid if and only if its table is in `tables`, and linked.
 pub(super) struct Tables<T> {
     /// The page directory's offset in VRAM.
     directory: u64,
@@ -81,41 +110,89 @@ impl<T> Tables<T> {
         self.tables.get(&table).is_some()
     }
 
-    /// Adds a table, which must be zeroed. There must be none at that place.
+    /// Adds a table. There must be none at that place.
     pub(super) fn add(
         &mut self,
-        memory: &impl Memory,
         index: u64,
         table: Table<T>,
         node: RBTreeNodeReservation<u64, Table<T>>,
     ) {
-        memory.write(
-            self.directory + index * ENTRY_SIZE,
-            &[Pde::table(table.mc_addr).into_raw()],
-        );
-        // INVARIANT: Both the directory and the tree name it.
+        // INVARIANT: It is not linked, and the directory does not name it.
         self.tables.insert(node.into_node(index, table));
     }
 
     /// Writes the entries of `pages`, one after the other. Pages for which there is none map nothing.
-    pub(super) fn write(&self, memory: &impl Memory, pages: Range<u64>, entries: &mut impl Fill) {
+    pub(super) fn write(
+        &mut self,
+        memory: &impl Memory,
+        pages: Range<u64>,
+        entries: &mut impl Fill,
+    ) {
+        self.clear_around(memory, pages.clone());
         let mut block = [0; BLOCK];
-        self.for_each_block(pages, BLOCK, |offset, count| {
+        self.for_each_block(pages.clone(), BLOCK, |offset, count| {
             entries.fill(&mut block[..count]);
             if let Some(offset) = offset {
                 memory.write(offset, &block[..count]);
             }
         });
+        self.link(memory, pages);
     }
 
     /// Makes `pages` map nothing.
-    pub(super) fn clear(&self, memory: &impl Memory, pages: Range<u64>) {
-        static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
-        self.for_each_block(pages, CLEAR_BLOCK, |offset, count| {
-            if let Some(offset) = offset {
-                memory.write(offset, &NOTHING[..count]);
+    pub(super) fn clear(&mut self, memory: &impl Memory, pages: Range<u64>) {
+        for chunk in layout::chunks(pages) {
+            let Some(table) = self.tables.get_mut(&chunk.table) else {
+                continue;
+            };
+            if table.link == Link::Unlinked {
+                continue;
             }
-        });
+            if chunk.is_whole_table() {
+                // INVARIANT: The directory does not name it any more.
+                table.link = Link::Unlinked;
+                let entry = self.directory + chunk.table * ENTRY_SIZE;
+                memory.write(entry, &[Pde::INVALID.into_raw()]);
+            } else {
+                clear_entries(memory, table, chunk.entries());
+            }
+        }
+    }
+
+    /// Makes the pages around `pages` that are in the same tables map nothing, where those are not linked.
+    fn clear_around(&self, memory: &impl Memory, pages: Range<u64>) {
+        for chunk in layout::chunks(pages) {
+            let Some(table) = self.tables.get(&chunk.table) else {
+                continue;
+            };
+            if table.link == Link::Unlinked {
+                let Range { start, end } = chunk.entries();
+                clear_entries(memory, table, 0..start);
+                clear_entries(memory, table, end..layout::TABLE_ENTRIES);
+            }
+        }
+    }
+
+    /// Lets the directory name the tables of `pages`.
+    fn link(&mut self, memory: &impl Memory, pages: Range<u64>) {
+        let mut flushed = false;
+
+        for chunk in layout::chunks(pages) {
+            let Some(table) = self.tables.get_mut(&chunk.table) else {
+                continue;
+            };
+            if table.link == Link::Linked {
+                continue;
+            }
+            if !flushed {
+                memory.flush();
+                flushed = true;
+            }
+            // INVARIANT: The directory names it.
+            table.link = Link::Linked;
+            let entry = self.directory + chunk.table * ENTRY_SIZE;
+            memory.write(entry, &[Pde::table(table.mc_addr).into_raw()]);
+        }
     }
 
     /// Makes no entry next to `border` speak for pages on its other side.
@@ -146,13 +223,24 @@ impl<T> Tables<T> {
             let start = self
                 .tables
                 .get(&chunk.table)
-                .map(|table| table.offset + chunk.byte_offset());
+                .map(|table| table.offset + chunk.entries().start * ENTRY_SIZE);
             for first in (0..chunk.count).step_by(most) {
                 // LOSSLESS: No more than `most`.
                 let count = (chunk.count - first).min(most as u64) as usize;
                 entries(start.map(|start| start + first * ENTRY_SIZE), count);
             }
         }
+    }
+}
+
+/// Makes some entries of a table map nothing.
+fn clear_entries<T>(memory: &impl Memory, table: &Table<T>, entries: Range<u64>) {
+    static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
+
+    for first in entries.clone().step_by(CLEAR_BLOCK) {
+        // LOSSLESS: No more than `CLEAR_BLOCK`.
+        let count = (entries.end - first).min(CLEAR_BLOCK as u64) as usize;
+        memory.write(table.offset + first * ENTRY_SIZE, &NOTHING[..count]);
     }
 }
 
@@ -171,9 +259,17 @@ pub(super) mod fake {
             Self(RefCell::new(KVec::new()))
         }
 
+        /// Where flushes are noted.
+        pub(in crate::vm) const FLUSH: u64 = u64::MAX;
+
         /// How many writes there were.
         pub(in crate::vm) fn writes(&self) -> usize {
             self.0.borrow().len()
+        }
+
+        /// After how many writes the last one to `offset` came.
+        pub(in crate::vm) fn last_write_to(&self, offset: u64) -> Option<usize> {
+            self.0.borrow().iter().rposition(|(to, _)| *to == offset)
         }
     }
 
@@ -189,6 +285,11 @@ pub(super) mod fake {
                 // A lost write fails the test that looks for it.
                 let _ = self.0.borrow_mut().push((offset, *value), GFP_KERNEL);
             }
+        }
+
+        fn flush(&self) {
+            // A write that no reader looks for.
+            self.write(Self::FLUSH, &[0]);
         }
     }
 }
@@ -217,22 +318,24 @@ mod tests {
         }
     }
 
+    /// Entries that are all alike.
+    struct All(Pte);
+
+    impl Fill for All {
+        fn fill(&mut self, into: &mut [u64]) {
+            into.fill(self.0.into_raw());
+        }
+    }
+
     /// Tables 0 at 0x2000 and 1 at 0x8000.
     fn two_tables() -> Result<(Fake, Tables<()>)> {
         let memory = Fake::new();
         let mut tables = Tables::new(DIRECTORY);
         for (index, offset) in [(0, 0x2000), (1, 0x8000)] {
-            let table = Table {
-                offset,
-                mc_addr: 0xf4_0000_0000 + offset,
-                _owner: (),
-            };
-            tables.add(
-                &memory,
-                index,
-                table,
-                RBTreeNodeReservation::new(GFP_KERNEL)?,
-            );
+            // What somebody else left there.
+            memory.write(offset, &[!0; 1024]);
+            let table = Table::new(offset, 0xf4_0000_0000 + offset, ());
+            tables.add(index, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
         }
         Ok((memory, tables))
     }
@@ -242,8 +345,10 @@ mod tests {
     }
 
     #[test]
-    fn directory_names_the_tables() -> Result {
-        let (memory, tables) = two_tables()?;
+    fn directory_names_tables_that_map_something() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        assert_eq!(memory.read(DIRECTORY), 0);
+        tables.write(&memory, 1023..1025, &mut All(vram(5, Fragment::NONE)));
         assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
         assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
         assert!(tables.has(0));
@@ -253,7 +358,7 @@ mod tests {
 
     #[test]
     fn writes_across_tables() -> Result {
-        let (memory, tables) = two_tables()?;
+        let (memory, mut tables) = two_tables()?;
         tables.write(
             &memory,
             1022..1026,
@@ -275,7 +380,7 @@ mod tests {
 
     #[test]
     fn pages_without_a_table_take_their_entries_along() -> Result {
-        let (memory, tables) = two_tables()?;
+        let (memory, mut tables) = two_tables()?;
         let before = memory.writes();
         tables.write(
             &memory,
@@ -284,6 +389,61 @@ mod tests {
         );
         assert_eq!(memory.read(0x8000 + 1023 * 8), 0x1061);
         assert_eq!(memory.writes(), before + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_whole_table_is_cleared_by_one_write() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        tables.write(&memory, 0..2048, &mut All(vram(5, Fragment::NONE)));
+        let before = memory.writes();
+        tables.clear(&memory, 0..1024);
+        assert_eq!(memory.writes(), before + 1);
+        assert_eq!(memory.read(DIRECTORY), Pde::INVALID.into_raw());
+        assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
+        // It is so already.
+        tables.clear(&memory, 0..1024);
+        tables.clear(&memory, 3..5);
+        assert_eq!(memory.writes(), before + 1);
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_cleared_table_held_does_not_come_back() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        tables.write(&memory, 0..2048, &mut All(vram(5, Fragment::NONE)));
+        tables.clear(&memory, 0..2048);
+        // The end of one table, and the beginning of the next.
+        tables.write(&memory, 1022..1025, &mut All(vram(9, Fragment::NONE)));
+        for (offset, entry) in [
+            (0x2000, 0),
+            (0x2000 + 1021 * 8, 0),
+            (0x2000 + 1022 * 8, 0x9061),
+            (0x2000 + 1023 * 8, 0x9061),
+            (0x8000, 0x9061),
+            (0x8008, 0),
+            (0x8000 + 1023 * 8, 0),
+            (DIRECTORY, 0xf4_0000_2001),
+            (DIRECTORY + 8, 0xf4_0000_8001),
+        ] {
+            assert_eq!(memory.read(offset), entry);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_table_is_named_after_it_is_written() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        tables.clear(&memory, 0..1024);
+        tables.write(&memory, 7..8, &mut All(vram(9, Fragment::NONE)));
+        let entry = memory.last_write_to(0x2000 + 7 * 8);
+        let around = memory.last_write_to(0x2000 + 1023 * 8);
+        let flush = memory.last_write_to(Fake::FLUSH);
+        let named = memory.last_write_to(DIRECTORY);
+        assert!(entry < flush && around < flush && flush < named);
+        // With nothing to be named there is nothing to be ordered.
+        tables.write(&memory, 8..9, &mut All(vram(9, Fragment::NONE)));
+        assert!(memory.last_write_to(Fake::FLUSH) == flush);
         Ok(())
     }
 

@@ -151,7 +151,6 @@ pub(crate) struct Pde(u64);
 
 impl Pde {
     /// No page table: an access is a fault.
-    #[cfg(CONFIG_KUNIT)]
     pub(crate) const INVALID: Self = Self(0);
 
     /// Names the page table at this address of the GPU's address space.

@@ -244,6 +244,17 @@ impl File {
         )
     }
 
+    /// GEM_WAIT_IDLE until the absolute time `until_ns` of the monotonic clock. Whether there is nothing
+    /// left to be done to the BO.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn wait_idle(&self, handle: u32, until_ns: u64) -> Result<bool> {
+        let request = uapi::WaitIdle { handle, flags: 0, timeout: until_ns };
+        self.call(uapi::GEM_WAIT_IDLE, &request).map(|out| out.status == 0)
+    }
+
     /// GEM_MMAP and mmap(2).
     ///
     /// # Errors

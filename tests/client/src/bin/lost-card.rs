@@ -60,16 +60,6 @@ fn hang(session: &Session) -> Outcome {
     Err(format!("{JOBS} jobs, and it does not"))
 }
 
-/// Whether something is still to be done to a buffer.
-fn is_busy(session: &Session, buffer: &Buffer) -> Result<bool, String> {
-    let request = uapi::WaitIdle { handle: buffer.handle, flags: 0, timeout: 0 };
-    session
-        .file
-        .call(uapi::GEM_WAIT_IDLE, &request)
-        .map(|out| out.status != 0)
-        .map_err(|e| format!("GEM_WAIT_IDLE: {e}"))
-}
-
 /// Makes buffers that no engine will clear, and looks at them.
 fn look(session: &Session) -> Outcome {
     const BUFFERS: u64 = 8;
@@ -78,7 +68,8 @@ fn look(session: &Session) -> Outcome {
     let buffers = buffers.map_err(|e| format!("a new buffer: {e}"))?;
     let mut waiting = 0;
     for buffer in &buffers {
-        waiting += u64::from(is_busy(session, buffer)?);
+        let idle = session.file.wait_idle(buffer.handle, 0);
+        waiting += u64::from(!idle.map_err(|e| format!("GEM_WAIT_IDLE: {e}"))?);
     }
     for buffer in &buffers {
         for at in (0..usize_of(SIZE)).step_by(size_of::<u32>()) {

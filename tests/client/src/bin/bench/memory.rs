@@ -5,10 +5,10 @@
 use crate::{Bench, Outcome, PAGES_PER_MIB, say, size};
 use amdgpu_client::PAGE;
 use amdgpu_client::clock::median;
-use amdgpu_client::drm::File;
+use amdgpu_client::drm::{File, deadline_ms};
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::u64_of;
-use amdgpu_client::session::Session;
+use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{
     DOMAIN_GTT, DOMAIN_VRAM, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP,
     VA_OP_UNMAP,
@@ -64,6 +64,10 @@ pub fn va(bench: &Bench) -> Outcome {
             let bad = |what| move |e| format!("{what} {} of {name}: {e}", size(pages));
             let file = &session.file;
             let handle = file.gem_create(bytes, domain, 0).map_err(bad("create"))?;
+            // Ours writes no entries of a buffer that is being cleared.
+            if !file.wait_idle(handle, deadline_ms(PATIENCE_MS)).map_err(bad("wait for"))? {
+                return Err(format!("{} of {name} are not cleared", size(pages)));
+            }
             let va = session.reserve_va(bytes);
             let (mut mapped, mut unmapped) = (Vec::new(), Vec::new());
             // The first mapping makes page tables.

@@ -250,6 +250,8 @@ pub fn opposite_orders(setting: &Setting) -> Answer {
 pub fn another_process(setting: &Setting) -> Answer {
     let engine = setting.engine;
     let held = setting.session()?;
+    // With much left on the other engine, new buffers would be cleared behind the gate.
+    held.prove_alive(setting.other_engine())?;
     let latch = Latch::shut(&held.data.map);
     let mem = || UserMem::anonymous(crate::owner::PAGES).map_err(say("mmap"));
     let mut owner = Owner::new(&held, engine, Manner::Gated, mem, |mem, _, report| {
