@@ -149,6 +149,22 @@ impl VramAperture<'_> {
         warn_on!(done.is_err());
     }
 
+    /// Copies from VRAM. A range that is not whole in the aperture is a bug of the caller.
+    pub(crate) fn read_bytes(&self, offset: u64, into: &mut [u8]) {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.0.read_bytes(offset, into));
+        warn_on!(done.is_err());
+    }
+
+    /// Copies to VRAM. A range that is not whole in the aperture is a bug of the caller.
+    pub(crate) fn write_bytes(&self, offset: u64, from: &[u8]) {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(|offset| self.0.write_bytes(offset, from));
+        warn_on!(done.is_err());
+    }
+
     /// Fills `len` bytes (a multiple of 8) with zeroes.
     pub(crate) fn zero(&self, offset: u64, len: u64) {
         static ZEROES: [u64; 512] = [0; 512];

@@ -19,12 +19,18 @@
 //! before that is invalidated: both are part of the move. A copy by the GPU would take the place of
 //! `copy_by_cpu` in [`Ttm::move_`].
 //!
+//! # Debuggers
+//!
+//! A debugger reads and writes the memory of a process through the kernel, which has no pages to look at
+//! where a mapping shows VRAM: [`access`] copies then.
+//!
 //! # Lock order
 //!
 //! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may move
 //! BOs within reclaim, so nothing is allocated under these two. A BO's clear has a lock that is taken
 //! last.
 
+mod access;
 mod bo;
 mod clear;
 mod domains;
@@ -154,6 +160,10 @@ impl ttm::Driver for Ttm {
     /// is given up.
     fn fault(bo: &ReservedBo<'_>) -> Result {
         bo.finish_clear(Interruptible::Yes)
+    }
+
+    fn access_memory(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
+        access::access(bo, offset, access)
     }
 
     fn io_memory(

@@ -10,7 +10,7 @@ use kernel::{
     device::{Bound, Core},
     error::to_result,
     ffi,
-    io::{Io, Mmio, MmioRaw, Region},
+    io::{io_project, Io, IoBackend, Mmio, MmioBackend, MmioRaw, Region},
     pci,
     prelude::*,
     types::ScopeGuard,
@@ -137,6 +137,37 @@ impl<'a> WriteCombinedBar<'a> {
             )
         };
         Ok(())
+    }
+
+    /// Copies what lies from `offset` on, by accesses of any size and order.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` if that is not all within the BAR.
+    pub(crate) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result {
+        self.bytes(offset, into.len())?.copy_to_slice(into);
+        Ok(())
+    }
+
+    /// Copies to what lies from `offset` on, by accesses of any size and order.
+    ///
+    /// # Errors
+    ///
+    /// `ERANGE` if that is not all within the BAR.
+    pub(crate) fn write_bytes(&self, offset: usize, from: &[u8]) -> Result {
+        self.bytes(offset, from.len())?.copy_from_slice(from);
+        Ok(())
+    }
+
+    /// `len` bytes from `offset` on.
+    fn bytes(&self, offset: usize, len: usize) -> Result<Mmio<'_, [u8]>> {
+        let end = offset.checked_add(len).ok_or(ERANGE)?;
+        let region = MmioBackend::as_ptr(self.io());
+        // CAST: A region is a structure of its bytes and nothing else.
+        // SAFETY: So the bytes are the whole region, which is a projection of itself.
+        let bytes: Mmio<'_, [u8]> =
+            unsafe { MmioBackend::project_view(self.io(), region as *mut [u8]) };
+        Ok(io_project!(bytes, [try: offset..end]))
     }
 }
 

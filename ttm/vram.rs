@@ -122,6 +122,11 @@ impl VramPiece {
         &self.blocks
     }
 
+    /// The VRAM from byte `offset` of the piece on, as far as it is in one block; `None` behind the end.
+    pub(crate) fn run_at(&self, offset: u64) -> Option<Range<u64>> {
+        run_at(&self.blocks, offset)
+    }
+
     /// Whether the piece has memory in `place`.
     fn touches(&self, place: &Place) -> bool {
         within(place, u64::MAX).is_none_or(|range| {
@@ -146,6 +151,18 @@ impl VramPiece {
             .windows(2)
             .all(|pair| pair[0].offset + pair[0].size == pair[1].offset)
     }
+}
+
+/// As [`VramPiece::run_at`].
+fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
+    let mut within = offset;
+    for block in blocks {
+        if within < block.size {
+            return Some(block.offset + within..block.offset + block.size);
+        }
+        within -= block.size;
+    }
+    None
 }
 
 /// The blocks of an allocation, those that are next to one another joined.
@@ -263,6 +280,19 @@ mod tests {
         drop(most);
         alloc(&vram, 32 * MIB, 1, place)?;
         Ok(())
+    }
+
+    #[test]
+    fn runs_of_bytes() {
+        let block = |offset, size| Block { offset, size };
+        let blocks = [block(0x8000, 0x1000), block(0x2000, 0x3000)];
+        assert_eq!(run_at(&blocks, 0), Some(0x8000..0x9000));
+        assert_eq!(run_at(&blocks, 0xfff), Some(0x8fff..0x9000));
+        assert_eq!(run_at(&blocks, 0x1000), Some(0x2000..0x5000));
+        assert_eq!(run_at(&blocks, 0x3fff), Some(0x4fff..0x5000));
+        assert_eq!(run_at(&blocks, 0x4000), None);
+        assert_eq!(run_at(&blocks, u64::MAX), None);
+        assert_eq!(run_at(&[], 0), None);
     }
 
     #[test]

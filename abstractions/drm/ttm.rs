@@ -96,7 +96,7 @@ pub(crate) mod tt;
 #[allow(unused_imports)]
 pub(crate) use self::{
     bo::{Buffer, Ctx, DriverObject, Kind, Object, Spec},
-    device::{Device, Driver, Flags, IoMemory, Setup, UsesTt},
+    device::{Access, Device, Driver, Flags, IoMemory, Setup, UsesTt},
     mapping::Mapping,
     moves::{Move, Moved},
     placement::{MemType, Place, Placement},

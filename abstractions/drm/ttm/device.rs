@@ -13,7 +13,10 @@ use super::{
     MemType, Placement,
 };
 use crate::{
-    abstractions::drm::{self, children::Children},
+    abstractions::{
+        dma_resv::HeldResv,
+        drm::{self, children::Children},
+    },
     bindings,
 };
 use core::{
@@ -21,6 +24,7 @@ use core::{
     cell::UnsafeCell,
     marker::PhantomData,
     ptr::{self, NonNull},
+    slice,
 };
 use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
 
@@ -83,6 +87,32 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// a bus error to the process. Runs within a section of [`drm::Device::enter`].
     fn fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
         Ok(())
+    }
+
+    /// A debugger reads or writes what `bo` holds from its byte `offset` on, of a process that has it
+    /// mapped: all of it, or an error. TTM does this itself where system memory stands behind `bo`.
+    ///
+    /// The range lies within `bo`, and is not empty.
+    fn access_memory(_bo: &Reserved<'_, Self::Bo>, _offset: usize, _access: Access<'_>) -> Result {
+        Err(EIO)
+    }
+}
+
+/// What [`Driver::access_memory`] is to do.
+pub(crate) enum Access<'a> {
+    /// Fill these bytes with what the object holds. They are zero before.
+    Read(&'a mut [u8]),
+    /// Put these bytes into the object.
+    Write(&'a [u8]),
+}
+
+impl Access<'_> {
+    /// The number of bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Read(into) => into.len(),
+            Self::Write(from) => from.len(),
+        }
     }
 }
 
@@ -177,7 +207,11 @@ impl<D: Driver> Device<D> {
         io_mem_reserve: Some(Self::io_mem_reserve_callback),
         io_mem_free: None,
         io_mem_pfn: Some(Self::io_mem_pfn_callback),
-        access_memory: None,
+        access_memory: if D::HAS_ACCESS_MEMORY {
+            Some(Self::access_memory_callback)
+        } else {
+            None
+        },
         release_notify: None,
     };
 
@@ -462,6 +496,53 @@ impl<D: Driver> Device<D> {
                 )
         }
     }
+
+    /// The `access_memory` callback. It answers how many bytes were copied: all.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    unsafe extern "C" fn access_memory_callback(
+        bo: *mut bindings::ttm_buffer_object,
+        offset: ffi::c_ulong,
+        buf: *mut ffi::c_void,
+        len: ffi::c_int,
+        write: ffi::c_int,
+    ) -> ffi::c_int {
+        // SAFETY: TTM gives us a valid object of this device, reserved.
+        let Some(buffer) = (unsafe { Buffer::<D::Bo>::from_raw(bo) }) else {
+            return EIO.to_errno();
+        };
+        let Some(size) = size_within(buffer.size(), offset, len) else {
+            return EIO.to_errno();
+        };
+        // SAFETY: The object is reserved for as long as this call takes.
+        let held = unsafe { HeldResv::new(buffer.resv()) };
+        // SAFETY: TTM gives us `size` bytes of its caller's, which nobody else uses during the call. Its
+        // caller has filled them if it writes; if it reads they need hold nothing before we zero them.
+        let access = unsafe {
+            if write != 0 {
+                Access::Write(slice::from_raw_parts(buf.cast(), size))
+            } else {
+                ptr::write_bytes(buf.cast::<u8>(), 0, size);
+                Access::Read(slice::from_raw_parts_mut(buf.cast(), size))
+            }
+        };
+        match buffer
+            .reserved(held)
+            .ok_or(EIO)
+            .and_then(|reserved| D::access_memory(&reserved, offset, access))
+        {
+            Ok(()) => len,
+            Err(e) => e.to_errno(),
+        }
+    }
+}
+
+/// `len`, if it is not 0, and so many bytes from `offset` on are within an object of `size`.
+fn size_within(size: usize, offset: usize, len: ffi::c_int) -> Option<usize> {
+    let len = usize::try_from(len).ok().filter(|&len| len != 0)?;
+    (offset.checked_add(len)? <= size).then_some(len)
 }
 
 #[pinned_drop]
@@ -582,4 +663,21 @@ pub(crate) enum UsesTt {
     Yes,
     /// They do not.
     No,
+}
+
+#[kernel::macros::kunit_tests(rust_ttm_device)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accesses_stay_within_the_object() {
+        assert_eq!(size_within(8, 0, 8), Some(8));
+        assert_eq!(size_within(8, 7, 1), Some(1));
+        assert_eq!(size_within(8, 7, 2), None);
+        assert_eq!(size_within(8, 8, 1), None);
+        assert_eq!(size_within(8, 8, 0), None);
+        assert_eq!(size_within(8, 0, -1), None);
+        assert_eq!(size_within(8, usize::MAX, 1), None);
+        assert_eq!(size_within(usize::MAX, usize::MAX, 1), None);
+    }
 }

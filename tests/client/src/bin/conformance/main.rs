@@ -12,6 +12,7 @@ mod case;
 mod common;
 mod cs;
 mod ctx;
+mod debugger;
 mod gem;
 mod info;
 mod klog;
@@ -39,11 +40,12 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 17] = [
+const GROUPS: [Group; 18] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
     ("GEM_USERPTR", gem::userptr),
+    ("debugger", debugger::cases),
     ("GEM_WAIT_IDLE", wait::idle),
     ("GEM_VA", va::cases),
     ("VM", vmid::cases),

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! What a debugger sees and changes of a mapped BO. It goes through `/proc/self/mem` here, for which the
+//! kernel does what it does for ptrace and `/proc/PID/mem`: no page stands behind a mapping of VRAM, so it
+//! asks the driver. (process_vm_readv wants pages, and cannot read such a mapping under any driver.)
+
+use crate::case::{Case, Failure, Setup, bad, good};
+use crate::rig::{ENGINE, Rig};
+use amdgpu_client::drm::{self, IoMap};
+use amdgpu_client::ib::Stream;
+use amdgpu_client::num::u64_of;
+use amdgpu_client::session::{Buffer, PATIENCE_MS};
+use amdgpu_client::uapi::{CREATE_CPU_ACCESS_REQUIRED, DOMAIN_GTT, DOMAIN_VRAM};
+use amdgpu_client::{Errno, PAGE};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+type Outcome = Result<(), Failure>;
+
+/// More than an engine is asked to clear, and than the kernel copies at a time.
+const SIZE: usize = 64 * PAGE;
+
+/// Single bytes, words at odd addresses, within a page, across one page's end and across many.
+const RANGES: [Range<usize>; 7] = [
+    0..1,
+    1..4,
+    PAGE - 3..PAGE + 4,
+    2 * PAGE + 1..2 * PAGE + 8,
+    4 * PAGE..5 * PAGE,
+    7 * PAGE + 5..30 * PAGE + 12,
+    SIZE - 3..SIZE,
+];
+
+/// The memory of this process, as a debugger finds it.
+struct Memory(File);
+
+impl Memory {
+    fn open() -> Result<Self, Failure> {
+        let file = File::options().read(true).write(true).open("/proc/self/mem");
+        file.map(Self).map_err(errno).setup("open /proc/self/mem")
+    }
+
+    /// Reads bytes of a mapping.
+    fn read(&self, map: &IoMap, range: Range<usize>) -> Result<Vec<u8>, Errno> {
+        // Not what is expected anywhere, so that bytes which nobody filled in are seen.
+        let mut bytes = vec![0xee; range.len()];
+        self.0.read_exact_at(&mut bytes, map.addr() + u64_of(range.start)).map_err(errno)?;
+        Ok(bytes)
+    }
+
+    /// Writes bytes of a mapping.
+    fn write(&self, map: &IoMap, offset: usize, bytes: &[u8]) -> Result<(), Errno> {
+        self.0.write_all_at(bytes, map.addr() + u64_of(offset)).map_err(errno)
+    }
+}
+
+fn errno(e: io::Error) -> Errno {
+    Errno(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// A BO that both sides have mapped.
+fn buffer(rig: &Rig, domain: u64) -> Result<Buffer, Failure> {
+    let flags = if domain == DOMAIN_VRAM { CREATE_CPU_ACCESS_REQUIRED } else { 0 };
+    rig.session.buffer(u64_of(SIZE), domain, flags).setup("BO")
+}
+
+/// Bytes of which neighbours differ, and pages, and those of another `salt`.
+fn pattern(salt: u8) -> Vec<u8> {
+    let byte = |i: usize| (i.to_le_bytes()[0] ^ (i / PAGE).to_le_bytes()[0]).wrapping_add(salt);
+    (0..SIZE).map(byte).collect()
+}
+
+/// Puts bytes into a BO through the process's own mapping.
+fn fill(map: &IoMap, bytes: &[u8]) {
+    for (i, word) in bytes.chunks_exact(4).enumerate() {
+        map.write(4 * i, u32::from_ne_bytes([word[0], word[1], word[2], word[3]]));
+    }
+}
+
+fn same(who: &str, from: usize, seen: &[u8], expected: &[u8]) -> Outcome {
+    let mut pairs = seen.iter().zip(expected).enumerate();
+    match pairs.find(|(_, (seen, expected))| seen != expected) {
+        None => Ok(()),
+        Some((at, (seen, expected))) => Err(Failure::Wrong(format!(
+            "{who} sees {seen:#x} at {:#x}, not {expected:#x}",
+            from + at
+        ))),
+    }
+}
+
+/// What an engine finds in a BO, by way of another.
+fn engine_sees(rig: &Rig, bo: &Buffer, expected: &[u8]) -> Outcome {
+    let copy = buffer(rig, DOMAIN_GTT)?;
+    run(rig, |stream| _ = stream.copy(ENGINE, bo.va, copy.va, bo.size), &[bo, &copy])?;
+    let mut seen = vec![0; SIZE];
+    copy.map.copy_out(0, &mut seen);
+    same("the engine", 0, &seen, expected)
+}
+
+fn run(rig: &Rig, fill: impl FnOnce(&mut Stream), bos: &[&Buffer]) -> Outcome {
+    let mut stream = Stream::new();
+    fill(&mut stream);
+    let handles: Vec<_> = bos.iter().map(|bo| bo.handle).collect();
+    rig.session.run(ENGINE, &stream, &handles).map_err(Failure::Wrong)
+}
+
+/// What the process has written, a debugger reads.
+fn reads(rig: &Rig, domain: u64) -> Outcome {
+    let (memory, bo, bytes) = (Memory::open()?, buffer(rig, domain)?, pattern(1));
+    fill(&bo.map, &bytes);
+    for range in RANGES {
+        let seen = memory.read(&bo.map, range.clone())?;
+        same("the debugger", range.start, &seen, &bytes[range])?;
+    }
+    Ok(())
+}
+
+/// What a debugger writes, the process and an engine read, and nothing else has changed.
+fn writes(rig: &Rig, domain: u64) -> Outcome {
+    let (memory, bo) = (Memory::open()?, buffer(rig, domain)?);
+    let (mut expected, new) = (pattern(1), pattern(0x80));
+    fill(&bo.map, &expected);
+    for range in RANGES {
+        memory.write(&bo.map, range.start, &new[range.clone()])?;
+        expected[range.clone()].copy_from_slice(&new[range]);
+    }
+    engine_sees(rig, &bo, &expected)?;
+    let mut seen = vec![0; SIZE];
+    bo.map.copy_out(0, &mut seen);
+    same("the process", 0, &seen, &expected)?;
+    let seen = memory.read(&bo.map, 0..SIZE)?;
+    same("the debugger", 0, &seen, &expected)
+}
+
+/// What an engine writes, a debugger reads, also where it has read before.
+fn reads_the_engines(rig: &Rig, domain: u64) -> Outcome {
+    const VALUE: u32 = 0x1357_9bdf;
+    const AT: usize = 9 * PAGE;
+
+    let (memory, bo) = (Memory::open()?, buffer(rig, domain)?);
+    let seen = memory.read(&bo.map, AT..AT + 4)?;
+    same("the debugger", AT, &seen, &[0; 4])?;
+    run(rig, |stream| _ = stream.store(ENGINE, bo.va + u64_of(AT), VALUE), &[&bo])?;
+    let seen = memory.read(&bo.map, AT..AT + 4)?;
+    same("the debugger", AT, &seen, &VALUE.to_ne_bytes())
+}
+
+/// While a job runs a debugger sees what the job has written, and the job what the debugger writes. (The
+/// start of a job is a flush, and its end too: only in between it takes the driver's.)
+fn meets_a_job(rig: &Rig, domain: u64) -> Outcome {
+    const VALUE: u32 = 0x2468_ace0;
+    const BYTES: [u8; 4] = VALUE.to_ne_bytes();
+    const FROM_JOB: usize = 3 * PAGE;
+    const TO_JOB: usize = 20 * PAGE;
+    // In a BO that the job waits at, and answers in.
+    const GATE: usize = 0;
+    const ANSWER: usize = PAGE;
+
+    let (memory, bo, own) = (Memory::open()?, buffer(rig, domain)?, buffer(rig, DOMAIN_GTT)?);
+    let va = |bo: &Buffer, offset| bo.va + u64_of(offset);
+    let mut stream = Stream::new();
+    stream.store(ENGINE, va(&bo, FROM_JOB), VALUE);
+    stream.wait_equal(ENGINE, va(&own, GATE), VALUE);
+    stream.copy(ENGINE, va(&bo, TO_JOB), va(&own, ANSWER), u64_of(BYTES.len()));
+    // Whatever keeps what was read has it now.
+    memory.read(&bo.map, FROM_JOB..FROM_JOB + 4)?;
+    let seq = rig.session.submit(ENGINE, &stream, &[bo.handle, own.handle]).setup("CS")?;
+
+    let seen = until(&BYTES, || memory.read(&bo.map, FROM_JOB..FROM_JOB + 4));
+    let written = memory.write(&bo.map, TO_JOB, &BYTES);
+    // First of all the job must end.
+    own.map.write(GATE, VALUE);
+    rig.finish(ENGINE, seq)?;
+    written?;
+    same("the debugger", FROM_JOB, &seen?, &BYTES)?;
+    same("the job", TO_JOB, &own.map.read(ANSWER).to_ne_bytes(), &BYTES)
+}
+
+/// Reads again and again until it is that, for as long as the job that is to write it may wait.
+fn until(expected: &[u8], read: impl Fn() -> Result<Vec<u8>, Errno>) -> Result<Vec<u8>, Errno> {
+    let deadline = drm::deadline_ms(PATIENCE_MS / 4);
+    loop {
+        let seen = read()?;
+        if seen == expected || drm::now_ns() > deadline {
+            return Ok(seen);
+        }
+    }
+}
+
+/// Memory that others have had is read as zeros, by a debugger before anybody else has touched it.
+fn reads_nobodys_bytes(rig: &Rig, size: usize) -> Outcome {
+    const ROUNDS: usize = 4;
+
+    let memory = Memory::open()?;
+    for _ in 0..ROUNDS {
+        let flags = CREATE_CPU_ACCESS_REQUIRED;
+        let handle = rig.file().gem_create(u64_of(size), DOMAIN_VRAM, flags).setup("VRAM BO")?;
+        let map = rig.file().map(handle, u64_of(size)).setup("mmap")?;
+        let seen = memory.read(&map, 0..size)?;
+        same("the debugger", 0, &seen, &vec![0; size])?;
+        map.fill(0x5a);
+        rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    }
+    Ok(())
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (name, domain) in [("VRAM", DOMAIN_VRAM), ("GTT", DOMAIN_GTT)] {
+        cases.extend([
+            good(format!("{name}, read at odd places"), move |rig| reads(rig, domain)),
+            good(format!("{name}, written at odd places"), move |rig| writes(rig, domain)),
+            good(format!("{name}, read after an engine wrote it"), move |rig| {
+                reads_the_engines(rig, domain)
+            }),
+            good(format!("{name}, beside a running job"), move |rig| meets_a_job(rig, domain)),
+            bad(format!("{name}, from the last byte on"), libc::EIO, move |rig| {
+                let bo = buffer(rig, domain)?;
+                let end = Memory::open()?.read(&bo.map, SIZE - 1..SIZE + 1);
+                Ok(end.map(|_| ())?)
+            }),
+        ]);
+    }
+    cases.extend([
+        good("fresh VRAM that an engine clears", |rig| reads_nobodys_bytes(rig, SIZE)),
+        good("fresh VRAM that the CPU clears", |rig| reads_nobodys_bytes(rig, PAGE)),
+    ]);
+    cases
+}
