@@ -153,11 +153,8 @@ impl ttm::Driver for Ttm {
         }
     }
 
-    /// The CPU must not see what was there before.
-    ///
-    /// This waits with the address space of the process locked, where TTM would let go of it: for as long
-    /// as an engine takes to clear a buffer, and for what it has to do before; if it hangs, until the card
-    /// is given up.
+    /// The CPU must not see what was there before. Most clears have ended by then, as faults wait for what
+    /// the kernel does to a BO before they come here, without the address space of the process.
     fn fault(bo: &ReservedBo<'_>) -> Result {
         bo.finish_clear(Interruptible::Yes)
     }

@@ -26,6 +26,16 @@ unsigned int rust_ext_dma_get_max_seg_size(struct device *dev)
 	return dma_get_max_seg_size(dev);
 }
 
+bool rust_ext_fault_flag_allow_retry_first(enum fault_flag flags)
+{
+	return fault_flag_allow_retry_first(flags);
+}
+
+void rust_ext_mmap_read_unlock(struct mm_struct *mm)
+{
+	mmap_read_unlock(mm);
+}
+
 void rust_ext_drm_gem_object_get(struct drm_gem_object *obj)
 {
 	drm_gem_object_get(obj);

@@ -5,7 +5,7 @@
 //! The CPU copies, through the VRAM aperture. What jobs do to the BO meanwhile is not waited for, as
 //! little as where the process itself looks at it: a job may well be what the debugger is after, one that
 //! hangs. But as nobody may see what was in VRAM before, a clear that is under way is: with the address
-//! space of the process locked, as for a page fault.
+//! space of the process locked, as TTM leaves it.
 //!
 //! The bytes are those that the process sees: both go through the host data path (HDP), which is
 //! invalidated before a read, so that it shows what jobs wrote, and flushed after a write, so that jobs

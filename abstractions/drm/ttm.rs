@@ -86,6 +86,7 @@
 
 pub(crate) mod bo;
 pub(crate) mod device;
+mod fault;
 pub(crate) mod mapping;
 pub(crate) mod moves;
 pub(crate) mod placement;

@@ -4,11 +4,13 @@
 //! card (`--fail hang-sdma=N` of the model).
 //!
 //! What others had in VRAM must not be seen even so, and nobody may wait for ever: who looks at a new
-//! buffer waits until the card is given up, and then finds zeros. Jobs are refused from then on.
+//! buffer waits until the card is given up, and then finds zeros; other threads of the process map memory
+//! meanwhile. Jobs are refused from then on.
 
 use amdgpu_client::args::Args;
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
+use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::{u32_of, u64_of, usize_of};
 use amdgpu_client::report::{Outcome, Tally};
 use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
@@ -16,6 +18,8 @@ use amdgpu_client::start::{NODE, Start};
 use amdgpu_client::uapi::{self, DOMAIN_VRAM, INFO_MEMORY};
 use amdgpu_client::{Errno, PAGE};
 use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Large enough that an engine is to clear it.
 const SIZE: u64 = 2 << 20;
@@ -60,6 +64,24 @@ fn hang(session: &Session) -> Outcome {
     Err(format!("{JOBS} jobs, and it does not"))
 }
 
+/// Looks at a buffer that is not cleared yet, and maps memory while that waits. How long it waited, and the
+/// slowest of the others.
+fn look_beside_others(buffer: &Buffer) -> Result<(Duration, Duration), String> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| buffer.map.read(0));
+        let mut slowest = Duration::ZERO;
+        while !looks.is_finished() {
+            let now = Instant::now();
+            drop(UserMem::anonymous(1).map_err(|e| format!("mmap: {e}"))?);
+            slowest = slowest.max(now.elapsed());
+            thread::sleep(PAUSE);
+        }
+        Ok((began.elapsed(), slowest))
+    })
+}
+
 /// Makes buffers that no engine will clear, and looks at them.
 fn look(session: &Session) -> Outcome {
     const BUFFERS: u64 = 8;
@@ -71,6 +93,7 @@ fn look(session: &Session) -> Outcome {
         let idle = session.file.wait_idle(buffer.handle, 0);
         waiting += u64::from(!idle.map_err(|e| format!("GEM_WAIT_IDLE: {e}"))?);
     }
+    let (waited, slowest) = look_beside_others(&buffers[0])?;
     for buffer in &buffers {
         for at in (0..usize_of(SIZE)).step_by(size_of::<u32>()) {
             let seen = buffer.map.read(at);
@@ -79,9 +102,18 @@ fn look(session: &Session) -> Outcome {
             }
         }
     }
-    let seen = format!("{} KiB, all zeros", (u64_of(buffers.len()) * SIZE) >> 10);
+    let seen = format!(
+        "{} KiB, all zeros, after {waited:?}; the slowest mmap meanwhile took {slowest:?}",
+        (u64_of(buffers.len()) * SIZE) >> 10
+    );
     // The C driver has no such buffer by then: it resets the card.
-    if waiting == 0 { Err(format!("{seen}: but no clear was under way")) } else { Ok(seen) }
+    if waiting == 0 {
+        return Err(format!("{seen}: but no clear was under way"));
+    }
+    if slowest > waited / 2 {
+        return Err(format!("{seen}: it waited, too"));
+    }
+    Ok(seen)
 }
 
 /// The job that is refused, or ends with an error.

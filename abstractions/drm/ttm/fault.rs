@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Page faults in mappings of user space.
+//!
+//! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
+
+use super::{
+    bo::{Buffer, DriverObject, Object},
+    device::Driver,
+};
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        dma_resv::{HeldResv, Usage},
+        drm::gem,
+    },
+    bindings,
+};
+use kernel::{ffi, prelude::*, sync::aref::ARef};
+
+impl<T: DriverObject> Object<T> {
+    /// The `fault` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
+    pub(super) unsafe extern "C" fn fault_callback(
+        vmf: *mut bindings::vm_fault,
+    ) -> bindings::vm_fault_t {
+        // SAFETY: The memory manager gives us a fault in a mapping of ours, which has a reference to
+        // the object.
+        let bo = unsafe {
+            let vma = (*vmf).__bindgen_anon_1.vma;
+            <Self as gem::Object>::from_gem((*vma).vm_private_data.cast())
+        };
+        let raw = bo.as_raw();
+
+        // SAFETY: Object and fault are valid. On success the reservation is held.
+        let ret = unsafe { bindings::ttm_bo_vm_reserve(raw, vmf) };
+        if ret != 0 {
+            return ret;
+        }
+        // SAFETY: The fault is valid, and the object reserved.
+        let ret = unsafe {
+            if Self::retry_when_idle(bo, vmf) {
+                bindings::vm_fault_reason_VM_FAULT_RETRY
+            } else {
+                Self::fault_reserved(bo, vmf)
+            }
+        };
+        // SAFETY: The fault is valid. Where it is to be tried again after TTM or `retry_when_idle` had to
+        // let go of the address space, the reservation has been released as well, and maybe the object.
+        unsafe {
+            let nowait = (*vmf).flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0;
+            if ret != bindings::vm_fault_reason_VM_FAULT_RETRY || nowait {
+                bindings::rust_ext_dma_resv_unlock((*raw).base.resv);
+            }
+        }
+        ret
+    }
+
+    /// If the kernel has the device do something to the object, and the fault may be tried again: waits for
+    /// that, without the address space of the process, so that others can change it meanwhile. True if
+    /// the fault is to be tried again. The reservation is released then, too, but not if the fault must
+    /// not wait.
+    ///
+    /// TTM does the same before it maps pages. This is for what the driver has to do before that.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. When this gives true `bo` may be
+    /// gone.
+    unsafe fn retry_when_idle(bo: &Self, vmf: *mut bindings::vm_fault) -> bool {
+        // SAFETY: By the safety requirements the fault is valid.
+        let flags = unsafe { (*vmf).flags };
+        // SAFETY: This only looks at the flags.
+        let first = unsafe { bindings::rust_ext_fault_flag_allow_retry_first(flags) };
+        if !first || Buffer::resv(bo).is_idle(Usage::Kernel) {
+            return false;
+        }
+        if flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0 {
+            return true;
+        }
+        // The mapping, and its reference to the object, may go when the address space is let go of.
+        let bo: ARef<Self> = bo.into();
+        // SAFETY: By the safety requirements the fault is valid, and such a fault holds the lock. After
+        // this nobody looks at the mapping.
+        unsafe { bindings::rust_ext_mmap_read_unlock((*(*vmf).__bindgen_anon_1.vma).vm_mm) };
+        // If a signal ends it, the process has something else to do before it tries again.
+        let _ = Buffer::resv(&bo).wait(Usage::Kernel, Interruptible::Yes);
+        // SAFETY: By the safety requirements it is reserved.
+        unsafe { bindings::rust_ext_dma_resv_unlock((*bo.as_raw()).base.resv) };
+        true
+    }
+
+    /// Asks the driver, and lets TTM map pages.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. It still is afterwards, but where
+    /// TTM answers that the fault is to be tried again, and may wait.
+    unsafe fn fault_reserved(bo: &Self, vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the safety requirements the fault is valid.
+        let prot = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_page_prot };
+        let Some(_guard) = bo.drm().enter() else {
+            // SAFETY: As above.
+            return unsafe { bindings::ttm_bo_vm_dummy_page(vmf, prot) };
+        };
+        // SAFETY: The reservation is held for as long as this value is used.
+        let held = unsafe { HeldResv::new(Buffer::resv(bo)) };
+        let asked = bo.reserved(held).ok_or(EINVAL).and_then(|reserved| {
+            if <T::Driver as Driver>::HAS_FAULT {
+                T::Driver::fault(&reserved)
+            } else {
+                Ok(())
+            }
+        });
+        match asked {
+            // SAFETY: The fault is valid, and the object reserved.
+            Ok(()) => unsafe {
+                bindings::ttm_bo_vm_fault_reserved(
+                    vmf,
+                    prot,
+                    // CAST: A small number.
+                    bindings::TTM_BO_VM_NUM_PREFAULT as ffi::c_ulong,
+                )
+            },
+            Err(EINTR | ERESTARTSYS | EAGAIN | EBUSY) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+}
