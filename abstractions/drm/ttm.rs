@@ -86,6 +86,7 @@
 
 pub(crate) mod bo;
 pub(crate) mod device;
+pub(crate) mod driver;
 mod fault;
 pub(crate) mod mapping;
 pub(crate) mod moves;
@@ -97,7 +98,8 @@ pub(crate) mod tt;
 #[allow(unused_imports)]
 pub(crate) use self::{
     bo::{Buffer, Ctx, DriverObject, Kind, Object, Spec},
-    device::{Access, Device, Driver, Flags, IoMemory, Setup, UsesTt},
+    device::{Device, Flags, Setup, UsesTt},
+    driver::{Access, Driver, IoMemory},
     mapping::Mapping,
     moves::{Move, Moved},
     placement::{MemType, Place, Placement},

@@ -5,7 +5,8 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
-    device::{Device, Driver},
+    device::Device,
+    driver::Driver,
     reserved::{LockedObject, Reserved},
     tt::Tt,
     Placement,

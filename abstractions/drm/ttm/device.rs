@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! TTM devices, and what a driver does for TTM.
+//! TTM devices.
 //!
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
 use super::{
-    bo::{Buffer, DriverObject, Object},
-    moves::{Move, Moved},
-    reserved::Reserved,
-    resource::{Manager, Resource, ResourceManager},
-    tt::{Backing, Caching, Tt},
-    MemType, Placement,
+    driver::Driver,
+    resource::{Manager, ResourceManager},
+    MemType,
 };
 use crate::{
-    abstractions::{
-        dma_resv::HeldResv,
-        drm::{self, children::Children},
-    },
+    abstractions::drm::{self, children::Children},
     bindings,
 };
 use core::{
@@ -24,106 +18,8 @@ use core::{
     cell::UnsafeCell,
     marker::PhantomData,
     ptr::{self, NonNull},
-    slice,
 };
 use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
-
-/// What a driver does for TTM.
-///
-/// The functions run with the reservation of the object held, except where said otherwise.
-#[vtable]
-pub(crate) trait Driver: Sized + Send + Sync + 'static {
-    /// The DRM driver.
-    type Drm: drm::Driver<Object = Object<Self::Bo>>;
-
-    /// The driver's data in each buffer object.
-    type Bo: DriverObject<Driver = Self>;
-
-    /// The TTM device of a DRM device. It must be part of the DRM driver's data.
-    fn device(drm: &drm::Device<Self::Drm>) -> &Device<Self>;
-
-    /// Where the system pages behind `bo` come from. This must not change.
-    fn backing(bo: &Buffer<Self::Bo>) -> Backing;
-
-    /// Where `bo`, which lies in `from`, may go to make room; `Placement::NOWHERE` throws away
-    /// what it holds.
-    fn evict(bo: &Buffer<Self::Bo>, from: MemType) -> Placement;
-
-    /// Whether `bo` may be evicted at all.
-    fn evictable(_bo: &Buffer<Self::Bo>) -> bool {
-        true
-    }
-
-    /// Moves an object, or gives it its first place, as `mv` says.
-    ///
-    /// On failure nothing must have changed.
-    fn move_(mv: Move<'_, Self>) -> Result<Moved>;
-
-    /// Where the processor finds memory that it does not have `struct page`s for; `None` if
-    /// `resource` is system memory.
-    ///
-    /// Runs while the resource belongs to an object that is reserved or being destroyed.
-    fn io_memory(
-        _drm: &drm::Device<Self::Drm>,
-        _resource: Resource<'_, Self>,
-    ) -> Result<Option<IoMemory>> {
-        Ok(None)
-    }
-
-    /// The physical address of a page of memory for which [`Driver::io_memory`] answered, if it is
-    /// not that many pages behind the address given there.
-    fn io_page(
-        _drm: &drm::Device<Self::Drm>,
-        _resource: Resource<'_, Self>,
-        _page: usize,
-    ) -> Option<u64> {
-        None
-    }
-
-    /// The processor is about to access `bo` through a mapping of user space. The driver may move
-    /// it to where that works.
-    ///
-    /// `EINTR`, `ERESTARTSYS`, `EAGAIN` and `EBUSY` let the access be tried again, anything else is
-    /// a bus error to the process. Runs within a section of [`drm::Device::enter`].
-    fn fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
-        Ok(())
-    }
-
-    /// A debugger reads or writes what `bo` holds from its byte `offset` on, of a process that has it
-    /// mapped: all of it, or an error. TTM does this itself where system memory stands behind `bo`.
-    ///
-    /// The range lies within `bo`, and is not empty.
-    fn access_memory(_bo: &Reserved<'_, Self::Bo>, _offset: usize, _access: Access<'_>) -> Result {
-        Err(EIO)
-    }
-}
-
-/// What [`Driver::access_memory`] is to do.
-pub(crate) enum Access<'a> {
-    /// Fill these bytes with what the object holds. They are zero before.
-    Read(&'a mut [u8]),
-    /// Put these bytes into the object.
-    Write(&'a [u8]),
-}
-
-impl Access<'_> {
-    /// The number of bytes.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Self::Read(into) => into.len(),
-            Self::Write(from) => from.len(),
-        }
-    }
-}
-
-/// Memory that the processor finds at a physical address.
-#[derive(Clone, Copy)]
-pub(crate) struct IoMemory {
-    /// The physical address of the first byte, which is not 0.
-    pub(crate) phys: u64,
-    /// How to cache it.
-    pub(crate) caching: Caching,
-}
 
 /// How a [`Device`] allocates pages.
 #[derive(Clone, Copy)]
@@ -194,27 +90,6 @@ unsafe impl<D: Driver> Send for Device<D> {}
 unsafe impl<D: Driver> Sync for Device<D> {}
 
 impl<D: Driver> Device<D> {
-    const FUNCS: bindings::ttm_device_funcs = bindings::ttm_device_funcs {
-        ttm_tt_create: Some(Tt::create::<D>),
-        ttm_tt_populate: Some(Tt::populate::<D>),
-        ttm_tt_unpopulate: Some(Tt::unpopulate::<D>),
-        ttm_tt_destroy: Some(Tt::destroy),
-        eviction_valuable: Some(Self::eviction_valuable_callback),
-        evict_flags: Some(Self::evict_flags_callback),
-        move_: Some(Self::move_callback),
-        delete_mem_notify: None,
-        swap_notify: None,
-        io_mem_reserve: Some(Self::io_mem_reserve_callback),
-        io_mem_free: None,
-        io_mem_pfn: Some(Self::io_mem_pfn_callback),
-        access_memory: if D::HAS_ACCESS_MEMORY {
-            Some(Self::access_memory_callback)
-        } else {
-            None
-        },
-        release_notify: None,
-    };
-
     /// Makes a device, with the kinds of memory that `setup` adds.
     ///
     /// The DRM driver must have [`drm::Features::GEM`].
@@ -301,7 +176,7 @@ impl<D: Driver> Device<D> {
     }
 
     /// The DRM device.
-    fn drm(&self) -> &drm::Device<D::Drm> {
+    pub(super) fn drm(&self) -> &drm::Device<D::Drm> {
         // SAFETY: By the type invariant it outlives us. Only objects call this, whose creation
         // checks that the device is complete and of this driver.
         unsafe { drm::Device::from_raw(self.drm.as_ref().as_raw()) }
@@ -371,178 +246,6 @@ impl<D: Driver> Device<D> {
         // SAFETY: By the type invariant the device is initialised.
         unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
     }
-
-    /// The `eviction_valuable` callback.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn eviction_valuable_callback(
-        bo: *mut bindings::ttm_buffer_object,
-        place: *const bindings::ttm_place,
-    ) -> bool {
-        // SAFETY: TTM gives us a valid object of this device, reserved.
-        unsafe {
-            Buffer::<D::Bo>::from_raw(bo).is_none_or(D::evictable)
-                && bindings::ttm_bo_eviction_valuable(bo, place)
-        }
-    }
-
-    /// The `evict_flags` callback.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn evict_flags_callback(
-        bo: *mut bindings::ttm_buffer_object,
-        placement: *mut bindings::ttm_placement,
-    ) {
-        // What is left of an object that was moved away may be thrown away once it is idle, which
-        // is what an empty placement means.
-        // SAFETY: TTM gives us a valid object of this device, reserved, in some place, and a
-        // placement to fill in.
-        unsafe {
-            (*placement).num_placement = 0;
-            if let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) {
-                let from = MemType::from_raw((*(*bo).resource).mem_type);
-                *placement = buffer.set_eviction(D::evict(buffer, from));
-            }
-        }
-    }
-
-    /// The `move` callback.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn move_callback(
-        bo: *mut bindings::ttm_buffer_object,
-        evict: bool,
-        ctx: *mut bindings::ttm_operation_ctx,
-        new: *mut bindings::ttm_resource,
-        hop: *mut bindings::ttm_place,
-    ) -> ffi::c_int {
-        // SAFETY: TTM gives us a valid object of this device, reserved, with the new place.
-        unsafe {
-            let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) else {
-                // What is left of an object that was moved away: once it is idle, nobody needs what
-                // it holds.
-                let ret = bindings::ttm_bo_wait_ctx(bo, ctx);
-                if ret == 0 {
-                    bindings::rust_ext_ttm_bo_move_null(bo, new);
-                }
-                return ret;
-            };
-            let device = Self::from_raw((*bo).bdev);
-            match Move::new(buffer, device, evict, ctx, new, hop).map(D::move_) {
-                Some(Ok(moved)) => moved.to_errno(),
-                Some(Err(e)) => e.to_errno(),
-                None => EINVAL.to_errno(),
-            }
-        }
-    }
-
-    /// The `io_mem_reserve` callback.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn io_mem_reserve_callback(
-        bdev: *mut bindings::ttm_device,
-        res: *mut bindings::ttm_resource,
-    ) -> ffi::c_int {
-        // SAFETY: TTM gives us a device of this driver.
-        let device = unsafe { Self::from_raw(bdev) };
-        // SAFETY: TTM gives us a resource of that device, which stays during the call.
-        let Some(resource) = (unsafe { Resource::from_raw(res, device) }) else {
-            return EINVAL.to_errno();
-        };
-        match D::io_memory(device.drm(), resource) {
-            Ok(None) => 0,
-            Ok(Some(io)) => {
-                // SAFETY: The caller may change the resource's bus placement, and asks us to.
-                unsafe {
-                    (*res).bus.offset = io.phys;
-                    (*res).bus.is_iomem = true;
-                    (*res).bus.caching = io.caching.as_raw();
-                }
-                0
-            }
-            Err(e) => e.to_errno(),
-        }
-    }
-
-    /// The `io_mem_pfn` callback.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn io_mem_pfn_callback(
-        bo: *mut bindings::ttm_buffer_object,
-        page: ffi::c_ulong,
-    ) -> ffi::c_ulong {
-        const SHIFT: usize = kernel::page::PAGE_SHIFT;
-
-        // SAFETY: TTM gives us a reserved object of this driver, with a bus placement.
-        unsafe {
-            let device = Self::from_raw((*bo).bdev);
-            let res = (*bo).resource;
-            Resource::from_raw(res, device)
-                .and_then(|resource| D::io_page(device.drm(), resource, page))
-                .map_or_else(
-                    // CAST: Page numbers fit.
-                    || ((*res).bus.offset >> SHIFT) as ffi::c_ulong + page,
-                    |phys| (phys >> SHIFT) as ffi::c_ulong,
-                )
-        }
-    }
-
-    /// The `access_memory` callback. It answers how many bytes were copied: all.
-    ///
-    /// # Safety
-    ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
-    unsafe extern "C" fn access_memory_callback(
-        bo: *mut bindings::ttm_buffer_object,
-        offset: ffi::c_ulong,
-        buf: *mut ffi::c_void,
-        len: ffi::c_int,
-        write: ffi::c_int,
-    ) -> ffi::c_int {
-        // SAFETY: TTM gives us a valid object of this device, reserved.
-        let Some(buffer) = (unsafe { Buffer::<D::Bo>::from_raw(bo) }) else {
-            return EIO.to_errno();
-        };
-        let Some(size) = size_within(buffer.size(), offset, len) else {
-            return EIO.to_errno();
-        };
-        // SAFETY: The object is reserved for as long as this call takes.
-        let held = unsafe { HeldResv::new(buffer.resv()) };
-        // SAFETY: TTM gives us `size` bytes of its caller's, which nobody else uses during the call. Its
-        // caller has filled them if it writes; if it reads they need hold nothing before we zero them.
-        let access = unsafe {
-            if write != 0 {
-                Access::Write(slice::from_raw_parts(buf.cast(), size))
-            } else {
-                ptr::write_bytes(buf.cast::<u8>(), 0, size);
-                Access::Read(slice::from_raw_parts_mut(buf.cast(), size))
-            }
-        };
-        match buffer
-            .reserved(held)
-            .ok_or(EIO)
-            .and_then(|reserved| D::access_memory(&reserved, offset, access))
-        {
-            Ok(()) => len,
-            Err(e) => e.to_errno(),
-        }
-    }
-}
-
-/// `len`, if it is not 0, and so many bytes from `offset` on are within an object of `size`.
-fn size_within(size: usize, offset: usize, len: ffi::c_int) -> Option<usize> {
-    let len = usize::try_from(len).ok().filter(|&len| len != 0)?;
-    (offset.checked_add(len)? <= size).then_some(len)
 }
 
 #[pinned_drop]
@@ -663,21 +366,4 @@ pub(crate) enum UsesTt {
     Yes,
     /// They do not.
     No,
-}
-
-#[kernel::macros::kunit_tests(rust_ttm_device)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn accesses_stay_within_the_object() {
-        assert_eq!(size_within(8, 0, 8), Some(8));
-        assert_eq!(size_within(8, 7, 1), Some(1));
-        assert_eq!(size_within(8, 7, 2), None);
-        assert_eq!(size_within(8, 8, 1), None);
-        assert_eq!(size_within(8, 8, 0), None);
-        assert_eq!(size_within(8, 0, -1), None);
-        assert_eq!(size_within(8, usize::MAX, 1), None);
-        assert_eq!(size_within(usize::MAX, usize::MAX, 1), None);
-    }
 }

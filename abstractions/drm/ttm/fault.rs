@@ -6,7 +6,7 @@
 
 use super::{
     bo::{Buffer, DriverObject, Object},
-    device::Driver,
+    driver::Driver,
 };
 use crate::{
     abstractions::{

@@ -2,12 +2,7 @@
 
 //! Moving an object from one place to another.
 
-use super::{
-    bo::Buffer,
-    device::{Device, Driver},
-    resource::Resource,
-    tt, Place,
-};
+use super::{bo::Buffer, device::Device, driver::Driver, resource::Resource, tt, Place};
 use crate::{
     abstractions::{
         dma_fence::{Fence, Interruptible},

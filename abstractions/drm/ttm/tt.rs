@@ -21,10 +21,7 @@
 //! [`Reserved::set_user_pages`]: super::Reserved::set_user_pages
 //! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
 
-use super::{
-    bo::Buffer,
-    device::{Device, Driver},
-};
+use super::{bo::Buffer, device::Device, driver::Driver};
 use crate::bindings;
 use core::ptr;
 use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
