@@ -26,6 +26,11 @@ unsigned int rust_ext_dma_get_max_seg_size(struct device *dev)
 	return dma_get_max_seg_size(dev);
 }
 
+struct folio *rust_ext_page_folio(struct page *page)
+{
+	return page_folio(page);
+}
+
 bool rust_ext_fault_flag_allow_retry_first(enum fault_flag flags)
 {
 	return fault_flag_allow_retry_first(flags);

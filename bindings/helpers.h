@@ -38,6 +38,7 @@ void rust_ext_dma_resv_iter_end(struct dma_resv_iter *cursor);
 struct ww_acquire_ctx *rust_ext_drm_exec_ticket(struct drm_exec *exec);
 u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node);
 unsigned int rust_ext_dma_get_max_seg_size(struct device *dev);
+struct folio *rust_ext_page_folio(struct page *page);
 bool rust_ext_fault_flag_allow_retry_first(enum fault_flag flags);
 void rust_ext_mmap_read_unlock(struct mm_struct *mm);
 void rust_ext_drm_gem_object_get(struct drm_gem_object *obj);

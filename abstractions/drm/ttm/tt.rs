@@ -285,7 +285,8 @@ impl Tt {
         Ok(())
     }
 
-    /// Marks the pages of a process as dirty, if the device may write to them.
+    /// Marks the pages of a process as dirty, if the device may write to them. Pages of one folio that come
+    /// one after the other are marked as one, as the kernel does anyway.
     ///
     /// # Safety
     ///
@@ -297,11 +298,16 @@ impl Tt {
         if this.user != Some(bindings::dma_data_direction::DMA_BIDIRECTIONAL) {
             return;
         }
+        let mut last = ptr::null_mut();
         // SAFETY: By the type invariant there are `num_pages` valid pages, as the table is populated.
         // By the safety requirements they are the process's, which keeps them from being freed.
         unsafe {
             for i in 0..(*raw).num_pages as usize {
-                bindings::set_page_dirty(*(*raw).pages.add(i));
+                let folio = bindings::rust_ext_page_folio(*(*raw).pages.add(i));
+                if folio != last {
+                    bindings::folio_mark_dirty(folio);
+                    last = folio;
+                }
             }
         }
     }
