@@ -20,8 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Fewer jobs than this in the whole time is no progress.
+/// Fewer jobs than this is no progress, in so many times the time that was asked for: a machine that does
+/// much else needs more for each.
 const FEWEST_JOBS: usize = 5;
+const LONGEST: u32 = 8;
 
 pub fn run(
     device: &Device,
@@ -107,13 +109,16 @@ impl Reader<'_> {
     }
 
     fn read(&self, work: &mut Work, stop: &AtomicBool) -> Result<(), String> {
-        let end = Instant::now() + Duration::from_secs(self.options.race_secs);
+        let fewest = FEWEST_JOBS.min(self.options.race_jobs);
+        let time = Duration::from_secs(self.options.race_secs);
+        let began = Instant::now();
         let mut last = vec![0; self.options.race_pages];
         let mut changed = 0;
-        while work.jobs < self.options.race_jobs
-            && Instant::now() < end
-            && !stop.load(Ordering::Relaxed)
-        {
+        while work.jobs < self.options.race_jobs && !stop.load(Ordering::Relaxed) {
+            let patience = if work.jobs < fewest { LONGEST } else { 1 };
+            if began.elapsed() >= time * patience {
+                break;
+            }
             let start = self.history.now();
             match self.context.submit_raw(self.options.engine, self.list, self.ib) {
                 Ok(fence) => libdrm::finish(&fence)?,
@@ -131,7 +136,7 @@ impl Reader<'_> {
         }
         let replacements = self.history.replacements();
         work.note = format!("{replacements} replacements, {changed} pages seen to change");
-        if work.jobs < FEWEST_JOBS.min(self.options.race_jobs) {
+        if work.jobs < fewest {
             return Err(format!("no progress: {} jobs, {} refusals", work.jobs, work.refused));
         }
         if changed == 0 {
