@@ -56,7 +56,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        atomic::{Atomic, Relaxed},
+        atomic::{Acquire, Atomic, Relaxed, Release},
         Arc,
     },
 };
@@ -212,8 +212,10 @@ impl Callbacks for Watched {
         }
         let pages = self.range.pages_in(invalidation.range());
         let ((generation, noted), reach) = self.vm.invalidate(self.bo, || {
-            let before = self.generation.fetch_add(1, Relaxed);
-            (before + 1, invalidation.note())
+            // In this order: whoever gathers reads the generation without the lock, and if it is the new
+            // one the look-up of the pages must know that they are about to go, and wait.
+            let noted = invalidation.note();
+            (self.generation.fetch_add(1, Release) + 1, noted)
         });
         self.stats.invalidations.add(1);
         let wait = reach == Reach::PublishedJobs;
@@ -282,7 +284,7 @@ impl Userptr {
     /// The generation of the memory. Only a value read under the publish lock of the address space
     /// is sure to last, and only until that lock is dropped.
     pub(crate) fn generation(&self) -> Generation {
-        Generation(self.watch.data().generation.load(Relaxed))
+        Generation(self.watch.data().generation.load(Acquire))
     }
 
     /// Generation of the pages that the buffer is bound with.
