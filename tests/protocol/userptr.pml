@@ -20,6 +20,7 @@
 //   -DWAIT_OWN_JOBS      the notifier waits only for jobs that name the buffer
 //   -DNO_STALE_WAIT      stale entries are rewritten while jobs may still use them
 //   -DEARLY_STALE_WAIT   that wait is decided on before the publish lock is taken, and not under it
+//   -DEARLY_GENERATION   the generation is raised before looking pages up has to wait
 
 #define PAGES 3		/* pages at the buffer's address, one after the other */
 #define TRIES 3		/* the driver has 10; what matters is that there is an end */
@@ -69,7 +70,14 @@ active proctype mm() {
 
 	for (n : 1 .. PAGES - 1) {
 		lock(publish_lock);
-		d_step { generation++; torn = true }
+		// Two steps: a gather looks at both without the lock.
+#ifdef EARLY_GENERATION
+		generation++;
+		torn = true;
+#else
+		torn = true;
+		generation++;
+#endif
 		unlock(publish_lock);
 #ifdef WAIT_OWN_JOBS
 		wait_jobs(true);
