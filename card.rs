@@ -123,46 +123,40 @@ impl VramAperture<'_> {
         usize_as_u64(self.0.size())
     }
 
-    /// Reads from VRAM. An offset outside the aperture is a bug of the caller.
+    /// Does something at an offset. One outside the aperture is a bug of the caller, and so is a range that
+    /// is not whole in it.
+    fn at<R>(&self, offset: u64, access: impl FnOnce(usize) -> Result<R>) -> Option<R> {
+        let done = usize::try_from(offset)
+            .map_err(Error::from)
+            .and_then(access);
+        warn_on!(done.is_err());
+        done.ok()
+    }
+
+    /// Reads from VRAM.
     pub(crate) fn read64(&self, offset: u64) -> u64 {
-        let value = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.0.io().relaxed().try_read64(offset));
-        warn_on!(value.is_err());
-        value.unwrap_or(!0)
+        self.at(offset, |at| self.0.io().relaxed().try_read64(at))
+            .unwrap_or(!0)
     }
 
-    /// Writes to VRAM. An offset outside the aperture is a bug of the caller.
+    /// Writes to VRAM.
     pub(crate) fn write64(&self, offset: u64, value: u64) {
-        let done = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.0.io().relaxed().try_write64(value, offset));
-        warn_on!(done.is_err());
+        self.at(offset, |at| self.0.io().relaxed().try_write64(value, at));
     }
 
-    /// Writes `values`, one after the other. A range that is not whole in the aperture is a bug of the
-    /// caller.
+    /// Writes `values`, one after the other.
     pub(crate) fn write64s(&self, offset: u64, values: &[u64]) {
-        let done = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.0.write64s(offset, values));
-        warn_on!(done.is_err());
+        self.at(offset, |at| self.0.write64s(at, values));
     }
 
-    /// Copies from VRAM. A range that is not whole in the aperture is a bug of the caller.
+    /// Copies from VRAM.
     pub(crate) fn read_bytes(&self, offset: u64, into: &mut [u8]) {
-        let done = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.0.read_bytes(offset, into));
-        warn_on!(done.is_err());
+        self.at(offset, |at| self.0.read_bytes(at, into));
     }
 
-    /// Copies to VRAM. A range that is not whole in the aperture is a bug of the caller.
+    /// Copies to VRAM.
     pub(crate) fn write_bytes(&self, offset: u64, from: &[u8]) {
-        let done = usize::try_from(offset)
-            .map_err(Error::from)
-            .and_then(|offset| self.0.write_bytes(offset, from));
-        warn_on!(done.is_err());
+        self.at(offset, |at| self.0.write_bytes(at, from));
     }
 
     /// Fills `len` bytes (a multiple of 8) with zeroes.

@@ -151,8 +151,7 @@ impl<T> Tables<T> {
             if chunk.is_whole_table() {
                 // INVARIANT: The directory does not name it any more.
                 table.link = Link::Unlinked;
-                let entry = self.directory + chunk.table * ENTRY_SIZE;
-                memory.write(entry, &[Pde::INVALID.into_raw()]);
+                write_pde(memory, self.directory, chunk.table, Pde::INVALID);
             } else {
                 clear_entries(memory, table, chunk.entries());
             }
@@ -190,8 +189,8 @@ impl<T> Tables<T> {
             }
             // INVARIANT: The directory names it.
             table.link = Link::Linked;
-            let entry = self.directory + chunk.table * ENTRY_SIZE;
-            memory.write(entry, &[Pde::table(table.mc_addr).into_raw()]);
+            let entry = Pde::table(table.mc_addr);
+            write_pde(memory, self.directory, chunk.table, entry);
         }
     }
 
@@ -231,6 +230,11 @@ impl<T> Tables<T> {
             }
         }
     }
+}
+
+/// Writes an entry of a directory.
+fn write_pde(memory: &impl Memory, directory: u64, index: u64, entry: Pde) {
+    memory.write(directory + index * ENTRY_SIZE, &[entry.into_raw()]);
 }
 
 /// Makes some entries of a table map nothing.
