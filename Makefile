@@ -20,7 +20,7 @@ help: ## this list
 # --- run ---------------------------------------------------------------------------------------
 
 .PHONY: run shell
-run: ## everything from nothing to a user-pointer copy on the modelled GPU
+run: ## everything from nothing to a user-pointer copy on the modeled GPU
 	@scripts/run
 
 shell: ## a shell in the guest, with the module and the tools in it

@@ -4,56 +4,66 @@
 
 use kernel::{
     debugfs,
-    device::{Bound, Core},
-    dma::{Device as _, DmaMask},
+    device::{
+        Bound,
+        Core, //
+    },
+    dma::{
+        Device as _,
+        DmaMask, //
+    },
     io::Io,
-    irq, pci,
+    irq,
+    pci,
     prelude::*,
-    sync::Arc,
+    sync::Arc, //
 };
 
 use crate::{
     abstractions::{
-        drm,
-        pci::{remove_firmware_framebuffer, Enabled},
+        drm::Registration,
+        pci::{
+            remove_firmware_framebuffer,
+            Enabled, //
+        },
     },
-    card::Card,
-    device::{Device, Facts, PciIds},
-    driver::{Attached, Driver},
-    hw::{BringUp, Chip, ClockGating, Generation},
-    interrupts::Handler,
-    stats::Stats,
-    vbios::Vbios,
+    debug::stats::Stats,
+    device::{
+        Device,
+        Facts,
+        PciIds, //
+    },
+    driver::Attached,
+    drm::Driver,
+    exec::interrupts::Handler,
+    hw::{
+        card::Card,
+        vbios::Vbios,
+        BringUp,
+        Chip,
+        ClockGating,
+        Generation, //
+    },
 };
 
 mod abstractions;
 mod bo_list;
-mod card;
 mod cs;
 mod ctx;
+mod debug;
 mod device;
 mod driver;
-mod fence;
+mod drm;
+mod exec;
 mod file;
-mod firmware;
-mod gart;
 mod gem;
-mod handle_table;
 mod hw;
 mod info;
-mod interrupts;
-mod job;
-mod kernel_queue;
-mod ring;
-mod stats;
 mod sync;
-mod trace;
 mod ttm;
 mod uapi;
 mod userptr;
-mod vbios;
 mod vm;
-mod vmid;
 
 /// C types and functions that the kernel crate has no bindings for.
 #[allow(
@@ -122,7 +132,7 @@ pub(crate) struct AmdgpuDriver;
 /// The order of the fields is the order in which they are dropped: the reverse of bring-up.
 #[pin_data]
 pub(crate) struct Binding<'bound> {
-    registration: drm::Registration<'bound, Driver>,
+    registration: Registration<'bound, Driver>,
     settled: Settled,
     counters: Counters,
     #[pin]
@@ -159,7 +169,7 @@ impl pci::Driver for AmdgpuDriver {
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let card = Card::map(pdev)?;
             let vbios = check(pdev, hw, &card)?;
-            let firmware = firmware::Files::load(dev, &hw.firmware)?;
+            let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
 
             let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
             let card = card.into_handle(dev)?;
@@ -179,11 +189,11 @@ impl pci::Driver for AmdgpuDriver {
                     .alloc_irq_vectors(1, 1, messages())
                     .inspect_err(|e| dev_err!(dev, "no interrupt can be had: {e:?}\n"))?,
                 interrupts <- {
-                    // SAFETY: `vectors` is initialised, lives at a pinned address, and is dropped
+                    // SAFETY: `vectors` is initialized, lives at a pinned address, and is dropped
                     // after `interrupts`.
                     let vectors: &'bound pci::IrqVectorRegistration<'bound> =
                         unsafe { &*core::ptr::from_ref(vectors) };
-                    // SAFETY: The registration is a field of what is initialised here, which the
+                    // SAFETY: The registration is a field of what is initialized here, which the
                     // driver core drops when the device is unbound.
                     unsafe {
                         irq::ThreadedRegistration::new(
@@ -206,7 +216,7 @@ impl pci::Driver for AmdgpuDriver {
                 },
                 counters: counters(dev, stats)?,
                 settled: Settled(device.clone()),
-                registration: drm::Registration::new(dev, drm)
+                registration: Registration::new(dev, drm)
                     .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
             }? Error))
         })
@@ -220,7 +230,7 @@ const DEBUGFS_ROOT: &CStr = c"amdgpu_rs";
 type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 
 kernel::sync::global_lock! {
-    // SAFETY: Initialised when the module is, before any card is probed.
+    // SAFETY: Initialized when the module is, before any card is probed.
     unsafe(uninit) static DEBUGFS: Mutex<Option<debugfs::Dir>> = None;
 }
 
@@ -256,7 +266,7 @@ fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<
     if !hw.system.is_posted(card) {
         dev_err!(
             pdev,
-            "the system firmware has not initialised this card (not posted)\n"
+            "the system firmware has not initialized this card (not posted)\n"
         );
         return Err(ENODEV);
     }
@@ -270,7 +280,7 @@ fn open_memory(
     hw: &Generation,
     card: &Card<'_>,
     vbios: Vbios,
-    firmware: &firmware::Files,
+    firmware: &hw::firmware::Files,
 ) -> Result<Facts> {
     let dev = pdev.as_ref();
     hw.system.program_golden_registers(card);
@@ -293,7 +303,7 @@ fn open_memory(
     })
 }
 
-/// Message-signalled interrupts only: with others the interrupt ring would be run differently.
+/// Message-signaled interrupts only: with others the interrupt ring would be run differently.
 fn messages() -> pci::IrqTypes {
     pci::IrqTypes::default()
         .with(pci::IrqType::Msi)

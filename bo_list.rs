@@ -13,16 +13,26 @@
 use crate::{
     abstractions::drm::gem::Handle,
     bindings,
-    driver::{DrmDevice, DrmFile},
-    handle_table::HandleTable,
+    drm::{
+        DrmDevice,
+        DrmFile, //
+    },
     ttm::Bo,
+    uapi::HandleTable, //
 };
 use core::mem::size_of;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
-    uaccess::{UserPtr, UserSlice},
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
 };
 
 /// Most entries in one list, as in the C driver.

@@ -47,38 +47,81 @@ pub(crate) mod chunks;
 mod retry;
 
 use self::{
-    chunks::{Dependency, Order, Request},
-    retry::{Attempt, Pages, Publication},
+    chunks::{
+        Dependency,
+        Order,
+        Request, //
+    },
+    retry::{
+        Attempt,
+        Pages,
+        Publication, //
+    },
 };
 use crate::{
     abstractions::{
-        dma_fence::{Fence, Interruptible},
+        dma_fence::{
+            Fence,
+            Interruptible, //
+        },
         dma_resv::Usage,
         drm::{
             device::UnplugGuard,
-            exec::{self, Locked},
-            gem::{Handle, ObjectExt},
-            sched::PendingJob,
+            exec::{
+                self,
+                Locked, //
+            },
+            gem::{
+                Handle,
+                ObjectExt, //
+            },
+            sched::PendingJob, //
         },
     },
     bindings,
     bo_list::BoList,
-    ctx::{self, Admission},
-    driver::{DrmDevice, DrmFile},
+    ctx::{
+        self,
+        Admission, //
+    },
+    debug::trace::{
+        self,
+        Why, //
+    },
+    drm::{
+        DrmDevice,
+        DrmFile, //
+    },
+    exec::{
+        job::{
+            self,
+            Job, //
+        },
+        ring, //
+    },
     hw::gfx7::pte::Access,
-    job::{self, Job},
-    ring,
     sync::Signal,
-    trace::{self, Why},
-    ttm::{Bo, ReservedExt},
-    userptr::{UserPages, Userptr},
-    vm::{Backing, Vm},
+    ttm::{
+        Bo,
+        ReservedExt, //
+    },
+    userptr::{
+        UserPages,
+        Userptr, //
+    },
+    vm::{
+        Backing,
+        Vm, //
+    },
 };
 use kernel::{
     num::casts::usize_as_u64,
     page::PAGE_SIZE,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
 };
 
 /// `AMDGPU_CS`: queues a job; the answer is its sequence number in its context and queue.
@@ -245,7 +288,7 @@ impl<'a> Parsed<'a> {
     /// # Errors
     ///
     /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
-    /// `ENOENT` for an unknown BO list, BO in one, or synchronisation object to wait for; `EPERM` for
+    /// `ENOENT` for an unknown BO list, BO in one, or synchronization object to wait for; `EPERM` for
     /// another process's memory; those of [`Request::copy_in`]; the error of a queue that is lost.
     fn new(
         dev: &'a DrmDevice,

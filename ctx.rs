@@ -21,26 +21,56 @@
 //! where nothing may be allocated.
 
 use kernel::{
-    new_mutex, new_spinlock,
+    new_mutex,
+    new_spinlock,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex, SpinLock},
-    types::ScopeGuard,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex,
+        SpinLock, //
+    },
+    types::ScopeGuard, //
 };
 
 use crate::{
     abstractions::{
-        capability::{has_capability, CAP_SYS_NICE},
-        dma_fence::{Fence, Interruptible, Waited},
-        drm::sched::{Entity, Priority},
+        capability::{
+            has_capability,
+            CAP_SYS_NICE, //
+        },
+        dma_fence::{
+            Fence,
+            Interruptible,
+            Waited, //
+        },
+        drm::sched::{
+            Entity,
+            Priority, //
+        },
     },
     bindings::{
-        self, drm_amdgpu_ctx_in, drm_amdgpu_ctx_out, drm_amdgpu_wait_cs_in, drm_amdgpu_wait_cs_out,
+        self,
+        drm_amdgpu_ctx_in,
+        drm_amdgpu_ctx_out,
+        drm_amdgpu_wait_cs_in,
+        drm_amdgpu_wait_cs_out, //
     },
-    driver::{DrmDevice, DrmFile},
-    handle_table::HandleTable,
-    job::{Job, Schedulers},
-    ring::RingKind,
-    uapi,
+    drm::{
+        DrmDevice,
+        DrmFile, //
+    },
+    exec::{
+        job::{
+            Job,
+            Schedulers, //
+        },
+        ring::RingKind, //
+    },
+    uapi::{
+        self,
+        HandleTable, //
+    },
 };
 
 /// How many submissions of a queue may be unfinished, and are remembered. A power of two.

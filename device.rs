@@ -8,26 +8,51 @@
 use core::ops::Range;
 
 use kernel::{
-    device::{self, Bound},
+    device::{
+        self,
+        Bound, //
+    },
     dma::DmaAddress,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
 };
 
 use crate::{
-    card::{CardGuard, CardHandle},
-    firmware,
-    gart::{Gart, GartLayout, KernelBuffer},
-    hw::{
-        gfx7::ComputeMemory, Chip, Generation, GraphicsInfo, InterruptMemory, MemoryInfo, Revision,
+    exec::{
+        gart::{
+            Gart,
+            GartLayout,
+            KernelBuffer, //
+        },
+        job::Schedulers,
+        kernel_queue::KernelQueue,
+        ring::{
+            Ring,
+            RingKind,
+            Writeback, //
+        },
     },
-    job::Schedulers,
-    kernel_queue::KernelQueue,
-    ring::{Ring, RingKind, Writeback},
-    vbios::Vbios,
+    hw::{
+        card::{
+            CardGuard,
+            CardHandle, //
+        },
+        firmware,
+        gfx7::ComputeMemory,
+        vbios::Vbios,
+        Chip,
+        Generation,
+        GraphicsInfo,
+        InterruptMemory,
+        MemoryInfo,
+        Revision, //
+    },
 };
 
-/// What bring-up learnt about the card and never changes.
+/// What bring-up learned about the card and never changes.
 pub(crate) struct Facts {
     pub(crate) chip: Chip,
     pub(crate) pci: PciIds,

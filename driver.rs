@@ -7,7 +7,10 @@ use core::ops::Deref;
 use kernel::{
     device::Bound,
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
 };
 
 use crate::{
@@ -17,8 +20,15 @@ use crate::{
         DriverInfo,
         Features, //
     },
-    bo_list, cs, ctx,
+    bo_list,
+    cs,
+    ctx,
+    debug::stats::Stats,
     device::Device,
+    drm::{
+        Driver,
+        DrmDevice, //
+    },
     file::{
         self,
         File, //
@@ -28,22 +38,12 @@ use crate::{
         self,
         Info, //
     },
-    stats::Stats,
     ttm::{
         self,
         Bo, //
     },
-    userptr,
+    userptr, //
 };
-
-/// The driver, as the DRM core knows it.
-pub(crate) struct Driver;
-
-/// A device, which user space may keep open for longer than the driver is bound to its card.
-pub(crate) type DrmDevice = drm::Device<Driver>;
-
-/// An open file.
-pub(crate) type DrmFile = drm::File<Driver>;
 
 /// The driver's data in a DRM device.
 #[pin_data]

@@ -15,12 +15,12 @@ use crate::{
     },
     bo_list::BoLists,
     ctx::Contexts,
-    driver::{
+    drm::{
         DrmDevice,
         DrmFile, //
     },
-    vm::Vm,
-    vmid::OwnVmid, //
+    exec::vmid::OwnVmid,
+    vm::Vm, //
 };
 
 /// The driver's data of an open file.

@@ -50,7 +50,7 @@ use crate::{
         drm_amdgpu_gem_wait_idle_in,
         drm_amdgpu_gem_wait_idle_out, //
     },
-    driver::{
+    drm::{
         DrmDevice,
         DrmFile, //
     },

@@ -5,16 +5,33 @@
 //! Each trait is one noun of the card. A generation is a set of implementations, chosen once, at
 //! probe ([`Chip::generation`]); from then on nobody asks what the card is.
 
+pub(crate) mod card;
+pub(crate) mod firmware;
 pub(crate) mod gfx7;
+pub(crate) mod vbios;
 
-use kernel::{device, prelude::*};
+use kernel::{
+    device,
+    prelude::*, //
+};
 
 use crate::{
-    card::Card,
-    device::{Device, VramLayout},
-    firmware,
-    gart::{GartLayout, KernelBuffer},
-    ring::{RingKind, Submission, Writer},
+    device::{
+        Device,
+        VramLayout, //
+    },
+    exec::{
+        gart::{
+            GartLayout,
+            KernelBuffer, //
+        },
+        ring::{
+            RingKind,
+            Submission,
+            Writer, //
+        },
+    },
+    hw::card::Card, //
 };
 
 /// A model of GPU.

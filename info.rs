@@ -28,13 +28,14 @@ use crate::{
         drm_amdgpu_info_vram_gtt,
         drm_amdgpu_memory_info, //
     },
-    driver::{
+    drm::{
         DrmDevice,
         DrmFile, //
     },
-    firmware,
+    exec::ring::RingKind,
     gem,
     hw::{
+        firmware,
         gfx7::pte::{
             Fragment,
             PAGE_SIZE, //
@@ -42,7 +43,6 @@ use crate::{
         GraphicsInfo,
         MAX_SHADER_ENGINES, //
     },
-    ring::RingKind,
     uapi, //
 };
 

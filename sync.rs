@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Synchronisation objects in ioctls: what a job or a change of an address space comes after, and
+//! Synchronization objects in ioctls: what a job or a change of an address space comes after, and
 //! where user space finds its fence.
 //!
 //! The objects themselves, and the ioctls on them, are the DRM core's.
 
-use kernel::{prelude::*, sync::aref::ARef};
+use kernel::{
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 use crate::{
     abstractions::{
         dma_fence::Fence,
-        drm::syncobj::{Link, Syncobj},
+        drm::syncobj::{
+            Link,
+            Syncobj, //
+        },
     },
-    driver::DrmFile,
+    drm::DrmFile, //
 };
 
 /// A fence that something comes after.

@@ -38,24 +38,42 @@ mod vram;
 
 use kernel::{
     prelude::*,
-    sync::atomic::{Atomic, Relaxed},
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        drm::{self, ttm},
+        drm::{
+            self,
+            ttm, //
+        },
     },
     device::VramLayout,
-    driver::{Driver, DrmDevice},
-    hw::gfx7::pte::PAGE_SHIFT,
+    drm::{
+        Driver,
+        DrmDevice, //
+    },
+    hw::gfx7::pte::PAGE_SHIFT, //
 };
 
-use self::bo::{backing, BoData};
+use self::bo::{
+    backing,
+    BoData, //
+};
 pub(crate) use self::{
-    bo::{Bo, BoId, NewBo, ReservedBo, ReservedExt},
+    bo::{
+        Bo,
+        BoId,
+        NewBo,
+        ReservedBo,
+        ReservedExt, //
+    },
     domains::Domains,
-    vram::Vram,
+    vram::Vram, //
 };
 
 /// What the driver does for TTM.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the ioctls share: writing answers to user space, and its notion of time.
+//! What the ioctls share: writing answers to user space, its notion of time, and its handles.
+
+mod handle_table;
+
+pub(crate) use self::handle_table::HandleTable;
 
 use kernel::{
     prelude::*,

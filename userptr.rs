@@ -38,17 +38,43 @@ use crate::{
         drm::gem::ObjectExt,
         mm::{
             self,
-            hmm::{self, Access, Pfn},
-            interval_notifier::{Callbacks, IntervalNotifier, Invalidation, Noted, WouldBlock},
-            Coverage,
+            hmm::{
+                self,
+                Access,
+                Pfn, //
+            },
+            interval_notifier::{
+                Callbacks,
+                IntervalNotifier,
+                Invalidation,
+                Noted,
+                WouldBlock, //
+            },
+            Coverage, //
         },
     },
     bindings,
-    driver::{DrmDevice, DrmFile},
-    stats::Stats,
-    trace::{self, Why},
-    ttm::{Bo, BoId, ReservedBo, ReservedExt},
-    vm::{Reach, Vm},
+    debug::{
+        stats::Stats,
+        trace::{
+            self,
+            Why, //
+        },
+    },
+    drm::{
+        DrmDevice,
+        DrmFile, //
+    },
+    ttm::{
+        Bo,
+        BoId,
+        ReservedBo,
+        ReservedExt, //
+    },
+    vm::{
+        Reach,
+        Vm, //
+    },
 };
 use core::ops::Range;
 use kernel::{
@@ -56,8 +82,13 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        atomic::{Acquire, Atomic, Relaxed, Release},
-        Arc,
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
     },
 };
 

@@ -83,9 +83,12 @@ use crate::{
             ttm::Buffer, //
         },
     },
-    card::Card,
-    driver::DrmDevice,
-    job,
+    drm::DrmDevice,
+    exec::{
+        job,
+        vmid, //
+    },
+    hw::card::Card,
     ttm::{
         Bo,
         BoId,
@@ -93,7 +96,6 @@ use crate::{
         ReservedExt,
         Vram, //
     },
-    vmid,
 };
 
 pub(crate) use self::{

@@ -9,11 +9,11 @@
 //! 1. [`UniqueFence`]: memory, allocated ahead of time, that nobody else knows of.
 //! 2. [`PendingFence`]: published under a sequence number by [`UniqueFence::publish`], which cannot
 //!    fail. Whoever owns it is the one party that may signal it.
-//! 3. [`PendingFence::signal`] ends it. If it is dropped instead, it is signalled with `ECANCELED`,
-//!    so a published fence is always signalled.
+//! 3. [`PendingFence::signal`] ends it. If it is dropped instead, it is signaled with `ECANCELED`,
+//!    so a published fence is always signaled.
 //!
 //! The kernel waits for fences when it reclaims memory. So the way to a signal may neither wait for
-//! memory nor take a lock that is ever held while memory is allocated; [`SignallingSection`] marks
+//! memory nor take a lock that is ever held while memory is allocated; [`SignalingSection`] marks
 //! such a way, and lockdep then checks it.
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
@@ -21,16 +21,30 @@
 use crate::bindings;
 use core::{
     marker::PhantomData,
-    mem::{needs_drop, ManuallyDrop, MaybeUninit},
-    ptr::{addr_of, addr_of_mut, NonNull},
+    mem::{
+        needs_drop,
+        ManuallyDrop,
+        MaybeUninit, //
+    },
+    ptr::{
+        addr_of,
+        addr_of_mut,
+        NonNull, //
+    },
 };
 use kernel::{
     error::to_result,
     ffi,
     prelude::*,
-    sync::aref::{ARef, AlwaysRefCounted},
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
     time::Jiffies,
-    types::{NotThreadSafe, Opaque},
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// Whether a signal to the waiting task ends a wait.
@@ -83,13 +97,13 @@ pub(crate) fn timeout_to_c(timeout: Jiffies) -> ffi::c_long {
 ///
 /// # Invariants
 ///
-/// The wrapped `struct dma_fence` is initialised, and its reference count is not 0.
+/// The wrapped `struct dma_fence` is initialized, and its reference count is not 0.
 #[repr(transparent)]
 pub(crate) struct Fence(Opaque<bindings::dma_fence>);
 
 // SAFETY: A `struct dma_fence` may be used and released from any thread.
 unsafe impl Send for Fence {}
-// SAFETY: Every function on a `struct dma_fence` synchronises by itself.
+// SAFETY: Every function on a `struct dma_fence` synchronizes by itself.
 unsafe impl Sync for Fence {}
 
 // SAFETY: By the type invariant a `Fence` is reference-counted by `struct dma_fence`, and these are
@@ -111,7 +125,7 @@ impl Fence {
     ///
     /// # Safety
     ///
-    /// `ptr` must point to an initialised fence that stays alive for `'a`.
+    /// `ptr` must point to an initialized fence that stays alive for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_fence) -> &'a Self {
         // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
         // same as `Fence` is transparent.
@@ -122,7 +136,7 @@ impl Fence {
     ///
     /// # Safety
     ///
-    /// `ptr` must be null or point to an initialised fence, of which the caller gives one reference
+    /// `ptr` must be null or point to an initialized fence, of which the caller gives one reference
     /// away.
     pub(crate) unsafe fn from_raw_owned(ptr: *mut bindings::dma_fence) -> Option<ARef<Self>> {
         // SAFETY: By the function's requirement the reference is ours now.
@@ -139,7 +153,7 @@ impl Fence {
         self.0.get()
     }
 
-    /// A fence that is signalled already.
+    /// A fence that is signaled already.
     pub(crate) fn stub() -> ARef<Self> {
         // SAFETY: This function has no requirement; it gives a reference to the global stub fence.
         let ptr = unsafe { bindings::dma_fence_get_stub() };
@@ -190,7 +204,7 @@ impl Fence {
 
 /// A context for fences: numbers them against each other.
 ///
-/// Fences of one context must be signalled in the order of their sequence numbers.
+/// Fences of one context must be signaled in the order of their sequence numbers.
 pub(crate) struct FenceContext(u64);
 
 impl FenceContext {
@@ -203,7 +217,7 @@ impl FenceContext {
 
 /// What a driver says of its fences, in traces and debug output.
 ///
-/// Once a fence is signalled it is nobody's: the kernel frees it without asking the driver. So the
+/// Once a fence is signaled it is nobody's: the kernel frees it without asking the driver. So the
 /// data in it is not dropped.
 pub(crate) trait DriverFence: Sync + Send + 'static {
     /// The driver's name.
@@ -226,7 +240,7 @@ impl<T: DriverFence> Inner<T> {
     const OPS: bindings::dma_fence_ops = bindings::dma_fence_ops {
         get_driver_name: Some(Self::driver_name),
         get_timeline_name: Some(Self::timeline_name),
-        // With neither `wait` nor `release`, a signalled fence does not refer to the driver, which
+        // With neither `wait` nor `release`, a signaled fence does not refer to the driver, which
         // may be unloaded while others still hold the fence.
         ..pin_init::zeroed()
     };
@@ -261,7 +275,7 @@ impl<T: DriverFence> UniqueFence<T> {
         Ok(Self(KBox::new_uninit(flags)?))
     }
 
-    /// Publishes the fence: from now on it can be waited for, and will be signalled.
+    /// Publishes the fence: from now on it can be waited for, and will be signaled.
     ///
     /// `seqno` must grow with each fence that is published in `context`; it does not wrap.
     pub(crate) fn publish(self, context: &FenceContext, seqno: u64, data: T) -> PendingFence<T> {
@@ -272,7 +286,7 @@ impl<T: DriverFence> UniqueFence<T> {
         // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
         unsafe { addr_of_mut!((*ptr).data).write(data) };
         // SAFETY: `ptr` is valid for writes, and the operations live as long as the module, which
-        // stays until all its fences are signalled and an RCU grace period has passed. With no lock
+        // stays until all its fences are signaled and an RCU grace period has passed. With no lock
         // given, the fence uses its own.
         unsafe {
             bindings::dma_fence_init64(
@@ -283,7 +297,7 @@ impl<T: DriverFence> UniqueFence<T> {
                 seqno,
             )
         };
-        // INVARIANT: The fence is initialised, and its first reference is ours. The allocation is
+        // INVARIANT: The fence is initialized, and its first reference is ours. The allocation is
         // freed by `dma_fence_free()`, which uses `kfree_rcu()` on the address of the fence; that is
         // the address of the allocation, which came from `kmalloc()`.
         PendingFence {
@@ -298,7 +312,7 @@ impl<T: DriverFence> UniqueFence<T> {
 ///
 /// # Invariants
 ///
-/// `fence` is a driver's fence within an `Inner<T>` that has not been signalled, and nobody else
+/// `fence` is a driver's fence within an `Inner<T>` that has not been signaled, and nobody else
 /// signals it.
 pub(crate) struct PendingFence<T: DriverFence> {
     fence: ARef<Fence>,
@@ -316,7 +330,7 @@ impl<T: DriverFence> PendingFence<T> {
     /// May be called in any context.
     pub(crate) fn signal(self, result: Result) {
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not used nor dropped afterwards, so the reference moves out of it.
+        // SAFETY: `this` is not used nor dropped afterward, so the reference moves out of it.
         let fence = unsafe { core::ptr::read(&this.fence) };
         // SAFETY: By the type invariant only we signal this fence, and `this` is consumed.
         unsafe { Self::finish(&fence, result) };
@@ -326,10 +340,10 @@ impl<T: DriverFence> PendingFence<T> {
     ///
     /// # Safety
     ///
-    /// `fence` must not have been signalled, and nobody else may ever do so.
+    /// `fence` must not have been signaled, and nobody else may ever do so.
     unsafe fn finish(fence: &Fence, result: Result) {
         if let Err(error) = result {
-            // SAFETY: The fence is alive and not signalled, and as only we signal it, nobody looks
+            // SAFETY: The fence is alive and not signaled, and as only we signal it, nobody looks
             // at its error yet.
             unsafe { bindings::rust_ext_dma_fence_set_error(fence.as_raw(), error.to_errno()) };
         }
@@ -349,13 +363,13 @@ impl<T: DriverFence> Drop for PendingFence<T> {
 /// neither wait for a fence nor do what waits for one, such as allocating with `GFP_KERNEL`.
 ///
 /// Sections may be nested. It costs nothing without lockdep.
-pub(crate) struct SignallingSection {
+pub(crate) struct SignalingSection {
     cookie: bool,
     // It must end on the thread that began it.
     _not_thread_safe: NotThreadSafe,
 }
 
-impl SignallingSection {
+impl SignalingSection {
     /// Begins a section, which ends when the value is dropped.
     pub(crate) fn begin() -> Self {
         Self {
@@ -366,7 +380,7 @@ impl SignallingSection {
     }
 }
 
-impl Drop for SignallingSection {
+impl Drop for SignalingSection {
     fn drop(&mut self) {
         // SAFETY: `cookie` is what the call that began this section returned.
         unsafe { bindings::rust_ext_dma_fence_end_signalling(self.cookie) };

@@ -11,16 +11,28 @@
 //!
 //! C header: [`include/linux/dma-resv.h`](srctree/include/linux/dma-resv.h)
 
-use super::dma_fence::{timeout_to_c, Fence, Interruptible, Waited, FOREVER};
+use super::dma_fence::{
+    timeout_to_c,
+    Fence,
+    Interruptible,
+    Waited,
+    FOREVER, //
+};
 use crate::bindings;
-use core::{marker::PhantomData, ops::Deref};
+use core::{
+    marker::PhantomData,
+    ops::Deref, //
+};
 use kernel::{
     error::to_result,
     ffi,
     prelude::*,
     sync::aref::ARef,
     time::Jiffies,
-    types::{NotThreadSafe, Opaque},
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// What a fence in a reservation stands for. A query for one usage also yields those before it.
@@ -28,9 +40,9 @@ use kernel::{
 pub(crate) enum Usage {
     /// The kernel moves or clears the memory; everyone must wait for it.
     Kernel,
-    /// A write that implicit synchronisation knows of.
+    /// A write that implicit synchronization knows of.
     Write,
-    /// A read that implicit synchronisation knows of.
+    /// A read that implicit synchronization knows of.
     Read,
     /// Any other use: the memory must stay in place, nothing more.
     Bookkeep,
@@ -51,13 +63,13 @@ impl Usage {
 ///
 /// # Invariants
 ///
-/// The wrapped `struct dma_resv` is initialised.
+/// The wrapped `struct dma_resv` is initialized.
 #[repr(transparent)]
 pub(crate) struct Resv(Opaque<bindings::dma_resv>);
 
 // SAFETY: A `struct dma_resv` may be used from any thread.
 unsafe impl Send for Resv {}
-// SAFETY: The methods on a `&Resv` synchronise by themselves; those that need the lock are on
+// SAFETY: The methods on a `&Resv` synchronize by themselves; those that need the lock are on
 // `HeldResv`.
 unsafe impl Sync for Resv {}
 
@@ -66,7 +78,7 @@ impl Resv {
     ///
     /// # Safety
     ///
-    /// `ptr` must point to an initialised `struct dma_resv` that stays so for `'a`.
+    /// `ptr` must point to an initialized `struct dma_resv` that stays so for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_resv) -> &'a Self {
         // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
         // same as `Resv` is transparent.
@@ -78,7 +90,7 @@ impl Resv {
         self.0.get()
     }
 
-    /// Sleeps until every fence of this usage is signalled. The lock is not needed; fences that are
+    /// Sleeps until every fence of this usage is signaled. The lock is not needed; fences that are
     /// added meanwhile may be missed.
     pub(crate) fn wait(&self, usage: Usage, intr: Interruptible) -> Result {
         self.wait_timeout(usage, intr, FOREVER).map(|_| ())
@@ -92,28 +104,28 @@ impl Resv {
         timeout: Jiffies,
     ) -> Result<Waited> {
         let timeout = ffi::c_ulong::try_from(timeout_to_c(timeout)).unwrap_or(FOREVER);
-        // SAFETY: By the type invariant the reservation is initialised.
+        // SAFETY: By the type invariant the reservation is initialized.
         Waited::from_c(unsafe {
             bindings::dma_resv_wait_timeout(self.as_raw(), usage.as_raw(), intr.as_bool(), timeout)
         })
     }
 
-    /// Whether every fence of this usage is signalled. The lock is not needed.
+    /// Whether every fence of this usage is signaled. The lock is not needed.
     pub(crate) fn is_idle(&self, usage: Usage) -> bool {
-        // SAFETY: By the type invariant the reservation is initialised.
+        // SAFETY: By the type invariant the reservation is initialized.
         unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage.as_raw()) }
     }
 
-    /// The fences of this usage that are not signalled. The lock is not needed: when fences are
+    /// The fences of this usage that are not signaled. The lock is not needed: when fences are
     /// added meanwhile, the walk starts again, and yields some a second time.
     pub(crate) fn fences(&self, usage: Usage) -> Fences<'_> {
         let cursor = Opaque::uninit();
         // SAFETY: The cursor is valid for writes; by the type invariant the reservation is
-        // initialised.
+        // initialized.
         unsafe {
             bindings::rust_ext_dma_resv_iter_begin(cursor.get(), self.as_raw(), usage.as_raw())
         };
-        // INVARIANT: `cursor` was just initialised, and stands at no fence yet.
+        // INVARIANT: `cursor` was just initialized, and stands at no fence yet.
         Fences {
             cursor,
             position: Position::Start,
@@ -125,7 +137,7 @@ impl Resv {
     pub(crate) fn lock(&self, intr: Interruptible) -> Result<LockedResv<'_>> {
         let ptr = self.as_raw();
         let no_context = core::ptr::null_mut();
-        // SAFETY: By the type invariant the reservation is initialised; a lock without a context is
+        // SAFETY: By the type invariant the reservation is initialized; a lock without a context is
         // a plain mutex.
         to_result(unsafe {
             match intr {
@@ -144,7 +156,7 @@ impl Resv {
 
     /// Takes this reservation if it is free; may be called while others are held.
     pub(crate) fn try_lock(&self) -> Option<LockedResv<'_>> {
-        // SAFETY: By the type invariant the reservation is initialised.
+        // SAFETY: By the type invariant the reservation is initialized.
         unsafe { bindings::rust_ext_dma_resv_trylock(self.as_raw()) }.then(||
             // INVARIANT: The reservation was just taken.
             LockedResv {
@@ -217,7 +229,7 @@ impl<'a> HeldResv<'a> {
     /// Makes room for `count` more fences. It lasts until the reservation is released; a second
     /// call before fences are added does not add to the first.
     pub(crate) fn reserve_fences(&self, count: u32) -> Result {
-        // SAFETY: By the type invariants the reservation is initialised and held.
+        // SAFETY: By the type invariants the reservation is initialized and held.
         to_result(unsafe { bindings::dma_resv_reserve_fences(self.as_raw(), count) })
     }
 
@@ -229,7 +241,7 @@ impl<'a> HeldResv<'a> {
     ///
     /// If no room was made for the fence.
     pub(crate) fn add_fence(&self, fence: &Fence, usage: Usage) {
-        // SAFETY: By the type invariants the reservation is initialised and held, and the fence is
+        // SAFETY: By the type invariants the reservation is initialized and held, and the fence is
         // alive.
         unsafe { bindings::dma_resv_add_fence(self.as_raw(), fence.as_raw(), usage.as_raw()) };
     }
@@ -242,11 +254,11 @@ enum Position {
     End,
 }
 
-/// A walk through the fences of a reservation that are not signalled.
+/// A walk through the fences of a reservation that are not signaled.
 ///
 /// # Invariants
 ///
-/// `cursor` is an initialised iterator over a reservation that lives for `'a`, and owns a reference
+/// `cursor` is an initialized iterator over a reservation that lives for `'a`, and owns a reference
 /// to the fence it stands at.
 pub(crate) struct Fences<'a> {
     cursor: Opaque<bindings::dma_resv_iter>,
@@ -258,7 +270,7 @@ impl Iterator for Fences<'_> {
     type Item = ARef<Fence>;
 
     fn next(&mut self) -> Option<ARef<Fence>> {
-        // SAFETY: By the type invariant the cursor is initialised and the reservation is alive;
+        // SAFETY: By the type invariant the cursor is initialized and the reservation is alive;
         // these two functions do not need the lock.
         let fence = unsafe {
             match self.position {
@@ -279,7 +291,7 @@ impl Iterator for Fences<'_> {
 
 impl Drop for Fences<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the cursor is initialised; it is not used afterwards.
+        // SAFETY: By the type invariant the cursor is initialized; it is not used afterward.
         unsafe { bindings::rust_ext_dma_resv_iter_end(self.cursor.get()) };
     }
 }

@@ -3,7 +3,7 @@
 //! Direct Rendering Manager (DRM): devices, open files, ioctls and memory managers of GPU drivers.
 //!
 //! `kernel::drm` exists only where the DRM core is built into the kernel, and is closed to buffer
-//! objects of the Translation Table Maps memory manager (TTM) and to synchronisation objects; this
+//! objects of the Translation Table Maps memory manager (TTM) and to synchronization objects; this
 //! module is for drivers that need those, and for kernels whose DRM core is a module.
 //!
 //! The life of a device:
@@ -30,7 +30,15 @@ pub(crate) mod ttm;
 
 #[allow(unused_imports)]
 pub(crate) use self::{
-    device::{Device, UnregisteredDevice},
-    driver::{Driver, DriverInfo, Features, Registration},
-    file::File,
+    device::{
+        Device,
+        UnregisteredDevice, //
+    },
+    driver::{
+        Driver,
+        DriverInfo,
+        Features,
+        Registration, //
+    },
+    file::File, //
 };

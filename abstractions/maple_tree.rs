@@ -3,7 +3,11 @@
 //! A maple tree that threads share.
 
 use core::ops::Deref;
-use kernel::{maple_tree::MapleTreeAlloc, prelude::*, types::ForeignOwnable};
+use kernel::{
+    maple_tree::MapleTreeAlloc,
+    prelude::*,
+    types::ForeignOwnable, //
+};
 
 /// [`MapleTreeAlloc`], and what the kernel crate does not say of it: that it may be sent to another
 /// thread, and used by several.

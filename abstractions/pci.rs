@@ -7,13 +7,24 @@
 use crate::bindings;
 use core::ptr::without_provenance_mut;
 use kernel::{
-    device::{Bound, Core},
+    device::{
+        Bound,
+        Core, //
+    },
     error::to_result,
     ffi,
-    io::{io_project, Io, IoBackend, Mmio, MmioBackend, MmioRaw, Region},
+    io::{
+        io_project,
+        Io,
+        IoBackend,
+        Mmio,
+        MmioBackend,
+        MmioRaw,
+        Region, //
+    },
     pci,
     prelude::*,
-    types::ScopeGuard,
+    types::ScopeGuard, //
 };
 
 /// The C object.

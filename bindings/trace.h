@@ -5,7 +5,7 @@
  * A submission is cs_submit, for each failed try cs_retry, then cs_publish, whose fence is the one
  * by which gpu_scheduler:drm_sched_job_run and drm_sched_job_done name the job. Events that begin
  * with userptr are about one buffer of user memory: "generation" counts its invalidations, and
- * "bo" tells buffers apart. trace.rs says when each occurs.
+ * "bo" tells buffers apart. debug/trace.rs says when each occurs.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM amdgpu_rs

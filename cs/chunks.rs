@@ -8,15 +8,22 @@
 //! `include/uapi/drm/amdgpu_drm.h`.
 
 use crate::{
-    bindings, bo_list,
-    ctx::{Ip, QueueName},
-    ring::Ib,
-    sync::Wait,
+    bindings,
+    bo_list,
+    ctx::{
+        Ip,
+        QueueName, //
+    },
+    exec::ring::Ib,
+    sync::Wait, //
 };
 use core::mem::size_of;
 use kernel::{
     prelude::*,
-    uaccess::{UserPtr, UserSlice},
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    },
 };
 
 /// Most chunks in one submission. The C driver has no limit of its own; user space sends below 20.
@@ -53,9 +60,9 @@ pub(crate) struct Dependency {
 pub(crate) enum Order {
     /// It comes after another submission.
     AfterJob(Dependency),
-    /// It comes after the fence of a synchronisation object.
+    /// It comes after the fence of a synchronization object.
     After(Wait),
-    /// Its own fence goes into a synchronisation object.
+    /// Its own fence goes into a synchronization object.
     Signal {
         /// Handle of the object.
         handle: u32,
@@ -112,7 +119,7 @@ const fn join(low: u32, high: u32) -> u64 {
 
 /// From `struct drm_amdgpu_cs_chunk_ib`.
 ///
-/// Of the flags none changes what is done: caches are synchronised before and after every job, a
+/// Of the flags none changes what is done: caches are synchronized before and after every job, a
 /// preamble is run like any other buffer, and nothing is ever preempted.
 fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
     let [_pad, flags, va_low, va_high, bytes, ip_type, instance, ring] = fixed(data)?;

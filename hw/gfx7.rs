@@ -25,8 +25,11 @@ mod tiling;
 
 pub(crate) use mec::ComputeMemory;
 
-use super::{Generation, IpVersions};
-use crate::firmware::Names;
+use super::{
+    Generation,
+    IpVersions, //
+};
+use crate::hw::firmware::Names;
 
 /// The lower half of an address, as registers and packets take it.
 const fn low(addr: u64) -> u32 {

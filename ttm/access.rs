@@ -11,12 +11,24 @@
 //! invalidated before a read, so that it shows what jobs wrote, and flushed after a write, so that jobs
 //! see it.
 
-use kernel::{num::casts::usize_as_u64, prelude::*};
+use kernel::{
+    num::casts::usize_as_u64,
+    prelude::*, //
+};
 
-use super::{vram::VramPiece, ReservedBo, ReservedExt, Ttm, Vram};
+use super::{
+    vram::VramPiece,
+    ReservedBo,
+    ReservedExt,
+    Ttm,
+    Vram, //
+};
 use crate::{
-    abstractions::{dma_fence::Interruptible, drm::ttm},
-    driver::DrmDevice,
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::ttm, //
+    },
+    drm::DrmDevice, //
 };
 
 /// Copies from or to a BO in VRAM, from its byte `offset` on.

@@ -3,29 +3,67 @@
 //! Buffer objects (BOs): what they are made of, and what can be done to them.
 
 use kernel::{
-    new_mutex, new_spinlock,
+    new_mutex,
+    new_spinlock,
     page::PAGE_SIZE,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode},
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
     sync::{
         aref::ARef,
-        atomic::{Atomic, AtomicFlag, Relaxed},
-        Arc, Mutex, SpinLock,
-    },
+        atomic::{
+            Atomic,
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc,
+        Mutex,
+        SpinLock, //
+    }, //
 };
 
-use super::{clear, Domains, Ttm, Vram};
+use super::{
+    clear,
+    Domains,
+    Ttm,
+    Vram, //
+};
 use crate::{
     abstractions::{
-        dma_fence::{Fence, Interruptible},
-        drm::{gem::ObjectExt, ttm},
-        mm::hmm::{self, Pfn},
+        dma_fence::{
+            Fence,
+            Interruptible, //
+        },
+        drm::{
+            gem::ObjectExt,
+            ttm, //
+        },
+        mm::hmm::{
+            self,
+            Pfn, //
+        },
     },
-    bindings::{self, drm_amdgpu_gem_create_in},
-    driver::{DrmDevice, DrmFile},
-    hw::gfx7::pte::{Pte, Snoop},
+    bindings::{
+        self,
+        drm_amdgpu_gem_create_in, //
+    },
+    drm::{
+        DrmDevice,
+        DrmFile, //
+    },
+    hw::gfx7::pte::{
+        Pte,
+        Snoop, //
+    },
     userptr::Userptr,
-    vm::{Backing, Reach, SystemPages, Vm},
+    vm::{
+        Backing,
+        Reach,
+        SystemPages,
+        Vm, //
+    },
 };
 
 /// A buffer object.

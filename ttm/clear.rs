@@ -25,16 +25,27 @@
 
 use kernel::{
     prelude::*,
-    sync::{aref::ARef, Arc},
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
 };
 
-use super::{bo::BoData, vram::VramPiece, Ttm, Vram};
+use super::{
+    bo::BoData,
+    vram::VramPiece,
+    Ttm,
+    Vram, //
+};
 use crate::{
     abstractions::{
-        dma_fence::{Fence, Interruptible},
-        drm::ttm,
+        dma_fence::{
+            Fence,
+            Interruptible, //
+        },
+        drm::ttm, //
     },
-    driver::DrmDevice,
+    drm::DrmDevice, //
 };
 
 /// From how many bytes on an engine clears. The CPU spends as much on a job and its interrupt as on

@@ -10,7 +10,7 @@ use crate::{
         Place,
         Placement, //
     },
-    bindings,
+    bindings, //
 };
 
 const VRAM: u32 = bindings::AMDGPU_GEM_DOMAIN_VRAM;

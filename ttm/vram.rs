@@ -31,7 +31,7 @@ use crate::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    vm::Block,
+    vm::Block, //
 };
 
 /// The manager of VRAM.

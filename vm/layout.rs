@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The shape of a GPU address space: which page table and which entry hold a page, and how far one
-//! entry may speak for its neighbours.
+//! entry may speak for its neighbors.
 //!
 //! The page directory's entries point to page tables, and those of the page tables to pages
 //! (`hw/gfx7/pte.rs`). An entry of a page table has a fragment field: it tells the translation cache
@@ -31,7 +31,7 @@ pub(super) const ENTRY_SIZE: u64 = 8;
 pub(super) const TABLE_SIZE: usize = pte::TABLE_ENTRIES * pte::ENTRY_SIZE;
 pub(super) const DIRECTORY_SIZE: usize = pte::DIRECTORY_ENTRIES * pte::ENTRY_SIZE;
 
-/// Neighbouring pages whose PTEs are in one page table.
+/// Neighboring pages whose PTEs are in one page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
     /// The PDE that leads to the table.
@@ -134,7 +134,7 @@ pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
 ///
 /// When the mapping on one side of `border` goes, those on the other side must not claim it any
 /// longer.
-pub(super) fn fragment_neighbours(border: u64) -> Range<u64> {
+pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
     let block = 1 << Fragment::MAX;
     let start = border - border % block;
 
@@ -253,11 +253,11 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_a_border() {
-        assert!(fragment_neighbours(0).is_empty());
-        assert!(fragment_neighbours(512).is_empty());
-        assert_eq!(fragment_neighbours(1), 0..512);
-        assert_eq!(fragment_neighbours(511), 0..512);
-        assert_eq!(fragment_neighbours(1025), 1024..1536);
+    fn neighbors_of_a_border() {
+        assert!(fragment_neighbors(0).is_empty());
+        assert!(fragment_neighbors(512).is_empty());
+        assert_eq!(fragment_neighbors(1), 0..512);
+        assert_eq!(fragment_neighbors(511), 0..512);
+        assert_eq!(fragment_neighbors(1025), 1024..1536);
     }
 }

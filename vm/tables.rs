@@ -199,8 +199,8 @@ impl<T> Tables<T> {
     /// To be called before the mapping on one side of `border` is changed, if it is the same mapping
     /// as that on the other side.
     pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
-        let neighbours = layout::fragment_neighbours(border);
-        self.for_each_block(neighbours, BLOCK, |offset, count| {
+        let neighbors = layout::fragment_neighbors(border);
+        self.for_each_block(neighbors, BLOCK, |offset, count| {
             let Some(offset) = offset else { return };
             for n in 0..count {
                 let offset = offset + n as u64 * ENTRY_SIZE;

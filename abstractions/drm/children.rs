@@ -4,7 +4,10 @@
 
 use kernel::{
     prelude::*,
-    sync::{Completion, Refcount},
+    sync::{
+        Completion,
+        Refcount, //
+    },
 };
 
 /// The number of objects that point at the owner of this field.

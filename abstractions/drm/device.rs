@@ -4,22 +4,35 @@
 //!
 //! C header: [`include/drm/drm_device.h`](srctree/include/drm/drm_device.h)
 
-use super::{children::Children, driver::Vtable, Driver};
+use super::{
+    children::Children,
+    driver::Vtable,
+    Driver, //
+};
 use crate::bindings;
 use core::{
     alloc::Layout,
     cell::Cell,
     mem,
     ops::Deref,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     alloc::allocator::Kmalloc,
     device,
     error::from_err_ptr,
     prelude::*,
-    sync::aref::{ARef, AlwaysRefCounted},
-    types::{NotThreadSafe, Opaque},
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// The C object of a device, which `kernel::device` keeps to itself.
@@ -36,7 +49,7 @@ pub(crate) fn device_as_raw<Ctx: device::DeviceContext>(
 ///
 /// # Invariants
 ///
-/// `dev` is an initialised `struct drm_device`, and `self` is at the start of the allocation that
+/// `dev` is an initialized `struct drm_device`, and `self` is at the start of the allocation that
 /// the DRM core frees with it.
 #[repr(C)]
 pub(crate) struct Base {
@@ -67,7 +80,7 @@ impl Base {
 impl AsRef<device::Device> for Base {
     /// The parent device, for example the one on the PCI bus.
     fn as_ref(&self) -> &device::Device {
-        // SAFETY: By the type invariant the C object is initialised, and it holds a reference to
+        // SAFETY: By the type invariant the C object is initialized, and it holds a reference to
         // its parent as long as it lives.
         unsafe { device::Device::from_raw((*self.as_raw()).dev) }
     }
@@ -79,7 +92,7 @@ impl AsRef<device::Device> for Base {
 ///
 /// # Invariants
 ///
-/// `data` is initialised, and is dropped when the last reference is gone, in
+/// `data` is initialized, and is dropped when the last reference is gone, in
 /// [`Device::release`].
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
@@ -136,7 +149,7 @@ impl<T: Driver> Device<T> {
         base.objects.wait();
 
         // SAFETY: The reference count is zero and there are no objects, so nobody else has access
-        // to the data, which is initialised by the type invariant and not used again.
+        // to the data, which is initialized by the type invariant and not used again.
         unsafe { ptr::drop_in_place(&raw mut (*this).data) };
 
         // There are none, unless a part of the data was leaked.
@@ -206,7 +219,7 @@ impl Drop for UnplugGuard {
 ///
 /// ```ignore
 /// let alloc = drm::device::Allocation::<MyDriver>::new(pdev.as_ref())?;
-/// let base = alloc.base();        // the initialiser moves what it names
+/// let base = alloc.base();        // the initializer moves what it names
 /// let drm = alloc.init(try_pin_init!(MyData {
 ///     ttm <- ttm::Device::new(base, ttm::Flags::NONE, |_| Ok(())),
 ///     ..
@@ -216,11 +229,11 @@ impl Drop for UnplugGuard {
 ///
 /// # Invariants
 ///
-/// `dev` owns a reference to the C object; its `base` is initialised, its `data` if and only if
-/// `initialised` says so. The `release` callback is set if and only if it is.
+/// `dev` owns a reference to the C object; its `base` is initialized, its `data` if and only if
+/// `initialized` says so. The `release` callback is set if and only if it is.
 pub(crate) struct Allocation<T: Driver> {
     dev: NonNull<Device<T>>,
-    initialised: Cell<bool>,
+    initialized: Cell<bool>,
     _not_send: NotThreadSafe,
 }
 
@@ -242,7 +255,7 @@ impl<T: Driver> Allocation<T> {
         };
         let dev = NonNull::new(from_err_ptr(raw)?.cast::<Device<T>>()).ok_or(ENOMEM)?;
 
-        // SAFETY: The memory is allocated, uninitialised and pinned.
+        // SAFETY: The memory is allocated, uninitialized and pinned.
         unsafe {
             pin_init::raw_init(&raw mut (*dev.as_ptr()).base.objects, Children::new());
             pin_init::raw_init(&raw mut (*dev.as_ptr()).base.children, Children::new());
@@ -252,32 +265,32 @@ impl<T: Driver> Allocation<T> {
         // driver description without `release` was used.
         Ok(Self {
             dev,
-            initialised: Cell::new(false),
+            initialized: Cell::new(false),
             _not_send: NotThreadSafe,
         })
     }
 
     /// What the driver's data may be built on.
     pub(crate) fn base(&self) -> &Base {
-        // SAFETY: By the type invariant `base` is initialised, and lives as long as `self`.
+        // SAFETY: By the type invariant `base` is initialized, and lives as long as `self`.
         unsafe { &self.dev.as_ref().base }
     }
 
     /// Fills in the driver's data. This works once.
     pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
-        if self.initialised.get() {
+        if self.initialized.get() {
             return Err(EBUSY);
         }
 
         let dev = self.dev.as_ptr();
-        // SAFETY: `data` is allocated, not initialised by the type invariant, and pinned, as the
+        // SAFETY: `data` is allocated, not initialized by the type invariant, and pinned, as the
         // C object's memory never moves.
         unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }?;
 
         // SAFETY: Nobody else knows of the device yet.
         unsafe { (*(*dev).base.as_raw()).driver = Vtable::<T>::COMPLETE };
-        // INVARIANT: `data` is initialised and `release` is set.
-        self.initialised.set(true);
+        // INVARIANT: `data` is initialized and `release` is set.
+        self.initialized.set(true);
 
         // SAFETY: The device is complete, and `self` owns a reference to it.
         let dev = unsafe { &*dev };

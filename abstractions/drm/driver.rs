@@ -4,7 +4,15 @@
 //!
 //! C header: [`include/drm/drm_drv.h`](srctree/include/drm/drm_drv.h)
 
-use super::{device::device_as_raw, file, gem, ioctl, Device, File, UnregisteredDevice};
+use super::{
+    device::device_as_raw,
+    file,
+    gem,
+    ioctl,
+    Device,
+    File,
+    UnregisteredDevice, //
+};
 use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{
@@ -39,9 +47,9 @@ impl Features {
     pub(crate) const GEM: Self = Self(bindings::drm_driver_feature_DRIVER_GEM);
     /// A render node, `/dev/dri/renderD*`, beside the primary one.
     pub(crate) const RENDER: Self = Self(bindings::drm_driver_feature_DRIVER_RENDER);
-    /// Synchronisation objects.
+    /// Synchronization objects.
     pub(crate) const SYNCOBJ: Self = Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ);
-    /// Synchronisation objects with many points on a line.
+    /// Synchronization objects with many points on a line.
     pub(crate) const SYNCOBJ_TIMELINE: Self =
         Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ_TIMELINE);
 

@@ -14,14 +14,20 @@
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        dma_resv::{HeldResv, Resv},
+        dma_resv::{
+            HeldResv,
+            Resv, //
+        },
     },
-    bindings,
+    bindings, //
 };
 use kernel::{
     error::to_result,
     prelude::*,
-    types::{NotThreadSafe, Opaque},
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// A GEM object, of whatever type.
@@ -29,7 +35,7 @@ use kernel::{
 /// # Safety
 ///
 /// The pointer that `as_gem_object` returns must be valid for as long as `self` is borrowed, and
-/// point to an initialised `struct drm_gem_object` with a reservation, which stays the same for as
+/// point to an initialized `struct drm_gem_object` with a reservation, which stays the same for as
 /// long as the object lives, and with a reference count that is not 0.
 pub(crate) unsafe trait AsGemObject {
     /// The C object.
@@ -37,13 +43,13 @@ pub(crate) unsafe trait AsGemObject {
 
     /// The object's reservation; objects may share one.
     fn resv(&self) -> &Resv {
-        // SAFETY: By the trait's requirement the object and its reservation are initialised and
+        // SAFETY: By the trait's requirement the object and its reservation are initialized and
         // live as long as `self` is borrowed.
         unsafe { Resv::from_raw((*self.as_gem_object()).resv) }
     }
 }
 
-// SAFETY: By the requirements of `gem::Object` the C object is initialised, which gives it a
+// SAFETY: By the requirements of `gem::Object` the C object is initialized, which gives it a
 // reservation, and lives as long as `self`; a reservation is only replaced when nobody has a
 // reference to the object any more.
 unsafe impl<T: super::gem::Object> AsGemObject for T {
@@ -56,7 +62,7 @@ unsafe impl<T: super::gem::Object> AsGemObject for T {
 ///
 /// # Invariants
 ///
-/// - The wrapped `struct drm_exec` was initialised, by the thread that drops it.
+/// - The wrapped `struct drm_exec` was initialized, by the thread that drops it.
 /// - The objects in it are held and referenced.
 struct Exec {
     // A wait/wound context is referred to by the locks that it holds, hence the box: it never moves.
@@ -83,7 +89,7 @@ impl Exec {
                 Self::FEW,
             )
         };
-        // INVARIANT: It was just initialised, and holds no object.
+        // INVARIANT: It was just initialized, and holds no object.
         Ok(Self {
             inner,
             _not_thread_safe: NotThreadSafe,
@@ -96,20 +102,20 @@ impl Exec {
 
     /// Whether an object was found held by another who comes first, and has not been taken since.
     fn is_contended(&self) -> bool {
-        // SAFETY: By the type invariant the context is initialised, and only this thread uses it.
+        // SAFETY: By the type invariant the context is initialized, and only this thread uses it.
         unsafe { !(*self.as_raw()).contended.is_null() }
     }
 
     /// Whether to (re)start: true releases all objects, false means that all of them are held.
     fn begin(&mut self) -> bool {
-        // SAFETY: By the type invariant the context is initialised.
+        // SAFETY: By the type invariant the context is initialized.
         unsafe { bindings::drm_exec_cleanup(self.as_raw()) }
     }
 }
 
 impl Drop for Exec {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the context is initialised, and this is its end.
+        // SAFETY: By the type invariant the context is initialized, and this is its end.
         unsafe { bindings::drm_exec_fini(self.as_raw()) };
     }
 }
@@ -132,7 +138,7 @@ impl Locker<'_> {
         if self.backing_off {
             return Err(EDEADLK);
         }
-        // SAFETY: By the type invariant the context is initialised, and by the trait's requirement
+        // SAFETY: By the type invariant the context is initialized, and by the trait's requirement
         // the object is alive.
         let result = to_result(unsafe {
             bindings::drm_exec_prepare_obj(self.exec.as_raw(), object.as_gem_object(), num_fences)
@@ -147,7 +153,7 @@ impl Locker<'_> {
         if !self.exec.is_contended() {
             return Ok(());
         }
-        // SAFETY: By the type invariant the context is initialised; there are no objects to name.
+        // SAFETY: By the type invariant the context is initialized; there are no objects to name.
         to_result(unsafe {
             bindings::drm_exec_prepare_array(self.exec.as_raw(), core::ptr::null_mut(), 0, 0)
         })
@@ -208,7 +214,7 @@ impl Locked {
 
     /// Whether the object's reservation is among those held.
     pub(crate) fn contains(&self, object: &impl AsGemObject) -> bool {
-        // SAFETY: By the type invariant the context is initialised, and the reservation is as well.
+        // SAFETY: By the type invariant the context is initialized, and the reservation is as well.
         // The context of a lock is ours only while we hold it, so no other thread can make the
         // comparison come out true.
         unsafe {
@@ -220,7 +226,7 @@ impl Locked {
     /// The objects, each reservation once.
     pub(crate) fn reservations(&self) -> impl Iterator<Item = HeldResv<'_>> {
         let exec = self.0.as_raw();
-        // SAFETY: By the type invariant the context is initialised, and does not change any more.
+        // SAFETY: By the type invariant the context is initialized, and does not change any more.
         let (objects, count) = unsafe { ((*exec).objects, (*exec).num_objects) };
         (0..count as usize).map(move |i| {
             // SAFETY: The first `num_objects` are valid, held and referenced for as long as `self`
@@ -231,7 +237,7 @@ impl Locked {
 
     /// The wait/wound context, for C functions that may take more reservations by themselves.
     pub(crate) fn ticket(&self) -> *mut bindings::ww_acquire_ctx {
-        // SAFETY: By the type invariant the context is initialised.
+        // SAFETY: By the type invariant the context is initialized.
         unsafe { bindings::rust_ext_drm_exec_ticket(self.0.as_raw()) }
     }
 }

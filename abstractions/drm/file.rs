@@ -4,13 +4,23 @@
 //!
 //! C header: [`include/drm/drm_file.h`](srctree/include/drm/drm_file.h)
 //!
-//! Order at close: the core closes the file's handles (synchronisation objects, then buffer
+//! Order at close: the core closes the file's handles (synchronization objects, then buffer
 //! objects, for each of which the driver's `close` is called), then the driver's data is dropped.
 
-use super::{Device, Driver};
+use super::{
+    Device,
+    Driver, //
+};
 use crate::bindings;
-use core::{fmt, marker::PhantomData};
-use kernel::{ffi, prelude::*, types::Opaque};
+use core::{
+    fmt,
+    marker::PhantomData, //
+};
+use kernel::{
+    ffi,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// An open file of a DRM device, with the driver's data in it.
 ///

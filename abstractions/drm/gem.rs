@@ -7,20 +7,27 @@
 //! This is what every kind of buffer object has; the objects themselves come from a memory manager
 //! such as [`ttm`](super::ttm).
 
-use super::{Device, Driver, File};
+use super::{
+    Device,
+    Driver,
+    File, //
+};
 use crate::bindings;
 use core::ptr::NonNull;
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::aref::{ARef, AlwaysRefCounted},
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
 };
 
 /// A kind of buffer object.
 ///
 /// # Safety
 ///
-/// * `as_gem` must return an initialised `struct drm_gem_object` of a `Device<Self::Driver>`,
+/// * `as_gem` must return an initialized `struct drm_gem_object` of a `Device<Self::Driver>`,
 ///   whose reference count is that of `self`, and whose reservation stays the same as long as there
 ///   are references, and `from_gem` must be its inverse.
 /// * Every object that has a handle in a file of that driver must be a `Self`.

@@ -8,10 +8,23 @@
 //! [`drm_ioctls!`] has put into the driver's table, which makes sure that the device is not being
 //! unplugged and calls the driver's function with references.
 
-use super::{device::UnplugGuard, Device, Driver, File};
+use super::{
+    device::UnplugGuard,
+    Device,
+    Driver,
+    File, //
+};
 use crate::bindings;
-use core::{marker::PhantomData, mem::needs_drop};
-use kernel::{ffi, ioctl, prelude::*, str::as_char_ptr_in_const_context};
+use core::{
+    marker::PhantomData,
+    mem::needs_drop, //
+};
+use kernel::{
+    ffi,
+    ioctl,
+    prelude::*,
+    str::as_char_ptr_in_const_context, //
+};
 
 /// On a primary node the caller must be authenticated.
 pub(crate) const AUTH: u32 = bindings::drm_ioctl_flags_DRM_AUTH;

@@ -17,35 +17,63 @@
 //!    take any lock without being in the way of other jobs.
 //!
 //! The callbacks are on the way to the signal of a fence: they run in a
-//! [`SignallingSection`], hence may not allocate, except from pools that need no reclaim.
+//! [`SignalingSection`], hence may not allocate, except from pools that need no reclaim.
 //!
 //! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
 
 use crate::{
     abstractions::{
-        dma_fence::{timeout_to_c, Fence, SignallingSection},
-        dma_resv::{HeldResv, Usage},
+        dma_fence::{
+            timeout_to_c,
+            Fence,
+            SignalingSection, //
+        },
+        dma_resv::{
+            HeldResv,
+            Usage, //
+        },
     },
-    bindings,
+    bindings, //
 };
 use core::{
     mem::ManuallyDrop,
-    ptr::{addr_of_mut, null_mut, NonNull},
+    ptr::{
+        addr_of_mut,
+        null_mut,
+        NonNull, //
+    },
 };
 use kernel::{
-    container_of, device,
+    container_of,
+    device,
     error::to_result,
-    ffi, impl_has_work, new_condvar, new_mutex, new_spinlock, new_work,
+    ffi,
+    impl_has_work,
+    new_condvar,
+    new_mutex,
+    new_spinlock,
+    new_work,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{Acquire, AtomicFlag, Release},
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Release, //
+        },
         rcu::synchronize_rcu,
-        Arc, CondVar, Mutex, SpinLock,
+        Arc,
+        CondVar,
+        Mutex,
+        SpinLock, //
     },
     time::Jiffies,
     types::Opaque,
-    workqueue::{self, Work, WorkItem},
+    workqueue::{
+        self,
+        Work,
+        WorkItem, //
+    }, //
 };
 
 /// Which entity goes first; jobs of a lower priority run only when there are none of a higher.
@@ -96,7 +124,7 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     /// What the driver keeps with each scheduler of such jobs: for example, which ring it feeds.
     type Queue: Send + Sync + 'static;
 
-    /// Called when all dependencies of the job are signalled: gathers what it needs to run.
+    /// Called when all dependencies of the job are signaled: gathers what it needs to run.
     ///
     /// If something is missing, returns a fence after whose signal it makes sense to call again. It
     /// must not be the *finished* fence of a job of the same scheduler.
@@ -108,9 +136,9 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     /// hardware is done with it. An error becomes the error of the job.
     fn run(&mut self, queue: &Self::Queue) -> Result<ARef<Fence>>;
 
-    /// Called when the hardware fence was not signalled within the scheduler's timeout.
+    /// Called when the hardware fence was not signaled within the scheduler's timeout.
     ///
-    /// The job goes on being the scheduler's: it ends when its hardware fence is signalled, by this
+    /// The job goes on being the scheduler's: it ends when its hardware fence is signaled, by this
     /// function or later. While it has not, this is called again after another timeout.
     fn timed_out(&mut self, queue: &Self::Queue);
 }
@@ -119,7 +147,7 @@ pub(crate) trait JobOps: Send + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// - `inner` is an initialised `struct drm_gpu_scheduler` with the operations of `T`, which lives
+/// - `inner` is an initialized `struct drm_gpu_scheduler` with the operations of `T`, which lives
 ///   until every entity of it and every job that was pushed to it is gone.
 /// - `jobs` is the number of jobs that were armed for this scheduler, and not dropped yet.
 #[pin_data(PinnedDrop)]
@@ -138,7 +166,7 @@ pub(crate) struct Scheduler<T: JobOps> {
 // SAFETY: A `struct drm_gpu_scheduler` may be used and destroyed from any thread, and jobs are
 // `Send`.
 unsafe impl<T: JobOps> Send for Scheduler<T> {}
-// SAFETY: The methods on a `&Scheduler` synchronise by themselves.
+// SAFETY: The methods on a `&Scheduler` synchronize by themselves.
 unsafe impl<T: JobOps> Sync for Scheduler<T> {}
 
 impl<T: JobOps> Scheduler<T> {
@@ -225,12 +253,12 @@ impl<T: JobOps> Scheduler<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Scheduler<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the scheduler is initialised. Each entity owns a reference
+        // SAFETY: By the type invariant the scheduler is initialized. Each entity owns a reference
         // to its schedulers, so there is none any more.
         unsafe { bindings::drm_sched_fini(self.inner.get()) };
         // Jobs whose entity was killed while they waited for a dependency still refer to us.
         self.drain();
-        // As does who just reads the timeline name of a fence that was signalled meanwhile.
+        // As does who just reads the timeline name of a fence that was signaled meanwhile.
         synchronize_rcu();
     }
 }
@@ -242,7 +270,7 @@ impl<T: JobOps> PinnedDrop for Scheduler<T> {
 ///
 /// # Invariants
 ///
-/// `inner` is an initialised `struct drm_sched_entity` of the schedulers in `schedulers`, which
+/// `inner` is an initialized `struct drm_sched_entity` of the schedulers in `schedulers`, which
 /// `list` names.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Entity<T: JobOps> {
@@ -258,7 +286,7 @@ pub(crate) struct Entity<T: JobOps> {
 // SAFETY: A `struct drm_sched_entity` may be used and destroyed from any thread, and what it refers
 // to is `Send` and `Sync`.
 unsafe impl<T: JobOps> Send for Entity<T> {}
-// SAFETY: The methods on an `&Entity` synchronise by themselves.
+// SAFETY: The methods on an `&Entity` synchronize by themselves.
 unsafe impl<T: JobOps> Sync for Entity<T> {}
 
 impl<T: JobOps> Entity<T> {
@@ -299,7 +327,7 @@ impl<T: JobOps> Entity<T> {
 
     /// How the last job that was put on the hardware ended, as far as it is known.
     pub(crate) fn error(&self) -> Result {
-        // SAFETY: By the type invariant the entity is initialised.
+        // SAFETY: By the type invariant the entity is initialized.
         to_result(unsafe { bindings::drm_sched_entity_error(self.inner.get()) })
     }
 
@@ -309,7 +337,7 @@ impl<T: JobOps> Entity<T> {
     ///
     /// Returns what is left of `timeout`.
     pub(crate) fn flush(&self, timeout: Jiffies) -> Jiffies {
-        // SAFETY: By the type invariant the entity is initialised.
+        // SAFETY: By the type invariant the entity is initialized.
         let left =
             unsafe { bindings::drm_sched_entity_flush(self.inner.get(), timeout_to_c(timeout)) };
         Jiffies::try_from(left).unwrap_or(0)
@@ -317,7 +345,7 @@ impl<T: JobOps> Entity<T> {
 
     /// Changes the priority of jobs that are submitted from now on.
     pub(crate) fn set_priority(&self, priority: Priority) {
-        // SAFETY: By the type invariant the entity is initialised.
+        // SAFETY: By the type invariant the entity is initialized.
         unsafe { bindings::drm_sched_entity_set_priority(self.inner.get(), priority.as_raw()) };
     }
 }
@@ -325,7 +353,7 @@ impl<T: JobOps> Entity<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the entity is initialised. Whoever could push a job owns a
+        // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
         // reference to the entity, so there is nobody.
         unsafe { bindings::drm_sched_entity_destroy(self.inner.get()) };
     }
@@ -335,7 +363,7 @@ impl<T: JobOps> PinnedDrop for Entity<T> {
 ///
 /// # Invariants
 ///
-/// - `base` is initialised for an entity of schedulers with the operations of `T`.
+/// - `base` is initialized for an entity of schedulers with the operations of `T`.
 /// - Once the job is armed, `scheduler` is the one that runs it, and counts it in its `jobs`.
 #[pin_data]
 struct Job<T: JobOps> {
@@ -408,7 +436,7 @@ impl<T: JobOps> Job<T> {
         job: *mut bindings::drm_sched_job,
         _entity: *mut bindings::drm_sched_entity,
     ) -> *mut bindings::dma_fence {
-        let _section = SignallingSection::begin();
+        let _section = SignalingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
         let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
         // SAFETY: Nobody else uses the data before the job runs.
@@ -420,7 +448,7 @@ impl<T: JobOps> Job<T> {
     ///
     /// Only the scheduler calls this, on a job that was pushed to it.
     unsafe extern "C" fn run_job(job: *mut bindings::drm_sched_job) -> *mut bindings::dma_fence {
-        let _section = SignallingSection::begin();
+        let _section = SignalingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
         let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
         // SAFETY: As `started` is not set, nobody else uses the data.
@@ -440,7 +468,7 @@ impl<T: JobOps> Job<T> {
     unsafe extern "C" fn timedout_job(
         job: *mut bindings::drm_sched_job,
     ) -> bindings::drm_gpu_sched_stat {
-        let _section = SignallingSection::begin();
+        let _section = SignalingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
         let (job, queue) = unsafe { (Self::from_raw(job), Self::queue(job)) };
         // SAFETY: The scheduler took the job from its list, so that it is not freed meanwhile.
@@ -449,7 +477,7 @@ impl<T: JobOps> Job<T> {
             // function returns.
             unsafe { &mut *addr_of_mut!((*job).data) }.timed_out(queue);
         }
-        // The job stays on the scheduler's list. If its fence is signalled by now it is freed, else
+        // The job stays on the scheduler's list. If its fence is signaled by now it is freed, else
         // the timeout starts again.
         bindings::drm_gpu_sched_stat_DRM_GPU_SCHED_STAT_NO_HANG
     }
@@ -459,7 +487,7 @@ impl<T: JobOps> Job<T> {
     /// Only the scheduler calls this, on a job that was pushed to it.
     unsafe extern "C" fn free_job(job: *mut bindings::drm_sched_job) {
         // SAFETY: The scheduler calls this once for each job that was pushed to it, when the job's
-        // finished fence is signalled.
+        // finished fence is signaled.
         unsafe { bindings::drm_sched_job_cleanup(job) };
         // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
         let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
@@ -471,10 +499,10 @@ impl<T: JobOps> Job<T> {
     /// Only the scheduler calls this, on a job that was pushed to it.
     unsafe extern "C" fn cancel_job(job: *mut bindings::drm_sched_job) {
         // The scheduler ends while the job is on the hardware: the hardware fence must not find the
-        // job any more when it is signalled.
+        // job any more when it is signaled.
         //
         // SAFETY: The job is on the scheduler's list, so it and its fences are alive. Its callback
-        // on the hardware fence was added, or was initialised as not added.
+        // on the hardware fence was added, or was initialized as not added.
         unsafe {
             let s_fence = (*job).s_fence;
             let parent = (*s_fence).parent;
@@ -493,7 +521,7 @@ impl<T: JobOps> Job<T> {
 ///
 /// # Invariants
 ///
-/// The job's `base` is initialised, and not armed.
+/// The job's `base` is initialized, and not armed.
 struct InitializedJob<T: JobOps>(Pin<KBox<Job<T>>>);
 
 impl<T: JobOps> InitializedJob<T> {
@@ -504,7 +532,7 @@ impl<T: JobOps> InitializedJob<T> {
     /// Gives the job away. Its address stays.
     fn into_raw(self) -> *mut Job<T> {
         let this = ManuallyDrop::new(self);
-        // SAFETY: `this` is not used nor dropped afterwards, so the box moves out of it.
+        // SAFETY: `this` is not used nor dropped afterward, so the box moves out of it.
         let job = unsafe { core::ptr::read(&this.0) };
         // SAFETY: The job stays where it is until it is made a pinned box again.
         KBox::into_raw(unsafe { Pin::into_inner_unchecked(job) })
@@ -513,7 +541,7 @@ impl<T: JobOps> InitializedJob<T> {
 
 impl<T: JobOps> Drop for InitializedJob<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the job is initialised and not armed.
+        // SAFETY: By the type invariant the job is initialized and not armed.
         unsafe { bindings::drm_sched_job_cleanup(self.as_raw()) };
     }
 }
@@ -547,7 +575,7 @@ impl<T: JobOps> PendingJob<T> {
             }),
             GFP_KERNEL,
         )?;
-        // SAFETY: The job is valid for writes, and by its type invariant the entity is initialised;
+        // SAFETY: The job is valid for writes, and by its type invariant the entity is initialized;
         // it lives at least until the job is pushed.
         to_result(unsafe {
             bindings::drm_sched_job_init(
@@ -558,7 +586,7 @@ impl<T: JobOps> PendingJob<T> {
                 client_id,
             )
         })?;
-        // INVARIANT: The job was just initialised.
+        // INVARIANT: The job was just initialized.
         Ok(Self {
             job: InitializedJob(job),
             entity,
@@ -582,18 +610,18 @@ impl<T: JobOps> PendingJob<T> {
         &self.entity
     }
 
-    /// Lets the job run only after `fence` is signalled.
+    /// Lets the job run only after `fence` is signaled.
     pub(crate) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
-        // SAFETY: By the type invariant the job is initialised. The reference is given away.
+        // SAFETY: By the type invariant the job is initialized. The reference is given away.
         to_result(unsafe {
             bindings::drm_sched_job_add_dependency(self.job.as_raw(), Fence::into_raw(fence))
         })
     }
 
     /// Lets the job run only after all fences of this usage that are now in a reservation are
-    /// signalled.
+    /// signaled.
     pub(crate) fn add_resv_dependencies(&mut self, resv: HeldResv<'_>, usage: Usage) -> Result {
-        // SAFETY: By the type invariants the job is initialised, and the reservation is held.
+        // SAFETY: By the type invariants the job is initialized, and the reservation is held.
         to_result(unsafe {
             bindings::drm_sched_job_add_resv_dependencies(
                 self.job.as_raw(),
@@ -604,7 +632,7 @@ impl<T: JobOps> PendingJob<T> {
     }
 
     /// Lets the job run only after those fences of this usage that are now in a reservation and are
-    /// not of jobs of the same owner are signalled.
+    /// not of jobs of the same owner are signaled.
     pub(crate) fn add_dependencies_on_others(
         &mut self,
         resv: HeldResv<'_>,
@@ -618,7 +646,7 @@ impl<T: JobOps> PendingJob<T> {
         Ok(())
     }
 
-    /// Submits the job: arms it, calls `publish` with the fence that will be signalled when the job
+    /// Submits the job: arms it, calls `publish` with the fence that will be signaled when the job
     /// has ended, well or not, and the driver's data, and pushes it. Cannot fail.
     ///
     /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
@@ -626,12 +654,12 @@ impl<T: JobOps> PendingJob<T> {
     pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence, &mut T) -> R) -> R {
         let Self { job, entity, .. } = self;
         let _submission = entity.submission.lock();
-        let _section = SignallingSection::begin();
+        let _section = SignalingSection::begin();
 
         let job = job.into_raw();
-        // SAFETY: The job is initialised, and ours.
+        // SAFETY: The job is initialized, and ours.
         let base = unsafe { (*job).base.get() };
-        // SAFETY: The job is initialised and not armed, and will be pushed below.
+        // SAFETY: The job is initialized and not armed, and will be pushed below.
         unsafe { bindings::drm_sched_job_arm(base) };
         // SAFETY: Arming chose one of the entity's schedulers, which by the invariant of `Entity`
         // are `Scheduler<T>`, and alive as we hold the entity.
@@ -642,7 +670,7 @@ impl<T: JobOps> PendingJob<T> {
         // INVARIANT: The scheduler just counted the job.
         unsafe { (*job).scheduler = Some(scheduler) };
 
-        // SAFETY: Arming initialised the fence, and the job owns a reference to it.
+        // SAFETY: Arming initialized the fence, and the job owns a reference to it.
         let finished = unsafe { Fence::from_raw(addr_of_mut!((*(*base).s_fence).finished)) };
         // SAFETY: The job is ours until it is pushed.
         let data = unsafe { &mut *addr_of_mut!((*job).data) };

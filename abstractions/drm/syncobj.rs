@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Synchronisation objects: fences that user space has handles to.
+//! Synchronization objects: fences that user space has handles to.
 //!
 //! C header: [`include/drm/drm_syncobj.h`](srctree/include/drm/drm_syncobj.h)
 
-use super::{Driver, File};
-use crate::{abstractions::dma_fence::Fence, bindings};
-use core::ptr::{self, NonNull};
-use kernel::{error::to_result, prelude::*, sync::aref::ARef};
+use super::{
+    Driver,
+    File, //
+};
+use crate::{
+    abstractions::dma_fence::Fence,
+    bindings, //
+};
+use core::ptr::{
+    self,
+    NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::aref::ARef, //
+};
 
-/// A synchronisation object.
+/// A synchronization object.
 ///
 /// # Invariants
 ///

@@ -62,7 +62,7 @@
 //!     }
 //! }
 //!
-//! // In the initialiser of the driver's data; `base` is that of a `drm::device::Allocation`.
+//! // In the initializer of the driver's data; `base` is that of a `drm::device::Allocation`.
 //! ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
 //!     setup.add(MemType::VRAM, vram_size, Vram::new(..))?;     // impl ttm::ResourceManager
 //!     setup.add(MemType::TT, gtt_size, Ok::<_, Error>(ttm::Budget::new(gtt_size)))
@@ -74,7 +74,7 @@
 //!     size, align: PAGE_SIZE, kind: ttm::Kind::Device,
 //!     placement: &ttm::Placement::new(&[ttm::Place::new(MemType::VRAM)]),
 //!     share: None,                    // or the `Reserved` whose reservation it shares
-//! }, &mut ctx, my_bo)?;             // an initialiser, or a value as `Ok::<_, Error>(value)`
+//! }, &mut ctx, my_bo)?;             // an initializer, or a value as `Ok::<_, Error>(value)`
 //! let handle = bo.create_handle(file)?;
 //!
 //! // Move it, with its reservation held alone or among others.
@@ -97,13 +97,49 @@ pub(crate) mod tt;
 
 #[allow(unused_imports)]
 pub(crate) use self::{
-    bo::{Buffer, Ctx, DriverObject, Kind, Object, Spec},
-    device::{Device, Flags, Setup, UsesTt},
-    driver::{Access, Driver, IoMemory},
+    bo::{
+        Buffer,
+        Ctx,
+        DriverObject,
+        Kind,
+        Object,
+        Spec, //
+    },
+    device::{
+        Device,
+        Flags,
+        Setup,
+        UsesTt, //
+    },
+    driver::{
+        Access,
+        Driver,
+        IoMemory, //
+    },
     mapping::Mapping,
-    moves::{Move, Moved},
-    placement::{MemType, Place, Placement},
-    reserved::{LockedObject, Reserved},
-    resource::{Budget, Placed, Resource, ResourceManager, ResourceRequest},
-    tt::{system_limit, Backing, Caching},
+    moves::{
+        Move,
+        Moved, //
+    },
+    placement::{
+        MemType,
+        Place,
+        Placement, //
+    },
+    reserved::{
+        LockedObject,
+        Reserved, //
+    },
+    resource::{
+        Budget,
+        Placed,
+        Resource,
+        ResourceManager,
+        ResourceRequest, //
+    },
+    tt::{
+        system_limit,
+        Backing,
+        Caching, //
+    },
 };

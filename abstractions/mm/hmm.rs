@@ -4,14 +4,21 @@
 //!
 //! C header: [`include/linux/hmm.h`](srctree/include/linux/hmm.h)
 
-use super::interval_notifier::{Callbacks, IntervalNotifier, Seq};
+use super::interval_notifier::{
+    Callbacks,
+    IntervalNotifier,
+    Seq, //
+};
 use crate::bindings;
 use core::ops::Range;
 use kernel::{
     error::to_result,
-    page::{PAGE_MASK, PAGE_SIZE},
+    page::{
+        PAGE_MASK,
+        PAGE_SIZE, //
+    },
     prelude::*,
-    time::msecs_to_jiffies,
+    time::msecs_to_jiffies, //
 };
 
 /// What the device will do with the pages.

@@ -9,10 +9,13 @@ use core::ops::Range;
 use kernel::{
     container_of,
     error::to_result,
-    mm::{Mm, MmWithUser},
+    mm::{
+        Mm,
+        MmWithUser, //
+    },
     prelude::*,
     sync::aref::ARef,
-    types::Opaque,
+    types::Opaque, //
 };
 
 /// A state of a range of memory: it holds until the next invalidation.
@@ -99,7 +102,7 @@ pub(crate) struct IntervalNotifier<T: Callbacks> {
 
 // SAFETY: A `struct mmu_interval_notifier` may be used and removed from any thread.
 unsafe impl<T: Callbacks> Send for IntervalNotifier<T> {}
-// SAFETY: The methods on a `&IntervalNotifier` synchronise by themselves.
+// SAFETY: The methods on a `&IntervalNotifier` synchronize by themselves.
 unsafe impl<T: Callbacks> Sync for IntervalNotifier<T> {}
 
 impl<T: Callbacks> IntervalNotifier<T> {

@@ -9,14 +9,24 @@
 
 use kernel::{
     io::{
-        register::{RegisterBase, WithBase},
-        Io,
+        register::{
+            RegisterBase,
+            WithBase, //
+        },
+        Io, //
     },
-    prelude::*,
+    prelude::*, //
 };
 
-use super::{regs::*, rlc, shaders};
-use crate::{card::Card, hw::ClockGating};
+use super::{
+    regs::*,
+    rlc,
+    shaders, //
+};
+use crate::hw::{
+    card::Card,
+    ClockGating, //
+};
 
 pub(super) fn set(card: &Card<'_>, gating: ClockGating) {
     match gating {

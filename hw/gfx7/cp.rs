@@ -4,10 +4,24 @@
 
 use super::{
     page_number,
-    pm4::{self, emit, By, PfpSyncMe, SwitchBuffer, Wait, WriteMemory, WriteRegister},
-    regs::*,
+    pm4::{
+        self,
+        emit,
+        By,
+        PfpSyncMe,
+        SwitchBuffer,
+        Wait,
+        WriteMemory,
+        WriteRegister, //
+    },
+    regs::*, //
 };
-use crate::ring::{Flush, Sink, VmState, Writer};
+use crate::exec::ring::{
+    Flush,
+    Sink,
+    VmState,
+    Writer, //
+};
 
 /// Fills `dwords` of a ring with nothing.
 pub(super) fn emit_nops(ring: &mut Writer<'_>, dwords: u32) {

@@ -6,26 +6,60 @@ use kernel::{
     io::Io,
     prelude::*,
     time::{
-        delay::{fsleep, udelay},
-        Delta,
+        delay::{
+            fsleep,
+            udelay, //
+        },
+        Delta, //
     },
 };
 
 use super::{
-    clear_state, cp, high, low,
+    clear_state,
+    cp,
+    high,
+    low,
     pm4::{
-        self, emit, By, ClearState, ContextControl, EndOfPipe, EopData, EventWrite, EventWriteEop,
-        IndirectBuffer, Interrupt, PreambleCntl, Queue, SetCePartition, SetContextReg, SurfaceSync,
-        SwitchBuffer, Wait,
+        self,
+        emit,
+        By,
+        ClearState,
+        ContextControl,
+        EndOfPipe,
+        EopData,
+        EventWrite,
+        EventWriteEop,
+        IndirectBuffer,
+        Interrupt,
+        PreambleCntl,
+        Queue,
+        SetCePartition,
+        SetContextReg,
+        SurfaceSync,
+        SwitchBuffer,
+        Wait, //
     },
     regs::*,
-    rlc,
+    rlc, //
 };
 use crate::{
-    card::Card,
-    firmware,
-    hw::{BringUp, Engine, FenceWrite, GraphicsInfo, Raster},
-    ring::{Ring, RingKind, Submission, Writer, RING_MASK, RING_SHIFT},
+    exec::ring::{
+        Ring,
+        RingKind,
+        Submission,
+        Writer,
+        RING_MASK,
+        RING_SHIFT, //
+    },
+    hw::{
+        card::Card,
+        firmware,
+        BringUp,
+        Engine,
+        FenceWrite,
+        GraphicsInfo,
+        Raster, //
+    },
 };
 
 pub(super) struct Gfx;

@@ -9,23 +9,39 @@
 
 use kernel::{
     device,
-    io::{poll::read_poll_timeout, register::Array, Io},
+    io::{
+        poll::read_poll_timeout,
+        register::Array,
+        Io, //
+    },
     prelude::*,
     sizes::SizeConstants,
-    time::Delta,
+    time::Delta, //
 };
 
 use super::{
     page_number,
-    pte::{Fragment, PAGE_SIZE, SPACE_SHIFT, TABLE_SHIFT},
-    regs::*,
+    pte::{
+        Fragment,
+        PAGE_SIZE,
+        SPACE_SHIFT,
+        TABLE_SHIFT, //
+    },
+    regs::*, //
 };
 use crate::{
-    card::Card,
-    device::{Device, VramLayout},
-    firmware::Microcode,
-    gart::GartLayout,
-    hw::{Fault, MemoryController, MemoryInfo},
+    device::{
+        Device,
+        VramLayout, //
+    },
+    exec::gart::GartLayout,
+    hw::{
+        card::Card,
+        firmware::Microcode,
+        Fault,
+        MemoryController,
+        MemoryInfo, //
+    },
 };
 
 /// End of the GPU's address space.

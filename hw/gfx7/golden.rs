@@ -7,7 +7,7 @@
 
 use kernel::io::Io;
 
-use crate::card::Card;
+use crate::hw::card::Card;
 
 /// A register (offset in dwords), the bits to be set anew, and their value.
 struct Golden(usize, u32, u32);
@@ -185,7 +185,7 @@ static STREAM_PERFORMANCE: &[Golden] = &[
 #[kernel::macros::kunit_tests(amdgpu_rs_golden)]
 mod tests {
     use super::*;
-    use crate::card::REGISTERS_SIZE;
+    use crate::hw::card::REGISTERS_SIZE;
 
     #[test]
     fn offsets_and_masks() {

@@ -5,14 +5,25 @@
 //! An entry has 16 bytes: who interrupts (the source), data, the ring and the process. After an
 //! interrupt there is no other until the driver has said how far it has read the ring.
 
-use kernel::{io::Io, prelude::*};
+use kernel::{
+    io::Io,
+    prelude::*, //
+};
 
-use super::{high, low, regs::*};
+use super::{
+    high,
+    low,
+    regs::*, //
+};
 use crate::{
-    card::Card,
     device::Device,
-    hw::{Event, Illegal, InterruptController},
-    ring::RingKind,
+    exec::ring::RingKind,
+    hw::{
+        card::Card,
+        Event,
+        Illegal,
+        InterruptController, //
+    },
 };
 
 pub(super) struct Ih;
@@ -37,7 +48,7 @@ impl InterruptController for Ih {
 
         regs.write_reg(INTERRUPT_CNTL2::from(low(device.dummy_page() >> 8)));
         regs.update(INTERRUPT_CNTL, |r| {
-            // No dummy read with message-signalled interrupts; and the ring is snooped memory.
+            // No dummy read with message-signaled interrupts; and the ring is snooped memory.
             r.with_ih_dummy_rd_override(false)
                 .with_ih_req_nonsnoop_en(false)
         });
@@ -132,7 +143,7 @@ impl InterruptController for Ih {
 
 /// How the ring is run, not yet enabled.
 fn ring_control() -> IH_RB_CNTL {
-    const LOG2_DWORDS: u32 = crate::interrupts::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
+    const LOG2_DWORDS: u32 = crate::exec::interrupts::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
     IH_RB_CNTL::zeroed()
         .with_const_rb_size::<LOG2_DWORDS>()
         .with_wptr_writeback_enable(true)

@@ -6,30 +6,68 @@
 //! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` chooses.
 
 use kernel::{
-    device::{self, Bound},
-    io::{poll::read_poll_timeout, Io},
-    num::casts::{u32_as_usize, usize_as_u64},
+    device::{
+        self,
+        Bound, //
+    },
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
+    num::casts::{
+        u32_as_usize,
+        usize_as_u64, //
+    },
     prelude::*,
     time::{
-        delay::{fsleep, udelay},
-        Delta,
+        delay::{
+            fsleep,
+            udelay, //
+        },
+        Delta, //
     },
 };
 
 use super::{
-    cp, high, low,
+    cp,
+    high,
+    low,
     pm4::{
-        emit, AcquireMem, By, EndOfPipe, EopData, IndirectBuffer, Interrupt, Queue, ReleaseMem,
-        Wait,
+        emit,
+        AcquireMem,
+        By,
+        EndOfPipe,
+        EopData,
+        IndirectBuffer,
+        Interrupt,
+        Queue,
+        ReleaseMem,
+        Wait, //
     },
-    regs::*,
+    regs::*, //
 };
 use crate::{
-    card::Card,
-    firmware::Microcode,
-    gart::{Gart, KernelBuffer},
-    hw::{BringUp, Engine, FenceWrite},
-    ring::{Ring, RingKind, Submission, Writer, RING_MASK, RING_SHIFT},
+    exec::{
+        gart::{
+            Gart,
+            KernelBuffer, //
+        },
+        ring::{
+            Ring,
+            RingKind,
+            Submission,
+            Writer,
+            RING_MASK,
+            RING_SHIFT, //
+        },
+    },
+    hw::{
+        card::Card,
+        firmware::Microcode,
+        BringUp,
+        Engine,
+        FenceWrite, //
+    },
 };
 
 /// Doorbell of the first queue.

@@ -9,10 +9,16 @@
 //! micro engine (ME). Some packets say which of them acts. Compute queues have one engine only,
 //! which goes by the number of the ME.
 
-use kernel::{io::register::Register, prelude::*};
+use kernel::{
+    io::register::Register,
+    prelude::*, //
+};
 
-use super::{high, low};
-use crate::ring::Sink;
+use super::{
+    high,
+    low, //
+};
+use crate::exec::ring::Sink;
 
 /// A packet of type 3.
 pub(crate) trait Packet {
@@ -503,7 +509,10 @@ impl Packet for SetCePartition {
 
 #[kunit_tests(amdgpu_rs_pm4)]
 mod tests {
-    use super::{super::recorder::Recorder, *};
+    use super::{
+        super::recorder::Recorder,
+        *, //
+    };
 
     /// Encodes a packet and compares it. The vectors are written from the packet descriptions of
     /// AMD's "Sea Islands" register and PM4 documents.

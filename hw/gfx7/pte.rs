@@ -12,7 +12,11 @@
 //! equally aligned in both address spaces, so that one translation cache entry may stand for all
 //! of them.
 
-use kernel::{dma::DmaAddress, prelude::*, sizes::SZ_4K};
+use kernel::{
+    dma::DmaAddress,
+    prelude::*,
+    sizes::SZ_4K, //
+};
 
 /// log2 of the size of a page.
 pub(crate) const PAGE_SHIFT: u32 = 12;
@@ -113,7 +117,7 @@ impl Pte {
         Self((offset & ADDRESS_MASK) | (fragment.0 << FRAGMENT_SHIFT) | access.bits() | VALID)
     }
 
-    /// Maps a page of system memory. Its neighbours in bus address space are no part of it, so
+    /// Maps a page of system memory. Its neighbors in bus address space are no part of it, so
     /// there is no fragment.
     pub(crate) fn system(page: DmaAddress, access: Access, snoop: Snoop) -> Self {
         debug_assert!(page & !ADDRESS_MASK == 0);

@@ -14,13 +14,11 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::{
+use crate::hw::{
     card::Card,
-    hw::{
-        GraphicsInfo,
-        MemoryInfo,
-        Raster, //
-    },
+    GraphicsInfo,
+    MemoryInfo,
+    Raster, //
 };
 
 /// Status registers, which are read as they are.

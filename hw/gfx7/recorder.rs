@@ -2,7 +2,7 @@
 
 //! For tests: keeps the dwords that an encoder writes.
 
-use crate::ring::Sink;
+use crate::exec::ring::Sink;
 
 pub(super) struct Recorder {
     dwords: [u32; 8],

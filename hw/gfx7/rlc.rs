@@ -4,13 +4,25 @@
 //! and gates clocks for the graphics engine. The command processors do not run without it.
 
 use kernel::{
-    io::{poll::read_poll_timeout, Io},
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
     prelude::*,
-    time::{delay::fsleep, Delta},
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
-use super::{regs::*, shaders};
-use crate::{card::Card, firmware::Microcode};
+use super::{
+    regs::*,
+    shaders, //
+};
+use crate::hw::{
+    card::Card,
+    firmware::Microcode, //
+};
 
 /// Resets the controller, uploads its microcode and lets it run.
 pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {

@@ -4,26 +4,53 @@
 
 use kernel::{
     io::{
-        register::{RegisterBase, WithBase},
-        Io,
+        register::{
+            RegisterBase,
+            WithBase, //
+        },
+        Io, //
     },
-    prelude::*,
+    prelude::*, //
 };
 
 use super::{
     cp::vm_flush_writes,
-    high, low,
+    high,
+    low,
     pm4::register,
     regs::*,
-    sdma_packet::{self, emit, ConstantFill, Fence, IndirectBuffer, Poll, SrbmWrite, Trap, Write},
-    shaders,
+    sdma_packet::{
+        self,
+        emit,
+        ConstantFill,
+        Fence,
+        IndirectBuffer,
+        Poll,
+        SrbmWrite,
+        Trap,
+        Write, //
+    },
+    shaders, //
 };
 use crate::{
-    card::Card,
-    firmware::Microcode,
-    hw::{BringUp, Engine, FenceWrite},
-    ring::{
-        Commands, Flush, Ring, RingKind, Sink, Submission, VmState, Writer, RING_MASK, RING_SHIFT,
+    exec::ring::{
+        Commands,
+        Flush,
+        Ring,
+        RingKind,
+        Sink,
+        Submission,
+        VmState,
+        Writer,
+        RING_MASK,
+        RING_SHIFT, //
+    },
+    hw::{
+        card::Card,
+        firmware::Microcode,
+        BringUp,
+        Engine,
+        FenceWrite, //
     },
 };
 

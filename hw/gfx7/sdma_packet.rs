@@ -7,8 +7,15 @@
 
 use kernel::prelude::*;
 
-use super::{high, low};
-use crate::ring::{Fill, Sink, MAX_SUBMISSION_DWORDS};
+use super::{
+    high,
+    low, //
+};
+use crate::exec::ring::{
+    Fill,
+    Sink,
+    MAX_SUBMISSION_DWORDS, //
+};
 
 /// A packet.
 pub(crate) trait Packet {
@@ -220,7 +227,10 @@ impl Packet for SrbmWrite {
 
 #[kunit_tests(amdgpu_rs_sdma_packet)]
 mod tests {
-    use super::{super::recorder::Recorder, *};
+    use super::{
+        super::recorder::Recorder,
+        *, //
+    };
 
     fn check<P: Packet>(packet: P, expected: &[u32]) -> bool {
         Recorder::of(|out| emit(out, packet)).dwords() == expected

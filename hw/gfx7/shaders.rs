@@ -7,16 +7,33 @@
 //! tell. `GRBM_GFX_INDEX` chooses the engine that banked registers speak of, or all of them.
 
 use kernel::{
-    io::{register::Array, Io},
-    num::{casts::u32_as_usize, Bounded},
+    io::{
+        register::Array,
+        Io, //
+    },
+    num::{
+        casts::u32_as_usize,
+        Bounded, //
+    },
     prelude::*,
-    time::{delay::fsleep, Delta},
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
-use super::{readable, regs::*, tiling};
-use crate::{
+use super::{
+    readable,
+    regs::*,
+    tiling, //
+};
+use crate::hw::{
     card::Card,
-    hw::{Graphics, GraphicsInfo, MemoryInfo, Raster, MAX_SHADER_ENGINES},
+    Graphics,
+    GraphicsInfo,
+    MemoryInfo,
+    Raster,
+    MAX_SHADER_ENGINES, //
 };
 
 pub(super) struct Bonaire;

@@ -4,10 +4,16 @@
 
 use kernel::io::Io;
 
-use super::{clock_gating, golden, regs::*};
-use crate::{
+use super::{
+    clock_gating,
+    golden,
+    regs::*, //
+};
+use crate::hw::{
     card::Card,
-    hw::{ClockGating, Revision, System},
+    ClockGating,
+    Revision,
+    System, //
 };
 
 pub(super) struct Bonaire;
@@ -19,7 +25,7 @@ impl System for Bonaire {
     }
 
     fn is_posted(&self, card: &Card<'_>) -> bool {
-        // The video BIOS leaves a mark when its initialisation is complete.
+        // The video BIOS leaves a mark when its initialization is complete.
         const ASIC_INIT_COMPLETE: u32 = 1 << 9;
         card.regs.read(BIOS_SCRATCH_7).into_raw() & ASIC_INIT_COMPLETE != 0
     }

@@ -6,10 +6,16 @@
 //! then refers to by number (and asks for through the INFO ioctl). What each number means is fixed
 //! by convention between all drivers; only how many bytes a memory row has differs between boards.
 
-use kernel::io::{register::Array, Io};
+use kernel::io::{
+    register::Array,
+    Io, //
+};
 
 use super::regs::*;
-use crate::{card::Card, hw::TilingTables};
+use crate::hw::{
+    card::Card,
+    TilingTables, //
+};
 
 /// Order of tiles.
 #[derive(Clone, Copy)]

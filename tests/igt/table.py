@@ -167,7 +167,7 @@ class Page:
 
 HEAD = """# IGT on both drivers
 
-Written by `make igt` (docs/rig.md). Debian's IGT, each subtest by itself, on the modelled card with
+Written by `make igt` (docs/rig.md). Debian's IGT, each subtest by itself, on the modeled card with
 `--hdp strict`, in Debian's kernel: on its unmodified C driver, and on ours. A row {rules}
 says whether the model saw a rule broken while the program ran (docs/model.md). Numbers in brackets are the
 notes below the table.

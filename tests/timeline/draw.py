@@ -134,23 +134,23 @@ class Picture:
     def add(self, text):
         self.parts.append(text)
 
-    def text(self, x, y, words, size=12, colour=INK, anchor="start", weight="normal"):
+    def text(self, x, y, words, size=12, color=INK, anchor="start", weight="normal"):
         self.add(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" '
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{color}" '
             f'text-anchor="{anchor}" font-weight="{weight}">{html.escape(words)}</text>'
         )
 
-    def box(self, x, y, width, height, colour, title="", radius=2, extra=""):
+    def box(self, x, y, width, height, color, title="", radius=2, extra=""):
         self.add(
             f'<rect x="{x:.2f}" y="{y:.1f}" width="{max(width, 1.2):.2f}" height="{height}" rx="{radius}" '
-            f'fill="{colour}" {extra}><title>{html.escape(title)}</title></rect>'
+            f'fill="{color}" {extra}><title>{html.escape(title)}</title></rect>'
         )
 
-    def line(self, x1, y1, x2, y2, colour, width=1.0, dash=""):
+    def line(self, x1, y1, x2, y2, color, width=1.0, dash=""):
         dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self.add(
             f'<line x1="{x1:.2f}" y1="{y1:.1f}" x2="{x2:.2f}" y2="{y2:.1f}" '
-            f'stroke="{colour}" stroke-width="{width}"{dashes}/>'
+            f'stroke="{color}" stroke-width="{width}"{dashes}/>'
         )
 
     def svg(self):

@@ -7,30 +7,49 @@
 use super::{
     device::Device,
     driver::Driver,
-    reserved::{LockedObject, Reserved},
+    reserved::{
+        LockedObject,
+        Reserved, //
+    },
     tt::Tt,
-    Placement,
+    Placement, //
 };
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        dma_resv::{HeldResv, Resv},
-        drm::{self, exec::Locked, gem},
+        dma_resv::{
+            HeldResv,
+            Resv, //
+        },
+        drm::{
+            self,
+            exec::Locked,
+            gem, //
+        },
     },
-    bindings,
+    bindings, //
 };
 use core::{
     cell::UnsafeCell,
     ops::Deref,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
     error::to_result,
     ffi,
-    page::{PAGE_SHIFT, PAGE_SIZE},
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
-    sync::aref::{ARef, AlwaysRefCounted},
-    types::Opaque,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+    types::Opaque, //
 };
 
 /// The TTM device's DRM driver, by way of an object's data.
@@ -128,7 +147,7 @@ impl Ctx {
 ///
 /// # Invariants
 ///
-/// * `raw` is initialised, of the device of the object's driver, and is destroyed by
+/// * `raw` is initialized, of the device of the object's driver, and is destroyed by
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
 /// * `eviction` belongs to who holds the reservation.
 /// * If the reservation is that of another object, `share` is a reference to an object whose
@@ -278,7 +297,7 @@ unsafe impl<T: DriverObject> AlwaysRefCounted for Object<T> {
     }
 }
 
-// SAFETY: The C object is initialised by the type invariants, and at the start of the object. A DRM
+// SAFETY: The C object is initialized by the type invariants, and at the start of the object. A DRM
 // driver has one type of object, and the only objects that get handles are those of this type.
 unsafe impl<T: DriverObject> gem::Object for Object<T> {
     type Driver = Drm<T>;
@@ -359,7 +378,7 @@ impl<T: DriverObject> Object<T> {
             bindings::drm_gem_private_object_init(drm.as_raw(), &raw mut (*bo).base, spec.size);
         }
 
-        // SAFETY: The device is initialised; object, placement and context are valid, and a shared
+        // SAFETY: The device is initialized; object, placement and context are valid, and a shared
         // reservation is held by the type invariant of `Reserved`. On failure this calls
         // `destroy_callback`, at once or later.
         // INVARIANT: Those of `Buffer` are met; the reference count is one.

@@ -6,20 +6,34 @@
 
 use super::{
     driver::Driver,
-    resource::{Manager, ResourceManager},
-    MemType,
+    resource::{
+        Manager,
+        ResourceManager, //
+    },
+    MemType, //
 };
 use crate::{
-    abstractions::drm::{self, children::Children},
-    bindings,
+    abstractions::drm::{
+        self,
+        children::Children, //
+    },
+    bindings, //
 };
 use core::{
     any::TypeId,
     cell::UnsafeCell,
     marker::PhantomData,
-    ptr::{self, NonNull},
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
-use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
+use kernel::{
+    error::to_result,
+    ffi,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// How a [`Device`] allocates pages.
 #[derive(Clone, Copy)]
@@ -66,7 +80,7 @@ enum Slot {
 ///
 /// # Invariants
 ///
-/// * `raw` is initialised, with `FUNCS`.
+/// * `raw` is initialized, with `FUNCS`.
 /// * `drm` points to the DRM device that it was made for, which has been told of this child and
 ///   thus outlives it.
 /// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
@@ -106,7 +120,7 @@ impl<D: Driver> Device<D> {
             _driver: PhantomData,
             raw <- Opaque::try_ffi_init(|slot: *mut bindings::ttm_device| {
                 let ddev = base.as_raw();
-                // SAFETY: The device is initialised, by the type invariant of `Base`.
+                // SAFETY: The device is initialized, by the type invariant of `Base`.
                 let (dev, inode, vma_manager) =
                     unsafe { ((*ddev).dev, (*ddev).anon_inode, (*ddev).vma_offset_manager) };
                 if vma_manager.is_null() {
@@ -215,7 +229,7 @@ impl<D: Driver> Device<D> {
 
     /// How many bytes of a kind of memory are given out.
     pub(crate) fn usage(&self, mem_type: MemType) -> u64 {
-        // SAFETY: By the type invariant the device is initialised; managers do not change.
+        // SAFETY: By the type invariant the device is initialized; managers do not change.
         unsafe {
             let man = (*self.as_raw()).man_drv[mem_type.index()];
             if man.is_null() {
@@ -228,7 +242,7 @@ impl<D: Driver> Device<D> {
 
     /// Moves all objects out of a kind of memory.
     pub(crate) fn evict_all(&self, mem_type: MemType) -> Result {
-        // SAFETY: By the type invariant the device is initialised; managers do not change.
+        // SAFETY: By the type invariant the device is initialized; managers do not change.
         unsafe {
             let man = (*self.as_raw()).man_drv[mem_type.index()];
             if man.is_null() {
@@ -243,7 +257,7 @@ impl<D: Driver> Device<D> {
     /// To be called when the parent device goes away from under open files, after the DRM device
     /// was unplugged: memory must not stay mapped for a device that is gone.
     pub(crate) fn clear_dma_mappings(&self) {
-        // SAFETY: By the type invariant the device is initialised.
+        // SAFETY: By the type invariant the device is initialized.
         unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
     }
 }
@@ -279,7 +293,7 @@ impl<D: Driver> PinnedDrop for Device<D> {
             }
         }
 
-        // SAFETY: By the type invariant the device is initialised; there are no objects and no
+        // SAFETY: By the type invariant the device is initialized; there are no objects and no
         // managers but its own.
         unsafe { bindings::ttm_device_fini(bdev) };
         // SAFETY: By the type invariant the DRM device waits for us.
@@ -317,7 +331,7 @@ impl<D: Driver> Setup<'_, D> {
             drop(unsafe { KBox::<Manager<M>>::from_raw(raw.as_ptr().cast()) });
         }
 
-        // SAFETY: The device is initialised, and by the type `Setup` nobody uses it.
+        // SAFETY: The device is initialized, and by the type `Setup` nobody uses it.
         // INVARIANT: The slot says what the device has.
         unsafe {
             (*self.0.as_raw()).man_drv[mem_type.index()] = raw;
@@ -334,7 +348,7 @@ impl<D: Driver> Setup<'_, D> {
     /// Adds a kind of memory of so many pages, given out in ranges of page numbers.
     pub(crate) fn add_range(&mut self, mem_type: MemType, pages: usize, uses_tt: UsesTt) -> Result {
         self.check_free(mem_type)?;
-        // SAFETY: The device is initialised, and by the type `Setup` nobody uses it.
+        // SAFETY: The device is initialized, and by the type `Setup` nobody uses it.
         // INVARIANT: The slot says what the device has.
         unsafe {
             to_result(bindings::ttm_range_man_init_nocheck(

@@ -5,20 +5,41 @@
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
 use super::{
-    bo::{Buffer, DriverObject, Object},
+    bo::{
+        Buffer,
+        DriverObject,
+        Object, //
+    },
     device::Device,
-    moves::{Move, Moved},
+    moves::{
+        Move,
+        Moved, //
+    },
     reserved::Reserved,
     resource::Resource,
-    tt::{Backing, Caching, Tt},
-    MemType, Placement,
+    tt::{
+        Backing,
+        Caching,
+        Tt, //
+    },
+    MemType,
+    Placement, //
 };
 use crate::{
-    abstractions::{dma_resv::HeldResv, drm},
-    bindings,
+    abstractions::{
+        dma_resv::HeldResv,
+        drm, //
+    },
+    bindings, //
 };
-use core::{ptr, slice};
-use kernel::{ffi, prelude::*};
+use core::{
+    ptr,
+    slice, //
+};
+use kernel::{
+    ffi,
+    prelude::*, //
+};
 
 /// What a driver does for TTM.
 ///

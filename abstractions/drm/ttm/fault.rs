@@ -5,18 +5,29 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
-    bo::{Buffer, DriverObject, Object},
-    driver::Driver,
+    bo::{
+        Buffer,
+        DriverObject,
+        Object, //
+    },
+    driver::Driver, //
 };
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        dma_resv::{HeldResv, Usage},
-        drm::gem,
+        dma_resv::{
+            HeldResv,
+            Usage, //
+        },
+        drm::gem, //
     },
-    bindings,
+    bindings, //
 };
-use kernel::{ffi, prelude::*, sync::aref::ARef};
+use kernel::{
+    ffi,
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 impl<T: DriverObject> Object<T> {
     /// The `fault` callback.
@@ -97,7 +108,7 @@ impl<T: DriverObject> Object<T> {
     ///
     /// # Safety
     ///
-    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. It still is afterwards, but where
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. It still is afterward, but where
     /// TTM answers that the fault is to be tried again, and may wait.
     unsafe fn fault_reserved(bo: &Self, vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: By the safety requirements the fault is valid.

@@ -4,13 +4,19 @@
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
-use super::{bo::DriverObject, reserved::Reserved};
+use super::{
+    bo::DriverObject,
+    reserved::Reserved, //
+};
 use crate::bindings;
 use core::ops::Range;
 use kernel::{
     error::to_result,
-    page::{PAGE_SHIFT, PAGE_SIZE},
-    prelude::*,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
+    prelude::*, //
 };
 
 /// Pages of an object, mapped for the kernel.

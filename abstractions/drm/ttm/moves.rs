@@ -2,16 +2,33 @@
 
 //! Moving an object from one place to another.
 
-use super::{bo::Buffer, device::Device, driver::Driver, resource::Resource, tt, Place};
+use super::{
+    bo::Buffer,
+    device::Device,
+    driver::Driver,
+    resource::Resource,
+    tt,
+    Place, //
+};
 use crate::{
     abstractions::{
-        dma_fence::{Fence, Interruptible},
-        dma_resv::{HeldResv, Resv},
+        dma_fence::{
+            Fence,
+            Interruptible, //
+        },
+        dma_resv::{
+            HeldResv,
+            Resv, //
+        },
     },
-    bindings,
+    bindings, //
 };
 use core::ptr::NonNull;
-use kernel::{error::to_result, ffi, prelude::*};
+use kernel::{
+    error::to_result,
+    ffi,
+    prelude::*, //
+};
 
 /// A move that TTM asks the driver for.
 ///
@@ -22,7 +39,7 @@ use kernel::{error::to_result, ffi, prelude::*};
 ///
 /// What the device does for a move must wait for the fences in [`Move::resv`]: those of whoever uses
 /// the object, and, among those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel),
-/// those of evictions that the new place is free for only when they are signalled.
+/// those of evictions that the new place is free for only when they are signaled.
 ///
 /// # Invariants
 ///
@@ -192,7 +209,7 @@ impl<'a, D: Driver> Move<'a, D> {
 
     /// The device copies, and `fence` says when it is done.
     ///
-    /// The object has the new place at once; the old one is kept until the fence is signalled, and
+    /// The object has the new place at once; the old one is kept until the fence is signaled, and
     /// so are its old system pages. Evictions out of memory that is backed by system pages wait here.
     ///
     /// The fences of evictions must be of no more than eight timelines.

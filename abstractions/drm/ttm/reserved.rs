@@ -5,24 +5,47 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
-    bo::{Buffer, Ctx, DriverObject, Object},
+    bo::{
+        Buffer,
+        Ctx,
+        DriverObject,
+        Object, //
+    },
     mapping::Mapping,
-    resource::{Placed, Resource, ResourceManager},
-    tt::{self, Tt},
-    MemType, Placement,
+    resource::{
+        Placed,
+        Resource,
+        ResourceManager, //
+    },
+    tt::{
+        self,
+        Tt, //
+    },
+    MemType,
+    Placement, //
 };
 use crate::{
     abstractions::{
-        dma_resv::{HeldResv, LockedResv},
-        mm::hmm::Pfn,
+        dma_resv::{
+            HeldResv,
+            LockedResv, //
+        },
+        mm::hmm::Pfn, //
     },
-    bindings,
+    bindings, //
 };
 use core::{
-    ops::{Deref, Range},
-    ptr::NonNull,
+    ops::{
+        Deref,
+        Range, //
+    },
+    ptr::NonNull, //
 };
-use kernel::{error::to_result, prelude::*, sync::aref::ARef};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::aref::ARef, //
+};
 
 /// An object whose reservation was taken alone, released on drop.
 pub(crate) struct LockedObject<'a, T: DriverObject> {

@@ -4,15 +4,27 @@
 //!
 //! C header: [`include/drm/ttm/ttm_resource.h`](srctree/include/drm/ttm/ttm_resource.h)
 
-use super::{device::Device, Driver, MemType, Place};
+use super::{
+    device::Device,
+    Driver,
+    MemType,
+    Place, //
+};
 use crate::bindings;
-use core::{any::TypeId, marker::PhantomData, ptr::NonNull};
+use core::{
+    any::TypeId,
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     ffi,
     page::PAGE_SHIFT,
     prelude::*,
-    sync::atomic::{ordering::Relaxed, Atomic},
-    types::Opaque,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    },
+    types::Opaque, //
 };
 
 /// What is asked of a [`ResourceManager`].
@@ -57,7 +69,7 @@ pub(crate) trait ResourceManager: Send + Sync + 'static {
 ///
 /// # Invariants
 ///
-/// `raw` is initialised, and is a resource of a `Manager<M>` with `M::Allocation` being `A`.
+/// `raw` is initialized, and is a resource of a `Manager<M>` with `M::Allocation` being `A`.
 #[repr(C)]
 struct Inner<A> {
     raw: Opaque<bindings::ttm_resource>,
@@ -68,7 +80,7 @@ struct Inner<A> {
 ///
 /// # Invariants
 ///
-/// `raw` is initialised, and has this type's `FUNCS`.
+/// `raw` is initialized, and has this type's `FUNCS`.
 #[repr(C)]
 #[pin_data]
 pub(super) struct Manager<M: ResourceManager> {
@@ -86,7 +98,7 @@ impl<M: ResourceManager> Manager<M> {
         debug: None,
     };
 
-    /// Not yet known to the device `bdev`, which must be initialised.
+    /// Not yet known to the device `bdev`, which must be initialized.
     pub(super) fn new(
         bdev: *mut bindings::ttm_device,
         size: u64,
@@ -102,7 +114,7 @@ impl<M: ResourceManager> Manager<M> {
 
         let raw = this.raw.get();
         // SAFETY: Nobody else knows of the manager, which is zeroed.
-        // INVARIANT: This initialises it.
+        // INVARIANT: This initializes it.
         unsafe {
             (*raw).use_tt = M::USES_TT;
             (*raw).func = const { &Self::FUNCS };
@@ -167,7 +179,7 @@ impl<M: ResourceManager> Manager<M> {
             allocation,
         }));
         // SAFETY: `inner` is ours until it is handed to TTM by `res`.
-        // INVARIANT: `raw` becomes initialised, for this manager, as `place` has its kind.
+        // INVARIANT: `raw` becomes initialized, for this manager, as `place` has its kind.
         unsafe {
             let raw = (*inner).raw.get();
             bindings::ttm_resource_init(bo, place, raw);
@@ -251,7 +263,7 @@ unsafe impl<M: ResourceManager> Sync for Manager<M> {}
 ///
 /// # Invariants
 ///
-/// `raw` is an initialised resource of `device`, which lives for `'a`.
+/// `raw` is an initialized resource of `device`, which lives for `'a`.
 pub(crate) struct Resource<'a, D: Driver> {
     raw: NonNull<bindings::ttm_resource>,
     device: &'a Device<D>,

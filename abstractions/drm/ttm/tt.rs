@@ -21,10 +21,19 @@
 //! [`Reserved::set_user_pages`]: super::Reserved::set_user_pages
 //! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
 
-use super::{bo::Buffer, device::Device, driver::Driver};
+use super::{
+    bo::Buffer,
+    device::Device,
+    driver::Driver, //
+};
 use crate::bindings;
 use core::ptr;
-use kernel::{error::to_result, ffi, prelude::*, types::Opaque};
+use kernel::{
+    error::to_result,
+    ffi,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// How the processor caches pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -76,7 +85,7 @@ const USER_ATTRS: ffi::c_ulong =
 ///
 /// # Invariants
 ///
-/// * `raw` was initialised by `ttm_sg_tt_init()`, with room for pages and DMA addresses.
+/// * `raw` was initialized by `ttm_sg_tt_init()`, with room for pages and DMA addresses.
 /// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
 ///   external, and its pages are all null or all valid.
 /// * If those are populated, `sg` is a scatter list of them that is mapped for the device.
@@ -126,7 +135,7 @@ impl Tt {
             return ptr::null_mut();
         }
         if this.user.is_some() {
-            // SAFETY: The table is initialised, and nobody else knows of it.
+            // SAFETY: The table is initialized, and nobody else knows of it.
             unsafe { (*raw).page_flags |= bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL };
         }
         // INVARIANT: No page is set, nothing is populated.
@@ -212,7 +221,7 @@ impl Tt {
     /// Maps user pages for the device, and notes their DMA addresses.
     fn map(&self, dev: *mut bindings::device, direction: bindings::dma_data_direction) -> Result {
         let (raw, sg) = (self.raw.get(), self.sg.get());
-        // SAFETY: By the type invariant the table is initialised; the reservation is held.
+        // SAFETY: By the type invariant the table is initialized; the reservation is held.
         let (pages, count, addresses) =
             unsafe { ((*raw).pages, (*raw).num_pages, (*raw).dma_address) };
         // SAFETY: There is room for `count` pages, and at least one, as objects are not empty.

@@ -347,7 +347,7 @@ impl File {
             .map(|out| out.handle)
     }
 
-    /// A new synchronisation object, which holds no fence.
+    /// A new synchronization object, which holds no fence.
     ///
     /// # Errors
     ///
@@ -366,7 +366,7 @@ impl File {
         self.call(uapi::SYNCOBJ_DESTROY, &request).map(|_| ())
     }
 
-    /// Waits until a point of a synchronisation object is signalled (0: whatever it holds).
+    /// Waits until a point of a synchronization object is signaled (0: whatever it holds).
     ///
     /// # Errors
     ///

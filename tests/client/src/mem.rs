@@ -314,7 +314,7 @@ impl UserMem {
         found
     }
 
-    /// munmap, then mmap at the same address: between the two there is a hole, and afterwards
+    /// munmap, then mmap at the same address: between the two there is a hole, and afterward
     /// fresh pages that read as zero.
     ///
     /// # Errors

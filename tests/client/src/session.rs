@@ -232,7 +232,7 @@ impl Session {
 }
 
 fn reserve(next: &Cell<u64>, size: u64) -> u64 {
-    /// Keeps neighbours in different page tables apart by a guard page, and 64 KiB aligned.
+    /// Keeps neighbors in different page tables apart by a guard page, and 64 KiB aligned.
     const ALIGN: u64 = 0x1_0000;
     let va = next.get();
     next.set((va + size + 1).next_multiple_of(ALIGN));

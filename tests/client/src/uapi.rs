@@ -173,9 +173,9 @@ pub const CHUNK_ID_IB: u32 = 0x01;
 pub const CHUNK_ID_FENCE: u32 = 0x02;
 /// Jobs to wait for.
 pub const CHUNK_ID_DEPENDENCIES: u32 = 0x03;
-/// Synchronisation objects to wait for.
+/// Synchronization objects to wait for.
 pub const CHUNK_ID_SYNCOBJ_IN: u32 = 0x04;
-/// Synchronisation objects that the job's fence goes into.
+/// Synchronization objects that the job's fence goes into.
 pub const CHUNK_ID_SYNCOBJ_OUT: u32 = 0x05;
 /// A BO list given with the submission.
 pub const CHUNK_ID_BO_HANDLES: u32 = 0x06;

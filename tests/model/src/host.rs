@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The host side of the bus: which bus addresses (IOVAs) are mapped to which memory, and the
-//! message-signalled interrupt.
+//! message-signaled interrupt.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The interrupt handler: a ring of 16-byte vectors in memory, its write pointer written back to
-//! memory, and the message-signalled interrupt.
+//! memory, and the message-signaled interrupt.
 //!
 //! Order kept: what the interrupt announces, then the vector, then the write pointer, then the
 //! message. With RPTR_REARM, after a message no other is sent until the read pointer is written;

@@ -17,7 +17,7 @@ use clap::Parser;
 
 const FAULTS: &str = "\
 Faults (--fail NAME, repeatable):
-  not-posted        the firmware has not initialised the card
+  not-posted        the firmware has not initialized the card
   rom-signature     the ROM does not begin with 55 AA
   no-rom            the ROM reads as zeros
   ring-BLOCK        the block's engines execute nothing

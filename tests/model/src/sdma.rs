@@ -174,7 +174,7 @@ impl Gpu {
                     return Err(Stop::Illegal(format!("COPY of {:#x} bytes: more than 22 bits", dw[1])));
                 }
                 if dw[2] != 0 {
-                    return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modelled", dw[2])));
+                    return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modeled", dw[2])));
                 }
                 self.mem_copy((a, address(dw[3], dw[4])), (a, address(dw[5], dw[6])), (dw[1] & COUNT).into())?;
             }
@@ -225,10 +225,7 @@ impl Gpu {
                     return Err(Stop::Privilege(format!("SRBM_WRITE to {:#x} by vmid {}", dw[1], s.vmid)));
                 }
                 if extra >> 12 != 0xf {
-                    return Err(Stop::Illegal(format!(
-                        "SRBM_WRITE with byte enables {:#x}: not modelled",
-                        extra >> 12
-                    )));
+                    return Err(Stop::Illegal(format!("SRBM_WRITE with byte enables {:#x}: not modeled", extra >> 12)));
                 }
                 self.write_by(dw[1] & 0xffff, dw[2], Source::Engine(id));
             }
@@ -298,7 +295,7 @@ impl Gpu {
             0 => vec![pattern[0]; 4096],
             1 => pattern[..2].iter().copied().cycle().take(4096).collect(),
             2 => pattern.iter().copied().cycle().take(4096).collect(),
-            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled"))),
+            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modeled"))),
         };
         let mut done = 0;
         while done < len {

@@ -117,7 +117,7 @@ fn a_stale_translation_is_used_until_the_flush_and_reported() {
 }
 
 #[test]
-fn an_invalid_neighbour_is_cached_with_its_block() {
+fn an_invalid_neighbor_is_cached_with_its_block() {
     let mut b = Bench::new();
     b.map(3, VA, (BUS + DATA) | SYSTEM_RW);
     write_as_vmid_3(&mut b, VA, 1);

@@ -17,7 +17,7 @@ macro_rules! library {
 
         impl Api {
             fn load() -> std::result::Result<Self, libloading::Error> {
-                // SAFETY: the library's initialisers do nothing that Rust could mind.
+                // SAFETY: the library's initializers do nothing that Rust could mind.
                 let library = unsafe { libloading::Library::new("libdrm_amdgpu.so.1") }?;
                 $(
                     // SAFETY: the type is that of the function of this name in the library's

@@ -52,7 +52,7 @@ impl Gpu {
                 let bytes: Vec<u8> = data.iter().flat_map(|d| d.to_le_bytes()).collect();
                 self.mem_write(a, at, &bytes)
             }
-            other => Err(Stop::Illegal(format!("WRITE_DATA with DST_SEL {other}: not modelled"))),
+            other => Err(Stop::Illegal(format!("WRITE_DATA with DST_SEL {other}: not modeled"))),
         }
     }
 
@@ -67,7 +67,7 @@ impl Gpu {
             1 | 2 => [self.mem_read_u32(a, src)?, if wide { self.mem_read_u32(a, src + 4)? } else { 0 }],
             5 => [body[1], body[2]],
             9 => lo_hi(self.clock()),
-            other => return Err(Stop::Illegal(format!("COPY_DATA with SRC_SEL {other}: not modelled"))),
+            other => return Err(Stop::Illegal(format!("COPY_DATA with SRC_SEL {other}: not modeled"))),
         };
         match to {
             0 => {
@@ -81,7 +81,7 @@ impl Gpu {
             1 | 2 | 5 if wide && dst % 8 == 0 => self.mem_write_u64(a, dst, address(value[0], value[1], 32)),
             1 | 2 | 5 if !wide && dst % 4 == 0 => self.mem_write_u32(a, dst, value[0]),
             1 | 2 | 5 => Err(Stop::Illegal(format!("COPY_DATA to {dst:#x}: not aligned"))),
-            other => Err(Stop::Illegal(format!("COPY_DATA with DST_SEL {other}: not modelled"))),
+            other => Err(Stop::Illegal(format!("COPY_DATA with DST_SEL {other}: not modeled"))),
         }
     }
 
@@ -94,10 +94,10 @@ impl Gpu {
         let a = Self::access(id, s.vmid);
         // Byte swaps, register space and fixed addresses.
         if command & 0x3fc0_0000 != 0 {
-            return Err(Stop::Illegal(format!("DMA_DATA command {command:#x}: swap or register space not modelled")));
+            return Err(Stop::Illegal(format!("DMA_DATA command {command:#x}: swap or register space not modeled")));
         }
         if !matches!(to, 0 | 3) {
-            return Err(Stop::Illegal(format!("DMA_DATA with DST_SEL {to}: not modelled")));
+            return Err(Stop::Illegal(format!("DMA_DATA with DST_SEL {to}: not modeled")));
         }
         match from {
             0 | 3 => self.mem_copy((a, src), (a, dst), len),
@@ -114,7 +114,7 @@ impl Gpu {
                 }
                 Ok(())
             }
-            other => Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled"))),
+            other => Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modeled"))),
         }
     }
 
@@ -156,7 +156,7 @@ impl Gpu {
             0x15 => old & operand,
             0x16 => old | operand,
             0x17 => old ^ operand,
-            other => return Err(Stop::Illegal(format!("ATOMIC_MEM operation {other:#x}: not modelled"))),
+            other => return Err(Stop::Illegal(format!("ATOMIC_MEM operation {other:#x}: not modeled"))),
         };
         if wide {
             self.mem_write_u64(a, at, new)?;

@@ -51,14 +51,14 @@ impl Gpu {
                 self.end_of_pipe(front, s, at, (data, int), [body[4], body[5]])?;
             }
             // Ordering between the two halves of the command processor and between cache levels:
-            // packets execute whole and in order here, caches are not modelled.
+            // packets execute whole and in order here, caches are not modeled.
             op::SURFACE_SYNC | op::ACQUIRE_MEM => {}
             op::PFP_SYNC_ME | op::SWITCH_BUFFER if gfx => {}
             op::CONTEXT_CONTROL | op::CLEAR_STATE | op::PREAMBLE_CNTL | op::SET_BASE if gfx => {}
             op::INDEX_TYPE | op::NUM_INSTANCES | op::INDEX_BASE | op::INDEX_BUFFER_SIZE if gfx => {}
             op::INCREMENT_CE_COUNTER | op::INCREMENT_DE_COUNTER | op::WAIT_ON_CE_COUNTER if gfx => {}
             op::SET_PREDICATION if gfx && body[1] >> 16 & 7 == 0 => {}
-            _ => return Err(Stop::Illegal(format!("{} on {id}: not modelled", super::name(dw[0])))),
+            _ => return Err(Stop::Illegal(format!("{} on {id}: not modeled", super::name(dw[0])))),
         }
         Ok(Flow::Next)
     }
@@ -134,7 +134,7 @@ impl Gpu {
                 let at = address(body[1] & !7, body[2], 16);
                 self.mem_write_u64(Self::access(id, s.vmid), at, 0)
             }
-            _ => Err(Stop::Illegal(format!("EVENT_WRITE event {event:#x} index {index}: not modelled"))),
+            _ => Err(Stop::Illegal(format!("EVENT_WRITE event {event:#x} index {index}: not modeled"))),
         }
     }
 

@@ -62,7 +62,7 @@ const ROWS: &[(&str, Row)] = &[
     ("bo", memory::bos),
     ("va", memory::va),
     ("fault-in", memory::fault_in),
-    ("wait-signalled", other::wait),
+    ("wait-signaled", other::wait),
     ("ctx", other::ctx),
     ("file", other::file),
     ("stall", other::stall),

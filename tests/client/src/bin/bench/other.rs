@@ -23,7 +23,7 @@ pub fn wait(bench: &Bench) -> Outcome {
     let wait = || session.wait(Engine::Gfx, seq, PATIENCE_MS);
     wait().map_err(|e| format!("WAIT_CS: {e}"))?;
     let costs = (0..bench.samples).map(|_| bench.meter.thread(wait).0).collect();
-    say("wait-signalled", "", median(costs));
+    say("wait-signaled", "", median(costs));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ fn update_with(rig: &Rig, change: impl FnOnce(&mut BoList<'_>)) -> Outcome {
     let ib = [rig.session.nop_ib(crate::rig::ENGINE)];
     match rig.submit(list, &[ib_chunk(&ib)]) {
         Ok(()) => {}
-        Err(failure) => return Err(Failure::Wrong(format!("the list afterwards: {failure:?}"))),
+        Err(failure) => return Err(Failure::Wrong(format!("the list afterward: {failure:?}"))),
     }
     rig.file().bo_list_destroy(list).setup("DESTROY")?;
     Ok(answer.map(|_| ())?)

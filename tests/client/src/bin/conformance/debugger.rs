@@ -66,7 +66,7 @@ fn buffer(rig: &Rig, domain: u64) -> Result<Buffer, Failure> {
     rig.session.buffer(u64_of(SIZE), domain, flags).setup("BO")
 }
 
-/// Bytes of which neighbours differ, and pages, and those of another `salt`.
+/// Bytes of which neighbors differ, and pages, and those of another `salt`.
 fn pattern(salt: u8) -> Vec<u8> {
     let byte = |i: usize| (i.to_le_bytes()[0] ^ (i / PAGE).to_le_bytes()[0]).wrapping_add(salt);
     (0..SIZE).map(byte).collect()

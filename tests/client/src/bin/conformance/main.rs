@@ -84,7 +84,7 @@ fn main() -> ExitCode {
                 run_group(&node, &witness, name, &cases(), &mut tally);
             }
             for engine in Engine::ALL {
-                tally.check(format_args!("afterwards {engine} still works"), || {
+                tally.check(format_args!("afterward {engine} still works"), || {
                     witness.prove_alive(engine).map(|()| String::new())
                 });
             }
@@ -126,7 +126,7 @@ fn run_group(node: &Node, witness: &Session, group: &str, cases: &[Case], tally:
         }
         let outcome = (case.run)(&rig);
         let verdict = expected.meets(&outcome).and_then(|()| {
-            witness.prove_alive(ENGINE).map_err(|why| format!("afterwards, elsewhere: {why}"))
+            witness.prove_alive(ENGINE).map_err(|why| format!("afterward, elsewhere: {why}"))
         });
         tally.record(name, verdict.map(|()| expected.to_string()));
     }
@@ -146,5 +146,5 @@ fn no_more_than(witness: &Session, before: (u64, u64)) -> Result<String, String>
         // What a closed file had is given back when the last job that might use it is done.
         sleep(Duration::from_millis(100));
     }
-    Err(format!("(VRAM, GTT) in use: {before:?} bytes before, {now:?} afterwards"))
+    Err(format!("(VRAM, GTT) in use: {before:?} bytes before, {now:?} afterward"))
 }

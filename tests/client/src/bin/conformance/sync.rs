@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! CS: synchronisation objects, what a job comes after and where its fence goes.
+//! CS: synchronization objects, what a job comes after and where its fence goes.
 
 use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
 use crate::rig::{NO_HANDLE, Rig, handles_chunk, ib_chunk};
@@ -27,7 +27,7 @@ const VALUE: u32 = 0x0dd5_eed5;
 const FIRST: Engine = Engine::Dma(0);
 const SECOND: Engine = Engine::Dma(1);
 
-/// Runs `f` with a new synchronisation object.
+/// Runs `f` with a new synchronization object.
 fn with_syncobj(rig: &Rig<'_>, f: impl FnOnce(u32) -> Outcome) -> Outcome {
     let handle = rig.file().syncobj_create().setup("SYNCOBJ_CREATE")?;
     let answer = f(handle);
@@ -140,7 +140,7 @@ pub fn cases() -> Vec<Case> {
                 in_order(rig, out, Chunk::of(CHUNK_ID_SYNCOBJ_TIMELINE_WAIT, &point))
             })
         }),
-        good("the fence is signalled in all objects that it went to", |rig| {
+        good("the fence is signaled in all objects that it went to", |rig| {
             with_syncobj(rig, |one| {
                 with_syncobj(rig, |two| {
                     sems(rig, CHUNK_ID_SYNCOBJ_OUT, &[one, two])?;

@@ -2,7 +2,7 @@
 
 //! Everything that a job needs is taken away while it waits: context, list, handles, addresses,
 //! the process. The job must end as if nothing had happened, or be refused cleanly; and
-//! afterwards the device works and nothing is left over.
+//! afterward the device works and nothing is left over.
 
 mod objects;
 mod processes;
@@ -31,10 +31,10 @@ fn main() -> ExitCode {
         .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     objects::checks(&node, engine, rounds, &mut tally);
     processes::checks(&node, engine, rounds, &mut tally);
-    tally.check("afterwards the device works", || {
+    tally.check("afterward the device works", || {
         witness.prove_alive(engine).map(|()| String::new())
     });
-    tally.check("afterwards nothing is left over", || left_over(&witness, before?));
+    tally.check("afterward nothing is left over", || left_over(&witness, before?));
     tally.close()
 }
 
@@ -49,5 +49,5 @@ fn left_over(witness: &Session, before: (u64, u64)) -> Result<String, String> {
         }
         sleep(Duration::from_millis(100));
     }
-    Err(format!("(VRAM, GTT) in use: {before:?} bytes before, {now:?} afterwards"))
+    Err(format!("(VRAM, GTT) in use: {before:?} bytes before, {now:?} afterward"))
 }

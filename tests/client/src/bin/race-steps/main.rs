@@ -77,7 +77,7 @@ fn main() -> ExitCode {
             }
         });
     }
-    tally.check("afterwards the device works", || {
+    tally.check("afterward the device works", || {
         session.prove_alive(engine).map(|()| String::new())
     });
     tally.close()

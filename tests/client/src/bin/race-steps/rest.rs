@@ -216,12 +216,12 @@ fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
 
 /// A process that has a buffer of its own memory in our address space, and takes that memory away
 /// when it is told to: while a job runs, that waits for it, and the buffer's entries are stale.
-struct Neighbour {
+struct Neighbor {
     pid: libc::pid_t,
     tell: PipeWriter,
 }
 
-impl Neighbour {
+impl Neighbor {
     fn new(rig: &Rig<'_>) -> std::result::Result<Self, String> {
         let pipe = || std::io::pipe().map_err(|e| format!("pipe: {e}"));
         let ((told, tell), (mut ready, reply)) = (pipe()?, pipe()?);
@@ -236,11 +236,11 @@ impl Neighbour {
             }
             pid if pid > 0 => {
                 drop((told, reply));
-                let neighbour = Self { pid, tell };
+                let neighbor = Self { pid, tell };
                 let mut word = [0];
                 match ready.read_exact(&mut word) {
-                    Ok(()) => Ok(neighbour),
-                    Err(_) => Err("the neighbour could not make its buffer".into()),
+                    Ok(()) => Ok(neighbor),
+                    Err(_) => Err("the neighbor could not make its buffer".into()),
                 }
             }
             _ => Err(format!("fork: {}", Errno::last())),
@@ -269,7 +269,7 @@ impl Neighbour {
     }
 }
 
-impl Drop for Neighbour {
+impl Drop for Neighbor {
     fn drop(&mut self) {
         // SAFETY: our child, which ends when it has done what it was told, or the pipe closes.
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
@@ -279,10 +279,10 @@ impl Drop for Neighbour {
 }
 
 /// The submission has bound its pages, and must wait for the job at the gate before it may make
-/// the neighbour's entries right.
+/// the neighbor's entries right.
 fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     let session = rig.session;
-    let mut neighbour = Neighbour::new(rig)?;
+    let mut neighbor = Neighbor::new(rig)?;
     let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     let [byte, ..] = BEFORE.to_le_bytes();
     (0..PAGES).for_each(|page| mem.write_page(page, &[byte; PAGE]));
@@ -293,9 +293,9 @@ fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     let invalidated = Counter::new(rig, |s| s.invalidations)?;
 
     let (gate, waiting) = waiting_job(rig)?;
-    neighbour.take_away()?;
+    neighbor.take_away()?;
     if !until(|| invalidated.moved()) {
-        return Err("the neighbour's memory was not taken away".into());
+        return Err("the neighbor's memory was not taken away".into());
     }
     let (struck, away, submitted) = thread::scope(|scope| {
         let submit = scope.spawn(|| {

@@ -12,7 +12,7 @@ use amdgpu_client::session::Session;
 const PAGES: usize = 8;
 const WRITTEN: u32 = 0xaaaa_aaaa;
 
-/// A call that takes pages away, and what they must hold afterwards.
+/// A call that takes pages away, and what they must hold afterward.
 struct Call {
     name: &'static str,
     make: fn(&mut UserMem) -> amdgpu_client::Result<Option<UserMem>>,

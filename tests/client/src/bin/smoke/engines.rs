@@ -327,7 +327,7 @@ impl Bench<'_, '_> {
         expect(!idle?, || "GEM_WAIT_IDLE said idle while the job waited".into())?;
         expect(stored == (0, 0), || format!("memory had {stored:?} while the job waited"))?;
         let stored = (self.gtt.1.read(0), u64::from(self.fence_view.read(0)));
-        expect(stored == (77, fence.seq), || format!("memory has {stored:?} afterwards"))?;
+        expect(stored == (77, fence.seq), || format!("memory has {stored:?} afterward"))?;
         Ok(format!("busy for {} ms, then done", waited.as_millis()))
     }
 

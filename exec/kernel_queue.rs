@@ -21,17 +21,42 @@ use core::ops::Range;
 use kernel::{
     new_mutex,
     prelude::*,
-    sync::{aref::ARef, Arc, Mutex},
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
 };
 
 use crate::{
     abstractions::{
-        dma_fence::{Fence, Interruptible},
-        dma_resv::{HeldResv, Usage},
-        drm::sched::{Entity, Owner, PendingJob, Priority},
+        dma_fence::{
+            Fence,
+            Interruptible, //
+        },
+        dma_resv::{
+            HeldResv,
+            Usage, //
+        },
+        drm::sched::{
+            Entity,
+            Owner,
+            PendingJob,
+            Priority, //
+        },
     },
-    job::{Job, Schedulers, Task, Work},
-    ring::{Fill, RingKind},
+    exec::{
+        job::{
+            Job,
+            Schedulers,
+            Task,
+            Work, //
+        },
+        ring::{
+            Fill,
+            RingKind, //
+        },
+    },
 };
 
 /// A queue of jobs for the DMA engines.
@@ -60,7 +85,7 @@ impl KernelQueue {
     }
 
     /// Fills ranges of the GPU's own address space with zeros, after what the kernel does to the buffer
-    /// whose reservation is `after`. The fence is signalled when that is done, or has failed.
+    /// whose reservation is `after`. The fence is signaled when that is done, or has failed.
     ///
     /// # Errors
     ///

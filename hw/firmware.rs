@@ -9,7 +9,12 @@
 
 use core::ops::Range;
 
-use kernel::{device, firmware, num::casts::u32_as_usize, prelude::*};
+use kernel::{
+    device,
+    firmware,
+    num::casts::u32_as_usize,
+    prelude::*, //
+};
 
 /// One file, checked.
 pub(crate) struct Microcode {

@@ -7,23 +7,42 @@
 //! before that will the card send another message.
 
 use kernel::{
-    device::{self, Bound},
-    irq::{IrqReturn, ThreadedHandler},
+    device::{
+        self,
+        Bound, //
+    },
+    irq::{
+        IrqReturn,
+        ThreadedHandler, //
+    },
     num::casts::u32_as_usize,
     prelude::*,
     str::BStr,
     sync::{
-        atomic::{Atomic, Relaxed},
-        barrier::{self, mb},
-        Arc,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        barrier::{
+            self,
+            mb, //
+        },
+        Arc, //
     },
 };
 
 use crate::{
-    card::Card,
     device::Device,
-    gart::{Gart, KernelBuffer},
-    hw::{Event, Fault, InterruptMemory},
+    exec::gart::{
+        Gart,
+        KernelBuffer, //
+    },
+    hw::{
+        card::Card,
+        Event,
+        Fault,
+        InterruptMemory, //
+    },
 };
 
 /// Size of the interrupt ring in bytes.

@@ -23,7 +23,7 @@
 //!            lend, with a flush                submitted
 //!     idle ----------------------> claimed ----------------> in use <-- lend, submitted: shared
 //!      ^                              | dropped                 |
-//!      +------------------------------+-------------------------+ all its fences are signalled
+//!      +------------------------------+-------------------------+ all its fences are signaled
 //! ```
 //!
 //! A [`Lease`] is what lies between 'lend' and 'submitted'; if it is dropped instead, the flush that
@@ -38,12 +38,20 @@ use core::ops::Range;
 use kernel::{
     new_spinlock,
     prelude::*,
-    sync::{aref::ARef, Arc, SpinLock},
+    sync::{
+        aref::ARef,
+        Arc,
+        SpinLock, //
+    },
 };
 
 use crate::{
     abstractions::dma_fence::Fence,
-    ring::{Flush, RingKind, Vmid},
+    exec::ring::{
+        Flush,
+        RingKind,
+        Vmid, //
+    },
 };
 
 /// An address space, as far as contexts are concerned.
@@ -66,7 +74,7 @@ pub(crate) struct Vmids {
 pub(crate) enum Loan {
     /// There it is.
     Lent(Lease),
-    /// All are in use. After this fence is signalled it makes sense to ask again.
+    /// All are in use. After this fence is signaled it makes sense to ask again.
     Busy(ARef<Fence>),
 }
 
@@ -301,7 +309,7 @@ impl Lease {
         self.flush
     }
 
-    /// The submission is on its way: the context is in use until `fence` is signalled.
+    /// The submission is on its way: the context is in use until `fence` is signaled.
     pub(crate) fn submitted(mut self, ring: RingKind, fence: &Fence) {
         let mut state = self.vmids.state.lock();
         let context = state.context(self.vmid);
@@ -332,8 +340,12 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use crate::{
-        abstractions::dma_fence::{FenceContext, PendingFence, UniqueFence},
-        fence::RingName,
+        abstractions::dma_fence::{
+            FenceContext,
+            PendingFence,
+            UniqueFence, //
+        },
+        exec::fence::RingName, //
     };
 
     const RING: RingKind = RingKind::Gfx;

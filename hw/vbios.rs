@@ -10,9 +10,12 @@
 //! runs it: "posting"). This driver does not run it, so it wants a card that is posted.
 
 use kernel::{
-    device::{self, Bound},
+    device::{
+        self,
+        Bound, //
+    },
     pci,
-    prelude::*,
+    prelude::*, //
 };
 
 use crate::abstractions::pci::read_rom;

@@ -12,22 +12,42 @@
 //! coherent memory with a place in the window.
 
 use kernel::{
-    device::{self, Bound},
+    device::{
+        self,
+        Bound, //
+    },
     devres::Devres,
-    dma::{Coherent, CoherentView, DmaAddress},
-    io::{io_read, io_write, IoBase},
+    dma::{
+        Coherent,
+        CoherentView,
+        DmaAddress, //
+    },
+    io::{
+        io_read,
+        io_write,
+        IoBase, //
+    },
     num::casts::usize_as_u64,
     prelude::*,
     sizes::SZ_4K,
-    sync::Arc,
+    sync::Arc, //
 };
 
 use crate::{
     abstractions::maple_tree::SharedMapleTree,
-    card::{Card, CardHandle},
     hw::{
-        gfx7::pte::{Access, Pte, Snoop, ENTRY_SIZE, PAGE_SIZE},
-        MemoryController,
+        card::{
+            Card,
+            CardHandle, //
+        },
+        gfx7::pte::{
+            Access,
+            Pte,
+            Snoop,
+            ENTRY_SIZE,
+            PAGE_SIZE, //
+        },
+        MemoryController, //
     },
 };
 

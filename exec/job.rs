@@ -6,8 +6,8 @@
 //! that could still fail. The scheduler waits for its dependencies, then:
 //!
 //! ```text
-//! prepare   borrow a VM context (vmid.rs); if all are in use: wait for one, again
-//! run       write the submission to the ring; its fence is signalled by the interrupt (fence.rs)
+//! prepare   borrow a VM context (exec/vmid.rs); if all are in use: wait for one, again
+//! run       write the submission to the ring; its fence is signaled by the interrupt (exec/fence.rs)
 //! reap      drop all that the job kept
 //! ```
 //!
@@ -22,26 +22,56 @@
 //! jobs to come. The same way ends what is unfinished when the driver is unbound, with `ENODEV`.
 
 use kernel::{
-    device, new_mutex,
+    device,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{AtomicFlag, Relaxed},
-        Arc, Mutex,
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
     },
-    time::{msecs_to_jiffies, Msecs},
+    time::{
+        msecs_to_jiffies,
+        Msecs, //
+    }, //
 };
 
 use crate::{
     abstractions::{
         dma_fence::Fence,
-        drm::sched::{JobOps, Scheduler},
+        drm::sched::{
+            JobOps,
+            Scheduler, //
+        },
     },
-    card::CardHandle,
-    fence::HwFence,
-    hw::Generation,
-    ring::{Commands, Fill, Ib, Ring, RingKind, Submission, UserFence, VmState},
-    vmid::{Lease, Loan, OwnVmid, Space, Vmids},
+    exec::{
+        fence::HwFence,
+        ring::{
+            Commands,
+            Fill,
+            Ib,
+            Ring,
+            RingKind,
+            Submission,
+            UserFence,
+            VmState, //
+        },
+        vmid::{
+            Lease,
+            Loan,
+            OwnVmid,
+            Space,
+            Vmids, //
+        },
+    },
+    hw::{
+        card::CardHandle,
+        Generation, //
+    },
 };
 
 /// How long a job may be on its ring, in ms.

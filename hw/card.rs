@@ -7,16 +7,28 @@
 //! none after unbinding.
 
 use kernel::{
-    device::{self, Bound},
-    devres::{DevresGuard, DevresLt},
+    device::{
+        self,
+        Bound, //
+    },
+    devres::{
+        DevresGuard,
+        DevresLt, //
+    },
     io::Io,
-    num::casts::{u32_as_usize, usize_as_u64},
+    num::casts::{
+        u32_as_usize,
+        usize_as_u64, //
+    },
     pci,
     prelude::*,
-    sizes::{SZ_256K, SZ_8K},
+    sizes::{
+        SZ_256K,
+        SZ_8K, //
+    },
     sync::Arc,
     types::CovariantForLt,
-    warn_on,
+    warn_on, //
 };
 
 use crate::abstractions::pci::WriteCombinedBar;

@@ -6,7 +6,10 @@
 //! so an object that is removed while an ioctl uses it lives until that ioctl lets go of it.
 
 use crate::abstractions::maple_tree::SharedMapleTree;
-use kernel::{prelude::*, sync::Arc};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 /// A table from handle to shared object.
 #[pin_data]

@@ -6,7 +6,10 @@
 use kernel::{
     debugfs::ScopedDir,
     fmt,
-    sync::atomic::{Atomic, Relaxed},
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
 };
 
 /// A number that only grows.

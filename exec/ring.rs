@@ -14,26 +14,59 @@
 //! sleeps under it.
 
 use kernel::{
-    device::{self, Bound},
+    device::{
+        self,
+        Bound, //
+    },
     dma::CoherentView,
-    io::{io_write, poll::read_poll_timeout},
+    io::{
+        io_write,
+        poll::read_poll_timeout, //
+    },
     new_spinlock,
-    num::casts::{u32_as_usize, usize_as_u64},
+    num::casts::{
+        u32_as_usize,
+        usize_as_u64, //
+    },
     prelude::*,
     sync::{
         aref::ARef,
-        barrier::{self, mb},
-        Arc, SpinLock,
+        barrier::{
+            self,
+            mb, //
+        },
+        Arc,
+        SpinLock, //
     },
-    time::{msecs_to_jiffies, Delta, Msecs},
+    time::{
+        msecs_to_jiffies,
+        Delta,
+        Msecs, //
+    },
 };
 
 use crate::{
-    abstractions::dma_fence::{Fence, Interruptible, Waited},
-    card::CardHandle,
-    fence::{HwFence, Timeline},
-    gart::{Gart, KernelBuffer},
-    hw::{Engine, FenceWrite, Generation},
+    abstractions::dma_fence::{
+        Fence,
+        Interruptible,
+        Waited, //
+    },
+    exec::{
+        fence::{
+            HwFence,
+            Timeline, //
+        },
+        gart::{
+            Gart,
+            KernelBuffer, //
+        },
+    },
+    hw::{
+        card::CardHandle,
+        Engine,
+        FenceWrite,
+        Generation, //
+    },
 };
 
 /// Which ring.
@@ -320,7 +353,7 @@ impl Ring {
         self.writeback.gpu_addr(self.kind, Slot::WritePointer)
     }
 
-    /// Queues a submission; the fence is signalled when the engine has finished it.
+    /// Queues a submission; the fence is signaled when the engine has finished it.
     ///
     /// Fails only if the ring was given up, or by a mistake of the caller: if there is no room (see the
     /// head of this file), or if the engine is not one that can do this. Neither sleeps nor allocates.

@@ -15,21 +15,31 @@
 //!
 //! # Invariants
 //!
-//! Fences of a timeline are signalled in order, each exactly once.
+//! Fences of a timeline are signaled in order, each exactly once.
 //!
 //! # Lock order
 //!
-//! `signalling`, then `state`; fences are signalled under the first only. Neither is held while
+//! `signaling`, then `state`; fences are signaled under the first only. Neither is held while
 //! memory is allocated.
 
 use kernel::{
-    new_mutex, new_spinlock,
+    new_mutex,
+    new_spinlock,
     prelude::*,
-    sync::{aref::ARef, Mutex, SpinLock},
+    sync::{
+        aref::ARef,
+        Mutex,
+        SpinLock, //
+    }, //
 };
 
 use crate::abstractions::dma_fence::{
-    DriverFence, Fence, FenceContext, PendingFence, SignallingSection, UniqueFence,
+    DriverFence,
+    Fence,
+    FenceContext,
+    PendingFence,
+    SignalingSection,
+    UniqueFence, //
 };
 
 /// What our fences say of themselves.
@@ -56,7 +66,7 @@ pub(crate) type HwFence = UniqueFence<RingName>;
 pub(crate) struct Emission {
     /// What the hardware shall write when it is done.
     pub(crate) seq: u32,
-    /// Signalled when it has.
+    /// Signaled when it has.
     pub(crate) fence: ARef<Fence>,
 }
 
@@ -65,9 +75,9 @@ pub(crate) struct Emission {
 pub(crate) struct Timeline {
     name: &'static CStr,
     context: FenceContext,
-    /// Held by whoever signals fences, so that they are signalled in order.
+    /// Held by whoever signals fences, so that they are signaled in order.
     #[pin]
-    signalling: Mutex<()>,
+    signaling: Mutex<()>,
     #[pin]
     state: SpinLock<State>,
 }
@@ -142,7 +152,7 @@ impl Timeline {
         try_pin_init!(Self {
             name,
             context: FenceContext::new(),
-            signalling <- new_mutex!(()),
+            signaling <- new_mutex!(()),
             state <- {
                 let mut pending = KVec::with_capacity(capacity, GFP_KERNEL)?;
                 for _ in 0..capacity {
@@ -180,8 +190,8 @@ impl Timeline {
 
     /// Signals all submissions up to number `completed`, which the hardware has written.
     pub(crate) fn process(&self, completed: u32) {
-        let _signalling = self.signalling.lock();
-        let _section = SignallingSection::begin();
+        let _signalling = self.signaling.lock();
+        let _section = SignalingSection::begin();
         while let Some(fence) = self.finish_one(completed) {
             fence.signal(Ok(()));
         }
@@ -198,8 +208,8 @@ impl Timeline {
     ///
     /// The caller has seen to it that the hardware does not touch memory for their sake any more.
     pub(crate) fn abort(&self, guilty: Option<&Fence>, error: Error) {
-        let _signalling = self.signalling.lock();
-        let _section = SignallingSection::begin();
+        let _signalling = self.signaling.lock();
+        let _section = SignalingSection::begin();
         self.state.lock().aborted = Some(error);
         while let Some(fence) = self.abort_one() {
             let error = match guilty {
@@ -249,7 +259,7 @@ mod tests {
 
     #[test]
     fn window_follows_the_hardware() {
-        // (first, next, what the hardware says, first afterwards)
+        // (first, next, what the hardware says, first afterward)
         let cases = [
             (1, 1, 0, 1),
             (1, 4, 0, 1),
@@ -289,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn fences_are_signalled_across_the_wrap() -> Result {
+    fn fences_are_signaled_across_the_wrap() -> Result {
         let timeline = timeline(WRAP - 3)?;
         let mut emissions = KVec::new();
         for seq in [u32::MAX - 1, u32::MAX, 0, 1] {

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The driver's own DRM types. [`crate::driver`] tells the DRM core what they do.
+
+use crate::abstractions::drm;
+
+/// The driver, as the DRM core knows it.
+pub(crate) struct Driver;
+
+/// A device, which user space may keep open for longer than the driver is bound to its card.
+pub(crate) type DrmDevice = drm::Device<Driver>;
+
+/// An open file.
+pub(crate) type DrmFile = drm::File<Driver>;

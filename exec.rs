@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Execution of jobs: queues, rings, VMIDs, fences and the interrupts that signal them.
+//!
+//! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), runs in a VM context that it
+//! was lent ([`vmid`]), and is done when the interrupt handler ([`interrupts`]) finds its fence
+//! ([`fence`]) written. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
+//! with the driver (rings, fences, descriptors) is bound into the [`gart`].
+
+pub(crate) mod fence;
+pub(crate) mod gart;
+pub(crate) mod interrupts;
+pub(crate) mod job;
+pub(crate) mod kernel_queue;
+pub(crate) mod ring;
+pub(crate) mod vmid;
