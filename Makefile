@@ -68,7 +68,7 @@ reference: ## the unmodified C driver on the model, and the client programs on i
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
 
-.PHONY: mutants
+.PHONY: measures mutants
 mutants: ## leaves out one step of the driver at a time: does a test notice?
 	@scripts/mutants
 
@@ -79,6 +79,9 @@ races: ## each race for user memory until it was hit ROUNDS times, on both kerne
 
 check: ## formatting and lints of everything
 	@scripts/test check
+
+measures: ## figures of the driver's source: lengths, documentation, unsafe (docs/house.md)
+	@python3 tests/house/measure.py .
 
 fmt: ## format the driver with the kernel's rules, the crates with their own
 	@$(RIG) format
