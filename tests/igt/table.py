@@ -11,7 +11,8 @@ A log is what `igt-run` wrote (it says how it marks things), one or several gues
 closed by the host with '@guest STATUS' and '@violation LINE' for what the model reported.
 
 The page fails (status 1) if a subtest neither passes nor is skipped without a cause in the file of causes,
-or passes on the C driver and not on ours without being listed as open there.
+or passes on the C driver and not on ours without being listed as open there. Where results of a program or of
+a subtest are missing on one of the drivers, it says of which, and what it writes is no whole page (status 3).
 """
 
 import argparse
@@ -194,6 +195,17 @@ def page(results, programs, left_out, causes, empty):
     return "\n".join(lines) + "\n", made.unexplained
 
 
+def gaps(programs, results):
+    """What has no results, as lines."""
+    for program in programs:
+        found = [set(results.get(program, {}).get(driver, ())) for driver in DRIVERS]
+        for driver, here, there in zip(DRIVERS, found, reversed(found)):
+            if not here:
+                yield f"{program} on {driver}"
+            else:
+                yield from (f"{program} {subtest} on {driver}" for subtest in sorted(there - here))
+
+
 def write_page(args):
     programs = [line.split()[0] for line in args.programs.read_text().splitlines() if line and line[0] != "#"]
     results = {}
@@ -208,12 +220,15 @@ def write_page(args):
     left_out, empty = Patterns(fields_of(args.left_out)), Patterns(fields_of(args.empty))
     text, unexplained = page(results, programs, left_out, causes, empty)
     args.page.write_text(text)
+    missing = list(gaps(programs, results))
     for number, (patterns, _) in enumerate(causes.rows):
-        if number not in causes.used:
+        if number not in causes.used and not missing:
             print(f"a cause for nothing: {' '.join(patterns)}", file=sys.stderr)
     for said in unexplained:
         print(f"no cause for {said}", file=sys.stderr)
-    return 1 if unexplained else 0
+    for said in missing:
+        print(f"no results: {said}", file=sys.stderr)
+    return 1 if unexplained else 3 if missing else 0
 
 
 # --- its own tests -----------------------------------------------------------------------------
@@ -283,6 +298,15 @@ class Tests(unittest.TestCase):
         self.assertEqual(unexplained, [])
         self.assertIn("| p | s | pass [1] | pass [1] |", text)
         self.assertIn("1. does nothing", text)
+
+    def test_gaps(self):
+        passed = {"s": Result("pass", ""), RULES: Result("pass", "")}
+        both = {"amdgpu": passed, "amdgpu_rs": passed}
+        self.assertEqual(list(gaps(["p"], {"p": both})), [])
+        self.assertEqual(list(gaps(["p", "q"], {"p": both})), ["q on amdgpu", "q on amdgpu_rs"])
+        self.assertEqual(list(gaps(["p"], {"p": {**both, "amdgpu_rs": {}}})), ["p on amdgpu_rs"])
+        more = {**passed, "t": Result("fail", "")}
+        self.assertEqual(list(gaps(["p"], {"p": {**both, "amdgpu": more}})), ["p t on amdgpu_rs"])
 
     def test_cause_is_of_its_driver(self):
         self.assertEqual(len(self.page(("fail", ""), ("fail", ""), [["p", "s", "amdgpu", "known"]])[1]), 1)

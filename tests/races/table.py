@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Makes docs/races.md of what `race-mm --rounds` has printed.
 
-Arguments are two files, of the stock kernel and of the debug kernel. A race that is in a file more than once went
-on: its times are added up. What there is to say about the runs is in notes.md, and ends the page.
+Arguments are a file with the names of all races, and two of results, of the stock kernel and of the debug
+kernel. A race that is in a file more than once went on: its times are added up. What there is to say about the
+runs is in notes.md, and ends the page. If a race has no results on one of the kernels this is no whole page:
+status 3.
 """
 
 import dataclasses
@@ -61,14 +63,22 @@ def read(path):
     return found
 
 
-def main(stock, debug):
+def main(names, stock, debug):
     stock, debug = (read(pathlib.Path(path)) for path in (stock, debug))
+    names = pathlib.Path(names).read_text().splitlines()
     print(HEAD)
-    for race in {**stock, **debug}:
+    missing = []
+    for race in {**dict.fromkeys(names), **stock, **debug}:
         both = [kernel[race].cells() if race in kernel else "- | -" for kernel in (stock, debug)]
         print(f"| {race} | {' | '.join(both)} |")
+        if race in names and not (race in stock and race in debug):
+            missing.append(race)
+        if race not in names:
+            print(f"there is no such race any more: {race}", file=sys.stderr)
+            missing.append(race)
     print()
     print((pathlib.Path(__file__).parent / "notes.md").read_text(), end="")
+    return 3 if missing or not names else 0
 
 
-main(*sys.argv[1:])
+sys.exit(main(*sys.argv[1:]))

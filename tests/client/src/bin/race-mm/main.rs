@@ -85,9 +85,14 @@ fn main() -> ExitCode {
             ("most-secs", "for at most so long; else eight times"),
             ("only", "cases whose name has these letters, or those behind a semicolon"),
             ("seed", "of all random choices (default: from the clock)"),
+            ("list", "1: only prints the names of the races"),
             ("after-exec", "for this program's own use"),
         ],
     );
+    if args.get("list") == Some(1) {
+        CASES.iter().for_each(|(name, _)| println!("{name}"));
+        return ExitCode::SUCCESS;
+    }
     let engine = args.get("engine").unwrap_or(Engine::Dma(0));
     if let Some(what) = args.get::<String>("after-exec") {
         return processes::after_exec(&what, engine)
