@@ -15,7 +15,7 @@ export ACCEL AMDGPU_RS_CACHE DEBIAN_MIRROR JOBS
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z_-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- run ---------------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference witness check fmt
 test: ## all tests
 	@scripts/test
 
@@ -105,13 +105,13 @@ timeline: ## a picture of the main job: submissions, gathers, invalidations, job
 
 .PHONY: trees stock-kernel debug-kernel driver model client update
 trees: ## the build tree and the guest tree
-	@$(RIG) need_guest_tree
+	@RIG_VERBOSE=1 $(RIG) need_guest_tree
 
 stock-kernel: ## the stock kernel, with the metadata to build against it
-	@$(RIG) need_stock_kernel
+	@RIG_VERBOSE=1 $(RIG) need_stock_kernel
 
 debug-kernel: ## the debug kernel
-	@$(RIG) need_debug_kernel
+	@RIG_VERBOSE=1 $(RIG) need_debug_kernel
 
 driver: ## the driver for the guest's kernel (KERNEL=stock or debug)
 	@$(RIG) need_driver $(KERNEL)
@@ -127,12 +127,15 @@ update: ## forget what came from the Debian mirror, so that newer packages are t
 
 # --- a machine with a card ---------------------------------------------------------------------
 
-.PHONY: modules modules_install
+.PHONY: modules modules_install modules_uninstall
 modules: ## the module for the running kernel, or for KDIR
 	@scripts/modules build
 
 modules_install: ## install it for the running kernel, or for KDIR
 	@scripts/modules install
+
+modules_uninstall: ## remove it from all kernels of this machine
+	@scripts/modules uninstall
 
 # --- undo --------------------------------------------------------------------------------------
 

@@ -8,18 +8,6 @@
 
 set -euo pipefail
 
-REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-# shellcheck source=scripts/rig.conf
-source "$REPO/scripts/rig.conf"
-CACHE=${AMDGPU_RS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/amdgpu_rs}
-mkdir -p "$CACHE"
-CACHE=$(cd "$CACHE" && pwd -P)
-# What is built from this checkout; several checkouts may share one cache.
-WORK=$CACHE/work/$(printf '%s' "$REPO" | sha256sum | cut -c1-8)
-OUT=$REPO/out
-JOBS=${JOBS:-$(nproc)}
-export LC_ALL=C.UTF-8
-
 # --- messages ----------------------------------------------------------------------------------
 
 say() { printf '%s\n' "$*" >&2; }
@@ -33,7 +21,56 @@ die() {
 
 show_line() { printf '  %-58s %s\n' "$1" "$2" >&2; }
 
+# usage_of SCRIPT: what stands at its head.
+usage_of() { sed -n '4,/^[^#]*$/{s/^# \{0,1\}//p}' "$1"; }
+
+# no_arguments SCRIPT ARGUMENT...: for scripts that take none but --help.
+no_arguments() {
+	local script=$1
+	shift
+	case ${1:-} in
+	'') ;;
+	--help | -h) usage_of "$script" && exit ;;
+	*) die "${script##*/} takes no arguments, and not '$1'" ;;
+	esac
+}
+
+# --- where things are --------------------------------------------------------------------------
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+# shellcheck source=scripts/rig.conf
+source "$REPO/scripts/rig.conf"
+CACHE=${AMDGPU_RS_CACHE:-}
+if [ -z "$CACHE" ]; then
+	[ -n "${XDG_CACHE_HOME:-}${HOME:-}" ] ||
+		die "HOME is not set: where is the cache?" "set HOME, or AMDGPU_RS_CACHE to a folder with room (docs/rig.md)"
+	CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/amdgpu_rs
+fi
+mkdir -p "$CACHE" || die "the cache $CACHE cannot be made" "set AMDGPU_RS_CACHE to a folder with room (docs/rig.md)"
+CACHE=$(cd "$CACHE" && pwd -P)
+case $REPO$CACHE in
+*[[:space:]]*)
+	die "there is a space in the path of the checkout or of the cache: $REPO, $CACHE" \
+		"the kernel's build system knows no such paths: move it, or set AMDGPU_RS_CACHE"
+	;;
+esac
+# What is built from this checkout; several checkouts may share one cache.
+WORK=$CACHE/work/$(printf '%s' "$REPO" | sha256sum | cut -c1-8)
+OUT=$REPO/out
+JOBS=${JOBS:-$(nproc)}
+export LC_ALL=C.UTF-8
+
 # --- steps -------------------------------------------------------------------------------------
+
+# Whether there is no room left for the cache; then a step's log may not even say so.
+is_full() { [ "$(df -Pk "$CACHE" | awk 'NR == 2 { print $4 }')" -lt 65536 ]; }
+
+# need_room GIB WHAT: warns before a step that takes much.
+need_room() {
+	local free
+	free=$(df -Pk "$CACHE" | awk 'NR == 2 { print int($4 / 1048576) }')
+	[ "$free" -ge "$1" ] || say "warning: $2 take $1 GiB, and $CACHE has room for $free (AMDGPU_RS_CACHE names another folder)"
+}
 
 # hash_of FILE...: one key for the contents of files and folders, wherever they stand.
 hash_of() {
@@ -77,6 +114,7 @@ run_logged() {
 		say "---"
 		say "error: the step '$title' failed (status $status)."
 		say "       log:  $log"
+		! is_full || hint="the disk of $CACHE is full: make room there, or set AMDGPU_RS_CACHE to a folder with room (docs/rig.md)"
 		say "       next: $hint"
 		return "$status"
 	fi
@@ -171,7 +209,7 @@ with_lock() {
 	shift
 	mkdir -p "$WORK/locks"
 	exec {lock}>"$WORK/locks/$name"
-	flock "$lock"
+	flock -n "$lock" || { say "  (waiting for another run that makes $name in this checkout)" && flock "$lock"; }
 	"$@" {lock}>&-
 	exec {lock}>&-
 }
