@@ -8,6 +8,7 @@ use super::{
         self,
         emit,
         By,
+        DmaSync,
         PfpSyncMe,
         SwitchBuffer,
         Wait,
@@ -83,6 +84,14 @@ pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
 pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
     let request = pm4::register::<GPU_HDP_FLUSH_REQ>();
     Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
+}
+
+/// Waits for the copies that command buffers have left to the DMA of these engines: without it they may
+/// write to memory after the fence, hence after that memory was given to someone else.
+pub(super) fn emit_dma_sync(ring: &mut Writer<'_>, engines: &[By]) {
+    for by in engines {
+        emit(ring, DmaSync(*by));
+    }
 }
 
 /// Makes what was written to VRAM visible to the CPU.

@@ -124,6 +124,7 @@ impl Engine for Gfx {
                 },
             );
         }
+        cp::emit_dma_sync(ring, &[By::Pfp, By::Me]);
         emit(ring, cp::hdp_invalidate(By::Pfp));
         if let Some(user) = submission.user_fence {
             emit_end_of_pipe(

@@ -173,6 +173,7 @@ impl Engine for Mec {
                 },
             );
         }
+        cp::emit_dma_sync(ring, &[By::Me]);
         emit(ring, cp::hdp_invalidate(By::Me));
         if let Some(user) = submission.user_fence {
             emit(

@@ -352,6 +352,23 @@ impl Packet for ReleaseMem {
     }
 }
 
+/// Waits until all copies that this engine has handed to the command processor's DMA are done: a copy of
+/// nothing, which is waited for.
+///
+/// The end of the pipe does not wait for such copies, and a command buffer need not either.
+pub(crate) struct DmaSync(pub(crate) By);
+
+impl Packet for DmaSync {
+    const OPCODE: u8 = 0x50; // DMA_DATA
+    type Body = [u32; 6];
+
+    fn body(&self) -> [u32; 6] {
+        const CP_SYNC: u32 = 1 << 31;
+        let engine = self.0 as u32;
+        [CP_SYNC | engine, 0, 0, 0, 0, 0]
+    }
+}
+
 /// Caches that what follows must not find old data in.
 const COHER_CNTL: u32 = 1 << 22 // TCL1_ACTION_ENA
     | 1 << 23 // TC_ACTION_ENA
@@ -579,6 +596,14 @@ mod tests {
         let compute = ReleaseMem(eop(EopData::Qword(0x1_0000_0002), Interrupt::No));
         let vector = [0xc005_4900, 0x0003_0514, 0x4000_0000, 0x80, 0xff, 2, 1];
         assert!(check(compute, &vector));
+    }
+
+    #[test]
+    fn dma() {
+        let vector = [0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0];
+        assert!(check(DmaSync(By::Me), &vector));
+        let vector = [0xc005_5000, 0x8000_0001, 0, 0, 0, 0, 0];
+        assert!(check(DmaSync(By::Pfp), &vector));
     }
 
     #[test]
