@@ -8,7 +8,8 @@
 //!
 //! A queue numbers its submissions from 1. The number is what user space gets, and hands in to wait
 //! for the job. Only the fences of the last [`HISTORY`] submissions are kept: older ones are done,
-//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is.
+//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is. Who is
+//! admitted has a place that nobody else is given, so no more than [`HISTORY`] are at a time.
 //!
 //! # What ioctls answer
 //!
@@ -21,12 +22,14 @@
 //! where nothing may be allocated.
 
 use kernel::{
+    new_condvar,
     new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
         aref::ARef,
         Arc,
+        CondVar,
         Mutex,
         SpinLock, //
     },
@@ -189,6 +192,15 @@ enum Lookup<F> {
     Future,
 }
 
+/// What one more submission has to wait for.
+#[derive(Debug, PartialEq, Eq)]
+enum InTheWay<F> {
+    /// An unfinished submission has its place.
+    Submission(F),
+    /// All places are promised to those who are admitted: one of them has to submit, or give up.
+    Admitted,
+}
+
 impl<F: Clone> History<F> {
     fn new() -> Self {
         Self {
@@ -203,10 +215,13 @@ impl<F: Clone> History<F> {
         (number % HISTORY as u64) as usize
     }
 
-    /// Admits one more, unless what must be done for it is not: then gives that.
-    fn admit(&mut self, is_done: impl FnOnce(&F) -> bool) -> Result<(), F> {
+    /// Admits one more submission, unless something stands in the way.
+    fn admit(&mut self, is_done: impl FnOnce(&F) -> bool) -> Result<(), InTheWay<F>> {
+        if self.admitted == HISTORY as u64 {
+            return Err(InTheWay::Admitted);
+        }
         match &self.fences[Self::index(self.next + self.admitted)] {
-            Some(fence) if !is_done(fence) => Err(fence.clone()),
+            Some(fence) if !is_done(fence) => Err(InTheWay::Submission(fence.clone())),
             _ => {
                 self.admitted += 1;
                 Ok(())
@@ -242,6 +257,9 @@ pub(crate) struct Queue {
     pub(crate) entity: Arc<Entity<Job>>,
     #[pin]
     history: SpinLock<History<ARef<Fence>>>,
+    /// Notified when one who was admitted has submitted, or given up.
+    #[pin]
+    admitted: CondVar,
 }
 
 impl Queue {
@@ -251,6 +269,7 @@ impl Queue {
             pin_init!(Self {
                 entity,
                 history <- new_spinlock!(History::new()),
+                admitted <- new_condvar!("ctx::Queue::admitted"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -265,17 +284,27 @@ impl Queue {
     /// `ERESTARTSYS`.
     pub(crate) fn admit(self: &Arc<Self>) -> Result<Admission> {
         loop {
-            let admitted = self.history.lock().admit(|fence| fence.is_signaled());
-            match admitted {
-                Ok(()) => {
-                    return Ok(Admission(ScopeGuard::new_with_data(
-                        self.clone(),
-                        |queue| queue.history.lock().admitted -= 1,
-                    )))
+            let mut history = self.history.lock();
+            match history.admit(|fence| fence.is_signaled()) {
+                Ok(()) => break,
+                Err(InTheWay::Admitted) => {
+                    if self.admitted.wait_interruptible(&mut history) {
+                        return Err(ERESTARTSYS);
+                    }
                 }
-                Err(fence) => fence.wait(Interruptible::Yes)?,
+                Err(InTheWay::Submission(fence)) => {
+                    drop(history);
+                    fence.wait(Interruptible::Yes)?;
+                }
             }
         }
+        Ok(Admission(ScopeGuard::new_with_data(
+            self.clone(),
+            |queue| {
+                queue.history.lock().admitted -= 1;
+                queue.admitted.notify_all();
+            },
+        )))
     }
 
     /// The fence of a submission, or `None` if it is done for long. [`u64::MAX`] stands for the last.
@@ -309,6 +338,7 @@ impl Admission {
     pub(crate) fn record(self, fence: &Fence) -> u64 {
         let queue = self.0.dismiss();
         let (number, replaced) = queue.history.lock().record(fence.into());
+        queue.admitted.notify_all();
         drop(replaced);
         number
     }
@@ -349,15 +379,18 @@ impl Urgency {
 #[pin_data]
 pub(crate) struct Context {
     urgency: Urgency,
+    /// Whether the card had been given up before the context was made: then it has lost nothing.
+    is_late: bool,
     #[pin]
     queues: Mutex<[Option<Arc<Queue>>; QUEUES]>,
 }
 
 impl Context {
-    fn new(urgency: Urgency) -> Result<Arc<Self>> {
+    fn new(urgency: Urgency, is_late: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 urgency,
+                is_late,
                 queues <- new_mutex!([const { None }; QUEUES]),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -428,18 +461,24 @@ impl Contexts {
         self.table.get(id).ok_or(EINVAL)
     }
 
-    fn alloc(&self, args: &drm_amdgpu_ctx_in, file: &DrmFile) -> Result<u32> {
+    fn alloc(
+        &self,
+        args: &drm_amdgpu_ctx_in,
+        file: &DrmFile,
+        schedulers: &Schedulers,
+    ) -> Result<u32> {
         let urgency = Urgency::from_user(args.priority);
         if urgency == Urgency::High && !has_capability(CAP_SYS_NICE) && !file.is_current_master() {
             return Err(EACCES);
         }
-        self.table.insert(Context::new(urgency)?)
+        let is_late = schedulers.is_given_up();
+        self.table.insert(Context::new(urgency, is_late)?)
     }
 
     fn query(&self, args: &drm_amdgpu_ctx_in, schedulers: &Schedulers) -> Result<Status> {
         let context = self.get(args.ctx_id)?;
         Ok(Status {
-            reset: schedulers.is_given_up(),
+            reset: schedulers.is_given_up() && !context.is_late,
             guilty: context.is_guilty(),
         })
     }
@@ -510,7 +549,10 @@ pub(crate) fn ioctl(
         return Err(EINVAL);
     }
     match args.op {
-        bindings::AMDGPU_CTX_OP_ALLOC_CTX => Ok(answer([contexts.alloc(args, file)?, 0, 0, 0])),
+        bindings::AMDGPU_CTX_OP_ALLOC_CTX => {
+            let id = contexts.alloc(args, file, &dev.schedulers)?;
+            Ok(answer([id, 0, 0, 0]))
+        }
         bindings::AMDGPU_CTX_OP_FREE_CTX => {
             contexts.table.remove(args.ctx_id).ok_or(EINVAL)?;
             Ok(answer([0; 4]))
@@ -587,7 +629,7 @@ mod tests {
     const HISTORY: u64 = super::HISTORY as u64;
 
     /// Submissions are known by their numbers, which also are what stands for their fences.
-    fn submit(history: &mut History<u64>, done: u64) -> Result<u64, u64> {
+    fn submit(history: &mut History<u64>, done: u64) -> Result<u64, InTheWay<u64>> {
         history.admit(|number| *number <= done)?;
         let number = history.next;
         assert_eq!(history.record(number).0, number);
@@ -612,9 +654,9 @@ mod tests {
             assert_eq!(submit(&mut history, 0), Ok(number));
         }
         // The first must be done before there is room for one more.
-        assert_eq!(submit(&mut history, 0), Err(1));
+        assert_eq!(submit(&mut history, 0), Err(InTheWay::Submission(1)));
         assert_eq!(submit(&mut history, 1), Ok(HISTORY + 1));
-        assert_eq!(submit(&mut history, 1), Err(2));
+        assert_eq!(submit(&mut history, 1), Err(InTheWay::Submission(2)));
         assert_eq!(history.look_up(1), Lookup::Done);
         assert_eq!(history.look_up(2), Lookup::Recent(2));
         assert_eq!(history.look_up(HISTORY + 1), Lookup::Recent(HISTORY + 1));
@@ -630,14 +672,42 @@ mod tests {
         }
         assert_eq!(history.admit(|_| false), Ok(()));
         // The next one's place is that of the first, which is not done.
-        assert_eq!(history.admit(|_| false), Err(1));
+        assert_eq!(history.admit(|_| false), Err(InTheWay::Submission(1)));
         assert_eq!(history.record(HISTORY), (HISTORY, None));
         assert_eq!(history.admit(|number| *number <= 1), Ok(()));
         // Two at a time, of which one is given up.
         assert_eq!(history.admit(|number| *number <= 2), Ok(()));
         history.admitted -= 1;
         assert_eq!(history.record(HISTORY + 1), (HISTORY + 1, Some(1)));
-        assert_eq!(history.admit(|number| *number <= 1), Err(2));
+        let in_the_way = InTheWay::Submission(2);
+        assert_eq!(history.admit(|number| *number <= 1), Err(in_the_way));
+    }
+
+    #[test]
+    fn no_place_is_promised_twice() {
+        for before in [0, 1, HISTORY - 1, HISTORY, 3 * HISTORY + 5] {
+            let mut history = History::new();
+            for number in 1..=before {
+                assert_eq!(submit(&mut history, number), Ok(number));
+            }
+            for _ in 0..HISTORY {
+                assert_eq!(history.admit(|_| true), Ok(()));
+            }
+            assert_eq!(history.admit(|_| true), Err(InTheWay::Admitted));
+            let first = before + 1;
+            assert_eq!(history.record(first).0, first);
+            assert_eq!(
+                history.admit(|number| *number < first),
+                Err(InTheWay::Submission(first))
+            );
+            // All that were admitted are found again, as no place was taken by another.
+            for number in first + 1..first + HISTORY {
+                assert_eq!(history.record(number).0, number);
+            }
+            for number in first..first + HISTORY {
+                assert_eq!(history.look_up(number), Lookup::Recent(number));
+            }
+        }
     }
 
     #[test]
