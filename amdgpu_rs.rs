@@ -12,7 +12,6 @@ use kernel::{
         Device as _,
         DmaMask, //
     },
-    io::Io,
     irq,
     pci,
     prelude::*,
@@ -372,16 +371,12 @@ impl<'bound> Running<'bound> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        const COMMAND: usize = 0x04;
-        const BUS_MASTER: u16 = 1 << 2;
-
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
             self.device.hw.system.gate_clocks(card, ClockGating::Off);
-            self.device.hw.quiesce(card);
+            if self.device.hw.quiesce(card).is_err() {
+                dev_err!(self.device.dev, "the engines do not stop\n");
+            }
         }
-        let config = self.pdev.config_space();
-        let command = config.read16(COMMAND);
-        config.write16(command & !BUS_MASTER, COMMAND);
         self.device.schedulers.shut_down();
     }
 }

@@ -82,13 +82,27 @@ impl Generation {
 
     /// Stops every engine and every interrupt, so that the card touches no memory any more.
     ///
+    /// To halt an engine keeps it from beginning anything. What it has begun goes on, as do shaders, until
+    /// the engines are idle; they are reset if they do not get there. Then the card loses the right to
+    /// reach the memory of the system, and translation, without which addresses mean anything.
+    ///
     /// May be called in any state of the card; does not sleep.
-    pub(crate) fn quiesce(&self, card: &Card<'_>) {
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the engines are busy even so: then they may still write to VRAM.
+    pub(crate) fn quiesce(&self, card: &Card<'_>) -> Result {
         for engine in [self.sdma, self.compute, self.gfx] {
             engine.halt(card);
         }
+        let idle = self.system.wait_idle(card).or_else(|_| {
+            self.system.reset_engines(card);
+            self.system.wait_idle(card)
+        });
         self.interrupts.stop(card);
+        card.end_bus_mastering();
         self.memory.disable_translation(card);
+        idle
     }
 }
 
@@ -112,6 +126,17 @@ pub(crate) trait System: Sync {
 
     /// Sets what AMD found by measurement to be right for the chip.
     fn program_golden_registers(&self, card: &Card<'_>);
+
+    /// Waits until the engines, which were halted, have ended what they had begun, for some milliseconds.
+    /// Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if they have not.
+    fn wait_idle(&self, card: &Card<'_>) -> Result;
+
+    /// Ends what the engines, which were halted, are doing. They have to be started anew. Does not sleep.
+    fn reset_engines(&self, card: &Card<'_>);
 
     /// Lets blocks that have nothing to do stop their clocks, or no longer. For a card whose engines
     /// run, and are idle.

@@ -298,7 +298,9 @@ impl Executor {
         self.given_up.store(true, Relaxed);
         // If the driver is unbound, the card was stopped before.
         if let Some(card) = self.card.try_access() {
-            self.hw.quiesce(&card);
+            if self.hw.quiesce(&card).is_err() {
+                dev_err!(self.dev, "the engines do not stop\n");
+            }
         }
         for ring in &self.rings {
             ring.timeline.abort(guilty, error);

@@ -49,6 +49,7 @@ const NAME: &CStr = c"amdgpu_rs";
 
 /// The mapped BARs of a card.
 pub(crate) struct Card<'a> {
+    pdev: &'a pci::Device<Bound>,
     pub(crate) regs: pci::Bar<'a, REGISTERS_SIZE>,
     pub(crate) doorbells: Doorbells<'a>,
     pub(crate) vram: VramAperture<'a>,
@@ -58,6 +59,7 @@ impl<'a> Card<'a> {
     /// Claims and maps the BARs. Fails if another driver has one of them.
     pub(crate) fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         Ok(Self {
+            pdev,
             regs: pdev
                 .iomap_region_sized(REGISTER_BAR, NAME)
                 .inspect_err(|e| dev_err!(pdev, "cannot map the registers (BAR 5): {e:?}\n"))?,
@@ -69,6 +71,18 @@ impl<'a> Card<'a> {
                 .map(VramAperture)
                 .inspect_err(|e| dev_err!(pdev, "cannot map VRAM (BAR 0): {e:?}\n"))?,
         })
+    }
+
+    /// Takes from the card the right to access the memory of the system. When this returns, it is
+    /// gone.
+    pub(crate) fn end_bus_mastering(&self) {
+        const COMMAND: usize = 0x04;
+        const BUS_MASTER: u16 = 1 << 2;
+
+        let config = self.pdev.config_space();
+        let command = config.read16(COMMAND);
+        config.write16(command & !BUS_MASTER, COMMAND);
+        config.read16(COMMAND);
     }
 
     /// Makes the mappings accessible to what may outlive the binding.

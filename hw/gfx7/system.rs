@@ -2,7 +2,14 @@
 
 //! The chip as a whole.
 
-use kernel::io::Io;
+use kernel::{
+    io::Io,
+    prelude::*,
+    time::{
+        delay::udelay,
+        Delta, //
+    },
+};
 
 use super::{
     clock_gating,
@@ -42,7 +49,53 @@ impl System for Bonaire {
         golden::program_bonaire(card);
     }
 
+    fn wait_idle(&self, card: &Card<'_>) -> Result {
+        for _ in 0..IDLE_LOOKS {
+            if is_idle(card) {
+                return Ok(());
+            }
+            udelay(IDLE_PAUSE);
+        }
+        Err(EBUSY)
+    }
+
+    fn reset_engines(&self, card: &Card<'_>) {
+        let regs = &card.regs;
+        for reset in [true, false] {
+            regs.update(GRBM_SOFT_RESET, |r| {
+                r.with_soft_reset_cp(reset)
+                    .with_soft_reset_rlc(reset)
+                    .with_soft_reset_gfx(reset)
+                    .with_soft_reset_cpf(reset)
+                    .with_soft_reset_cpc(reset)
+                    .with_soft_reset_cpg(reset)
+            });
+            regs.update(SRBM_SOFT_RESET, |r| {
+                r.with_soft_reset_sdma(reset).with_soft_reset_sdma1(reset)
+            });
+            // The reset has begun, or ended, when these are read.
+            regs.read(GRBM_SOFT_RESET);
+            regs.read(SRBM_SOFT_RESET);
+            udelay(RESET_PULSE);
+        }
+    }
+
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating) {
         clock_gating::set(card, gating);
     }
+}
+
+/// How often engines are looked at that are to become idle, and the pause between two looks: 5 ms.
+const IDLE_LOOKS: u32 = 100;
+const IDLE_PAUSE: Delta = Delta::from_micros(50);
+/// How long engines are held in reset, and left alone after it.
+const RESET_PULSE: Delta = Delta::from_micros(50);
+
+/// Returns true if graphics, compute and DMA engines have nothing under way.
+///
+/// The read also has their writes to memory arrive: no answer of the card overtakes them.
+fn is_idle(card: &Card<'_>) -> bool {
+    let graphics = card.regs.read(GRBM_STATUS);
+    let dma = card.regs.read(SRBM_STATUS2);
+    !(graphics.gui_active() || dma.sdma_busy() || dma.sdma1_busy())
 }

@@ -53,7 +53,10 @@ register! {
         17:17 ih_busy => bool;
     }
 
-    pub(crate) SRBM_STATUS2(u32) @ 0x00e4c {}
+    pub(crate) SRBM_STATUS2(u32) @ 0x00e4c {
+        5:5 sdma_busy => bool;
+        6:6 sdma1_busy => bool;
+    }
 
     pub(crate) SRBM_SOFT_RESET(u32) @ 0x00e60 {
         20:20 soft_reset_sdma => bool;

@@ -21,7 +21,12 @@ register! {
     }
 
     pub(crate) GRBM_SOFT_RESET(u32) @ 0x08020 {
+        0:0 soft_reset_cp => bool;
         2:2 soft_reset_rlc => bool;
+        16:16 soft_reset_gfx => bool;
+        17:17 soft_reset_cpf => bool;
+        18:18 soft_reset_cpc => bool;
+        19:19 soft_reset_cpg => bool;
     }
 }
 
