@@ -21,6 +21,7 @@ use kernel::{
 };
 
 use crate::{
+    debug::stats::Stats,
     exec::{
         gart::{
             Gart,
@@ -113,6 +114,8 @@ pub(crate) struct Device {
     pub(crate) interrupt_memory: InterruptMemory,
     pub(crate) compute_memory: ComputeMemory,
     rings: KVec<Arc<Ring>>,
+    /// What was counted, for debugfs.
+    pub(crate) stats: Arc<Stats>,
     /// What feeds the rings with jobs.
     pub(crate) schedulers: Schedulers,
     /// What the kernel itself has DMA engines do.
@@ -137,7 +140,14 @@ impl Device {
             interrupt_memory: InterruptMemory::new(parent, gart)?,
             compute_memory: ComputeMemory::new(parent, gart)?,
             rings: make_rings(parent, hw, &card, gart)?,
-            schedulers: Schedulers::new(parent, hw, card.clone(), fed_by_schedulers(rings)?)?,
+            stats: Arc::new(Stats::new(), GFP_KERNEL)?,
+            schedulers: Schedulers::new(
+                parent,
+                hw,
+                card.clone(),
+                fed_by_schedulers(rings)?,
+                stats.clone(),
+            )?,
             kernel_queue <- KernelQueue::new(schedulers),
             card,
         })

@@ -23,7 +23,6 @@ use crate::{
     bo_list,
     cs,
     ctx,
-    debug::stats::Stats,
     device::Device,
     drm::{
         Driver,
@@ -49,8 +48,6 @@ use crate::{
 #[pin_data]
 pub(crate) struct Data {
     device: Arc<Device>,
-    /// What the user-memory path has done.
-    pub(crate) stats: Arc<Stats>,
     /// What buffers get their memory from.
     #[pin]
     pub(crate) memory: ttm::Memory,
@@ -68,7 +65,6 @@ impl Data {
 
         try_pin_init!(Self {
             device,
-            stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             memory <- ttm::Memory::new(base, vram),
             info <- Info::new(),
         }? Error)

@@ -236,6 +236,10 @@ pub(crate) trait InterruptController: Sync {
     /// Says how far the ring has been read, after which the card may interrupt again.
     fn acknowledge(&self, card: &Card<'_>, read_pointer: u32);
 
+    /// How far the card has written the ring, in bytes, with bit 0 set if entries were lost because it was
+    /// full.
+    fn write_pointer(&self, card: &Card<'_>) -> u32;
+
     /// Goes on after entries were lost because the ring was full.
     fn clear_overflow(&self, card: &Card<'_>);
 

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the user-memory path has done since the device was bound, as debugfs shows it under
+//! What the driver has done since the device was bound, as debugfs shows it under
 //! `amdgpu_rs/<PCI slot>/`: one number a file.
 
 use kernel::{
     debugfs::ScopedDir,
     fmt,
+    prelude::*,
     sync::atomic::{
         Atomic,
         Relaxed, //
@@ -54,6 +55,40 @@ pub(crate) struct Stats {
     pub(crate) waits: Counter,
     /// Invalidations that may not wait for the GPU, and were put off.
     pub(crate) would_block: Counter,
+    /// Submissions whose interrupt did not come.
+    pub(crate) lost_interrupts: Counter,
+    /// Times that the ring of interrupts was full.
+    pub(crate) interrupt_overflows: Counter,
+    /// Lets jobs fail.
+    pub(crate) fail_jobs: FailJobs,
+}
+
+/// Lets one job of so many fail with `EIO`, on the way to its ring; 0: none.
+///
+/// The order in which fences end must hold in the kernel that people run, and the kernel's own fault
+/// injection is not built into it. So this is a file of debugfs, which is root's, and costs a job one
+/// look at a number that does not change.
+pub(crate) struct FailJobs {
+    every: Atomic<u32>,
+    count: Atomic<u32>,
+}
+
+impl FailJobs {
+    const fn new() -> Self {
+        Self {
+            every: Atomic::new(0),
+            count: Atomic::new(0),
+        }
+    }
+
+    /// Counts a job, and returns an error if it is to fail.
+    pub(crate) fn check(&self) -> Result {
+        let every = self.every.load(Relaxed);
+        if every != 0 && self.count.fetch_add(1, Relaxed) % every == every - 1 {
+            return Err(EIO);
+        }
+        Ok(())
+    }
 }
 
 impl Stats {
@@ -67,6 +102,9 @@ impl Stats {
             edeadlk: Counter::new(),
             waits: Counter::new(),
             would_block: Counter::new(),
+            lost_interrupts: Counter::new(),
+            interrupt_overflows: Counter::new(),
+            fail_jobs: FailJobs::new(),
         }
     }
 
@@ -79,5 +117,8 @@ impl Stats {
         dir.read_only_file(c"edeadlk", &self.edeadlk);
         dir.read_only_file(c"waits", &self.waits);
         dir.read_only_file(c"would_block", &self.would_block);
+        dir.read_only_file(c"lost_interrupts", &self.lost_interrupts);
+        dir.read_only_file(c"interrupt_overflows", &self.interrupt_overflows);
+        dir.read_write_file(c"fail_jobs", &self.fail_jobs.every);
     }
 }

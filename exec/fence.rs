@@ -10,12 +10,17 @@
 //! The interrupt thread calls [`Timeline::process`]. No timer looks after lost interrupts: the job
 //! timeout does so, and says that it had to.
 //!
+//! A submission whose commands are left out is a submission like any other: its fence has an error
+//! from the start, and ends with it when the engine gets there.
+//!
 //! When the engine will do no more, because it hangs or the card is gone, [`Timeline::abort`] ends
-//! all fences with an error, and lets no new ones begin.
+//! all fences with an error. Those of later submissions end at once, after these.
 //!
 //! # Invariants
 //!
-//! Fences of a timeline are signaled in order, each exactly once.
+//! Fences of a timeline are signaled in the order in which they were emitted, each exactly once. To
+//! emit one never fails, so there is no other way for a submission to end: the order of all fences of
+//! the driver rests on this (see the head of `abstractions/drm/sched.rs`).
 //!
 //! # Lock order
 //!
@@ -23,11 +28,13 @@
 //! memory is allocated.
 
 use kernel::{
+    new_condvar,
     new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
         aref::ARef,
+        CondVar,
         Mutex,
         SpinLock, //
     }, //
@@ -64,10 +71,18 @@ pub(crate) type HwFence = UniqueFence<RingName>;
 
 /// A submission's place on its ring.
 pub(crate) struct Emission {
-    /// What the hardware shall write when it is done.
-    pub(crate) seq: u32,
+    /// What the hardware shall write when it is done; `None` if it will do no more: then
+    /// [`Timeline::end_late`] is to be called.
+    pub(crate) seq: Option<u32>,
     /// Signaled when it has.
     pub(crate) fence: ARef<Fence>,
+}
+
+/// An unfinished submission.
+struct Unfinished {
+    fence: PendingFence<RingName>,
+    /// How it ends if the engine gets there.
+    result: Result,
 }
 
 /// The submissions of a ring that are not finished.
@@ -80,13 +95,16 @@ pub(crate) struct Timeline {
     signaling: Mutex<()>,
     #[pin]
     state: SpinLock<State>,
+    /// Notified when a submission is finished.
+    #[pin]
+    room: CondVar,
 }
 
 struct State {
     window: Window,
     /// The fence numbered `n` is at index `n` modulo the length.
-    pending: KVec<Option<PendingFence<RingName>>>,
-    /// Why nothing can be emitted any more.
+    pending: KVec<Option<Unfinished>>,
+    /// Why the engine does no more.
     aborted: Option<Error>,
 }
 
@@ -126,15 +144,21 @@ impl Window {
 }
 
 impl State {
+    /// Returns true if there is no place for one more.
+    fn is_full(&mut self) -> bool {
+        let next = self.window.next;
+        self.place(next).is_some_and(|place| place.is_some())
+    }
+
     /// The place of the fence with this number; `None` if there is no room for any.
-    fn place(&mut self, seqno: u64) -> Option<&mut Option<PendingFence<RingName>>> {
+    fn place(&mut self, seqno: u64) -> Option<&mut Option<Unfinished>> {
         let capacity = self.pending.len() as u64;
         // CAST: The remainder is smaller than the length, a `usize`.
         let index = seqno.checked_rem(capacity)? as usize;
         self.pending.get_mut(index)
     }
 
-    fn take(&mut self, seqno: u64) -> Option<PendingFence<RingName>> {
+    fn take(&mut self, seqno: u64) -> Option<Unfinished> {
         self.place(seqno)?.take()
     }
 }
@@ -164,54 +188,87 @@ impl Timeline {
                     aborted: None,
                 })
             },
+            room <- new_condvar!("Timeline::room"),
         })
     }
 
     /// Gives the next number out. The submission must be written to the ring before another calls
-    /// this for the same ring.
+    /// this for the same ring. It ends with `result` if the engine gets there.
     ///
-    /// Fails if the timeline was aborted, or if too much is unfinished.
-    pub(crate) fn emit(&self, fence: HwFence) -> Result<Emission> {
+    /// Gives the fence back if too much is unfinished: see [`Timeline::wait_for_room`].
+    pub(crate) fn emit(&self, fence: HwFence, result: Result) -> Result<Emission, HwFence> {
         let mut state = self.state.lock();
-        if let Some(error) = state.aborted {
-            return Err(error);
-        }
         let seqno = state.window.next;
-        let place = state.place(seqno).filter(|place| place.is_none());
-        let place = place.ok_or(EBUSY)?;
-        let pending = place.insert(fence.publish(&self.context, seqno, RingName(self.name)));
-        let fence = pending.fence().clone();
+        let Some(place) = state.place(seqno).filter(|place| place.is_none()) else {
+            return Err(fence);
+        };
+        let fence = fence.publish(&self.context, seqno, RingName(self.name));
+        let emitted = fence.fence().clone();
+        *place = Some(Unfinished { fence, result });
         state.window.next += 1;
         Ok(Emission {
-            seq: Window::low(seqno),
-            fence,
+            seq: state.aborted.is_none().then(|| Window::low(seqno)),
+            fence: emitted,
         })
     }
 
-    /// Signals all submissions up to number `completed`, which the hardware has written.
-    pub(crate) fn process(&self, completed: u32) {
-        let _signalling = self.signaling.lock();
-        let _section = SignalingSection::begin();
-        while let Some(fence) = self.finish_one(completed) {
-            fence.signal(Ok(()));
+    /// Sleeps until one more submission can be emitted.
+    pub(crate) fn wait_for_room(&self) {
+        let mut state = self.state.lock();
+        while state.is_full() {
+            self.room.wait(&mut state);
         }
     }
 
-    fn finish_one(&self, completed: u32) -> Option<PendingFence<RingName>> {
+    /// Signals all submissions up to number `completed`, which the hardware has written. Returns how
+    /// many there were.
+    pub(crate) fn process(&self, completed: u32) -> usize {
+        let _signaling = self.signaling.lock();
+        let _section = SignalingSection::begin();
+        let mut count = 0;
+        while let Some(Unfinished { fence, result }) = self.finish_one(completed) {
+            fence.signal(result);
+            count += 1;
+        }
+        count
+    }
+
+    fn finish_one(&self, completed: u32) -> Option<Unfinished> {
         let mut state = self.state.lock();
         let seqno = state.window.finish_one(completed)?;
-        state.take(seqno)
+        self.take(&mut state, seqno)
+    }
+
+    fn take(&self, state: &mut State, seqno: u64) -> Option<Unfinished> {
+        let finished = state.take(seqno);
+        self.room.notify_all();
+        finished
     }
 
     /// Ends all unfinished submissions, as the hardware will not: `guilty` with `ETIME`, all others
-    /// with `error`, with which also all that would come later fail.
+    /// with `error`, as will all that come later.
     ///
     /// The caller has seen to it that the hardware does not touch memory for their sake any more.
     pub(crate) fn abort(&self, guilty: Option<&Fence>, error: Error) {
         let _signalling = self.signaling.lock();
         let _section = SignalingSection::begin();
         self.state.lock().aborted = Some(error);
-        while let Some(fence) = self.abort_one() {
+        self.end_all(guilty, error);
+    }
+
+    /// Ends what was emitted after [`Timeline::abort`].
+    pub(crate) fn end_late(&self) {
+        let _signaling = self.signaling.lock();
+        let _section = SignalingSection::begin();
+        let aborted = self.state.lock().aborted;
+        if let Some(error) = aborted {
+            self.end_all(None, error);
+        }
+    }
+
+    /// Ends all unfinished submissions, with `signaling` held.
+    fn end_all(&self, guilty: Option<&Fence>, error: Error) {
+        while let Some(Unfinished { fence, .. }) = self.abort_one() {
             let error = match guilty {
                 Some(guilty) if core::ptr::eq(guilty, &**fence.fence()) => ETIME,
                 _ => error,
@@ -220,14 +277,21 @@ impl Timeline {
         }
     }
 
-    fn abort_one(&self) -> Option<PendingFence<RingName>> {
+    fn abort_one(&self) -> Option<Unfinished> {
         let mut state = self.state.lock();
         if state.window.first == state.window.next {
             return None;
         }
         let seqno = state.window.first;
         state.window.first += 1;
-        state.take(seqno)
+        self.take(&mut state, seqno)
+    }
+
+    /// Returns true if the hardware's number `completed` says that submissions are finished that were
+    /// not signaled yet.
+    pub(crate) fn is_behind(&self, completed: u32) -> bool {
+        let mut window = self.state.lock().window;
+        window.finish_one(completed).is_some()
     }
 
     /// The numbers of the oldest unfinished submission and of the next one to come, for messages.
@@ -295,7 +359,13 @@ mod tests {
     }
 
     fn emit(timeline: &Timeline) -> Result<Emission> {
-        timeline.emit(HwFence::new(GFP_KERNEL)?)
+        emit_with(timeline, Ok(()))
+    }
+
+    fn emit_with(timeline: &Timeline, result: Result) -> Result<Emission> {
+        timeline
+            .emit(HwFence::new(GFP_KERNEL)?, result)
+            .map_err(|_| EBUSY)
     }
 
     #[test]
@@ -304,7 +374,7 @@ mod tests {
         let mut emissions = KVec::new();
         for seq in [u32::MAX - 1, u32::MAX, 0, 1] {
             let emission = emit(&timeline)?;
-            assert_eq!(emission.seq, seq);
+            assert_eq!(emission.seq, Some(seq));
             emissions.push(emission, GFP_KERNEL)?;
         }
         // There is no more room.
@@ -313,13 +383,16 @@ mod tests {
             for (i, emission) in emissions.iter().enumerate() {
                 assert_eq!(emission.fence.is_signaled(), i < done);
             }
-            if let Some(emission) = emissions.get(done) {
-                timeline.process(emission.seq);
+            if let Some(seq) = emissions.get(done).and_then(|emission| emission.seq) {
+                assert!(timeline.is_behind(seq));
+                assert_eq!(timeline.process(seq), 1);
+                assert!(!timeline.is_behind(seq));
             }
         }
         assert_eq!(emissions[3].fence.seqno(), WRAP + 1);
         // There is room again.
-        assert_eq!(emit(&timeline)?.seq, 2);
+        timeline.wait_for_room();
+        assert_eq!(emit(&timeline)?.seq, Some(2));
         timeline.process(2);
         Ok(())
     }
@@ -349,10 +422,33 @@ mod tests {
         assert_eq!(fences[0].fence.status(), Some(Ok(())));
         assert_eq!(fences[1].fence.status(), Some(Err(ETIME)));
         assert_eq!(fences[2].fence.status(), Some(Err(ECANCELED)));
-        assert_eq!(emit(&timeline).err(), Some(ECANCELED));
         // What the hardware still writes changes nothing.
         timeline.process(3);
         assert_eq!(timeline.unfinished(), 4..4);
+        // What comes later ends, too, but not before all that was there.
+        let late = emit(&timeline)?;
+        assert_eq!(late.seq, None);
+        assert_eq!(late.fence.status(), None);
+        timeline.end_late();
+        assert_eq!(late.fence.status(), Some(Err(ECANCELED)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_submission_that_fails_ends_in_its_turn() -> Result {
+        let timeline = timeline(0)?;
+        let fences = [
+            emit(&timeline)?,
+            emit_with(&timeline, Err(EIO))?,
+            emit(&timeline)?,
+        ];
+        assert_eq!(fences[1].fence.status(), None);
+        timeline.process(1);
+        assert_eq!(fences[0].fence.status(), Some(Ok(())));
+        assert_eq!(fences[1].fence.status(), None);
+        timeline.process(3);
+        assert_eq!(fences[1].fence.status(), Some(Err(EIO)));
+        assert_eq!(fences[2].fence.status(), Some(Ok(())));
         Ok(())
     }
 

@@ -5,6 +5,16 @@
 //! The card writes entries of 16 bytes into a ring in system memory, writes how far it got beside
 //! it, and sends a message. The handler's thread reads the entries up to there and says so; not
 //! before that will the card send another message.
+//!
+//! # When there are too many
+//!
+//! A process may have an engine interrupt as often as it likes. So what a pass over the ring asks for is
+//! noted first and done once: each ring is looked at once, however often it interrupted, as is the
+//! register that holds a fault. If the ring overflowed its entries are dropped, and all that they could
+//! have asked for is done. The thread rests after that, and after a ring full of entries.
+//!
+//! The card writes to memory how far it got with each entry, and only then. So after an overflow what
+//! is in memory tells of it until the next entry comes: then the register is right.
 
 use kernel::{
     device::{
@@ -21,6 +31,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            AtomicFlag,
             Relaxed, //
         },
         barrier::{
@@ -29,13 +40,20 @@ use kernel::{
         },
         Arc, //
     },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
 };
 
 use crate::{
     device::Device,
-    exec::gart::{
-        Gart,
-        KernelBuffer, //
+    exec::{
+        gart::{
+            Gart,
+            KernelBuffer, //
+        },
+        ring::RingKind,
     },
     hw::{
         card::Card,
@@ -49,6 +67,10 @@ use crate::{
 pub(crate) const RING_SIZE: u32 = 64 << 10;
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 16;
+/// Entries in the ring.
+const ENTRIES: u32 = RING_SIZE / ENTRY_SIZE;
+/// Pause after more entries than that.
+const REST: Delta = Delta::from_millis(2);
 /// Set in the write pointer when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
 
@@ -60,7 +82,7 @@ impl InterruptMemory {
         })
     }
 
-    /// How far the card has written, in bytes.
+    /// How far the card has written, in bytes, or [`OVERFLOW`], as of the last entry.
     fn written(&self) -> Option<u32> {
         let written = self.write_pointer.read(0);
         // No entry may be read before the pointer that says that it is there.
@@ -84,6 +106,8 @@ pub(crate) struct Handler {
     device: Arc<Device>,
     /// How far the ring has been read, in bytes. Only the handler's thread uses it.
     position: Atomic<u32>,
+    /// The first overflow is told of, as all others would say the same.
+    said_overflow: AtomicFlag,
 }
 
 impl Handler {
@@ -91,35 +115,133 @@ impl Handler {
         Self {
             device,
             position: Atomic::new(0),
+            said_overflow: AtomicFlag::new(false),
         }
     }
 
-    /// Handles all entries that are there. `None` if the driver is being unbound.
+    /// Handles the entries that are there, a ring full at most: if more are left, the card interrupts
+    /// again. `None` if the driver is being unbound.
     fn process(&self) -> Option<()> {
-        let device = &*self.device;
-        let memory = &device.interrupt_memory;
-        let mut position = self.position.load(Relaxed);
-        let mut written = memory.written()?;
+        let mut left = ENTRIES;
         loop {
-            if written & OVERFLOW != 0 {
-                dev_warn!(device.dev, "interrupts were lost: their ring is full\n");
-                // The oldest entry that was not overwritten.
-                position = next(written & !OVERFLOW);
-                device.hw.interrupts.clear_overflow(&*device.card()?);
-            }
-            let end = written & !OVERFLOW & (RING_SIZE - 1);
-            while position != end {
-                let entry = memory.entry(position)?;
-                handle(device, device.hw.interrupts.decode(entry));
-                position = next(position);
-            }
+            let (position, found) = match self.written()? {
+                Written::UpTo(end) => self.read(end, &mut left)?,
+                Written::Overflow(end) => {
+                    self.report_overflow();
+                    left = 0;
+                    (end, Found::EVERYTHING)
+                }
+            };
             self.position.store(position, Relaxed);
-            let card = device.card()?;
-            device.hw.interrupts.acknowledge(&card, position);
+            self.act_on(&found);
+            if left == 0 {
+                fsleep(REST);
+            }
+            let card = self.device.card()?;
+            self.device.hw.interrupts.acknowledge(&card, position);
             drop(card);
-            written = memory.written()?;
-            if written == position {
+            if left == 0 || self.written()? == Written::UpTo(position) {
                 return Some(());
+            }
+        }
+    }
+
+    /// How far the card has written. If it overflowed, that is cleared.
+    fn written(&self) -> Option<Written> {
+        let written = self.device.interrupt_memory.written()?;
+        if written & OVERFLOW == 0 {
+            return Some(Written::UpTo(written % RING_SIZE));
+        }
+        let card = self.device.card()?;
+        let interrupts = self.device.hw.interrupts;
+        let written = interrupts.write_pointer(&card);
+        let end = (written & !OVERFLOW) % RING_SIZE;
+        if written & OVERFLOW == 0 {
+            return Some(Written::UpTo(end));
+        }
+        interrupts.clear_overflow(&card);
+        Some(Written::Overflow(end))
+    }
+
+    /// Reads entries up to `end`, `left` at most. Returns how far that was, and what they ask for.
+    fn read(&self, end: u32, left: &mut u32) -> Option<(u32, Found)> {
+        let device = &*self.device;
+        let mut position = self.position.load(Relaxed);
+        let mut found = Found::default();
+        while position != end && *left != 0 {
+            let entry = device.interrupt_memory.entry(position)?;
+            found.note(device, device.hw.interrupts.decode(entry));
+            position = next(position);
+            *left -= 1;
+        }
+        Some((position, found))
+    }
+
+    fn act_on(&self, found: &Found) {
+        for ring in self.device.rings().filter(|ring| found.has(ring.kind)) {
+            ring.process();
+        }
+        if found.fault {
+            report_fault(&self.device);
+        }
+    }
+
+    fn report_overflow(&self) {
+        let device = &*self.device;
+        device.stats.interrupt_overflows.add(1);
+        if !self.said_overflow.xchg(true, Relaxed) {
+            dev_warn!(
+                device.dev,
+                "interrupts were lost: their ring is full; not said again\n"
+            );
+        }
+    }
+}
+
+/// How far the card has written the ring, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// All entries before this are there.
+    UpTo(u32),
+    /// It got here, and has overwritten some that were not read.
+    Overflow(u32),
+}
+
+/// What entries of the ring ask for.
+#[derive(Default)]
+struct Found {
+    /// The rings that have written fences, a bit each, by index.
+    rings: u32,
+    /// The memory controller has found a fault.
+    fault: bool,
+}
+
+impl Found {
+    /// What entries that nobody has read may have asked for.
+    const EVERYTHING: Self = Self {
+        rings: !0,
+        fault: true,
+    };
+
+    fn has(&self, ring: RingKind) -> bool {
+        self.rings & 1 << ring.index() != 0
+    }
+
+    fn note(&mut self, device: &Device, event: Event) {
+        match event {
+            Event::Fence(ring) => self.rings |= 1 << ring.index(),
+            Event::Fault => self.fault = true,
+            Event::Illegal(what, ring) => {
+                dev_dbg!(
+                    device.dev,
+                    "{ring:?}: illegal {what:?} in a command buffer\n"
+                );
+            }
+            Event::Other { source, data } => {
+                dev_dbg!(
+                    device.dev,
+                    "interrupt {source} ({data:#x}) that nobody asked for\n"
+                );
             }
         }
     }
@@ -134,25 +256,6 @@ impl ThreadedHandler for Handler {
     fn handle_threaded(&self) -> IrqReturn {
         let _ = self.process();
         IrqReturn::Handled
-    }
-}
-
-fn handle(device: &Device, event: Event) {
-    match event {
-        Event::Fence(ring) => device.ring(ring).process(),
-        Event::Fault => report_fault(device),
-        Event::Illegal(what, ring) => {
-            dev_dbg!(
-                device.dev,
-                "{ring:?}: illegal {what:?} in a command buffer\n"
-            );
-        }
-        Event::Other { source, data } => {
-            dev_dbg!(
-                device.dev,
-                "interrupt {source} ({data:#x}) that nobody asked for\n"
-            );
-        }
     }
 }
 

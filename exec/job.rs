@@ -15,8 +15,9 @@
 //!
 //! # When a job takes too long
 //!
-//! If the ring has finished it and the interrupt was lost, that is said, and the job ends well. Else
-//! the card hangs. There is no way yet to reset it, so it is given up: all engines are stopped, so
+//! While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If it has finished some and the
+//! interrupt was lost, they end well, and that is counted. If the first of them is there for longer than
+//! [`TIMEOUT`], the card hangs. There is no way yet to reset it, so it is given up: all engines are stopped, so
 //! that they touch no memory any more, and only then do fences end, as those who wait for them will
 //! reuse that memory: the guilty job's with `ETIME`, all others with `ECANCELED`, as will those of
 //! jobs to come. The same way ends what is unfinished when the driver is unbound, with `ENODEV`.
@@ -24,10 +25,12 @@
 use kernel::{
     device,
     new_mutex,
+    num::casts::usize_as_u64,
     prelude::*,
     sync::{
         aref::ARef,
         atomic::{
+            Atomic,
             AtomicFlag,
             Relaxed, //
         },
@@ -36,6 +39,8 @@ use kernel::{
     },
     time::{
         msecs_to_jiffies,
+        Instant,
+        Monotonic,
         Msecs, //
     }, //
 };
@@ -46,8 +51,9 @@ use crate::{
         drm::sched::{
             JobOps,
             Scheduler, //
-        },
+        }, //
     },
+    debug::stats::Stats,
     exec::{
         fence::HwFence,
         ring::{
@@ -74,8 +80,10 @@ use crate::{
     },
 };
 
-/// How long a job may be on its ring, in ms.
+/// How long a job may be the first on its ring, in ms.
 const TIMEOUT: Msecs = 10_000;
+/// How often a ring that has jobs is looked at, in ms. A lost interrupt costs two of these at most.
+const TICK: Msecs = 200;
 
 /// What of an address space a job needs.
 pub(crate) trait AddressSpace: Send + Sync {
@@ -129,8 +137,8 @@ enum Stage {
     Ready(HwFence, Option<Lease>),
     /// It is on the ring, or done.
     Running(ARef<Fence>),
-    /// It never was on the ring.
-    Failed,
+    /// Between two stages.
+    Changing,
 }
 
 impl Job {
@@ -154,7 +162,7 @@ impl Job {
 
     /// Goes to the next stage with what `step` makes of this one.
     fn advance<R>(&mut self, step: impl FnOnce(&Work, Stage) -> (Stage, R)) -> R {
-        let stage = core::mem::replace(&mut self.stage, Stage::Failed);
+        let stage = core::mem::replace(&mut self.stage, Stage::Changing);
         let (stage, result) = step(&self.work, stage);
         self.stage = stage;
         result
@@ -173,86 +181,164 @@ impl JobOps for Job {
                 return (Stage::Ready(fence, None), None);
             };
             match queue.executor.vmids.lend(space.space(), queue.ring.kind) {
-                Ok(Loan::Lent(lease)) => (Stage::Ready(fence, Some(lease)), None),
-                Ok(Loan::Busy(user)) => (Stage::Waiting(fence), Some(user)),
-                // More leases than rings: cannot be. `run` refuses.
-                Err(_) => (Stage::Waiting(fence), None),
+                Loan::Lent(lease) => (Stage::Ready(fence, Some(lease)), None),
+                Loan::Busy(user) => (Stage::Waiting(fence), Some(user)),
             }
         })
     }
 
-    fn run(&mut self, queue: &Queue) -> Result<ARef<Fence>> {
-        self.advance(|work, stage| match stage {
-            Stage::Ready(fence, lease) => match submit(queue, work, fence, lease) {
-                Ok(fence) => (Stage::Running(fence.clone()), Ok(fence)),
-                Err(error) => (Stage::Failed, Err(error)),
-            },
-            stage => (stage, Err(EBUSY)),
+    fn run(&mut self, queue: &Queue) -> ARef<Fence> {
+        queue.look_if_due();
+        self.advance(|work, stage| {
+            let fence = match stage {
+                Stage::Waiting(fence) => submit(queue, work, fence, None),
+                Stage::Ready(fence, lease) => submit(queue, work, fence, lease),
+                Stage::Running(fence) => fence,
+                // `advance` does not nest.
+                Stage::Changing => Fence::stub(),
+            };
+            (Stage::Running(fence.clone()), fence)
         })
     }
 
     fn timed_out(&mut self, queue: &Queue) {
-        let Stage::Running(fence) = &self.stage else {
-            return;
-        };
-        queue.timed_out(fence);
+        if let Stage::Running(fence) = &self.stage {
+            queue.tick(fence);
+        }
     }
 }
 
-/// Puts a job on its ring.
-fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> Result<ARef<Fence>> {
+/// Puts a job on its ring, with its commands if it is to be run and has what it needs.
+fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
-        (Some(space), Some(lease)) => Some(VmState {
+        (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
             pd_addr: space.pd_addr(),
             flush: lease.flush(),
             pasid: work.pasid,
-        }),
-        _ => None,
+        })),
+        (Some(_), None) => Err(ECANCELED),
+        (None, _) => Ok(None),
     };
+    let vm = vm.and_then(|vm| queue.executor.stats.fail_jobs.check().and(Ok(vm)));
     let submission = Submission {
-        vm,
-        commands: work.task.commands(),
+        vm: vm.unwrap_or(None),
+        commands: match vm {
+            Ok(_) => work.task.commands(),
+            Err(error) => Commands::Fail(error),
+        },
         user_fence: work.user_fence,
     };
-    let fence = queue.ring.submit(&submission, fence)?;
-    if let Some(lease) = lease {
+    let fence = queue.ring.submit(&submission, fence);
+    // The flush of one that is not run does not happen.
+    if let Some(lease) = lease.filter(|_| submission.vm.is_some()) {
         lease.submitted(queue.ring.kind, &fence);
     }
-    Ok(fence)
+    fence
 }
 
 /// What a scheduler's jobs run on.
 pub(crate) struct Queue {
     executor: Arc<Executor>,
     ring: Arc<Ring>,
+    watch: Watch,
+}
+
+/// When a ring was looked at, and since when its first job is the first.
+struct Watch {
+    start: Instant<Monotonic>,
+    /// When the ring was looked at last, in ms from `start`.
+    looked: Atomic<i64>,
+    /// The number of the first job at the last tick.
+    head: Atomic<u64>,
+    /// When it was first seen to be that, in ms from `start`.
+    since: Atomic<i64>,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            looked: Atomic::new(0),
+            head: Atomic::new(0),
+            since: Atomic::new(0),
+        }
+    }
+
+    fn now(&self) -> i64 {
+        self.start.elapsed().as_millis()
+    }
+
+    fn look(&self) {
+        self.looked.store(self.now(), Relaxed);
+    }
+
+    /// Returns true if the last look is longer ago than [`TICK`].
+    fn is_due(&self) -> bool {
+        self.now() - self.looked.load(Relaxed) >= TICK.into()
+    }
+
+    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. To be asked
+    /// at each tick.
+    fn is_stuck(&self, head: u64) -> bool {
+        let now = self.now();
+        if self.head.xchg(head, Relaxed) != head {
+            self.since.store(now, Relaxed);
+        }
+        now - self.since.load(Relaxed) >= (TIMEOUT - TICK).into()
+    }
 }
 
 impl Queue {
-    /// A job was on the ring for too long.
-    fn timed_out(&self, fence: &ARef<Fence>) {
-        let dev = &*self.executor.dev;
+    fn new(executor: Arc<Executor>, ring: Arc<Ring>) -> Self {
+        Self {
+            executor,
+            ring,
+            watch: Watch::new(),
+        }
+    }
+
+    /// Called every [`TICK`] while the ring has jobs and no new ones come. `first` is the first of them.
+    fn tick(&self, first: &ARef<Fence>) {
+        self.look();
+        if first.is_signaled() || !self.watch.is_stuck(first.seqno()) {
+            return;
+        }
         let name = self.ring.kind.name();
-        let seqno = fence.seqno();
-        if fence.is_signaled() {
-            return;
-        }
-        self.ring.process();
-        if fence.is_signaled() {
-            dev_warn!(
-                dev,
-                "ring {name}: job {seqno} was done, but no interrupt said so\n"
-            );
-            return;
-        }
         let unfinished = self.ring.timeline.unfinished();
         dev_err!(
-            dev,
-            "ring {name}: job {seqno} hangs (unfinished: {} to {}); the card is given up\n",
+            self.executor.dev,
+            "ring {name}: job {} hangs (unfinished: {} to {}); the card is given up\n",
+            first.seqno(),
             unfinished.start,
             unfinished.end.saturating_sub(1)
         );
-        self.executor.give_up(Some(fence), ECANCELED);
+        self.executor.give_up(Some(first), ECANCELED);
+    }
+
+    /// Does what [`Queue::tick`] does for lost interrupts, as each new job puts off the tick.
+    fn look_if_due(&self) {
+        if self.watch.is_due() {
+            self.look();
+        }
+    }
+
+    /// Looks after lost interrupts.
+    fn look(&self) {
+        self.watch.look();
+        let lost = self.ring.look();
+        if lost == 0 {
+            return;
+        }
+        let executor = &*self.executor;
+        executor.stats.lost_interrupts.add(usize_as_u64(lost));
+        if !executor.said_lost.xchg(true, Relaxed) {
+            let name = self.ring.kind.name();
+            dev_warn!(
+                executor.dev,
+                "ring {name}: a job was done, but no interrupt said so; not said again\n"
+            );
+        }
     }
 }
 
@@ -264,10 +350,13 @@ pub(crate) struct Executor {
     card: CardHandle,
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
+    stats: Arc<Stats>,
     /// Held while the card is given up: two rings may hang at a time.
     #[pin]
     giving_up: Mutex<()>,
     given_up: AtomicFlag,
+    /// The first lost interrupt is told of, as all others would say the same.
+    said_lost: AtomicFlag,
 }
 
 impl Executor {
@@ -276,6 +365,7 @@ impl Executor {
         hw: &'static Generation,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
+        stats: Arc<Stats>,
     ) -> Result<Arc<Self>> {
         let vmids = Arc::pin_init(Vmids::new(), GFP_KERNEL)?;
         Arc::pin_init(
@@ -285,8 +375,10 @@ impl Executor {
                 card,
                 rings,
                 vmids,
+                stats,
                 giving_up <- new_mutex!(()),
                 given_up: AtomicFlag::new(false),
+                said_lost: AtomicFlag::new(false),
             }),
             GFP_KERNEL,
         )
@@ -322,19 +414,17 @@ impl Schedulers {
         hw: &'static Generation,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
+        stats: Arc<Stats>,
     ) -> Result<Self> {
-        let executor = Executor::new(dev, hw, card, rings)?;
+        let executor = Executor::new(dev, hw, card, rings, stats)?;
         let mut schedulers = KVec::with_capacity(executor.rings.len(), GFP_KERNEL)?;
         for ring in &executor.rings {
-            let queue = Queue {
-                executor: executor.clone(),
-                ring: ring.clone(),
-            };
+            let queue = Queue::new(executor.clone(), ring.clone());
             let scheduler = Scheduler::new(
                 ring.kind.name(),
                 dev,
                 Ring::MAX_SUBMISSIONS,
-                msecs_to_jiffies(TIMEOUT),
+                msecs_to_jiffies(TICK),
                 queue,
             )?;
             schedulers.push(scheduler, GFP_KERNEL)?;

@@ -31,6 +31,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         barrier::{
             self,
             mb, //
@@ -124,7 +128,7 @@ impl RingKind {
     /// Whether the engine behind the ring is one that can do this.
     fn can(self, commands: &Commands<'_>) -> bool {
         match commands {
-            Commands::Ibs(_) => true,
+            Commands::Ibs(_) | Commands::Fail(_) => true,
             Commands::Fill(fill) => matches!(self, Self::Sdma(_)) && fill.bytes <= Fill::MAX_BYTES,
         }
     }
@@ -231,6 +235,18 @@ pub(crate) enum Commands<'a> {
     Ibs(&'a [Ib]),
     /// Fill memory. DMA engines only.
     Fill(Fill),
+    /// Execute nothing. The submission cannot be run; it ends with this error in its turn.
+    Fail(Error),
+}
+
+impl Commands<'_> {
+    /// How the submission ends if the engine gets to its end.
+    fn result(&self) -> Result {
+        match self {
+            Self::Ibs(_) | Self::Fill(_) => Ok(()),
+            Self::Fail(error) => Err(*error),
+        }
+    }
 }
 
 /// What to execute.
@@ -254,7 +270,7 @@ impl<'a> Submission<'a> {
     pub(crate) fn ibs(&self) -> &'a [Ib] {
         match self.commands {
             Commands::Ibs(ibs) => ibs,
-            Commands::Fill(_) => &[],
+            Commands::Fill(_) | Commands::Fail(_) => &[],
         }
     }
 }
@@ -305,6 +321,8 @@ pub(crate) struct Ring {
     /// What was submitted, and is not finished.
     #[pin]
     pub(crate) timeline: Timeline,
+    /// What [`Ring::look`] saw last.
+    looked_at: Atomic<u32>,
     #[pin]
     state: SpinLock<State>,
 }
@@ -334,6 +352,7 @@ impl Ring {
             buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
             writeback,
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
+            looked_at: Atomic::new(0),
             state <- new_spinlock!(State { write_pointer: 0 }),
         })
     }
@@ -353,28 +372,50 @@ impl Ring {
         self.writeback.gpu_addr(self.kind, Slot::WritePointer)
     }
 
-    /// Queues a submission; the fence is signaled when the engine has finished it.
+    /// Queues a submission; the fence ends when the engine has finished it, after all fences of
+    /// earlier submissions.
     ///
-    /// Fails only if the ring was given up, or by a mistake of the caller: if there is no room (see the
-    /// head of this file), or if the engine is not one that can do this. Neither sleeps nor allocates.
-    pub(crate) fn submit(
+    /// Never fails: what the engine cannot do is [`Commands::Fail`], and if the ring was given up the
+    /// fence ends with an error, in its turn as well. Does not allocate, and sleeps only if there is no
+    /// room, which whoever queues jobs sees to (see the head of this file).
+    pub(crate) fn submit(&self, submission: &Submission<'_>, mut fence: HwFence) -> ARef<Fence> {
+        let mut submission = *submission;
+        if !self.kind.can(&submission.commands) {
+            submission.commands = Commands::Fail(EINVAL);
+        }
+        loop {
+            match self.try_submit(&submission, fence) {
+                Ok(fence) => return fence,
+                Err(unused) => fence = unused,
+            }
+            self.timeline.wait_for_room();
+        }
+    }
+
+    /// Queues a submission, or gives the fence back if there is no room.
+    fn try_submit(
         &self,
         submission: &Submission<'_>,
         fence: HwFence,
-    ) -> Result<ARef<Fence>> {
-        if !self.kind.can(&submission.commands) {
-            return Err(EINVAL);
-        }
+    ) -> Result<ARef<Fence>, HwFence> {
         let mut state = self.state.lock();
-        let emission = self.timeline.emit(fence)?;
-        let fence = FenceWrite {
-            gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
-            seq: emission.seq,
-        };
-        self.write(&mut state, |ring| {
-            self.engine
-                .emit_submission(ring, self.kind, submission, fence)
-        });
+        let emission = self.timeline.emit(fence, submission.commands.result())?;
+        match emission.seq {
+            Some(seq) => {
+                let fence = FenceWrite {
+                    gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
+                    seq,
+                };
+                self.write(&mut state, |ring| {
+                    self.engine
+                        .emit_submission(ring, self.kind, submission, fence)
+                });
+            }
+            None => {
+                drop(state);
+                self.timeline.end_late();
+            }
+        }
         Ok(emission.fence)
     }
 
@@ -426,7 +467,7 @@ impl Ring {
             commands: Commands::Ibs(&[]),
             user_fence: None,
         };
-        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?)?;
+        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?);
         let timeout = msecs_to_jiffies(TEST_MILLISECONDS);
         match fence.wait_timeout(Interruptible::No, timeout)? {
             Waited::Done => fence.status().unwrap_or(Err(ETIMEDOUT)),
@@ -444,6 +485,17 @@ impl Ring {
     /// something; sleeps.
     pub(crate) fn process(&self) {
         self.timeline.process(self.completed_seq());
+    }
+
+    /// Looks whether the engine has finished something that no interrupt has told of since the last
+    /// look, and signals that. Returns how many submissions there were; sleeps.
+    pub(crate) fn look(&self) -> usize {
+        let completed = self.completed_seq();
+        let stood_still = self.looked_at.xchg(completed, Relaxed) == completed;
+        if stood_still && self.timeline.is_behind(completed) {
+            return self.timeline.process(completed);
+        }
+        0
     }
 
     /// Number of the last submission that the engine has finished.
@@ -538,6 +590,7 @@ mod tests {
             assert_eq!(kind.can(&fill(Fill::MAX_BYTES)), is_dma);
             assert!(!kind.can(&fill(Fill::MAX_BYTES + 4)));
             assert!(kind.can(&Commands::Ibs(&[])));
+            assert!(kind.can(&Commands::Fail(EIO)));
         }
     }
 

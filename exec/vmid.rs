@@ -32,6 +32,9 @@
 //! # Invariants
 //!
 //! Between two flushes a context is only lent for one page directory.
+//!
+//! There is always an answer: a context, or a fence to wait for. It depends on which fences have ended,
+//! and they end at any time; so they are looked at once ([`State::forget_ended`]).
 
 use core::ops::Range;
 
@@ -95,6 +98,10 @@ const COUNT: usize = 15;
 /// The index of the context that an address space may have for itself.
 const RESERVED: usize = COUNT - 1;
 
+// A claimed context has no fence to wait for. Each ring claims one at most, so there are always some that
+// are idle or have one.
+const _: () = assert!(RingKind::COUNT < RESERVED);
+
 struct State {
     /// VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
@@ -130,9 +137,9 @@ impl Context {
         lent: 0,
     };
 
-    /// A submission that runs in it.
+    /// A submission that runs in it, as of the last [`State::forget_ended`].
     fn user(&self) -> Option<&ARef<Fence>> {
-        self.users.iter().flatten().find(|user| !user.is_signaled())
+        self.users.iter().flatten().next()
     }
 
     fn is_idle(&self) -> bool {
@@ -157,6 +164,8 @@ impl Context {
 }
 
 /// A context, and whether it must be flushed; if there is none, a submission that stands in the way.
+///
+/// No submission stands in the way only if all contexts are claimed.
 type Choice = Result<(usize, Flush), Option<ARef<Fence>>>;
 
 impl State {
@@ -168,8 +177,19 @@ impl State {
         &mut self.contexts[usize::from(vmid.get()) - 1]
     }
 
+    /// Forgets the submissions that have ended. Fences may be signaled at any time, so this is the only
+    /// look at them: what is decided next is decided on what it saw.
+    fn forget_ended(&mut self) {
+        for user in self.contexts.iter_mut().flat_map(|c| &mut c.users) {
+            if user.as_ref().is_some_and(|fence| fence.is_signaled()) {
+                *user = None;
+            }
+        }
+    }
+
     /// Chooses the context for a job.
-    fn choose(&self, space: Space, ring: RingKind) -> Choice {
+    fn choose(&mut self, space: Space, ring: RingKind) -> Choice {
+        self.forget_ended();
         match self.holder {
             None => self.choose_among(0..COUNT, space, ring),
             Some(holder) if holder != space.id => self.choose_among(0..RESERVED, space, ring),
@@ -234,14 +254,18 @@ impl Vmids {
 
     /// Asks for a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
-    /// There must not be more leases out than there are rings.
-    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Result<Loan> {
+    /// A ring has one lease at a time: what [`Loan::Lent`] gives is for its next submission.
+    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Loan {
         let mut state = self.state.lock();
-        let (index, flush) = match state.choose(space, ring) {
+        let choice = state.choose(space, ring).and_then(|(index, flush)| {
+            let vmid = State::vmid(index).ok_or(None)?;
+            Ok((vmid, flush))
+        });
+        let (vmid, flush) = match choice {
             Ok(choice) => choice,
-            Err(user) => return user.map(Loan::Busy).ok_or(EBUSY),
+            // All are claimed: there are fewer rings than that, but were it so the next look would tell.
+            Err(user) => return Loan::Busy(user.unwrap_or_else(Fence::stub)),
         };
-        let vmid = State::vmid(index).ok_or(EINVAL)?;
         state.clock += 1;
         let clock = state.clock;
         let context = state.context(vmid);
@@ -252,11 +276,11 @@ impl Vmids {
             context.resident = Some(Resident { space, flusher });
         }
         // INVARIANT: The lease was just counted.
-        Ok(Loan::Lent(Lease {
+        Loan::Lent(Lease {
             vmids: self.clone(),
             vmid,
             flush,
-        }))
+        })
     }
 }
 
@@ -365,7 +389,7 @@ mod tests {
     }
 
     fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingKind) -> Result<Lease> {
-        match vmids.lend(space, ring)? {
+        match vmids.lend(space, ring) {
             Loan::Lent(lease) => Ok(lease),
             Loan::Busy(_) => Err(EBUSY),
         }
@@ -455,7 +479,7 @@ mod tests {
             assert_eq!(u64::from(vmid), id + 1);
             fences.push(fence, GFP_KERNEL)?;
         }
-        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING)? else {
+        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*fence, &**fences[0].fence()));
@@ -484,7 +508,7 @@ mod tests {
         let (vmid, flush, fence) = run(&vmids, space(1, 1), RING)?;
         assert_eq!((vmid, flush), (VMID, Flush::Needed));
         // It waits for its own, and not for another.
-        let Loan::Busy(busy) = vmids.lend(space(1, 2), RING)? else {
+        let Loan::Busy(busy) = vmids.lend(space(1, 2), RING) else {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*busy, &**fence.fence()));
@@ -497,7 +521,7 @@ mod tests {
             assert!(vmid != VMID);
             fences.push(fence, GFP_KERNEL)?;
         }
-        assert!(matches!(vmids.lend(space(100, 1), RING)?, Loan::Busy(_)));
+        assert!(matches!(vmids.lend(space(100, 1), RING), Loan::Busy(_)));
 
         drop(own);
         late.reserve()

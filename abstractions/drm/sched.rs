@@ -19,6 +19,32 @@
 //! The callbacks are on the way to the signal of a fence: they run in a
 //! [`SignalingSection`], hence may not allocate, except from pools that need no reclaim.
 //!
+//! # The order of fences
+//!
+//! *The finished fence of a job never ends before those of older jobs of its entity, whatever
+//! happens to any of them.* A reservation keeps only the newest fence of a fence context, so a fence
+//! that ends early hides the older ones, and memory is given away while their jobs still use it.
+//!
+//! The C scheduler does not promise that. It ends the fence of a job on the spot if `run_job`
+//! returns an error, whatever older jobs of the entity are doing; those of a killed entity in an order
+//! of their own; and those that are on the hardware when the scheduler is torn down with the newest
+//! first. Here none of this happens:
+//!
+//! - Jobs of an entity are queued in the order of their fences (`Entity::submission`).
+//! - A job keeps its entity, so an entity is destroyed with an empty queue, and none is ever killed:
+//!   the only way out of the queue is by its head, through [`JobOps::run`]. A driver that wants to be
+//!   rid of a job lets `run` hand it back undone, in its turn.
+//! - A job keeps its scheduler, so a scheduler is torn down with no job on the hardware.
+//! - `run` has no error to return. It returns a fence, which the driver ends, well or not, after those
+//!   that it returned before for the same scheduler. The finished fence ends by that fence only.
+//! - An entity changes to another scheduler (`drm_sched_entity_select_rq`) only when its queue is
+//!   empty and the finished fence of the job that left it last has ended.
+//!
+//! So by induction: while an older job of the entity has not ended, the next one is either queued, or
+//! on the same scheduler behind it, and its hardware fence ends later. The callbacks that pass the end
+//! on run in that order too: one that is late to be added runs at once, on the ordered workqueue that
+//! has added those before it.
+//!
 //! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
 
 use crate::{
@@ -39,8 +65,7 @@ use core::{
     mem::ManuallyDrop,
     ptr::{
         addr_of_mut,
-        null_mut,
-        NonNull, //
+        null_mut, //
     },
 };
 use kernel::{
@@ -133,8 +158,11 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     }
 
     /// Puts the job on the hardware, and returns the fence that the driver will signal when the
-    /// hardware is done with it. An error becomes the error of the job.
-    fn run(&mut self, queue: &Self::Queue) -> Result<ARef<Fence>>;
+    /// hardware is done with it. The error of the fence becomes that of the job.
+    ///
+    /// The fence must end after those that earlier calls for the same scheduler returned, also if the
+    /// job cannot be run: see the head of this file.
+    fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
     /// Called when the hardware fence was not signaled within the scheduler's timeout.
     ///
@@ -143,21 +171,56 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     fn timed_out(&mut self, queue: &Self::Queue);
 }
 
+/// The jobs that were armed for a scheduler, and not dropped yet.
+#[pin_data]
+struct JobCount {
+    #[pin]
+    count: SpinLock<usize>,
+    #[pin]
+    none: CondVar,
+}
+
+impl JobCount {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            count <- new_spinlock!(0),
+            none <- new_condvar!(),
+        })
+    }
+
+    fn add(&self) {
+        *self.count.lock() += 1;
+    }
+
+    fn remove(&self) {
+        let mut count = self.count.lock();
+        *count -= 1;
+        if *count == 0 {
+            self.none.notify_all();
+        }
+    }
+
+    fn wait_for_none(&self) {
+        let mut count = self.count.lock();
+        while *count != 0 {
+            self.none.wait(&mut count);
+        }
+    }
+}
+
 /// Feeds one hardware ring.
 ///
 /// # Invariants
 ///
-/// - `inner` is an initialized `struct drm_gpu_scheduler` with the operations of `T`, which lives
-///   until every entity of it and every job that was pushed to it is gone.
+/// - `inner` is an initialized `struct drm_gpu_scheduler` with the operations of `T`. Every entity
+///   of it and every job that was pushed to it owns a reference.
 /// - `jobs` is the number of jobs that were armed for this scheduler, and not dropped yet.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Scheduler<T: JobOps> {
     #[pin]
     inner: Opaque<bindings::drm_gpu_scheduler>,
-    #[pin]
-    jobs: SpinLock<usize>,
-    #[pin]
-    drained: CondVar,
+    // The last that a job lets go of, so it has an allocation of its own.
+    jobs: Arc<JobCount>,
     queue: T::Queue,
     // The C scheduler refers to it.
     _device: ARef<device::Device>,
@@ -175,7 +238,8 @@ impl<T: JobOps> Scheduler<T> {
         run_job: Some(Job::<T>::run_job),
         timedout_job: Some(Job::<T>::timedout_job),
         free_job: Some(Job::<T>::free_job),
-        cancel_job: Some(Job::<T>::cancel_job),
+        // For jobs that are on the hardware when the scheduler is torn down: there are none.
+        cancel_job: None,
     };
 
     /// Makes a scheduler for a ring.
@@ -208,8 +272,7 @@ impl<T: JobOps> Scheduler<T> {
                         bindings::drm_sched_init(ptr, &args)
                     })
                 }),
-                jobs <- new_spinlock!(0),
-                drained <- new_condvar!(),
+                jobs: Arc::pin_init(JobCount::new(), GFP_KERNEL)?,
                 queue,
                 _device: dev.into(),
             }),
@@ -226,47 +289,35 @@ impl<T: JobOps> Scheduler<T> {
     ///
     /// The caller sees to it that none is pushed any more, and that those on the hardware end.
     pub(crate) fn drain(&self) {
-        let mut jobs = self.jobs.lock();
-        while *jobs != 0 {
-            self.drained.wait(&mut jobs);
-        }
+        self.jobs.wait_for_none();
     }
 
-    /// The scheduler that a C scheduler is part of.
+    /// What the driver keeps with a C scheduler.
     ///
     /// # Safety
     ///
-    /// `ptr` must be the `inner` of a `Scheduler<T>`.
-    unsafe fn from_raw(ptr: *mut bindings::drm_gpu_scheduler) -> NonNull<Self> {
+    /// `ptr` must be the `inner` of a `Scheduler<T>` that lives for `'a`.
+    unsafe fn queue_of<'a>(ptr: *mut bindings::drm_gpu_scheduler) -> &'a T::Queue {
         // SAFETY: By the function's requirement `ptr` points into a `Scheduler<T>`, at an `Opaque`,
         // which has the layout of what it wraps.
-        unsafe {
-            NonNull::new_unchecked(container_of!(
-                Opaque::cast_from(ptr).cast_mut(),
-                Self,
-                inner
-            ))
-        }
+        unsafe { &(*container_of!(Opaque::cast_from(ptr).cast_mut(), Self, inner)).queue }
     }
 }
 
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Scheduler<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the scheduler is initialized. Each entity owns a reference
-        // to its schedulers, so there is none any more.
+        // SAFETY: By the type invariant the scheduler is initialized. Each entity and each job owns
+        // a reference to its schedulers, so there is none any more.
         unsafe { bindings::drm_sched_fini(self.inner.get()) };
-        // Jobs whose entity was killed while they waited for a dependency still refer to us.
-        self.drain();
-        // As does who just reads the timeline name of a fence that was signaled meanwhile.
+        // Someone may just be reading the timeline name of a fence that was signaled meanwhile.
         synchronize_rcu();
     }
 }
 
 /// A queue of jobs, which run in the order in which they are submitted.
 ///
-/// Dropping it waits until its jobs have left the queue; a killed task does not wait, and the jobs
-/// that have not run yet end with `ESRCH`.
+/// Each of its jobs owns a reference to it.
 ///
 /// # Invariants
 ///
@@ -279,7 +330,7 @@ pub(crate) struct Entity<T: JobOps> {
     // Held from arming to pushing a job, so that jobs are queued in the order of their fences.
     #[pin]
     submission: Mutex<()>,
-    _schedulers: KVec<Arc<Scheduler<T>>>,
+    schedulers: KVec<Arc<Scheduler<T>>>,
     _list: KVec<*mut bindings::drm_gpu_scheduler>,
 }
 
@@ -318,7 +369,7 @@ impl<T: JobOps> Entity<T> {
                     })
                 }),
                 submission <- new_mutex!(()),
-                _schedulers: schedulers,
+                schedulers,
                 _list: list,
             }),
             GFP_KERNEL,
@@ -331,22 +382,9 @@ impl<T: JobOps> Entity<T> {
         to_result(unsafe { bindings::drm_sched_entity_error(self.inner.get()) })
     }
 
-    /// Sleeps until the queue is empty or the caller is killed. An exiting task waits for at most
-    /// `timeout`, and if it was killed, the jobs that have not run yet end with `ESRCH`, and no new
-    /// ones run.
-    ///
-    /// Returns what is left of `timeout`.
-    pub(crate) fn flush(&self, timeout: Jiffies) -> Jiffies {
-        // SAFETY: By the type invariant the entity is initialized.
-        let left =
-            unsafe { bindings::drm_sched_entity_flush(self.inner.get(), timeout_to_c(timeout)) };
-        Jiffies::try_from(left).unwrap_or(0)
-    }
-
-    /// Changes the priority of jobs that are submitted from now on.
-    pub(crate) fn set_priority(&self, priority: Priority) {
-        // SAFETY: By the type invariant the entity is initialized.
-        unsafe { bindings::drm_sched_entity_set_priority(self.inner.get(), priority.as_raw()) };
+    /// One of the entity's schedulers, by its C object.
+    fn scheduler(&self, ptr: *mut bindings::drm_gpu_scheduler) -> Option<&Arc<Scheduler<T>>> {
+        self.schedulers.iter().find(|s| s.inner.get() == ptr)
     }
 }
 
@@ -354,8 +392,8 @@ impl<T: JobOps> Entity<T> {
 impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
-        // reference to the entity, so there is nobody.
-        unsafe { bindings::drm_sched_entity_destroy(self.inner.get()) };
+        // reference to the entity, so there is nobody, and so does each job, so the queue is empty.
+        unsafe { bindings::drm_sched_entity_fini(self.inner.get()) };
     }
 }
 
@@ -369,7 +407,8 @@ impl<T: JobOps> PinnedDrop for Entity<T> {
 struct Job<T: JobOps> {
     #[pin]
     base: Opaque<bindings::drm_sched_job>,
-    scheduler: Option<NonNull<Scheduler<T>>>,
+    entity: Arc<Entity<T>>,
+    scheduler: Option<Arc<Scheduler<T>>>,
     // Whether `run` is over, so that nobody but `timed_out` uses `data`.
     started: AtomicFlag,
     #[pin]
@@ -377,8 +416,7 @@ struct Job<T: JobOps> {
     data: T,
 }
 
-// SAFETY: A job may be used and freed from any thread; `T` is `Send`, and `scheduler` points to
-// what is `Sync` and outlives the job.
+// SAFETY: A job may be used and freed from any thread, and all else that it holds is `Send`.
 unsafe impl<T: JobOps> Send for Job<T> {}
 
 impl_has_work! {
@@ -388,20 +426,12 @@ impl_has_work! {
 impl<T: JobOps> WorkItem for Job<T> {
     type Pointer = Pin<KBox<Self>>;
 
-    /// Drops a job that is done.
+    /// Drops a job that is done, and its entity with the last one.
     fn run(this: Pin<KBox<Self>>) {
-        let scheduler = this.scheduler;
+        let jobs = this.scheduler.as_ref().map(|s| s.jobs.clone());
         drop(this);
-        if let Some(scheduler) = scheduler {
-            // SAFETY: By the type invariants of `Job` and `Scheduler`, the scheduler lives until the
-            // job is no longer counted, which is below.
-            let scheduler = unsafe { scheduler.as_ref() };
-            let mut jobs = scheduler.jobs.lock();
-            *jobs -= 1;
-            if *jobs == 0 {
-                // With the lock held: who drops the scheduler must take it to see the 0.
-                scheduler.drained.notify_all();
-            }
+        if let Some(jobs) = jobs {
+            jobs.remove();
         }
     }
 }
@@ -424,9 +454,9 @@ impl<T: JobOps> Job<T> {
     ///
     /// `ptr` must be the `base` of a `Job<T>` that was armed, and is not freed within `'a`.
     unsafe fn queue<'a>(ptr: *mut bindings::drm_sched_job) -> &'a T::Queue {
-        // SAFETY: By the invariants of `Job` and `Scheduler`, an armed job has a scheduler of this
-        // type, which outlives the job.
-        unsafe { &(*Scheduler::<T>::from_raw((*ptr).sched).as_ptr()).queue }
+        // SAFETY: By the invariants of `Job`, an armed job has a scheduler of this type, which it
+        // keeps.
+        unsafe { Scheduler::<T>::queue_of((*ptr).sched) }
     }
 
     /// # Safety
@@ -456,10 +486,7 @@ impl<T: JobOps> Job<T> {
         let fence = data.run(queue);
         // SAFETY: The job is not freed before this function returns.
         unsafe { (*job).started.store(true, Release) };
-        match fence {
-            Ok(fence) => Fence::into_raw(fence),
-            Err(error) => error.to_ptr(),
-        }
+        Fence::into_raw(fence)
     }
 
     /// # Safety
@@ -492,28 +519,6 @@ impl<T: JobOps> Job<T> {
         // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
         let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
         workqueue::system_long().enqueue(job);
-    }
-
-    /// # Safety
-    ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
-    unsafe extern "C" fn cancel_job(job: *mut bindings::drm_sched_job) {
-        // The scheduler ends while the job is on the hardware: the hardware fence must not find the
-        // job any more when it is signaled.
-        //
-        // SAFETY: The job is on the scheduler's list, so it and its fences are alive. Its callback
-        // on the hardware fence was added, or was initialized as not added.
-        unsafe {
-            let s_fence = (*job).s_fence;
-            let parent = (*s_fence).parent;
-            if !parent.is_null()
-                && bindings::dma_fence_remove_callback(parent, addr_of_mut!((*job).cb))
-            {
-                let finished = addr_of_mut!((*s_fence).finished);
-                bindings::rust_ext_dma_fence_set_error(finished, ECANCELED.to_errno());
-                bindings::dma_fence_signal(finished);
-            }
-        }
     }
 }
 
@@ -549,7 +554,6 @@ impl<T: JobOps> Drop for InitializedJob<T> {
 /// A job that may gain dependencies, and is then submitted, or dropped.
 pub(crate) struct PendingJob<T: JobOps> {
     job: InitializedJob<T>,
-    entity: Arc<Entity<T>>,
     owner: Owner,
 }
 
@@ -568,6 +572,7 @@ impl<T: JobOps> PendingJob<T> {
         let job = KBox::pin_init(
             pin_init!(Job {
                 base: Opaque::zeroed(),
+                entity,
                 scheduler: None,
                 started: AtomicFlag::new(false),
                 reap <- new_work!("drm_sched::Job::reap"),
@@ -576,11 +581,11 @@ impl<T: JobOps> PendingJob<T> {
             GFP_KERNEL,
         )?;
         // SAFETY: The job is valid for writes, and by its type invariant the entity is initialized;
-        // it lives at least until the job is pushed.
+        // the job keeps it.
         to_result(unsafe {
             bindings::drm_sched_job_init(
                 job.base.get(),
-                entity.inner.get(),
+                job.entity.inner.get(),
                 credits,
                 owner.as_raw(),
                 client_id,
@@ -589,7 +594,6 @@ impl<T: JobOps> PendingJob<T> {
         // INVARIANT: The job was just initialized.
         Ok(Self {
             job: InitializedJob(job),
-            entity,
             owner,
         })
     }
@@ -603,11 +607,6 @@ impl<T: JobOps> PendingJob<T> {
     pub(crate) fn data_mut(&mut self) -> &mut T {
         // SAFETY: The job is not moved: `data` is not one of its pinned fields.
         unsafe { &mut self.job.0.as_mut().get_unchecked_mut().data }
-    }
-
-    /// The queue that the job is for.
-    pub(crate) fn entity(&self) -> &Arc<Entity<T>> {
-        &self.entity
     }
 
     /// Lets the job run only after `fence` is signaled.
@@ -652,7 +651,8 @@ impl<T: JobOps> PendingJob<T> {
     /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
     /// which the jobs run. It is on the way to the signal of a fence: it may not wait for memory.
     pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence, &mut T) -> R) -> R {
-        let Self { job, entity, .. } = self;
+        let job = self.job;
+        let entity = job.0.entity.clone();
         let _submission = entity.submission.lock();
         let _section = SignalingSection::begin();
 
@@ -661,14 +661,14 @@ impl<T: JobOps> PendingJob<T> {
         let base = unsafe { (*job).base.get() };
         // SAFETY: The job is initialized and not armed, and will be pushed below.
         unsafe { bindings::drm_sched_job_arm(base) };
-        // SAFETY: Arming chose one of the entity's schedulers, which by the invariant of `Entity`
-        // are `Scheduler<T>`, and alive as we hold the entity.
-        let scheduler = unsafe { Scheduler::<T>::from_raw((*base).sched) };
-        // SAFETY: As above.
-        *unsafe { scheduler.as_ref() }.jobs.lock() += 1;
+        // SAFETY: Arming chose one of the entity's schedulers.
+        let scheduler = entity.scheduler(unsafe { (*base).sched }).cloned();
+        if let Some(scheduler) = &scheduler {
+            scheduler.jobs.add();
+        }
         // SAFETY: The job is ours until it is pushed.
         // INVARIANT: The scheduler just counted the job.
-        unsafe { (*job).scheduler = Some(scheduler) };
+        unsafe { (*job).scheduler = scheduler };
 
         // SAFETY: Arming initialized the fence, and the job owns a reference to it.
         let finished = unsafe { Fence::from_raw(addr_of_mut!((*(*base).s_fence).finished)) };

@@ -104,6 +104,10 @@ impl InterruptController for Ih {
         card.regs.write_reg(IH_RB_RPTR::from(read_pointer));
     }
 
+    fn write_pointer(&self, card: &Card<'_>) -> u32 {
+        card.regs.read(IH_RB_WPTR).into_raw()
+    }
+
     fn clear_overflow(&self, card: &Card<'_>) {
         let control = ring_control().with_rb_enable(true);
         card.regs.write_reg(control.with_wptr_overflow_clear(true));
