@@ -14,4 +14,5 @@ pub(crate) mod drm;
 pub(crate) mod maple_tree;
 pub(crate) mod mm;
 pub(crate) mod pci;
+pub(crate) mod task;
 pub(crate) mod tracepoint;

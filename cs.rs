@@ -363,6 +363,7 @@ impl<'a> Parsed<'a> {
         ibs.extend_from_slice(&self.ibs, GFP_KERNEL_ACCOUNT)?;
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
+            submitter: Some(self.vm().submitters().current()?),
             pasid: 0,
             task: job::Task::Ibs(ibs),
             user_fence,

@@ -26,7 +26,8 @@ use crate::{
     device::Device,
     drm::{
         Driver,
-        DrmDevice, //
+        DrmDevice,
+        DrmFile, //
     },
     file::{
         self,
@@ -163,5 +164,17 @@ impl drm::Driver for Driver {
 
     fn open(dev: &DrmDevice) -> Result<Pin<KBox<File>>> {
         File::new(dev)
+    }
+
+    fn flush(_dev: &DrmDevice, file: &DrmFile) {
+        file.inner().flush();
+    }
+
+    fn release(_dev: &DrmDevice, file: &DrmFile) {
+        file.inner().release();
+    }
+
+    fn close(file: Pin<KBox<File>>) {
+        File::close(file);
     }
 }

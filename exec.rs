@@ -4,7 +4,7 @@
 //!
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), runs in a VM context that it
 //! was lent ([`vmid`]), and is done when the interrupt handler ([`interrupts`]) finds its fence
-//! ([`fence`]) written. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
+//! ([`fence`]) written. [`submitter`] tells whose jobs are not wanted any more. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
 //! with the driver (rings, fences, descriptors) is bound into the [`gart`].
 
 pub(crate) mod fence;
@@ -13,4 +13,5 @@ pub(crate) mod interrupts;
 pub(crate) mod job;
 pub(crate) mod kernel_queue;
 pub(crate) mod ring;
+pub(crate) mod submitter;
 pub(crate) mod vmid;

@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! What each open file has of its own.
+//!
+//! # When it is closed
+//!
+//! Nobody waits for the GPU to close a file, nor to exit, whatever is queued:
+//!
+//! - jobs of a process that is killed are not run any more: `flush` says so, before any handle is
+//!   closed, and so does the notifier of user memory, which goes before the files;
+//! - other jobs have some time ([`File::GRACE`], or less if the process exits), and are not run after it;
+//! - what the jobs on the rings may reach stays until they have ended: a worker waits for that, and
+//!   takes down what is mapped.
 
 use kernel::{
+    impl_has_work,
+    new_work,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    time::{
+        msecs_to_jiffies,
+        Msecs, //
+    },
+    workqueue::{
+        self,
+        Work,
+        WorkItem, //
+    }, //
 };
 
 use crate::{
+    abstractions::task::Exit,
     bindings::{
         self,
         drm_amdgpu_vm_in,
@@ -38,9 +66,31 @@ pub(crate) struct File {
     pub(crate) vm: Arc<Vm>,
     /// Its VMID, if it has one for itself.
     own_vmid: OwnVmid,
+    /// How long the jobs that are left may go on, in ms; set at the end.
+    grace: Atomic<Msecs>,
+    #[pin]
+    tear_down: Work<File>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for File { self.tear_down }
+}
+
+impl WorkItem for File {
+    type Pointer = Pin<KBox<Self>>;
+
+    fn run(this: Pin<KBox<Self>>) {
+        this.vm
+            .tear_down(msecs_to_jiffies(this.grace.load(Relaxed)));
+    }
 }
 
 impl File {
+    /// How long the jobs of a file that was closed may go on, in ms.
+    const GRACE: Msecs = 10_000;
+    /// The same, if its process has exited.
+    const GRACE_OF_EXITED: Msecs = 1_000;
+
     pub(crate) fn new(dev: &DrmDevice) -> Result<Pin<KBox<Self>>> {
         let vm = Vm::new(dev)?;
         KBox::pin_init(
@@ -49,9 +99,37 @@ impl File {
                 bo_lists <- BoLists::new(),
                 own_vmid: dev.schedulers.own_vmid(&*vm),
                 vm,
+                grace: Atomic::new(0),
+                tear_down <- new_work!("File::tear_down"),
             }? Error),
             GFP_KERNEL,
         )
+    }
+
+    /// A file descriptor of the file is closed.
+    pub(crate) fn flush(&self) {
+        self.vm.submitters().leave();
+    }
+
+    /// The last file descriptor is closed; next, the handles are.
+    pub(crate) fn release(&self) {
+        let grace = match Exit::of_current() {
+            Exit::No => Self::GRACE,
+            Exit::Exiting => Self::GRACE_OF_EXITED,
+            Exit::Killed => 0,
+        };
+        self.grace.store(grace, Relaxed);
+        self.vm.begin_close();
+    }
+
+    /// The file is closed, and its handles are.
+    pub(crate) fn close(this: Pin<KBox<Self>>) {
+        if this.vm.is_idle() {
+            this.vm.tear_down(0);
+        } else {
+            // It may wait for long.
+            workqueue::system_long().enqueue(this);
+        }
     }
 }
 

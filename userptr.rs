@@ -252,6 +252,8 @@ impl Callbacks for Watched {
         let wait = reach == Reach::PublishedJobs;
         trace::userptr_invalidate(self.bo.get(), generation, pages, wait);
         if wait {
+            // The memory of a process goes before its files: its jobs must not be waited for first.
+            self.vm.submitters().leave();
             if !self.vm.is_idle() {
                 self.stats.waits.add(1);
             }

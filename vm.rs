@@ -63,16 +63,22 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
+            AtomicFlag,
+            Relaxed,
             Release, //
         },
         Arc,
         Mutex, //
     },
+    time::Jiffies, //
 };
 
 use crate::{
     abstractions::{
-        dma_fence::Interruptible,
+        dma_fence::{
+            Interruptible,
+            Waited, //
+        },
         dma_resv::{
             Resv,
             Usage, //
@@ -86,6 +92,7 @@ use crate::{
     drm::DrmDevice,
     exec::{
         job,
+        submitter::LastSubmitter,
         vmid, //
     },
     hw::card::Card,
@@ -143,6 +150,13 @@ pub(crate) struct Vm {
     pd_addr: u64,
     /// Raised after each change of the page tables.
     tlb_seq: Atomic<u64>,
+    /// The process whose jobs came last.
+    #[pin]
+    submitters: LastSubmitter,
+    /// Set when the file is being closed: no jobs are submitted any more.
+    closing: AtomicFlag,
+    /// Set after that, when its jobs are not to be run any more.
+    abandoned: AtomicFlag,
     /// The publish lock, and what is changed under it. Mappings, handles and tables are changed only
     /// with the reservation of `root` held as well.
     #[pin]
@@ -164,6 +178,9 @@ impl Vm {
             pin_init!(Self {
                 pd_addr: dev.facts.vram.mc_addr(offset),
                 tlb_seq: Atomic::new(1),
+                submitters <- LastSubmitter::new(),
+                closing: AtomicFlag::new(false),
+                abandoned: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(offset), "Vm::publish"),
                 root,
             }),
@@ -180,6 +197,11 @@ impl Vm {
     pub(crate) fn owner(&self) -> Owner {
         // CAST: Counted from zero.
         Owner(self.id().get() as usize)
+    }
+
+    /// The processes that submit jobs to run in it.
+    pub(crate) fn submitters(&self) -> &LastSubmitter {
+        &self.submitters
     }
 
     /// The BO whose reservation is that of the address space.
@@ -225,8 +247,39 @@ impl Vm {
     }
 
     /// User space has given a handle of `bo` back. With the last one goes what is mapped of the BO,
-    /// after the jobs have ended.
+    /// after the jobs have ended. If it is the file that is closed, nobody waits for them here:
+    /// [`Vm::tear_down`] does the rest.
     pub(crate) fn close(&self, bo: &Bo) {
+        if self.closing.load(Relaxed) && !self.is_idle() {
+            return;
+        }
+        self.forget_handle(bo);
+    }
+
+    /// The file is being closed: from now on no job is submitted.
+    pub(crate) fn begin_close(&self) {
+        self.closing.store(true, Relaxed);
+    }
+
+    /// Lets the jobs that are still queued go on for no longer than `grace`, and waits for the jobs that
+    /// run; then takes down what is mapped. To be called once the file is closed.
+    pub(crate) fn tear_down(&self, grace: Jiffies) {
+        let waited = self
+            .resv()
+            .wait_timeout(Usage::Bookkeep, Interruptible::No, grace);
+        if waited != Ok(Waited::Done) {
+            self.abandoned.store(true, Relaxed);
+            // Only interruptible sleeps fail.
+            let _ = self.wait_jobs(Interruptible::No);
+        }
+        loop {
+            let next = self.publish.lock().any_bo().cloned();
+            let Some(bo) = next else { return };
+            self.forget_handle(&bo);
+        }
+    }
+
+    fn forget_handle(&self, bo: &Bo) {
         // Only interruptible sleeps fail.
         let Ok(root) = self.root.lock(Interruptible::No) else {
             return;
@@ -237,15 +290,13 @@ impl Vm {
         // To unmap whole mappings takes no memory.
         let mut spare = Spare::none();
         while let Some(mapping) = self.first_mapping(bo) {
-            let unmapped = self.unmap_pages(
+            // Only interruptible sleeps fail.
+            let _ = self.unmap_pages(
                 &root.reserved(),
                 mapping.pages(),
                 Interruptible::No,
                 &mut spare,
             );
-            if unmapped.is_err() {
-                return;
-            }
         }
         bo.remove_space(self.id());
         let forgotten = self.publish.lock().forget(bo.id());
@@ -474,6 +525,10 @@ impl job::AddressSpace for Vm {
 
     fn pd_addr(&self) -> u64 {
         self.pd_addr
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Relaxed)
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct Stats {
     pub(crate) fail_jobs: FailJobs,
 }
 
-/// Lets one job of so many fail with `EIO`, on the way to its ring; 0: none.
+/// Lets one job of clients in so many fail with `EIO`, on the way to its ring; 0: none.
 ///
 /// The order in which fences end must hold in the kernel that people run, and the kernel's own fault
 /// injection is not built into it. So this is a file of debugfs, which is root's, and costs a job one

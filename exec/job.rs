@@ -13,6 +13,13 @@
 //!
 //! Neither `prepare` nor `run` allocates: memory reclaim may be waiting for them.
 //!
+//! # Jobs that are not run
+//!
+//! A job of a process that was killed, or of a file that was closed, is not run any more. It stays in
+//! the queue all the same, and goes on its ring in its turn, with no commands and an error: so its
+//! fence ends after those of the jobs before it, which may be running. See the head of
+//! `abstractions/drm/sched.rs` for why that matters.
+//!
 //! # When a job takes too long
 //!
 //! While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If it has finished some and the
@@ -66,6 +73,7 @@ use crate::{
             UserFence,
             VmState, //
         },
+        submitter::Submitter,
         vmid::{
             Lease,
             Loan,
@@ -92,18 +100,35 @@ pub(crate) trait AddressSpace: Send + Sync {
 
     /// Where its page directory is, in the GPU's own address space. Never changes.
     fn pd_addr(&self) -> u64;
+
+    /// Returns true if the jobs that are still queued are not to be run. Does not change back.
+    fn is_abandoned(&self) -> bool;
 }
 
 /// What a client wants to have run, and what must stay until it has.
 pub(crate) struct Work {
     /// `None`: the kernel's own address space.
     pub(crate) space: Option<Arc<dyn AddressSpace>>,
+    /// The process that wants it; `None`: the kernel.
+    pub(crate) submitter: Option<Arc<Submitter>>,
     /// What interrupts that the job causes bear.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
     pub(crate) user_fence: Option<UserFence>,
     /// Dropped when the job is done; nobody looks at it before.
     pub(crate) _keep: Option<KBox<dyn Send>>,
+}
+
+impl Work {
+    /// Returns an error if the job is not to be run any more. Does not change back.
+    fn check_wanted(&self) -> Result {
+        let killed = self.submitter.as_ref().is_some_and(|s| s.is_killed());
+        let abandoned = self.space.as_ref().is_some_and(|s| s.is_abandoned());
+        if killed || abandoned {
+            return Err(ESRCH);
+        }
+        Ok(())
+    }
 }
 
 /// What a job does.
@@ -177,7 +202,8 @@ impl JobOps for Job {
             let Stage::Waiting(fence) = stage else {
                 return (stage, None);
             };
-            let Some(space) = &work.space else {
+            // What is not run needs no context.
+            let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
                 return (Stage::Ready(fence, None), None);
             };
             match queue.executor.vmids.lend(space.space(), queue.ring.kind) {
@@ -220,7 +246,7 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         (Some(_), None) => Err(ECANCELED),
         (None, _) => Ok(None),
     };
-    let vm = vm.and_then(|vm| queue.executor.stats.fail_jobs.check().and(Ok(vm)));
+    let vm = work.check_wanted().and(queue.check_luck(work)).and(vm);
     let submission = Submission {
         vm: vm.unwrap_or(None),
         commands: match vm {
@@ -295,6 +321,14 @@ impl Queue {
             executor,
             ring,
             watch: Watch::new(),
+        }
+    }
+
+    /// Returns an error if a client's job is to fail: see [`FailJobs`](crate::debug::stats::FailJobs).
+    fn check_luck(&self, work: &Work) -> Result {
+        match work.submitter {
+            Some(_) => self.executor.stats.fail_jobs.check(),
+            None => Ok(()),
         }
     }
 

@@ -108,6 +108,7 @@ impl KernelQueue {
     fn job(&self, task: Task, after: HeldResv<'_>) -> Result<PendingJob<Job>> {
         let job = Job::new(Work {
             space: None,
+            submitter: None,
             pasid: 0,
             task,
             user_fence: None,

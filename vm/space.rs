@@ -175,6 +175,11 @@ impl<B, T> Space<B, T> {
         self.bos.get(&bo).is_some_and(|va| va.handles != 0)
     }
 
+    /// A BO of which there is a handle.
+    pub(super) fn any_bo(&self) -> Option<&B> {
+        self.bos.values().next().map(|va| &va.bo)
+    }
+
     /// The BOs whose entries are not current, each after the one given.
     pub(super) fn next_pending(&self, after: Option<BoId>) -> Option<&B> {
         let from = after.map_or(BoId::FIRST, BoId::next);

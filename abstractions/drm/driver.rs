@@ -66,7 +66,7 @@ pub(crate) trait Driver: Sized + 'static {
     /// The driver's data in each device, dropped with the last reference to the device.
     type Data: Send + Sync;
 
-    /// The driver's data in each open file, dropped when the file is closed, after its handles.
+    /// The driver's data in each open file, handed to [`Driver::close`] when the file is closed.
     type File: Send + Sync;
 
     /// The driver's kind of buffer object.
@@ -88,6 +88,14 @@ pub(crate) trait Driver: Sized + 'static {
     ///
     /// The process's memory is still there.
     fn flush(_dev: &Device<Self>, _file: &File<Self>) {}
+
+    /// The last file descriptor of an open file was closed. Its handles are still there.
+    fn release(_dev: &Device<Self>, _file: &File<Self>) {}
+
+    /// An open file is gone, with its handles.
+    fn close(file: Pin<KBox<Self::File>>) {
+        drop(file);
+    }
 
     /// Someone reads `/proc/PID/fdinfo/FD` of an open file.
     fn show_fdinfo(_dev: &Device<Self>, _file: &File<Self>, _printer: &mut file::Printer) {}
@@ -133,7 +141,11 @@ impl<T: Driver> Vtable<T> {
 
         fops.owner = this_module::<T::OwnerModule>().as_ptr();
         fops.open = Some(bindings::drm_open);
-        fops.release = Some(bindings::drm_release);
+        fops.release = Some(if T::HAS_RELEASE {
+            File::<T>::release_callback
+        } else {
+            bindings::drm_release
+        });
         if T::HAS_FLUSH {
             fops.flush = Some(File::<T>::flush_callback);
         }

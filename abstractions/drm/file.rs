@@ -4,8 +4,9 @@
 //!
 //! C header: [`include/drm/drm_file.h`](srctree/include/drm/drm_file.h)
 //!
-//! Order at close: the core closes the file's handles (synchronization objects, then buffer
-//! objects, for each of which the driver's `close` is called), then the driver's data is dropped.
+//! Order at close: [`Driver::release`], then the core closes the file's handles (synchronization
+//! objects, then buffer objects, for each of which the driver's `close` is called), then
+//! [`Driver::close`] gets the driver's data.
 
 use super::{
     Device,
@@ -103,8 +104,26 @@ impl<D: Driver> File<D> {
         _dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
     ) {
-        // SAFETY: `open_callback` has put the pointer there; nobody uses it after this callback.
-        drop(unsafe { KBox::<D::File>::from_raw((*file).driver_priv.cast()) });
+        // SAFETY: `open_callback` has put the pointer there, to data that was pinned; nobody uses it
+        // after this callback.
+        D::close(unsafe { Pin::new_unchecked(KBox::from_raw((*file).driver_priv.cast())) });
+    }
+
+    /// The `release` callback.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct file_operations` of `D`.
+    pub(super) unsafe extern "C" fn release_callback(
+        inode: *mut bindings::inode,
+        filp: *mut bindings::file,
+    ) -> ffi::c_int {
+        // SAFETY: `drm_open()` has put the `struct drm_file` there, and the file is open until
+        // `drm_release()`.
+        let file = unsafe { Self::from_raw((*filp).private_data.cast()) };
+        D::release(file.device(), file);
+        // SAFETY: We pass on what we were called with.
+        unsafe { bindings::drm_release(inode, filp) }
     }
 
     /// The `flush` callback.

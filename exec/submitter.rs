@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The processes whose jobs are queued, so that those of one that is killed are not run any more.
+//!
+//! An open file may be used by several processes, by turns: after a fork, or passed on. The C driver
+//! kills the queues of a file when the process that used them last is killed. Here each job keeps the
+//! [`Submitter`] that it is of, and only jobs of that process go.
+//!
+//! Killing marks, and does nothing else: no fence ends by it. What becomes of the jobs is told in
+//! [`job`](super::job).
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc,
+        SpinLock, //
+    },
+};
+
+use crate::abstractions::task::{
+    Exit,
+    Process, //
+};
+
+/// A process that has submitted jobs to a file.
+pub(crate) struct Submitter {
+    process: Process,
+    killed: AtomicFlag,
+}
+
+impl Submitter {
+    /// Returns true once the process was killed.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.killed.load(Relaxed)
+    }
+}
+
+/// The process that has submitted jobs to a file last.
+#[pin_data]
+pub(crate) struct LastSubmitter {
+    #[pin]
+    last: SpinLock<Option<Arc<Submitter>>>,
+}
+
+impl LastSubmitter {
+    /// None yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self { last <- new_spinlock!(None, "LastSubmitter::last") })
+    }
+
+    fn get(&self, process: Process) -> Option<Arc<Submitter>> {
+        let last = self.last.lock();
+        last.as_ref()
+            .filter(|last| last.process == process)
+            .cloned()
+    }
+
+    /// The calling process, which is about to submit a job.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn current(&self) -> Result<Arc<Submitter>> {
+        let process = Process::current();
+        if let Some(submitter) = self.get(process).filter(|s| !s.is_killed()) {
+            return Ok(submitter);
+        }
+        let submitter = Arc::new(
+            Submitter {
+                process,
+                killed: AtomicFlag::new(false),
+            },
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let before = self.last.lock().replace(submitter.clone());
+        drop(before);
+        Ok(submitter)
+    }
+
+    /// Takes the calling process's jobs back if it is exiting because it was killed, and was the last
+    /// to submit any.
+    pub(crate) fn leave(&self) {
+        if Exit::of_current() == Exit::Killed {
+            if let Some(submitter) = self.get(Process::current()) {
+                submitter.killed.store(true, Relaxed);
+            }
+        }
+    }
+}
