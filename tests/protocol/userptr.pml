@@ -5,7 +5,14 @@
 //
 // One address space with one user-memory buffer of one page. The process gives the page up and gets
 // another one in its place, PAGES-1 times. Submitters queue jobs: some name the buffer, one does
-// not, but its jobs reach the buffer's address all the same. Two engines run the jobs.
+// not, but its jobs reach the buffer's address all the same. Two engines run the jobs, each those of
+// a queue of its own, in order.
+//
+// A job may also fail on its way, after it was published: in prepare, in run, with its dependency, or
+// because its process is killed. Then it touches nothing. And the card may be given up at any time.
+// Whoever waits for jobs looks at a reservation, as the kernel has it: of each queue's fences it keeps
+// only the newest. So a fence must not end before those that came before it (exec/fence.rs,
+// abstractions/drm/sched.rs).
 //
 // Checked in every interleaving:
 //   * no job touches a page after the notifier for it has returned (assert in `touch`);
@@ -21,6 +28,8 @@
 //   -DNO_STALE_WAIT      stale entries are rewritten while jobs may still use them
 //   -DEARLY_STALE_WAIT   that wait is decided on before the publish lock is taken, and not under it
 //   -DEARLY_GENERATION   the generation is raised before looking pages up has to wait
+//   -DFAIL_AT_ONCE       the fence of a job that fails ends at once, and not in its turn
+//   -DEND_BEFORE_IDLE    the card is given up, and fences end, while an engine is still at work
 
 #define PAGES 3		/* pages at the buffer's address, one after the other */
 #define TRIES 3		/* the driver has 10; what matters is that there is an end */
@@ -47,26 +56,33 @@ byte tlb_seq = 1;
 
 #define stale		(pte != NONE && pte_generation != generation)
 
-// The engines: a slot is taken by publishing and freed by the engine.
-bool queued[2];
-bool names_buffer[2];
-byte finished[2];
+// The queues, each with an engine. Jobs are numbered from 1. The bits of a job are at its number.
+byte published[2];	/* the newest job: in the reservation */
+byte published_named[2];	/* the newest that names the buffer: in the buffer's */
+byte names_buffer[2];	/* bits: which jobs do */
+byte fails[2];		/* bits: which jobs fail */
+byte over[2];		/* bits: whose fences have ended; there is no job 0 */
+byte taken[2];		/* the last job that the engine has got to the end of */
+bool busy[2];		/* the engine is at work */
+bool halted;		/* engines begin nothing any more */
+bool given_up;		/* the fences have ended, and those to come end at once */
 
-// Waits for the jobs that are queued now, not for later ones.
+#define has_ended(q, job)	(job == 0 || (over[q] & (1 << job)))
+#define ends(q, job)		over[q] = over[q] | (1 << job)
+
+// Waits for the jobs that are queued now, not for later ones: for the newest fence of each queue.
 inline wait_jobs(own_only) {
 	d_step {
-		snap0 = finished[0];
-		snap1 = finished[1];
-		busy0 = queued[0] && (!own_only || names_buffer[0]);
-		busy1 = queued[1] && (!own_only || names_buffer[1])
+		snap0 = (own_only -> published_named[0] : published[0]);
+		snap1 = (own_only -> published_named[1] : published[1])
 	}
-	(!busy0 || finished[0] != snap0) && (!busy1 || finished[1] != snap1)
+	has_ended(0, snap0) && has_ended(1, snap1);
+	d_step { snap0 = 0; snap1 = 0 }
 }
 
 // The mm, and the notifier that it calls before it gives a page up.
 active proctype mm() {
 	byte snap0, snap1, n;
-	bool busy0, busy1;
 
 	for (n : 1 .. PAGES - 1) {
 		lock(publish_lock);
@@ -91,12 +107,13 @@ active proctype mm() {
 	}
 }
 
-proctype submitter(bool names) {
+proctype submitter(bool names; byte q; bool may_fail) {
 	byte snap0, snap1;
-	bool busy0, busy1;
 	byte held = NONE;	/* the gathered page, and the generation that it is of */
 	byte held_generation;
 	byte tries = TRIES;
+
+	bool failing;
 
 again:	lock(reservation);
 	if
@@ -137,9 +154,11 @@ again:	lock(reservation);
 	:: else
 	fi;
 #endif
-	// Room in a queue. It lasts, as only who has the reservation queues jobs.
-	!queued[0] || !queued[1];
-
+	// What will become of the job.
+	if
+	:: may_fail -> failing = true
+	:: failing = false
+	fi;
 	lock(publish_lock);
 #if !defined(NO_STALE_WAIT) && !defined(EARLY_STALE_WAIT)
 	if
@@ -175,10 +194,18 @@ again:	lock(reservation);
 			tlb_seq++
 		:: else
 		fi;
+		published[q]++;
 		if
-		:: !queued[0] -> names_buffer[0] = names; queued[0] = true
-		:: else -> names_buffer[1] = names; queued[1] = true
-		fi
+		:: names ->
+			names_buffer[q] = names_buffer[q] | (1 << published[q]);
+			published_named[q] = published[q]
+		:: else
+		fi;
+		if
+		:: failing -> fails[q] = fails[q] | (1 << published[q])
+		:: else
+		fi;
+		failing = false
 	}
 	unlock(publish_lock);
 	unlock(reservation);
@@ -193,7 +220,7 @@ inline touch() {
 		:: else
 		fi;
 		if
-		:: tlb == NONE -> assert(!names_buffer[me])
+		:: tlb == NONE -> assert(!(names_buffer[me] & (1 << (taken[me] + 1))))
 		:: else -> assert(!gone[tlb])
 		fi
 	}
@@ -205,23 +232,65 @@ active [2] proctype engine() {
 	byte tlb_seen;
 
 end:	do
-	:: queued[me] ->
+	:: atomic { !halted && taken[me] < published[me] -> busy[me] = true };
+		if
+		:: fails[me] & (1 << (taken[me] + 1))
+		:: else ->
 #ifndef NO_TLB_FLUSH
-		d_step {
-			if
-			:: tlb_seen != tlb_seq -> tlb = NONE; tlb_seen = tlb_seq
-			:: else
-			fi
-		}
+			d_step {
+				if
+				:: tlb_seen != tlb_seq -> tlb = NONE; tlb_seen = tlb_seq
+				:: else
+				fi
+			}
 #endif
-		touch();
-		touch();
-		d_step { finished[me]++; queued[me] = false }
+			touch();
+			touch()
+		fi;
+		d_step {
+			taken[me]++;
+			ends(me, taken[me]);
+			busy[me] = false
+		}
+	:: atomic { given_up && !busy[me] && taken[me] < published[me] ->
+		taken[me]++;
+		ends(me, taken[me])
+	}
 	od
 }
 
+#ifdef FAIL_AT_ONCE
+active [2] proctype scheduler() {
+	byte me = _pid - 3;
+	byte job = 1;
+
+end:	do
+	:: atomic { published[me] >= job ->
+		if
+		:: fails[me] & (1 << job) -> ends(me, job)
+		:: else
+		fi;
+		job++
+	}
+	od
+}
+#endif
+
+// Gives the card up, or not: all fences end, in order, but not before the engines have stopped.
+active proctype giver_up() {
+	if
+	:: halted = true;
+#ifdef END_BEFORE_IDLE
+		d_step { over[0] = 255; over[1] = 255 };
+#endif
+		!busy[0] && !busy[1];
+		given_up = true
+	:: skip
+	fi
+}
+
 init {
-	run submitter(true);
-	run submitter(false);
-	run submitter(true)
+	run submitter(true, 0, false);
+	run submitter(false, 1, false);
+	run submitter(true, 0, true)
 }
