@@ -73,20 +73,50 @@ pub struct DmaData {
     pub bytes: u32,
 }
 
-impl Packet for DmaData {
-    fn encode(&self, words: &mut Vec<u32>) {
-        /// `PACKET3_DMA_DATA_CP_SYNC`; source and destination selectors 0: plain addresses.
-        const WAIT: u32 = 1 << 31;
+impl DmaData {
+    fn encode_with(&self, control: u32, words: &mut Vec<u32>) {
         assert!(0 < self.bytes && self.bytes <= DMA_DATA_MAX, "one packet cannot copy that much");
         words.extend([
             header(OP_DMA_DATA, 6),
-            WAIT,
+            control,
             lo32(self.src),
             hi32(self.src),
             lo32(self.dst),
             hi32(self.dst),
             self.bytes,
         ]);
+    }
+}
+
+impl Packet for DmaData {
+    fn encode(&self, words: &mut Vec<u32>) {
+        /// `PACKET3_DMA_DATA_CP_SYNC`; source and destination selectors 0: plain addresses.
+        const WAIT: u32 = 1 << 31;
+        self.encode_with(WAIT, words);
+    }
+}
+
+/// As [`DmaData`], but goes on at once: the copy is done some time later.
+#[derive(Clone, Copy, Debug)]
+pub struct LooseDmaData(
+    /// What to copy.
+    pub DmaData,
+    /// Which engine of the gfx ring hands it to the DMA.
+    pub By,
+);
+
+/// An engine of the gfx ring, `PACKET3_DMA_DATA_ENGINE`. Compute rings have an ME only.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    /// The micro engine.
+    Me = 0,
+    /// The prefetch parser.
+    Pfp = 1,
+}
+
+impl Packet for LooseDmaData {
+    fn encode(&self, words: &mut Vec<u32>) {
+        self.0.encode_with(self.1 as u32, words);
     }
 }
 

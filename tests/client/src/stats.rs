@@ -12,6 +12,34 @@ pub fn directory(slot: &str) -> PathBuf {
     PathBuf::from("/sys/kernel/debug/amdgpu_rs").join(slot)
 }
 
+/// A file by which the driver is told to let one job in so many fail.
+#[derive(Debug)]
+pub struct FailJobs(PathBuf);
+
+impl FailJobs {
+    /// That of the card in `slot`, if its driver has one.
+    pub fn find(slot: &str) -> Option<Self> {
+        let path = directory(slot).join("fail_jobs");
+        path.exists().then_some(Self(path))
+    }
+
+    /// Lets one job in `every` fail; 0: none.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn set(&self, every: u32) -> Result<(), String> {
+        fs::write(&self.0, every.to_string()).map_err(|e| format!("{}: {e}", self.0.display()))
+    }
+}
+
+impl Drop for FailJobs {
+    fn drop(&mut self) {
+        // There is nobody to tell.
+        let _ = self.set(0);
+    }
+}
+
 /// A count, where the driver counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Count(pub Option<u64>);
