@@ -54,6 +54,7 @@ mod device;
 mod driver;
 mod drm;
 mod exec;
+mod fences;
 mod file;
 mod gem;
 mod hw;

@@ -597,6 +597,19 @@ pub(crate) fn find_fence(
     context.queue(&dev.schedulers, queue)?.fence(number)
 }
 
+/// Waits until a job has ended, but not longer than until `deadline`, in nanoseconds since boot.
+///
+/// # Errors
+///
+/// The error that the job ended with; `ERESTARTSYS`.
+pub(crate) fn wait_until(fence: &Fence, deadline: u64) -> Result<Waited> {
+    let waited = fence.wait_timeout(Interruptible::Yes, uapi::timeout(deadline))?;
+    if let (Waited::Done, Some(status)) = (waited, fence.status()) {
+        status?;
+    }
+    Ok(waited)
+}
+
 /// The `AMDGPU_WAIT_CS` ioctl: waits for a submission.
 pub(crate) fn wait_cs(
     dev: &DrmDevice,
@@ -606,13 +619,7 @@ pub(crate) fn wait_cs(
     let queue = QueueName::from_user(args.ip_type, args.ip_instance, args.ring)?;
     let waited = match find_fence(dev, file, args.ctx_id, queue, args.handle)? {
         None => Waited::Done,
-        Some(fence) => {
-            let waited = fence.wait_timeout(Interruptible::Yes, uapi::timeout(args.timeout))?;
-            if let (Waited::Done, Some(status)) = (waited, fence.status()) {
-                status?;
-            }
-            waited
-        }
+        Some(fence) => wait_until(&fence, args.timeout)?,
     };
     Ok(drm_amdgpu_wait_cs_out {
         status: match waited {

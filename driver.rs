@@ -29,6 +29,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    fences,
     file::{
         self,
         File, //
@@ -154,7 +155,16 @@ impl drm::Driver for Driver {
         (IOWR, DRM_AMDGPU_WAIT_CS,
          drm_amdgpu_wait_cs: drm_amdgpu_wait_cs_in => drm_amdgpu_wait_cs_out,
          AUTH | RENDER_ALLOW | OUTSIDE, ctx::wait_cs),
+        (IOWR, DRM_AMDGPU_WAIT_FENCES,
+         drm_amdgpu_wait_fences: drm_amdgpu_wait_fences_in => drm_amdgpu_wait_fences_out,
+         AUTH | RENDER_ALLOW | OUTSIDE, fences::wait),
+        (IOWR, DRM_AMDGPU_FENCE_TO_HANDLE,
+         drm_amdgpu_fence_to_handle: drm_amdgpu_fence_to_handle__bindgen_ty_1
+             => drm_amdgpu_fence_to_handle__bindgen_ty_2,
+         AUTH | RENDER_ALLOW, fences::to_handle),
         (IOWR, DRM_AMDGPU_GEM_OP, drm_amdgpu_gem_op, AUTH | RENDER_ALLOW | OUTSIDE, gem::op),
+        (IOWR, DRM_AMDGPU_GEM_LIST_HANDLES, drm_amdgpu_gem_list_handles,
+         AUTH | RENDER_ALLOW | OUTSIDE, gem::list_handles),
         (IOWR, DRM_AMDGPU_VM,
          drm_amdgpu_vm: drm_amdgpu_vm_in => drm_amdgpu_vm_out,
          AUTH | RENDER_ALLOW, file::vm),

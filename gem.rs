@@ -10,9 +10,14 @@
 //! | `GEM_VA` | maps BOs into the file's GPU address space |
 //! | `GEM_METADATA` | keeps a few words that user space wants to share with a BO |
 //! | `GEM_OP` | tells how a BO was made or mapped, or changes where it is to be |
+//! | `GEM_LIST_HANDLES` | tells which BOs the file has handles to (`gem/handles.rs`) |
 //!
 //! User space chooses every bit of the arguments. Checks come in the order in which the C driver makes
 //! them, so that a call with two faults answers the same.
+
+mod handles;
+
+pub(crate) use self::handles::list_handles;
 
 use core::ops::Range;
 

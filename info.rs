@@ -23,6 +23,7 @@ use crate::{
         drm_amdgpu_info_gds,
         drm_amdgpu_info_gpuvm_fault,
         drm_amdgpu_info_num_handles,
+        drm_amdgpu_info_vbios,
         drm_amdgpu_info_vce_clock_table,
         drm_amdgpu_info_video_caps,
         drm_amdgpu_info_vram_gtt,
@@ -40,6 +41,7 @@ use crate::{
             Fragment,
             PAGE_SIZE, //
         },
+        vbios,
         GraphicsInfo,
         MAX_SHADER_ENGINES, //
     },
@@ -330,6 +332,7 @@ impl Query<'_> {
                 }
                 self.give(rest)
             }
+            bindings::AMDGPU_INFO_VBIOS_INFO => self.give(&identity(image)),
             _ => Err(EINVAL),
         }
     }
@@ -342,6 +345,20 @@ impl Query<'_> {
             }
             _ => Err(EINVAL),
         }
+    }
+}
+
+/// What the video BIOS says of itself.
+fn identity(image: &[u8]) -> drm_amdgpu_info_vbios {
+    let identity = vbios::Identity::of(image);
+
+    drm_amdgpu_info_vbios {
+        name: identity.name,
+        vbios_pn: identity.part_number,
+        version: identity.version,
+        pad: 0,
+        vbios_ver_str: identity.version_text,
+        date: identity.date,
     }
 }
 

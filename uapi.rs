@@ -40,12 +40,14 @@ macro_rules! answer {
 pub(crate) use answer;
 
 answer!(bindings::drm_amdgpu_gem_create_in = 32);
+answer!(bindings::drm_amdgpu_gem_list_handles_entry = 40);
 answer!(bindings::drm_amdgpu_gem_vm_entry = 32);
 answer!(bindings::drm_amdgpu_info_device = 440);
 answer!(bindings::drm_amdgpu_info_firmware = 8);
 answer!(bindings::drm_amdgpu_info_gds = 32);
 answer!(bindings::drm_amdgpu_info_gpuvm_fault = 16);
 answer!(bindings::drm_amdgpu_info_num_handles = 8);
+answer!(bindings::drm_amdgpu_info_vbios = 200);
 answer!(bindings::drm_amdgpu_info_vce_clock_table = 104);
 answer!(bindings::drm_amdgpu_info_video_caps = 192);
 answer!(bindings::drm_amdgpu_info_vram_gtt = 24);

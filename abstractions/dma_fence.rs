@@ -18,6 +18,10 @@
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 
+mod wait_any;
+
+pub(crate) use self::wait_any::wait_any;
+
 use crate::bindings;
 use core::{
     marker::PhantomData,

@@ -36,6 +36,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
+#include <linux/sync_file.h>
 #include <linux/uaccess.h>
 #include <linux/scatterlist.h>
 #include <uapi/drm/amdgpu_drm.h>

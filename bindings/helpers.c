@@ -56,6 +56,12 @@ void rust_ext_drm_gem_object_put(struct drm_gem_object *obj)
 	drm_gem_object_put(obj);
 }
 
+/* The kernel crate has the structure of that name, which hides the function. */
+int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_fence *fence)
+{
+	return drm_syncobj_create(out, flags, fence);
+}
+
 void rust_ext_drm_syncobj_put(struct drm_syncobj *obj)
 {
 	drm_syncobj_put(obj);

@@ -44,6 +44,7 @@ void rust_ext_mmap_read_unlock(struct mm_struct *mm);
 void rust_ext_drm_gem_object_get(struct drm_gem_object *obj);
 bool rust_ext_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 void rust_ext_drm_gem_object_put(struct drm_gem_object *obj);
+int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_fence *fence);
 void rust_ext_drm_syncobj_put(struct drm_syncobj *obj);
 void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource *new_mem);
 void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo);

@@ -4,10 +4,15 @@
 //!
 //! An ATOM BIOS image begins as any PCI expansion ROM (55 AA). The word at 0x48 names the ATOM
 //! header, which bears the letters "ATOM" and names the master data table: a list of tables of
-//! which the driver needs one, FirmwareInfo, for the clocks. User space may ask for the whole image.
+//! which the driver needs one, FirmwareInfo, for the clocks. User space may ask for the whole image, and
+//! for what it says of itself ([`Identity`]).
 //!
 //! The image also holds the program that makes a card ready after power-on (the system firmware
 //! runs it: "posting"). This driver does not run it, so it wants a card that is posted.
+
+mod identity;
+
+pub(crate) use self::identity::Identity;
 
 use kernel::{
     device::{
@@ -87,7 +92,8 @@ impl Image<'_> {
         self.word(offset).filter(|target| *target != 0)
     }
 
-    fn clocks(&self) -> Result<Clocks, Defect> {
+    /// Where the table with the clocks and the firmware's version begins.
+    fn firmware_info(&self) -> Result<usize, Defect> {
         /// Magic that ATI's BIOSes bear.
         const ATI_MAGIC: &[u8; 10] = b" 761295520";
         /// Place of FirmwareInfo in the master data table.
@@ -104,10 +110,13 @@ impl Image<'_> {
             return Err(Defect::NoAtomHeader);
         }
         // A table begins with four bytes of header.
-        let info = self
-            .pointer(header + 0x20)
+        self.pointer(header + 0x20)
             .and_then(|tables| self.pointer(tables + 4 + 2 * FIRMWARE_INFO))
-            .ok_or(Defect::NoFirmwareInfo)?;
+            .ok_or(Defect::NoFirmwareInfo)
+    }
+
+    fn clocks(&self) -> Result<Clocks, Defect> {
+        let info = self.firmware_info()?;
         let clocks = || {
             Some(Clocks {
                 engine: self.dword(info + 0x08)?,

@@ -204,8 +204,8 @@ pub(crate) struct BoData {
     kind: Kind,
     /// `AMDGPU_GEM_CREATE_*`, as user space gave them.
     flags: u32,
-    /// In bytes, as user space gave it, in whole pages.
-    alignment: usize,
+    /// In bytes, as user space gave it, in whole pages. 0: it does not care.
+    alignment: u64,
     /// Where user space prefers it.
     domains: Atomic<u32>,
     /// The address space that it is private to, if it is.
@@ -229,14 +229,13 @@ impl BoData {
         id: BoId,
         kind: Kind,
         new: NewBo,
-        alignment: usize,
         private_to: Option<BoId>,
     ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             id,
             kind,
             flags: new.flags,
-            alignment,
+            alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
             domains: Atomic::new(new.domains.bits()),
             private_to,
             shared: AtomicFlag::new(false),
@@ -401,7 +400,6 @@ impl Bo {
                 BoId::new(),
                 Kind::Plain,
                 new,
-                alignment,
                 private.map(|(vm, _)| vm.id()),
             ),
         )
@@ -440,7 +438,7 @@ impl Bo {
                 share: None,
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
-            BoData::new(id, Kind::User(watch(id)?), new, PAGE_SIZE, Some(vm.id())),
+            BoData::new(id, Kind::User(watch(id)?), new, Some(vm.id())),
         )
     }
 
@@ -467,7 +465,7 @@ impl Bo {
                 share: root,
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
-            BoData::new(BoId::new(), Kind::Table, new, PAGE_SIZE, None),
+            BoData::new(BoId::new(), Kind::Table, new, None),
         )
     }
 
@@ -475,9 +473,10 @@ impl Bo {
     pub(crate) fn create_info(&self) -> drm_amdgpu_gem_create_in {
         drm_amdgpu_gem_create_in {
             bo_size: self.size() as u64,
-            alignment: self.alignment as u64,
+            alignment: self.alignment,
             domains: self.domains().bits().into(),
-            domain_flags: self.flags.into(),
+            // Whatever is in VRAM is wiped, only later: before somebody else gets it.
+            domain_flags: u64::from(self.flags | bindings::AMDGPU_GEM_CREATE_VRAM_WIPE_ON_RELEASE),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::bindings;
 use core::ptr::NonNull;
 use kernel::{
     error::to_result,
+    ffi,
     prelude::*,
     sync::aref::{
         ARef,
@@ -55,6 +56,12 @@ pub(crate) trait ObjectExt: Object {
         unsafe { (*self.as_gem()).size }
     }
 
+    /// Whether the object came as a DMA buffer of another device.
+    fn is_imported(&self) -> bool {
+        // SAFETY: By the safety requirements of `Object`; set before the object has a handle.
+        !unsafe { (*self.as_gem()).import_attach }.is_null()
+    }
+
     /// The device.
     fn device(&self) -> &Device<Self::Driver> {
         // SAFETY: By the safety requirements of `Object`; a device outlives its objects.
@@ -84,6 +91,53 @@ pub(crate) trait ObjectExt: Object {
 }
 
 impl<T: Object> ObjectExt for T {}
+
+/// Calls `f` with each handle of an open file and its object, in the order of the handles.
+///
+/// Handles neither come nor go meanwhile: a spin lock of the file is held, so `f` may not sleep.
+pub(crate) fn for_each_handle<D: Driver>(file: &File<D>, mut f: impl FnMut(Handle, &D::Object)) {
+    let file = file.as_raw();
+    // SAFETY: The file is valid, and so is its lock.
+    unsafe { bindings::spin_lock(&raw mut (*file).table_lock) };
+    visit::<D, _>(file, &mut f);
+    // SAFETY: The lock was taken above.
+    unsafe { bindings::spin_unlock(&raw mut (*file).table_lock) };
+}
+
+/// The file's `table_lock` is held.
+fn visit<D: Driver, F: FnMut(Handle, &D::Object)>(file: *mut bindings::drm_file, f: &mut F) {
+    /// # Safety
+    ///
+    /// `data` must be an `F` that nobody else uses, `object` null or an object with a handle in a file
+    /// of the driver `D`, which stays meanwhile.
+    unsafe extern "C" fn each<D: Driver, F: FnMut(Handle, &D::Object)>(
+        handle: ffi::c_int,
+        object: *mut ffi::c_void,
+        data: *mut ffi::c_void,
+    ) -> ffi::c_int {
+        // Null: the handle is about to be given, or taken back.
+        if !object.is_null() {
+            // SAFETY: By the function's requirement.
+            let f = unsafe { &mut *data.cast::<F>() };
+            // SAFETY: Objects with handles in a file of the driver are `D::Object`s, and by the
+            // function's requirement this one stays.
+            let object = unsafe { <D::Object as Object>::from_gem(object.cast()) };
+            // CAST: Handles are positive.
+            f(Handle(handle as u32), object);
+        }
+        0
+    }
+
+    // SAFETY: The file is valid, and its table does not change while its lock is held: each object in
+    // it has a reference from its handle. `data` is the closure.
+    unsafe {
+        bindings::idr_for_each(
+            &raw const (*file).object_idr,
+            Some(each::<D, F>),
+            core::ptr::from_mut(f).cast(),
+        )
+    };
+}
 
 /// The name of a buffer object in an open file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

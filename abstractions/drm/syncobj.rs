@@ -30,6 +30,34 @@ use kernel::{
 pub(crate) struct Syncobj(NonNull<bindings::drm_syncobj>);
 
 impl Syncobj {
+    /// A new object, which holds `fence`.
+    pub(crate) fn new(fence: &Fence) -> Result<Self> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: The fence is alive, and `raw` valid for writes; the object takes a reference of its
+        // own.
+        to_result(unsafe { bindings::rust_ext_drm_syncobj_create(&mut raw, 0, fence.as_raw()) })?;
+        // INVARIANT: The function gives a reference.
+        NonNull::new(raw).map(Self).ok_or(ENOMEM)
+    }
+
+    /// Gives `file` a handle to the object.
+    pub(crate) fn create_handle<D: Driver>(&self, file: &File<D>) -> Result<u32> {
+        let mut handle = 0;
+        // SAFETY: File and object are valid, and `handle` valid for writes.
+        to_result(unsafe {
+            bindings::drm_syncobj_get_handle(file.as_raw(), self.0.as_ptr(), &mut handle)
+        })?;
+        Ok(handle)
+    }
+
+    /// Gives the current process a file descriptor of the object, which any file can import.
+    pub(crate) fn install(&self) -> Result<u32> {
+        let mut fd = 0;
+        // SAFETY: The object is valid, and `fd` valid for writes.
+        to_result(unsafe { bindings::drm_syncobj_get_fd(self.0.as_ptr(), &mut fd) })?;
+        Ok(u32::try_from(fd)?)
+    }
+
     /// The object with this handle in `file`, or `ENOENT`.
     pub(crate) fn find<D: Driver>(file: &File<D>, handle: u32) -> Result<Self> {
         // SAFETY: The file is valid.

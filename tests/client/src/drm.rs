@@ -84,6 +84,22 @@ impl Node {
         Ok(Self { path: path.into(), slot, driver })
     }
 
+    /// A new open file on the primary node of the same device, which is its master if nobody else is.
+    ///
+    /// # Errors
+    ///
+    /// That of open(2); ENOENT without such a node.
+    pub fn primary(&self) -> Result<File> {
+        let rdev = fs::metadata(&self.path).map_err(|_| Errno(libc::ENOENT))?.rdev();
+        let nodes = format!("/sys/dev/char/{}:{}/device/drm", libc::major(rdev), libc::minor(rdev));
+        let name = fs::read_dir(nodes)
+            .map_err(|_| Errno(libc::ENOENT))?
+            .filter_map(|entry| Some(entry.ok()?.file_name()))
+            .find(|name| name.to_string_lossy().starts_with("card"))
+            .ok_or(Errno(libc::ENOENT))?;
+        File::open(&Path::new("/dev/dri").join(name))
+    }
+
     /// A new open file on the node.
     ///
     /// # Errors

@@ -92,6 +92,10 @@ pub const CREATE_CPU_ACCESS_REQUIRED: u64 = 1 << 0;
 pub const CREATE_NO_CPU_ACCESS: u64 = 1 << 1;
 /// Write-combined CPU mapping.
 pub const CREATE_CPU_GTT_USWC: u64 = 1 << 2;
+/// VRAM is handed out cleared.
+pub const CREATE_VRAM_CLEARED: u64 = 1 << 3;
+/// VRAM is wiped when it is given back.
+pub const CREATE_VRAM_WIPE_ON_RELEASE: u64 = 1 << 9;
 /// Always part of its file's VM; needs no place in a BO list.
 pub const CREATE_VM_ALWAYS_VALID: u64 = 1 << 6;
 /// Jobs of others that name it are not waited for.
@@ -145,12 +149,40 @@ pub const CTX_OP_FREE: u32 = 2;
 pub const CTX_OP_QUERY_STATE: u32 = 3;
 /// Reset state as flags.
 pub const CTX_OP_QUERY_STATE2: u32 = 4;
+/// The power state that the card is held at.
+pub const CTX_OP_GET_STABLE_PSTATE: u32 = 5;
+/// Holds the card at a power state.
+pub const CTX_OP_SET_STABLE_PSTATE: u32 = 6;
+
+/// Power states: whatever the load asks for.
+pub const STABLE_PSTATE_NONE: u32 = 0;
+/// The highest one; there is none above.
+pub const STABLE_PSTATE_PEAK: u32 = 4;
 
 /// VM operations: keeps one VMID for the file.
 pub const VM_OP_RESERVE_VMID: u32 = 1;
 /// Gives it back.
 pub const VM_OP_UNRESERVE_VMID: u32 = 2;
 
+/// SCHED operations: changes the priority of all contexts of a file.
+pub const SCHED_OP_PROCESS_PRIORITY: u32 = 1;
+/// Changes the priority of one context of a file.
+pub const SCHED_OP_CONTEXT_PRIORITY: u32 = 2;
+
+/// FENCE_TO_HANDLE: a synchronization object.
+pub const FENCE_TO_SYNCOBJ: u32 = 0;
+/// FENCE_TO_HANDLE: a descriptor of a synchronization object.
+pub const FENCE_TO_SYNCOBJ_FD: u32 = 1;
+/// FENCE_TO_HANDLE: a descriptor of a sync file.
+pub const FENCE_TO_SYNC_FILE_FD: u32 = 2;
+
+/// GEM_LIST_HANDLES: the BO came from another device.
+pub const LIST_HANDLES_IS_IMPORT: u32 = 1;
+
+/// Priority that is none.
+pub const CTX_PRIORITY_UNSET: i32 = -2048;
+/// Priority of background work.
+pub const CTX_PRIORITY_LOW: i32 = -512;
 /// Priority that needs no privilege.
 pub const CTX_PRIORITY_NORMAL: i32 = 0;
 /// Priority that needs `CAP_SYS_NICE`.
@@ -179,10 +211,15 @@ pub const CHUNK_ID_SYNCOBJ_IN: u32 = 0x04;
 pub const CHUNK_ID_SYNCOBJ_OUT: u32 = 0x05;
 /// A BO list given with the submission.
 pub const CHUNK_ID_BO_HANDLES: u32 = 0x06;
+/// Jobs whose start is waited for.
+pub const CHUNK_ID_SCHEDULED_DEPENDENCIES: u32 = 0x07;
 /// Points of timelines to wait for.
 pub const CHUNK_ID_SYNCOBJ_TIMELINE_WAIT: u32 = 0x08;
 /// Points of timelines that the job's fence becomes.
 pub const CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL: u32 = 0x09;
+
+/// Where the graphics engine keeps its state while it does something else (GFX11 and later).
+pub const CHUNK_ID_CP_GFX_SHADOW: u32 = 0x0a;
 
 /// The fence may not be there yet.
 pub const SYNCOBJ_WAIT_FOR_SUBMIT: u32 = 1 << 1;
@@ -210,6 +247,16 @@ pub const INFO_NUM_EVICTIONS: u32 = 0x18;
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.
 pub const INFO_VBIOS: u32 = 0x1b;
+
+/// INFO_VBIOS: the size of the image.
+pub const VBIOS_SIZE: u32 = 1;
+/// INFO_VBIOS: the image, from an offset on.
+pub const VBIOS_IMAGE: u32 = 2;
+/// INFO_VBIOS: what the image says of itself.
+pub const VBIOS_INFO: u32 = 3;
+
+/// [`DevInfo::ids_flags`]: one submission may go to several rings.
+pub const IDS_FLAGS_GANG_SUBMIT: u64 = 0x10;
 
 /// INFO_FW_VERSION: graphics microengine.
 pub const FW_GFX_ME: u32 = 0x04;
@@ -478,6 +525,132 @@ pub struct WaitCs {
     pub ctx_id: u32,
 }
 
+/// `drm_amdgpu_cs_chunk_cp_gfx_shadow`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ChunkShadow {
+    pub shadow_va: u64,
+    pub csa_va: u64,
+    pub gds_va: u64,
+    pub flags: u64,
+}
+
+/// `drm_amdgpu_fence`: a submission, by its number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Fence {
+    pub ctx_id: u32,
+    pub ip_type: u32,
+    pub ip_instance: u32,
+    pub ring: u32,
+    pub seq_no: u64,
+}
+
+/// `drm_amdgpu_wait_fences_in`; `timeout_ns` is absolute, on the monotonic clock.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct WaitFences<'a> {
+    pub fences: Addr<'a>,
+    pub fence_count: u32,
+    pub wait_all: u32,
+    pub timeout_ns: u64,
+}
+
+/// `drm_amdgpu_wait_fences_out`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct WaitFencesOut {
+    /// 1 when what was waited for has come.
+    pub status: u32,
+    pub first_signaled: u32,
+}
+
+/// `drm_amdgpu_fence_to_handle`, what goes in
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct FenceToHandle {
+    pub fence: Fence,
+    pub what: u32,
+    pub pad: u32,
+}
+
+/// `drm_amdgpu_gem_list_handles`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ListHandles<'a> {
+    pub entries: Addr<'a>,
+    pub num_entries: u32,
+    pub padding: u32,
+}
+
+/// `drm_amdgpu_gem_list_handles_entry`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ListedHandle {
+    pub gem_handle: u32,
+    pub flags: u32,
+    pub size: u64,
+    pub preferred_domains: u64,
+    pub alloc_flags: u64,
+    pub alignment: u64,
+}
+
+/// `drm_amdgpu_sched_in`; `fd` is a file descriptor, or no such thing.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct Sched {
+    pub op: u32,
+    pub fd: u32,
+    pub priority: i32,
+    pub ctx_id: u32,
+}
+
+/// `drm_amdgpu_info_vbios`; texts end at their first zero.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct VbiosInfo {
+    pub name: [u8; 64],
+    pub vbios_pn: [u8; 64],
+    pub version: u32,
+    pub pad: u32,
+    pub vbios_ver_str: [u8; 32],
+    pub date: [u8; 32],
+}
+
+impl Default for VbiosInfo {
+    fn default() -> Self {
+        Self {
+            name: [0; 64],
+            vbios_pn: [0; 64],
+            version: 0,
+            pad: 0,
+            vbios_ver_str: [0; 32],
+            date: [0; 32],
+        }
+    }
+}
+
+/// `drm_syncobj_handle`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct SyncobjHandle {
+    pub handle: u32,
+    pub flags: u32,
+    pub fd: i32,
+    pub pad: u32,
+    pub point: u64,
+}
+
 /// `drm_amdgpu_info`; `param` is the union of the header, as four words.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -598,6 +771,8 @@ pod! {
     GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, Vm = 8, GemVa<'a> = 64,
     BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
     ChunkIb = 32, ChunkSem = 4, ChunkSyncobj = 16, Syncobj = 8, TimelineWait<'a> = 48, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
+    ChunkShadow = 32, Fence = 24, WaitFences<'a> = 24, WaitFencesOut = 8, FenceToHandle = 32,
+    ListHandles<'a> = 16, ListedHandle = 40, Sched = 16, VbiosInfo = 200, SyncobjHandle = 24,
     Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Prime = 12, Version<'a> = 64,
 }
 
@@ -650,6 +825,9 @@ pub const PRIME_FD_TO_HANDLE: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2e, "PRI
 pub const SYNCOBJ_CREATE: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xbf, "SYNCOBJ_CREATE");
 /// DRM_IOCTL_SYNCOBJ_DESTROY
 pub const SYNCOBJ_DESTROY: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xc0, "SYNCOBJ_DESTROY");
+/// DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE
+pub const SYNCOBJ_FD_TO_HANDLE: Ioctl<SyncobjHandle, SyncobjHandle> =
+    ioctl(READ_WRITE, 0xc2, "SYNCOBJ_FD_TO_HANDLE");
 /// DRM_IOCTL_SYNCOBJ_TIMELINE_WAIT
 pub const SYNCOBJ_TIMELINE_WAIT: Ioctl<TimelineWait<'_>, ()> =
     ioctl(READ_WRITE, 0xca, "SYNCOBJ_TIMELINE_WAIT");
@@ -673,6 +851,16 @@ pub const GEM_WAIT_IDLE: Ioctl<WaitIdle, WaitIdleOut> = driver(READ_WRITE, 0x07,
 pub const GEM_VA: Ioctl<GemVa<'_>, ()> = driver(WRITE, 0x08, "GEM_VA");
 /// WAIT_CS: 0 done, 1 still busy.
 pub const WAIT_CS: Ioctl<WaitCs, u64> = driver(READ_WRITE, 0x09, "WAIT_CS");
+/// WAIT_FENCES
+pub const WAIT_FENCES: Ioctl<WaitFences<'_>, WaitFencesOut> =
+    driver(READ_WRITE, 0x12, "WAIT_FENCES");
+/// FENCE_TO_HANDLE: a handle or a descriptor comes out.
+pub const FENCE_TO_HANDLE: Ioctl<FenceToHandle, u32> = driver(READ_WRITE, 0x14, "FENCE_TO_HANDLE");
+/// SCHED: nothing comes out.
+pub const SCHED: Ioctl<Sched, ()> = driver(WRITE, 0x15, "SCHED");
+/// GEM_LIST_HANDLES
+pub const GEM_LIST_HANDLES: Ioctl<ListHandles<'_>, ListHandles<'_>> =
+    driver(READ_WRITE, 0x19, "GEM_LIST_HANDLES");
 /// VM: nothing comes out.
 pub const VM: Ioctl<Vm, ()> = driver(READ_WRITE, 0x13, "VM");
 /// GEM_USERPTR
@@ -701,6 +889,10 @@ mod tests {
         assert_eq!(WAIT_CS.request, 0xc020_6449);
         assert_eq!(GEM_USERPTR.request, 0xc018_6451);
         assert_eq!(VM.request, 0xc008_6453);
+        assert_eq!(WAIT_FENCES.request, 0xc018_6452);
+        assert_eq!(FENCE_TO_HANDLE.request, 0xc020_6454);
+        assert_eq!(SCHED.request, 0x4010_6455);
+        assert_eq!(GEM_LIST_HANDLES.request, 0xc010_6459);
     }
 
     #[test]

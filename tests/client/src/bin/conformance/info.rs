@@ -8,6 +8,7 @@ use amdgpu_client::uapi::{
     Addr, FW_GFX_ME, FW_GFX_MEC, FW_SDMA, HW_IP_COMPUTE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM,
     HW_IP_UVD, HwIp, INFO, INFO_ACCEL_WORKING, INFO_CRTC_FROM_ID, INFO_DEV_INFO, INFO_FW_VERSION,
     INFO_HW_IP_COUNT, INFO_HW_IP_INFO, INFO_MEMORY, INFO_READ_MMR_REG, INFO_VBIOS, Info,
+    VBIOS_IMAGE, VBIOS_INFO, VBIOS_SIZE, VbiosInfo,
 };
 
 type Outcome = Result<(), Failure>;
@@ -120,8 +121,47 @@ pub fn cases() -> Vec<Case> {
             libc::EFAULT,
             asked(INFO_READ_MMR_REG, [u32::MAX, 1, u32::MAX, 0]),
         ),
+        good("BIOS: its size", |rig| {
+            let size: u32 = rig.file().info(INFO_VBIOS, [VBIOS_SIZE, 0, 0, 0])?;
+            expect(size >= 512, || format!("{size} bytes"))
+        }),
+        good("BIOS: the image", |rig| {
+            let size: u32 = rig.file().info(INFO_VBIOS, [VBIOS_SIZE, 0, 0, 0])?;
+            let first = ask(rig, INFO_VBIOS, [VBIOS_IMAGE, 0, 0, 0], 4)?;
+            expect(first[0] & 0xffff == 0xaa55, || format!("{first:x?}"))?;
+            // No more than there is, also where there is room.
+            let last = ask(rig, INFO_VBIOS, [VBIOS_IMAGE, size - 4, 0, 0], 32)?;
+            expect(last[1..].iter().all(|&word| word == MARK), || format!("{last:x?}"))
+        }),
+        bad("BIOS: the image from behind its end", libc::EINVAL, |rig| {
+            let size: u32 = rig.file().info(INFO_VBIOS, [VBIOS_SIZE, 0, 0, 0])?;
+            ask(rig, INFO_VBIOS, [VBIOS_IMAGE, size, 0, 0], 32).map(|_| ())
+        }),
+        bad(
+            "BIOS: the image from the last offset",
+            libc::EINVAL,
+            asked(INFO_VBIOS, [VBIOS_IMAGE, u32::MAX, 0, 0]),
+        ),
+        good("BIOS: what it says of itself", |rig| {
+            let info: VbiosInfo = rig.file().info(INFO_VBIOS, [VBIOS_INFO, 0, 0, 0])?;
+            let texts = [&info.name[..], &info.vbios_pn, &info.vbios_ver_str, &info.date];
+            expect(texts.iter().all(|text| text.last() == Some(&0)), || format!("{info:x?}"))?;
+            // Year, month, day: a model's image has one too.
+            expect(info.date.starts_with(b"20"), || format!("{info:x?}"))
+        }),
+        good("BIOS: the start of what it says", |rig| {
+            let out = ask(rig, INFO_VBIOS, [VBIOS_INFO, u32::MAX, 0, 0], 4)?;
+            expect(out[1..].iter().all(|&word| word == MARK), || format!("{out:x?}"))
+        }),
         both("BIOS, of no kind", Expect::Refusal(libc::EINVAL), asked(INFO_VBIOS, [9, 0, 0, 0])),
     ];
+    for kind in [0, 4, u32::MAX] {
+        cases.push(bad(
+            format!("BIOS, of kind {kind:#x}"),
+            libc::EINVAL,
+            asked(INFO_VBIOS, [kind, 0, 0, 0]),
+        ));
+    }
     for query in [0x04_u32, 0x7f, 0xffff_ffff] {
         cases.push(bad(format!("query {query:#x}"), libc::EINVAL, asked(query, [0; 4])));
     }

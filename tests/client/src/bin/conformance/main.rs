@@ -13,11 +13,15 @@ mod common;
 mod cs;
 mod ctx;
 mod debugger;
+mod fences;
+mod gang;
 mod gem;
+mod handles;
 mod info;
 mod klog;
 mod process;
 mod rig;
+mod sched;
 mod sharing;
 mod sync;
 mod va;
@@ -40,7 +44,7 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 18] = [
+const GROUPS: [Group; 24] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -51,12 +55,18 @@ const GROUPS: [Group; 18] = [
     ("VM", vmid::cases),
     ("BO_LIST", bo_list::cases),
     ("CTX", ctx::cases),
+    ("CTX/pstate", ctx::pstate_cases),
     ("CS", cs::envelope),
     ("CS/IB", cs::ib),
     ("CS/chunks", cs::chunks),
     ("CS/syncobj", sync::cases),
+    ("CS/gang", gang::cases),
     ("sharing", sharing::cases),
     ("WAIT_CS", wait::cs),
+    ("WAIT_FENCES", fences::wait_cases),
+    ("FENCE_TO_HANDLE", fences::handle_cases),
+    ("GEM_LIST_HANDLES", handles::cases),
+    ("SCHED", sched::cases),
     ("INFO", info::cases),
     ("processes", process::cases),
 ];
