@@ -18,8 +18,13 @@
 //!
 //! # Lock order
 //!
-//! `Context::queues` is taken while memory is allocated. A queue's `history` is taken last, also
-//! where nothing may be allocated.
+//! `Context::pstate`, then that of [`pstate::Pstates`]. `Context::queues` is taken while memory is
+//! allocated. A queue's `history` is taken last, also where nothing may be allocated.
+
+pub(crate) mod pstate;
+mod sched;
+
+pub(crate) use self::sched::ioctl as sched;
 
 use kernel::{
     new_condvar,
@@ -355,14 +360,21 @@ enum Urgency {
 impl Urgency {
     /// What `AMDGPU_CTX_PRIORITY_*` says. Old clients leave garbage there, which is 'normal'.
     fn from_user(priority: i32) -> Self {
+        Self::named(priority).unwrap_or(Self::Normal)
+    }
+
+    /// What `AMDGPU_CTX_PRIORITY_*` says, if it is one of those that a context can have.
+    fn named(priority: i32) -> Option<Self> {
         const VERY_LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_LOW;
         const LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_LOW;
+        const NORMAL: i32 = bindings::AMDGPU_CTX_PRIORITY_NORMAL as i32;
         const HIGH: i32 = bindings::AMDGPU_CTX_PRIORITY_HIGH as i32;
         const VERY_HIGH: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_HIGH as i32;
         match priority {
-            VERY_LOW | LOW => Self::Low,
-            HIGH | VERY_HIGH => Self::High,
-            _ => Self::Normal,
+            VERY_LOW | LOW => Some(Self::Low),
+            NORMAL => Some(Self::Normal),
+            HIGH | VERY_HIGH => Some(Self::High),
+            _ => None,
         }
     }
 
@@ -378,20 +390,30 @@ impl Urgency {
 /// A context.
 #[pin_data]
 pub(crate) struct Context {
-    urgency: Urgency,
     /// Whether the card had been given up before the context was made: then it has lost nothing.
     is_late: bool,
     #[pin]
-    queues: Mutex<[Option<Arc<Queue>>; QUEUES]>,
+    queues: Mutex<Queues>,
+    /// What holds the card at a power state for the context, if it is.
+    #[pin]
+    pstate: Mutex<Option<pstate::Hold>>,
+}
+
+/// The queues of a context.
+struct Queues {
+    /// How urgent their jobs are, those to come included.
+    urgency: Urgency,
+    /// Those that were named so far, by position.
+    made: [Option<Arc<Queue>>; QUEUES],
 }
 
 impl Context {
     fn new(urgency: Urgency, is_late: bool) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                urgency,
                 is_late,
-                queues <- new_mutex!([const { None }; QUEUES]),
+                queues <- new_mutex!(Queues { urgency, made: [const { None }; QUEUES] }),
+                pstate <- new_mutex!(None, "Context::pstate"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -404,11 +426,12 @@ impl Context {
     /// That of the queue's last job, `ECANCELED` if the card hung, `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
         let mut queues = self.queues.lock();
-        let place = &mut queues[name.position()];
+        let urgency = queues.urgency;
+        let place = &mut queues.made[name.position()];
         let queue = match place {
             Some(queue) => queue.clone(),
             None => {
-                let queue = Queue::new(schedulers, self.urgency.priority(), name.ip)?;
+                let queue = Queue::new(schedulers, urgency.priority(), name.ip)?;
                 place.insert(queue).clone()
             }
         };
@@ -424,10 +447,19 @@ impl Context {
     fn for_each_queue(&self, mut f: impl FnMut(&Queue)) {
         for name in 0..QUEUES {
             // Not within the statement below, as the lock would be held for as long as that lasts.
-            let queue = self.queues.lock()[name].clone();
+            let queue = self.queues.lock().made[name].clone();
             if let Some(queue) = queue {
                 f(&queue);
             }
+        }
+    }
+
+    /// Changes how urgent the jobs are that are submitted from now on.
+    fn set_urgency(&self, urgency: Urgency) {
+        let mut queues = self.queues.lock();
+        queues.urgency = urgency;
+        for queue in queues.made.iter().flatten() {
+            queue.entity.set_priority(urgency.priority());
         }
     }
 
@@ -531,10 +563,7 @@ fn answer(fields: [u32; 4]) -> drm_amdgpu_ctx_out {
     }
 }
 
-/// The `AMDGPU_CTX` ioctl.
-///
-/// The power states that a context may ask for are accepted, and nothing is done about them: the
-/// driver does not manage power.
+/// The `AMDGPU_CTX` ioctl. `ctx/pstate.rs` says what becomes of power states.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
     args: &drm_amdgpu_ctx_in,
@@ -573,7 +602,8 @@ pub(crate) fn ioctl(
             if args.flags > bindings::AMDGPU_CTX_STABLE_PSTATE_PEAK {
                 return Err(EINVAL);
             }
-            contexts.get(args.ctx_id)?;
+            let context = contexts.get(args.ctx_id)?;
+            dev.pstates.set(&context.pstate, args.flags)?;
             Ok(answer([0; 4]))
         }
         _ => Err(EINVAL),
@@ -763,6 +793,10 @@ mod tests {
         for (priority, urgency) in cases {
             assert_eq!(Urgency::from_user(priority), urgency);
         }
+        for priority in [-2048, 1, i32::MAX, i32::MIN] {
+            assert_eq!(Urgency::named(priority), None);
+        }
+        assert_eq!(Urgency::named(0), Some(Urgency::Normal));
     }
 
     #[test]

@@ -22,7 +22,10 @@ use crate::{
     },
     bo_list,
     cs,
-    ctx,
+    ctx::{
+        self,
+        pstate::Pstates, //
+    },
     device::Device,
     drm::{
         Driver,
@@ -55,6 +58,8 @@ pub(crate) struct Data {
     pub(crate) memory: ttm::Memory,
     #[pin]
     pub(crate) info: Info,
+    /// Which context holds the card at a power state.
+    pub(crate) pstates: Arc<Pstates>,
 }
 
 impl Data {
@@ -69,6 +74,7 @@ impl Data {
             device,
             memory <- ttm::Memory::new(base, vram),
             info <- Info::new(),
+            pstates: Pstates::new()?,
         }? Error)
     }
 }
@@ -163,6 +169,7 @@ impl drm::Driver for Driver {
              => drm_amdgpu_fence_to_handle__bindgen_ty_2,
          AUTH | RENDER_ALLOW, fences::to_handle),
         (IOWR, DRM_AMDGPU_GEM_OP, drm_amdgpu_gem_op, AUTH | RENDER_ALLOW | OUTSIDE, gem::op),
+        (IOW, DRM_AMDGPU_SCHED, drm_amdgpu_sched_in, MASTER, ctx::sched),
         (IOWR, DRM_AMDGPU_GEM_LIST_HANDLES, drm_amdgpu_gem_list_handles,
          AUTH | RENDER_ALLOW | OUTSIDE, gem::list_handles),
         (IOWR, DRM_AMDGPU_VM,

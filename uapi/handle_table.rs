@@ -43,6 +43,34 @@ impl<T: 'static> HandleTable<T> {
             .map(|object| object.into())
     }
 
+    /// All objects, in the order of their handles, as they are at one moment.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn all(&self) -> Result<KVVec<Arc<T>>> {
+        loop {
+            let mut count = 0;
+            self.for_each(|_| count += 1);
+            let mut objects = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
+            let mut fits = true;
+            // Nothing may be allocated meanwhile.
+            self.for_each(|object| fits &= objects.push_within_capacity(object).is_ok());
+            if fits {
+                return Ok(objects);
+            }
+        }
+    }
+
+    /// Calls `f` with each object. The lock of the table is held.
+    fn for_each(&self, mut f: impl FnMut(Arc<T>)) {
+        let mut tree = self.tree.lock();
+        let mut place = tree.ma_state(0, HANDLE_MAX);
+        while let Some(object) = place.find(HANDLE_MAX) {
+            f(object.into());
+        }
+    }
+
     /// Takes the object out of the table.
     pub(crate) fn remove(&self, handle: u32) -> Option<Arc<T>> {
         self.tree.erase(usize::try_from(handle).ok()?)

@@ -15,11 +15,14 @@ use super::{
 use crate::bindings;
 use core::{
     fmt,
-    marker::PhantomData, //
+    marker::PhantomData,
+    ops::Deref, //
 };
 use kernel::{
     ffi,
+    fs::LocalFile,
     prelude::*,
+    sync::aref::ARef,
     types::Opaque, //
 };
 
@@ -154,6 +157,45 @@ impl<D: Driver> File<D> {
         // SAFETY: The core calls us with an open file of a device of `D`.
         let file = unsafe { Self::from_raw(file) };
         D::show_fdinfo(file.device(), file, &mut Printer(printer.cast()));
+    }
+}
+
+/// An open file that was found by its descriptor. It stays open for as long as this lives.
+///
+/// # Invariants
+///
+/// The `private_data` of the C object is an open file of a device of `D`.
+pub(crate) struct Opened<D: Driver>(ARef<LocalFile>, PhantomData<D>);
+
+impl<D: Driver> Opened<D> {
+    /// The file that a descriptor of the current process stands for, if it is one of the same driver
+    /// as `dev`: of this device or another one.
+    pub(crate) fn from_fd(dev: &Device<D>, fd: u32) -> Option<Self> {
+        let file = LocalFile::fget(fd).ok()?;
+        // SAFETY: The device is valid, and its driver's description a constant.
+        let driver = unsafe { (*dev.as_raw()).driver };
+        // SAFETY: The file is valid, and its operations do not change any more, as it has a
+        // descriptor. As above.
+        if unsafe { (*file.as_ptr()).f_op != (*driver).fops } {
+            return None;
+        }
+        // SAFETY: With these operations it was opened by `drm_open()`, which has put an open file
+        // there; that keeps its minor and the device.
+        let found = unsafe {
+            let private: *mut bindings::drm_file = (*file.as_ptr()).private_data.cast();
+            (*(*(*private).minor).dev).driver
+        };
+        // INVARIANT: A device with this description is a `Device<D>`, as `dev` is.
+        core::ptr::eq(found, driver).then(|| Self(file, PhantomData))
+    }
+}
+
+impl<D: Driver> Deref for Opened<D> {
+    type Target = File<D>;
+
+    fn deref(&self) -> &File<D> {
+        // SAFETY: By the type invariant; `postclose` waits for the reference to the file.
+        unsafe { File::from_raw((*self.0.as_ptr()).private_data.cast()) }
     }
 }
 

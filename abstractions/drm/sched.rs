@@ -382,6 +382,12 @@ impl<T: JobOps> Entity<T> {
         to_result(unsafe { bindings::drm_sched_entity_error(self.inner.get()) })
     }
 
+    /// Changes the priority of jobs that are submitted from now on.
+    pub(crate) fn set_priority(&self, priority: Priority) {
+        // SAFETY: By the type invariant the entity is initialized.
+        unsafe { bindings::drm_sched_entity_set_priority(self.inner.get(), priority.as_raw()) };
+    }
+
     /// One of the entity's schedulers, by its C object.
     fn scheduler(&self, ptr: *mut bindings::drm_gpu_scheduler) -> Option<&Arc<Scheduler<T>>> {
         self.schedulers.iter().find(|s| s.inner.get() == ptr)

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Power states that a context may hold the card at, for measurements that are to be repeatable.
+//!
+//! The driver does not manage power: the card stands at the clocks that its BIOS gave it, always, so a
+//! state that is held changes nothing. But whoever measures must know that nobody else has asked
+//! for another state meanwhile, so one context at a time may hold the card, until it is freed.
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::bindings;
+
+/// Who holds a card.
+#[pin_data]
+pub(crate) struct Pstates {
+    /// Whether there is a [`Hold`].
+    #[pin]
+    held: Mutex<bool>,
+}
+
+/// The right to say at which power state the card is. One at a time.
+pub(crate) struct Hold(Arc<Pstates>);
+
+impl Pstates {
+    /// Nobody holds the card.
+    pub(crate) fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                held <- new_mutex!(false, "Pstates::held"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Holds the card at a state, one of `AMDGPU_CTX_STABLE_PSTATE_*`, in the name of a context, which
+    /// has `hold`. Who asks for none gets no hold, but keeps one that it has.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if another context holds it.
+    pub(super) fn set(self: &Arc<Self>, hold: &Mutex<Option<Hold>>, state: u32) -> Result {
+        let mut hold = hold.lock();
+        if hold.is_some() {
+            return Ok(());
+        }
+        let mut held = self.held.lock();
+        if *held {
+            return Err(EBUSY);
+        }
+        if state != bindings::AMDGPU_CTX_STABLE_PSTATE_NONE {
+            *held = true;
+            *hold = Some(Hold(self.clone()));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        *self.0.held.lock() = false;
+    }
+}
+
+#[kunit_tests(amdgpu_rs_ctx_pstate)]
+mod tests {
+    use super::*;
+
+    const NONE: u32 = bindings::AMDGPU_CTX_STABLE_PSTATE_NONE;
+    const PEAK: u32 = bindings::AMDGPU_CTX_STABLE_PSTATE_PEAK;
+
+    fn context() -> Result<Pin<KBox<Mutex<Option<Hold>>>>> {
+        KBox::pin_init(new_mutex!(None), GFP_KERNEL)
+    }
+
+    #[test]
+    fn one_at_a_time() -> Result {
+        let (card, first, second) = (Pstates::new()?, context()?, context()?);
+        card.set(&first, NONE)?;
+        card.set(&second, PEAK)?;
+        card.set(&second, NONE)?;
+        for state in [NONE, PEAK] {
+            assert_eq!(card.set(&first, state), Err(EBUSY));
+        }
+        drop(second);
+        card.set(&first, PEAK)
+    }
+}
