@@ -3,7 +3,8 @@
 //! Command submission: the `AMDGPU_CS` ioctl.
 //!
 //! A submission names a context and a queue, the indirect buffers (IBs) to run, and the buffer
-//! objects (BOs) that they use. BOs may be user memory, whose pages the process may take away at
+//! objects (BOs) that they use. It may name several queues: then it becomes as many jobs, a gang, that
+//! run at the same time (`exec/gang.rs`). BOs may be user memory, whose pages the process may take away at
 //! any moment, and pages must not be faulted in while a BO is reserved: the fault may need memory,
 //! reclaim may call the MMU notifier, and the notifier waits for the GPU. So the path is a loop:
 //!
@@ -50,6 +51,7 @@ use self::{
     chunks::{
         Dependency,
         Order,
+        Part,
         Request, //
     },
     retry::{
@@ -82,7 +84,8 @@ use crate::{
     bo_list::BoList,
     ctx::{
         self,
-        Admission, //
+        Admission,
+        Context, //
     },
     debug::trace::{
         self,
@@ -93,6 +96,7 @@ use crate::{
         DrmFile, //
     },
     exec::{
+        gang::Seat,
         job::{
             self,
             Job, //
@@ -264,13 +268,35 @@ fn is_current(bo: &Bo, locked: &Locked) -> bool {
     }
 }
 
+/// A job of a submission: what a queue of its context is to run.
+struct Member {
+    queue: Arc<ctx::Queue>,
+    name: ctx::QueueName,
+    ibs: KVec<ring::Ib>,
+}
+
+impl Member {
+    /// # Errors
+    ///
+    /// The error of a queue that is lost; `ENOMEM`; `ENODEV`.
+    fn look_up(dev: &DrmDevice, context: &Context, part: Part) -> Result<Self> {
+        let _section = dev.enter().ok_or(ENODEV)?;
+        Ok(Self {
+            queue: context.queue(&dev.schedulers, part.queue)?,
+            name: part.queue,
+            ibs: part.ibs,
+        })
+    }
+}
+
 /// A submission whose every part makes sense, with nothing locked.
 struct Parsed<'a> {
     dev: &'a DrmDevice,
     file: &'a DrmFile,
-    queue: Arc<ctx::Queue>,
-    queue_name: ctx::QueueName,
-    ibs: KVec<ring::Ib>,
+    /// The job whose number and fence are those of the submission.
+    leader: Member,
+    /// Jobs of other queues that run at the same time: with the leader, a gang.
+    others: KVec<Member>,
     user_fence: Option<UserFence>,
     list: Arc<BoList>,
     user_entries: KVVec<UserEntry>,
@@ -298,10 +324,15 @@ impl<'a> Parsed<'a> {
         let inner = file.inner().get_ref();
         let context = inner.contexts.get(args.ctx_id)?;
         let request = Request::copy_in(args.chunks, args.num_chunks)?;
-        let queue = {
-            let _section = dev.enter().ok_or(ENODEV)?;
-            context.queue(&dev.schedulers, request.queue)?
-        };
+        let leader = Member::look_up(dev, &context, request.leader)?;
+        let mut others = KVec::with_capacity(request.others.len(), GFP_KERNEL_ACCOUNT)?;
+        for part in request.others {
+            others.push(Member::look_up(dev, &context, part)?, GFP_KERNEL_ACCOUNT)?;
+        }
+        // As the C driver, on hardware that cannot flush a VM context that is in use.
+        if !others.is_empty() && inner.has_own_vmid() {
+            return Err(EINVAL);
+        }
 
         let user_fence = request
             .user_fence
@@ -323,13 +354,12 @@ impl<'a> Parsed<'a> {
             user_entries.push(UserEntry::new(bo.clone())?, GFP_KERNEL_ACCOUNT)?;
         }
 
-        let admission = Some(queue.admit()?);
+        let admission = Some(leader.queue.admit()?);
         Ok(Self {
             dev,
             file,
-            queue,
-            queue_name: request.queue,
-            ibs: request.ibs,
+            leader,
+            others,
             user_fence,
             list,
             user_entries,
@@ -343,8 +373,13 @@ impl<'a> Parsed<'a> {
         &self.file.inner().get_ref().vm
     }
 
+    /// How many jobs there are.
+    fn jobs(&self) -> usize {
+        1 + self.others.len()
+    }
+
     /// With everything reserved: hands the pages over, brings every BO to where the GPU reaches it,
-    /// and makes the job.
+    /// and makes the jobs.
     ///
     /// # Errors
     ///
@@ -359,17 +394,45 @@ impl<'a> Parsed<'a> {
         self.vm().validate(locked)?;
 
         let (user_fence, keep) = self.bind_user_fence(locked)?;
-        let mut ibs = KVec::with_capacity(self.ibs.len(), GFP_KERNEL_ACCOUNT)?;
-        ibs.extend_from_slice(&self.ibs, GFP_KERNEL_ACCOUNT)?;
+        let mut seats = match self.jobs() {
+            1 => KVec::new(),
+            jobs => Seat::gang(jobs)?,
+        }
+        .into_iter();
+        let mut others = KVec::with_capacity(self.others.len(), GFP_KERNEL_ACCOUNT)?;
+        for member in &self.others {
+            let job = self.job(member, seats.next(), None, None, locked)?;
+            others.push(job, GFP_KERNEL_ACCOUNT)?;
+        }
+        let leader = self.job(&self.leader, seats.next(), user_fence, keep, locked)?;
+        for resv in locked.reservations() {
+            // Moves may have taken the room that was made when the buffers were reserved.
+            resv.reserve_fences(u32::try_from(self.jobs())?)?;
+        }
+        Ok(Bound { leader, others })
+    }
+
+    /// With everything reserved and in its place: makes a job, with what it comes after.
+    fn job(
+        &self,
+        member: &Member,
+        seat: Option<Seat>,
+        user_fence: Option<ring::UserFence>,
+        keep: Option<Keep>,
+        locked: &Locked,
+    ) -> Result<PendingJob<Job>> {
+        let mut ibs = KVec::with_capacity(member.ibs.len(), GFP_KERNEL_ACCOUNT)?;
+        ibs.extend_from_slice(&member.ibs, GFP_KERNEL_ACCOUNT)?;
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
             submitter: Some(self.vm().submitters().current()?),
             pasid: 0,
             task: job::Task::Ibs(ibs),
             user_fence,
+            seat,
             _keep: keep,
         })?;
-        let entity = self.queue.entity.clone();
+        let entity = member.queue.entity.clone();
         let mut job = PendingJob::new(
             entity,
             Job::CREDITS,
@@ -387,10 +450,8 @@ impl<'a> Parsed<'a> {
         // Moves and clears that the kernel has under way.
         for resv in locked.reservations() {
             job.add_resv_dependencies(resv, Usage::Kernel)?;
-            // Moves may have taken the room that was made when the buffers were reserved.
-            resv.reserve_fences(1)?;
         }
-        Ok(Bound { job })
+        Ok(job)
     }
 
     /// The user fence as the ring writes it, but for the number, and what must stay until then.
@@ -450,7 +511,7 @@ impl<'a> Parsed<'a> {
 
     /// Under the publish lock: the job was queued.
     fn trace_publish(&self, number: u64, fence: &Fence) {
-        let (ip, queue) = self.queue_name.as_uapi();
+        let (ip, queue) = self.leader.name.as_uapi();
         let client = self.file.client_id();
         trace::cs_publish(client, ip, queue, number, fence.context(), fence.seqno());
         if trace::userptr_publish_enabled() {
@@ -467,14 +528,15 @@ impl Attempt for Parsed<'_> {
 
     fn reserve(&mut self) -> Result<Reserved> {
         let section = self.dev.enter().ok_or(ENODEV)?;
-        // The job's fence goes into each.
+        // The fences of the jobs go into each.
+        let fences = u32::try_from(self.jobs())?;
         let locked = exec::lock_all(Interruptible::Yes, |locker| {
-            locker.prepare(self.vm().root(), 1)?;
+            locker.prepare(self.vm().root(), fences)?;
             for bo in self.list.bos() {
-                locker.prepare(&**bo, 1)?;
+                locker.prepare(&**bo, fences)?;
             }
             match &self.user_fence {
-                Some(fence) => locker.prepare(&*fence.bo, 1),
+                Some(fence) => locker.prepare(&*fence.bo, fences),
                 None => Ok(()),
             }
         })?;
@@ -510,11 +572,12 @@ impl Attempt for Parsed<'_> {
 
 /// A submission that only needs to be queued: everything is reserved and in its place.
 struct Bound {
-    job: PendingJob<Job>,
+    leader: PendingJob<Job>,
+    others: KVec<PendingJob<Job>>,
 }
 
 impl Bound {
-    /// Queues the job, unless an invalidation came first.
+    /// Queues the jobs, unless an invalidation came first.
     ///
     /// # Errors
     ///
@@ -524,23 +587,26 @@ impl Bound {
         let mut parts = parsed
             .admission
             .take()
-            .map(|admission| (self.job, admission));
+            .map(|admission| (self.leader, self.others, admission));
         let vm = parsed.vm().clone();
         let published = vm.publish(locked, |guard| {
             if !parsed.is_current(locked) {
                 return None;
             }
             guard.update(|bo| is_current(bo, locked));
-            let (job, admission) = parts.take()?;
-            Some(job.submit(|fence, job| {
-                attach(fence, &vm, locked);
+            let (leader, others, admission) = parts.take()?;
+            for job in others {
+                job.submit(|fence, _| attach(fence, &vm, locked, Usage::Read));
+            }
+            Some(leader.submit(|fence, job| {
+                attach(fence, &vm, locked, Usage::Write);
                 let number = admission.record(fence);
                 job.set_number(number);
                 parsed.trace_publish(number, fence);
                 (number, ARef::from(fence))
             }))
         });
-        parsed.admission = parts.map(|(_, admission)| admission);
+        parsed.admission = parts.map(|(_, _, admission)| admission);
         Ok(match published? {
             Some((number, fence)) => {
                 for signal in core::mem::take(&mut parsed.signals) {
@@ -553,15 +619,16 @@ impl Bound {
     }
 }
 
-/// Puts the job's fence into every reservation that is held.
-fn attach(fence: &Fence, vm: &Vm, locked: &Locked) {
+/// Puts a job's fence into every reservation that is held. Who comes after a submission waits for
+/// [`Usage::Write`], the leader's, and who waits until a BO is idle for all of them.
+fn attach(fence: &Fence, vm: &Vm, locked: &Locked, usage: Usage) {
     for resv in locked.reservations() {
         // What the notifier and moves wait for is in the reservation of the address space, with
         // what is private to it; nobody else's job comes after that.
         let usage = if core::ptr::eq(resv.as_raw(), vm.resv().as_raw()) {
             Usage::Bookkeep
         } else {
-            Usage::Write
+            usage
         };
         resv.add_fence(fence, usage);
     }

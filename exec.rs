@@ -4,10 +4,12 @@
 //!
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), runs in a VM context that it
 //! was lent ([`vmid`]), and is done when the interrupt handler ([`interrupts`]) finds its fence
-//! ([`fence`]) written. [`submitter`] tells whose jobs are not wanted any more. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
+//! ([`fence`]) written. [`submitter`] tells whose jobs are not wanted any more. Jobs that wait for each
+//! other are a [`gang`]. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
 //! with the driver (rings, fences, descriptors) is bound into the [`gart`].
 
 pub(crate) mod fence;
+pub(crate) mod gang;
 pub(crate) mod gart;
 pub(crate) mod interrupts;
 pub(crate) mod job;

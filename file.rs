@@ -131,6 +131,11 @@ impl File {
             workqueue::system_long().enqueue(this);
         }
     }
+
+    /// Returns true if one VMID is kept for the file.
+    pub(crate) fn has_own_vmid(&self) -> bool {
+        self.own_vmid.is_reserved()
+    }
 }
 
 /// `VM`: has one VMID kept for the file, or gives it back.

@@ -298,6 +298,7 @@ impl Query<'_> {
             enabled_rb_pipes_mask: graphics.backends,
             num_rb_pipes: graphics.max_backends_per_engine * graphics.shader_engines,
             num_hw_gfx_contexts: graphics.contexts,
+            ids_flags: u64::from(bindings::AMDGPU_IDS_FLAGS_GANG_SUBMIT),
             pcie_gen: PCIE_GENERATION,
             pcie_num_lanes: PCIE_LANES,
             virtual_address_offset: gem::USER_SPACE.start,

@@ -35,6 +35,9 @@ const MAX_CHUNK_DWORDS: u32 = 6 * 65536;
 /// Most fences that one submission waits for, and most places where its own goes.
 const MAX_ORDERS: usize = 65536;
 
+/// Most rings in one submission.
+pub(crate) const MAX_RINGS: usize = 4;
+
 /// Most indirect buffers in one job, as the C driver reports in `AMDGPU_INFO_MAX_IBS`.
 const fn max_ibs(ip: Ip) -> usize {
     match ip {
@@ -80,13 +83,23 @@ pub(crate) struct UserFence {
     pub(crate) offset: u32,
 }
 
-/// Everything that one submission asks for.
+/// What one queue is to run.
 #[derive(Debug)]
-pub(crate) struct Request {
-    /// The queue of all indirect buffers.
+pub(crate) struct Part {
+    /// The queue.
     pub(crate) queue: QueueName,
     /// What to run, in order; not empty.
     pub(crate) ibs: KVec<Ib>,
+}
+
+/// Everything that one submission asks for.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// What the part runs whose number, user fence and fence are those of the submission: that of the
+    /// last indirect buffer.
+    pub(crate) leader: Part,
+    /// What other queues run at the same time, in the order in which user space names them.
+    pub(crate) others: KVec<Part>,
     /// The user fence, if any.
     pub(crate) user_fence: Option<UserFence>,
     /// A buffer list that came with the submission.
@@ -105,6 +118,8 @@ enum Chunk {
     Waits(KVVec<Order>),
     /// Where its fence goes. There may be one such chunk, of either kind.
     Signals(KVVec<Order>),
+    /// Asks for nothing.
+    Nothing,
 }
 
 /// The first `N` dwords of `data`.
@@ -134,6 +149,19 @@ fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
     }
     let queue = QueueName::from_user(ip_type, instance, ring)?;
     Ok((queue, Ib { va, dwords }))
+}
+
+/// From `struct drm_amdgpu_cs_chunk_cp_gfx_shadow`.
+///
+/// It says where the graphics engine of newer generations keeps its state while it does something
+/// else. Where there is no such thing, the chunk is checked, and means nothing.
+fn decode_shadow(data: &[u32]) -> Result {
+    let [_, _, _, _, _, _, low, high] = fixed(data)?;
+    let known = u64::from(bindings::AMDGPU_CS_CHUNK_CP_GFX_SHADOW_FLAGS_INIT_SHADOW);
+    if join(low, high) & !known != 0 {
+        return Err(EINVAL);
+    }
+    Ok(())
 }
 
 impl UserFence {
@@ -234,6 +262,7 @@ impl Chunk {
             bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL => {
                 Order::decode_all(data, Order::signal_point).map(Self::Signals)
             }
+            bindings::AMDGPU_CHUNK_ID_CP_GFX_SHADOW => decode_shadow(data).map(|()| Self::Nothing),
             _ => Err(EINVAL),
         }
     }
@@ -265,8 +294,9 @@ fn user(address: u64, length: usize) -> Result<UserSlice> {
 
 /// Collects chunks into a request and checks what concerns more than one of them.
 struct Collector {
-    queue: Option<QueueName>,
-    ibs: KVec<Ib>,
+    parts: KVec<Part>,
+    /// Which of the parts had the last indirect buffer.
+    last: usize,
     user_fence: Option<UserFence>,
     bo_handles: Option<bo_list::Source>,
     orders: KVVec<Order>,
@@ -277,8 +307,8 @@ struct Collector {
 impl Collector {
     fn new() -> Self {
         Self {
-            queue: None,
-            ibs: KVec::new(),
+            parts: KVec::new(),
+            last: 0,
             user_fence: None,
             bo_handles: None,
             orders: KVVec::new(),
@@ -296,16 +326,30 @@ impl Collector {
                 set_once(&mut self.signals, ())?;
                 self.add_orders(&orders)
             }
+            Chunk::Nothing => Ok(()),
         }
     }
 
-    /// All indirect buffers must go to one queue: a submission to several at once needs queues
-    /// that can be started together, which GFX7 does not have.
     fn add_ib(&mut self, queue: QueueName, ib: Ib) -> Result {
-        if *self.queue.get_or_insert(queue) != queue || self.ibs.len() >= max_ibs(queue.ip) {
+        self.last = self.part(queue)?;
+        let ibs = &mut self.parts[self.last].ibs;
+        if ibs.len() >= max_ibs(queue.ip) {
             return Err(EINVAL);
         }
-        Ok(self.ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
+        Ok(ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// The index of what a queue is to run, which is made if there is none yet.
+    fn part(&mut self, queue: QueueName) -> Result<usize> {
+        if let Some(index) = self.parts.iter().position(|part| part.queue == queue) {
+            return Ok(index);
+        }
+        if self.parts.len() >= MAX_RINGS {
+            return Err(EINVAL);
+        }
+        let ibs = KVec::new();
+        self.parts.push(Part { queue, ibs }, GFP_KERNEL_ACCOUNT)?;
+        Ok(self.parts.len() - 1)
     }
 
     fn add_orders(&mut self, orders: &[Order]) -> Result {
@@ -315,10 +359,12 @@ impl Collector {
         Ok(self.orders.extend_from_slice(orders, GFP_KERNEL_ACCOUNT)?)
     }
 
-    fn finish(self) -> Result<Request> {
+    fn finish(mut self) -> Result<Request> {
+        // There is no such part if there is no indirect buffer.
+        let leader = self.parts.remove(self.last).map_err(|_| EINVAL)?;
         Ok(Request {
-            queue: self.queue.ok_or(EINVAL)?,
-            ibs: self.ibs,
+            leader,
+            others: self.parts,
             user_fence: self.user_fence,
             bo_handles: self.bo_handles,
             orders: self.orders,
@@ -369,6 +415,9 @@ mod tests {
     const TIMELINE_WAIT: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_WAIT;
     const TIMELINE_SIGNAL: u32 = bindings::AMDGPU_CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL;
 
+    const SHADOW: u32 = bindings::AMDGPU_CHUNK_ID_CP_GFX_SHADOW;
+
+    const COMPUTE: u32 = bindings::AMDGPU_HW_IP_COMPUTE;
     const GFX: u32 = bindings::AMDGPU_HW_IP_GFX;
     const DMA: u32 = bindings::AMDGPU_HW_IP_DMA;
     const UVD: u32 = bindings::AMDGPU_HW_IP_UVD;
@@ -394,9 +443,10 @@ mod tests {
         let mut raw = ib(0x12_3456_7890, 64, DMA, 1);
         raw[1] = bindings::AMDGPU_IB_FLAG_PREAMBLE;
         let request = request(&[(IB, &raw)])?;
-        assert_eq!(request.queue, QueueName::from_user(DMA, 0, 1)?);
-        assert_eq!(request.ibs.len(), 1);
-        let Ib { va, dwords } = request.ibs[0];
+        assert!(request.others.is_empty());
+        assert_eq!(request.leader.queue, QueueName::from_user(DMA, 0, 1)?);
+        assert_eq!(request.leader.ibs.len(), 1);
+        let Ib { va, dwords } = request.leader.ibs[0];
         assert_eq!((va, dwords), (0x12_3456_7890, 16));
         assert!(request.user_fence.is_none() && request.bo_handles.is_none());
         Ok(())
@@ -444,16 +494,66 @@ mod tests {
     }
 
     #[test]
-    fn a_submission_needs_an_ib_and_only_one_queue() {
-        let (gfx, dma) = (ib(0x10000, 4, GFX, 0), ib(0x10000, 4, DMA, 0));
+    fn a_submission_needs_an_ib() {
+        let gfx = ib(0x10000, 4, GFX, 0);
         assert_eq!(error(&[]), Some(EINVAL));
         assert_eq!(error(&[(FENCE, &[1, 0])]), Some(EINVAL));
+        assert_eq!(error(&[(SHADOW, &[0; 8])]), Some(EINVAL));
         assert_eq!(error(&[(IB, &gfx), (IB, &gfx)]), None);
-        assert_eq!(error(&[(IB, &gfx), (IB, &dma)]), Some(EINVAL));
-        assert_eq!(
-            error(&[(IB, &dma), (IB, &ib(0x10000, 4, DMA, 1))]),
-            Some(EINVAL)
-        );
+    }
+
+    #[test]
+    fn the_last_ib_leads() -> Result {
+        let queue = |ip, ring| QueueName::from_user(ip, 0, ring);
+        let at = |va, ip, ring| ib(va, 4, ip, ring);
+        let ibs = [
+            at(0x10000, GFX, 0),
+            at(0x20000, DMA, 1),
+            at(0x30000, GFX, 0),
+            at(0x40000, DMA, 0),
+            at(0x50000, DMA, 1),
+        ];
+        let [a, b, c, d, e] = &ibs;
+        let request = request(&[(IB, a), (IB, b), (IB, c), (IB, d), (IB, e)])?;
+        let parts = [&request.leader, &request.others[0], &request.others[1]];
+        let expected: [(_, &[u64]); 3] = [
+            (queue(DMA, 1)?, &[0x20000, 0x50000]),
+            (queue(GFX, 0)?, &[0x10000, 0x30000]),
+            (queue(DMA, 0)?, &[0x40000]),
+        ];
+        for (part, (queue, addresses)) in parts.into_iter().zip(expected) {
+            assert_eq!(part.queue, queue);
+            assert_eq!(part.ibs.len(), addresses.len());
+            for (ib, va) in part.ibs.iter().zip(addresses) {
+                assert_eq!(ib.va, *va);
+            }
+        }
+        assert_eq!(request.others.len(), 2);
+        Ok(())
+    }
+
+    #[test]
+    fn rings_are_limited() {
+        let [a, b, c, d, e] = [(GFX, 0), (DMA, 0), (DMA, 1), (COMPUTE, 0), (COMPUTE, 1)]
+            .map(|(ip, ring)| ib(0x10000, 4, ip, ring));
+        assert_eq!(error(&[(IB, &a), (IB, &b), (IB, &c), (IB, &d)]), None);
+        let five: [(u32, &[u32]); 5] = [(IB, &a), (IB, &b), (IB, &c), (IB, &d), (IB, &e)];
+        assert_eq!(error(&five), Some(EINVAL));
+    }
+
+    #[test]
+    fn shadows_are_checked() {
+        let raw = ib(0x10000, 4, GFX, 0);
+        for (shadow, good) in [
+            (&[u32::MAX, 0, 1, 2, 3, 4, 1, 0][..], true),
+            (&[0, 0, 0, 0, 0, 0, 0, 0, 9][..], true),
+            (&[0, 0, 0, 0, 0, 0, 2, 0][..], false),
+            (&[0, 0, 0, 0, 0, 0, 0, 1][..], false),
+            (&[0; 7][..], false),
+            (&[][..], false),
+        ] {
+            assert_eq!(error(&[(IB, &raw), (SHADOW, shadow)]).is_none(), good);
+        }
     }
 
     #[test]
@@ -464,6 +564,8 @@ mod tests {
             collector.add(Chunk::decode(IB, &raw)?)?;
         }
         assert_eq!(collector.add(Chunk::decode(IB, &raw)?), Err(EINVAL));
+        // Each ring has its own limit.
+        collector.add(Chunk::decode(IB, &ib(0x10000, 4, DMA, 1))?)?;
         Ok(())
     }
 

@@ -6,7 +6,8 @@
 //! that could still fail. The scheduler waits for its dependencies, then:
 //!
 //! ```text
-//! prepare   borrow a VM context (exec/vmid.rs); if all are in use: wait for one, again
+//! prepare   if it is one of a gang: wait for the others (exec/gang.rs)
+//!           borrow a VM context (exec/vmid.rs); if all are in use: wait for one, again
 //! run       write the submission to the ring; its fence is signaled by the interrupt (exec/fence.rs)
 //! reap      drop all that the job kept
 //! ```
@@ -63,6 +64,10 @@ use crate::{
     debug::stats::Stats,
     exec::{
         fence::HwFence,
+        gang::{
+            Floor,
+            Seat, //
+        },
         ring::{
             Commands,
             Fill,
@@ -115,6 +120,8 @@ pub(crate) struct Work {
     pub(crate) pasid: u16,
     pub(crate) task: Task,
     pub(crate) user_fence: Option<UserFence>,
+    /// Its place in a gang, if it is one of several jobs that run at the same time.
+    pub(crate) seat: Option<Seat>,
     /// Dropped when the job is done; nobody looks at it before.
     pub(crate) _keep: Option<KBox<dyn Send>>,
 }
@@ -186,9 +193,9 @@ impl Job {
     }
 
     /// Goes to the next stage with what `step` makes of this one.
-    fn advance<R>(&mut self, step: impl FnOnce(&Work, Stage) -> (Stage, R)) -> R {
+    fn advance<R>(&mut self, step: impl FnOnce(&mut Work, Stage) -> (Stage, R)) -> R {
         let stage = core::mem::replace(&mut self.stage, Stage::Changing);
-        let (stage, result) = step(&self.work, stage);
+        let (stage, result) = step(&mut self.work, stage);
         self.stage = stage;
         result
     }
@@ -199,17 +206,12 @@ impl JobOps for Job {
 
     fn prepare(&mut self, queue: &Queue) -> Option<ARef<Fence>> {
         self.advance(|work, stage| {
-            let Stage::Waiting(fence) = stage else {
-                return (stage, None);
+            let (stage, pending) = match stage {
+                Stage::Waiting(fence) => equip(queue, work, fence),
+                stage => (stage, None),
             };
-            // What is not run needs no context.
-            let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
-                return (Stage::Ready(fence, None), None);
-            };
-            match queue.executor.vmids.lend(space.space(), queue.ring.kind) {
-                Loan::Lent(lease) => (Stage::Ready(fence, Some(lease)), None),
-                Loan::Busy(user) => (Stage::Waiting(fence), Some(user)),
-            }
+            let pending = pending.or_else(|| work.seat.as_mut()?.equip());
+            (stage, pending)
         })
     }
 
@@ -223,6 +225,9 @@ impl JobOps for Job {
                 // `advance` does not nest.
                 Stage::Changing => Fence::stub(),
             };
+            if let Some(seat) = &mut work.seat {
+                seat.enter();
+            }
             (Stage::Running(fence.clone()), fence)
         })
     }
@@ -231,6 +236,27 @@ impl JobOps for Job {
         if let Stage::Running(fence) = &self.stage {
             queue.tick(fence);
         }
+    }
+}
+
+/// Gathers what a job needs to run, or returns what it has to wait for before that can be had.
+fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
+    let executor = &*queue.executor;
+    if let Some(seat) = &mut work.seat {
+        if let Some(pending) = seat.assemble(&executor.floor) {
+            return (Stage::Waiting(fence), Some(pending));
+        }
+    }
+    if let (Some(seat), Err(error)) = (&work.seat, queue.check_wanted(work)) {
+        seat.give_up(error);
+    }
+    // What is not run needs no context.
+    let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
+        return (Stage::Ready(fence, None), None);
+    };
+    match executor.vmids.lend(space.space(), queue.ring.kind) {
+        Loan::Lent(lease) => (Stage::Ready(fence, Some(lease)), None),
+        Loan::Busy(user) => (Stage::Waiting(fence), Some(user)),
     }
 }
 
@@ -246,7 +272,11 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         (Some(_), None) => Err(ECANCELED),
         (None, _) => Ok(None),
     };
-    let vm = work.check_wanted().and(queue.check_luck(work)).and(vm);
+    let wanted = match &work.seat {
+        Some(seat) => seat.check_wanted(),
+        None => queue.check_wanted(work),
+    };
+    let vm = wanted.and(vm);
     let submission = Submission {
         vm: vm.unwrap_or(None),
         commands: match vm {
@@ -324,6 +354,11 @@ impl Queue {
         }
     }
 
+    /// Returns an error if a job is not to be run, or is to fail.
+    fn check_wanted(&self, work: &Work) -> Result {
+        work.check_wanted().and(self.check_luck(work))
+    }
+
     /// Returns an error if a client's job is to fail: see [`FailJobs`](crate::debug::stats::FailJobs).
     fn check_luck(&self, work: &Work) -> Result {
         match work.submitter {
@@ -385,6 +420,9 @@ pub(crate) struct Executor {
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
     stats: Arc<Stats>,
+    /// Which gang may go on its rings.
+    #[pin]
+    floor: Floor,
     /// Held while the card is given up: two rings may hang at a time.
     #[pin]
     giving_up: Mutex<()>,
@@ -410,6 +448,7 @@ impl Executor {
                 rings,
                 vmids,
                 stats,
+                floor <- Floor::new(),
                 giving_up <- new_mutex!(()),
                 given_up: AtomicFlag::new(false),
                 said_lost: AtomicFlag::new(false),

@@ -112,6 +112,7 @@ impl KernelQueue {
             pasid: 0,
             task,
             user_fence: None,
+            seat: None,
             _keep: None,
         })?;
         let entity = self.entity.clone();

@@ -98,8 +98,9 @@ const COUNT: usize = 15;
 /// The index of the context that an address space may have for itself.
 const RESERVED: usize = COUNT - 1;
 
-// A claimed context has no fence to wait for. Each ring claims one at most, so there are always some that
-// are idle or have one.
+// A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on it
+// next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs) at a time
+// claim theirs a little earlier: while they do, a look may find all claimed, and looks again.
 const _: () = assert!(RingKind::COUNT < RESERVED);
 
 struct State {
@@ -254,7 +255,8 @@ impl Vmids {
 
     /// Asks for a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
-    /// A ring has one lease at a time: what [`Loan::Lent`] gives is for its next submission.
+    /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that of
+    /// a job of the gang that has the floor.
     pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
@@ -263,7 +265,7 @@ impl Vmids {
         });
         let (vmid, flush) = match choice {
             Ok(choice) => choice,
-            // All are claimed: there are fewer rings than that, but were it so the next look would tell.
+            // All are claimed: soon not any more.
             Err(user) => return Loan::Busy(user.unwrap_or_else(Fence::stub)),
         };
         state.clock += 1;
@@ -305,6 +307,11 @@ impl OwnVmid {
         }
         *holder = Some(self.space_id);
         Ok(())
+    }
+
+    /// Returns true if it has one.
+    pub(crate) fn is_reserved(&self) -> bool {
+        self.vmids.state.lock().holder == Some(self.space_id)
     }
 
     /// Gives it back, if it has it.

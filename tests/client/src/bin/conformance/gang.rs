@@ -5,19 +5,21 @@
 //! The jobs of a gang run at the same time, so they may wait for each other. The ring of the last
 //! IB leads: the number, the user fence and the fence for others are those of its job.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
+use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, expect, good};
 use crate::rig::{NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request};
+use amdgpu_client::drm::{list_entries, list_request, now_ns};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::{u64_of, usize_of};
-use amdgpu_client::race::{Latch, wait_at_gate};
+use amdgpu_client::race::{Latch, Target, wait_at_gate};
 use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{
     CHUNK_ID_CP_GFX_SHADOW, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_SYNCOBJ_OUT, Chunk,
     ChunkDep, ChunkFence, ChunkSem, ChunkShadow, DevInfo, IDS_FLAGS_GANG_SUBMIT, INFO_DEV_INFO, VM,
     VM_OP_RESERVE_VMID, VM_OP_UNRESERVE_VMID, Vm,
 };
+use std::thread;
+use std::time::Duration;
 
 /// One of each kind, so that no two of them share a ring of the hardware.
 const KINDS: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(0)];
@@ -29,6 +31,9 @@ const BYSTANDER: Engine = Engine::Dma(1);
 const WORDS: usize = 0x200;
 /// Where the bystander's job waits, and what it writes.
 const ELSEWHERE: usize = 0x800;
+
+/// It lets the first job begin, and then the gangs wait for each other.
+const RESETS: Expect = Expect::Skip("the C driver hangs and resets the rings");
 
 /// Bytes of the command buffer that each member has.
 const ROOM: usize = 0x1000;
@@ -44,11 +49,22 @@ fn submit(
     members: &[(Engine, Stream)],
     extra: &[Chunk<'_>],
 ) -> amdgpu_client::Result<u64> {
+    submit_naming(session, &[], members, extra)
+}
+
+/// The same, with more BOs in its list.
+fn submit_naming(
+    session: &Session,
+    handles: &[u32],
+    members: &[(Engine, Stream)],
+    extra: &[Chunk<'_>],
+) -> amdgpu_client::Result<u64> {
     let ibs: Vec<_> = (0..)
         .zip(members)
         .map(|(n, (engine, stream))| [session.place_ib_at(n * ROOM, *engine, stream)])
         .collect();
-    let entries = list_entries(&[session.ib.handle, session.data.handle]);
+    let own = [session.ib.handle, session.data.handle];
+    let entries = list_entries(&[&own, handles].concat());
     let list = [list_request(&entries)];
     let mut chunks = vec![handles_chunk(&list)];
     chunks.extend(ibs.iter().map(ib_chunk));
@@ -127,11 +143,7 @@ fn beside_a_job(rig: &Rig, f: impl FnOnce(u64, Latch<'_>) -> Outcome) -> Outcome
     let gate = Latch::shut(&rig.session.data.map);
     let mut stream = Stream::new();
     wait_at_gate(&rig.session, BYSTANDER, &mut stream);
-    let ib = [rig.session.place_ib_at(4 * ROOM, BYSTANDER, &stream)];
-    let entries = list_entries(&rig.handles());
-    let list = [list_request(&entries)];
-    let chunks = [handles_chunk(&list), ib_chunk(&ib)];
-    let seq = rig.file().cs(rig.session.ctx, 0, &chunks).setup("a job that waits")?;
+    let seq = submit_after(&rig.session, 4 * ROOM, (BYSTANDER, &stream), &[])?;
     let answer = f(seq, gate);
     rig.finish(BYSTANDER, seq)?;
     answer
@@ -155,6 +167,88 @@ fn two_files(rig: &Rig) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// A job of its own place in the command buffer, which comes after another.
+fn submit_after(
+    session: &Session,
+    at: usize,
+    (engine, stream): (Engine, &Stream),
+    after: &[Chunk<'_>],
+) -> Result<u64, Failure> {
+    let ib = [session.place_ib_at(at, engine, stream)];
+    let entries = list_entries(&[session.ib.handle, session.data.handle]);
+    let list = [list_request(&entries)];
+    let chunks = [&[handles_chunk(&list), ib_chunk(&ib)], after].concat();
+    session.file.cs(session.ctx, 0, &chunks).setup("CS")
+}
+
+/// That a job comes after submission `handle` of `session`.
+fn after(session: &Session, engine: Engine, handle: u64) -> [ChunkDep; 1] {
+    [ChunkDep {
+        ip_type: engine.ip_type(),
+        ip_instance: 0,
+        ring: engine.ring(),
+        ctx_id: session.ctx,
+        handle,
+    }]
+}
+
+/// A gang of which one job could begin, and the other stands in its queue behind a job that comes
+/// after another gang, which can only begin later: the first must not be in the way of the second.
+fn behind_another_gang(rig: &Rig) -> Outcome {
+    let [member, leader, _] = KINDS;
+    let (first, second) = (rig.session.another().setup("another session")?, &rig.session);
+    let gate = Latch::shut(&first.data.map);
+    let mut stream = Stream::new();
+    wait_at_gate(&first, BYSTANDER, &mut stream);
+    let waits = submit_after(&first, 4 * ROOM, (BYSTANDER, &stream), &[])?;
+    let dep = after(&first, BYSTANDER, waits);
+    let gang = rendezvous(&first, &[member, leader], 81);
+    let one = submit(&first, &gang, &[Chunk::of(CHUNK_ID_DEPENDENCIES, &dep)]).setup("CS")?;
+    let dep = after(&first, leader, one);
+    let between = [Chunk::of(CHUNK_ID_DEPENDENCIES, &dep)];
+    submit_after(second, 4 * ROOM, (leader, &Stream::new()), &between)?;
+    let two = submit(second, &rendezvous(second, &[member, leader], 82), &[]).setup("CS")?;
+    // Time enough for the job that could begin.
+    thread::sleep(Duration::from_millis(100));
+    gate.open();
+    for (session, seq) in [(&first, one), (second, two)] {
+        let done = session.wait(leader, seq, PATIENCE_MS).setup("WAIT_CS")?;
+        expect(done, || "the gangs wait for each other".into())?;
+        idle(session)?;
+    }
+    Ok(())
+}
+
+/// User memory that a job of a gang writes when the gate opens, and that is unmapped before that,
+/// while the leader's job is done.
+fn unmapped_under_a_member(rig: &Rig) -> Outcome {
+    const LATER: Duration = Duration::from_millis(150);
+    let [leader, _, member] = KINDS;
+    let mem = rig.memory(1)?;
+    let target = Target::new(&rig.session, &mem).setup("userptr")?;
+    let gate = Latch::shut(&rig.session.data.map);
+    let mut stream = Stream::new();
+    wait_at_gate(&rig.session, member, &mut stream);
+    target.stores(member, 1, 0xdead_beef, &mut stream);
+    let gang = [(member, stream), (leader, Stream::new())];
+    let seq = submit_naming(&rig.session, &[target.handle], &gang, &[])?;
+    let led = rig.finish(leader, seq);
+    let (opened, returned) = thread::scope(|threads| {
+        let opener = threads.spawn(move || {
+            thread::sleep(LATER);
+            let opened = now_ns();
+            gate.open();
+            opened
+        });
+        drop(mem);
+        let returned = now_ns();
+        (opener.join().unwrap_or(u64::MAX), returned)
+    });
+    led?;
+    idle(&rig.session)?;
+    expect(returned >= opened, || "munmap came back while a job could still write".into())
 }
 
 /// A submission with a CP_GFX_SHADOW chunk that was changed.
@@ -202,6 +296,7 @@ fn accepted() -> Vec<Case> {
         }),
         good("stores of three rings", |rig| stores(rig, &[], || Ok(()))),
         good("gangs of two files at once", two_files),
+        differ("a gang behind a job that comes after another", RESETS, OK, behind_another_gang),
         good("several IBs of each ring, mixed", |rig| {
             let [a, b, _] = KINDS;
             let members: Vec<_> = [a, b, a, b, a].map(|engine| (engine, Stream::new())).into();
@@ -249,15 +344,9 @@ fn orders() -> Vec<Case> {
     vec![
         good("none of the jobs runs before what the gang comes after", |rig| {
             beside_a_job(rig, |seq, gate| {
-                let dep = [ChunkDep {
-                    ip_type: BYSTANDER.ip_type(),
-                    ip_instance: 0,
-                    ring: BYSTANDER.ring(),
-                    ctx_id: rig.session.ctx,
-                    handle: seq,
-                }];
+                let dep = after(&rig.session, BYSTANDER, seq);
                 stores(rig, &[Chunk::of(CHUNK_ID_DEPENDENCIES, &dep)], || {
-                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    thread::sleep(Duration::from_millis(100));
                     let answer = untouched(rig);
                     gate.open();
                     answer
@@ -279,6 +368,10 @@ fn orders() -> Vec<Case> {
             let early = idle_early.setup("GEM_WAIT_IDLE")?;
             expect(!early, || "said to be idle, while a job waited".into())
         }),
+        good(
+            "user memory does not go before the last of the jobs is done",
+            unmapped_under_a_member,
+        ),
         good("the user fence is the leader's", |rig| {
             let [leader, _, member] = KINDS;
             let data = &rig.session.data;

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Gangs: jobs on several rings that run at the same time.
+//!
+//! User space may submit to several rings at once, and the jobs of such a gang may wait for each
+//! other while they run. A ring executes what it has in order. So if one job of a gang were on its
+//! ring while another cannot get to its own before something happens that waits for that ring, all
+//! would stand still. A gang goes through steps, each of which all of its jobs reach before one
+//! goes on:
+//!
+//! ```text
+//! assembled   each is the first of its queue, and comes after nothing any more; none holds anything
+//!     |       then they take the floor, which one gang has at a time
+//! equipped    each has what it needs to run, its VM context; none is on a ring
+//!     |
+//! entered     each is on its ring; the next gang may have the floor
+//! ```
+//!
+//! # Why they all get there
+//!
+//! What a job comes after was submitted before it, and its gang is submitted as a whole: so *assembled*
+//! waits for older jobs only. The floor goes to a gang that is assembled, which needs nothing more
+//! than VM contexts to leave it. Those are held by jobs that are on rings, and end: an entered gang
+//! ends because all of it is there, and of the one on the floor nothing is there yet. From
+//! *equipped* on, no job waits for anything but room on its ring.
+//!
+//! # All or none
+//!
+//! Whether the jobs are run is decided once they are equipped ([`Seat::give_up`] comes before): all
+//! are, or none is. A job that never comes so far, as the card is gone, is no longer waited for.
+//!
+//! # Lock order
+//!
+//! The locks here are taken last; no fence is signaled under them, and nothing is allocated.
+
+use kernel::{
+    new_spinlock,
+    prelude::*,
+    sync::{
+        aref::ARef,
+        Arc,
+        SpinLock, //
+    }, //
+};
+
+use crate::abstractions::dma_fence::{
+    DriverFence,
+    Fence,
+    FenceContext,
+    PendingFence,
+    UniqueFence, //
+};
+
+/// What the fences of steps say of themselves.
+struct StepName;
+
+impl DriverFence for StepName {
+    const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
+
+    fn timeline_name(&self) -> &'static CStr {
+        c"gang"
+    }
+}
+
+/// A step that all jobs of a gang have to reach.
+#[pin_data]
+struct Barrier {
+    /// Signaled when all have.
+    fence: ARef<Fence>,
+    #[pin]
+    missing: SpinLock<Missing>,
+}
+
+struct Missing {
+    jobs: usize,
+    promise: Option<PendingFence<StepName>>,
+}
+
+impl Barrier {
+    /// A step that `jobs` jobs have to reach.
+    fn new(jobs: usize) -> Result<impl PinInit<Self>> {
+        // Each in a context of its own: there is no order between them.
+        let memory = UniqueFence::new(GFP_KERNEL_ACCOUNT)?;
+        let promise = memory.publish(&FenceContext::new(), 1, StepName);
+        let fence = promise.fence().clone();
+        Ok(pin_init!(Self {
+            fence,
+            missing <- new_spinlock!(Missing { jobs, promise: Some(promise) }, "Barrier::missing"),
+        }))
+    }
+
+    /// One more job has reached it.
+    fn reach(&self) {
+        let mut missing = self.missing.lock();
+        missing.jobs = missing.jobs.saturating_sub(1);
+        let promise = match missing.jobs {
+            0 => missing.promise.take(),
+            _ => None,
+        };
+        drop(missing);
+        if let Some(promise) = promise {
+            promise.signal(Ok(()));
+        }
+    }
+
+    /// What is to be waited for, if not all have reached it.
+    fn pending(&self) -> Option<ARef<Fence>> {
+        (!self.fence.is_signaled()).then(|| self.fence.clone())
+    }
+}
+
+/// A gang.
+#[pin_data]
+struct Gang {
+    #[pin]
+    assembled: Barrier,
+    #[pin]
+    equipped: Barrier,
+    #[pin]
+    entered: Barrier,
+    /// Why its jobs are not to be run, if so. Does not change any more once they are equipped.
+    #[pin]
+    given_up: SpinLock<Result>,
+}
+
+/// How far a job of a gang has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Queued,
+    Assembled,
+    Equipped,
+    Entered,
+}
+
+/// A job's place in its gang. When it is dropped the job is no longer waited for.
+pub(crate) struct Seat {
+    gang: Arc<Gang>,
+    reached: Step,
+}
+
+impl Seat {
+    /// The places of a gang of `jobs` jobs.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn gang(jobs: usize) -> Result<KVec<Self>> {
+        let (assembled, equipped, entered) = (
+            Barrier::new(jobs)?,
+            Barrier::new(jobs)?,
+            Barrier::new(jobs)?,
+        );
+        let gang = Arc::pin_init(
+            pin_init!(Gang {
+                assembled <- assembled,
+                equipped <- equipped,
+                entered <- entered,
+                given_up <- new_spinlock!(Ok(()), "Gang::given_up"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let mut seats = KVec::with_capacity(jobs, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..jobs {
+            let seat = Self {
+                gang: gang.clone(),
+                reached: Step::Queued,
+            };
+            seats.push(seat, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(seats)
+    }
+
+    /// The job has reached `step`, and with it those before.
+    fn reach(&mut self, step: Step) {
+        let gang = &self.gang;
+        for (next, barrier) in [
+            (Step::Assembled, &gang.assembled),
+            (Step::Equipped, &gang.equipped),
+            (Step::Entered, &gang.entered),
+        ] {
+            if self.reached < next && next <= step {
+                barrier.reach();
+            }
+        }
+        self.reached = self.reached.max(step);
+    }
+
+    /// The job is the first of its queue, and comes after nothing any more. Returns what is to be waited
+    /// for before it may take what it needs.
+    pub(crate) fn assemble(&mut self, floor: &Floor) -> Option<ARef<Fence>> {
+        self.reach(Step::Assembled);
+        let pending = self.gang.assembled.pending();
+        pending.or_else(|| floor.take(&self.gang))
+    }
+
+    /// The jobs of the gang are not to be run, and end with `error`. To be called before
+    /// [`Seat::equip`].
+    pub(crate) fn give_up(&self, error: Error) {
+        *self.gang.given_up.lock() = Err(error);
+    }
+
+    /// The job has what it needs. Returns what is to be waited for before it may go on its ring.
+    pub(crate) fn equip(&mut self) -> Option<ARef<Fence>> {
+        self.reach(Step::Equipped);
+        self.gang.equipped.pending()
+    }
+
+    /// Returns an error if the job is not to be run. The same for all of the gang, once they are
+    /// equipped.
+    pub(crate) fn check_wanted(&self) -> Result {
+        *self.gang.given_up.lock()
+    }
+
+    /// The job is on its ring.
+    pub(crate) fn enter(&mut self) {
+        self.reach(Step::Entered);
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if self.reached < Step::Equipped {
+            self.give_up(ECANCELED);
+        }
+        self.reach(Step::Entered);
+    }
+}
+
+/// The floor: what one gang of a card has at a time.
+#[pin_data]
+pub(crate) struct Floor {
+    /// The fence of the gang that had it last, signaled when that has left.
+    #[pin]
+    left: SpinLock<Option<ARef<Fence>>>,
+}
+
+impl Floor {
+    /// Nobody has it.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            left <- new_spinlock!(None, "Floor::left"),
+        })
+    }
+
+    /// Gives the floor to a gang, unless another has it: then returns what is to be waited for.
+    fn take(&self, gang: &Gang) -> Option<ARef<Fence>> {
+        let mut left = self.left.lock();
+        let replaced = match &*left {
+            Some(fence) if core::ptr::eq(&**fence, &*gang.entered.fence) => return None,
+            Some(fence) if !fence.is_signaled() => return Some(fence.clone()),
+            _ => left.replace(gang.entered.fence.clone()),
+        };
+        drop(left);
+        drop(replaced);
+        None
+    }
+}
+
+#[kunit_tests(amdgpu_rs_gang)]
+mod tests {
+    use super::*;
+
+    fn floor() -> Result<Pin<KBox<Floor>>> {
+        KBox::pin_init(Floor::new(), GFP_KERNEL)
+    }
+
+    fn pair() -> Result<[Seat; 2]> {
+        let mut seats = Seat::gang(2)?.into_iter();
+        match (seats.next(), seats.next(), seats.next()) {
+            (Some(a), Some(b), None) => Ok([a, b]),
+            _ => Err(EINVAL),
+        }
+    }
+
+    #[test]
+    fn steps_are_taken_together() -> Result {
+        let floor = floor()?;
+        let [mut a, mut b] = pair()?;
+        let assembled = a.assemble(&floor).ok_or(EINVAL)?;
+        assert!(!assembled.is_signaled());
+        // Asking again changes nothing.
+        assert!(a.assemble(&floor).is_some());
+        assert!(b.assemble(&floor).is_none());
+        assert!(assembled.is_signaled());
+        assert!(a.assemble(&floor).is_none());
+
+        let equipped = b.equip().ok_or(EINVAL)?;
+        assert!(a.equip().is_none() && equipped.is_signaled() && b.equip().is_none());
+        assert!(a.check_wanted().is_ok() && b.check_wanted().is_ok());
+        a.enter();
+        b.enter();
+        Ok(())
+    }
+
+    #[test]
+    fn one_gang_at_a_time_has_the_floor() -> Result {
+        let floor = floor()?;
+        let ([mut a, mut b], [mut c, mut d]) = (pair()?, pair()?);
+        a.assemble(&floor);
+        c.assemble(&floor);
+        assert!(d.assemble(&floor).is_none());
+        // Not the first that came has it, but the first that was complete.
+        let left = b.assemble(&floor).ok_or(EINVAL)?;
+        for seat in [&mut c, &mut d] {
+            assert!(!left.is_signaled());
+            seat.enter();
+        }
+        assert!(left.is_signaled());
+        assert!(a.assemble(&floor).is_none() && b.assemble(&floor).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn who_is_gone_is_not_waited_for() -> Result {
+        let floor = floor()?;
+        let ([mut a, b], [mut c, d]) = (pair()?, pair()?);
+        let assembled = a.assemble(&floor).ok_or(EINVAL)?;
+        drop(b);
+        assert!(assembled.is_signaled() && a.assemble(&floor).is_none());
+        // Then the other is not run either.
+        assert!(a.equip().is_none());
+        assert_eq!(a.check_wanted(), Err(ECANCELED));
+        let left = {
+            c.assemble(&floor);
+            drop(d);
+            c.assemble(&floor).ok_or(EINVAL)?
+        };
+        drop(a);
+        assert!(left.is_signaled() && c.assemble(&floor).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn giving_up_is_for_all() -> Result {
+        let floor = floor()?;
+        let [mut a, mut b] = pair()?;
+        a.assemble(&floor);
+        b.assemble(&floor);
+        b.equip();
+        a.give_up(ESRCH);
+        assert!(a.equip().is_none());
+        assert_eq!(a.check_wanted(), Err(ESRCH));
+        assert_eq!(b.check_wanted(), Err(ESRCH));
+        Ok(())
+    }
+}
