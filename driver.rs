@@ -130,6 +130,8 @@ impl drm::Driver for Driver {
         desc: c"AMD GPU, in Rust",
     };
 
+    // No MODESET: the card has no display here. The core then answers EOPNOTSUPP to all of its display
+    // ioctls, as for every driver that only renders; libdrm's drmIsKMS() goes by that.
     const FEATURES: Features = Features::GEM
         .and(Features::RENDER)
         .and(Features::SYNCOBJ)

@@ -19,7 +19,7 @@ use std::ptr::{self, NonNull};
 mod ffi;
 mod submit;
 
-pub use submit::{Context, Fence, Ib, IbPool, UserFence, finish};
+pub use submit::{Context, Fence, Ib, IbPool, UserFence, finish, wait_several};
 
 use ffi::{AllocRequest, Api, api, object};
 

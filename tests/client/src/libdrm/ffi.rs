@@ -116,6 +116,8 @@ library! {
         *mut object::Device, *mut object::Context, u32, c_int, *mut Chunk<'static>, *mut u64,
     ) -> c_int;
     amdgpu_cs_query_fence_status: fn(*mut CsFence, u64, u64, *mut u32) -> c_int;
+    amdgpu_cs_wait_fences: fn(*mut CsFence, u32, bool, u64, *mut u32, *mut u32) -> c_int;
+    amdgpu_cs_fence_to_handle: fn(*mut object::Device, *mut CsFence, u32, *mut u32) -> c_int;
     amdgpu_query_info: fn(*mut object::Device, c_uint, c_uint, *mut c_void) -> c_int;
     amdgpu_query_hw_ip_info: fn(*mut object::Device, c_uint, c_uint, *mut HwIp) -> c_int;
     amdgpu_query_firmware_version:

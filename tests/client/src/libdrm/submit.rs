@@ -11,6 +11,7 @@ use crate::num::{u32_of, u64_of};
 use crate::uapi::{self, Chunk, DOMAIN_GTT};
 use crate::{Errno, Result};
 use std::ffi::c_int;
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 /// A context: an order of jobs for each ring.
@@ -129,6 +130,21 @@ impl Context<'_> {
         Ok(Fence { context: self, engine, seq })
     }
 
+    /// `amdgpu_cs_submit_raw2`: a gang, one job on each of several engines, of which the last leads.
+    ///
+    /// # Errors
+    ///
+    /// As [`Context::submit`].
+    pub fn submit_gang(&self, handles: &[u32], members: &[(Engine, Ib)]) -> Result<Fence<'_>> {
+        let entries = drm::list_entries(handles);
+        let list = [drm::list_request(&entries)];
+        let ibs: Vec<_> = members.iter().map(|(engine, ib)| [ib.chunk_body(*engine)]).collect();
+        let mut chunks = vec![Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list)];
+        chunks.extend(ibs.iter().map(|ib| Chunk::of(uapi::CHUNK_ID_IB, ib)));
+        let (leader, _) = members.last().ok_or(Errno(libc::EINVAL))?;
+        self.submit_chunks(*leader, 0, &mut chunks)
+    }
+
     /// Reset status and number of hangs, from the older query, and flags from the newer.
     ///
     /// # Errors
@@ -162,20 +178,61 @@ pub struct Fence<'c> {
     pub seq: u64,
 }
 
+/// Waits for all of some jobs, or for the first of them; its index, or `None` when the time
+/// (nanoseconds from now) is over first.
+///
+/// # Errors
+///
+/// The kernel's, or the error with which a job ended.
+pub fn wait_several(fences: &[&Fence<'_>], all: bool, timeout_ns: u64) -> Result<Option<usize>> {
+    let api = fences.first().ok_or(Errno(libc::EINVAL))?.context.device.api;
+    let mut raw: Vec<_> = fences.iter().map(|fence| fence.raw()).collect();
+    let (mut status, mut first) = (0, 0);
+    let (at, count) = (raw.as_mut_ptr(), u32_of(raw.len()));
+    // SAFETY: as many fences of live contexts as said, and two places for the result.
+    let code = unsafe {
+        (api.amdgpu_cs_wait_fences)(at, count, all, timeout_ns, &raw mut status, &raw mut first)
+    };
+    Errno::check(code)?;
+    Ok((status != 0).then(|| crate::num::usize_of(first.into())))
+}
+
 impl Fence<'_> {
+    const fn raw(&self) -> CsFence {
+        CsFence {
+            context: self.context.raw,
+            ip_type: self.engine.ip_type(),
+            ip_instance: 0,
+            ring: self.engine.ring(),
+            fence: self.seq,
+        }
+    }
+
+    /// A sync file of the job's fence.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn sync_file(&self) -> Result<OwnedFd> {
+        let (device, mut raw, mut fd) = (self.context.device, self.raw(), 0);
+        // SAFETY: a fence of a live context and a place for the result.
+        let code = unsafe {
+            let convert = device.api.amdgpu_cs_fence_to_handle;
+            convert(device.raw, &raw mut raw, uapi::FENCE_TO_SYNC_FILE_FD, &raw mut fd)
+        };
+        Errno::check(code)?;
+        let fd = RawFd::try_from(fd).map_err(|_| Errno(libc::EBADF))?;
+        // SAFETY: the kernel has just made it, and told nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// Waits through the kernel; false when the time (nanoseconds from now) is over first.
     ///
     /// # Errors
     ///
     /// The kernel's, or the error with which the job ended.
     pub fn wait(&self, timeout_ns: u64) -> Result<bool> {
-        let mut fence = CsFence {
-            context: self.context.raw,
-            ip_type: self.engine.ip_type(),
-            ip_instance: 0,
-            ring: self.engine.ring(),
-            fence: self.seq,
-        };
+        let mut fence = self.raw();
         let mut expired = 0;
         // SAFETY: a fence of a live context and a place for the result.
         let code = unsafe {

@@ -6,6 +6,7 @@
 mod engines;
 mod identity;
 mod memory;
+mod several;
 
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         if only.is_none() {
             identity::checks(device, &node, &mut tally);
             memory::checks(device, &mut tally);
+            several::checks(device, &mut tally);
         }
         for engine in Engine::ALL {
             if only.is_none_or(|one| one == engine) {
