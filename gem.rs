@@ -33,7 +33,6 @@ use crate::{
             Interruptible,
             Waited, //
         },
-        dma_resv::Usage,
         drm::{
             exec,
             gem::{
@@ -168,7 +167,7 @@ pub(crate) fn wait_idle(
     let timeout = uapi::timeout(args.timeout);
     let waited = bo
         .resv()
-        .wait_timeout(Usage::Read, Interruptible::Yes, timeout)?;
+        .wait_timeout(bo.usage_by_jobs(), Interruptible::Yes, timeout)?;
 
     Ok(drm_amdgpu_gem_wait_idle_out {
         status: match waited {

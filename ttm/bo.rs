@@ -37,6 +37,7 @@ use crate::{
             Interruptible, //
         },
         drm::{
+        dma_resv::Usage,
             gem::ObjectExt,
             ttm, //
         },
@@ -237,6 +238,16 @@ impl BoData {
             flags: new.flags,
             alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
             domains: Atomic::new(new.domains.bits()),
+    /// Returns the usage that the fences of jobs which may use it have in its reservation. In the
+    /// reservation of an address space, which an always valid BO shares, that is `Bookkeep`.
+    pub(crate) fn usage_by_jobs(&self) -> Usage {
+        if self.is_always_valid() {
+            Usage::Bookkeep
+        } else {
+            Usage::Read
+        }
+    }
+
             private_to,
             shared: AtomicFlag::new(false),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),

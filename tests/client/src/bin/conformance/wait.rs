@@ -3,12 +3,13 @@
 //! GEM_WAIT_IDLE and WAIT_CS.
 
 use crate::case::{Case, Failure, Setup, bad, expect, good};
-use crate::rig::{ENGINE, NO_HANDLE, Rig};
+use crate::rig::{ENGINE, NO_HANDLE, PAGE64, Rig};
 use amdgpu_client::drm::{deadline_ms, now_ns};
 use amdgpu_client::ib::Stream;
 use amdgpu_client::race::{Latch, wait_at_gate};
 use amdgpu_client::uapi::{
-    GEM_WAIT_IDLE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM, HW_IP_UVD, WAIT_CS, WaitCs, WaitIdle,
+    CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, GEM_WAIT_IDLE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM, HW_IP_UVD,
+    WAIT_CS, WaitCs, WaitIdle,
 };
 
 type Outcome = Result<(), Failure>;
@@ -59,6 +60,18 @@ pub fn idle() -> Vec<Case> {
                 let waited = now_ns() - started;
                 expect(status == 1 && waited >= HALF, || format!("{status}, after {waited} ns"))
             })
+        }),
+        good("a BO that a job may use without naming it", |rig| {
+            let flags = CREATE_VM_ALWAYS_VALID;
+            let handle = rig.file().gem_create(PAGE64, DOMAIN_GTT, flags).setup("GEM_CREATE")?;
+            let answer = while_busy(rig, |_| {
+                let status = idle_status(rig, handle, 0, 0)?;
+                expect(status == 1, || format!("status {status} while the job runs"))
+            });
+            let status = idle_status(rig, handle, 0, FOREVER)?;
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            answer?;
+            expect(status == 0, || format!("status {status} after the job"))
         }),
         bad("no such handle", libc::ENOENT, |rig| idle_status(rig, NO_HANDLE, 0, 0).map(|_| ())),
         bad("handle 0", libc::ENOENT, |rig| idle_status(rig, 0, 0, 0).map(|_| ())),
