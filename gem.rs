@@ -69,7 +69,8 @@ use crate::{
     ttm::{
         Bo,
         Domains,
-        NewBo, //
+        NewBo,
+        Words, //
     },
     uapi,
     vm::{
@@ -191,18 +192,13 @@ pub(crate) fn metadata(
         bindings::AMDGPU_GEM_METADATA_OP_GET_METADATA => {
             args.data.tiling_info = metadata.tiling;
             args.data.flags = metadata.flags;
-            args.data.data_size_bytes = metadata.size;
-            if metadata.size != 0 {
-                args.data.data = metadata.data;
-            }
+            args.data.data_size_bytes = metadata.data.size();
+            metadata.data.copy_to(&mut args.data.data);
         }
         bindings::AMDGPU_GEM_METADATA_OP_SET_METADATA => {
-            let size = args.data.data_size_bytes;
-            if usize::try_from(size)? > size_of_val(&args.data.data) {
-                return Err(EINVAL);
-            }
+            let data = Words::first(args.data.data_size_bytes, &args.data.data)?;
             metadata.set_tiling(args.data.tiling_info)?;
-            metadata.set(args.data.flags, &args.data.data, size);
+            metadata.set(args.data.flags, data);
         }
         // The C driver has no complaint.
         _ => (),

@@ -34,6 +34,7 @@ mod access;
 mod bo;
 mod clear;
 mod domains;
+mod metadata;
 mod vram;
 
 use kernel::{
@@ -78,6 +79,10 @@ pub(crate) use self::{
 
 /// What the driver does for TTM.
 pub(crate) struct Ttm;
+    metadata::{
+        Metadata,
+        Words, //
+    },
 
 impl Ttm {
     /// What the CPU wrote to VRAM reaches it.

@@ -27,6 +27,7 @@ use kernel::{
 use super::{
     clear,
     Domains,
+    Metadata,
     Ttm,
     Vram, //
 };
@@ -154,47 +155,6 @@ impl NewBo {
             return Err(EINVAL);
         }
         usize::try_from(alignment).map_err(|_| EINVAL)
-    }
-}
-
-/// A few words that user space wants to share with a BO.
-#[derive(Clone, Copy)]
-pub(crate) struct Metadata {
-    pub(crate) tiling: u64,
-    pub(crate) flags: u64,
-    /// How many bytes of `data` count.
-    pub(crate) size: u32,
-    pub(crate) data: [u32; 64],
-}
-
-impl Metadata {
-    const NONE: Self = Self {
-        tiling: 0,
-        flags: 0,
-        size: 0,
-        data: [0; 64],
-    };
-
-    /// Keeps how the BO is tiled.
-    pub(crate) fn set_tiling(&mut self, tiling: u64) -> Result {
-        const SHIFT: u32 = bindings::AMDGPU_TILING_TILE_SPLIT_SHIFT;
-        const MASK: u64 = bindings::AMDGPU_TILING_TILE_SPLIT_MASK as u64;
-        const LARGEST_SPLIT: u64 = 6;
-
-        if (tiling >> SHIFT) & MASK > LARGEST_SPLIT {
-            return Err(EINVAL);
-        }
-        self.tiling = tiling;
-        Ok(())
-    }
-
-    /// Keeps `size` bytes of `data`, or forgets what was kept if that is 0.
-    pub(crate) fn set(&mut self, flags: u64, data: &[u32; 64], size: u32) {
-        if size != 0 {
-            self.data = *data;
-            self.flags = flags;
-        }
-        self.size = size;
     }
 }
 
@@ -684,19 +644,5 @@ mod tests {
         assert!(!bo.ask_for_less());
         bo.domains = Domains::GTT;
         assert!(!bo.ask_for_less());
-    }
-
-    #[test]
-    fn metadata_is_kept_and_forgotten() {
-        let mut metadata = Metadata::NONE;
-        assert_eq!(metadata.set_tiling(7 << 9), Err(EINVAL));
-        assert_eq!(metadata.tiling, 0);
-        assert_eq!(metadata.set_tiling(6 << 9), Ok(()));
-        assert_eq!(metadata.tiling, 6 << 9);
-
-        metadata.set(3, &[5; 64], 8);
-        assert_eq!((metadata.flags, metadata.size, metadata.data[0]), (3, 8, 5));
-        metadata.set(4, &[6; 64], 0);
-        assert_eq!((metadata.flags, metadata.size), (3, 0));
     }
 }
