@@ -443,10 +443,7 @@ impl<'a> Parsed<'a> {
         for fence in &self.dependencies {
             job.add_dependency(fence.clone())?;
         }
-        for bo in self.list.bos().iter().filter(|bo| bo.has_implicit_order()) {
-            let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
-            job.add_dependencies_on_others(reserved.held(), Usage::Write)?;
-        }
+        self.order_after_others(&mut job, locked)?;
         // Moves and clears that the kernel has under way.
         for resv in locked.reservations() {
             job.add_resv_dependencies(resv, Usage::Kernel)?;
@@ -459,6 +456,32 @@ impl<'a> Parsed<'a> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
+    /// Lets the job come after what others do to the BOs that it names.
+    fn order_after_others(&self, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
+        for bo in self.list.bos() {
+            self.order_after_others_of(bo, job, locked)?;
+        }
+        match &self.user_fence {
+            Some(fence) => self.order_after_others_of(&fence.bo, job, locked),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets the job come after the jobs of other address spaces that name the BO, unless the BO says that
+    /// it need not, and after whatever fences user space has put into a DMA buffer of it.
+    fn order_after_others_of(&self, bo: &Bo, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
+        let own = self.vm().owner();
+
+        if !bo.has_foreign_fences() {
+            return Ok(());
+        }
+        let resv = bo.reserved_in(locked).ok_or(EINVAL)?.held();
+        job.add_dependencies_of(resv, Usage::Read, |owner| match owner {
+            Some(owner) => bo.has_implicit_order() && owner != own,
+            None => true,
+        })
+    }
+
         let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
         reserved.place()?;
         let (address, window) = reserved.with_backing(|backing| match backing {

@@ -173,8 +173,8 @@ pub(crate) struct BoData {
     private_to: Option<BoId>,
     #[pin]
     metadata: Mutex<Metadata>,
-    /// Whether more than one address space has known it at once: set before any job of the second
-    /// can name it.
+    /// Whether fences may be in its reservation of which its first address space knows nothing: a
+    /// second address space has known it, or it was exported. Set before either can add a fence.
     shared: AtomicFlag,
     /// The address spaces in whose file there is a handle, by their [`Vm::id`].
     #[pin]
@@ -279,10 +279,16 @@ impl BoData {
         drop(replaced);
     }
 
-    /// Whether a job that names it comes after those of other address spaces that did, without being
-    /// told to. It never does where no other address space ever knew it.
+    /// Returns true if a job that names it may have to wait for fences that are neither the kernel's
+    /// nor those of the job's own address space.
+    pub(crate) fn has_foreign_fences(&self) -> bool {
+        self.shared.load(Relaxed)
+    }
+
+    /// Returns true if jobs that name it come after the jobs of other address spaces that did, without
+    /// being told to.
     pub(crate) fn has_implicit_order(&self) -> bool {
-        self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC == 0 && self.shared.load(Relaxed)
+        self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC == 0
     }
 
     /// Notes that there is none any more, and that nothing is mapped there. The reservation of the
@@ -596,9 +602,8 @@ impl ttm::DriverObject for BoData {
     ///
     /// `EPERM` if it cannot be used outside of one address space.
     fn export(bo: &Bo) -> Result {
-        match bo.private_to {
-            Some(_) => Err(EPERM),
-            None => Ok(()),
+        if bo.private_to.is_some() {
+            return Err(EPERM);
         }
     }
 }
@@ -646,3 +651,6 @@ mod tests {
         assert!(!bo.ask_for_less());
     }
 }
+        // User space may put fences of anyone's into a DMA buffer.
+        bo.shared.store(true, Relaxed);
+        Ok(())

@@ -560,13 +560,12 @@ impl<T: JobOps> Drop for InitializedJob<T> {
 /// A job that may gain dependencies, and is then submitted, or dropped.
 pub(crate) struct PendingJob<T: JobOps> {
     job: InitializedJob<T>,
-    owner: Owner,
 }
 
 impl<T: JobOps> PendingJob<T> {
     /// Makes a job for a queue, that takes `credits` of its scheduler's credits while it runs.
     ///
-    /// `owner` is in whose name it runs, for [`PendingJob::add_dependencies_on_others`]; `client_id`
+    /// `owner` is in whose name it runs, for [`PendingJob::add_dependencies_of`]; `client_id`
     /// names the client in traces.
     pub(crate) fn new(
         entity: Arc<Entity<T>>,
@@ -600,7 +599,6 @@ impl<T: JobOps> PendingJob<T> {
         // INVARIANT: The job was just initialized.
         Ok(Self {
             job: InitializedJob(job),
-            owner,
         })
     }
 
@@ -636,15 +634,16 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Lets the job run only after those fences of this usage that are now in a reservation and are
-    /// not of jobs of the same owner are signaled.
-    pub(crate) fn add_dependencies_on_others(
+    /// Lets the job run only after those fences of this usage that are now in a reservation and whose
+    /// owner `wanted` accepts. A fence that is not a scheduler's, in itself, has none.
+    pub(crate) fn add_dependencies_of(
         &mut self,
         resv: HeldResv<'_>,
         usage: Usage,
+        wanted: impl Fn(Option<Owner>) -> bool,
     ) -> Result {
         for fence in resv.fences(usage) {
-            if Owner::of(&fence) != Some(self.owner) {
+            if wanted(Owner::of(&fence)) {
                 self.add_dependency(fence)?;
             }
         }
