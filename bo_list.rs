@@ -8,7 +8,8 @@
 //! list at once, and what a submission gathers never lives here.
 //!
 //! Entries are in the order in which they are reserved and validated: most important first, user
-//! memory last, so that it forms one run that the submission path can walk by itself.
+//! memory last, so that it forms one run that the submission path can walk by itself. A buffer that user
+//! space names more than once is in the list once: each entry costs a submission something.
 
 use crate::{
     abstractions::drm::gem::Handle,
@@ -117,13 +118,58 @@ fn stable_order(keys: &[u32]) -> Result<KVVec<usize>> {
     Ok(places)
 }
 
+/// Sorts in place, without memory of its own. (That of `core` ends, for an order that is none, in a way that
+/// the kernel's checker of object code does not know.)
+fn heap_sort<T: Ord>(items: &mut [T]) {
+    for root in (0..items.len() / 2).rev() {
+        sift_down(items, root);
+    }
+    for end in (1..items.len()).rev() {
+        items.swap(0, end);
+        sift_down(&mut items[..end], 0);
+    }
+}
+
+/// Makes a heap of what is one but for the item at `root`.
+fn sift_down<T: Ord>(heap: &mut [T], mut root: usize) {
+    loop {
+        let mut largest = root;
+        for child in [2 * root + 1, 2 * root + 2] {
+            if child < heap.len() && heap[child] > heap[largest] {
+                largest = child;
+            }
+        }
+        if largest == root {
+            return;
+        }
+        heap.swap(root, largest);
+        root = largest;
+    }
+}
+
+/// Returns, for each of `items` in its order, whether it is the first of those that are equal.
+fn first_of_equals(items: impl ExactSizeIterator<Item = impl Ord + Copy>) -> Result<KVVec<bool>> {
+    let mut firsts = KVVec::from_elem(false, items.len(), GFP_KERNEL_ACCOUNT)?;
+    let mut sorted = KVVec::with_capacity(items.len(), GFP_KERNEL_ACCOUNT)?;
+    for (index, item) in items.enumerate() {
+        sorted.push((item, index), GFP_KERNEL_ACCOUNT)?;
+    }
+    heap_sort(&mut sorted);
+    let mut previous = None;
+    for &(item, index) in &sorted {
+        firsts[index] = previous != Some(item);
+        previous = Some(item);
+    }
+    Ok(firsts)
+}
+
 /// The buffers of a submission; immutable.
 pub(crate) struct BoList {
     /// In order of reservation.
     ///
     /// # Invariants
     ///
-    /// Entries from `first_userptr` on are user memory, those before are not.
+    /// Entries from `first_userptr` on are user memory, those before are not. No buffer occurs twice.
     bos: KVVec<ARef<Bo>>,
     first_userptr: usize,
 }
@@ -153,13 +199,10 @@ impl BoList {
         let raw = source.copy_in()?;
         let mut found = KVVec::with_capacity(raw.len(), GFP_KERNEL_ACCOUNT)?;
         let mut keys = KVVec::with_capacity(raw.len(), GFP_KERNEL_ACCOUNT)?;
-        let mut first_userptr = 0;
         for entry in raw.iter() {
             let bo = lookup(entry.handle)?;
             if let Some(userptr) = bo.userptr() {
                 userptr.check_owner()?;
-            } else {
-                first_userptr += 1;
             }
             keys.push(
                 sort_key(entry.priority, bo.userptr().is_some()),
@@ -167,16 +210,23 @@ impl BoList {
             )?;
             found.push(bo, GFP_KERNEL_ACCOUNT)?;
         }
+        let places = stable_order(&keys)?;
+        let firsts = first_of_equals(places.iter().map(|&place| found[place].id()))?;
 
         let mut bos = KVVec::with_capacity(raw.len(), GFP_KERNEL_ACCOUNT)?;
-        for place in stable_order(&keys)? {
+        let mut first_userptr = 0;
+        for (&place, _) in places.iter().zip(&firsts).filter(|(_, first)| **first) {
+            if found[place].userptr().is_none() {
+                first_userptr += 1;
+            }
             bos.push(found[place].clone(), GFP_KERNEL_ACCOUNT)?;
         }
-        // INVARIANT: Keys of user memory are above all others, and all others were counted.
+        // INVARIANT: Keys of user memory are above all others, and all others were counted. Of what
+        // user space names twice only the more important entry was taken.
         Ok(Arc::new(Self { bos, first_userptr }, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Every buffer, in order of reservation; one may occur more than once.
+    /// Every buffer, once, in order of reservation.
     pub(crate) fn bos(&self) -> &[ARef<Bo>] {
         &self.bos
     }
@@ -295,6 +345,28 @@ mod tests {
         let places = stable_order(&keys)?;
         assert_eq!(&places[..], &[1, 4, 0, 2, 5, 3, 6]);
         assert!(stable_order(&[])?.is_empty());
+        Ok(())
+    }
+
+    #[test]
+    fn sorts() {
+        let mut items = [5, 1, 4, 1, 9, 0, 3, 7, 7, 2];
+        heap_sort(&mut items);
+        assert_eq!(items, [0, 1, 1, 2, 3, 4, 5, 7, 7, 9]);
+        heap_sort(&mut items);
+        assert!(items.is_sorted());
+        for length in 0..3 {
+            let mut few = [2, 1];
+            heap_sort(&mut few[..length.min(2)]);
+            assert!(few[..length.min(2)].is_sorted());
+        }
+    }
+
+    #[test]
+    fn of_what_is_named_twice_the_first_counts() -> Result {
+        let firsts = first_of_equals([7, 3, 7, 7, 1, 3].into_iter())?;
+        assert_eq!(&firsts[..], &[true, true, false, false, true, false]);
+        assert!(first_of_equals([0u8; 0].into_iter())?.is_empty());
         Ok(())
     }
 

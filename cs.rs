@@ -255,6 +255,11 @@ impl UserEntry {
             return Ok(());
         };
         let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
+        let userptr = self.bo.userptr().ok_or(EINVAL)?;
+        if userptr.bound(&reserved) == Some(pages.generation()) {
+            // Another submission was quicker. Binding once more would wait for its job.
+            return Ok(());
+        }
         Userptr::bind(&reserved, pages)
     }
 }
