@@ -108,7 +108,8 @@ impl Ttm {
         if from == Some(ttm::MemType::VRAM) {
             mv.wait_idle()?;
             let piece = || Some(mv.old()?.allocation::<Vram>()?.clone());
-            clear::finish(mv.buffer(), piece, mv.interruptible())?;
+            // A clear that was under way has ended with that.
+            clear::finish(mv.buffer(), piece, Interruptible::No)?;
             Self::invalidate_hdp(dev)?;
         }
         let moved = mv.copy_by_cpu()?;
@@ -157,7 +158,7 @@ impl ttm::Driver for Ttm {
         if mv.is_eviction() {
             memory.evictions.add(1, Relaxed);
         }
-        mv.buffer().leave(mv.interruptible())?;
+        mv.buffer().leave(mv.may_wait())?;
 
         match from {
             None => {

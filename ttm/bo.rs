@@ -331,15 +331,19 @@ impl BoData {
 
     /// The bytes are about to go from where they are: sees to it that no job reaches them.
     ///
-    /// The reservation must be held, so that nobody maps the BO meanwhile. Fails with `ERESTARTSYS`
-    /// only, and then nothing but page-table entries has changed.
-    pub(super) fn leave(&self, intr: Interruptible) -> Result {
+    /// The reservation must be held, so that nobody maps the BO meanwhile. On failure nothing but the
+    /// state of page-table entries has changed.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`; `EBUSY` if there are jobs and `wait` does not allow to wait for them.
+    pub(super) fn leave(&self, wait: ttm::Wait) -> Result {
         let mut last = None;
         while let Some(vm) = self.next_space(last) {
             last = Some(vm.id());
             let ((), reach) = vm.invalidate(self.id, || ());
             if reach == Reach::PublishedJobs {
-                vm.wait_jobs(intr)?;
+                wait.wait(vm.resv(), Usage::Bookkeep)?;
             }
         }
         Ok(())
@@ -510,7 +514,7 @@ impl ReservedExt for ReservedBo<'_> {
     fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
-        self.leave(Interruptible::Yes)?;
+        self.leave(ttm::Wait::Yes(Interruptible::Yes))?;
         self.set_user_pages(pages, &mut ctx)?;
         self.validate(&Domains::GTT.placement(), &mut ctx)
     }

@@ -119,7 +119,8 @@ pub(crate) use self::{
     mapping::Mapping,
     moves::{
         Move,
-        Moved, //
+        Moved,
+        Wait, //
     },
     placement::{
         MemType,

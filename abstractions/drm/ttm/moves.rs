@@ -18,7 +18,8 @@ use crate::{
         },
         dma_resv::{
             HeldResv,
-            Resv, //
+            Resv,
+            Usage, //
         },
     },
     bindings, //
@@ -53,6 +54,30 @@ pub(crate) struct Move<'a, D: Driver> {
     new: Resource<'a, D>,
     new_raw: NonNull<bindings::ttm_resource>,
     hop: *mut bindings::ttm_place,
+}
+
+/// Whether an operation may wait for the device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wait {
+    /// It fails with `EBUSY` rather than wait.
+    No,
+    /// It may wait, in this way.
+    Yes(Interruptible),
+}
+
+impl Wait {
+    /// Waits until every fence of this usage in `resv` is signaled, as far as that is allowed.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY`, `ERESTARTSYS`.
+    pub(crate) fn wait(self, resv: &Resv, usage: Usage) -> Result {
+        match self {
+            Self::Yes(intr) => resv.wait(usage, intr),
+            Self::No if resv.is_idle(usage) => Ok(()),
+            Self::No => Err(EBUSY),
+        }
+    }
 }
 
 /// The proof that a move was done, or that the object is to make a stop on its way.
@@ -114,20 +139,15 @@ impl<'a, D: Driver> Move<'a, D> {
         self.new
     }
 
-    /// Whether it may be slept interruptibly.
-    pub(crate) fn interruptible(&self) -> Interruptible {
+    /// Returns whether, and how, the move may wait for the device.
+    pub(crate) fn may_wait(&self) -> Wait {
         // SAFETY: By the type invariant the context is valid.
-        if unsafe { self.ctx.as_ref() }.interruptible {
-            Interruptible::Yes
-        } else {
-            Interruptible::No
+        let ctx = unsafe { self.ctx.as_ref() };
+        match (ctx.no_wait_gpu, ctx.interruptible) {
+            (true, _) => Wait::No,
+            (false, true) => Wait::Yes(Interruptible::Yes),
+            (false, false) => Wait::Yes(Interruptible::No),
         }
-    }
-
-    /// Whether the move must not wait for the device.
-    pub(crate) fn must_not_wait(&self) -> bool {
-        // SAFETY: By the type invariant the context is valid.
-        unsafe { self.ctx.as_ref() }.no_wait_gpu
     }
 
     /// Whether the system pages behind the object are there: if it moves out of a kind of memory

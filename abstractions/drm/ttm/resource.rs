@@ -365,12 +365,16 @@ impl ResourceManager for Budget {
     fn alloc(&self, request: ResourceRequest<'_>) -> Result<(u64, u64)> {
         // CAST: It never is narrower.
         let pages = (request.size >> PAGE_SHIFT) as u64;
-        let used = self.used.fetch_add(pages, Relaxed);
-        if used.checked_add(pages).is_none_or(|sum| sum > self.limit) {
-            self.used.fetch_sub(pages, Relaxed);
-            return Err(ENOSPC);
+        // Not added before it is compared: a request that is refused must not be in the way of others
+        // for as long as that takes.
+        let mut used = self.used.load(Relaxed);
+        loop {
+            let sum = used.checked_add(pages).filter(|&sum| sum <= self.limit);
+            match self.used.cmpxchg(used, sum.ok_or(ENOSPC)?, Relaxed) {
+                Ok(_) => return Ok((pages, 0)),
+                Err(now) => used = now,
+            }
         }
-        Ok((pages, 0))
     }
 
     fn free(&self, pages: &u64) {
