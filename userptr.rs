@@ -22,7 +22,7 @@
 //!
 //! # Life of the pages
 //!
-//! [`Userptr::gather`] asks for the pages, with no reservation held, and gives [`UserPages`], a
+//! [`Userptr::gather`] brings the pages in, with no reservation held, and gives [`UserPages`], a
 //! value that belongs to one submission. With the buffer reserved, it is handed to TTM
 //! ([`Bo::bind_user_pages`](crate::ttm::Bo)), which maps the pages for DMA. Dropping the value
 //! instead releases the array, on every path.
@@ -38,6 +38,8 @@ use crate::{
         drm::gem::ObjectExt,
         mm::{
             self,
+            areas,
+            fault::fault_in,
             hmm::{
                 self,
                 Access,
@@ -49,8 +51,7 @@ use crate::{
                 Invalidation,
                 Noted,
                 WouldBlock, //
-            },
-            Coverage, //
+            }, //
         },
     },
     bindings,
@@ -78,6 +79,7 @@ use crate::{
 };
 use core::ops::Range;
 use kernel::{
+    mm::MmWithUser,
     num::casts::usize_as_u64,
     page::PAGE_SIZE,
     prelude::*,
@@ -106,9 +108,9 @@ pub(crate) struct Flags {
 /// Which mappings a range may consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backing {
-    /// Any memory that the process can reach.
+    /// Any memory that the process can reach, and that is for devices.
     Any,
-    /// Anonymous memory only: `EPERM` for a range that touches a file mapping.
+    /// One mapping of anonymous memory: `EPERM` for anything else.
     AnonymousOnly,
 }
 
@@ -165,7 +167,7 @@ impl Flags {
 pub(crate) struct UserRange {
     /// First byte; a multiple of the page size.
     pub(crate) start: usize,
-    /// Number of pages; not 0.
+    /// Number of pages.
     pub(crate) pages: usize,
 }
 
@@ -174,7 +176,7 @@ impl UserRange {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if not whole pages, `EFAULT` if not user addresses, `ENOSPC` if empty.
+    /// `EINVAL` if not whole pages, `EFAULT` if not user addresses.
     pub(crate) fn new(address: u64, size: u64) -> Result<Self> {
         let address = mm::untagged(usize::try_from(address)?);
         let size = usize::try_from(size)?;
@@ -183,9 +185,6 @@ impl UserRange {
         }
         if !mm::is_user_range(address, size) {
             return Err(EFAULT);
-        }
-        if size == 0 {
-            return Err(ENOSPC);
         }
         Ok(Self {
             start: address,
@@ -203,6 +202,11 @@ impl UserRange {
     fn addresses(self) -> Range<usize> {
         // Cannot overflow: these are user addresses.
         self.start..self.start + self.len()
+    }
+
+    /// The addresses of some of its pages, counted from 0.
+    fn addresses_of(self, pages: Range<usize>) -> Range<usize> {
+        self.start + pages.start * PAGE_SIZE..self.start + pages.end * PAGE_SIZE
     }
 
     /// How many of its pages `addresses` touch.
@@ -355,47 +359,78 @@ impl Userptr {
         }
     }
 
-    /// Faults the pages in and notes them.
+    /// Brings the pages in and notes them.
     ///
     /// Sleeps, and takes the `mmap_lock`: no reservation may be held. The result may be out of
     /// date before it is looked at; its generation tells.
     ///
     /// # Errors
     ///
-    /// `EFAULT` for a hole or an address that cannot be accessed, `EPERM` for a file mapping in an
-    /// anonymous-only buffer or write access to a read-only mapping, `ESRCH` if the process is
-    /// gone, `ENOMEM`, `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered
-    /// all the time.
+    /// `EFAULT` for a hole or for memory that is not for devices, `EPERM` for anything but one
+    /// anonymous mapping in an anonymous-only buffer or write access to a read-only mapping, `ESRCH` if
+    /// the process is gone, `ENOMEM`, `ERESTARTSYS` if a signal came while a page was waited for,
+    /// `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered all the time.
     pub(crate) fn gather(&self) -> Result<UserPages> {
-        // Read before the pages are looked up: an invalidation in between makes the pages look
-        // older than they are, never younger.
-        let generation = self.generation();
         let (bo, count) = (self.watch.data().bo.get(), self.pages());
 
-        trace::userptr_gather(bo, generation.get(), count);
-        let pages = self.fault();
-        let error = pages.as_ref().map_or_else(|error| error.to_errno(), |_| 0);
+        trace::userptr_gather(bo, self.generation().get(), count);
+        let gathered = self.collect();
+        let (generation, error) = match &gathered {
+            Ok(pages) => (pages.generation, 0),
+            Err(error) => (self.generation(), error.to_errno()),
+        };
         trace::userptr_gathered(bo, generation.get(), count, error);
 
-        let pages = pages?;
+        let gathered = gathered?;
         let stats = &self.watch.data().stats;
         stats.gathers.add(1);
         stats.pages_gathered.add(count);
-        Ok(UserPages { pages, generation })
+        Ok(gathered)
     }
 
-    /// The pages as they are now.
-    fn fault(&self) -> Result<KVVec<Pfn>> {
+    /// Looks the pages up, brings in those that are not there, and looks again.
+    ///
+    /// To bring a page in may change what is there, for example if it is copied since a child process
+    /// shares it. So the generation is that of the last look, during which nothing is brought in.
+    fn collect(&self) -> Result<UserPages> {
+        /// So often pages may go again before they are seen: memory is scarce then.
+        const LOOKS: usize = 10;
+
         let range = self.watch.data().range;
+        let access = self.flags.access;
+        let mm = self.watch.mm().mmget_not_zero().ok_or(ESRCH)?;
         let mut pages = KVVec::from_elem(Pfn::NONE, range.pages, GFP_KERNEL_ACCOUNT)?;
-        self.check_backing()?;
-        hmm::fault(
-            &self.watch,
-            range.addresses(),
-            self.flags.access,
-            &mut pages,
-        )?;
-        Ok(pages)
+
+        for _ in 0..LOOKS {
+            // Read before the pages are looked up: an invalidation in between makes the pages look
+            // older than they are, never younger. The same goes for the mappings.
+            let generation = self.generation();
+            self.check_mappings(&mm)?;
+            hmm::snapshot(&self.watch, range.addresses(), &mut pages)?;
+            let mut missing = missing(&pages, access)?.peekable();
+            if missing.peek().is_none() {
+                drop(missing);
+                return Ok(UserPages { pages, generation });
+            }
+            for run in missing {
+                fault_in(&mm, range.addresses_of(run), access)?;
+            }
+        }
+        Err(EBUSY)
+    }
+
+    /// Looks at the mappings that the range consists of.
+    fn check_mappings(&self, mm: &MmWithUser) -> Result {
+        let end = self.watch.range().end;
+
+        areas::for_each(mm, self.watch.range(), |area| {
+            // As the C driver: one mapping, also where several were as good.
+            if self.flags.backing == Backing::AnonymousOnly && (area.has_file() || area.end() < end)
+            {
+                return Err(EPERM);
+            }
+            area.check(self.flags.access)
+        })
     }
 
     /// How many pages the buffer has.
@@ -415,19 +450,25 @@ impl Userptr {
         let (bo, generation) = (self.watch.data().bo.get(), self.generation().get());
         trace::userptr_publish(bo, generation, self.pages(), ip, queue, number);
     }
+}
 
-    /// Looks at the mappings that the range consists of, if the buffer is particular about them.
-    fn check_backing(&self) -> Result {
-        if self.flags.backing == Backing::Any {
-            return Ok(());
-        }
-        let owner = self.watch.mm().mmget_not_zero().ok_or(ESRCH)?;
-        match mm::coverage(&owner, self.watch.range()) {
-            Coverage::Anonymous => Ok(()),
-            Coverage::File => Err(EPERM),
-            Coverage::Hole => Err(EFAULT),
-        }
+/// Returns the runs of pages that are not there for `access`.
+///
+/// # Errors
+///
+/// `EFAULT` if there is anything else than pages.
+fn missing(pages: &[Pfn], access: Access) -> Result<impl Iterator<Item = Range<usize>> + '_> {
+    if pages.iter().any(|page| page.is_error()) {
+        return Err(EFAULT);
     }
+    let mut next = 0;
+    Ok(core::iter::from_fn(move || {
+        let start = next + pages[next..].iter().position(|page| !page.allows(access))?;
+        let rest = &pages[start..];
+        let length = rest.iter().position(|page| page.allows(access));
+        next = start + length.unwrap_or(rest.len());
+        Some(start..next)
+    }))
 }
 
 /// The pages of a buffer as they were at one moment.
@@ -450,8 +491,9 @@ impl UserPages {
 ///
 /// # Errors
 ///
-/// Those of [`UserRange::new`], [`Flags::from_uapi`] and [`Userptr::new`]; if the pages are wanted
-/// at once, those of [`Userptr::gather`], but `EAGAIN` if invalidations interfered; `ENOMEM`.
+/// Those of [`UserRange::new`], [`Flags::from_uapi`] and [`Userptr::new`]; `ENOSPC` if the range is empty,
+/// `ENODEV` if the card does not reach the memory of processes; if the pages are wanted at once, those of
+/// [`Userptr::gather`], but `EAGAIN` if invalidations interfered; `ENOMEM`.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
     args: &mut bindings::drm_amdgpu_gem_userptr,
@@ -459,12 +501,16 @@ pub(crate) fn ioctl(
 ) -> Result<u32> {
     let range = UserRange::new(args.addr, args.size)?;
     let flags = Flags::from_uapi(args.flags)?;
+    if range.pages == 0 {
+        return Err(ENOSPC);
+    }
     let vm = &file.inner().get_ref().vm;
+    let id = BoId::new();
+    // Waits for the address space of the process: not in a section, which unplugging waits for.
+    let userptr = Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)?;
     let bo = {
         let _section = dev.enter().ok_or(ENODEV)?;
-        Bo::create_user(dev, range.len(), vm, |id| {
-            Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)
-        })?
+        Bo::create_user(dev, id, range.len(), vm, userptr)?
     };
     if flags.validate == Validate::Now {
         validate(dev, &bo)?;
@@ -515,7 +561,7 @@ mod tests {
         let page = PAGE_SIZE as u64;
         assert_eq!(UserRange::new(page, 1), Err(EINVAL));
         assert_eq!(UserRange::new(page + 1, page), Err(EINVAL));
-        assert_eq!(UserRange::new(page, 0), Err(ENOSPC));
+        assert_eq!(UserRange::new(page, 0).map(|range| range.pages), Ok(0));
         assert_eq!(UserRange::new(!(page - 1), page), Err(EFAULT));
         assert_eq!(UserRange::new(page, !(page - 1)), Err(EFAULT));
         let good = UserRange {
@@ -524,6 +570,34 @@ mod tests {
         };
         assert_eq!(UserRange::new(page, 2 * page), Ok(good));
         assert_eq!(good.len(), 2 * PAGE_SIZE);
+    }
+
+    #[test]
+    fn runs_of_pages_that_are_missing() -> Result {
+        let pages = |text: &[u8]| {
+            let mut pages = KVec::new();
+            for kind in text {
+                let page = match kind {
+                    b'w' => Pfn::for_test(7, Access::Write),
+                    b'r' => Pfn::for_test(7, Access::Read),
+                    b'!' => Pfn::ERROR,
+                    _ => Pfn::NONE,
+                };
+                pages.push(page, GFP_KERNEL)?;
+            }
+            Ok::<_, Error>(pages)
+        };
+        let mixed = pages(b"w..r.ww")?;
+        let mut runs = missing(&mixed, Access::Read)?;
+        assert_eq!(runs.next(), Some(1..3));
+        assert_eq!(runs.next(), Some(4..5));
+        assert_eq!(runs.next(), None);
+        assert!(missing(&mixed, Access::Write)?.eq([1..5]));
+        assert!(missing(&pages(b"rr.")?, Access::Write)?.eq([0..3]));
+        assert!(missing(&pages(b"ww")?, Access::Write)?.next().is_none());
+        assert!(missing(&pages(b"")?, Access::Read)?.next().is_none());
+        assert!(missing(&pages(b"w!")?, Access::Read).is_err());
+        Ok(())
     }
 
     #[test]

@@ -6,49 +6,84 @@
 //! them: [`interval_notifier`] tells it that pages of a range are about to go away, [`hmm`] gives it
 //! those that are there now. The protocol between the two:
 //!
-//! 1. Gather the pages of the range, with [`hmm::fault`], which yields an
-//!    [`interval_notifier::Seq`].
+//! 1. Look the pages of the range up, with [`hmm::snapshot`], which yields an
+//!    [`interval_notifier::Seq`]. If any is missing, bring it in ([`fault::fault_in`]), and look again.
 //! 2. Take the lock that the notifier's callback takes too, and ask
 //!    [`interval_notifier::IntervalNotifier::is_current`]. If it says no, drop all and begin again.
 //! 3. With the lock still held, let the device see the pages. From now on the callback finds them.
 //!
+//! Not all memory of a process is for devices: [`areas`] tells.
+//!
 //! Lock order: `mmap_lock`, reservations, reclaim, then what a notifier's callback takes.
 
+pub(crate) mod areas;
+pub(crate) mod fault;
 pub(crate) mod hmm;
 pub(crate) mod interval_notifier;
 
+use self::areas::Area;
 use crate::bindings;
-use core::ops::Range;
-use kernel::mm::MmWithUser;
+use core::mem::ManuallyDrop;
+use kernel::{
+    error::to_result,
+    mm::{
+        virt::VmaRef,
+        MmWithUser, //
+    },
+    prelude::*,
+    types::NotThreadSafe, //
+};
 
-/// What lies in a range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Coverage {
-    /// Anonymous memory, all of it.
-    Anonymous,
-    /// Anonymous memory, then a mapping of a file.
-    File,
-    /// Anonymous memory, then nothing.
-    Hole,
+/// The `mmap_lock`, held for reading; released on drop.
+///
+/// # Invariants
+///
+/// This thread holds the lock of `mm`, and this value is what releases it.
+struct ReadGuard<'a> {
+    mm: &'a MmWithUser,
+    _not_thread_safe: NotThreadSafe,
 }
 
-/// Says what lies in `range`, up to the first page that is not anonymous memory.
-///
-/// Takes `mmap_lock`, so the answer may be old when it is read.
-pub(crate) fn coverage(mm: &MmWithUser, range: Range<usize>) -> Coverage {
-    let guard = mm.mmap_read_lock();
-    let mut address = range.start;
-    while address < range.end {
-        let Some(area) = guard.vma_lookup(address) else {
-            return Coverage::Hole;
-        };
-        // SAFETY: The area is valid, and does not change while the guard lives.
-        if !unsafe { (*area.as_ptr()).vm_file }.is_null() {
-            return Coverage::File;
-        }
-        address = area.end();
+impl<'a> ReadGuard<'a> {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the caller is being killed.
+    fn new(mm: &'a MmWithUser) -> Result<Self> {
+        // SAFETY: The address space is valid, as there is a reference.
+        to_result(unsafe { bindings::rust_ext_mmap_read_lock_killable(mm.as_raw()) })?;
+        // INVARIANT: The lock was just taken.
+        Ok(Self {
+            mm,
+            _not_thread_safe: NotThreadSafe,
+        })
     }
-    Coverage::Anonymous
+
+    /// Returns the mapping at an address.
+    fn area_at(&self, address: usize) -> Option<Area<'_>> {
+        // SAFETY: By the type invariant the lock is held.
+        let vma = unsafe { bindings::vma_lookup(self.mm.as_raw(), address) };
+        // SAFETY: If there is a mapping, it stays as long as the lock is held, which it is for as long as
+        // `self` is borrowed.
+        (!vma.is_null()).then(|| Area::new(unsafe { VmaRef::from_raw(vma) }))
+    }
+
+    /// The kernel has released the lock meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// It must have.
+    unsafe fn was_released(self) {
+        let _ = ManuallyDrop::new(self);
+    }
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the lock is held, and nobody else releases it.
+        unsafe { bindings::rust_ext_mmap_read_unlock(self.mm.as_raw()) };
+    }
 }
 
 /// The address without the bits that the processor ignores, and user space may use as it likes.

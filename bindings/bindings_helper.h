@@ -34,12 +34,15 @@
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/sync_file.h>
 #include <linux/uaccess.h>
 #include <linux/scatterlist.h>
 #include <uapi/drm/amdgpu_drm.h>
+#include <uapi/linux/magic.h>
 
 #include "helpers.h"
 #include "trace.h"

@@ -36,6 +36,31 @@ bool rust_ext_fault_flag_allow_retry_first(enum fault_flag flags)
 	return fault_flag_allow_retry_first(flags);
 }
 
+int rust_ext_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
+}
+
+bool rust_ext_vma_is_secret(const struct vm_area_struct *vma)
+{
+	struct file *file = vma->vm_file;
+
+	/* The kernel's own test of the former is not exported. */
+	return file && (file_inode(file)->i_sb->s_magic == SECRETMEM_MAGIC ||
+			mapping_inaccessible(file->f_mapping));
+}
+
+int rust_ext_vm_fault_to_errno(vm_fault_t fault)
+{
+	return fault & VM_FAULT_ERROR ? vm_fault_to_errno(fault, 0) : 0;
+}
+
+int rust_ext_cond_resched_killable(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current) ? -EINTR : 0;
+}
+
 void rust_ext_mmap_read_unlock(struct mm_struct *mm)
 {
 	mmap_read_unlock(mm);

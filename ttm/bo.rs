@@ -386,19 +386,18 @@ impl Bo {
         )
     }
 
-    /// A BO made of `size` bytes of a process's memory, for the address space `vm`, to which it is
-    /// private. `watch` is called with what tells the BO apart.
+    /// Makes the BO `id` of `size` bytes of a process's memory, for the address space `vm`, to which it
+    /// is private.
     ///
     /// # Errors
     ///
-    /// Those of `watch`; `ENOMEM`.
+    /// `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn create_user(
         dev: &DrmDevice,
         size: usize,
         vm: &Vm,
-        watch: impl FnOnce(BoId) -> Result<Userptr>,
+        userptr: Userptr,
     ) -> Result<ARef<Self>> {
-        let id = BoId::new();
         let new = NewBo {
             size: size as u64,
             alignment: 0,
@@ -406,6 +405,7 @@ impl Bo {
             flags: 0,
         };
         check_room(dev, new.domains, new.size)?;
+        id: BoId,
 
         // It has no pages before it is used, or validated.
         const NOWHERE: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
@@ -419,7 +419,7 @@ impl Bo {
                 share: None,
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
-            BoData::new(id, Kind::User(watch(id)?), new, Some(vm.id())),
+            BoData::new(id, Kind::User(userptr), new, Some(vm.id())),
         )
     }
 

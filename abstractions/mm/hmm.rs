@@ -39,9 +39,36 @@ impl Pfn {
     /// No page.
     pub(crate) const NONE: Self = Self(0);
 
+    /// Something that is no page.
+    #[cfg(CONFIG_KUNIT)]
+    pub(crate) const ERROR: Self = Self(bindings::hmm_pfn_flags_HMM_PFN_ERROR);
+
+    /// A page for `access`, for tests of what does not look at it.
+    #[cfg(CONFIG_KUNIT)]
+    pub(crate) fn for_test(number: usize, access: Access) -> Self {
+        let flags = match access {
+            Access::Read => 0,
+            Access::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
+        };
+        Self(number | bindings::hmm_pfn_flags_HMM_PFN_VALID | flags)
+    }
+
     /// Whether there is a page.
     pub(crate) fn is_valid(self) -> bool {
         self.0 & bindings::hmm_pfn_flags_HMM_PFN_VALID != 0
+    }
+
+    /// Whether there is something that is no page, and that no device can use.
+    pub(crate) fn is_error(self) -> bool {
+        self.0 & bindings::hmm_pfn_flags_HMM_PFN_ERROR != 0
+    }
+
+    /// Whether the page is there for `access`.
+    pub(crate) fn allows(self, access: Access) -> bool {
+        match access {
+            Access::Read => self.is_valid(),
+            Access::Write => self.is_valid() && self.is_writable(),
+        }
     }
 
     /// Whether the page may be written to.
@@ -68,24 +95,23 @@ impl Pfn {
     }
 }
 
-/// How long a range may be invalidated again and again before [`fault`] gives up, in ms.
+/// How long a range may be invalidated again and again before [`snapshot`] gives up, in ms.
 const PATIENCE: u32 = 1000;
 
-/// Gathers the pages of `range`, which must lie within that of `notifier`, page-aligned, and be as
-/// long as `pfns`: faults in those that are missing, in one walk. What `pfns` holds is overwritten.
+/// Looks up the pages of `range`, which must lie within that of `notifier`, page-aligned, and be as
+/// long as `pfns`, all in one walk that no invalidation disturbed. What `pfns` holds is overwritten; a page
+/// that is not there is [`Pfn::NONE`].
 ///
 /// Takes `mmap_lock`, and may drop the last use of the address space: no lock may be held that comes
-/// after those, in particular no reservation.
+/// after those, in particular no reservation. Waits for invalidations that are under way.
 ///
-/// - `ESRCH`: the address space has no users any more.
-/// - `EFAULT`: there is no memory somewhere in the range, or none that a device could use.
-/// - `EPERM`: a write was asked for where the process may not write.
-/// - `EBUSY`: the range was invalidated all the time.
-/// - `EINTR`: the caller is being killed.
-pub(crate) fn fault<T: Callbacks>(
+/// # Errors
+///
+/// `ESRCH` if the address space has no users any more, `EBUSY` if the range was invalidated all the
+/// time, `EINTR` if the caller is being killed.
+pub(crate) fn snapshot<T: Callbacks>(
     notifier: &IntervalNotifier<T>,
     range: Range<usize>,
-    access: Access,
     pfns: &mut [Pfn],
 ) -> Result<Seq> {
     let whole = notifier.range();
@@ -98,18 +124,13 @@ pub(crate) fn fault<T: Callbacks>(
     }
     let _mm = notifier.mm().mmget_not_zero().ok_or(ESRCH)?;
 
+    // What pages had before is not part of the question.
+    pfns.fill(Pfn::NONE);
     let mut walk = bindings::hmm_range {
         notifier: notifier.as_raw(),
         start: range.start,
         end: range.end,
         hmm_pfns: pfns.as_mut_ptr().cast(),
-        default_flags: match access {
-            Access::Read => bindings::hmm_pfn_flags_HMM_PFN_REQ_FAULT,
-            Access::Write => {
-                bindings::hmm_pfn_flags_HMM_PFN_REQ_FAULT
-                    | bindings::hmm_pfn_flags_HMM_PFN_REQ_WRITE
-            }
-        },
         ..Default::default()
     };
     // SAFETY: The notifier is registered for an address space that has users, as we hold one. The

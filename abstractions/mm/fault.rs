@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Bringing user memory in, as if the process touched it.
+//!
+//! [`hmm::snapshot`](super::hmm::snapshot) tells which pages are there; this brings in those that are not.
+//! The kernel has both in one ([`hmm_range_fault`](srctree/mm/hmm.c)), which begins its walk again after
+//! each change of the range, also one that its own faults made: a page that is copied because it was
+//! shared with a child process is such a change. And while it waits for whoever provides a page (a
+//! userfaultfd, a file system) only death interrupts it.
+//!
+//! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use super::{
+    hmm::Access,
+    ReadGuard, //
+};
+use crate::bindings;
+use core::ops::Range;
+use kernel::{
+    error::to_result,
+    ffi,
+    mm::MmWithUser,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// How many pages are brought in before others get at the `mmap_lock`.
+const AT_ONCE: usize = 512;
+
+/// Brings the pages of `range` in, page-aligned, and makes them writable if that is asked for. They may be
+/// gone again when this returns.
+///
+/// Takes the `mmap_lock`, and waits for whoever provides the pages: no lock may be held that comes after it,
+/// in particular no reservation.
+///
+/// # Errors
+///
+/// Those of [`Area::check`](super::areas::Area::check) for each mapping; `EFAULT` for a hole or a page that
+/// is not to be had; `ENOMEM`; `ERESTARTSYS` if a signal came while it waited, `EINTR` if the caller is
+/// being killed.
+pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: Access) -> Result {
+    let mut next = Next {
+        address: range.start,
+        tried: false,
+    };
+    while next.address < range.end {
+        let stop = range.end.min(next.address + AT_ONCE * PAGE_SIZE);
+        let mut guard = Some(ReadGuard::new(mm)?);
+        while next.address < stop {
+            let Some(held) = guard.take() else { break };
+            guard = next.fault(held, access)?;
+        }
+        if current!().signal_pending() && guard.is_none() {
+            return Err(ERESTARTSYS);
+        }
+    }
+    Ok(())
+}
+
+/// The page to be brought in next.
+struct Next {
+    address: usize,
+    /// Whether it was waited for already.
+    tried: bool,
+}
+
+impl Next {
+    /// Brings one page in. Gives the lock back, unless it was dropped to wait for the page: then the same
+    /// one may be next.
+    fn fault<'a>(&mut self, guard: ReadGuard<'a>, access: Access) -> Result<Option<ReadGuard<'a>>> {
+        const DROPPED: ffi::c_uint =
+            bindings::vm_fault_reason_VM_FAULT_RETRY | bindings::vm_fault_reason_VM_FAULT_COMPLETED;
+
+        let area = guard.area_at(self.address).ok_or(EFAULT)?;
+        area.check(access)?;
+        // SAFETY: The area is valid and contains the address, and the lock is held. The flags say that it
+        // may be dropped.
+        let ret = unsafe {
+            bindings::handle_mm_fault(
+                area.as_raw(),
+                self.address,
+                self.flags(access),
+                core::ptr::null_mut(),
+            )
+        };
+        if ret & DROPPED != 0 {
+            // SAFETY: These answers say that the lock was released.
+            unsafe { guard.was_released() };
+            self.tried = ret & bindings::vm_fault_reason_VM_FAULT_RETRY != 0;
+            if !self.tried {
+                self.address += PAGE_SIZE;
+            }
+            return Ok(None);
+        }
+        // SAFETY: This function has no requirement.
+        to_result(unsafe { bindings::rust_ext_vm_fault_to_errno(ret) })?;
+        // SAFETY: As above; the lock that is held is one that may be held in sleep.
+        to_result(unsafe { bindings::rust_ext_cond_resched_killable() })?;
+        self.tried = false;
+        self.address += PAGE_SIZE;
+        Ok(Some(guard))
+    }
+
+    fn flags(&self, access: Access) -> ffi::c_uint {
+        let mut flags = bindings::fault_flag_FAULT_FLAG_REMOTE
+            | bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY
+            | bindings::fault_flag_FAULT_FLAG_KILLABLE
+            | bindings::fault_flag_FAULT_FLAG_INTERRUPTIBLE;
+        if access == Access::Write {
+            flags |= bindings::fault_flag_FAULT_FLAG_WRITE;
+        }
+        if self.tried {
+            flags |= bindings::fault_flag_FAULT_FLAG_TRIED;
+        }
+        flags
+    }
+}
