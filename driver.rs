@@ -14,11 +14,17 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::drm::{
-        self,
-        ioctl::drm_ioctls,
-        DriverInfo,
-        Features, //
+    abstractions::{
+        dma::{
+            Bounces,
+            Reach, //
+        },
+        drm::{
+            self,
+            ioctl::drm_ioctls,
+            DriverInfo,
+            Features, //
+        },
     },
     bo_list,
     cs,
@@ -38,6 +44,7 @@ use crate::{
         File, //
     },
     gem,
+    hw::gfx7::pte::ADDRESS_BITS,
     info::{
         self,
         Info, //
@@ -63,16 +70,17 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// `base` is the DRM device that this is to be part of.
+    /// `base` is the DRM device that this is to be part of, `reach` what it reaches of system memory.
     pub(crate) fn new<'a>(
         base: &'a drm::device::Base,
         device: Arc<Device>,
+        reach: Reach,
     ) -> impl PinInit<Self, Error> + 'a {
         let vram = device.facts.vram;
 
         try_pin_init!(Self {
             device,
-            memory <- ttm::Memory::new(base, vram),
+            memory <- ttm::Memory::new(base, vram, reach),
             info <- Info::new(),
             pstates: Pstates::new()?,
         }? Error)
@@ -84,8 +92,15 @@ pub(crate) fn allocate(
     parent: &kernel::device::Device<Bound>,
     device: Arc<Device>,
 ) -> Result<drm::UnregisteredDevice<Driver>> {
+    let reach = Reach::of(parent, ADDRESS_BITS)?;
+    if reach.bounces == Bounces::Everything {
+        dev_warn!(
+            parent,
+            "the platform bounces all DMA: memory of processes is refused (GEM_USERPTR)\n"
+        );
+    }
     let allocation = drm::device::Allocation::<Driver>::new(parent)?;
-    allocation.init(Data::new(allocation.base(), device))
+    allocation.init(Data::new(allocation.base(), device, reach))
 }
 
 /// A card that may reach the memory of buffers. On drop, which must come after the card was stopped

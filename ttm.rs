@@ -47,6 +47,10 @@ use kernel::{
 
 use crate::{
     abstractions::{
+        dma::{
+            Bounces,
+            Reach, //
+        },
         dma_fence::Interruptible,
         drm::{
             self,
@@ -214,18 +218,37 @@ pub(crate) struct Memory {
     aperture: u64,
     bytes_moved: Atomic<u64>,
     evictions: Atomic<u64>,
+/// How pages are allocated for a card that reaches so much of the system's memory. Nobody synchronizes
+/// bounce buffers here, so where there would be any the DMA layer allocates.
+fn page_flags(reach: Reach) -> ttm::Flags {
+    /// Pieces larger than 2 MiB make no entry of a page table larger.
+    const ORDER: u8 = 9;
+
+    let mut flags = ttm::Flags::NONE.beneficial_order(ORDER);
+    if reach.bounces != Bounces::Nothing {
+        flags = flags.and(ttm::Flags::DMA_ALLOC);
+    }
+    if reach.is_limited {
+        flags = flags.and(ttm::Flags::DMA32);
+    }
+    flags
+}
+
 }
 
 impl Memory {
-    /// The memory of a card, for the DRM device that this is to be part of.
+    /// The memory of a card, for the DRM device that this is to be part of. `reach` is what the card reaches
+    /// of the system's.
     pub(crate) fn new(
+    /// Whether the card reaches the memory of processes.
+    has_user_memory: bool,
         base: &drm::device::Base,
         layout: VramLayout,
     ) -> impl PinInit<Self, Error> + '_ {
         let vram = Vram::managed(&layout);
 
         try_pin_init!(Self {
-            ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
+            ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {
                 setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
                 // Not before: TTM sets it when the first of all devices is made.
                 let gtt = ttm::system_limit();
@@ -233,6 +256,7 @@ impl Memory {
             }),
             vram,
             gtt: ttm::system_limit(),
+        reach: Reach,
             aperture: layout.aperture,
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),
@@ -244,6 +268,7 @@ impl Memory {
         self.vram
     }
 
+            has_user_memory: reach.bounces != Bounces::Everything,
     /// How many bytes of VRAM BOs have.
     pub(crate) fn vram_used(&self) -> u64 {
         self.ttm.usage(ttm::MemType::VRAM)
@@ -251,6 +276,12 @@ impl Memory {
 
     /// How many bytes of system memory BOs may have where the GPU reaches it.
     pub(crate) fn gtt_size(&self) -> u64 {
+    /// Returns true if the card reaches the memory of processes: what it does is seen there, and not in a
+    /// copy.
+    pub(crate) fn has_user_memory(&self) -> bool {
+        self.has_user_memory
+    }
+
         self.gtt
     }
 

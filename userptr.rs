@@ -504,6 +504,9 @@ pub(crate) fn ioctl(
     if range.pages == 0 {
         return Err(ENOSPC);
     }
+    if !dev.memory.has_user_memory() {
+        return Err(ENODEV);
+    }
     let vm = &file.inner().get_ref().vm;
     let id = BoId::new();
     // Waits for the address space of the process: not in a section, which unplugging waits for.

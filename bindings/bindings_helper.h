@@ -4,6 +4,7 @@
  * for. generate.sh leaves out what kernel::bindings already has.
  */
 #include <drm/drm_auth.h>
+#include <drm/drm_cache.h>
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>
@@ -53,3 +54,4 @@ const unsigned int RUST_EXT_DRM_EXEC_IGNORE_DUPLICATES = DRM_EXEC_IGNORE_DUPLICA
 const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA_ALLOC = TTM_ALLOCATION_POOL_USE_DMA_ALLOC;
 const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32 = TTM_ALLOCATION_POOL_USE_DMA32;
 const unsigned int RUST_EXT_TTM_TT_FLAG_EXTERNAL = TTM_TT_FLAG_EXTERNAL;
+const gfp_t RUST_EXT_GFP_DMA32 = GFP_KERNEL | GFP_DMA32;

@@ -35,6 +35,9 @@ pub(crate) const ENTRY_SIZE: usize = size_of::<u64>();
 
 const _: () = assert!(PAGE_SIZE == SZ_4K as u64);
 
+/// Number of bits of an address, of system memory too.
+pub(crate) const ADDRESS_BITS: u32 = 40;
+
 /// Bits of an entry that hold an address.
 const ADDRESS_MASK: u64 = 0xff_ffff_f000;
 

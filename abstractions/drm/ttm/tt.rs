@@ -10,8 +10,8 @@
 //! touches their contents here, and their `struct page` only while they cannot be taken back:
 //!
 //! * They are marked as external, so that TTM neither swaps nor maps them, nor copies from them.
-//! * The DMA layer is asked for a mapping without bounce buffers, which it would copy from and to
-//!   when it likes; where that cannot be, there is none.
+//! * The DMA layer is asked for a mapping without bounce buffers ([`IN_PLACE`]), which it would copy from
+//!   and to when it likes; where that cannot be, there is none.
 //! * They are marked as dirty before the device may write to them
 //!   ([`Reserved::mark_user_pages_dirty`]), and not when they are let go, when they may be another's.
 //!   The page tables of the process do not always know: a page that it has only read since it came
@@ -26,7 +26,10 @@ use super::{
     device::Device,
     driver::Driver, //
 };
-use crate::bindings;
+use crate::{
+    abstractions::dma::IN_PLACE,
+    bindings, //
+};
 use core::ptr;
 use kernel::{
     error::to_result,
@@ -76,10 +79,6 @@ impl Backing {
         }
     }
 }
-
-/// How user pages are given to the DMA layer; see the head of this file.
-const USER_ATTRS: ffi::c_ulong =
-    (bindings::DMA_ATTR_REQUIRE_COHERENT | bindings::DMA_ATTR_SKIP_CPU_SYNC) as ffi::c_ulong;
 
 /// A translation table as C sees it.
 ///
@@ -210,7 +209,7 @@ impl Tt {
                         // CAST: As `dma_unmap_sgtable()` does.
                         (*sg).orig_nents as ffi::c_int,
                         direction,
-                        USER_ATTRS,
+                        IN_PLACE,
                     );
                     bindings::sg_free_table(sg);
                 }
@@ -241,7 +240,7 @@ impl Tt {
                 bindings::rust_ext_dma_get_max_seg_size(dev),
                 bindings::GFP_KERNEL,
             ))?;
-            to_result(bindings::dma_map_sgtable(dev, sg, direction, USER_ATTRS))
+            to_result(bindings::dma_map_sgtable(dev, sg, direction, IN_PLACE))
                 .and_then(|()| {
                     // CAST: As its caller does in C.
                     to_result(bindings::drm_prime_sg_to_dma_addr_array(
@@ -255,7 +254,7 @@ impl Tt {
                             (*sg).sgl,
                             (*sg).orig_nents as ffi::c_int,
                             direction,
-                            USER_ATTRS,
+                            IN_PLACE,
                         )
                     })
                 })
