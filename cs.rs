@@ -456,11 +456,6 @@ impl<'a> Parsed<'a> {
         Ok(job)
     }
 
-    /// The user fence as the ring writes it, but for the number, and what must stay until then.
-    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<ring::UserFence>, Option<Keep>)> {
-        let Some(UserFence { bo, offset }) = &self.user_fence else {
-            return Ok((None, None));
-        };
     /// Lets the job come after what others do to the BOs that it names.
     fn order_after_others(&self, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
         for bo in self.list.bos() {
@@ -487,6 +482,11 @@ impl<'a> Parsed<'a> {
         })
     }
 
+    /// The user fence as the ring writes it, but for the number, and what must stay until then.
+    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<ring::UserFence>, Option<Keep>)> {
+        let Some(UserFence { bo, offset }) = &self.user_fence else {
+            return Ok((None, None));
+        };
         let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
         reserved.place()?;
         let (address, window) = reserved.with_backing(|backing| match backing {

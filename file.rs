@@ -16,12 +16,9 @@ use kernel::{
     impl_has_work,
     new_work,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        Arc, //
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
     },
     time::{
         msecs_to_jiffies,
@@ -48,7 +45,10 @@ use crate::{
         DrmFile, //
     },
     exec::vmid::OwnVmid,
-    vm::Vm, //
+    vm::{
+        OpenVm,
+        Vm, //
+    },
 };
 
 /// The driver's data of an open file.
@@ -63,7 +63,7 @@ pub(crate) struct File {
     #[pin]
     pub(crate) bo_lists: BoLists,
     /// What the GPU sees when it works for this file.
-    pub(crate) vm: Arc<Vm>,
+    pub(crate) vm: OpenVm,
     /// Its VMID, if it has one for itself.
     own_vmid: OwnVmid,
     /// How long the jobs that are left may go on, in ms; set at the end.
@@ -92,17 +92,17 @@ impl File {
     const GRACE_OF_EXITED: Msecs = 1_000;
 
     pub(crate) fn new(dev: &DrmDevice) -> Result<Pin<KBox<Self>>> {
-        let vm = Vm::new(dev)?;
+        let vm = Vm::open_new(dev)?;
         KBox::pin_init(
             try_pin_init!(Self {
                 contexts <- Contexts::new(),
                 bo_lists <- BoLists::new(),
-                own_vmid: dev.schedulers.own_vmid(&*vm),
+                own_vmid: dev.schedulers.own_vmid(&**vm),
                 vm,
                 grace: Atomic::new(0),
                 tear_down <- new_work!("File::tear_down"),
             }? Error),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 

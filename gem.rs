@@ -23,7 +23,10 @@ use core::ops::Range;
 
 use kernel::{
     prelude::*,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -140,7 +143,7 @@ fn create_bo(dev: &DrmDevice, new: NewBo, file: &DrmFile) -> Result<ARef<Bo>> {
 }
 
 /// The address space of an open file.
-fn vm(file: &DrmFile) -> &Vm {
+fn vm(file: &DrmFile) -> &Arc<Vm> {
     &file.inner().get_ref().vm
 }
 

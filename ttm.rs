@@ -62,7 +62,8 @@ use crate::{
         Driver,
         DrmDevice, //
     },
-    hw::gfx7::pte::PAGE_SHIFT, //
+    hw::gfx7::pte::PAGE_SHIFT,
+    vm::TableId, //
 };
 
 use self::bo::{
@@ -78,15 +79,15 @@ pub(crate) use self::{
         ReservedExt, //
     },
     domains::Domains,
+    metadata::{
+        Metadata,
+        Words, //
+    },
     vram::Vram, //
 };
 
 /// What the driver does for TTM.
 pub(crate) struct Ttm;
-    metadata::{
-        Metadata,
-        Words, //
-    },
 
 impl Ttm {
     /// What the CPU wrote to VRAM reaches it.
@@ -101,6 +102,18 @@ impl Ttm {
         let card = dev.card().ok_or(ENODEV)?;
         dev.hw.memory.invalidate_hdp(&card);
         Ok(())
+    }
+
+    /// A page directory or page table gets memory, with whatever is in there, or loses it: what it holds is
+    /// not kept.
+    fn move_table(mv: ttm::Move<'_, Self>, table: TableId) -> Result<ttm::Moved> {
+        let from = mv.old().map(|old| old.mem_type());
+
+        if from == Some(ttm::MemType::VRAM) {
+            mv.wait_idle()?;
+            mv.buffer().leave_table(table);
+        }
+        mv.in_place()
     }
 
     /// The bytes go through the CPU, from or to VRAM.
@@ -138,19 +151,15 @@ impl ttm::Driver for Ttm {
         backing(bo)
     }
 
-    fn evict(_bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {
+    fn evict(bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {
         const TT: ttm::Place = ttm::Place::new(ttm::MemType::TT);
         const SYSTEM: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
 
-        if from == ttm::MemType::VRAM {
+        if from == ttm::MemType::VRAM && bo.table().is_none() {
             const { ttm::Placement::new(&[TT, SYSTEM]) }
         } else {
             const { ttm::Placement::new(&[SYSTEM]) }
         }
-    }
-
-    fn evictable(bo: &ttm::Buffer<BoData>) -> bool {
-        !bo.is_table()
     }
 
     fn move_(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
@@ -161,6 +170,9 @@ impl ttm::Driver for Ttm {
         let memory = &mv.buffer().drm().memory;
         if mv.is_eviction() {
             memory.evictions.add(1, Relaxed);
+        }
+        if let Some(table) = mv.buffer().table() {
+            return Self::move_table(mv, table);
         }
         mv.buffer().leave(mv.may_wait())?;
 
@@ -206,18 +218,6 @@ impl ttm::Driver for Ttm {
     }
 }
 
-/// The memory of a device, as BOs get it.
-#[pin_data]
-pub(crate) struct Memory {
-    #[pin]
-    ttm: ttm::Device<Ttm>,
-    /// How many bytes of VRAM and of system memory BOs may have.
-    vram: u64,
-    gtt: u64,
-    /// Where the CPU finds VRAM.
-    aperture: u64,
-    bytes_moved: Atomic<u64>,
-    evictions: Atomic<u64>,
 /// How pages are allocated for a card that reaches so much of the system's memory. Nobody synchronizes
 /// bounce buffers here, so where there would be any the DMA layer allocates.
 fn page_flags(reach: Reach) -> ttm::Flags {
@@ -234,16 +234,29 @@ fn page_flags(reach: Reach) -> ttm::Flags {
     flags
 }
 
+/// The memory of a device, as BOs get it.
+#[pin_data]
+pub(crate) struct Memory {
+    #[pin]
+    ttm: ttm::Device<Ttm>,
+    /// Whether the card reaches the memory of processes.
+    has_user_memory: bool,
+    /// How many bytes of VRAM and of system memory BOs may have.
+    vram: u64,
+    gtt: u64,
+    /// Where the CPU finds VRAM.
+    aperture: u64,
+    bytes_moved: Atomic<u64>,
+    evictions: Atomic<u64>,
 }
 
 impl Memory {
     /// The memory of a card, for the DRM device that this is to be part of. `reach` is what the card reaches
     /// of the system's.
     pub(crate) fn new(
-    /// Whether the card reaches the memory of processes.
-    has_user_memory: bool,
         base: &drm::device::Base,
         layout: VramLayout,
+        reach: Reach,
     ) -> impl PinInit<Self, Error> + '_ {
         let vram = Vram::managed(&layout);
 
@@ -255,12 +268,18 @@ impl Memory {
                 setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))
             }),
             vram,
+            has_user_memory: reach.bounces != Bounces::Everything,
             gtt: ttm::system_limit(),
-        reach: Reach,
             aperture: layout.aperture,
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),
         })
+    }
+
+    /// Returns true if the card reaches the memory of processes: what it does is seen there, and not in a
+    /// copy.
+    pub(crate) fn has_user_memory(&self) -> bool {
+        self.has_user_memory
     }
 
     /// How many bytes of VRAM BOs may have.
@@ -268,7 +287,6 @@ impl Memory {
         self.vram
     }
 
-            has_user_memory: reach.bounces != Bounces::Everything,
     /// How many bytes of VRAM BOs have.
     pub(crate) fn vram_used(&self) -> u64 {
         self.ttm.usage(ttm::MemType::VRAM)
@@ -276,12 +294,6 @@ impl Memory {
 
     /// How many bytes of system memory BOs may have where the GPU reaches it.
     pub(crate) fn gtt_size(&self) -> u64 {
-    /// Returns true if the card reaches the memory of processes: what it does is seen there, and not in a
-    /// copy.
-    pub(crate) fn has_user_memory(&self) -> bool {
-        self.has_user_memory
-    }
-
         self.gtt
     }
 

@@ -507,7 +507,7 @@ pub(crate) fn ioctl(
     if !dev.memory.has_user_memory() {
         return Err(ENODEV);
     }
-    let vm = &file.inner().get_ref().vm;
+    let vm: &Arc<Vm> = &file.inner().get_ref().vm;
     let id = BoId::new();
     // Waits for the address space of the process: not in a section, which unplugging waits for.
     let userptr = Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)?;

@@ -3,8 +3,7 @@
 //! The GPU's address spaces: what each open file's jobs can reach.
 //!
 //! A [`Vm`] has a page directory and page tables in VRAM, which the CPU writes through the VRAM
-//! aperture and which stay where they are as long as the address space lives. It has a reservation of
-//! its own, that of the page directory ([`Vm::root`]); the page tables and the buffer objects (BOs)
+//! aperture. It has a reservation of its own, that of the page directory ([`Vm::root`]); the page tables and the buffer objects (BOs)
 //! that are private to the address space share it. Whoever maps, unmaps or submits holds it; the fence
 //! of every job of the address space is in it, with usage `Bookkeep`.
 //!
@@ -16,6 +15,17 @@
 //!    address space runs before they are rewritten or cleared;
 //! 2. if that says that jobs reach the bytes, [`Vm::wait_jobs`] with no lock held: a job may use what
 //!    it does not name, so all of them count. Then the bytes may go.
+//!
+//! # Page tables that must make room
+//!
+//! The directory and the tables are BOs like others: TTM takes their VRAM away when it needs it, after all
+//! other BOs, and after the jobs of the address space have ended ([`Vm::evict_table`]). What was in them is not
+//! kept, as it follows from what is mapped. Whoever maps something or submits a job brings back what that
+//! needs first, with the reservation held, which keeps it there: [`Vm::validate`]. Until then what is mapped
+//! is only noted. An address space that was never used has no VRAM at all.
+//!
+//! The BOs know their address space by [`crate::ttm::BoData::add_space`], as any BO does, and the address
+//! space has references to them: [`OpenVm`] ends that when the file is closed.
 //!
 //! # How a job is submitted
 //!
@@ -48,7 +58,10 @@ mod tables;
 
 use core::{
     cell::Cell,
-    ops::Range, //
+    ops::{
+        Deref,
+        Range, //
+    }, //
 };
 
 use kernel::{
@@ -124,13 +137,24 @@ use self::{
     space::{
         BoVa,
         Held,
-        Space, //
+        Space,
+        Unmapped, //
     },
     tables::{
         Memory,
         Table, //
     },
 };
+
+/// How many mappings are looked at, or unmapped, while the publish lock is held: reclaim may wait for it.
+const AT_ONCE: usize = 256;
+
+/// The page directory of an address space, or one of its page tables by its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableId {
+    Directory,
+    Table(u64),
+}
 
 /// What to do if something is mapped already where a mapping is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,13 +165,32 @@ pub(crate) enum Overlap {
     Replace,
 }
 
+/// The address space of an open file. On drop, with which no new job can come, its page tables are no
+/// longer known to it: they go with its last job, or before when others need their memory.
+pub(crate) struct OpenVm(Arc<Vm>);
+
+impl Deref for OpenVm {
+    type Target = Arc<Vm>;
+
+    fn deref(&self) -> &Arc<Vm> {
+        &self.0
+    }
+}
+
+impl Drop for OpenVm {
+    fn drop(&mut self) {
+        self.0.retire();
+    }
+}
+
 /// An address space.
 #[pin_data]
 pub(crate) struct Vm {
     /// The page directory.
     root: ARef<Bo>,
-    /// Where it is in the GPU's own address space.
-    pd_addr: u64,
+    /// Where it is in the GPU's own address space. Changed with the reservation of `root` held, when no
+    /// job runs.
+    pd_addr: Atomic<u64>,
     /// Raised after each change of the page tables.
     tlb_seq: Atomic<u64>,
     /// The process whose jobs came last.
@@ -164,28 +207,40 @@ pub(crate) struct Vm {
 }
 
 impl Vm {
-    /// An empty address space.
-    pub(crate) fn new(dev: &DrmDevice) -> Result<Arc<Self>> {
-        let root = Bo::create_table(dev, layout::DIRECTORY_SIZE, None)?;
-        let offset = vram_offset(&root.lock(Interruptible::No)?.reserved())?;
-        // An empty directory. Nobody uses it before this is through.
-        let card = dev.card().ok_or(ENODEV)?;
-        card.vram.zero(offset, layout::DIRECTORY_SIZE as u64);
-        dev.hw.memory.flush_hdp(&card);
-        drop(card);
-
-        Arc::pin_init(
+    /// Makes an empty address space for an open file, without memory for page tables.
+    pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
+        let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
+        let vm = Arc::pin_init(
             pin_init!(Self {
-                pd_addr: dev.facts.vram.mc_addr(offset),
+                pd_addr: Atomic::new(0),
                 tlb_seq: Atomic::new(1),
                 submitters <- LastSubmitter::new(),
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
-                publish <- new_mutex!(Space::new(offset), "Vm::publish"),
+                publish <- new_mutex!(Space::new(), "Vm::publish"),
                 root,
             }),
-            GFP_KERNEL,
-        )
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let node = RBTreeNode::new(vm.id(), vm.clone(), GFP_KERNEL_ACCOUNT)?;
+        vm.root.add_space(node);
+        Ok(OpenVm(vm))
+    }
+
+    /// Makes the BOs of the page tables forget the address space.
+    fn retire(&self) {
+        self.root.remove_space(self.id());
+        let mut next = 0;
+        while let Some((index, table)) = self.next_table(next) {
+            table.remove_space(self.id());
+            next = index + 1;
+        }
+    }
+
+    fn next_table(&self, index: u64) -> Option<(u64, ARef<Bo>)> {
+        let mut space = self.publish.lock();
+        let (index, table) = space.tables().next(index)?;
+        Some((index, table.clone()))
     }
 
     /// What tells address spaces apart.
@@ -236,8 +291,8 @@ impl Vm {
     ///
     /// `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn open(self: &Arc<Self>, bo: &Bo) -> Result {
-        let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL)?;
-        let node = RBTreeNode::new(bo.id(), BoVa::new(bo.into())?, GFP_KERNEL)?;
+        let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL_ACCOUNT)?;
+        let node = RBTreeNode::new(bo.id(), BoVa::new(bo.into())?, GFP_KERNEL_ACCOUNT)?;
 
         let _root = self.root.lock(Interruptible::Yes)?;
         bo.add_space(space);
@@ -311,7 +366,7 @@ impl Vm {
     /// `ENOENT` without a handle of the BO in this address space's file, `EINVAL` if something else is
     /// mapped there, `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn map(
-        &self,
+        self: &Arc<Self>,
         locked: &Locked,
         bo: &Bo,
         mapping: Mapping,
@@ -327,7 +382,10 @@ impl Vm {
         if overlap == Overlap::Refuse && self.is_mapped(mapping.pages()) {
             return Err(EINVAL);
         }
-        self.add_tables(&root, mapping.pages())?;
+        self.place_directory(&root)?;
+        for chunk in layout::chunks(mapping.pages()) {
+            self.place_table(&root, chunk.table)?;
+        }
         if overlap == Overlap::Replace {
             self.unmap_pages(&root, mapping.pages(), Interruptible::Yes, &mut spare)?;
         }
@@ -384,9 +442,22 @@ impl Vm {
         self.publish.lock().knows(bo.id())
     }
 
-    /// Calls `f` with each mapping of the BO. `f` runs under the publish lock.
-    pub(crate) fn for_each_mapping(&self, bo: &Bo, f: impl FnMut(Mapping)) {
-        self.publish.lock().mappings().of(bo.id()).for_each(f);
+    /// Calls `f` with each mapping of the BO. `f` runs under the publish lock, which is not held all the
+    /// time: there may be many.
+    pub(crate) fn for_each_mapping(&self, bo: &Bo, mut f: impl FnMut(Mapping)) {
+        let mut next = 0;
+        loop {
+            let space = self.publish.lock();
+            let mut count = 0;
+            for mapping in space.mappings().of_from(bo.id(), next).take(AT_ONCE) {
+                next = mapping.pages().end;
+                count += 1;
+                f(mapping);
+            }
+            if count < AT_ONCE {
+                return;
+            }
+        }
     }
 
     /// The BO's bytes are about to go from where they are: no job that is published after this reaches
@@ -399,14 +470,15 @@ impl Vm {
         (then(), reach)
     }
 
-    /// Brings the BOs that are private to this address space to where jobs can reach them, and waits until
-    /// those that `locked` holds, and whose page-table entries are to be written, are cleared. `locked`
-    /// must hold [`Vm::root`], whose reservation the private ones share.
+    /// Brings the page tables, and the BOs that are private to this address space, to where jobs can reach
+    /// them, and waits until those that `locked` holds, and whose page-table entries are to be written, are
+    /// cleared. `locked` must hold [`Vm::root`], whose reservation the tables and the private ones share.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ERESTARTSYS`.
-    pub(crate) fn validate(&self, locked: &Locked) -> Result {
+    /// `ENOMEM`, `ERESTARTSYS`, `ENODEV` if the card is gone.
+    pub(crate) fn validate(self: &Arc<Self>, locked: &Locked) -> Result {
+        self.place_tables(&self.root.reserved_in(locked).ok_or(EINVAL)?)?;
         let mut after = None;
 
         loop {
@@ -475,25 +547,113 @@ impl Vm {
             return Ok(());
         }
         self.wait_jobs(intr)?;
+        loop {
+            let mut space = self.publish.lock();
+            let unmapped = self.change(|memory| space.unmap(memory, pages.clone(), spare, AT_ONCE));
+            if unmapped == Unmapped::All {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The page directory, or a page table, is about to lose its memory. No job may run, and the reservation
+    /// of [`Vm::root`] must be held.
+    pub(crate) fn evict_table(&self, table: TableId) {
         let mut space = self.publish.lock();
-        self.change(|memory| space.unmap(memory, pages, spare));
+        match table {
+            TableId::Directory => space.tables().evict_directory(),
+            TableId::Table(index) => self.change(|memory| space.evict_table(memory, index)),
+        }
+    }
+
+    /// Sees to it that the directory, and all tables in whose range something is mapped, have memory.
+    fn place_tables(self: &Arc<Self>, root: &ReservedBo<'_>) -> Result {
+        if self.publish.lock().tables().is_complete() {
+            return Ok(());
+        }
+        self.place_directory(root)?;
+        let mut next = 0;
+        while let Some((index, used)) = self.next_evicted(next) {
+            next = index + 1;
+            if used {
+                self.place_table(root, index)?;
+            } else {
+                let removed = self.publish.lock().tables().remove_evicted(index);
+                drop(removed);
+            }
+        }
         Ok(())
     }
 
-    /// Sees to it that there are page tables for `pages`. Those that were added stay if it fails.
-    fn add_tables(&self, root: &ReservedBo<'_>, pages: Range<u64>) -> Result {
-        for chunk in layout::chunks(pages) {
-            if self.publish.lock().tables().has(chunk.table) {
-                continue;
-            }
-            let dev = self.root.drm();
-            let bo = Bo::create_table(dev, layout::TABLE_SIZE, Some(root))?;
-            let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
-            let table = Table::new(offset, dev.facts.vram.mc_addr(offset), bo);
-            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-            self.publish.lock().add_table(chunk.table, table, node);
+    /// Returns the first table from `index` on that has no memory, and whether anything is mapped there.
+    fn next_evicted(&self, index: u64) -> Option<(u64, bool)> {
+        let mut space = self.publish.lock();
+        let index = space.tables().next_evicted(index)?;
+        Some((index, space.is_table_used(index)))
+    }
+
+    /// Sees to it that the directory has memory.
+    fn place_directory(&self, root: &ReservedBo<'_>) -> Result {
+        /// How many entries are written with the publish lock held: others have to wait for it.
+        const STEP: usize = 1024;
+
+        if self.publish.lock().tables().has_directory() {
+            return Ok(());
         }
+        let dev = self.root.drm();
+        root.place_in_vram()?;
+        let offset = vram_offset(root)?;
+        dev.card()
+            .ok_or(ENODEV)?
+            .vram
+            .zero(offset, layout::DIRECTORY_SIZE as u64);
+        for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
+            let mut space = self.publish.lock();
+            let entries = first..first + STEP as u64;
+            // Tables change with the reservation held only, which is ours.
+            self.change(|memory| space.tables().fill_directory(memory, offset, entries));
+        }
+        // No job has run since it lost its memory. The next one drops what is cached of its former place.
+        self.pd_addr.store(dev.facts.vram.mc_addr(offset), Release);
+        self.change(|memory| memory.flush());
+        self.tlb_seq.fetch_add(1, Release);
+        self.publish.lock().tables().place_directory(offset);
         Ok(())
+    }
+
+    /// Sees to it that there is a page table at a place of the directory, and that it has memory. It stays,
+    /// whatever fails later.
+    fn place_table(self: &Arc<Self>, root: &ReservedBo<'_>, index: u64) -> Result {
+        let dev = self.root.drm();
+        let place = |bo: &Bo| {
+            let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
+            let mc_addr = dev.facts.vram.mc_addr(offset);
+            Ok::<_, Error>(tables::Place { offset, mc_addr })
+        };
+
+        let found = self.find_table(index);
+        if let Some((bo, placed)) = found {
+            if !placed {
+                bo.reserved(root.held()).ok_or(EINVAL)?.place_in_vram()?;
+                let place = place(&bo)?;
+                self.publish.lock().tables().place(index, place);
+            }
+            return Ok(());
+        }
+        let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL_ACCOUNT)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let bo = Bo::create_table(dev, layout::TABLE_SIZE, index, root)?;
+        let table = Table::new(place(&bo)?, bo.clone());
+        bo.add_space(space);
+        self.publish.lock().add_table(index, table, node);
+        Ok(())
+    }
+
+    /// Returns the page table at a place of the directory, and whether it has memory.
+    fn find_table(&self, index: u64) -> Option<(ARef<Bo>, bool)> {
+        let mut space = self.publish.lock();
+        let (bo, placed) = space.tables().get(index)?;
+        Some((bo.clone(), placed))
     }
 
     /// Calls `f`, which may write page tables, and makes the GPU see what it wrote. If the card is
@@ -524,7 +684,7 @@ impl job::AddressSpace for Vm {
     }
 
     fn pd_addr(&self) -> u64 {
-        self.pd_addr
+        self.pd_addr.load(Acquire)
     }
 
     fn is_abandoned(&self) -> bool {
@@ -567,7 +727,7 @@ impl PublishGuard<'_> {
     }
 }
 
-/// Where a page directory or page table is in VRAM, where it stays.
+/// Where a page directory or page table is in VRAM. It stays there for as long as the reservation is held.
 fn vram_offset(table: &ReservedBo<'_>) -> Result<u64> {
     let piece = table.allocation::<Vram>().ok_or(EINVAL)?;
     Ok(piece.blocks().first().ok_or(EINVAL)?.offset)

@@ -37,8 +37,8 @@ use crate::{
             Fence,
             Interruptible, //
         },
-        drm::{
         dma_resv::Usage,
+        drm::{
             gem::ObjectExt,
             ttm, //
         },
@@ -64,6 +64,7 @@ use crate::{
         Backing,
         Reach,
         SystemPages,
+        TableId,
         Vm, //
     },
 };
@@ -104,8 +105,8 @@ impl BoId {
 pub(crate) enum Kind {
     /// Memory that TTM gives and takes.
     Plain,
-    /// A page directory or page table: VRAM that stays where it is.
-    Table,
+    /// A page directory or page table of the one address space that it knows.
+    Table(TableId),
     /// Memory of a process.
     User(Userptr),
 }
@@ -198,16 +199,6 @@ impl BoData {
             flags: new.flags,
             alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
             domains: Atomic::new(new.domains.bits()),
-    /// Returns the usage that the fences of jobs which may use it have in its reservation. In the
-    /// reservation of an address space, which an always valid BO shares, that is `Bookkeep`.
-    pub(crate) fn usage_by_jobs(&self) -> Usage {
-        if self.is_always_valid() {
-            Usage::Bookkeep
-        } else {
-            Usage::Read
-        }
-    }
-
             private_to,
             shared: AtomicFlag::new(false),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
@@ -221,9 +212,12 @@ impl BoData {
         self.id
     }
 
-    /// Whether it is a page directory or page table.
-    pub(super) fn is_table(&self) -> bool {
-        matches!(self.kind, Kind::Table)
+    /// The page directory or page table that it is, if it is.
+    pub(super) fn table(&self) -> Option<TableId> {
+        match self.kind {
+            Kind::Table(table) => Some(table),
+            Kind::Plain | Kind::User(_) => None,
+        }
     }
 
     /// Whether it is made of a process's memory.
@@ -235,7 +229,7 @@ impl BoData {
     pub(crate) fn userptr(&self) -> Option<&Userptr> {
         match &self.kind {
             Kind::User(userptr) => Some(userptr),
-            Kind::Plain | Kind::Table => None,
+            Kind::Plain | Kind::Table(_) => None,
         }
     }
 
@@ -244,12 +238,22 @@ impl BoData {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
     }
 
+    /// Returns the usage that the fences of jobs which may use it have in its reservation. In the
+    /// reservation of an address space, which an always valid BO shares, that is `Bookkeep`.
+    pub(crate) fn usage_by_jobs(&self) -> Usage {
+        if self.is_always_valid() {
+            Usage::Bookkeep
+        } else {
+            Usage::Read
+        }
+    }
+
     /// `EPERM` if user space may not map it.
     pub(crate) fn check_cpu_access(&self) -> Result {
         let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;
         match self.kind {
             Kind::Plain if !denied => Ok(()),
-            Kind::Plain | Kind::Table | Kind::User(_) => Err(EPERM),
+            Kind::Plain | Kind::Table(_) | Kind::User(_) => Err(EPERM),
         }
     }
 
@@ -329,6 +333,14 @@ impl BoData {
             .is_none_or(|clear| matches!(clear.status(), Some(Ok(()))))
     }
 
+    /// The page directory or page table that this is loses its memory. The reservation must be held, and no
+    /// job may run.
+    pub(super) fn leave_table(&self, table: TableId) {
+        if let Some(vm) = self.next_space(None) {
+            vm.evict_table(table);
+        }
+    }
+
     /// The bytes are about to go from where they are: sees to it that no job reaches them.
     ///
     /// The reservation must be held, so that nobody maps the BO meanwhile. On failure nothing but the
@@ -394,6 +406,7 @@ impl Bo {
     /// `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn create_user(
         dev: &DrmDevice,
+        id: BoId,
         size: usize,
         vm: &Vm,
         userptr: Userptr,
@@ -405,7 +418,6 @@ impl Bo {
             flags: 0,
         };
         check_room(dev, new.domains, new.size)?;
-        id: BoId,
 
         // It has no pages before it is used, or validated.
         const NOWHERE: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
@@ -423,12 +435,40 @@ impl Bo {
         )
     }
 
-    /// VRAM for a page directory or page table, with whatever is in there; `root` is the page directory, whose reservation
-    /// a page table shares.
+    /// Makes the BO of a page directory, without memory.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    pub(crate) fn create_directory(dev: &DrmDevice, size: usize) -> Result<ARef<Self>> {
+        const NOWHERE: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
+
+        let placement = const { &ttm::Placement::new(&[NOWHERE]) };
+        Self::create_kernel(dev, size, TableId::Directory, placement, None)
+    }
+
+    /// Makes the BO of a page table, in VRAM, with whatever is in there. `root` is that of the page
+    /// directory, whose reservation it shares.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn create_table(
         dev: &DrmDevice,
         size: usize,
-        root: Option<&ReservedBo<'_>>,
+        index: u64,
+        root: &ReservedBo<'_>,
+    ) -> Result<ARef<Self>> {
+        let placement = Domains::VRAM.placement();
+        Self::create_kernel(dev, size, TableId::Table(index), &placement, Some(root))
+    }
+
+    fn create_kernel(
+        dev: &DrmDevice,
+        size: usize,
+        table: TableId,
+        placement: &ttm::Placement,
+        share: Option<&ReservedBo<'_>>,
     ) -> Result<ARef<Self>> {
         let new = NewBo {
             size: size as u64,
@@ -442,11 +482,11 @@ impl Bo {
                 size,
                 align: 0,
                 kind: ttm::Kind::Kernel,
-                placement: &Domains::VRAM.placement(),
-                share: root,
+                placement,
+                share,
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
-            BoData::new(BoId::new(), Kind::Table, new, None),
+            BoData::new(BoId::new(), Kind::Table(table), new, None),
         )
     }
 
@@ -471,6 +511,13 @@ pub(crate) trait ReservedExt {
     ///
     /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
     fn place(&self) -> Result;
+
+    /// Brings it to VRAM. Others may have to make room.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    fn place_in_vram(&self) -> Result;
 
     /// Waits until what lies in VRAM that the BO got is its own, and nobody else's any more.
     ///
@@ -505,6 +552,11 @@ impl ReservedExt for ReservedBo<'_> {
         let moved = ctx.bytes_moved();
         self.drm().memory.bytes_moved.add(moved, Relaxed);
         result
+    }
+
+    fn place_in_vram(&self) -> Result {
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+        self.validate(&Domains::VRAM.placement(), &mut ctx)
     }
 
     fn finish_clear(&self, intr: Interruptible) -> Result {
@@ -554,10 +606,12 @@ impl SystemPages for ReservedBo<'_> {
 /// Where a BO's system pages come from.
 pub(super) fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
     match &bo.kind {
-        Kind::Plain | Kind::Table if bo.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0 => {
+        Kind::Plain | Kind::Table(_)
+            if bo.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0 =>
+        {
             ttm::Backing::Pages(ttm::Caching::WriteCombined)
         }
-        Kind::Plain | Kind::Table => ttm::Backing::Pages(ttm::Caching::Cached),
+        Kind::Plain | Kind::Table(_) => ttm::Backing::Pages(ttm::Caching::Cached),
         Kind::User(userptr) => match userptr.access() {
             hmm::Access::Read => ttm::Backing::UserRead,
             hmm::Access::Write => ttm::Backing::UserWrite,
@@ -609,6 +663,9 @@ impl ttm::DriverObject for BoData {
         if bo.private_to.is_some() {
             return Err(EPERM);
         }
+        // User space may put fences of anyone's into a DMA buffer.
+        bo.shared.store(true, Relaxed);
+        Ok(())
     }
 }
 
@@ -655,6 +712,3 @@ mod tests {
         assert!(!bo.ask_for_less());
     }
 }
-        // User space may put fences of anyone's into a DMA buffer.
-        bo.shared.store(true, Relaxed);
-        Ok(())

@@ -56,9 +56,6 @@ const BY_ENGINE_FROM: usize = 64 << 10;
 pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?.clone();
 
-    if mv.buffer().is_table() {
-        return mv.in_place();
-    }
     match by_engine(&mv, &piece) {
         Some(fence) => {
             mv.buffer().clear_begins(fence.clone());

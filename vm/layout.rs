@@ -29,6 +29,7 @@ pub(super) const TABLE_ENTRIES: u64 = 1 << pte::TABLE_SHIFT;
 /// Bytes of an entry, of a page table, and of the page directory.
 pub(super) const ENTRY_SIZE: u64 = 8;
 pub(super) const TABLE_SIZE: usize = pte::TABLE_ENTRIES * pte::ENTRY_SIZE;
+pub(super) const DIRECTORY_ENTRIES: u64 = pte::DIRECTORY_ENTRIES as u64;
 pub(super) const DIRECTORY_SIZE: usize = pte::DIRECTORY_ENTRIES * pte::ENTRY_SIZE;
 
 /// Neighboring pages whose PTEs are in one page table.
@@ -53,6 +54,11 @@ impl Chunk {
     pub(super) fn is_whole_table(&self) -> bool {
         self.count == TABLE_ENTRIES
     }
+}
+
+/// The pages whose PTEs are in one page table.
+pub(super) fn pages_of_table(table: u64) -> Range<u64> {
+    table * TABLE_ENTRIES..(table + 1) * TABLE_ENTRIES
 }
 
 /// Cuts a range of pages at the borders of page tables.

@@ -75,8 +75,8 @@ impl<K, A> Spare<K, A> {
 
     fn slot() -> Result<Slot<K, A>> {
         Ok(Slot {
-            by_va: RBTreeNodeReservation::new(GFP_KERNEL)?,
-            by_bo: RBTreeNodeReservation::new(GFP_KERNEL)?,
+            by_va: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
+            by_bo: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
         })
     }
 
@@ -128,7 +128,12 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
 
     /// The mappings of `bo`, by address.
     pub(super) fn of(&self, bo: K) -> impl Iterator<Item = Mapping<K, A>> + '_ {
-        let mut next = 0;
+        self.of_from(bo, 0)
+    }
+
+    /// The mappings of `bo` that do not end before `page`, by address.
+    pub(super) fn of_from(&self, bo: K, page: u64) -> impl Iterator<Item = Mapping<K, A>> + '_ {
+        let mut next = page;
 
         core::iter::from_fn(move || {
             let cursor = self.by_bo.cursor_lower_bound(&(bo, next))?;
@@ -276,6 +281,8 @@ mod tests {
         assert_eq!(map.of(0).next(), None);
         assert_eq!(map.of(4).next(), None);
         assert_eq!(map.of(3).count(), 1);
+        assert_eq!(map.of_from(2, 15).next(), Some(mapping(40, 5, 2, 40)));
+        assert_eq!(map.of_from(2, 45).next(), None);
         Ok(())
     }
 

@@ -2,17 +2,19 @@
 
 //! What one address space maps, which of it the page tables show, and the steps between the two.
 //!
-//! The page-table entries of a buffer object (BO) are in one of three states:
+//! The page-table entries of a buffer object (BO) are in one of four states:
 //!
 //! | state | what the page tables hold for its mappings |
 //! |---|---|
 //! | current | the place where its bytes are; so also while it has no mapping |
+//! | holes | the place where its bytes are, or nothing |
 //! | stale | a place where its bytes were: no further job may run before they are rewritten |
 //! | clear | nothing |
 //!
-//! Bytes that are about to move, or pages that are about to go, make current entries stale
+//! Bytes that are about to move, or pages that are about to go, make entries stale
 //! ([`Space::invalidate`]). They leave that state only when no job runs: a job that names the BO makes
-//! them current again, any other job clears them ([`Space::update`]).
+//! them current again, any other job clears them ([`Space::update`]). A page table that loses its memory
+//! leaves holes ([`Space::evict_table`]), which a job that names the BO fills.
 //!
 //! All of this lives under the publish lock of `vm.rs`, which reclaim may take: nothing here allocates
 //! but where it says so, nothing fails half way, and no BO is released.
@@ -30,6 +32,7 @@ use kernel::{
 
 use super::{
     backing::Backing,
+    layout,
     mapping::{
         self,
         Mappings,
@@ -38,7 +41,8 @@ use super::{
     tables::{
         Memory,
         Table,
-        Tables, //
+        Tables,
+        Written, //
     },
 };
 use crate::{
@@ -84,8 +88,29 @@ pub(super) enum Held {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entries {
     Current,
+    Holes,
     Stale,
     Clear,
+}
+
+impl Entries {
+    /// Those of a BO for which all entries were written, but for those of tables that are not there.
+    fn after(written: Written) -> Self {
+        match written {
+            Written::All => Self::Current,
+            Written::WithHoles => Self::Holes,
+        }
+    }
+}
+
+/// How far [`Space::unmap`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "there may be more"]
+pub(super) enum Unmapped {
+    /// Nothing is mapped there any more.
+    All,
+    /// There is more to be unmapped.
+    Some,
 }
 
 /// What the address space knows of a BO for which user space holds a handle.
@@ -105,7 +130,7 @@ impl<B> BoVa<B> {
             bo,
             handles: 1,
             entries: Entries::Current,
-            pending: Some(RBTreeNodeReservation::new(GFP_KERNEL)?),
+            pending: Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
         })
     }
 }
@@ -117,6 +142,7 @@ impl<B> BoVa<B> {
 /// - Every mapping is of a BO in `bos`.
 /// - A BO is in `pending` if and only if its entries are not current.
 /// - A BO without mappings has current entries.
+/// - A BO with current entries has no mapping where there is no table, or one without memory.
 pub(super) struct Space<B, T> {
     mappings: Mappings<BoId, MapFlags>,
     bos: RBTree<BoId, BoVa<B>>,
@@ -127,12 +153,12 @@ pub(super) struct Space<B, T> {
 
 impl<B, T> Space<B, T> {
     /// An empty address space, see [`Tables::new`].
-    pub(super) fn new(directory: u64) -> Self {
+    pub(super) fn new() -> Self {
         Self {
             mappings: Mappings::new(),
             bos: RBTree::new(),
             pending: RBTree::new(),
-            tables: Tables::new(directory),
+            tables: Tables::new(),
             any_stale: false,
         }
     }
@@ -205,6 +231,28 @@ impl<B, T> Space<B, T> {
         self.tables.add(index, table, node);
     }
 
+    /// A page table loses its memory, see [`Tables::evict`]. No job may run.
+    pub(super) fn evict_table(&mut self, memory: &impl Memory, index: u64) {
+        self.tables.evict(memory, index);
+
+        let pages = layout::pages_of_table(index);
+        let mut next = pages.start;
+        while let Some(mapping) = self.mappings.first_in(next..pages.end) {
+            next = mapping.pages().end;
+            if let Some(va) = self.bos.get_mut(&mapping.bo) {
+                if va.entries == Entries::Current {
+                    Self::set(&mut self.pending, mapping.bo, va, Entries::Holes);
+                }
+            }
+        }
+    }
+
+    /// Returns true if anything is mapped in the range of a page table.
+    pub(super) fn is_table_used(&self, index: u64) -> bool {
+        let pages = layout::pages_of_table(index);
+        self.mappings.first_in(pages).is_some()
+    }
+
     /// Whether jobs that were published must have ended before [`Space::update`] is called.
     pub(super) fn has_stale(&self) -> bool {
         self.any_stale
@@ -217,20 +265,21 @@ impl<B, T> Space<B, T> {
             return Reach::None;
         };
         match va.entries {
-            Entries::Current if mapped => {
+            Entries::Current | Entries::Holes if mapped => {
                 Self::set(&mut self.pending, bo, va, Entries::Stale);
                 self.any_stale = true;
                 Reach::PublishedJobs
             }
             Entries::Stale => Reach::PublishedJobs,
-            Entries::Current | Entries::Clear => Reach::None,
+            Entries::Current | Entries::Holes | Entries::Clear => Reach::None,
         }
     }
 
-    /// Maps; there must be tables for all of it. `backing` is where the BO's bytes are, if `held` says
-    /// that they stay there. Gives the mapping back if it overlaps another.
+    /// Maps. `backing` is where the BO's bytes are, if `held` says that they stay there. Gives the mapping
+    /// back if it overlaps another.
     ///
-    /// The entries are written at once where that is safe, and else when a job is published.
+    /// The entries are written at once where that is safe and there are tables, and else when a job is
+    /// published.
     pub(super) fn map(
         &mut self,
         memory: &impl Memory,
@@ -248,8 +297,10 @@ impl<B, T> Space<B, T> {
         match (va.entries, backing) {
             // Entries that are current say that nothing moved since they were written.
             (Entries::Current, Some(backing)) if held == Held::Here || !first => {
-                self.tables
-                    .write(memory, mapping.pages(), &mut backing.entries(&mapping));
+                let written =
+                    self.tables
+                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
+                Self::set(&mut self.pending, mapping.bo, va, Entries::after(written));
             }
             (Entries::Current, _) if first => {
                 Self::set(&mut self.pending, mapping.bo, va, Entries::Clear);
@@ -258,39 +309,66 @@ impl<B, T> Space<B, T> {
                 Self::set(&mut self.pending, mapping.bo, va, Entries::Stale);
                 self.any_stale = true;
             }
-            (Entries::Clear, Some(backing)) if held == Held::Here => {
-                for mapping in self.mappings.of(mapping.bo) {
-                    self.tables
-                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
-                }
-                Self::set(&mut self.pending, mapping.bo, va, Entries::Current);
+            (Entries::Clear | Entries::Holes, Some(backing)) if held == Held::Here => {
+                let entries = Self::write(
+                    &self.mappings,
+                    &mut self.tables,
+                    memory,
+                    mapping.bo,
+                    backing,
+                );
+                Self::set(&mut self.pending, mapping.bo, va, entries);
             }
-            (Entries::Clear | Entries::Stale, _) => (),
+            (Entries::Clear | Entries::Holes | Entries::Stale, _) => (),
         }
         Ok(())
     }
 
-    /// Unmaps whatever is mapped in `pages`. No job may run.
+    /// Writes the entries of all mappings of a BO whose bytes are at `backing`.
+    fn write(
+        mappings: &Mappings<BoId, MapFlags>,
+        tables: &mut Tables<T>,
+        memory: &impl Memory,
+        bo: BoId,
+        backing: Backing<'_>,
+    ) -> Entries {
+        let mut entries = Entries::Current;
+        for mapping in mappings.of(bo) {
+            let written = tables.write(memory, mapping.pages(), &mut backing.entries(&mapping));
+            if written == Written::WithHoles {
+                entries = Entries::Holes;
+            }
+        }
+        entries
+    }
+
+    /// Unmaps what is mapped in `pages`, from their start on, but no more than `most` mappings. No job may
+    /// run.
     pub(super) fn unmap(
         &mut self,
         memory: &impl Memory,
         pages: Range<u64>,
         spare: &mut Spare<BoId, MapFlags>,
-    ) {
+        most: usize,
+    ) -> Unmapped {
         for border in [pages.start, pages.end] {
             if self.is_within_mapping(border) {
                 self.tables.split_fragments(memory, border);
             }
         }
-        while let Some(part) = self.mappings.carve_next(pages.clone(), spare) {
+        for _ in 0..most {
+            let Some(part) = self.mappings.carve_next(pages.clone(), spare) else {
+                return Unmapped::All;
+            };
             self.tables.clear(memory, part.pages());
             self.settle(part.bo);
         }
+        Unmapped::Some
     }
 
     /// Makes the page tables right for a job that is about to be published. `find` calls its second
     /// argument with where the BO's bytes are, if they will stay there until the job has ended. The
-    /// entries of such BOs become current, those of all others are cleared. If any are stale, no job
+    /// entries of such BOs become current, stale ones of all others are cleared. If any are stale, no job
     /// may run.
     pub(super) fn update(
         &mut self,
@@ -304,16 +382,13 @@ impl<B, T> Space<B, T> {
             let Some(va) = self.bos.get_mut(&bo) else {
                 continue;
             };
-            let mut current = false;
+            let (mappings, tables) = (&self.mappings, &mut self.tables);
+            let mut entries = None;
             find(&va.bo, &mut |backing| {
-                for mapping in self.mappings.of(bo) {
-                    self.tables
-                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
-                }
-                current = true;
+                entries = Some(Self::write(mappings, tables, memory, bo, backing));
             });
-            if current {
-                Self::set(&mut self.pending, bo, va, Entries::Current);
+            if let Some(entries) = entries {
+                Self::set(&mut self.pending, bo, va, entries);
             } else if va.entries == Entries::Stale {
                 for mapping in self.mappings.of(bo) {
                     self.tables.clear(memory, mapping.pages());
@@ -374,10 +449,18 @@ mod tests {
     use super::*;
     use crate::vm::{
         backing::Block,
-        tables::fake::Fake, //
+        tables::{
+            fake::Fake,
+            Place, //
+        },
     };
 
+    const DIRECTORY: u64 = 0x1000;
     const TABLE: u64 = 0x8000;
+    const PLACE: Place = Place {
+        offset: TABLE,
+        mc_addr: TABLE,
+    };
     const READ_WRITE: u32 = bindings::AMDGPU_VM_PAGE_READABLE | bindings::AMDGPU_VM_PAGE_WRITEABLE;
 
     /// A test BO is a number: its place in VRAM.
@@ -401,8 +484,9 @@ mod tests {
         /// One page table, and BOs 1 and 2.
         fn new() -> Result<Self> {
             let memory = Fake::new();
-            let mut space = Space::new(0x1000);
-            let table = Table::new(TABLE, TABLE, ());
+            let mut space = Space::new();
+            space.tables().place_directory(DIRECTORY);
+            let table = Table::new(PLACE, ());
             space.add_table(0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
             for n in 1..3 {
                 let node = RBTreeNode::new(id(n), BoVa::new(n)?, GFP_KERNEL)?;
@@ -427,7 +511,8 @@ mod tests {
         }
 
         fn unmap(&mut self, pages: Range<u64>) -> Result {
-            self.space.unmap(&self.memory, pages, &mut Spare::new()?);
+            let mut spare = Spare::new()?;
+            while self.space.unmap(&self.memory, pages.clone(), &mut spare, 1) == Unmapped::Some {}
             Ok(())
         }
 
@@ -534,6 +619,79 @@ mod tests {
         assert!(world.space.invalidate(id(1)) == Reach::None);
         assert_eq!(world.entry(64), 0);
         assert_eq!(world.entry(79), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_few_mappings_are_unmapped_at_a_time() -> Result {
+        let mut world = World::new()?;
+        for page in 1..4 {
+            world.map(page, 1, 1, Held::Here)?;
+        }
+        let mut spare = Spare::none();
+        let unmapped = world.space.unmap(&world.memory, 0..9, &mut spare, 2);
+        assert!(unmapped == Unmapped::Some);
+        assert_eq!((world.entry(2), world.entry(3)), (0, 0x100_0061));
+        let unmapped = world.space.unmap(&world.memory, 0..9, &mut spare, 2);
+        assert!(unmapped == Unmapped::All);
+        assert_eq!(world.entry(3), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_table_that_goes_leaves_holes() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        world.map(19, 1, 2, Held::Here)?;
+        world.space.evict_table(&world.memory, 0);
+        assert_eq!(world.memory.read(DIRECTORY), 0);
+        assert!(world.space.is_pending() && !world.space.has_stale());
+        assert!(world.space.is_table_used(0) && !world.space.is_table_used(1));
+
+        // Without a table nothing is written, and nothing is right.
+        world.publish(1, 0x100_0000);
+        assert!(world.space.is_pending());
+
+        world.memory.write(TABLE, &[!0; 64]);
+        world.space.tables().place(0, PLACE);
+        world.publish(1, 0x100_0000);
+        assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
+        assert_eq!((world.entry(17), world.entry(19)), (0x100_0061, 0));
+        // The other has its hole until a job names it, and is not lost from sight.
+        assert!(world.space.is_pending());
+        world.publish(2, 0x200_0000);
+        assert_eq!(world.entry(19), 0x200_0061);
+        assert!(!world.space.is_pending());
+        Ok(())
+    }
+
+    #[test]
+    fn entries_beside_a_hole_can_go_stale() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        world.space.evict_table(&world.memory, 0);
+        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
+        assert!(world.space.has_stale());
+        world.space.tables().place(0, PLACE);
+        world.publish(1, 0x300_0000);
+        assert_eq!(world.entry(17), 0x300_0061);
+        assert!(!world.space.is_pending());
+        Ok(())
+    }
+
+    #[test]
+    fn mapping_more_of_a_bo_fills_its_holes() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        world.space.evict_table(&world.memory, 0);
+        world.map(19, 1, 1, Held::Here)?;
+        assert!(world.space.is_pending());
+        world.space.tables().place(0, PLACE);
+        world.map(21, 1, 1, Held::Here)?;
+        assert!(!world.space.is_pending());
+        for page in [17, 19, 21] {
+            assert_eq!(world.entry(page), 0x100_0061);
+        }
         Ok(())
     }
 

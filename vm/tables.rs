@@ -2,8 +2,11 @@
 
 //! The page directory and page tables of one address space, as they are in video memory (VRAM).
 //!
-//! Tables are added when something is first mapped in their range, and live as long as the address
-//! space. Writing entries neither allocates nor fails: what has no table is not mapped.
+//! Tables are added when something is first mapped in their range. Both the directory and tables may lose
+//! their memory while no job of the address space runs: others need it. What they held follows from what
+//! is mapped, so it is not kept: such a table maps nothing until it has memory again and its entries are
+//! written; the directory only has to name its tables anew. Writing entries neither allocates nor fails:
+//! what has no table, or one without memory, is not mapped.
 //!
 //! To make a whole table map nothing, its entry in the directory is cleared, and not those in the table:
 //! one write for 1024. Such a table is *unlinked*, and what its entries hold means nothing until they are
@@ -19,6 +22,7 @@ use kernel::{
     prelude::*,
     rbtree::{
         RBTree,
+        RBTreeNode,
         RBTreeNodeReservation, //
     },
 };
@@ -52,24 +56,31 @@ pub(super) trait Fill {
 const BLOCK: usize = 64;
 const CLEAR_BLOCK: usize = 256;
 
+/// Where a page table is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    /// Offset in VRAM.
+    pub(super) offset: u64,
+    /// Address in the GPU's own address space.
+    pub(super) mc_addr: u64,
+}
+
 /// A page table.
 pub(super) struct Table<T> {
-    /// Where it is: offset in VRAM, and address in the GPU's own address space.
-    offset: u64,
-    mc_addr: u64,
+    /// `None` if it has lost its memory.
+    place: Option<Place>,
     link: Link,
     /// What keeps its memory.
-    _owner: T,
+    owner: T,
 }
 
 impl<T> Table<T> {
-    /// One in the memory that `owner` keeps, with whatever is in there.
-    pub(super) fn new(offset: u64, mc_addr: u64, owner: T) -> Self {
+    /// Makes one in the memory that `owner` keeps, with whatever is in there.
+    pub(super) fn new(place: Place, owner: T) -> Self {
         Self {
-            offset,
-            mc_addr,
+            place: Some(place),
             link: Link::Unlinked,
-            _owner: owner,
+            owner,
         }
     }
 }
@@ -77,37 +88,111 @@ impl<T> Table<T> {
 /// Whether the directory names a table.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// It does.
+    /// It does, or will as soon as it has memory.
     Linked,
     /// It does not: all of the table's pages map nothing, whatever its entries hold.
     Unlinked,
+}
+
+/// Whether all entries could be written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use = "what was not written is not mapped"]
+pub(super) enum Written {
+    /// They were.
+    All,
+    /// Not those of tables that are not there.
+    WithHoles,
 }
 
 /// The page directory and page tables of an address space.
 ///
 /// # Invariants
 ///
-/// The directory and every table in `tables` is memory of this address space alone, which stays where
-/// it is. A directory entry is valid if and only if its table is in `tables`, and linked.
+/// - The directory and every table that has a place is memory of this address space alone.
+/// - An entry of a directory that has a place is valid if and only if its table is in `tables`, and linked.
+/// - A table that is linked has a place.
+/// - `evicted` is the number of tables without a place.
 pub(super) struct Tables<T> {
-    /// The page directory's offset in VRAM.
-    directory: u64,
+    /// The page directory's offset in VRAM, if it has memory.
+    directory: Option<u64>,
     /// Page tables by their place in the directory.
     tables: RBTree<u64, Table<T>>,
+    evicted: usize,
 }
 
 impl<T> Tables<T> {
-    /// An empty address space; the directory at the VRAM offset `directory` must be zeroed.
-    pub(super) fn new(directory: u64) -> Self {
+    /// An empty address space, whose directory has no memory yet.
+    pub(super) fn new() -> Self {
         Self {
-            directory,
+            directory: None,
             tables: RBTree::new(),
+            evicted: 0,
         }
     }
 
-    /// Whether the table is there.
-    pub(super) fn has(&self, table: u64) -> bool {
-        self.tables.get(&table).is_some()
+    /// Returns true if the directory and all tables have memory.
+    pub(super) fn is_complete(&self) -> bool {
+        self.directory.is_some() && self.evicted == 0
+    }
+
+    /// Returns true if the directory has memory.
+    pub(super) fn has_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
+    /// Writes what the entries `entries` of the directory hold into the one at the VRAM offset `directory`,
+    /// which must be zeroed, for [`Tables::place_directory`].
+    pub(super) fn fill_directory(&self, memory: &impl Memory, directory: u64, entries: Range<u64>) {
+        for index in entries {
+            let table = self.tables.get(&index);
+            if let Some(place) = table
+                .filter(|t| t.link == Link::Linked)
+                .and_then(|t| t.place)
+            {
+                write_pde(memory, directory, index, Pde::table(place.mc_addr));
+            }
+        }
+    }
+
+    /// The directory is now at the VRAM offset `directory`, whose entries were all written by
+    /// [`Tables::fill_directory`] since tables were linked or unlinked last.
+    pub(super) fn place_directory(&mut self, directory: u64) {
+        // INVARIANT: That is what the caller has done.
+        self.directory = Some(directory);
+    }
+
+    /// The directory loses its memory. No job may run.
+    pub(super) fn evict_directory(&mut self) {
+        self.directory = None;
+    }
+
+    /// Returns what keeps a table's memory, and whether it has any, if there is such a table.
+    pub(super) fn get(&self, index: u64) -> Option<(&T, bool)> {
+        let table = self.tables.get(&index)?;
+        Some((&table.owner, table.place.is_some()))
+    }
+
+    /// Returns the first table from `index` on.
+    pub(super) fn next(&self, index: u64) -> Option<(u64, &T)> {
+        let cursor = self.tables.cursor_lower_bound(&index)?;
+        let (&index, _) = cursor.current();
+        Some((index, &self.tables.get(&index)?.owner))
+    }
+
+    /// Returns the first table from `index` on that has no memory.
+    pub(super) fn next_evicted(&self, index: u64) -> Option<u64> {
+        if self.evicted == 0 {
+            return None;
+        }
+        let mut next = index;
+        loop {
+            let cursor = self.tables.cursor_lower_bound(&next)?;
+            let (&index, table) = cursor.current();
+            if table.place.is_none() {
+                return Some(index);
+            }
+            next = index + 1;
+        }
     }
 
     /// Adds a table. There must be none at that place.
@@ -121,39 +206,80 @@ impl<T> Tables<T> {
         self.tables.insert(node.into_node(index, table));
     }
 
+    /// Gives a table memory again, with whatever is in there. It maps nothing.
+    pub(super) fn place(&mut self, index: u64, place: Place) {
+        if let Some(table) = self.tables.get_mut(&index) {
+            if table.place.replace(place).is_none() {
+                // INVARIANT: It is not linked, and has a place now.
+                self.evicted -= 1;
+            }
+        }
+    }
+
+    /// A table loses its memory: it maps nothing any more. No job may run.
+    pub(super) fn evict(&mut self, memory: &impl Memory, index: u64) {
+        self.unlink(memory, index);
+        if let Some(table) = self.tables.get_mut(&index) {
+            if table.place.take().is_some() {
+                // INVARIANT: It is not linked, and has no place now.
+                self.evicted += 1;
+            }
+        }
+    }
+
+    /// Takes a table out that has no memory. The caller drops it after the lock.
+    pub(super) fn remove_evicted(&mut self, index: u64) -> Option<RBTreeNode<u64, Table<T>>> {
+        if self.get(index)?.1 {
+            return None;
+        }
+        // INVARIANT: It had no place, so it was not linked.
+        self.evicted -= 1;
+        self.tables.remove_node(&index)
+    }
+
     /// Writes the entries of `pages`, one after the other. Pages for which there is none map nothing.
     pub(super) fn write(
         &mut self,
         memory: &impl Memory,
         pages: Range<u64>,
         entries: &mut impl Fill,
-    ) {
+    ) -> Written {
         self.clear_around(memory, pages.clone());
         let mut block = [0; BLOCK];
+        let mut written = Written::All;
         self.for_each_block(pages.clone(), BLOCK, |offset, count| {
             entries.fill(&mut block[..count]);
-            if let Some(offset) = offset {
-                memory.write(offset, &block[..count]);
+            match offset {
+                Some(offset) => memory.write(offset, &block[..count]),
+                None => written = Written::WithHoles,
             }
         });
         self.link(memory, pages);
+        written
     }
 
     /// Makes `pages` map nothing.
     pub(super) fn clear(&mut self, memory: &impl Memory, pages: Range<u64>) {
         for chunk in layout::chunks(pages) {
-            let Some(table) = self.tables.get_mut(&chunk.table) else {
-                continue;
-            };
-            if table.link == Link::Unlinked {
+            if chunk.is_whole_table() {
+                self.unlink(memory, chunk.table);
                 continue;
             }
-            if chunk.is_whole_table() {
-                // INVARIANT: The directory does not name it any more.
-                table.link = Link::Unlinked;
-                write_pde(memory, self.directory, chunk.table, Pde::INVALID);
-            } else {
+            let table = self.tables.get(&chunk.table);
+            if let Some(table) = table.filter(|table| table.link == Link::Linked) {
                 clear_entries(memory, table, chunk.entries());
+            }
+        }
+    }
+
+    /// Makes a whole table map nothing.
+    fn unlink(&mut self, memory: &impl Memory, index: u64) {
+        let table = self.tables.get_mut(&index);
+        if let Some(table) = table.filter(|table| table.link == Link::Linked) {
+            // INVARIANT: The directory does not name it any more.
+            table.link = Link::Unlinked;
+            if let Some(directory) = self.directory {
+                write_pde(memory, directory, index, Pde::INVALID);
             }
         }
     }
@@ -161,10 +287,8 @@ impl<T> Tables<T> {
     /// Makes the pages around `pages` that are in the same tables map nothing, where those are not linked.
     fn clear_around(&self, memory: &impl Memory, pages: Range<u64>) {
         for chunk in layout::chunks(pages) {
-            let Some(table) = self.tables.get(&chunk.table) else {
-                continue;
-            };
-            if table.link == Link::Unlinked {
+            let table = self.tables.get(&chunk.table);
+            if let Some(table) = table.filter(|table| table.link == Link::Unlinked) {
                 let Range { start, end } = chunk.entries();
                 clear_entries(memory, table, 0..start);
                 clear_entries(memory, table, end..layout::TABLE_ENTRIES);
@@ -180,17 +304,20 @@ impl<T> Tables<T> {
             let Some(table) = self.tables.get_mut(&chunk.table) else {
                 continue;
             };
-            if table.link == Link::Linked {
+            let (Link::Unlinked, Some(place)) = (table.link, table.place) else {
                 continue;
-            }
+            };
+            // INVARIANT: It has a place, and the directory names it, or will.
+            table.link = Link::Linked;
+            let Some(directory) = self.directory else {
+                continue;
+            };
             if !flushed {
                 memory.flush();
                 flushed = true;
             }
-            // INVARIANT: The directory names it.
-            table.link = Link::Linked;
-            let entry = Pde::table(table.mc_addr);
-            write_pde(memory, self.directory, chunk.table, entry);
+            let entry = Pde::table(place.mc_addr);
+            write_pde(memory, directory, chunk.table, entry);
         }
     }
 
@@ -219,14 +346,15 @@ impl<T> Tables<T> {
         mut entries: impl FnMut(Option<u64>, usize),
     ) {
         for chunk in layout::chunks(pages) {
-            let start = self
+            let place = self
                 .tables
                 .get(&chunk.table)
-                .map(|table| table.offset + chunk.entries().start * ENTRY_SIZE);
+                .and_then(|table| table.place)
+                .map(|place| place.offset + chunk.entries().start * ENTRY_SIZE);
             for first in (0..chunk.count).step_by(most) {
                 // LOSSLESS: No more than `most`.
                 let count = (chunk.count - first).min(most as u64) as usize;
-                entries(start.map(|start| start + first * ENTRY_SIZE), count);
+                entries(place.map(|start| start + first * ENTRY_SIZE), count);
             }
         }
     }
@@ -241,10 +369,11 @@ fn write_pde(memory: &impl Memory, directory: u64, index: u64, entry: Pde) {
 fn clear_entries<T>(memory: &impl Memory, table: &Table<T>, entries: Range<u64>) {
     static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
 
+    let Some(place) = table.place else { return };
     for first in entries.clone().step_by(CLEAR_BLOCK) {
         // LOSSLESS: No more than `CLEAR_BLOCK`.
         let count = (entries.end - first).min(CLEAR_BLOCK as u64) as usize;
-        memory.write(table.offset + first * ENTRY_SIZE, &NOTHING[..count]);
+        memory.write(place.offset + first * ENTRY_SIZE, &NOTHING[..count]);
     }
 }
 
@@ -331,17 +460,31 @@ mod tests {
         }
     }
 
+    fn place(offset: u64) -> Place {
+        Place {
+            offset,
+            mc_addr: 0xf4_0000_0000 + offset,
+        }
+    }
+
     /// Tables 0 at 0x2000 and 1 at 0x8000.
     fn two_tables() -> Result<(Fake, Tables<()>)> {
         let memory = Fake::new();
-        let mut tables = Tables::new(DIRECTORY);
+        let mut tables = Tables::new();
+        tables.place_directory(DIRECTORY);
         for (index, offset) in [(0, 0x2000), (1, 0x8000)] {
             // What somebody else left there.
             memory.write(offset, &[!0; 1024]);
-            let table = Table::new(offset, 0xf4_0000_0000 + offset, ());
+            let table = Table::new(place(offset), ());
             tables.add(index, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
         }
         Ok((memory, tables))
+    }
+
+    /// Writes, where all can be written.
+    fn write(tables: &mut Tables<()>, memory: &Fake, pages: Range<u64>, mut entries: impl Fill) {
+        let written = tables.write(memory, pages, &mut entries);
+        assert_eq!(written, Written::All);
     }
 
     fn vram(page: u64, fragment: Fragment) -> Pte {
@@ -352,21 +495,27 @@ mod tests {
     fn directory_names_tables_that_map_something() -> Result {
         let (memory, mut tables) = two_tables()?;
         assert_eq!(memory.read(DIRECTORY), 0);
-        tables.write(&memory, 1023..1025, &mut All(vram(5, Fragment::NONE)));
+        write(
+            &mut tables,
+            &memory,
+            1023..1025,
+            All(vram(5, Fragment::NONE)),
+        );
         assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
         assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
-        assert!(tables.has(0));
-        assert!(!tables.has(2));
+        assert!(tables.get(0).is_some_and(|(_, placed)| placed));
+        assert!(tables.get(2).is_none());
         Ok(())
     }
 
     #[test]
     fn writes_across_tables() -> Result {
         let (memory, mut tables) = two_tables()?;
-        tables.write(
+        write(
+            &mut tables,
             &memory,
             1022..1026,
-            &mut Each((5..9).map(|page| vram(page, Fragment::NONE))),
+            Each((5..9).map(|page| vram(page, Fragment::NONE))),
         );
         assert_eq!(memory.read(0x2000 + 1021 * 8), 0);
         assert_eq!(memory.read(0x2000 + 1022 * 8), 0x5061);
@@ -385,13 +534,11 @@ mod tests {
     #[test]
     fn pages_without_a_table_take_their_entries_along() -> Result {
         let (memory, mut tables) = two_tables()?;
-        tables.write(&memory, 1024..2048, &mut All(Pte::INVALID));
+        write(&mut tables, &memory, 1024..2048, All(Pte::INVALID));
         let before = memory.writes();
-        tables.write(
-            &memory,
-            2047..2050,
-            &mut Each((1..4).map(|page| vram(page, Fragment::NONE))),
-        );
+        let mut entries = Each((1..4).map(|page| vram(page, Fragment::NONE)));
+        let written = tables.write(&memory, 2047..2050, &mut entries);
+        assert_eq!(written, Written::WithHoles);
         assert_eq!(memory.read(0x8000 + 1023 * 8), 0x1061);
         assert_eq!(memory.writes(), before + 1);
         Ok(())
@@ -400,7 +547,7 @@ mod tests {
     #[test]
     fn a_whole_table_is_cleared_by_one_write() -> Result {
         let (memory, mut tables) = two_tables()?;
-        tables.write(&memory, 0..2048, &mut All(vram(5, Fragment::NONE)));
+        write(&mut tables, &memory, 0..2048, All(vram(5, Fragment::NONE)));
         let before = memory.writes();
         tables.clear(&memory, 0..1024);
         assert_eq!(memory.writes(), before + 1);
@@ -416,10 +563,15 @@ mod tests {
     #[test]
     fn what_a_cleared_table_held_does_not_come_back() -> Result {
         let (memory, mut tables) = two_tables()?;
-        tables.write(&memory, 0..2048, &mut All(vram(5, Fragment::NONE)));
+        write(&mut tables, &memory, 0..2048, All(vram(5, Fragment::NONE)));
         tables.clear(&memory, 0..2048);
         // The end of one table, and the beginning of the next.
-        tables.write(&memory, 1022..1025, &mut All(vram(9, Fragment::NONE)));
+        write(
+            &mut tables,
+            &memory,
+            1022..1025,
+            All(vram(9, Fragment::NONE)),
+        );
         for (offset, entry) in [
             (0x2000, 0),
             (0x2000 + 1021 * 8, 0),
@@ -440,15 +592,95 @@ mod tests {
     fn a_table_is_named_after_it_is_written() -> Result {
         let (memory, mut tables) = two_tables()?;
         tables.clear(&memory, 0..1024);
-        tables.write(&memory, 7..8, &mut All(vram(9, Fragment::NONE)));
+        write(&mut tables, &memory, 7..8, All(vram(9, Fragment::NONE)));
         let entry = memory.last_write_to(0x2000 + 7 * 8);
         let around = memory.last_write_to(0x2000 + 1023 * 8);
         let flush = memory.last_write_to(Fake::FLUSH);
         let named = memory.last_write_to(DIRECTORY);
         assert!(entry < flush && around < flush && flush < named);
         // With nothing to be named there is nothing to be ordered.
-        tables.write(&memory, 8..9, &mut All(vram(9, Fragment::NONE)));
+        write(&mut tables, &memory, 8..9, All(vram(9, Fragment::NONE)));
         assert!(memory.last_write_to(Fake::FLUSH) == flush);
+        Ok(())
+    }
+
+    #[test]
+    fn an_evicted_table_maps_nothing_until_it_is_written() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        write(&mut tables, &memory, 0..2048, All(vram(5, Fragment::NONE)));
+        assert!(tables.is_complete());
+        tables.evict(&memory, 1);
+        assert!(!tables.is_complete());
+        assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
+        assert_eq!(memory.read(DIRECTORY + 8), Pde::INVALID.into_raw());
+        assert_eq!(tables.next_evicted(0), Some(1));
+        assert_eq!(tables.next_evicted(2), None);
+
+        // Its former place is somebody else's.
+        let before = memory.writes();
+        tables.clear(&memory, 1030..1040);
+        tables.split_fragments(&memory, 1030);
+        let written = tables.write(&memory, 1024..1032, &mut All(vram(7, Fragment::NONE)));
+        assert_eq!(written, Written::WithHoles);
+        assert_eq!(memory.writes(), before);
+
+        memory.write(0xc000, &[!0; 1024]);
+        tables.place(1, place(0xc000));
+        assert!(tables.is_complete());
+        assert_eq!(memory.read(DIRECTORY + 8), Pde::INVALID.into_raw());
+        write(
+            &mut tables,
+            &memory,
+            1025..1026,
+            All(vram(9, Fragment::NONE)),
+        );
+        assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_c001);
+        assert_eq!(memory.read(0xc000), 0);
+        assert_eq!(memory.read(0xc008), 0x9061);
+        assert_eq!(memory.read(0xc010), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_names_its_tables_anew() -> Result {
+        const ELSEWHERE: u64 = 0x8_0000;
+
+        let (memory, mut tables) = two_tables()?;
+        write(&mut tables, &memory, 0..1024, All(vram(5, Fragment::NONE)));
+        tables.evict_directory();
+        assert!(!tables.has_directory());
+
+        // Tables are written and cleared meanwhile, and the former place left alone.
+        let before = memory.last_write_to(DIRECTORY + 8);
+        write(
+            &mut tables,
+            &memory,
+            1024..1025,
+            All(vram(7, Fragment::NONE)),
+        );
+        tables.clear(&memory, 0..1024);
+        assert!(memory.last_write_to(DIRECTORY + 8) == before);
+        assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
+
+        tables.fill_directory(&memory, ELSEWHERE, 0..1);
+        tables.fill_directory(&memory, ELSEWHERE, 1..4);
+        tables.place_directory(ELSEWHERE);
+        assert_eq!(memory.read(ELSEWHERE), 0);
+        assert_eq!(memory.read(ELSEWHERE + 8), 0xf4_0000_8001);
+        tables.clear(&memory, 1024..2048);
+        assert_eq!(memory.read(ELSEWHERE + 8), Pde::INVALID.into_raw());
+        Ok(())
+    }
+
+    #[test]
+    fn only_evicted_tables_are_taken_out() -> Result {
+        let (memory, mut tables) = two_tables()?;
+        tables.evict(&memory, 0);
+        assert!(tables.remove_evicted(1).is_none());
+        assert!(tables.remove_evicted(2).is_none());
+        assert!(tables.remove_evicted(0).is_some());
+        assert!(tables.is_complete());
+        assert_eq!(tables.next(0).map(|(index, _)| index), Some(1));
         Ok(())
     }
 
@@ -456,10 +688,11 @@ mod tests {
     fn a_cut_fragment_loses_its_size() -> Result {
         let (memory, mut tables) = two_tables()?;
         let fragment = Fragment::largest(512, 512, 4);
-        tables.write(
+        write(
+            &mut tables,
             &memory,
             512..516,
-            &mut Each((512..516).map(|page| vram(page, fragment))),
+            Each((512..516).map(|page| vram(page, fragment))),
         );
         assert_eq!(memory.read(0x2000 + 512 * 8), 0x20_0061 | 2 << 7);
         tables.split_fragments(&memory, 514);

@@ -91,8 +91,18 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
 pub(crate) enum Kind {
     /// For user space, which may map it. New system pages are cleared.
     Device,
-    /// For the kernel alone.
+    /// For the kernel alone, which gives it back after all others when memory is needed.
     Kernel,
+}
+
+impl Kind {
+    /// Objects of a lower priority make room before those of a higher one.
+    fn priority(self) -> ffi::c_uint {
+        match self {
+            Self::Device => 0,
+            Self::Kernel => 1,
+        }
+    }
 }
 
 /// What a new object should be like.
@@ -359,7 +369,7 @@ impl<T: DriverObject> Object<T> {
             None => None,
         };
 
-        let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
         let buffer = memory.as_mut_ptr();
         // SAFETY: The memory is ours, and stays where it is until `destroy_callback` frees it.
         unsafe {
@@ -374,6 +384,7 @@ impl<T: DriverObject> Object<T> {
 
         // SAFETY: The object is zeroed, and the size a multiple of the page size.
         unsafe {
+            (*bo).priority = spec.kind.priority();
             (*bo).base.funcs = const { &Self::GEM_FUNCS };
             bindings::drm_gem_private_object_init(drm.as_raw(), &raw mut (*bo).base, spec.size);
         }

@@ -5,7 +5,10 @@
 //! moves buffers out of VRAM all the time, also those that jobs are using. Every buffer must hold
 //! what was put there last, and a new one must be zeroed.
 //!
-//! Before that, a client alone frees buffers and looks at new ones at once, which get the same VRAM: by
+//! At the end VRAM is full of page tables: some clients map one page all over their address spaces. Another
+//! client must come through nevertheless, and the tables must be there again when they are needed.
+//!
+//! Before all that, a client alone frees buffers and looks at new ones at once, which get the same VRAM: by
 //! the CPU, and by a copy of the GPU.
 
 use amdgpu_client::args::Args;
@@ -17,7 +20,7 @@ use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::{Buffer, Session};
 use amdgpu_client::uapi::{
-    self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_UNMAP,
+    self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_MAP, VA_OP_UNMAP,
 };
 use amdgpu_client::{Errno, PAGE};
 use std::path::PathBuf;
@@ -211,6 +214,111 @@ fn fresh(node: &Node, rounds: usize, seed: u64) -> Outcome {
     Ok(format!("{rounds} new buffers, {by_gpu} of them seen by the GPU first"))
 }
 
+/// As much of an address space as one page table is for.
+const TABLE_SPAN: u64 = 4 << 20;
+/// How many tables an address space can have, but for those that hold the session's own buffers.
+const TABLES: u64 = 15_000;
+/// And what one takes of VRAM.
+const TABLE_BYTES: u64 = 8192;
+/// Where the session's own buffers are not.
+const SPREAD: u64 = 1 << 32;
+/// A fresh number goes to this word of the page that is mapped everywhere.
+const WORD: u64 = 0x20;
+
+/// A client that has one page mapped all over its address space.
+struct Spread {
+    session: Session,
+    page: Buffer,
+    tables: u64,
+}
+
+impl Spread {
+    fn new(node: &Node, tables: u64) -> Result<Self, String> {
+        let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+        let page =
+            session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(|e| format!("a page: {e}"))?;
+        for n in 0..tables {
+            let va = SPREAD + n * TABLE_SPAN;
+            session
+                .file
+                .gem_va(VA_OP_MAP, page.handle, va, 0, u64_of(PAGE))
+                .map_err(|e| format!("mapping number {n}: {e}"))?;
+        }
+        Ok(Self { session, page, tables })
+    }
+
+    /// A job finds the page in the first, the last and the middle one of its tables.
+    fn check(&self, engine: Engine, number: u32) -> Result<(), String> {
+        for n in [0, self.tables / 2, self.tables - 1] {
+            let value = number ^ lo32(n);
+            let mut stream = Stream::new();
+            stream.store(engine, SPREAD + n * TABLE_SPAN + WORD, value);
+            self.session.run(engine, &stream, &[self.page.handle])?;
+            let seen = self.page.map.read(usize_of(WORD));
+            if seen != value {
+                return Err(format!("by table {n} a job wrote {seen:#x}, not {value:#x}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// VRAM is full of page tables.
+fn greedy(node: &Node, seed: u64) -> Outcome {
+    /// More takes too long on a machine without hardware virtualization.
+    const MOST: u64 = 256 << 20;
+
+    let witness = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let memory: uapi::Memory =
+        witness.file.info(INFO_MEMORY, [0; 4]).map_err(|e| format!("INFO_MEMORY: {e}"))?;
+    let vram = memory.vram.usable_heap_size;
+    if vram > MOST {
+        return Ok(format!("not tried, with {} MiB of VRAM", vram >> 20));
+    }
+    let mut left = vram / TABLE_BYTES + TABLES / 4;
+    let mut clients = Vec::new();
+    while left > 0 {
+        let tables = left.min(TABLES);
+        clients.push(Spread::new(node, tables)?);
+        left -= tables;
+    }
+    let tables: u64 = clients.iter().map(|client| client.tables).sum();
+
+    for engine in [Engine::Dma(0), Engine::Gfx] {
+        witness.prove_alive(engine)?;
+    }
+    let other = Session::open(node).map_err(|e| format!("another client: {e}"))?;
+    other.prove_alive(Engine::Dma(1))?;
+    let size = (vram / 8).next_multiple_of(u64_of(PAGE));
+    let mut fresh = Held::new(&other, size)?;
+    fresh.verify("a new buffer")?;
+    fresh.write(lo32(seed) & !0xffff);
+    for client in &clients {
+        client.check(Engine::Dma(0), lo32(seed))?;
+    }
+    // Whoever was in the way of whom: all is there for the second time, too.
+    for client in clients.iter().rev() {
+        client.check(Engine::Gfx, !lo32(seed))?;
+    }
+    fresh.verify("a buffer")?;
+    Ok(format!("{} clients with {tables} page tables, {} MiB of VRAM", clients.len(), vram >> 20))
+}
+
+/// More files than there is VRAM for page directories.
+fn many_files(node: &Node) -> Outcome {
+    /// Beside those that the program has for itself.
+    const FILES: usize = 900;
+
+    let mut files = Vec::new();
+    for n in 0..FILES {
+        files.push(node.open().map_err(|e| format!("file number {n}: {e}"))?);
+    }
+    let session = Session::open(node).map_err(|e| format!("one more: {e}"))?;
+    session.prove_alive(Engine::Dma(0))?;
+    let used = session.usage().map_err(|e| format!("INFO_MEMORY: {e}"))?.0;
+    Ok(format!("{FILES} files, {} KiB of VRAM in use", used >> 10))
+}
+
 /// Evictions of the whole device, if this driver counts them.
 fn evictions(session: &Session) -> Result<u64, Errno> {
     session.file.info(INFO_NUM_EVICTIONS, [0; 4])
@@ -273,5 +381,7 @@ fn main() -> ExitCode {
     let mut tally = Tally::new();
     tally.check("new buffers are zeroed", || fresh(&node, rounds, seed));
     tally.check("buffers keep their bytes when VRAM is full", || run(&node, secs, seed));
+    tally.check("files that do nothing take no VRAM from others", || many_files(&node));
+    tally.check("page tables make room, and come back", || greedy(&node, seed));
     tally.close()
 }
