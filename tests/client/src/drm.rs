@@ -151,7 +151,7 @@ impl File {
     ///
     /// The kernel's.
     pub fn call<I: Pod, O: Pod>(&self, ioctl: Ioctl<I, O>, input: &I) -> Result<O> {
-        const WORDS: usize = 16;
+        const WORDS: usize = 40;
         const { assert!(size_of::<I>() <= WORDS * 8 && size_of::<O>() <= WORDS * 8) };
         let mut argument = [0_u64; WORDS];
         let at = argument.as_mut_ptr();
@@ -399,6 +399,20 @@ impl File {
         self.call(uapi::SYNCOBJ_TIMELINE_WAIT, &request)
     }
 
+    /// SYNCOBJ_HANDLE_TO_FD: the fence of a synchronization object, as a sync file.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn sync_file(&self, handle: u32) -> Result<OwnedFd> {
+        let flags = uapi::EXPORT_SYNC_FILE;
+        let request = uapi::SyncobjHandle { handle, flags, ..Default::default() };
+        let out = self.call(uapi::SYNCOBJ_HANDLE_TO_FD, &request)?;
+        let fd = RawFd::try_from(out.fd).map_err(|_| Errno(libc::EBADF))?;
+        // SAFETY: the kernel has just made it, and told nobody else.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
     /// INFO, with as many bytes as a `T` has. What the kernel does not fill stays zero.
     ///
     /// # Errors
@@ -415,6 +429,19 @@ impl File {
         self.call(uapi::INFO, &request)?;
         Ok(out[0])
     }
+}
+
+/// Puts the fence of a sync file into a DMA buffer, for `DMA_BUF_SYNC_*`.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn import_sync_file(buffer: &OwnedFd, fence: &OwnedFd, flags: u32) -> Result {
+    let fd = u32::try_from(fence.as_raw_fd()).map_err(|_| Errno(libc::EBADF))?;
+    let mut request = uapi::ImportSyncFile { flags, fd };
+    let at = &raw mut request;
+    // SAFETY: the request's size is that of the structure, which the kernel only reads.
+    Errno::of(unsafe { libc::ioctl(buffer.as_raw_fd(), uapi::DMA_BUF_IMPORT_SYNC_FILE, at) })
 }
 
 /// A BO list's entries, all at priority 0.

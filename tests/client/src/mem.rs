@@ -97,6 +97,23 @@ pub fn memory_file(pages: usize) -> Result<File> {
     Ok(file)
 }
 
+/// The same of memory that the kernel keeps from everyone but this process (memfd_secret).
+///
+/// # Errors
+///
+/// memfd_secret(2)'s and ftruncate(2)'s.
+pub fn secret_file(pages: usize) -> Result<File> {
+    // SAFETY: the descriptor is new and nobody else's.
+    let file = unsafe {
+        let fd = libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC);
+        let fd = i32::try_from(fd).map_err(|_| Errno(libc::EBADF))?;
+        Errno::of(fd)?;
+        File::from_raw_fd(fd)
+    };
+    file.set_len(u64_of(pages * PAGE)).map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EIO)))?;
+    Ok(file)
+}
+
 /// How much of the address space [`UserMem::aligned`] starts at a multiple of: a huge page.
 pub const HUGE_PAGES: usize = 512;
 

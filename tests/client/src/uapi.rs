@@ -221,6 +221,19 @@ pub const CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL: u32 = 0x09;
 /// Where the graphics engine keeps its state while it does something else (GFX11 and later).
 pub const CHUNK_ID_CP_GFX_SHADOW: u32 = 0x0a;
 
+/// GEM_METADATA operations.
+pub const METADATA_OP_SET: u32 = 1;
+/// Asks for what was set.
+pub const METADATA_OP_GET: u32 = 2;
+
+/// SYNCOBJ_HANDLE_TO_FD: of the fence alone.
+pub const EXPORT_SYNC_FILE: u32 = 1 << 0;
+
+/// A fence that others' reads come after.
+pub const DMA_BUF_SYNC_READ: u32 = 1 << 0;
+/// A fence that all comes after.
+pub const DMA_BUF_SYNC_RW: u32 = 3;
+
 /// The fence may not be there yet.
 pub const SYNCOBJ_WAIT_FOR_SUBMIT: u32 = 1 << 1;
 
@@ -460,6 +473,29 @@ pub struct Prime {
 pub struct Syncobj {
     pub handle: u32,
     pub flags: u32,
+}
+
+/// `dma_buf_import_sync_file`, of `linux/dma-buf.h`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct ImportSyncFile {
+    pub flags: u32,
+    pub fd: u32,
+}
+
+/// `drm_amdgpu_gem_metadata`
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemMetadata {
+    pub handle: u32,
+    pub op: u32,
+    pub flags: u64,
+    pub tiling_info: u64,
+    pub data_size_bytes: u32,
+    pub data: [u32; 64],
+    pub pad: u32,
 }
 
 /// `drm_syncobj_timeline_wait`
@@ -774,6 +810,7 @@ pod! {
     ChunkShadow = 32, Fence = 24, WaitFences<'a> = 24, WaitFencesOut = 8, FenceToHandle = 32,
     ListHandles<'a> = 16, ListedHandle = 40, Sched = 16, VbiosInfo = 200, SyncobjHandle = 24,
     Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Prime = 12, Version<'a> = 64,
+    ImportSyncFile = 8, GemMetadata = 288,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -825,6 +862,12 @@ pub const PRIME_FD_TO_HANDLE: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2e, "PRI
 pub const SYNCOBJ_CREATE: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xbf, "SYNCOBJ_CREATE");
 /// DRM_IOCTL_SYNCOBJ_DESTROY
 pub const SYNCOBJ_DESTROY: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xc0, "SYNCOBJ_DESTROY");
+/// DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD
+pub const SYNCOBJ_HANDLE_TO_FD: Ioctl<SyncobjHandle, SyncobjHandle> =
+    ioctl(READ_WRITE, 0xc1, "SYNCOBJ_HANDLE_TO_FD");
+/// DMA_BUF_IOCTL_IMPORT_SYNC_FILE, of a DMA buffer.
+pub const DMA_BUF_IMPORT_SYNC_FILE: u64 =
+    encode(WRITE, b'b' as u64, 3, size_of::<ImportSyncFile>());
 /// DRM_IOCTL_SYNCOBJ_FD_TO_HANDLE
 pub const SYNCOBJ_FD_TO_HANDLE: Ioctl<SyncobjHandle, SyncobjHandle> =
     ioctl(READ_WRITE, 0xc2, "SYNCOBJ_FD_TO_HANDLE");
@@ -845,6 +888,8 @@ pub const BO_LIST: Ioctl<BoList<'_>, Handle> = driver(READ_WRITE, 0x03, "BO_LIST
 pub const CS: Ioctl<Cs<'_>, u64> = driver(READ_WRITE, 0x04, "CS");
 /// INFO
 pub const INFO: Ioctl<Info<'_>, ()> = driver(WRITE, 0x05, "INFO");
+/// GEM_METADATA
+pub const GEM_METADATA: Ioctl<GemMetadata, GemMetadata> = driver(READ_WRITE, 0x06, "GEM_METADATA");
 /// GEM_WAIT_IDLE
 pub const GEM_WAIT_IDLE: Ioctl<WaitIdle, WaitIdleOut> = driver(READ_WRITE, 0x07, "GEM_WAIT_IDLE");
 /// GEM_VA
@@ -877,6 +922,8 @@ mod tests {
         assert_eq!(GEM_CLOSE.request, 0x4008_6409);
         assert_eq!(PRIME_HANDLE_TO_FD.request, 0xc00c_642d);
         assert_eq!(PRIME_FD_TO_HANDLE.request, 0xc00c_642e);
+        assert_eq!(SYNCOBJ_HANDLE_TO_FD.request, 0xc018_64c1);
+        assert_eq!(DMA_BUF_IMPORT_SYNC_FILE, 0x4008_6203);
         assert_eq!(GEM_CREATE.request, 0xc020_6440);
         assert_eq!(GEM_MMAP.request, 0xc008_6441);
         assert_eq!(CTX.request, 0xc010_6442);
@@ -884,6 +931,7 @@ mod tests {
         assert_eq!(BO_LIST.request, 0xc018_6443);
         assert_eq!(CS.request, 0xc018_6444);
         assert_eq!(INFO.request, 0x4020_6445);
+        assert_eq!(GEM_METADATA.request, 0xc120_6446);
         assert_eq!(GEM_WAIT_IDLE.request, 0xc010_6447);
         assert_eq!(GEM_VA.request, 0x4040_6448);
         assert_eq!(WAIT_CS.request, 0xc020_6449);

@@ -2,15 +2,17 @@
 
 //! GEM_CREATE, GEM_MMAP with mmap(2), and GEM_USERPTR.
 
-use crate::case::{Case, Expect, Failure, Setup, bad, expect, good, stricter};
+use crate::case::{Case, Expect, Failure, OK, Setup, bad, expect, good, stricter};
 use crate::rig::{NO_HANDLE, PAGE64, Rig};
 use amdgpu_client::PAGE;
 use amdgpu_client::drm::{IoMap, MapKind};
-use amdgpu_client::mem::{Access, UserMem};
+use amdgpu_client::mem::{Access, Advice, UserMem, secret_file};
+use amdgpu_client::num::usize_of;
 use amdgpu_client::uapi::{
     CREATE_ENCRYPTED, CREATE_NO_CPU_ACCESS, CREATE_VM_ALWAYS_VALID, DOMAIN_CPU, DOMAIN_GDS,
-    DOMAIN_GTT, DOMAIN_VRAM, GEM_CREATE, GEM_MMAP, GemCreate, Handle, USERPTR_ANONONLY,
-    USERPTR_READONLY, USERPTR_REGISTER, USERPTR_VALIDATE,
+    DOMAIN_GTT, DOMAIN_VRAM, GEM_CREATE, GEM_METADATA, GEM_MMAP, GemCreate, GemMetadata, Handle,
+    METADATA_OP_GET, METADATA_OP_SET, USERPTR_ANONONLY, USERPTR_READONLY, USERPTR_REGISTER,
+    USERPTR_VALIDATE,
 };
 use std::fs::File;
 
@@ -242,6 +244,42 @@ pub fn userptr() -> Vec<Case> {
             mem.truncate(1).setup("munmap")?;
             userptr_at(rig, mem.addr(), 2 * PAGE64, WRITABLE)
         }),
+        bad("ANONONLY, a hole at the end", libc::EPERM, |rig| {
+            let mut mem = rig.memory(2)?;
+            mem.truncate(1).setup("munmap")?;
+            userptr_at(rig, mem.addr(), 2 * PAGE64, USERPTR_ANONONLY | WRITABLE)
+        }),
+        bad("ANONONLY, a hole at the start", libc::EFAULT, |rig| {
+            let mut mem = rig.memory(2)?;
+            mem.truncate(0).setup("munmap")?;
+            userptr_at(rig, mem.addr(), 2 * PAGE64, USERPTR_ANONONLY | WRITABLE)
+        }),
+        bad("ANONONLY over two mappings that touch", libc::EPERM, |rig| {
+            let mem = rig.memory(2)?;
+            // Of another kind, so that the kernel does not join them.
+            mem.advise(1..2, Advice::NotForked).setup("madvise")?;
+            userptr_at(rig, mem.addr(), 2 * PAGE64, USERPTR_ANONONLY | WRITABLE)
+        }),
+        good("two mappings that touch", |rig| {
+            let mem = rig.memory(2)?;
+            mem.advise(1..2, Advice::NotForked).setup("madvise")?;
+            userptr_at(rig, mem.addr(), 2 * PAGE64, WRITABLE)
+        }),
+        bad("size 0, writable without a notifier", libc::EACCES, |rig| {
+            let mem = rig.memory(1)?;
+            userptr_at(rig, mem.addr(), 0, USERPTR_VALIDATE)
+        }),
+        stricter("secret memory", OK, libc::EFAULT, |rig| {
+            let file = secret_file(2).setup("memfd_secret")?;
+            let mem = UserMem::of_file(&file, 2).setup("mmap")?;
+            mem.store(0, 0, 1);
+            userptr_at(rig, mem.addr(), 2 * PAGE64, WRITABLE)
+        }),
+        stricter("secret memory, only to be read", OK, libc::EFAULT, |rig| {
+            let file = secret_file(2).setup("memfd_secret")?;
+            let mem = UserMem::of_file(&file, 2).setup("mmap")?;
+            userptr_at(rig, mem.addr(), 2 * PAGE64, USERPTR_READONLY | WRITABLE)
+        }),
         bad("ANONONLY over a file mapping", libc::EPERM, |rig| {
             let (_file, mem) = shared_file()?;
             userptr_at(rig, mem.addr(), 2 * PAGE64, USERPTR_ANONONLY | WRITABLE)
@@ -259,6 +297,59 @@ pub fn userptr() -> Vec<Case> {
         cases.push(bad(format!("flag bit {bit}"), libc::EINVAL, move |rig| {
             let mem = rig.memory(1)?;
             userptr_at(rig, mem.addr(), PAGE64, WRITABLE | 1 << bit)
+        }));
+    }
+    cases
+}
+
+/// A request for the metadata of a BO, all of whose words hold `word`.
+const fn metadata_of(handle: u32, op: u32, data_size_bytes: u32, word: u32) -> GemMetadata {
+    let data = [word; 64];
+    GemMetadata { handle, op, flags: 1, tiling_info: 0, data_size_bytes, data, pad: 0 }
+}
+
+/// Sets `size` bytes; what another file sees of them.
+fn metadata_elsewhere(rig: &Rig, size: u32, word: u32) -> Result<GemMetadata, Failure> {
+    let handle = rig.gtt(1)?;
+    let answer = rig.file().call(GEM_METADATA, &metadata_of(handle, METADATA_OP_SET, size, word));
+    let other = rig.node.open().setup("open")?;
+    let buffer = rig.file().export(handle).setup("export")?;
+    let theirs = other.import(&buffer).setup("import")?;
+    answer?;
+    let seen = other.call(GEM_METADATA, &metadata_of(theirs, METADATA_OP_GET, 0, ELSE))?;
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    Ok(seen)
+}
+
+/// What the setter had behind the bytes that it meant, and what the getter had.
+const MEANT: u32 = 0x5ec7_e700;
+const ELSE: u32 = 0xe15e_e15e;
+
+pub fn metadata() -> Vec<Case> {
+    let mut cases = vec![
+        good("an operation that there is not", |rig| {
+            let handle = rig.gtt(1)?;
+            rig.file().call(GEM_METADATA, &metadata_of(handle, 7, 0, 0))?;
+            rig.file().gem_close(handle).setup("GEM_CLOSE")
+        }),
+        bad("more bytes than there are", libc::EINVAL, |rig| {
+            metadata_elsewhere(rig, 257, MEANT).map(|_| ())
+        }),
+        bad("no such handle", libc::ENOENT, |rig| {
+            Ok(rig
+                .file()
+                .call(GEM_METADATA, &metadata_of(NO_HANDLE, METADATA_OP_GET, 0, 0))
+                .map(|_| ())?)
+        }),
+    ];
+    for size in [0_u32, 8, 256] {
+        cases.push(good(format!("{size} bytes are kept, and no more"), move |rig| {
+            let seen = metadata_elsewhere(rig, size, MEANT)?;
+            let words = usize_of(u64::from(size / 4));
+            expect(seen.data_size_bytes == size, || format!("{} bytes", seen.data_size_bytes))?;
+            expect(seen.data[..words].iter().all(|&word| word == MEANT), || "lost".into())?;
+            let leaked = seen.data[words..].iter().filter(|&&word| word == MEANT).count();
+            expect(leaked == 0, || format!("{leaked} words of the setter's stack were given away"))
         }));
     }
     cases

@@ -19,6 +19,7 @@ mod gem;
 mod handles;
 mod info;
 mod klog;
+mod pages;
 mod process;
 mod rig;
 mod sched;
@@ -44,11 +45,13 @@ use std::time::Duration;
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 24] = [
+const GROUPS: [Group; 26] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
     ("GEM_USERPTR", gem::userptr),
+    ("GEM_USERPTR/pages", pages::cases),
+    ("GEM_METADATA", gem::metadata),
     ("debugger", debugger::cases),
     ("GEM_WAIT_IDLE", wait::idle),
     ("GEM_VA", va::cases),

@@ -4,17 +4,20 @@
 
 use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
 use crate::rig::{NO_HANDLE, PAGE64, Rig};
-use amdgpu_client::drm::IoMap;
+use amdgpu_client::drm::{IoMap, import_sync_file, list_entries, list_request};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::u64_of;
 use amdgpu_client::race::{Latch, wait_at_gate};
 use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{
-    CREATE_EXPLICIT_SYNC, CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, DOMAIN_VRAM, PRIME_HANDLE_TO_FD,
-    Prime, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP,
+    CHUNK_ID_BO_HANDLES, CHUNK_ID_IB, CHUNK_ID_SYNCOBJ_OUT, CREATE_EXPLICIT_SYNC,
+    CREATE_VM_ALWAYS_VALID, Chunk, ChunkSem, DMA_BUF_SYNC_READ, DMA_BUF_SYNC_RW, DOMAIN_GTT,
+    DOMAIN_VRAM, PRIME_HANDLE_TO_FD, Prime, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE,
+    VA_OP_MAP,
 };
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 const SIZE: u64 = 4 * PAGE64;
 const VALUE: u32 = 0x5ba7_ed00;
@@ -107,8 +110,86 @@ fn waits_for_the_first(
     Ok(!early)
 }
 
+/// How many files know a BO that a stranger's fence is put into.
+#[derive(Clone, Copy)]
+enum Known {
+    ToOne,
+    ToTwo,
+}
+
+/// A job of a stranger, behind a gate, and its fence, which user space hands about.
+fn strangers_job(stranger: &Session) -> Result<(u64, OwnedFd), Failure> {
+    let mut stream = Stream::new();
+    wait_at_gate(stranger, FIRST, &mut stream);
+    let handle = stranger.file.syncobj_create().setup("SYNCOBJ_CREATE")?;
+    let (ib, out) = ([stranger.place_ib(FIRST, &stream)], [ChunkSem { handle }]);
+    let entries = list_entries(&[stranger.ib.handle, stranger.data.handle]);
+    let list = [list_request(&entries)];
+    let chunks = [
+        Chunk::of(CHUNK_ID_BO_HANDLES, &list),
+        Chunk::of(CHUNK_ID_IB, &ib),
+        Chunk::of(CHUNK_ID_SYNCOBJ_OUT, &out),
+    ];
+    let seq = stranger.file.cs(stranger.ctx, 0, &chunks).setup("the stranger's job")?;
+    Ok((seq, stranger.file.sync_file(handle).setup("a sync file")?))
+}
+
+/// Whether a job that names a BO waits for the fence that user space has put into it.
+fn waits_for_a_strangers_fence(
+    rig: &Rig<'_>,
+    create_flags: u64,
+    sync_flags: u32,
+    known: Known,
+) -> Result<bool, Failure> {
+    let stranger = Session::open(rig.node).setup("a session")?;
+    let handle = rig.file().gem_create(SIZE, DOMAIN_GTT, create_flags).setup("GEM_CREATE")?;
+    let ours = View::new(&rig.session, handle)?;
+    let buffer = rig.file().export(handle).setup("PRIME_HANDLE_TO_FD")?;
+    if matches!(known, Known::ToTwo) {
+        stranger.file.import(&buffer).setup("PRIME_FD_TO_HANDLE")?;
+    }
+
+    let gate = Latch::shut(&stranger.data.map);
+    let (theirs, fence) = strangers_job(&stranger)?;
+    import_sync_file(&buffer, &fence, sync_flags).setup("IMPORT_SYNC_FILE")?;
+    let mut stream = Stream::new();
+    stream.store(SECOND, ours.va + u64_of(PLACE), VALUE);
+    let job = rig.session.submit(SECOND, &stream, &[handle]);
+    // It need not be quick where it does not wait.
+    let early = match job {
+        Ok(job) => rig.session.wait(SECOND, job, 500).setup("WAIT_CS")?,
+        Err(_) => false,
+    };
+    gate.open();
+    let done = stranger.wait(FIRST, theirs, PATIENCE_MS).setup("WAIT_CS")?;
+    expect(done, || "the stranger's job is not done".into())?;
+    rig.finish(SECOND, job?)?;
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    Ok(!early)
+}
+
+fn fences_of_strangers() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (files, known) in [("one file knows", Known::ToOne), ("two files know", Known::ToTwo)] {
+        for (usage, flags) in [("reads", DMA_BUF_SYNC_READ), ("writes", DMA_BUF_SYNC_RW)] {
+            let name = format!("a fence put into a BO that {files}: it {usage}");
+            cases.push(good(name, move |rig| {
+                let waited = waits_for_a_strangers_fence(rig, 0, flags, known)?;
+                expect(waited, || "the job did not wait for it".into())
+            }));
+        }
+    }
+    cases.push(good("a fence put into a BO whose jobs go by explicit fences", |rig| {
+        let flags = CREATE_EXPLICIT_SYNC;
+        let waited = waits_for_a_strangers_fence(rig, flags, DMA_BUF_SYNC_RW, Known::ToOne)?;
+        expect(!waited, || "the job waited for it".into())
+    }));
+    cases
+}
+
 pub fn cases() -> Vec<Case> {
     let mut cases = bad_cases();
+    cases.extend(fences_of_strangers());
     cases.extend([
         good("a BO in GTT is the same memory in both files", |rig| {
             shared(rig, DOMAIN_GTT, 0, one_memory)

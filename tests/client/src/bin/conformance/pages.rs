@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! How the pages of userptr BOs are gathered for a submission: no more often than is needed, and so that
+//! whoever waits for them can be disturbed.
+
+use crate::case::{Case, Expect, Failure, Outcome, Setup, bad, differ, expect, good};
+use crate::rig::{ENGINE, Rig};
+use amdgpu_client::child::Child;
+use amdgpu_client::drm::list_entries;
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::mem::{Advice, UserMem};
+use amdgpu_client::num::u64_of;
+use amdgpu_client::race::{Latch, wait_at_gate};
+use amdgpu_client::session::Session;
+use amdgpu_client::stats::Stats;
+use amdgpu_client::uapi::{USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP};
+use amdgpu_client::{Errno, PAGE};
+use std::sync::Barrier;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Enough that to gather it from the start again for every 512 pages would be seen.
+const MANY: usize = 8 * 512;
+
+/// The engine of a job that is held up.
+const HELD: Engine = Engine::Dma(1);
+
+/// A userptr BO, mapped for the GPU, of which nothing was gathered yet.
+fn user_memory(rig: &Rig, mem: &UserMem) -> Result<u32, Failure> {
+    let size = u64_of(mem.len());
+    let handle = rig.file().gem_userptr(mem.addr(), size, USERPTR_REGISTER).setup("userptr")?;
+    let va = rig.session.reserve_va(size);
+    rig.file().gem_va(VA_OP_MAP, handle, va, 0, size).setup("GEM_VA")?;
+    Ok(handle)
+}
+
+/// What `call` added to a counter of the driver; the C driver has none.
+fn counted(rig: &Rig, name: &str, call: impl FnOnce() -> Outcome) -> Result<Option<u64>, Failure> {
+    let before = Stats::count(&rig.node.slot, name);
+    call()?;
+    Ok(Stats::count(&rig.node.slot, name).since(before).0)
+}
+
+/// `call` gathers `pages` pages.
+fn gathers(rig: &Rig, pages: usize, call: impl FnOnce() -> Outcome) -> Outcome {
+    match counted(rig, "pages_gathered", call)? {
+        Some(gathered) if gathered != u64_of(pages) => {
+            Err(Failure::Wrong(format!("{gathered} pages were gathered, not {pages}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A child process that shares all memory and does nothing.
+fn sharer() -> Result<Child, Failure> {
+    let child = Child::new(|_| {
+        // SAFETY: waits for the signal that ends it.
+        unsafe { libc::pause() };
+        Ok(())
+    });
+    child.map_err(Failure::Wrong)
+}
+
+fn named_often(rig: &Rig) -> Outcome {
+    const TIMES: usize = 200;
+
+    let mem = rig.memory(64)?;
+    let handle = user_memory(rig, &mem)?;
+    let [ib, data] = rig.handles();
+    let mut handles = vec![handle; TIMES];
+    handles.extend([ib, data]);
+    let answer = gathers(rig, mem.pages(), || rig.submit_entries(&list_entries(&handles), |_| ()));
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    answer
+}
+
+/// The first submission of memory of which a child has a copy as long as nobody writes: each page is copied
+/// as it is gathered.
+fn copied_on_write(rig: &Rig) -> Outcome {
+    let mem = rig.memory(MANY)?;
+    mem.advise(0..MANY, Advice::Small).setup("madvise")?;
+    let handle = user_memory(rig, &mem)?;
+    let child = sharer()?;
+    let answer = gathers(rig, MANY, || rig.submit_naming(handle));
+    child.kill();
+    child.reap().map_err(Failure::Wrong)?;
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    answer
+}
+
+/// Submits when all are there; the number, and how long that took.
+fn submit_at(
+    barrier: &Barrier,
+    session: &Session,
+    (engine, stream): (Engine, &Stream),
+    handle: u32,
+) -> Result<(u64, Duration), Errno> {
+    barrier.wait();
+    let started = Instant::now();
+    session.submit(engine, stream, &[handle]).map(|seq| (seq, started.elapsed()))
+}
+
+/// Two threads submit one list right after its memory was replaced: the second must not bind again what the
+/// first has bound, as that waits for the first one's job.
+fn gathered_by_two(rig: &Rig) -> Outcome {
+    const ROUNDS: usize = 20;
+    const SHUT: Duration = Duration::from_millis(400);
+
+    let mem = rig.memory(MANY)?;
+    let handle = user_memory(rig, &mem)?;
+    let mut other = rig.session.another().setup("a session")?;
+    let mut waited = 0;
+    for _ in 0..ROUNDS {
+        mem.advise(0..MANY, Advice::Discard).setup("madvise")?;
+        mem.advise(0..MANY, Advice::Populate).setup("madvise")?;
+        let gate = Latch::shut(&rig.session.data.map);
+        let mut stream = Stream::new();
+        wait_at_gate(&rig.session, HELD, &mut stream);
+        let barrier = Barrier::new(2);
+        let (held, free) = thread::scope(|scope| {
+            let (other, barrier) = (&mut other, &barrier);
+            let free =
+                scope.spawn(move || submit_at(barrier, other, (ENGINE, &Stream::new()), handle));
+            let opener = scope.spawn(move || {
+                thread::sleep(SHUT);
+                gate.open();
+            });
+            let held = submit_at(barrier, &rig.session, (HELD, &stream), handle);
+            let lost = |_| Failure::Wrong("a thread panicked".into());
+            opener.join().map_err(lost)?;
+            Ok::<_, Failure>((held, free.join().map_err(lost)?))
+        })?;
+        let (held, free) = (held?, free?);
+        rig.finish(HELD, held.0)?;
+        let done = other.wait(ENGINE, free.0, 20_000).setup("WAIT_CS")?;
+        expect(done, || "the second job is not done".into())?;
+        waited += usize::from(held.1.max(free.1) > SHUT / 2);
+    }
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    expect(waited == 0, || format!("in {waited} of {ROUNDS} rounds one waited for the other's job"))
+}
+
+/// A userfaultfd that holds back every page of some memory.
+struct Held {
+    mem: UserMem,
+    fd: libc::c_int,
+}
+
+impl Held {
+    const PAGES: usize = 4;
+
+    fn new() -> Result<Self, Errno> {
+        /// `UFFDIO_API` and `UFFDIO_REGISTER`, and what they take: `struct uffdio_api` and
+        /// `struct uffdio_register`, of `linux/userfaultfd.h`.
+        const API: u64 = 0xc018_aa3f;
+        const REGISTER: u64 = 0xc020_aa00;
+        const VERSION: u64 = 0xaa;
+        const MODE_MISSING: u64 = 1;
+
+        let mem = UserMem::anonymous(Self::PAGES)?;
+        // SAFETY: the descriptor is new and nobody else's.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = libc::c_int::try_from(fd).map_err(|_| Errno(libc::EBADF))?;
+        Errno::of(fd)?;
+        let held = Self { mem, fd };
+        let mut api = [VERSION, 0, 0];
+        let mut register = [held.mem.addr(), u64_of(held.mem.len()), MODE_MISSING, 0];
+        // SAFETY: three and four words, as these requests take.
+        unsafe {
+            Errno::of(libc::ioctl(held.fd, API, api.as_mut_ptr()))?;
+            Errno::of(libc::ioctl(held.fd, REGISTER, register.as_mut_ptr()))?;
+        }
+        Ok(held)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: ours.
+        unsafe { libc::close(self.fd) };
+    }
+}
+
+/// A signal with a handler, after a while and then again and again.
+fn signals() -> Result<(), Errno> {
+    const EVERY: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 200_000 };
+
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler = nothing as extern "C" fn(libc::c_int);
+    // SAFETY: a structure of integers and a function pointer, for which zeros are valid: no flags, so
+    // that calls are not begun again.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as libc::sighandler_t;
+    let timer = libc::itimerval { it_interval: EVERY, it_value: EVERY };
+    // SAFETY: the handler does nothing.
+    unsafe {
+        Errno::of(libc::sigaction(libc::SIGALRM, &raw const action, std::ptr::null_mut()))?;
+        Errno::of(libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()))
+    }
+}
+
+/// Submits memory that is held back, with a session of its own, in a process of its own.
+fn submit_held(rig: &Rig, disturb: impl FnOnce() -> Result<(), Errno>) -> Result<(), String> {
+    let say = |e: Errno| e.to_string();
+    let session = Session::open(rig.node).map_err(say)?;
+    let held = Held::new().map_err(say)?;
+    let size = u64_of(Held::PAGES * PAGE);
+    let handle = session.file.gem_userptr(held.mem.addr(), size, USERPTR_REGISTER).map_err(say)?;
+    disturb().map_err(say)?;
+    match session.submit(ENGINE, &Stream::new(), &[handle]) {
+        Err(Errno(libc::EINTR)) => Ok(()),
+        Err(e) => Err(format!("CS: {e}, not EINTR")),
+        Ok(_) => Err("CS was accepted".into()),
+    }
+}
+
+/// Waits until a child is gone, for some seconds.
+fn is_soon_gone(child: &Child) -> Result<bool, Failure> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    let started = Instant::now();
+    while started.elapsed() < PATIENCE {
+        if child.is_gone().setup("waitpid")? {
+            return Ok(true);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(false)
+}
+
+fn held_back_and_disturbed(rig: &Rig) -> Outcome {
+    let mut child = Child::new(|_| submit_held(rig, signals)).map_err(Failure::Wrong)?;
+    if !is_soon_gone(&child)? {
+        child.kill();
+        child.reap().map_err(Failure::Wrong)?;
+        return Err(Failure::Wrong("signals did not end the call".into()));
+    }
+    child.listen().map_err(Failure::Wrong)
+}
+
+fn held_back_and_killed(rig: &Rig) -> Outcome {
+    let child = Child::new(|_| submit_held(rig, || Ok(()))).map_err(Failure::Wrong)?;
+    thread::sleep(Duration::from_millis(500));
+    child.kill();
+    let gone = is_soon_gone(&child)?;
+    expect(gone, || "SIGKILL did not end the call".into())
+}
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        good("a list that names a BO 200 times gathers it once", named_often),
+        differ(
+            "memory that is copied as it is gathered is gathered once",
+            Expect::Skip("it does not count"),
+            Expect::Success,
+            copied_on_write,
+        ),
+        good("what one submission has bound another does not bind again", gathered_by_two),
+        differ(
+            "a signal ends a call that waits for a page",
+            Expect::Skip("it answers EAGAIN, in places"),
+            Expect::Success,
+            held_back_and_disturbed,
+        ),
+        good("SIGKILL ends a call that waits for a page", held_back_and_killed),
+        bad("memory that the process cannot read", libc::EFAULT, |rig| {
+            let mem = rig.memory(2)?;
+            // SAFETY: memory of this test, which nobody looks at any more.
+            Errno::of(unsafe {
+                libc::mprotect(mem.addr() as *mut libc::c_void, mem.len(), libc::PROT_NONE)
+            })
+            .setup("mprotect")?;
+            let flags = USERPTR_REGISTER | USERPTR_VALIDATE;
+            rig.file().gem_userptr(mem.addr(), u64_of(mem.len()), flags)?;
+            Ok(())
+        }),
+    ]
+}
