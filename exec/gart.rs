@@ -128,7 +128,7 @@ impl Gart {
         let first = self
             .0
             .taken
-            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL)
+            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL_ACCOUNT)
             .map_err(|e| match Error::from(e) {
                 EBUSY => ENOSPC,
                 other => other,

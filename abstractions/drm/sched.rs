@@ -346,9 +346,9 @@ impl<T: JobOps> Entity<T> {
         priority: Priority,
         schedulers: KVec<Arc<Scheduler<T>>>,
     ) -> Result<Arc<Self>> {
-        let mut list = KVec::with_capacity(schedulers.len(), GFP_KERNEL)?;
+        let mut list = KVec::with_capacity(schedulers.len(), GFP_KERNEL_ACCOUNT)?;
         for scheduler in &schedulers {
-            list.push(scheduler.inner.get(), GFP_KERNEL)?;
+            list.push(scheduler.inner.get(), GFP_KERNEL_ACCOUNT)?;
         }
         // The address of the elements, which does not change when the vector moves.
         let elements = list.as_mut_ptr();
@@ -372,7 +372,7 @@ impl<T: JobOps> Entity<T> {
                 schedulers,
                 _list: list,
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )
     }
 
@@ -583,7 +583,7 @@ impl<T: JobOps> PendingJob<T> {
                 reap <- new_work!("drm_sched::Job::reap"),
                 data,
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?;
         // SAFETY: The job is valid for writes, and by its type invariant the entity is initialized;
         // the job keeps it.

@@ -121,7 +121,7 @@ impl Link {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(KBox::new(
             bindings::dma_fence_chain::default(),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         )?))
     }
 }

@@ -84,7 +84,8 @@ impl Backing {
 ///
 /// # Invariants
 ///
-/// * `raw` was initialized by `ttm_sg_tt_init()`, with room for pages and DMA addresses.
+/// * `raw` was initialized by `ttm_sg_tt_init()`, with room for pages and DMA addresses, in one piece of
+///   memory that `kvfree()` frees.
 /// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
 ///   external, and its pages are all null or all valid.
 /// * If those are populated, `sg` is a scatter list of them that is mapped for the device.
@@ -122,7 +123,7 @@ impl Tt {
                 sg: Opaque::zeroed(),
                 user: backing.direction(),
             },
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         ) else {
             return ptr::null_mut();
         };
@@ -137,8 +138,36 @@ impl Tt {
             // SAFETY: The table is initialized, and nobody else knows of it.
             unsafe { (*raw).page_flags |= bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL };
         }
+        // SAFETY: TTM gives us a valid object, reserved or not known to anyone yet.
+        if unsafe { (*bo).resource.is_null() } && this.charge().is_err() {
+            // SAFETY: The table is initialized, and nobody else knows of it.
+            unsafe { bindings::ttm_tt_fini(raw) };
+            return ptr::null_mut();
+        }
         // INVARIANT: No page is set, nothing is populated.
         KBox::into_raw(this).cast()
+    }
+
+    /// Takes other arrays for pages and addresses, which are charged to the caller: a new object of a
+    /// process's pages may be as large as it likes, and costs nobody anything but these. (Where an object
+    /// that has a place gets a table it is evicted, by somebody else.)
+    ///
+    /// The table must be new.
+    fn charge(&self) -> Result {
+        let raw = self.raw.get();
+        // SAFETY: By the type invariant the table is initialized.
+        let count = unsafe { (*raw).num_pages } as usize;
+        // As TTM allocates them: one after the other, zeroed.
+        let arrays = KVVec::<u64>::from_elem(0, 2 * count, GFP_KERNEL_ACCOUNT)?;
+        let (arrays, _, _) = arrays.into_raw_parts();
+        // SAFETY: As above; nobody uses the arrays of a new table yet. They are freed as they were
+        // allocated, and so will the others be, which hold a pointer and an address for each page.
+        unsafe {
+            bindings::kvfree((*raw).pages.cast());
+            (*raw).pages = arrays.cast();
+            (*raw).dma_address = arrays.add(count);
+        }
+        Ok(())
     }
 
     /// The `ttm_tt_destroy` callback.
