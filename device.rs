@@ -84,6 +84,8 @@ pub(crate) struct VramLayout {
     pub(crate) visible: u64,
     /// Physical address at which the CPU finds it.
     pub(crate) aperture: u64,
+    /// How much of it, from its start, is on the screen, where the firmware put it.
+    pub(crate) picture: u64,
     /// Offsets that the driver keeps for itself, at the end of what is visible.
     pub(crate) reserved: (u64, u64),
 }

@@ -10,6 +10,7 @@ mod gmc;
 mod golden;
 mod ih;
 mod mec;
+mod picture;
 mod pm4;
 pub(crate) mod pte;
 mod readable;

@@ -37,22 +37,43 @@ use crate::{
 /// The manager of VRAM.
 pub(crate) struct Vram {
     buddy: GpuBuddy,
+    /// What is on the screen: see [`VramLayout::picture`].
+    _picture: Option<Pin<KBox<AllocatedBlocks>>>,
 }
 
 impl Vram {
-    /// Manages VRAM up to what the driver keeps for itself.
+    /// Manages VRAM up to what the driver keeps for itself. What is on the screen stays there.
     pub(crate) fn new(layout: &VramLayout) -> Result<Self> {
+        let buddy = GpuBuddy::new(GpuBuddyParams {
+            base_offset: 0,
+            size: Self::end(layout),
+            chunk_size: Alignment::new::<{ PAGE_SIZE as usize }>(),
+        })?;
+        let mut picture = None;
+        if layout.picture != 0 {
+            picture = Some(KBox::pin_init(
+                buddy.alloc_blocks(
+                    GpuBuddyAllocMode::Range(0..layout.picture),
+                    layout.picture,
+                    Alignment::new::<{ PAGE_SIZE as usize }>(),
+                    GpuBuddyAllocFlags::default(),
+                ),
+                GFP_KERNEL,
+            )?);
+        }
         Ok(Self {
-            buddy: GpuBuddy::new(GpuBuddyParams {
-                base_offset: 0,
-                size: Self::managed(layout),
-                chunk_size: Alignment::new::<{ PAGE_SIZE as usize }>(),
-            })?,
+            buddy,
+            _picture: picture,
         })
     }
 
-    /// How many bytes of VRAM, from its start, are given out.
+    /// How many bytes of VRAM are given out.
     pub(crate) fn managed(layout: &VramLayout) -> u64 {
+        Self::end(layout).saturating_sub(layout.picture)
+    }
+
+    /// Where ends what is given out.
+    fn end(layout: &VramLayout) -> u64 {
         let end = layout.visible.min(layout.reserved().start);
         end - end % PAGE_SIZE
     }
@@ -227,16 +248,36 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn manager() -> Result<Vram> {
+    fn layout(picture: u64) -> VramLayout {
         // 63 MiB and 4 KiB can be given out.
         let end = 63 * MIB as u64 + PAGE_SIZE;
-        Vram::new(&VramLayout {
+        VramLayout {
             start: 0xf4_0000_0000,
             size: 256 * MIB as u64,
             visible: 64 * MIB as u64,
             aperture: 0xe000_0000,
+            picture,
             reserved: (end, 64 * MIB as u64),
-        })
+        }
+    }
+
+    fn manager() -> Result<Vram> {
+        Vram::new(&layout(0))
+    }
+
+    #[test]
+    fn the_picture_stays_on_the_screen() -> Result {
+        let picture = 3 * MIB as u64;
+        let vram = Vram::new(&layout(picture))?;
+        let place = Place::new(MemType::VRAM);
+        let mut pieces = KVec::new();
+        while let Ok(piece) = alloc(&vram, MIB, 1, place) {
+            assert!(piece.blocks().iter().all(|block| block.offset >= picture));
+            pieces.push(piece, GFP_KERNEL)?;
+        }
+        assert_eq!(pieces.len(), 60);
+        assert_eq!(Vram::managed(&layout(picture)), 60 * MIB as u64 + PAGE_SIZE);
+        Ok(())
     }
 
     fn alloc(vram: &Vram, size: usize, align_pages: u32, place: Place) -> Result<Arc<VramPiece>> {

@@ -21,6 +21,7 @@ use kernel::{
 
 use super::{
     page_number,
+    picture,
     pte::{
         Fragment,
         PAGE_SIZE,
@@ -76,6 +77,7 @@ impl MemoryController for Gmc {
             size,
             visible,
             aperture: card.vram.phys(),
+            picture: picture::size(card, start, visible),
             reserved: (reserved, visible),
         };
         let gart = GartLayout {

@@ -7,6 +7,7 @@
 
 mod bus;
 mod cp;
+mod display;
 mod gfx;
 mod ih;
 mod mc;
@@ -14,6 +15,7 @@ mod sdma;
 
 pub(crate) use bus::*;
 pub(crate) use cp::*;
+pub(crate) use display::*;
 pub(crate) use gfx::*;
 pub(crate) use ih::*;
 pub(crate) use mc::*;

@@ -67,6 +67,11 @@ def plain(name: str) -> str:
     return re.sub(r"_+", "_", re.sub(r"\d+", "", name)).strip("_")
 
 
+def without_instance(name: str) -> str:
+    """The name under which the headers have the fields of a display controller's register, once for all."""
+    return re.sub(r"^(DCP|CRTC)\d_", "", name)
+
+
 def number(text: str) -> int:
     return int(text.replace("_", ""), 0)
 
@@ -149,7 +154,9 @@ def mistakes(reg: Register, headers: Headers, families: dict[str, list[int]]) ->
     for field in reg.fields:
         ours = mask(field.high, field.low)
         for name in names:
-            theirs = headers.masks.get((name, field.name.upper()))
+            theirs = headers.masks.get((name, field.name.upper())) or headers.masks.get(
+                (without_instance(name), field.name.upper())
+            )
             if theirs is None:
                 wrong.append(f"{name} has no field {field.name.upper()}")
             elif theirs != ours:
