@@ -34,6 +34,13 @@
 //! reservations) → [`Bound`] (pages in place, job ready) → a queued job, known by its sequence
 //! number. A step that fails drops what it was given, which undoes it.
 //!
+//! # How long a submission may take
+//!
+//! Its tries are bounded in number, and each in time, but for what the process itself has to wait for: the
+//! memory that it brings in, and jobs that stand in the way of binding. A process that replaces its memory all the
+//! time, beside several threads that submit it, may see one of them lose again and again. It is told after ten
+//! tries (`EDEADLK`), each of which looks for an undisturbed moment for at most a tenth of a second.
+//!
 //! # What a submission costs
 //!
 //! A user-memory BO that was not invalidated costs two comparisons of a counter, whatever its

@@ -95,8 +95,9 @@ impl Pfn {
     }
 }
 
-/// How long a range may be invalidated again and again before [`snapshot`] gives up, in ms.
-const PATIENCE: u32 = 1000;
+/// How long a range may be invalidated again and again before [`snapshot`] gives up, in ms. A look at what is
+/// there takes much less.
+const PATIENCE: u32 = 100;
 
 /// Looks up the pages of `range`, which must lie within that of `notifier`, page-aligned, and be as
 /// long as `pfns`, all in one walk that no invalidation disturbed. What `pfns` holds is overwritten; a page

@@ -141,6 +141,56 @@ fn gathered_by_two(rig: &Rig) -> Outcome {
     expect(waited == 0, || format!("in {waited} of {ROUNDS} rounds one waited for the other's job"))
 }
 
+/// Submits a list again and again until a time; how often that went well, and the longest call.
+fn submit_until(
+    session: &Session,
+    handle: u32,
+    until: Instant,
+) -> Result<(usize, Duration), Errno> {
+    let (mut done, mut longest) = (0, Duration::ZERO);
+    while Instant::now() < until {
+        let started = Instant::now();
+        match session.submit(ENGINE, &Stream::new(), &[handle]) {
+            Ok(seq) => done += usize::from(session.wait(ENGINE, seq, 20_000)?),
+            Err(Errno(libc::EDEADLK)) => {}
+            Err(e) => return Err(e),
+        }
+        longest = longest.max(started.elapsed());
+    }
+    Ok((done, longest))
+}
+
+/// Two threads submit memory that a third replaces all the time. Whoever loses is told so before long.
+fn replaced_all_the_time(rig: &Rig) -> Outcome {
+    const FOR: Duration = Duration::from_secs(3);
+    const LONGEST: Duration = Duration::from_secs(8);
+
+    let mem = rig.memory(64)?;
+    let handle = user_memory(rig, &mem)?;
+    let mut other = rig.session.another().setup("a session")?;
+    let until = Instant::now() + FOR;
+    let (one, two) = thread::scope(|scope| {
+        let other = &mut other;
+        let two = scope.spawn(move || submit_until(other, handle, until));
+        let mem = &mem;
+        scope.spawn(move || {
+            while Instant::now() < until {
+                // Of memory of this test, which nobody looks at.
+                let _ = mem.advise(0..32, Advice::Discard);
+                let _ = mem.advise(0..32, Advice::Populate);
+            }
+        });
+        let one = submit_until(&rig.session, handle, until);
+        let lost = |_| Failure::Wrong("a thread panicked".into());
+        Ok::<_, Failure>((one, two.join().map_err(lost)?))
+    })?;
+    let (one, two) = (one?, two?);
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    expect(one.1.max(two.1) < LONGEST, || format!("a call took {:?}", one.1.max(two.1)))?;
+    // The C driver sends the caller round again each time.
+    expect(one.0 + two.0 > 0, || "none came through".into())
+}
+
 /// A userfaultfd that holds back every page of some memory.
 struct Held {
     mem: UserMem,
@@ -257,6 +307,12 @@ pub fn cases() -> Vec<Case> {
             copied_on_write,
         ),
         good("what one submission has bound another does not bind again", gathered_by_two),
+        differ(
+            "two that submit what a third replaces are told before long",
+            Expect::Skip("it sends its callers round with EAGAIN"),
+            Expect::Success,
+            replaced_all_the_time,
+        ),
         differ(
             "a signal ends a call that waits for a page",
             Expect::Skip("it answers EAGAIN, in places"),
