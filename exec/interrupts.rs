@@ -119,12 +119,13 @@ impl Handler {
         }
     }
 
-    /// Handles the entries that are there, a ring full at most: if more are left, the card interrupts
-    /// again. `None` if the driver is being unbound.
+    /// Handles all entries that are there: for those that are left the card need not interrupt again
+    /// before the next one. `None` if the driver is being unbound.
     fn process(&self) -> Option<()> {
         let mut left = ENTRIES;
+        let mut written = self.written()?;
         loop {
-            let (position, found) = match self.written()? {
+            let (position, found) = match written {
                 Written::UpTo(end) => self.read(end, &mut left)?,
                 Written::Overflow(end) => {
                     self.report_overflow();
@@ -136,11 +137,13 @@ impl Handler {
             self.act_on(&found);
             if left == 0 {
                 fsleep(REST);
+                left = ENTRIES;
             }
             let card = self.device.card()?;
             self.device.hw.interrupts.acknowledge(&card, position);
             drop(card);
-            if left == 0 || self.written()? == Written::UpTo(position) {
+            written = self.written()?;
+            if written == Written::UpTo(position) {
                 return Some(());
             }
         }
@@ -190,7 +193,7 @@ impl Handler {
         let device = &*self.device;
         device.stats.interrupt_overflows.add(1);
         if !self.said_overflow.xchg(true, Relaxed) {
-            dev_warn!(
+            dev_notice!(
                 device.dev,
                 "interrupts were lost: their ring is full; not said again\n"
             );

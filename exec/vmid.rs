@@ -500,6 +500,32 @@ mod tests {
     }
 
     #[test]
+    fn there_is_always_something_to_wait_for() -> Result {
+        let vmids = vmids()?;
+        // All claimed, and none submitted: not in the driver, as there are fewer rings.
+        let mut leases = KVec::new();
+        for id in 0..COUNT as u64 {
+            leases.push(lend(&vmids, space(id, 1), RING)?, GFP_KERNEL)?;
+        }
+        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
+            return Err(EINVAL);
+        };
+        // The next look makes sense at once.
+        assert!(fence.is_signaled());
+        // One is submitted: then it is that which is waited for.
+        let submitted = leases.remove(7).map_err(|_| EINVAL)?;
+        let running = pending()?;
+        submitted.submitted(RING, running.fence());
+        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
+            return Err(EINVAL);
+        };
+        assert!(core::ptr::eq(&*fence, &**running.fence()));
+        running.signal(Ok(()));
+        assert_eq!(run(&vmids, space(100, 1), RING)?.0, 8);
+        Ok(())
+    }
+
+    #[test]
     fn a_reserved_context_is_its_holders_only() -> Result {
         const VMID: u8 = RESERVED as u8 + 1;
 

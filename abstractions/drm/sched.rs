@@ -47,6 +47,9 @@
 //!
 //! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
 
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
+
 use crate::{
     abstractions::{
         dma_fence::{

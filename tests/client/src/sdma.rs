@@ -17,6 +17,7 @@ pub const COPY_MAX: u32 = 0x1f_ffff;
 
 const OP_COPY: u32 = 1;
 const OP_WRITE: u32 = 2;
+const OP_TRAP: u32 = 6;
 const OP_POLL_REG_MEM: u32 = 8;
 const OP_CONSTANT_FILL: u32 = 11;
 
@@ -86,6 +87,16 @@ impl Packet for Fill {
             self.value,
             self.bytes,
         ]);
+    }
+}
+
+/// Interrupts.
+#[derive(Clone, Copy, Debug)]
+pub struct Trap;
+
+impl Packet for Trap {
+    fn encode(&self, words: &mut Vec<u32>) {
+        words.push(OP_TRAP);
     }
 }
 

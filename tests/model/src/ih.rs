@@ -95,7 +95,7 @@ impl Gpu {
             return;
         }
         self.ih.waiting_for_rptr = true;
-        if self.config.inject.no_interrupt {
+        if self.config.inject.no_interrupt.is_some_and(|after| self.ih.messages >= after) {
             self.log.note("MSI withheld (injected)");
             return;
         }

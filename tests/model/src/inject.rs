@@ -16,8 +16,8 @@ pub struct Injections {
     pub rom_signature: bool,
     /// The ROM is empty (reads as zeros).
     pub no_rom: bool,
-    /// No interrupt is ever delivered.
-    pub no_interrupt: bool,
+    /// After how many interrupts no more are delivered.
+    pub no_interrupt: Option<u64>,
     /// Interrupt vectors are delivered, but the write pointer is not written back.
     pub no_ih_writeback: bool,
     /// MC_SEQ never reports that training is done.
@@ -47,7 +47,7 @@ impl Injections {
             "not-posted" => self.not_posted = true,
             "rom-signature" => self.rom_signature = true,
             "no-rom" => self.no_rom = true,
-            "no-interrupt" => self.no_interrupt = true,
+            "no-interrupt" => self.no_interrupt = Some(number(0)?),
             "no-ih-writeback" => self.no_ih_writeback = true,
             "mc-training" => self.mc_training = true,
             "unplugged" => self.unplugged = true,
@@ -86,9 +86,10 @@ mod tests {
     #[test]
     fn names_are_parsed_or_refused() {
         let mut i = Injections::default();
-        for n in ["not-posted", "ring-gfx", "hang-compute=3", "slow-sdma=50", "ring-sdma1"] {
+        for n in ["not-posted", "no-interrupt=9", "ring-gfx", "hang-compute=3", "slow-sdma=50", "ring-sdma1"] {
             i.add(n).unwrap();
         }
+        assert_eq!(i.no_interrupt, Some(9));
         assert_eq!(i.dead, [Block::Gfx, Block::Sdma1]);
         assert_eq!(i.hang_after(Block::Compute), Some(3));
         assert_eq!(i.delay(Block::Sdma0), Some(Duration::from_millis(50)));

@@ -23,7 +23,7 @@ Faults (--fail NAME, repeatable):
   ring-BLOCK        the block's engines execute nothing
   hang-BLOCK[=N]    the block hangs at its indirect buffer number N (default 0)
   slow-BLOCK[=MS]   the block waits before each indirect buffer (default 10 ms)
-  no-interrupt      no interrupt is delivered
+  no-interrupt[=N]  no interrupt is delivered (after N of them)
   no-ih-writeback   the interrupt ring's write pointer is not written back
   mc-training       memory training never ends
   unplugged         every register reads as ones

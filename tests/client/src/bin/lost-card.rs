@@ -128,6 +128,28 @@ fn refuses(session: &Session) -> Outcome {
     }
 }
 
+/// `AMDGPU_CTX_QUERY2_FLAGS_RESET`
+const RESET: u64 = 1 << 0;
+
+/// The flags that the newer query of a context answers.
+fn flags(session: &Session, ctx_id: u32) -> Result<u64, String> {
+    let request = uapi::Ctx { op: uapi::CTX_OP_QUERY_STATE2, ctx_id, ..Default::default() };
+    let state = session.file.call(uapi::CTX_QUERY, &request);
+    state.map(|state| state.flags).map_err(|e| format!("QUERY2: {e}"))
+}
+
+/// A context that was there has lost its jobs; one that is made now has not.
+fn tells_of_the_reset(session: &Session) -> Outcome {
+    let old = flags(session, session.ctx)?;
+    let new = session.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
+    match (old & RESET, flags(session, new)? & RESET) {
+        (RESET, 0) => Ok("to the context that was there only".into()),
+        (old, new) => {
+            Err(format!("RESET is {old} for a context that was there, {new} for a new one"))
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse("Looks at new buffers while the card's DMA engines hang.", &[NODE]);
     let start = match Start::new("lost-card", &args) {
@@ -149,5 +171,6 @@ fn main() -> ExitCode {
     }
     tally.check("new buffers are zeroed though no engine clears them", || look(session));
     tally.check("no job runs any more", || refuses(session));
+    tally.check("contexts are told of the reset", || tells_of_the_reset(session));
     tally.close()
 }

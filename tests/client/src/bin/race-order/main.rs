@@ -12,7 +12,8 @@
 //!    still has on the ring writes nobody else's memory.
 //! 3. *Admitted*: more submissions of one queue than it remembers are inside CS at a time.
 //! 4. *Loose copies*: a command buffer ends with a copy that it does not wait for.
-//! 5. *Crowd*: many processes keep all rings busy and their address spaces changing, so that VM
+//! 5. *Storm*: a job interrupts more often than the ring of interrupts has room, so that some are lost.
+//! 6. *Crowd*: many processes keep all rings busy and their address spaces changing, so that VM
 //!    contexts are scarce, while some jobs fail, and plant canaries in the memory that they give back;
 //!    as does one process that has nothing to do with the GPU.
 
@@ -21,6 +22,7 @@ mod crowd;
 mod gated;
 mod killed;
 mod loose;
+mod storm;
 
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         });
     }
     tally.check("admitted: more submissions than a queue remembers", || admitted::run(&node));
+    tally.check("storm: more interrupts than there is room for", || storm::run(&node));
     for engine in Engine::ALL {
         tally.check(format!("afterward {engine} still works"), || {
             let session = Session::open(&node).map_err(|e| format!("a session: {e}"))?;
