@@ -7,11 +7,11 @@
 
 use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, expect, good};
 use crate::rig::{NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request, now_ns};
+use amdgpu_client::drm::{list_entries, list_request};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::num::{u64_of, usize_of};
-use amdgpu_client::race::{Latch, Target, wait_at_gate};
+use amdgpu_client::race::{Gate, Latch, Target, wait_at_gate};
 use amdgpu_client::session::{PATIENCE_MS, Session};
 use amdgpu_client::uapi::{
     CHUNK_ID_CP_GFX_SHADOW, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_SYNCOBJ_OUT, Chunk,
@@ -224,31 +224,19 @@ fn behind_another_gang(rig: &Rig) -> Outcome {
 /// User memory that a job of a gang writes when the gate opens, and that is unmapped before that,
 /// while the leader's job is done.
 fn unmapped_under_a_member(rig: &Rig) -> Outcome {
-    const LATER: Duration = Duration::from_millis(150);
     let [leader, _, member] = KINDS;
+    let gate = Gate::shut(&rig.session).map_err(Failure::Wrong)?;
     let mem = rig.memory(1)?;
     let target = Target::new(&rig.session, &mem).setup("userptr")?;
-    let gate = Latch::shut(&rig.session.data.map);
     let mut stream = Stream::new();
-    wait_at_gate(&rig.session, member, &mut stream);
+    gate.wait(member, &mut stream);
     target.stores(member, 1, 0xdead_beef, &mut stream);
     let gang = [(member, stream), (leader, Stream::new())];
     let seq = submit_naming(&rig.session, &[target.handle], &gang, &[])?;
-    let led = rig.finish(leader, seq);
-    let (opened, returned) = thread::scope(|threads| {
-        let opener = threads.spawn(move || {
-            thread::sleep(LATER);
-            let opened = now_ns();
-            gate.open();
-            opened
-        });
-        drop(mem);
-        let returned = now_ns();
-        (opener.join().unwrap_or(u64::MAX), returned)
-    });
-    led?;
+    rig.finish(leader, seq)?;
+    let ((), timing) = gate.open_soon(|| drop(mem));
     idle(&rig.session)?;
-    expect(returned >= opened, || "munmap came back while a job could still write".into())
+    expect(timing.waited(), || "munmap came back while a job could still write".into())
 }
 
 /// A submission with a CP_GFX_SHADOW chunk that was changed.
