@@ -45,6 +45,7 @@ use crate::{
     },
 };
 
+mod absent;
 mod abstractions;
 mod bo_list;
 mod cs;

@@ -14,6 +14,7 @@ use kernel::{
 };
 
 use crate::{
+    absent,
     abstractions::{
         dma::{
             Bounces,
@@ -192,6 +193,13 @@ impl drm::Driver for Driver {
         (IOWR, DRM_AMDGPU_VM,
          drm_amdgpu_vm: drm_amdgpu_vm_in => drm_amdgpu_vm_out,
          AUTH | RENDER_ALLOW, file::vm),
+        (IOWR, DRM_AMDGPU_USERQ, drm_amdgpu_userq, AUTH | RENDER_ALLOW, absent::user_queues),
+        (IOWR, DRM_AMDGPU_USERQ_SIGNAL, drm_amdgpu_userq_signal,
+         AUTH | RENDER_ALLOW, absent::user_queues),
+        (IOWR, DRM_AMDGPU_USERQ_WAIT, drm_amdgpu_userq_wait,
+         AUTH | RENDER_ALLOW, absent::user_queues),
+        (IOWR, DRM_AMDGPU_PROC_OPTIONS, drm_amdgpu_proc_options,
+         AUTH | RENDER_ALLOW, absent::process_options),
         (IOWR, DRM_AMDGPU_GEM_USERPTR, drm_amdgpu_gem_userptr,
          AUTH | RENDER_ALLOW | OUTSIDE, userptr::ioctl),
     };

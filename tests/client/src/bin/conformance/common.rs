@@ -2,11 +2,18 @@
 
 //! What holds for every ioctl.
 
-use crate::case::{Case, bad, good};
+use crate::case::{Case, Expect, OK, bad, differ, good};
 use crate::rig::{NO_HANDLE, PAGE64};
 use amdgpu_client::uapi::{self, Addr, COMMAND_BASE, DRM_TYPE, encode};
 
 const READ_WRITE: u64 = 3;
+
+/// Numbers of ioctls that this card has no use for.
+const USERQ: u64 = COMMAND_BASE + 0x16;
+const PROC_OPTIONS: u64 = COMMAND_BASE + 0x1a;
+
+/// An error that the kernel has for itself, and that the C driver lets out.
+const ENOTSUPP: i32 = 524;
 
 pub fn cases() -> Vec<Case> {
     vec![
@@ -41,6 +48,26 @@ pub fn cases() -> Vec<Case> {
             let request = encode(READ_WRITE, DRM_TYPE, COMMAND_BASE, 64);
             rig.file().call_any(request, &mut argument)?;
             Ok(rig.file().gem_close(first_word(&argument))?)
+        }),
+        bad("queues of user space's own", ENOTSUPP, |rig| {
+            Ok(rig.file().call_any(encode(READ_WRITE, DRM_TYPE, USERQ, 72), &mut [0; 72])?)
+        }),
+        bad("signals of queues of user space's own", ENOTSUPP, |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, USERQ + 1, 48);
+            Ok(rig.file().call_any(request, &mut [0; 48])?)
+        }),
+        bad("waits of queues of user space's own", ENOTSUPP, |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, USERQ + 2, 72);
+            Ok(rig.file().call_any(request, &mut [0; 72])?)
+        }),
+        // The C driver has this if it was built with the compute interface, for processes that use it.
+        differ("options of a process", OK, Expect::Refusal(libc::EOPNOTSUPP), |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, PROC_OPTIONS, 8);
+            Ok(rig.file().call_any(request, &mut [0; 8])?)
+        }),
+        bad("no option of a process", libc::EINVAL, |rig| {
+            let request = encode(READ_WRITE, DRM_TYPE, PROC_OPTIONS, 8);
+            Ok(rig.file().call_any(request, &mut [1; 8])?)
         }),
         bad("GEM_CLOSE of no handle", libc::EINVAL, |rig| Ok(rig.file().gem_close(NO_HANDLE)?)),
         bad("GEM_CLOSE of handle 0", libc::EINVAL, |rig| Ok(rig.file().gem_close(0)?)),
