@@ -385,7 +385,7 @@ impl<'a> Parsed<'a> {
         &self.file.inner().get_ref().vm
     }
 
-    /// How many jobs there are.
+    /// Returns the number of jobs.
     fn jobs(&self) -> usize {
         1 + self.others.len()
     }

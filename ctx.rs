@@ -363,7 +363,7 @@ impl Urgency {
         Self::named(priority).unwrap_or(Self::Normal)
     }
 
-    /// What `AMDGPU_CTX_PRIORITY_*` says, if it is one of those that a context can have.
+    /// Converts from `AMDGPU_CTX_PRIORITY_*`; `None` unless it is a priority that a context can have.
     fn named(priority: i32) -> Option<Self> {
         const VERY_LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_LOW;
         const LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_LOW;
@@ -394,14 +394,14 @@ pub(crate) struct Context {
     is_late: bool,
     #[pin]
     queues: Mutex<Queues>,
-    /// What holds the card at a power state for the context, if it is.
+    /// The context's hold on the card's power state, if it has one.
     #[pin]
     pstate: Mutex<Option<pstate::Hold>>,
 }
 
 /// The queues of a context.
 struct Queues {
-    /// How urgent their jobs are, those to come included.
+    /// Urgency of their jobs, those to come included.
     urgency: Urgency,
     /// Those that were named so far, by position.
     made: [Option<Arc<Queue>>; QUEUES],

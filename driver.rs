@@ -66,7 +66,7 @@ pub(crate) struct Data {
     pub(crate) memory: ttm::Memory,
     #[pin]
     pub(crate) info: Info,
-    /// Which context holds the card at a power state.
+    /// The card's power state, which one context may hold.
     pub(crate) pstates: Arc<Pstates>,
 }
 

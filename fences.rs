@@ -55,7 +55,7 @@ const MAX_BYTES: usize = 4 << 20;
 /// Most fences that are waited for at once.
 const MAX_FENCES: usize = MAX_BYTES / size_of::<drm_amdgpu_fence>();
 
-/// What `first_signaled` says when nothing was.
+/// `first_signaled` when no fence was.
 const NONE: u32 = u32::MAX;
 
 /// A submission, as user space names it. The name may be that of none.
@@ -80,7 +80,7 @@ impl Submission {
         }
     }
 
-    /// The fence, if the job may still be unfinished.
+    /// Returns the fence, if the job may still be unfinished.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ impl From<&drm_amdgpu_fence> for Submission {
     }
 }
 
-/// How many fences user space may ask for at once.
+/// Checks the number of fences that user space asks for.
 ///
 /// # Errors
 ///

@@ -349,7 +349,7 @@ impl Query<'_> {
     }
 }
 
-/// What the video BIOS says of itself.
+/// Returns the video BIOS's description of itself.
 fn identity(image: &[u8]) -> drm_amdgpu_info_vbios {
     let identity = vbios::Identity::of(image);
 

@@ -83,22 +83,22 @@ pub(crate) struct UserFence {
     pub(crate) offset: u32,
 }
 
-/// What one queue is to run.
+/// The indirect buffers of one queue.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// The queue.
     pub(crate) queue: QueueName,
-    /// What to run, in order; not empty.
+    /// Run in this order; not empty.
     pub(crate) ibs: KVec<Ib>,
 }
 
 /// Everything that one submission asks for.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// What the part runs whose number, user fence and fence are those of the submission: that of the
-    /// last indirect buffer.
+    /// The part whose number, user fence and fence are those of the submission: the one with the last
+    /// indirect buffer.
     pub(crate) leader: Part,
-    /// What other queues run at the same time, in the order in which user space names them.
+    /// Parts that run at the same time, in the order in which user space names their queues.
     pub(crate) others: KVec<Part>,
     /// The user fence, if any.
     pub(crate) user_fence: Option<UserFence>,
@@ -295,7 +295,7 @@ fn user(address: u64, length: usize) -> Result<UserSlice> {
 /// Collects chunks into a request and checks what concerns more than one of them.
 struct Collector {
     parts: KVec<Part>,
-    /// Which of the parts had the last indirect buffer.
+    /// Index of the part that has the last indirect buffer.
     last: usize,
     user_fence: Option<UserFence>,
     bo_handles: Option<bo_list::Source>,
@@ -339,7 +339,7 @@ impl Collector {
         Ok(ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The index of what a queue is to run, which is made if there is none yet.
+    /// Returns the index of a queue's part, which is made if there is none yet.
     fn part(&mut self, queue: QueueName) -> Result<usize> {
         if let Some(index) = self.parts.iter().position(|part| part.queue == queue) {
             return Ok(index);

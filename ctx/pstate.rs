@@ -17,10 +17,10 @@ use kernel::{
 
 use crate::bindings;
 
-/// Who holds a card.
+/// The power state of a card, as far as contexts are concerned.
 #[pin_data]
 pub(crate) struct Pstates {
-    /// Whether there is a [`Hold`].
+    /// Set while there is a [`Hold`].
     #[pin]
     held: Mutex<bool>,
 }

@@ -18,16 +18,16 @@
 //!
 //! # Why they all get there
 //!
-//! What a job comes after was submitted before it, and its gang is submitted as a whole: so *assembled*
-//! waits for older jobs only. The floor goes to a gang that is assembled, which needs nothing more
+//! A job only comes after older ones, and its gang is submitted as a whole: so *assembled* waits for
+//! older jobs only. The floor goes to a gang that is assembled, which needs nothing more
 //! than VM contexts to leave it. Those are held by jobs that are on rings, and end: an entered gang
 //! ends because all of it is there, and of the one on the floor nothing is there yet. From
 //! *equipped* on, no job waits for anything but room on its ring.
 //!
 //! # All or none
 //!
-//! Whether the jobs are run is decided once they are equipped ([`Seat::give_up`] comes before): all
-//! are, or none is. A job that never comes so far, as the card is gone, is no longer waited for.
+//! Once the jobs are equipped it is decided that all are run, or none ([`Seat::give_up`] comes
+//! before). A job that never comes so far, as the card is gone, is no longer waited for.
 //!
 //! # Lock order
 //!
@@ -51,7 +51,7 @@ use crate::abstractions::dma_fence::{
     UniqueFence, //
 };
 
-/// What the fences of steps say of themselves.
+/// Names of the fences of steps.
 struct StepName;
 
 impl DriverFence for StepName {
@@ -89,7 +89,7 @@ impl Barrier {
         }))
     }
 
-    /// One more job has reached it.
+    /// Notes that one more job has reached it.
     fn reach(&self) {
         let mut missing = self.missing.lock();
         missing.jobs = missing.jobs.saturating_sub(1);
@@ -103,7 +103,7 @@ impl Barrier {
         }
     }
 
-    /// What is to be waited for, if not all have reached it.
+    /// Returns the step's fence, unless all have reached it.
     fn pending(&self) -> Option<ARef<Fence>> {
         (!self.fence.is_signaled()).then(|| self.fence.clone())
     }
@@ -118,12 +118,12 @@ struct Gang {
     equipped: Barrier,
     #[pin]
     entered: Barrier,
-    /// Why its jobs are not to be run, if so. Does not change any more once they are equipped.
+    /// The error with which its jobs end unrun. Does not change any more once they are equipped.
     #[pin]
     given_up: SpinLock<Result>,
 }
 
-/// How far a job of a gang has got.
+/// The steps of a job of a gang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Queued,
@@ -139,7 +139,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// The places of a gang of `jobs` jobs.
+    /// Makes the places of a gang of `jobs` jobs.
     ///
     /// # Errors
     ///
@@ -170,7 +170,7 @@ impl Seat {
         Ok(seats)
     }
 
-    /// The job has reached `step`, and with it those before.
+    /// Notes that the job has reached `step`, and with it those before.
     fn reach(&mut self, step: Step) {
         let gang = &self.gang;
         for (next, barrier) in [
@@ -185,21 +185,21 @@ impl Seat {
         self.reached = self.reached.max(step);
     }
 
-    /// The job is the first of its queue, and comes after nothing any more. Returns what is to be waited
-    /// for before it may take what it needs.
+    /// Called when the job is the first of its queue, and comes after nothing any more. Returns the
+    /// fence to wait for before it may take what it needs.
     pub(crate) fn assemble(&mut self, floor: &Floor) -> Option<ARef<Fence>> {
         self.reach(Step::Assembled);
         let pending = self.gang.assembled.pending();
         pending.or_else(|| floor.take(&self.gang))
     }
 
-    /// The jobs of the gang are not to be run, and end with `error`. To be called before
-    /// [`Seat::equip`].
+    /// Lets no job of the gang be run: all end with `error`. To be called before [`Seat::equip`].
     pub(crate) fn give_up(&self, error: Error) {
         *self.gang.given_up.lock() = Err(error);
     }
 
-    /// The job has what it needs. Returns what is to be waited for before it may go on its ring.
+    /// Called when the job has what it needs. Returns the fence to wait for before it may go on its
+    /// ring.
     pub(crate) fn equip(&mut self) -> Option<ARef<Fence>> {
         self.reach(Step::Equipped);
         self.gang.equipped.pending()
@@ -211,7 +211,7 @@ impl Seat {
         *self.gang.given_up.lock()
     }
 
-    /// The job is on its ring.
+    /// Called when the job is on its ring.
     pub(crate) fn enter(&mut self) {
         self.reach(Step::Entered);
     }
@@ -242,7 +242,7 @@ impl Floor {
         })
     }
 
-    /// Gives the floor to a gang, unless another has it: then returns what is to be waited for.
+    /// Gives the floor to a gang, or returns the fence that says when the other gang has left it.
     fn take(&self, gang: &Gang) -> Option<ARef<Fence>> {
         let mut left = self.left.lock();
         let replaced = match &*left {

@@ -420,7 +420,7 @@ pub(crate) struct Executor {
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
     stats: Arc<Stats>,
-    /// Which gang may go on its rings.
+    /// The gang that may go on its rings has it.
     #[pin]
     floor: Floor,
     /// Held while the card is given up: two rings may hang at a time.

@@ -51,7 +51,7 @@ fn count(file: &DrmFile) -> Result<u32> {
     Ok(u32::try_from(count)?)
 }
 
-/// The entries of all BOs.
+/// Returns the entries of all BOs.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ fn entries(file: &DrmFile, room: usize) -> Result<KVVec<drm_amdgpu_gem_list_hand
     }
 }
 
-/// What is needed to make the BO anew.
+/// Returns all that is needed to make the BO anew.
 fn entry(handle: Handle, bo: &Bo) -> drm_amdgpu_gem_list_handles_entry {
     let info = bo.create_info();
     let flags = if bo.is_imported() {

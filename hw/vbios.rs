@@ -92,7 +92,7 @@ impl Image<'_> {
         self.word(offset).filter(|target| *target != 0)
     }
 
-    /// Where the table with the clocks and the firmware's version begins.
+    /// Returns the offset of the table with the clocks and the firmware's version.
     fn firmware_info(&self) -> Result<usize, Defect> {
         /// Magic that ATI's BIOSes bear.
         const ATI_MAGIC: &[u8; 10] = b" 761295520";

@@ -56,7 +56,7 @@ pub(crate) trait ObjectExt: Object {
         unsafe { (*self.as_gem()).size }
     }
 
-    /// Whether the object came as a DMA buffer of another device.
+    /// Returns true if the object came as a DMA buffer of another device.
     fn is_imported(&self) -> bool {
         // SAFETY: By the safety requirements of `Object`; set before the object has a handle.
         !unsafe { (*self.as_gem()).import_attach }.is_null()
@@ -104,7 +104,7 @@ pub(crate) fn for_each_handle<D: Driver>(file: &File<D>, mut f: impl FnMut(Handl
     unsafe { bindings::spin_unlock(&raw mut (*file).table_lock) };
 }
 
-/// The file's `table_lock` is held.
+/// Calls `f` as [`for_each_handle`] does, with the file's `table_lock` held.
 fn visit<D: Driver, F: FnMut(Handle, &D::Object)>(file: *mut bindings::drm_file, f: &mut F) {
     /// # Safety
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a video BIOS says of itself: for people, and for tools that compare boards.
+//! A video BIOS's description of itself: for people, and for tools that compare boards.
 //!
 //! The image has a number of texts, each ended by a zero, the first of which is the part number of
 //! the BIOS; behind the last of them, after a carriage return and a line feed, comes the name of the
@@ -22,14 +22,14 @@ const DATE: usize = 0x50;
 /// Offset of the part number, where there are no texts.
 const PART_NUMBER: usize = 0x80;
 
-/// What the part number begins with, when it has to be looked for.
+/// First letters of a part number that has to be looked for.
 const PART_NUMBER_PREFIX: &[u8] = b"ATOMBIOS";
 /// Most letters of a part number.
 const PART_NUMBER_LETTERS: usize = 43;
-/// What the version of the BIOS comes after; then four more letters.
+/// Letters before the version of the BIOS, but for four that vary.
 const VERSION_PREFIX: &[u8] = b"ATOMBIOSBK-AMD";
 const VERSION_AFTER: usize = VERSION_PREFIX.len() + 4;
-/// Where both are looked for, if the image does not say.
+/// Offsets at which both are looked for, if the image does not say where they are.
 const SEARCHED: core::ops::RangeInclusive<usize> = 3..=1024;
 
 /// The name of a board whose image has none.
@@ -125,7 +125,7 @@ impl<'a> Image<'a> {
         Some(until(letters, |letter| letter == 0))
     }
 
-    /// Where `wanted` begins, within a range of offsets.
+    /// Returns the offset at which `wanted` begins, within a range of offsets.
     fn find(&self, wanted: &[u8], among: core::ops::RangeInclusive<usize>) -> Option<usize> {
         let start = *among.start();
         let range = self.0.get(start..)?;
