@@ -230,11 +230,22 @@ impl Drop for UnplugGuard {
 /// # Invariants
 ///
 /// `dev` owns a reference to the C object; its `base` is initialized, its `data` if and only if
-/// `initialized` says so. The `release` callback is set if and only if it is.
+/// `state` is [`State::Complete`]. The `release` callback is set if and only if it is.
 pub(crate) struct Allocation<T: Driver> {
     dev: NonNull<Device<T>>,
-    initialized: Cell<bool>,
+    state: Cell<State>,
     _not_send: NotThreadSafe,
+}
+
+/// How far the data of an [`Allocation`] is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is none.
+    Empty,
+    /// Its initializer runs.
+    Busy,
+    /// It is there.
+    Complete,
 }
 
 impl<T: Driver> Allocation<T> {
@@ -265,7 +276,7 @@ impl<T: Driver> Allocation<T> {
         // driver description without `release` was used.
         Ok(Self {
             dev,
-            initialized: Cell::new(false),
+            state: Cell::new(State::Empty),
             _not_send: NotThreadSafe,
         })
     }
@@ -278,19 +289,21 @@ impl<T: Driver> Allocation<T> {
 
     /// Fills in the driver's data. This works once.
     pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
-        if self.initialized.get() {
+        if self.state.get() != State::Empty {
             return Err(EBUSY);
         }
+        self.state.set(State::Busy);
 
         let dev = self.dev.as_ptr();
         // SAFETY: `data` is allocated, not initialized by the type invariant, and pinned, as the
         // C object's memory never moves.
-        unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }?;
+        unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }
+            .inspect_err(|_| self.state.set(State::Empty))?;
 
         // SAFETY: Nobody else knows of the device yet.
         unsafe { (*(*dev).base.as_raw()).driver = Vtable::<T>::COMPLETE };
         // INVARIANT: `data` is initialized and `release` is set.
-        self.initialized.set(true);
+        self.state.set(State::Complete);
 
         // SAFETY: The device is complete, and `self` owns a reference to it.
         let dev = unsafe { &*dev };
@@ -301,6 +314,11 @@ impl<T: Driver> Allocation<T> {
 
 impl<T: Driver> Drop for Allocation<T> {
     fn drop(&mut self) {
+        if self.state.get() != State::Complete {
+            // There is no data to be dropped with the device, but parts of it may have been made outside
+            // of `init`, and point at `base`.
+            self.base().children().wait();
+        }
         // SAFETY: By the type invariant we own a reference; if it is the last one, `release` runs
         // if and only if the data is there.
         unsafe { bindings::drm_dev_put(self.base().as_raw()) };
