@@ -17,3 +17,4 @@ pub(crate) mod pci;
 pub(crate) mod sync_file;
 pub(crate) mod task;
 pub(crate) mod tracepoint;
+pub(crate) mod workqueue;

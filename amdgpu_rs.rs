@@ -25,6 +25,7 @@ use crate::{
             remove_firmware_framebuffer,
             Enabled, //
         },
+        workqueue::OwnedQueue, //
     },
     debug::stats::Stats,
     device::{
@@ -173,7 +174,8 @@ impl pci::Driver for AmdgpuDriver {
 
             let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
             let card = card.into_handle(dev)?;
-            let device = Arc::pin_init(Device::new(dev, hw, facts, card), GFP_KERNEL)
+            let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
+            let device = Arc::pin_init(device, GFP_KERNEL)
                 .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
 
             let drm = driver::allocate(dev, device.clone())
@@ -229,14 +231,52 @@ const DEBUGFS_ROOT: &CStr = c"amdgpu_rs";
 /// The counters of a card, in debugfs for as long as this lives.
 type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 
+/// What all cards share.
+#[derive(Clone)]
+struct Globals {
+    debugfs: debugfs::Dir,
+    /// Where jobs are dropped.
+    reaper: Arc<OwnedQueue>,
+}
+
 kernel::sync::global_lock! {
     // SAFETY: Initialized when the module is, before any card is probed.
-    unsafe(uninit) static DEBUGFS: Mutex<Option<debugfs::Dir>> = None;
+    unsafe(uninit) static GLOBALS: Mutex<Option<Globals>> = None;
+}
+
+impl Globals {
+    fn get() -> Result<Self> {
+        GLOBALS.lock().clone().ok_or(ENODEV)
+    }
+}
+
+/// The time for which there are [`Globals`].
+struct Loaded;
+
+impl Loaded {
+    fn new() -> Result<Self> {
+        let globals = Globals {
+            debugfs: debugfs::Dir::new(DEBUGFS_ROOT),
+            reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+        };
+        *GLOBALS.lock() = Some(globals);
+        Ok(Self)
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let globals = GLOBALS.lock().take();
+        // There are no jobs any more, but the last may still be on its way out.
+        if let Some(globals) = globals {
+            globals.reaper.flush();
+        }
+    }
 }
 
 /// Shows the counters of a card.
 fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Counters> {
-    let root = DEBUGFS.lock().clone().ok_or(ENODEV)?;
+    let root = Globals::get()?.debugfs;
     let stats = Ok::<_, Error>(stats);
     KBox::pin_init(
         root.scope(stats, dev.name(), |stats: &Arc<Stats>, dir| {
@@ -382,32 +422,27 @@ impl Drop for Running<'_> {
     }
 }
 
-#[pin_data(PinnedDrop)]
+/// The fields are dropped in order: no card is left when what cards share goes.
+#[pin_data]
 struct AmdgpuModule {
     #[pin]
     driver: kernel::driver::Registration<pci::Adapter<AmdgpuDriver>>,
+    loaded: Loaded,
 }
 
 impl kernel::InPlaceModule for AmdgpuModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: Called once, before all else in this module. A macro of the kernel crate wants it
         // so, as there is no data of a module that a probe could reach.
-        unsafe { DEBUGFS.init() };
-        *DEBUGFS.lock() = Some(debugfs::Dir::new(DEBUGFS_ROOT));
+        unsafe { GLOBALS.init() };
 
         try_pin_init!(Self {
+            loaded: Loaded::new()?,
             driver <- kernel::driver::Registration::new(
                 <LocalModule as kernel::ModuleMetadata>::NAME,
                 module,
             ),
         })
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for AmdgpuModule {
-    fn drop(self: Pin<&mut Self>) {
-        *DEBUGFS.lock() = None;
     }
 }
 

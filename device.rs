@@ -21,6 +21,7 @@ use kernel::{
 };
 
 use crate::{
+    abstractions::workqueue::OwnedQueue,
     debug::stats::Stats,
     exec::{
         gart::{
@@ -124,12 +125,14 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Makes the device and everything that it shares with the card; nothing is started yet.
+    /// Makes the device and everything that it shares with the card; nothing is started yet. Jobs are
+    /// dropped on `reaper`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
         hw: &'static Generation,
         facts: Facts,
         card: CardHandle,
+        reaper: Arc<OwnedQueue>,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             dev: parent.into(),
@@ -147,6 +150,7 @@ impl Device {
                 card.clone(),
                 fed_by_schedulers(rings)?,
                 stats.clone(),
+                &reaper,
             )?,
             kernel_queue <- KernelQueue::new(schedulers),
             card,

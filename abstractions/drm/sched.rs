@@ -13,7 +13,7 @@
 //! 3. From then on it is the scheduler's, which calls the driver through [`JobOps`]: it waits for
 //!    the dependencies, asks [`JobOps::prepare`] for more until there is none, then calls
 //!    [`JobOps::run`], and waits for the hardware fence that this returns.
-//! 4. The driver's data is dropped on a system workqueue, so that its destructors may sleep and
+//! 4. The driver's data is dropped on a queue that the driver gives, so that its destructors may sleep and
 //!    take any lock without being in the way of other jobs.
 //!
 //! The callbacks are on the way to the signal of a fence: they run in a
@@ -58,6 +58,7 @@ use crate::{
             HeldResv,
             Usage, //
         },
+        workqueue::OwnedQueue, //
     },
     bindings, //
 };
@@ -95,7 +96,6 @@ use kernel::{
     time::Jiffies,
     types::Opaque,
     workqueue::{
-        self,
         Work,
         WorkItem, //
     }, //
@@ -221,6 +221,7 @@ pub(crate) struct Scheduler<T: JobOps> {
     inner: Opaque<bindings::drm_gpu_scheduler>,
     // The last that a job lets go of, so it has an allocation of its own.
     jobs: Arc<JobCount>,
+    reaper: Arc<OwnedQueue>,
     queue: T::Queue,
     // The C scheduler refers to it.
     _device: ARef<device::Device>,
@@ -244,13 +245,15 @@ impl<T: JobOps> Scheduler<T> {
 
     /// Makes a scheduler for a ring.
     ///
-    /// The jobs that are on the ring at one time have at most `credits` credits together.
+    /// The jobs that are on the ring at one time have at most `credits` credits together. They are
+    /// dropped on `reaper`, which the owner flushes before the module goes.
     pub(crate) fn new(
         name: &'static CStr,
         dev: &device::Device,
         credits: u32,
         timeout: Jiffies,
         queue: T::Queue,
+        reaper: Arc<OwnedQueue>,
     ) -> Result<Arc<Self>> {
         let args = bindings::drm_sched_init_args {
             ops: const { &Self::OPS },
@@ -273,6 +276,7 @@ impl<T: JobOps> Scheduler<T> {
                     })
                 }),
                 jobs: Arc::pin_init(JobCount::new(), GFP_KERNEL)?,
+                reaper,
                 queue,
                 _device: dev.into(),
             }),
@@ -524,7 +528,9 @@ impl<T: JobOps> Job<T> {
         unsafe { bindings::drm_sched_job_cleanup(job) };
         // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
         let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
-        workqueue::system_long().enqueue(job);
+        if let Some(reaper) = job.scheduler.as_ref().map(|s| s.reaper.clone()) {
+            reaper.enqueue(job);
+        }
     }
 }
 
