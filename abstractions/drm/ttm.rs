@@ -108,8 +108,7 @@ pub(crate) use self::{
     device::{
         Device,
         Flags,
-        Setup,
-        UsesTt, //
+        Setup, //
     },
     driver::{
         Access,
