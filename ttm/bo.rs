@@ -505,7 +505,7 @@ pub(crate) trait ReservedExt {
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if it is no userptr BO.
-    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result;
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
 
     /// Calls `f` with where the bytes are, if the GPU reaches them there.
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
@@ -530,7 +530,7 @@ impl ReservedExt for ReservedBo<'_> {
         clear::finish(self, || self.allocation::<Vram>(), intr)
     }
 
-    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result {
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
         self.leave(Interruptible::Yes)?;

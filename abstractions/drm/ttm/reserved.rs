@@ -209,11 +209,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     ///
     /// - `EINVAL`: it is not that kind of object, or there are not as many pages as it needs.
     /// - `EFAULT`: a page is missing.
-    pub(crate) fn set_user_pages(
-        &self,
-        pages: impl ExactSizeIterator<Item = Pfn>,
-        ctx: &mut Ctx,
-    ) -> Result {
+    pub(crate) fn set_user_pages(&self, pages: &[Pfn], ctx: &mut Ctx) -> Result {
         let raw = self.as_raw();
         // SAFETY: The object is valid and reserved.
         if self.is_populated() || unsafe { (*raw).ttm.is_null() } {
@@ -226,7 +222,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         }
         // SAFETY: The table is unpopulated: either it was, or `discard` has made it so or put a new
         // one in its place.
-        unsafe { Tt::set_user_pages(tt, pages.map(|pfn| pfn.page())) }
+        unsafe { Tt::set_user_pages(tt, pages) }
     }
 
     /// Marks the pages of a process behind the object as dirty, if the device may write to them. To be

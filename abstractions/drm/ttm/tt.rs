@@ -26,7 +26,10 @@ use super::{
     device::Device,
     driver::Driver, //
 };
-use crate::bindings;
+use crate::{
+    abstractions::mm::hmm::Pfn,
+    bindings, //
+};
 use core::ptr;
 use kernel::{
     error::to_result,
@@ -268,11 +271,7 @@ impl Tt {
     /// # Safety
     ///
     /// `raw` must be a table that `create` made, unpopulated, and the object's reservation held.
-    /// The pages must have a `struct page`.
-    pub(super) unsafe fn set_user_pages(
-        raw: *mut bindings::ttm_tt,
-        mut pages: impl ExactSizeIterator<Item = Option<*mut bindings::page>>,
-    ) -> Result {
+    pub(super) unsafe fn set_user_pages(raw: *mut bindings::ttm_tt, pages: &[Pfn]) -> Result {
         // SAFETY: By the safety requirements.
         let this = unsafe { &*raw.cast::<Self>() };
         // SAFETY: As above.
@@ -281,8 +280,8 @@ impl Tt {
             return Err(EINVAL);
         }
 
-        for i in 0..count {
-            let Some(page) = pages.next().flatten() else {
+        for (i, page) in pages.iter().map(|pfn| pfn.page()).enumerate() {
+            let Some(page) = page else {
                 // INVARIANT: The table counts as without pages again.
                 // SAFETY: There is room for `count` pages, at least one of them.
                 unsafe { *array = ptr::null_mut() };
