@@ -60,10 +60,7 @@ use crate::{
     hw::gfx7::pte::PAGE_SHIFT, //
 };
 
-use self::bo::{
-    backing,
-    BoData, //
-};
+use self::bo::BoData;
 pub(crate) use self::{
     bo::{
         Bo,
@@ -122,10 +119,6 @@ impl ttm::Driver for Ttm {
 
     fn device(dev: &DrmDevice) -> &ttm::Device<Self> {
         &dev.memory.ttm
-    }
-
-    fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
-        backing(bo)
     }
 
     fn evict(_bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {

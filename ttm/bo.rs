@@ -43,7 +43,7 @@ use crate::{
         mm::hmm::{
             self,
             Pfn, //
-        },
+        }, //
     },
     bindings::{
         self,
@@ -63,7 +63,7 @@ use crate::{
         Reach,
         SystemPages,
         Vm, //
-    },
+    }, //
 };
 
 /// A buffer object.
@@ -546,13 +546,13 @@ impl ReservedExt for ReservedBo<'_> {
             }
             Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
                 pages: self,
-                snoop: match backing(self) {
+                snoop: match self.backing() {
                     ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
                         Snoop::No
                     }
                     _ => Snoop::Yes,
                 },
-                read_only: backing(self) == ttm::Backing::UserRead,
+                read_only: self.backing() == ttm::Backing::UserRead,
             })),
             _ => f(None),
         }
@@ -567,20 +567,6 @@ impl SystemPages for ReservedBo<'_> {
     fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
         // The device's DMA mask keeps addresses within an entry's field for them.
         self.dma_addresses(first, of_page_0.into_raw(), into)
-    }
-}
-
-/// Where a BO's system pages come from.
-pub(super) fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
-    match &bo.kind {
-        Kind::Plain | Kind::Table if bo.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0 => {
-            ttm::Backing::Pages(ttm::Caching::WriteCombined)
-        }
-        Kind::Plain | Kind::Table => ttm::Backing::Pages(ttm::Caching::Cached),
-        Kind::User(userptr) => match userptr.access() {
-            hmm::Access::Read => ttm::Backing::UserRead,
-            hmm::Access::Write => ttm::Backing::UserWrite,
-        },
     }
 }
 
@@ -601,6 +587,20 @@ fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
 #[vtable]
 impl ttm::DriverObject for BoData {
     type Driver = Ttm;
+
+    fn backing(&self) -> ttm::Backing {
+        let write_combined = self.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0;
+        match &self.kind {
+            Kind::Plain | Kind::Table if write_combined => {
+                ttm::Backing::Pages(ttm::Caching::WriteCombined)
+            }
+            Kind::Plain | Kind::Table => ttm::Backing::Pages(ttm::Caching::Cached),
+            Kind::User(userptr) => match userptr.access() {
+                hmm::Access::Read => ttm::Backing::UserRead,
+                hmm::Access::Write => ttm::Backing::UserWrite,
+            },
+        }
+    }
 
     /// # Errors
     ///

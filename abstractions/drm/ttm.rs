@@ -44,9 +44,6 @@
 //!     fn device(drm: &drm::Device<MyDriver>) -> &ttm::Device<Self> {
 //!         &drm.ttm                // a #[pin] field of the DRM driver's data
 //!     }
-//!     fn backing(bo: &ttm::Buffer<MyBo>) -> ttm::Backing {
-//!         ttm::Backing::Pages(ttm::Caching::Cached)
-//!     }
 //!     fn evict(bo: &ttm::Buffer<MyBo>, from: MemType) -> ttm::Placement {
 //!         ttm::Placement::new(&[ttm::Place::new(MemType::SYSTEM)])
 //!     }

@@ -11,7 +11,7 @@ use super::{
         LockedObject,
         Reserved, //
     },
-    tt::Tt,
+    tt::Backing,
     Placement, //
 };
 use crate::{
@@ -30,7 +30,10 @@ use crate::{
     bindings, //
 };
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ops::Deref,
     ptr::{
         self,
@@ -61,6 +64,9 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
     /// What the driver does for TTM.
     type Driver: Driver<Bo = Self>;
 
+    /// Where the system pages behind an object with this data come from. Asked once, when it is made.
+    fn backing(&self) -> Backing;
+
     /// A file gets its first handle to `bo`, or one more.
     fn open(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) -> Result {
         Ok(())
@@ -69,7 +75,7 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
     /// A file loses a handle to `bo`.
     fn close(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) {}
 
-    /// User space wants to map `bo`.
+    /// User space wants to map `bo`, whose system pages are not those of a process.
     fn mmap(_bo: &Object<Self>) -> Result {
         Ok(())
     }
@@ -149,19 +155,21 @@ impl Ctx {
 ///
 /// * `raw` is initialized, of the device of the object's driver, and is destroyed by
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
-/// * `eviction` belongs to who holds the reservation.
-/// * If the reservation is that of another object, `share` is a reference to an object whose
-///   reservation is the same.
+/// * `eviction` and `moving` belong to who holds the reservation. `moving` says that the driver's
+///   [`move_`](Driver::move_) is running for the object.
+/// * If the reservation is that of another object, `share` is a reference to that one.
 #[repr(C)]
 pub(crate) struct Buffer<T: DriverObject> {
     raw: Opaque<bindings::ttm_buffer_object>,
     eviction: UnsafeCell<Placement>,
+    moving: Cell<bool>,
+    backing: Backing,
     share: Option<ARef<Object<T>>>,
     data: T,
 }
 
-// SAFETY: The C object does its own locking or has a reservation for it, as has `eviction`; the
-// data is `Send` and `Sync`.
+// SAFETY: The C object does its own locking or has a reservation for it, as have `eviction` and
+// `moving`; the data is `Send` and `Sync`, and the rest is constant.
 unsafe impl<T: DriverObject> Send for Buffer<T> {}
 // SAFETY: As above.
 unsafe impl<T: DriverObject> Sync for Buffer<T> {}
@@ -232,10 +240,29 @@ impl<T: DriverObject> Buffer<T> {
     }
 
     /// What can be done to the object while its reservation is held; `None` if `held` is the proof
-    /// for another reservation.
+    /// for another reservation, or if the object is being moved: who moves it relies on what it holds.
     pub(crate) fn reserved<'a>(&'a self, held: HeldResv<'a>) -> Option<Reserved<'a, T>> {
+        let ours = ptr::eq(held.as_raw(), self.resv().as_raw());
         // INVARIANT: The proof is for the object's reservation.
-        ptr::eq(held.as_raw(), self.resv().as_raw()).then_some(Reserved { bo: self, held })
+        (ours && !self.moving.get()).then_some(Reserved { bo: self, held })
+    }
+
+    /// Calls `f`, which moves the object. The reservation must be held.
+    pub(super) fn while_moving<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.moving.set(true);
+        let result = f();
+        self.moving.set(false);
+        result
+    }
+
+    /// Where the system pages behind it come from.
+    pub(crate) fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// The object whose reservation this one shares, if it shares one.
+    pub(super) fn share(&self) -> Option<&ARef<Object<T>>> {
+        self.share.as_ref()
     }
 
     /// Whether the system pages behind it are there. The reservation must be held.
@@ -247,13 +274,9 @@ impl<T: DriverObject> Buffer<T> {
         }
     }
 
-    /// Whether the system pages behind it are those of a process. The reservation must be held.
+    /// Whether the system pages behind it are those of a process.
     pub(super) fn has_user_pages(&self) -> bool {
-        // SAFETY: The object is valid; its table as long as the reservation is held.
-        unsafe {
-            let tt = (*self.as_raw()).ttm;
-            !tt.is_null() && Tt::is_user(tt)
-        }
+        self.backing.is_user()
     }
 
     /// Remembers where the object may be evicted to. The reservation must be held.
@@ -314,6 +337,9 @@ unsafe impl<T: DriverObject> gem::Object for Object<T> {
 }
 
 impl<T: DriverObject> Object<T> {
+    /// C counts pages in an `int` in places.
+    const MAX_SIZE: usize = (i32::MAX as usize) << PAGE_SHIFT;
+
     const GEM_FUNCS: bindings::drm_gem_object_funcs = {
         let mut funcs: bindings::drm_gem_object_funcs = pin_init::zeroed();
         funcs.free = Some(Self::free_callback);
@@ -348,6 +374,7 @@ impl<T: DriverObject> Object<T> {
         let align = u32::try_from(spec.align >> PAGE_SHIFT)?;
         if !device.belongs_to(drm)
             || spec.size == 0
+            || spec.size > Self::MAX_SIZE
             || spec.size % PAGE_SIZE != 0
             || spec.align % PAGE_SIZE != 0
             || spec.placement.places().is_empty()
@@ -355,7 +382,7 @@ impl<T: DriverObject> Object<T> {
             return Err(EINVAL);
         }
         let share = match spec.share {
-            Some(share) => Some(share.object()?),
+            Some(share) => Some(share.owner()?),
             None => None,
         };
 
@@ -365,6 +392,8 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             pin_init::raw_try_init(&raw mut (*buffer).data, data)?;
             (&raw mut (*buffer).eviction).write(UnsafeCell::new(Placement::NOWHERE));
+            (&raw mut (*buffer).moving).write(Cell::new(false));
+            (&raw mut (*buffer).backing).write((*buffer).data.backing());
             (&raw mut (*buffer).share).write(share);
         }
         let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();
@@ -533,12 +562,15 @@ impl<T: DriverObject> Object<T> {
     /// # Safety
     ///
     /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
-    unsafe extern "C" fn mmap_callback(
+    pub(super) unsafe extern "C" fn mmap_callback(
         gem: *mut bindings::drm_gem_object,
         vma: *mut bindings::vm_area_struct,
     ) -> ffi::c_int {
         // SAFETY: GEM calls this with a referenced object of ours.
         let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
+        if bo.has_user_pages() {
+            return EPERM.to_errno();
+        }
         if let Err(e) = T::mmap(bo) {
             return e.to_errno();
         }

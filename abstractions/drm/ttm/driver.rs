@@ -18,7 +18,6 @@ use super::{
     reserved::Reserved,
     resource::Resource,
     tt::{
-        Backing,
         Caching,
         Tt, //
     },
@@ -54,9 +53,6 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// The TTM device of a DRM device. It must be part of the DRM driver's data.
     fn device(drm: &drm::Device<Self::Drm>) -> &Device<Self>;
-
-    /// Where the system pages behind `bo` come from. This must not change.
-    fn backing(bo: &Buffer<Self::Bo>) -> Backing;
 
     /// Where `bo`, which lies in `from`, may go to make room; `Placement::NOWHERE` throws away
     /// what it holds.
@@ -196,6 +192,10 @@ impl<D: Driver> Device<D> {
                 let from = MemType::from_raw((*(*bo).resource).mem_type);
                 *placement = buffer.set_eviction(D::evict(buffer, from));
             }
+            if (*placement).num_placement == 0 {
+                // TTM takes the pages away, and leaves user space's mappings of them to its caller.
+                bindings::ttm_bo_unmap_virtual(bo);
+            }
         }
     }
 
@@ -223,10 +223,19 @@ impl<D: Driver> Device<D> {
                 return ret;
             };
             let device = Self::from_raw((*bo).bdev);
-            match Move::new(buffer, device, evict, ctx, new, hop).map(D::move_) {
-                Some(Ok(moved)) => moved.to_errno(),
-                Some(Err(e)) => e.to_errno(),
-                None => EINVAL.to_errno(),
+            let Some(mv) = Move::new(buffer, device, evict, ctx, new, hop) else {
+                return EINVAL.to_errno();
+            };
+            let result = buffer.while_moving(|| D::move_(mv).map(|moved| moved.to_errno()));
+            // TTM frees the new place after an error, and the old one was freed by a move. So it is told
+            // what happened, and not what the driver made of it.
+            if (*bo).resource == new {
+                return 0;
+            }
+            match result {
+                Ok(0) => EINVAL.to_errno(),
+                Ok(errno) => errno,
+                Err(e) => e.to_errno(),
             }
         }
     }

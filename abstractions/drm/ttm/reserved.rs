@@ -103,7 +103,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     }
 
     /// A reference to the object, unless the last one is gone.
-    pub(super) fn object(&self) -> Result<ARef<Object<T>>> {
+    fn object(&self) -> Result<ARef<Object<T>>> {
         // SAFETY: The object is valid.
         if unsafe { bindings::rust_ext_drm_gem_object_get_unless_zero(self.gem()) } {
             // SAFETY: We have just got a reference.
@@ -111,6 +111,14 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         } else {
             Err(EINVAL)
         }
+    }
+
+    /// The object that the reservation is part of, unless its last reference is gone.
+    pub(super) fn owner(&self) -> Result<ARef<Object<T>>> {
+        // Not the one that only shares it: each would keep the one before.
+        self.bo
+            .share()
+            .map_or_else(|| self.object(), |owner| Ok(owner.clone()))
     }
 
     fn is_pinned(&self) -> bool {
@@ -145,12 +153,15 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     }
 
     /// Throws away what the object holds, once the device is through with it. It then lies nowhere.
+    ///
+    /// User space's mappings of it are taken away; TTM leaves that to its caller.
     pub(crate) fn discard(&self, ctx: &mut Ctx) -> Result {
         if self.is_pinned() {
             return Err(EBUSY);
         }
         // SAFETY: The object is valid and reserved.
         to_result(unsafe {
+            bindings::ttm_bo_unmap_virtual(self.as_raw());
             bindings::ttm_bo_validate(self.as_raw(), &mut Placement::NOWHERE.as_raw(), &mut ctx.0)
         })
     }

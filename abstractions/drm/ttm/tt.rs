@@ -71,6 +71,11 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
+    /// Whether the pages are those of a process.
+    pub(crate) fn is_user(self) -> bool {
+        self.direction().is_some()
+    }
+
     fn direction(self) -> Option<bindings::dma_data_direction> {
         match self {
             Self::Pages(_) => None,
@@ -111,7 +116,7 @@ impl Tt {
     ) -> *mut bindings::ttm_tt {
         // SAFETY: TTM gives us a valid object of this device.
         let backing = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
-            Some(buffer) => D::backing(buffer),
+            Some(buffer) => buffer.backing(),
             // What is left of an object that was moved away.
             None => Backing::Pages(Caching::Cached),
         };
@@ -318,16 +323,6 @@ impl Tt {
                 }
             }
         }
-    }
-
-    /// Whether the pages are those of a process.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must be a table that `create` made.
-    pub(super) unsafe fn is_user(raw: *mut bindings::ttm_tt) -> bool {
-        // SAFETY: By the safety requirements; constant.
-        unsafe { (*raw.cast::<Self>()).user.is_some() }
     }
 }
 
