@@ -83,8 +83,6 @@ pub(crate) struct VramLayout {
     pub(crate) size: u64,
     /// How much of it, from its start, the CPU reaches.
     pub(crate) visible: u64,
-    /// Physical address at which the CPU finds it.
-    pub(crate) aperture: u64,
     /// Offsets that the driver keeps for itself, at the end of what is visible.
     pub(crate) reserved: (u64, u64),
 }

@@ -179,13 +179,12 @@ impl ttm::Driver for Ttm {
         resource: ttm::Resource<'_, Self>,
     ) -> Result<Option<ttm::IoMemory>> {
         let placed = resource.placed();
-
-        Ok(
-            (placed.mem_type == ttm::MemType::VRAM).then(|| ttm::IoMemory {
-                phys: dev.memory.aperture + (placed.start << PAGE_SHIFT),
-                caching: ttm::Caching::WriteCombined,
-            }),
-        )
+        if placed.mem_type != ttm::MemType::VRAM {
+            return Ok(None);
+        }
+        let card = dev.card().ok_or(ENODEV)?;
+        let memory = card.vram.io_memory(placed.start << PAGE_SHIFT);
+        memory.ok_or(EINVAL).map(Some)
     }
 }
 
@@ -197,8 +196,6 @@ pub(crate) struct Memory {
     /// How many bytes of VRAM and of system memory BOs may have.
     vram: u64,
     gtt: u64,
-    /// Where the CPU finds VRAM.
-    aperture: u64,
     bytes_moved: Atomic<u64>,
     evictions: Atomic<u64>,
 }
@@ -220,7 +217,6 @@ impl Memory {
             }),
             vram,
             gtt: ttm::system_limit(),
-            aperture: layout.aperture,
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),
         })

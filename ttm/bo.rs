@@ -43,7 +43,7 @@ use crate::{
         mm::hmm::{
             self,
             Pfn, //
-        }, //
+        },
     },
     bindings::{
         self,
@@ -63,7 +63,7 @@ use crate::{
         Reach,
         SystemPages,
         Vm, //
-    }, //
+    },
 };
 
 /// A buffer object.

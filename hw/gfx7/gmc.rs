@@ -75,7 +75,6 @@ impl MemoryController for Gmc {
             start,
             size,
             visible,
-            aperture: card.vram.phys(),
             reserved: (reserved, visible),
         };
         let gart = GartLayout {

@@ -224,6 +224,15 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// Whether system pages stand behind a kind of memory.
+    pub(super) fn uses_tt(&self, mem_type: MemType) -> bool {
+        // SAFETY: By the type invariant the device is initialized; managers do not change.
+        unsafe {
+            let man = (*self.as_raw()).man_drv[mem_type.index()];
+            !man.is_null() && (*man).use_tt
+        }
+    }
+
     /// How many bytes of a kind of memory are given out.
     pub(crate) fn usage(&self, mem_type: MemType) -> u64 {
         // SAFETY: By the type invariant the device is initialized; managers do not change.

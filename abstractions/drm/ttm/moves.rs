@@ -19,7 +19,7 @@ use crate::{
         dma_resv::{
             HeldResv,
             Resv, //
-        }, //
+        },
     },
     bindings, //
 };
