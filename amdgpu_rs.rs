@@ -33,7 +33,6 @@ use crate::{
         Facts,
         PciIds, //
     },
-    driver::Attached,
     drm::Driver,
     exec::interrupts::Handler,
     hw::{
@@ -44,6 +43,7 @@ use crate::{
         ClockGating,
         Generation, //
     },
+    ttm::Attached, //
 };
 
 mod abstractions;
@@ -133,7 +133,7 @@ pub(crate) struct AmdgpuDriver;
 /// The order of the fields is the order in which they are dropped: the reverse of bring-up.
 #[pin_data]
 pub(crate) struct Binding<'bound> {
-    registration: Registration<'bound, Driver>,
+    registration: Registration<Driver>,
     settled: Settled,
     counters: Counters,
     #[pin]
@@ -185,7 +185,7 @@ impl pci::Driver for AmdgpuDriver {
             Ok(try_pin_init!(Binding {
                 enabled,
                 device: device.clone(),
-                attached: Attached::new(&drm),
+                attached: Attached::new(dev, &drm)?,
                 running: Running::new(pdev, device.clone()),
                 vectors: pdev
                     .alloc_irq_vectors(1, 1, messages())

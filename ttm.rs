@@ -188,6 +188,10 @@ impl ttm::Driver for Ttm {
     }
 }
 
+/// A card that may reach the memory of buffers. Dropped after the card was stopped and the DRM device
+/// unplugged: files may stay open, and keep the buffers.
+pub(crate) type Attached = ttm::Attachment<Ttm>;
+
 /// The memory of a device, as BOs get it.
 #[pin_data]
 pub(crate) struct Memory {
@@ -250,11 +254,5 @@ impl Memory {
     /// How often a BO had to make room.
     pub(crate) fn evictions(&self) -> u64 {
         self.evictions.load(Relaxed)
-    }
-
-    /// Takes all system pages away from the card, which is about to go while files may be open. The
-    /// device must be unplugged.
-    pub(crate) fn detach(&self) {
-        self.ttm.clear_dma_mappings();
     }
 }

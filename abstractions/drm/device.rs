@@ -88,12 +88,14 @@ impl AsRef<device::Device> for Base {
 
 /// A DRM device with the data of its driver, which it dereferences to.
 ///
-/// It is reference-counted, and may outlive the binding of its parent device to the driver.
+/// It may outlive the binding of its parent device to the driver. What has a `&Device` may look at it,
+/// but not keep it: a buffer object sees its device while that waits for the object to go, when the last
+/// reference is gone already. [`Shared`] is what can be referenced anew.
 ///
 /// # Invariants
 ///
-/// `data` is initialized, and is dropped when the last reference is gone, in
-/// [`Device::release`].
+/// `data` is initialized, and is dropped in [`Device::release`], when the last reference and the last
+/// buffer object are gone.
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     base: Base,
@@ -177,10 +179,26 @@ impl<T: Driver> AsRef<device::Device> for Device<T> {
     }
 }
 
+/// A reference-counted [`Device`].
+///
+/// # Invariants
+///
+/// The reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct Shared<T: Driver>(Device<T>);
+
+impl<T: Driver> Deref for Shared<T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        &self.0
+    }
+}
+
 // SAFETY: `drm_dev_get()` and `drm_dev_put()` count the references to the whole allocation.
-unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
+unsafe impl<T: Driver> AlwaysRefCounted for Shared<T> {
     fn inc_ref(&self) {
-        // SAFETY: The existence of a shared reference means that the count is not zero.
+        // SAFETY: By the type invariant the count is not zero.
         unsafe { bindings::drm_dev_get(self.as_raw()) };
     }
 
@@ -287,7 +305,7 @@ impl<T: Driver> Allocation<T> {
         unsafe { &self.dev.as_ref().base }
     }
 
-    /// Fills in the driver's data. This works once.
+    /// Fills in the driver's data. This works once, and not within the initializer of that data.
     pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
         if self.state.get() != State::Empty {
             return Err(EBUSY);
@@ -306,7 +324,8 @@ impl<T: Driver> Allocation<T> {
         self.state.set(State::Complete);
 
         // SAFETY: The device is complete, and `self` owns a reference to it.
-        let dev = unsafe { &*dev };
+        // INVARIANT: So the count is not zero.
+        let dev = unsafe { &*dev.cast::<Shared<T>>() };
         // INVARIANT: It was not registered, as nobody else knows of it.
         Ok(UnregisteredDevice(ARef::from(dev), NotThreadSafe))
     }
@@ -330,19 +349,19 @@ impl<T: Driver> Drop for Allocation<T> {
 /// # Invariants
 ///
 /// `drm_dev_register()` was not called on the device.
-pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Device<T>>, NotThreadSafe);
+pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Shared<T>>, NotThreadSafe);
 
 impl<T: Driver> UnregisteredDevice<T> {
     /// Gives up the knowledge that the device is not registered.
-    pub(super) fn into_inner(self) -> ARef<Device<T>> {
+    pub(super) fn into_inner(self) -> ARef<Shared<T>> {
         self.0
     }
 }
 
 impl<T: Driver> Deref for UnregisteredDevice<T> {
-    type Target = Device<T>;
+    type Target = Shared<T>;
 
-    fn deref(&self) -> &Device<T> {
+    fn deref(&self) -> &Shared<T> {
         &self.0
     }
 }

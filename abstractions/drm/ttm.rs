@@ -19,8 +19,11 @@
 //! dereferences to, but which cannot be referenced anew.
 //!
 //! Objects point at their device without a reference to it. When the last reference to the DRM device
-//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns, must not own objects, and
-//! an object's data must not own a reference to the device.
+//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns,
+//! must not own objects, and an object's data must not own a reference to the device.
+//!
+//! Objects outlive the binding of the device to the driver, too, and then hold nothing: see
+//! [`Attachment`].
 //!
 //! Dropping the last reference may sleep.
 //!
@@ -81,6 +84,7 @@
 //! let first = reserved.dma_address(0);
 //! ```
 
+pub(crate) mod attachment;
 pub(crate) mod bo;
 pub(crate) mod device;
 pub(crate) mod driver;
@@ -94,6 +98,7 @@ pub(crate) mod tt;
 
 #[allow(unused_imports)]
 pub(crate) use self::{
+    attachment::Attachment,
     bo::{
         Buffer,
         Ctx,

@@ -5,6 +5,7 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
+    attachment::Objects,
     device::Device,
     driver::Driver,
     reserved::{
@@ -356,7 +357,7 @@ impl<T: DriverObject> Object<T> {
         ops.fault = Some(Self::fault_callback);
         ops.open = Some(bindings::ttm_bo_vm_open);
         ops.close = Some(bindings::ttm_bo_vm_close);
-        ops.access = Some(bindings::ttm_bo_vm_access);
+        ops.access = Some(Self::access_callback);
         ops
     };
 
@@ -385,8 +386,11 @@ impl<T: DriverObject> Object<T> {
             Some(share) => Some(share.owner()?),
             None => None,
         };
+        // Until the object is complete and known, so that the end of the attachment sees it.
+        let _section = device.gate().enter();
 
         let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL | __GFP_ZERO)?;
+        let node = Objects::node(NonNull::from(&mut *memory).cast())?;
         let buffer = memory.as_mut_ptr();
         // SAFETY: The memory is ours, and stays where it is until `destroy_callback` frees it.
         unsafe {
@@ -428,6 +432,8 @@ impl<T: DriverObject> Object<T> {
                 Some(Self::destroy_callback),
             )
         })?;
+        // SAFETY: The object is complete, and removed when it is freed.
+        unsafe { device.objects().add(node) };
         if spec.share.is_none() {
             // SAFETY: A new object with a reservation of its own is returned reserved.
             unsafe {
@@ -472,6 +478,7 @@ impl<T: DriverObject> Object<T> {
         // for us to be done with it.
         unsafe {
             let device = Device::<T::Driver>::from_raw((*bo).bdev);
+            device.objects().remove(NonNull::new_unchecked(bo));
             bindings::drm_gem_object_release(&raw mut (*bo).base);
             drop(KBox::<Buffer<T>>::from_raw(bo.cast()));
             Device::remove_object(device);
@@ -582,6 +589,27 @@ impl<T: DriverObject> Object<T> {
                 bindings::rust_ext_drm_gem_object_put(gem);
             }
             ret
+        }
+    }
+
+    /// The `access` callback: a debugger reads or writes what a process has mapped.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
+    unsafe extern "C" fn access_callback(
+        vma: *mut bindings::vm_area_struct,
+        addr: ffi::c_ulong,
+        buf: *mut ffi::c_void,
+        len: ffi::c_int,
+        write: ffi::c_int,
+    ) -> ffi::c_int {
+        // SAFETY: The memory manager gives us a mapping of ours, which has a reference to the object.
+        let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
+        match bo.ttm_device().gate().enter() {
+            // SAFETY: The arguments are those of the callback.
+            Some(_section) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },
+            None => ENODEV.to_errno(),
         }
     }
 }

@@ -5,6 +5,11 @@
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
 use super::{
+    attachment::{
+        Gate,
+        Objects,
+        Populated, //
+    },
     driver::Driver,
     resource::{
         Manager,
@@ -82,6 +87,8 @@ enum Slot {
 ///   thus outlives it.
 /// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
 /// * `children` counts the objects; the DRM device counts them too, as they look at its data.
+/// * `populated` counts the tables of pages that are mapped for DMA by the DRM device's parent. There
+///   are none unless that is bound.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device<D: Driver> {
@@ -91,6 +98,12 @@ pub(crate) struct Device<D: Driver> {
     slots: UnsafeCell<[Slot; MemType::COUNT]>,
     #[pin]
     children: Children,
+    #[pin]
+    gate: Gate,
+    #[pin]
+    objects: Objects,
+    #[pin]
+    populated: Populated,
     _driver: PhantomData<D>,
 }
 
@@ -114,6 +127,9 @@ impl<D: Driver> Device<D> {
             drm: NonNull::from(base),
             slots: UnsafeCell::new([const { Slot::None }; MemType::COUNT]),
             children <- Children::new(),
+            gate <- Gate::new(),
+            objects <- Objects::new(),
+            populated <- Populated::new(),
             _driver: PhantomData,
             raw <- Opaque::try_ffi_init(|slot: *mut bindings::ttm_device| {
                 let ddev = base.as_raw();
@@ -179,6 +195,21 @@ impl<D: Driver> Device<D> {
             (*this).children.remove();
             drm.as_ref().objects().remove();
         }
+    }
+
+    /// What is passed before the hardware is used.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The objects that are complete.
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The tables of pages that are mapped for DMA.
+    pub(super) fn populated(&self) -> &Populated {
+        &self.populated
     }
 
     /// Whether this is part of `drm`.
@@ -256,15 +287,6 @@ impl<D: Driver> Device<D> {
             }
             to_result(bindings::ttm_resource_manager_evict_all(self.as_raw(), man))
         }
-    }
-
-    /// Takes all system pages away from the device, and what they hold with them.
-    ///
-    /// To be called when the parent device goes away from under open files, after the DRM device
-    /// was unplugged: memory must not stay mapped for a device that is gone.
-    pub(crate) fn clear_dma_mappings(&self) {
-        // SAFETY: By the type invariant the device is initialized.
-        unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
     }
 }
 

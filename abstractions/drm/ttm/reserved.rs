@@ -167,7 +167,13 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     }
 
     /// Brings system pages behind the object, if it lies in memory that has them.
+    ///
+    /// - `ENODEV`: the device is gone.
+    /// - `ENXIO`: it lies nowhere.
     pub(crate) fn populate(&self, ctx: &mut Ctx) -> Result {
+        if self.placed().is_none() {
+            return Err(ENXIO);
+        }
         // SAFETY: The object is valid and reserved.
         to_result(unsafe { bindings::ttm_bo_populate(self.as_raw(), &mut ctx.0) })
     }

@@ -22,6 +22,7 @@
 //! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
 
 use super::{
+    attachment::Section,
     bo::Buffer,
     device::Device,
     driver::Driver, //
@@ -178,17 +179,22 @@ impl Tt {
     ) -> ffi::c_int {
         // SAFETY: `create` made the table, and TTM lets nobody else use it meanwhile.
         let this = unsafe { &*raw.cast::<Self>() };
-        match this.user {
+        // SAFETY: This callback is only in devices of `D`.
+        let device = unsafe { Device::<D>::from_raw(bdev) };
+        let Some(section) = device.gate().enter() else {
+            return ENODEV.to_errno();
+        };
+        let populated = match this.user {
             // SAFETY: Device, table and context are valid.
-            None => unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) },
-            Some(direction) => {
-                // SAFETY: This callback is only in devices of `D`.
-                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
-                match this.map(dev, direction) {
-                    Ok(()) => 0,
-                    Err(e) => e.to_errno(),
-                }
+            None => to_result(unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) }),
+            Some(direction) => this.map(device.dma_device(), direction, &section),
+        };
+        match populated {
+            Ok(()) => {
+                device.populated().add();
+                0
             }
+            Err(e) => e.to_errno(),
         }
     }
 
@@ -203,12 +209,13 @@ impl Tt {
     ) {
         // SAFETY: As in `populate`.
         let this = unsafe { &*raw.cast::<Self>() };
+        // SAFETY: This callback is only in devices of `D`.
+        let device = unsafe { Device::<D>::from_raw(bdev) };
         match this.user {
             // SAFETY: Device and table are valid, and the table is populated.
             None => unsafe { bindings::ttm_pool_free(&raw mut (*bdev).pool, raw) },
             Some(direction) => {
-                // SAFETY: This callback is only in devices of `D`.
-                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
+                let dev = device.dma_device();
                 // SAFETY: By the type invariant the scatter list is mapped, in this way.
                 unsafe {
                     let sg = this.sg.get();
@@ -224,10 +231,16 @@ impl Tt {
                 }
             }
         }
+        device.populated().remove();
     }
 
-    /// Maps user pages for the device, and notes their DMA addresses.
-    fn map(&self, dev: *mut bindings::device, direction: bindings::dma_data_direction) -> Result {
+    /// Maps user pages for the device, and notes their DMA addresses. `dev` must be bound for the section.
+    fn map(
+        &self,
+        dev: *mut bindings::device,
+        direction: bindings::dma_data_direction,
+        _section: &Section<'_>,
+    ) -> Result {
         let (raw, sg) = (self.raw.get(), self.sg.get());
         // SAFETY: By the type invariant the table is initialized; the reservation is held.
         let (pages, count, addresses) =
@@ -237,8 +250,8 @@ impl Tt {
             return Err(EFAULT);
         }
 
-        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound,
-        // as nothing is populated later, and the scatter list is not in use.
+        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound for the
+        // section, and the scatter list is not in use.
         unsafe {
             to_result(bindings::sg_alloc_table_from_pages_segment(
                 sg,
