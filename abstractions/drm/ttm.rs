@@ -94,6 +94,8 @@ pub(crate) mod moves;
 pub(crate) mod placement;
 pub(crate) mod reserved;
 pub(crate) mod resource;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 pub(crate) mod tt;
 
 #[allow(unused_imports)]
