@@ -15,7 +15,10 @@ use kernel::{
     irq,
     pci,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -23,7 +26,13 @@ use crate::{
         drm::Registration,
         pci::{
             remove_firmware_framebuffer,
-            Enabled, //
+            Adapter,
+            Enabled,
+            Shutdown, //
+        },
+        pm::{
+            self,
+            Sleep, //
         },
         workqueue::OwnedQueue, //
     },
@@ -142,6 +151,7 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
+    sleep: pm::Notifier<SleepRefused>,
     enabled: Enabled<'bound>,
 }
 
@@ -184,6 +194,7 @@ impl pci::Driver for AmdgpuDriver {
 
             Ok(try_pin_init!(Binding {
                 enabled,
+                sleep: pm::Notifier::new(dev, SleepRefused(dev.into()))?,
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
                 running: Running::new(pdev, device.clone()),
@@ -222,6 +233,27 @@ impl pci::Driver for AmdgpuDriver {
                     .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
             }? Error))
         })
+    }
+}
+
+impl Shutdown for AmdgpuDriver {
+    /// Files may be open, and jobs on the rings: they end with an error, as they do when the driver is
+    /// unbound.
+    fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
+        binding.running.stop();
+    }
+}
+
+/// Refuses system sleep while there is a card: nothing brings it back afterwards yet.
+struct SleepRefused(ARef<kernel::device::Device>);
+
+impl pm::Callbacks for SleepRefused {
+    fn prepare(&self, sleep: Sleep) -> Result {
+        dev_warn!(
+            self.0,
+            "{sleep:?} refused: this driver cannot bring the card back from it yet; unbind it first\n"
+        );
+        Err(EOPNOTSUPP)
     }
 }
 
@@ -408,10 +440,9 @@ impl<'bound> Running<'bound> {
     fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
         Self { pdev, device }
     }
-}
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
+    /// Stops the card for good, and ends all jobs that there are or will be. May be called again.
+    fn stop(&self) {
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
             self.device.hw.system.gate_clocks(card, ClockGating::Off);
             if self.device.hw.quiesce(card).is_err() {
@@ -422,11 +453,17 @@ impl Drop for Running<'_> {
     }
 }
 
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// The fields are dropped in order: no card is left when what cards share goes.
 #[pin_data]
 struct AmdgpuModule {
     #[pin]
-    driver: kernel::driver::Registration<pci::Adapter<AmdgpuDriver>>,
+    driver: kernel::driver::Registration<Adapter<AmdgpuDriver>>,
     loaded: Loaded,
 }
 
