@@ -179,7 +179,11 @@ impl pci::Driver for AmdgpuDriver {
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let card = Card::map(pdev)?;
+            // A kernel that this one took the place of (kexec) may have left the card at work.
+            card.end_bus_mastering();
             let vbios = check(pdev, hw, &card)?;
+            hw.quiesce(&card)
+                .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
 
             let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
