@@ -162,6 +162,10 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     ///
     /// The fence must end after those that earlier calls for the same scheduler returned, also if the
     /// job cannot be run: see the head of this file.
+    ///
+    /// # Panics
+    ///
+    /// The scheduler does, if a scheduler ends the fence: the job would come to wait for itself.
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
     /// Called when the hardware fence was not signaled within the scheduler's timeout.
@@ -496,6 +500,7 @@ impl<T: JobOps> Job<T> {
         let fence = data.run(queue);
         // SAFETY: The job is not freed before this function returns.
         unsafe { (*job).started.store(true, Release) };
+        assert!(Owner::of(&fence).is_none());
         Fence::into_raw(fence)
     }
 
