@@ -315,6 +315,8 @@ impl<T: JobOps> Scheduler<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Scheduler<T> {
     fn drop(self: Pin<&mut Self>) {
+        // `drm_sched_entity_wakeup()` may still look for us by way of an entity that is gone.
+        synchronize_rcu();
         // SAFETY: By the type invariant the scheduler is initialized. Each entity and each job owns
         // a reference to its schedulers, so there is none any more.
         unsafe { bindings::drm_sched_fini(self.inner.get()) };
@@ -333,8 +335,8 @@ impl<T: JobOps> PinnedDrop for Scheduler<T> {
 /// `list` names.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Entity<T: JobOps> {
-    #[pin]
-    inner: Opaque<bindings::drm_sched_entity>,
+    // The signal of a dependency may still look at it when it is destroyed already.
+    inner: ManuallyDrop<KBox<Opaque<bindings::drm_sched_entity>>>,
     // Held from arming to pushing a job, so that jobs are queued in the order of their fences.
     #[pin]
     submission: Mutex<()>,
@@ -361,24 +363,27 @@ impl<T: JobOps> Entity<T> {
         // The address of the elements, which does not change when the vector moves.
         let elements = list.as_mut_ptr();
         let count = u32::try_from(list.len())?;
+        let inner = KBox::new(Opaque::zeroed(), GFP_KERNEL)?;
         Arc::pin_init(
             try_pin_init!(Self {
-                inner <- Opaque::try_ffi_init(move |ptr| {
-                    // SAFETY: `ptr` is valid for writes. The schedulers and the list live as long as
-                    // the entity. The C function refuses an empty list.
+                submission <- new_mutex!(()),
+                schedulers,
+                _list: list,
+                // This comes last, as it is not undone if something else fails.
+                inner: {
+                    // SAFETY: The memory is valid for writes. The schedulers and the list live as long
+                    // as the entity. The C function refuses an empty list.
                     to_result(unsafe {
                         bindings::drm_sched_entity_init(
-                            ptr,
+                            inner.get(),
                             priority.as_raw(),
                             elements,
                             count,
                             null_mut(),
                         )
-                    })
-                }),
-                submission <- new_mutex!(()),
-                schedulers,
-                _list: list,
+                    })?;
+                    ManuallyDrop::new(inner)
+                },
             }),
             GFP_KERNEL,
         )
@@ -405,9 +410,15 @@ impl<T: JobOps> Entity<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
+        let inner = self.inner.get();
         // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
-        // reference to the entity, so there is nobody, and so does each job, so the queue is empty.
-        unsafe { bindings::drm_sched_entity_fini(self.inner.get()) };
+        // reference to the entity, so there is nobody, and so does each job, so the queue is empty. The
+        // memory is that of a box, which is not used any more; `drm_sched_entity_wakeup()` looks at it
+        // with interrupts off, which is an RCU section.
+        unsafe {
+            bindings::drm_sched_entity_fini(inner);
+            bindings::rust_ext_kfree_rcu_mightsleep(inner.cast());
+        }
     }
 }
 
