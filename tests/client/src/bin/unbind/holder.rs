@@ -45,6 +45,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// What keeps the card at work for ever.
+    pub const fn endless(n: usize) -> Self {
+        Self {
+            buffers: 20,
+            jobs: Jobs::Hang,
+            engine: Engine::ALL[n % Engine::ALL.len()],
+            deleted: false,
+            churns: false,
+            exports: true,
+            user_memory: true,
+        }
+    }
+
     pub fn draw(rng: &mut Rng) -> Self {
         let mut coin = || rng.within(0..2) == 0;
         let (deleted, churns, exports, user_memory) = (coin(), coin(), coin(), coin());

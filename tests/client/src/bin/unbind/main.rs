@@ -105,6 +105,10 @@ fn main() -> ExitCode {
         &[
             ("rounds", "how many rounds (default 20)"),
             ("seed", "what to draw from (default: a fresh one)"),
+            (
+                "stay",
+                "how many processes stay behind at the end, with jobs that never end (default 0)",
+            ),
         ],
     );
     let rounds = args.get("rounds").unwrap_or(20);
@@ -122,5 +126,16 @@ fn main() -> ExitCode {
             break;
         }
     }
+    for n in 0..args.get("stay").unwrap_or(0) {
+        tally.check(format!("process {n} stays"), || stay(&card, n));
+    }
     tally.close()
+}
+
+/// Leaves a process behind that keeps the card at work.
+fn stay(card: &Card, n: usize) -> Outcome {
+    let plan = Plan::endless(n);
+    let node = card.node()?;
+    Child::new(|report| holder::hold(&node, plan, report))?.hear::<1>()?;
+    Ok(format!("{plan:?}"))
 }
