@@ -10,14 +10,19 @@
 mod card;
 mod holder;
 
+use amdgpu_client::PAGE;
 use amdgpu_client::args::Args;
 use amdgpu_client::child::Child;
 use amdgpu_client::engine::Engine;
+use amdgpu_client::num::u64_of;
 use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::rng::Rng;
 use amdgpu_client::session::Session;
+use amdgpu_client::uapi::DOMAIN_GTT;
 use card::{Card, Farewell};
 use holder::Plan;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
@@ -119,6 +124,7 @@ fn main() -> ExitCode {
     };
     println!("unbind: {}, {rounds} rounds, --seed {seed}", card.slot());
     let mut tally = Tally::new();
+    tally.check("nothing is left after the driver", || nothing_is_left(&card));
     for n in 1..=rounds {
         // Each round has a seed of its own, so that it is the same whatever came before.
         let mut rng = Rng::new(seed.wrapping_add(n));
@@ -130,6 +136,28 @@ fn main() -> ExitCode {
         tally.check(format!("process {n} stays"), || stay(&card, n));
     }
     tally.close()
+}
+
+/// A buffer in system memory that outlives the binding of its device has nothing for a debugger, who
+/// reads by way of the kernel, and zeros for the process itself.
+fn nothing_is_left(card: &Card) -> Outcome {
+    const WORD: u32 = 0x5ec2_e701;
+    let session = Session::open(&card.node()?).map_err(|e| format!("a session: {e}"))?;
+    let buffer =
+        session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(|e| format!("a buffer: {e}"))?;
+    buffer.map.write(0, WORD);
+    card.leave(Farewell::Unbind)?;
+
+    let memory = File::open("/proc/self/mem").map_err(|e| format!("/proc/self/mem: {e}"))?;
+    let debugger = memory.read_at(&mut [0; 4], buffer.map.addr());
+    let seen = buffer.map.read(0);
+    drop((buffer, session));
+    card.come_back(Farewell::Unbind)?;
+    match debugger {
+        Ok(_) => Err("a debugger reads from a buffer of a device that is gone".into()),
+        Err(_) if seen != 0 => Err(format!("the process sees {seen:#x}")),
+        Err(e) => Ok(format!("{e}")),
+    }
 }
 
 /// Leaves a process behind that keeps the card at work.
