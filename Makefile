@@ -68,6 +68,11 @@ reference: ## the unmodified C driver on the model, and the client programs on i
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
 
+.PHONY: unbind
+UNBIND_ROUNDS ?= 500
+unbind: ## takes the driver away from under processes, in every order, UNBIND_ROUNDS times
+	@scripts/unbind --rounds $(UNBIND_ROUNDS)
+
 .PHONY: measures mutants
 mutants: ## leaves out one step of the driver at a time: does a test notice?
 	@scripts/mutants

@@ -15,6 +15,8 @@ pub(crate) mod drm;
 pub(crate) mod maple_tree;
 pub(crate) mod mm;
 pub(crate) mod pci;
+pub(crate) mod pm;
 pub(crate) mod sync_file;
 pub(crate) mod task;
 pub(crate) mod tracepoint;
+pub(crate) mod workqueue;

@@ -15,7 +15,10 @@ use kernel::{
     irq,
     pci,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        aref::ARef,
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -23,8 +26,15 @@ use crate::{
         drm::Registration,
         pci::{
             remove_firmware_framebuffer,
-            Enabled, //
+            Adapter,
+            Enabled,
+            Shutdown, //
         },
+        pm::{
+            self,
+            Sleep, //
+        },
+        workqueue::OwnedQueue, //
     },
     debug::stats::Stats,
     device::{
@@ -32,7 +42,6 @@ use crate::{
         Facts,
         PciIds, //
     },
-    driver::Attached,
     drm::Driver,
     exec::interrupts::Handler,
     hw::{
@@ -43,6 +52,7 @@ use crate::{
         ClockGating,
         Generation, //
     },
+    ttm::Attached, //
 };
 
 mod absent;
@@ -133,7 +143,7 @@ pub(crate) struct AmdgpuDriver;
 /// The order of the fields is the order in which they are dropped: the reverse of bring-up.
 #[pin_data]
 pub(crate) struct Binding<'bound> {
-    registration: Registration<'bound, Driver>,
+    registration: Registration<Driver>,
     settled: Settled,
     counters: Counters,
     #[pin]
@@ -142,6 +152,7 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
+    sleep: pm::Notifier<SleepRefused>,
     enabled: Enabled<'bound>,
 }
 
@@ -169,12 +180,17 @@ impl pci::Driver for AmdgpuDriver {
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let card = Card::map(pdev)?;
+            // A kernel that this one took the place of (kexec) may have left the card at work.
+            card.end_bus_mastering();
             let vbios = check(pdev, hw, &card)?;
+            hw.quiesce(&card)
+                .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
 
             let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
             let card = card.into_handle(dev)?;
-            let device = Arc::pin_init(Device::new(dev, hw, facts, card), GFP_KERNEL)
+            let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
+            let device = Arc::pin_init(device, GFP_KERNEL)
                 .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
 
             let drm = driver::allocate(dev, device.clone())
@@ -183,8 +199,9 @@ impl pci::Driver for AmdgpuDriver {
 
             Ok(try_pin_init!(Binding {
                 enabled,
+                sleep: pm::Notifier::new(dev, SleepRefused(dev.into()))?,
                 device: device.clone(),
-                attached: Attached::new(&drm),
+                attached: Attached::new(dev, &drm)?,
                 running: Running::new(pdev, device.clone()),
                 vectors: pdev
                     .alloc_irq_vectors(1, 1, messages())
@@ -224,20 +241,79 @@ impl pci::Driver for AmdgpuDriver {
     }
 }
 
+impl Shutdown for AmdgpuDriver {
+    /// Files may be open, and jobs on the rings: they end with an error, as they do when the driver is
+    /// unbound.
+    fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
+        binding.running.stop();
+    }
+}
+
+/// Refuses system sleep while there is a card: nothing brings it back afterwards yet.
+struct SleepRefused(ARef<kernel::device::Device>);
+
+impl pm::Callbacks for SleepRefused {
+    fn prepare(&self, sleep: Sleep) -> Result {
+        dev_warn!(
+            self.0,
+            "{sleep:?} refused: this driver cannot bring the card back from it yet; unbind it first\n"
+        );
+        Err(EOPNOTSUPP)
+    }
+}
+
 /// Where debugfs shows what the user-memory path does, for all cards.
 const DEBUGFS_ROOT: &CStr = c"amdgpu_rs";
 
 /// The counters of a card, in debugfs for as long as this lives.
 type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 
+/// What all cards share.
+#[derive(Clone)]
+struct Globals {
+    debugfs: debugfs::Dir,
+    /// Where jobs are dropped.
+    reaper: Arc<OwnedQueue>,
+}
+
 kernel::sync::global_lock! {
     // SAFETY: Initialized when the module is, before any card is probed.
-    unsafe(uninit) static DEBUGFS: Mutex<Option<debugfs::Dir>> = None;
+    unsafe(uninit) static GLOBALS: Mutex<Option<Globals>> = None;
+}
+
+impl Globals {
+    fn get() -> Result<Self> {
+        GLOBALS.lock().clone().ok_or(ENODEV)
+    }
+}
+
+/// The time for which there are [`Globals`].
+struct Loaded;
+
+impl Loaded {
+    fn new() -> Result<Self> {
+        let globals = Globals {
+            debugfs: debugfs::Dir::new(DEBUGFS_ROOT),
+            reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+        };
+        *GLOBALS.lock() = Some(globals);
+        Ok(Self)
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let globals = GLOBALS.lock().take();
+        // There are no jobs any more, but the last may still be on its way out.
+        if let Some(globals) = globals {
+            globals.reaper.flush();
+        }
+    }
 }
 
 /// Shows the counters of a card.
 fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Counters> {
-    let root = DEBUGFS.lock().clone().ok_or(ENODEV)?;
+    let root = Globals::get()?.debugfs;
     let stats = Ok::<_, Error>(stats);
     KBox::pin_init(
         root.scope(stats, dev.name(), |stats: &Arc<Stats>, dir| {
@@ -369,10 +445,9 @@ impl<'bound> Running<'bound> {
     fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
         Self { pdev, device }
     }
-}
 
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
+    /// Stops the card for good, and ends all jobs that there are or will be. May be called again.
+    fn stop(&self) {
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
             self.device.hw.system.gate_clocks(card, ClockGating::Off);
             if self.device.hw.quiesce(card).is_err() {
@@ -383,32 +458,33 @@ impl Drop for Running<'_> {
     }
 }
 
-#[pin_data(PinnedDrop)]
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The fields are dropped in order: no card is left when what cards share goes.
+#[pin_data]
 struct AmdgpuModule {
     #[pin]
-    driver: kernel::driver::Registration<pci::Adapter<AmdgpuDriver>>,
+    driver: kernel::driver::Registration<Adapter<AmdgpuDriver>>,
+    loaded: Loaded,
 }
 
 impl kernel::InPlaceModule for AmdgpuModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         // SAFETY: Called once, before all else in this module. A macro of the kernel crate wants it
         // so, as there is no data of a module that a probe could reach.
-        unsafe { DEBUGFS.init() };
-        *DEBUGFS.lock() = Some(debugfs::Dir::new(DEBUGFS_ROOT));
+        unsafe { GLOBALS.init() };
 
         try_pin_init!(Self {
+            loaded: Loaded::new()?,
             driver <- kernel::driver::Registration::new(
                 <LocalModule as kernel::ModuleMetadata>::NAME,
                 module,
             ),
         })
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for AmdgpuModule {
-    fn drop(self: Pin<&mut Self>) {
-        *DEBUGFS.lock() = None;
     }
 }
 

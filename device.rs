@@ -21,6 +21,7 @@ use kernel::{
 };
 
 use crate::{
+    abstractions::workqueue::OwnedQueue,
     debug::stats::Stats,
     exec::{
         gart::{
@@ -82,8 +83,6 @@ pub(crate) struct VramLayout {
     pub(crate) size: u64,
     /// How much of it, from its start, the CPU reaches.
     pub(crate) visible: u64,
-    /// Physical address at which the CPU finds it.
-    pub(crate) aperture: u64,
     /// How much of it, from its start, is on the screen, where the firmware put it.
     pub(crate) picture: u64,
     /// Offsets that the driver keeps for itself, at the end of what is visible.
@@ -126,12 +125,14 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Makes the device and everything that it shares with the card; nothing is started yet.
+    /// Makes the device and everything that it shares with the card; nothing is started yet. Jobs are
+    /// dropped on `reaper`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
         hw: &'static Generation,
         facts: Facts,
         card: CardHandle,
+        reaper: Arc<OwnedQueue>,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             dev: parent.into(),
@@ -149,6 +150,7 @@ impl Device {
                 card.clone(),
                 fed_by_schedulers(rings)?,
                 stats.clone(),
+                &reaper,
             )?,
             kernel_queue <- KernelQueue::new(schedulers),
             card,

@@ -7,10 +7,7 @@ use core::ops::Deref;
 use kernel::{
     device::Bound,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    },
+    sync::Arc, //
 };
 
 use crate::{
@@ -102,23 +99,6 @@ pub(crate) fn allocate(
     }
     let allocation = drm::device::Allocation::<Driver>::new(parent)?;
     allocation.init(Data::new(allocation.base(), device, reach))
-}
-
-/// A card that may reach the memory of buffers. On drop, which must come after the card was stopped
-/// and the DRM device unplugged, it may not any more: files may stay open, and keep the buffers.
-pub(crate) struct Attached(ARef<DrmDevice>);
-
-impl Attached {
-    /// No buffer exists yet.
-    pub(crate) fn new(drm: &DrmDevice) -> Self {
-        Self(drm.into())
-    }
-}
-
-impl Drop for Attached {
-    fn drop(&mut self) {
-        self.0.memory.detach();
-    }
 }
 
 impl Deref for Data {

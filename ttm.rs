@@ -66,10 +66,7 @@ use crate::{
     vm::TableId, //
 };
 
-use self::bo::{
-    backing,
-    BoData, //
-};
+use self::bo::BoData;
 pub(crate) use self::{
     bo::{
         Bo,
@@ -147,10 +144,6 @@ impl ttm::Driver for Ttm {
         &dev.memory.ttm
     }
 
-    fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
-        backing(bo)
-    }
-
     fn evict(bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {
         const TT: ttm::Place = ttm::Place::new(ttm::MemType::TT);
         const SYSTEM: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
@@ -208,13 +201,12 @@ impl ttm::Driver for Ttm {
         resource: ttm::Resource<'_, Self>,
     ) -> Result<Option<ttm::IoMemory>> {
         let placed = resource.placed();
-
-        Ok(
-            (placed.mem_type == ttm::MemType::VRAM).then(|| ttm::IoMemory {
-                phys: dev.memory.aperture + (placed.start << PAGE_SHIFT),
-                caching: ttm::Caching::WriteCombined,
-            }),
-        )
+        if placed.mem_type != ttm::MemType::VRAM {
+            return Ok(None);
+        }
+        let card = dev.card().ok_or(ENODEV)?;
+        let memory = card.vram.io_memory(placed.start << PAGE_SHIFT);
+        memory.ok_or(EINVAL).map(Some)
     }
 }
 
@@ -233,6 +225,9 @@ fn page_flags(reach: Reach) -> ttm::Flags {
     }
     flags
 }
+/// A card that may reach the memory of buffers. Dropped after the card was stopped and the DRM device
+/// unplugged: files may stay open, and keep the buffers.
+pub(crate) type Attached = ttm::Attachment<Ttm>;
 
 /// The memory of a device, as BOs get it.
 #[pin_data]
@@ -244,8 +239,6 @@ pub(crate) struct Memory {
     /// How many bytes of VRAM and of system memory BOs may have.
     vram: u64,
     gtt: u64,
-    /// Where the CPU finds VRAM.
-    aperture: u64,
     bytes_moved: Atomic<u64>,
     evictions: Atomic<u64>,
 }
@@ -270,7 +263,6 @@ impl Memory {
             vram,
             has_user_memory: reach.bounces != Bounces::Everything,
             gtt: ttm::system_limit(),
-            aperture: layout.aperture,
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),
         })
@@ -310,11 +302,5 @@ impl Memory {
     /// How often a BO had to make room.
     pub(crate) fn evictions(&self) -> u64 {
         self.evictions.load(Relaxed)
-    }
-
-    /// Takes all system pages away from the card, which is about to go while files may be open. The
-    /// device must be unplugged.
-    pub(crate) fn detach(&self) {
-        self.ttm.clear_dma_mappings();
     }
 }

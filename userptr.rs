@@ -341,7 +341,7 @@ impl Userptr {
     pub(crate) fn bind(reserved: &ReservedBo<'_>, pages: UserPages) -> Result {
         let userptr = reserved.userptr().ok_or(EINVAL)?;
         userptr.bound.store(0, Relaxed);
-        reserved.bind_user_pages(pages.pages.iter().copied())?;
+        reserved.bind_user_pages(&pages.pages)?;
         userptr.bound.store(pages.generation.0, Relaxed);
         Ok(())
     }

@@ -241,6 +241,9 @@ impl<'a> HeldResv<'a> {
     ///
     /// If no room was made for the fence.
     pub(crate) fn add_fence(&self, fence: &Fence, usage: Usage) {
+        // SAFETY: By the type invariants the reservation is initialized and held.
+        // C looks into the list to see whether there is room.
+        assert!(!unsafe { (*self.as_raw()).fences }.is_null());
         // SAFETY: By the type invariants the reservation is initialized and held, and the fence is
         // alive.
         unsafe { bindings::dma_resv_add_fence(self.as_raw(), fence.as_raw(), usage.as_raw()) };

@@ -35,13 +35,16 @@
 #include <linux/io.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/notifier.h>
 #include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/sync_file.h>
+#include <linux/suspend.h>
 #include <linux/uaccess.h>
 #include <linux/scatterlist.h>
+#include <linux/workqueue.h>
 #include <uapi/drm/amdgpu_drm.h>
 #include <uapi/linux/magic.h>
 
@@ -55,3 +58,6 @@ const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA_ALLOC = TTM_ALLOCATION_P
 const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32 = TTM_ALLOCATION_POOL_USE_DMA32;
 const unsigned int RUST_EXT_TTM_TT_FLAG_EXTERNAL = TTM_TT_FLAG_EXTERNAL;
 const gfp_t RUST_EXT_GFP_DMA32 = GFP_KERNEL | GFP_DMA32;
+const unsigned long RUST_EXT_PM_HIBERNATION_PREPARE = PM_HIBERNATION_PREPARE;
+const unsigned long RUST_EXT_PM_SUSPEND_PREPARE = PM_SUSPEND_PREPARE;
+const unsigned long RUST_EXT_PM_RESTORE_PREPARE = PM_RESTORE_PREPARE;

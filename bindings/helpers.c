@@ -92,6 +92,11 @@ void rust_ext_drm_syncobj_put(struct drm_syncobj *obj)
 	drm_syncobj_put(obj);
 }
 
+bool rust_ext_ttm_bo_get_unless_zero(struct ttm_buffer_object *bo)
+{
+	return kref_get_unless_zero(&bo->kref);
+}
+
 void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource *new_mem)
 {
 	ttm_bo_move_null(bo, new_mem);
@@ -214,3 +219,46 @@ unsigned long rust_ext_untagged_addr(unsigned long address)
 {
 	return untagged_addr(address);
 }
+
+#ifdef CONFIG_PM_SLEEP
+int rust_ext_register_pm_notifier(struct notifier_block *nb)
+{
+	return register_pm_notifier(nb);
+}
+
+void rust_ext_unregister_pm_notifier(struct notifier_block *nb)
+{
+	unregister_pm_notifier(nb);
+}
+#else
+int rust_ext_register_pm_notifier(struct notifier_block *nb)
+{
+	return 0;
+}
+
+void rust_ext_unregister_pm_notifier(struct notifier_block *nb)
+{
+}
+#endif
+
+int rust_ext_notifier_from_errno(int err)
+{
+	return notifier_from_errno(err);
+}
+
+struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
+}
+
+void rust_ext_kfree_rcu_mightsleep(void *ptr)
+{
+	kfree_rcu_mightsleep(ptr);
+}
+
+#if IS_ENABLED(CONFIG_KUNIT)
+int rust_ext_dma_coerce_mask(struct device *dev)
+{
+	return dma_coerce_mask_and_coherent(dev, DMA_BIT_MASK(64));
+}
+#endif

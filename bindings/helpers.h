@@ -8,6 +8,7 @@ struct dma_resv;
 struct dma_resv_iter;
 struct drm_exec;
 struct mmu_interval_notifier;
+struct notifier_block;
 struct page;
 struct drm_syncobj;
 struct drm_vma_offset_node;
@@ -18,6 +19,7 @@ struct ttm_buffer_object;
 struct ttm_resource;
 struct ttm_resource_manager;
 struct ttm_tt;
+struct workqueue_struct;
 struct ww_acquire_ctx;
 enum dma_resv_usage;
 
@@ -50,6 +52,7 @@ bool rust_ext_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 void rust_ext_drm_gem_object_put(struct drm_gem_object *obj);
 int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_fence *fence);
 void rust_ext_drm_syncobj_put(struct drm_syncobj *obj);
+bool rust_ext_ttm_bo_get_unless_zero(struct ttm_buffer_object *bo);
 void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource *new_mem);
 void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo);
 void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *to, size_t len);
@@ -63,5 +66,11 @@ bool rust_ext_mmu_interval_check_retry(struct mmu_interval_notifier *notifier, u
 struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn);
 bool rust_ext_access_ok(unsigned long start, unsigned long length);
 unsigned long rust_ext_untagged_addr(unsigned long address);
+int rust_ext_register_pm_notifier(struct notifier_block *nb);
+void rust_ext_unregister_pm_notifier(struct notifier_block *nb);
+int rust_ext_notifier_from_errno(int err);
+struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name);
+void rust_ext_kfree_rcu_mightsleep(void *ptr);
+int rust_ext_dma_coerce_mask(struct device *dev);
 
 #endif

@@ -59,7 +59,8 @@ use crate::{
         drm::sched::{
             JobOps,
             Scheduler, //
-        }, //
+        },
+        workqueue::OwnedQueue, //
     },
     debug::stats::Stats,
     exec::{
@@ -481,13 +482,15 @@ pub(crate) struct Schedulers {
 }
 
 impl Schedulers {
-    /// Makes a scheduler for each of `rings`, which are all of a card's, by index.
+    /// Makes a scheduler for each of `rings`, which are all of a card's, by index. Jobs are dropped on
+    /// `reaper`.
     pub(crate) fn new(
         dev: &device::Device,
         hw: &'static Generation,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
+        reaper: &Arc<OwnedQueue>,
     ) -> Result<Self> {
         let executor = Executor::new(dev, hw, card, rings, stats)?;
         let mut schedulers = KVec::with_capacity(executor.rings.len(), GFP_KERNEL)?;
@@ -499,6 +502,7 @@ impl Schedulers {
                 Ring::MAX_SUBMISSIONS,
                 msecs_to_jiffies(TICK),
                 queue,
+                reaper.clone(),
             )?;
             schedulers.push(scheduler, GFP_KERNEL)?;
         }

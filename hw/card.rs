@@ -31,7 +31,10 @@ use kernel::{
     warn_on, //
 };
 
-use crate::abstractions::pci::WriteCombinedBar;
+use crate::abstractions::{
+    drm::ttm::IoMemory,
+    pci::WriteCombinedBar, //
+};
 
 const VRAM_BAR: u32 = 0;
 const DOORBELL_BAR: u32 = 2;
@@ -139,9 +142,9 @@ impl Doorbells<'_> {
 pub(crate) struct VramAperture<'a>(WriteCombinedBar<'a>);
 
 impl VramAperture<'_> {
-    /// Physical address of the BAR.
-    pub(crate) fn phys(&self) -> u64 {
-        self.0.phys()
+    /// Memory for buffers from `offset` on; `None` if that is behind the end.
+    pub(crate) fn io_memory(&self, offset: u64) -> Option<IoMemory> {
+        IoMemory::in_bar(&self.0, offset)
     }
 
     /// Number of bytes of VRAM that the CPU reaches.

@@ -533,7 +533,7 @@ pub(crate) trait ReservedExt {
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if it is no userptr BO.
-    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result;
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
 
     /// Calls `f` with where the bytes are, if the GPU reaches them there.
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
@@ -563,7 +563,7 @@ impl ReservedExt for ReservedBo<'_> {
         clear::finish(self, || self.allocation::<Vram>(), intr)
     }
 
-    fn bind_user_pages(&self, pages: impl ExactSizeIterator<Item = Pfn>) -> Result {
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
         self.leave(ttm::Wait::Yes(Interruptible::Yes))?;
@@ -579,13 +579,13 @@ impl ReservedExt for ReservedBo<'_> {
             }
             Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
                 pages: self,
-                snoop: match backing(self) {
+                snoop: match self.backing() {
                     ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
                         Snoop::No
                     }
                     _ => Snoop::Yes,
                 },
-                read_only: backing(self) == ttm::Backing::UserRead,
+                read_only: self.backing() == ttm::Backing::UserRead,
             })),
             _ => f(None),
         }
@@ -600,22 +600,6 @@ impl SystemPages for ReservedBo<'_> {
     fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
         // The device's DMA mask keeps addresses within an entry's field for them.
         self.dma_addresses(first, of_page_0.into_raw(), into)
-    }
-}
-
-/// Where a BO's system pages come from.
-pub(super) fn backing(bo: &ttm::Buffer<BoData>) -> ttm::Backing {
-    match &bo.kind {
-        Kind::Plain | Kind::Table(_)
-            if bo.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0 =>
-        {
-            ttm::Backing::Pages(ttm::Caching::WriteCombined)
-        }
-        Kind::Plain | Kind::Table(_) => ttm::Backing::Pages(ttm::Caching::Cached),
-        Kind::User(userptr) => match userptr.access() {
-            hmm::Access::Read => ttm::Backing::UserRead,
-            hmm::Access::Write => ttm::Backing::UserWrite,
-        },
     }
 }
 
@@ -636,6 +620,20 @@ fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
 #[vtable]
 impl ttm::DriverObject for BoData {
     type Driver = Ttm;
+
+    fn backing(&self) -> ttm::Backing {
+        let write_combined = self.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0;
+        match &self.kind {
+            Kind::Plain | Kind::Table(_) if write_combined => {
+                ttm::Backing::Pages(ttm::Caching::WriteCombined)
+            }
+            Kind::Plain | Kind::Table(_) => ttm::Backing::Pages(ttm::Caching::Cached),
+            Kind::User(userptr) => match userptr.access() {
+                hmm::Access::Read => ttm::Backing::UserRead,
+                hmm::Access::Write => ttm::Backing::UserWrite,
+            },
+        }
+    }
 
     /// # Errors
     ///

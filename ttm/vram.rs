@@ -255,7 +255,6 @@ mod tests {
             start: 0xf4_0000_0000,
             size: 256 * MIB as u64,
             visible: 64 * MIB as u64,
-            aperture: 0xe000_0000,
             picture,
             reserved: (end, 64 * MIB as u64),
         }

@@ -88,12 +88,14 @@ impl AsRef<device::Device> for Base {
 
 /// A DRM device with the data of its driver, which it dereferences to.
 ///
-/// It is reference-counted, and may outlive the binding of its parent device to the driver.
+/// It may outlive the binding of its parent device to the driver. What has a `&Device` may look at it,
+/// but not keep it: a buffer object sees its device while that waits for the object to go, when the last
+/// reference is gone already. [`Shared`] is what can be referenced anew.
 ///
 /// # Invariants
 ///
-/// `data` is initialized, and is dropped when the last reference is gone, in
-/// [`Device::release`].
+/// `data` is initialized, and is dropped in [`Device::release`], when the last reference and the last
+/// buffer object are gone.
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     base: Base,
@@ -177,10 +179,26 @@ impl<T: Driver> AsRef<device::Device> for Device<T> {
     }
 }
 
+/// A reference-counted [`Device`].
+///
+/// # Invariants
+///
+/// The reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct Shared<T: Driver>(Device<T>);
+
+impl<T: Driver> Deref for Shared<T> {
+    type Target = Device<T>;
+
+    fn deref(&self) -> &Device<T> {
+        &self.0
+    }
+}
+
 // SAFETY: `drm_dev_get()` and `drm_dev_put()` count the references to the whole allocation.
-unsafe impl<T: Driver> AlwaysRefCounted for Device<T> {
+unsafe impl<T: Driver> AlwaysRefCounted for Shared<T> {
     fn inc_ref(&self) {
-        // SAFETY: The existence of a shared reference means that the count is not zero.
+        // SAFETY: By the type invariant the count is not zero.
         unsafe { bindings::drm_dev_get(self.as_raw()) };
     }
 
@@ -230,11 +248,22 @@ impl Drop for UnplugGuard {
 /// # Invariants
 ///
 /// `dev` owns a reference to the C object; its `base` is initialized, its `data` if and only if
-/// `initialized` says so. The `release` callback is set if and only if it is.
+/// `state` is [`State::Complete`]. The `release` callback is set if and only if it is.
 pub(crate) struct Allocation<T: Driver> {
     dev: NonNull<Device<T>>,
-    initialized: Cell<bool>,
+    state: Cell<State>,
     _not_send: NotThreadSafe,
+}
+
+/// How far the data of an [`Allocation`] is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// There is none.
+    Empty,
+    /// Its initializer runs.
+    Busy,
+    /// It is there.
+    Complete,
 }
 
 impl<T: Driver> Allocation<T> {
@@ -265,7 +294,7 @@ impl<T: Driver> Allocation<T> {
         // driver description without `release` was used.
         Ok(Self {
             dev,
-            initialized: Cell::new(false),
+            state: Cell::new(State::Empty),
             _not_send: NotThreadSafe,
         })
     }
@@ -276,24 +305,27 @@ impl<T: Driver> Allocation<T> {
         unsafe { &self.dev.as_ref().base }
     }
 
-    /// Fills in the driver's data. This works once.
+    /// Fills in the driver's data. This works once, and not within the initializer of that data.
     pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
-        if self.initialized.get() {
+        if self.state.get() != State::Empty {
             return Err(EBUSY);
         }
+        self.state.set(State::Busy);
 
         let dev = self.dev.as_ptr();
         // SAFETY: `data` is allocated, not initialized by the type invariant, and pinned, as the
         // C object's memory never moves.
-        unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }?;
+        unsafe { pin_init::raw_try_init(&raw mut (*dev).data, data) }
+            .inspect_err(|_| self.state.set(State::Empty))?;
 
         // SAFETY: Nobody else knows of the device yet.
         unsafe { (*(*dev).base.as_raw()).driver = Vtable::<T>::COMPLETE };
         // INVARIANT: `data` is initialized and `release` is set.
-        self.initialized.set(true);
+        self.state.set(State::Complete);
 
         // SAFETY: The device is complete, and `self` owns a reference to it.
-        let dev = unsafe { &*dev };
+        // INVARIANT: So the count is not zero.
+        let dev = unsafe { &*dev.cast::<Shared<T>>() };
         // INVARIANT: It was not registered, as nobody else knows of it.
         Ok(UnregisteredDevice(ARef::from(dev), NotThreadSafe))
     }
@@ -301,6 +333,11 @@ impl<T: Driver> Allocation<T> {
 
 impl<T: Driver> Drop for Allocation<T> {
     fn drop(&mut self) {
+        if self.state.get() != State::Complete {
+            // There is no data to be dropped with the device, but parts of it may have been made outside
+            // of `init`, and point at `base`.
+            self.base().children().wait();
+        }
         // SAFETY: By the type invariant we own a reference; if it is the last one, `release` runs
         // if and only if the data is there.
         unsafe { bindings::drm_dev_put(self.base().as_raw()) };
@@ -312,19 +349,19 @@ impl<T: Driver> Drop for Allocation<T> {
 /// # Invariants
 ///
 /// `drm_dev_register()` was not called on the device.
-pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Device<T>>, NotThreadSafe);
+pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Shared<T>>, NotThreadSafe);
 
 impl<T: Driver> UnregisteredDevice<T> {
     /// Gives up the knowledge that the device is not registered.
-    pub(super) fn into_inner(self) -> ARef<Device<T>> {
+    pub(super) fn into_inner(self) -> ARef<Shared<T>> {
         self.0
     }
 }
 
 impl<T: Driver> Deref for UnregisteredDevice<T> {
-    type Target = Device<T>;
+    type Target = Shared<T>;
 
-    fn deref(&self) -> &Device<T> {
+    fn deref(&self) -> &Shared<T> {
         &self.0
     }
 }

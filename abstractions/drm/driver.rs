@@ -5,7 +5,10 @@
 //! C header: [`include/drm/drm_drv.h`](srctree/include/drm/drm_drv.h)
 
 use super::{
-    device::device_as_raw,
+    device::{
+        device_as_raw,
+        Shared, //
+    },
     file,
     gem,
     ioctl,
@@ -17,11 +20,16 @@ use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{
     device,
+    devres::Devres,
     error::to_result,
     module::this_module,
+    new_mutex,
     prelude::*,
     str::as_char_ptr_in_const_context,
-    sync::aref::ARef, //
+    sync::{
+        aref::ARef,
+        Mutex, //
+    }, //
 };
 
 /// What a driver says of itself to user space.
@@ -167,51 +175,72 @@ impl<T: Driver> Vtable<T> {
     }
 }
 
-/// A device that user space sees; dropping this hides it.
+/// A device that user space sees.
 ///
-/// The drop waits for the ioctls in progress and the other sections of [`Device::enter`], and takes
-/// away the CPU mappings of the device's memory.
-///
-/// # Invariants
-///
-/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` was not.
-pub(crate) struct Registration<'a, T: Driver> {
-    drm: ARef<Device<T>>,
-    _parent: PhantomData<&'a device::Device<device::Bound>>,
-}
+/// Dropping this hides it; if it is leaked, the driver core does so when the parent is unbound.
+pub(crate) struct Registration<T: Driver>(Devres<Registered<T>>);
 
-impl<'a, T: Driver> Registration<'a, T> {
+impl<T: Driver> Registration<T> {
     /// Shows a device to user space. `parent` must be the one that it was allocated with.
     pub(crate) fn new(
-        parent: &'a device::Device<device::Bound>,
+        parent: &device::Device<device::Bound>,
         drm: UnregisteredDevice<T>,
     ) -> Result<Self> {
         let drm = drm.into_inner();
-        let actual: &device::Device = (*drm).as_ref();
+        let actual: &device::Device = (**drm).as_ref();
         if device_as_raw(actual) != device_as_raw(parent) {
             return Err(EINVAL);
         }
-
-        // SAFETY: The device is complete, and was never registered by the type invariant of
-        // `UnregisteredDevice`.
-        to_result(unsafe { bindings::drm_dev_register(drm.as_raw(), 0) })?;
-
+        let registered = try_pin_init!(Registered {
+            hidden <- new_mutex!(false, "drm::Registered::hidden"),
+            drm: {
+                // SAFETY: The device is complete, and was never registered by the type invariant of
+                // `UnregisteredDevice`.
+                to_result(unsafe { bindings::drm_dev_register(drm.as_raw(), 0) })?;
+                drm
+            },
+        }? Error);
         // INVARIANT: It is registered.
-        Ok(Self {
-            drm,
-            _parent: PhantomData,
-        })
+        Ok(Self(Devres::new(parent, registered)?))
     }
 
-    /// The device.
-    pub(crate) fn device(&self) -> &Device<T> {
-        &self.drm
+    /// Hides the device, for as long as there is power: it is not shown again.
+    ///
+    /// Waits for the ioctls in progress and the other sections of [`Device::enter`], and takes away the
+    /// CPU mappings of the device's memory. `parent` is the device's.
+    pub(crate) fn hide(&self, parent: &device::Device<device::Bound>) -> Result {
+        self.0.access(parent)?.hide();
+        Ok(())
     }
 }
 
-impl<T: Driver> Drop for Registration<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: By the type invariant the device is registered.
-        unsafe { bindings::drm_dev_unplug(self.drm.as_raw()) };
+/// A device that was registered.
+///
+/// # Invariants
+///
+/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` if and only if
+/// `hidden`.
+#[pin_data(PinnedDrop)]
+struct Registered<T: Driver> {
+    drm: ARef<Shared<T>>,
+    #[pin]
+    hidden: Mutex<bool>,
+}
+
+impl<T: Driver> Registered<T> {
+    fn hide(&self) {
+        let mut hidden = self.hidden.lock();
+        if !*hidden {
+            // SAFETY: By the type invariant the device is registered.
+            unsafe { bindings::drm_dev_unplug(self.drm.as_raw()) };
+            *hidden = true;
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Driver> PinnedDrop for Registered<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.hide();
     }
 }

@@ -258,21 +258,25 @@ macro_rules! drm_ioctls {
                     data: *mut ::kernel::ffi::c_void,
                     file: *mut $crate::bindings::drm_file,
                 ) -> ::kernel::ffi::c_int {
+                    // What the driver wrote is evaluated here, where it may do no more than anywhere.
+                    let flags = $flags;
+                    let handler = $handler;
                     // SAFETY: This function is in a table of the driver only, with the code made
                     // from the argument's type, which is one of the user-space interface: integers.
                     unsafe {
                         $crate::abstractions::drm::ioctl::drm_ioctls!(
-                            @call $driver, $arg $(: $in => $out)?, dev, data, file, $flags, $handler
+                            @call $driver, $arg $(: $in => $out)?, dev, data, file, flags, handler
                         )
                     }
                 }
 
+                let flags = $flags;
                 // SAFETY: See above.
                 unsafe {
                     ioctl::Descriptor::<$driver>::new::<$crate::bindings::$arg>(
                         Direction::$direction,
                         $crate::bindings::$number,
-                        $flags,
+                        flags,
                         ::kernel::c_str!(::core::stringify!($number)),
                         callback,
                     )
@@ -283,7 +287,7 @@ macro_rules! drm_ioctls {
     };
     (
         @call $driver:ty, $arg:ident,
-        $dev:ident, $data:ident, $file:ident, $flags:expr, $handler:expr
+        $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
     ) => {
         $crate::abstractions::drm::ioctl::call::<$driver, $crate::bindings::$arg>(
             $dev, $data, $file, $flags, $handler,
@@ -291,7 +295,7 @@ macro_rules! drm_ioctls {
     };
     (
         @call $driver:ty, $arg:ident: $in:ident => $out:ident,
-        $dev:ident, $data:ident, $file:ident, $flags:expr, $handler:expr
+        $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
     ) => {
         $crate::abstractions::drm::ioctl::call_union::<
             $driver,

@@ -13,7 +13,7 @@
 //! 3. From then on it is the scheduler's, which calls the driver through [`JobOps`]: it waits for
 //!    the dependencies, asks [`JobOps::prepare`] for more until there is none, then calls
 //!    [`JobOps::run`], and waits for the hardware fence that this returns.
-//! 4. The driver's data is dropped on a system workqueue, so that its destructors may sleep and
+//! 4. The driver's data is dropped on a queue that the driver gives, so that its destructors may sleep and
 //!    take any lock without being in the way of other jobs.
 //!
 //! The callbacks are on the way to the signal of a fence: they run in a
@@ -61,6 +61,7 @@ use crate::{
             HeldResv,
             Usage, //
         },
+        workqueue::OwnedQueue, //
     },
     bindings, //
 };
@@ -98,7 +99,6 @@ use kernel::{
     time::Jiffies,
     types::Opaque,
     workqueue::{
-        self,
         Work,
         WorkItem, //
     }, //
@@ -165,6 +165,10 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     ///
     /// The fence must end after those that earlier calls for the same scheduler returned, also if the
     /// job cannot be run: see the head of this file.
+    ///
+    /// # Panics
+    ///
+    /// The scheduler does, if a scheduler ends the fence: the job would come to wait for itself.
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
     /// Called when the hardware fence was not signaled within the scheduler's timeout.
@@ -224,6 +228,7 @@ pub(crate) struct Scheduler<T: JobOps> {
     inner: Opaque<bindings::drm_gpu_scheduler>,
     // The last that a job lets go of, so it has an allocation of its own.
     jobs: Arc<JobCount>,
+    reaper: Arc<OwnedQueue>,
     queue: T::Queue,
     // The C scheduler refers to it.
     _device: ARef<device::Device>,
@@ -247,13 +252,15 @@ impl<T: JobOps> Scheduler<T> {
 
     /// Makes a scheduler for a ring.
     ///
-    /// The jobs that are on the ring at one time have at most `credits` credits together.
+    /// The jobs that are on the ring at one time have at most `credits` credits together. They are
+    /// dropped on `reaper`, which the owner flushes before the module goes.
     pub(crate) fn new(
         name: &'static CStr,
         dev: &device::Device,
         credits: u32,
         timeout: Jiffies,
         queue: T::Queue,
+        reaper: Arc<OwnedQueue>,
     ) -> Result<Arc<Self>> {
         let args = bindings::drm_sched_init_args {
             ops: const { &Self::OPS },
@@ -276,6 +283,7 @@ impl<T: JobOps> Scheduler<T> {
                     })
                 }),
                 jobs: Arc::pin_init(JobCount::new(), GFP_KERNEL)?,
+                reaper,
                 queue,
                 _device: dev.into(),
             }),
@@ -310,6 +318,8 @@ impl<T: JobOps> Scheduler<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Scheduler<T> {
     fn drop(self: Pin<&mut Self>) {
+        // `drm_sched_entity_wakeup()` may still look for us by way of an entity that is gone.
+        synchronize_rcu();
         // SAFETY: By the type invariant the scheduler is initialized. Each entity and each job owns
         // a reference to its schedulers, so there is none any more.
         unsafe { bindings::drm_sched_fini(self.inner.get()) };
@@ -328,8 +338,8 @@ impl<T: JobOps> PinnedDrop for Scheduler<T> {
 /// `list` names.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Entity<T: JobOps> {
-    #[pin]
-    inner: Opaque<bindings::drm_sched_entity>,
+    // The signal of a dependency may still look at it when it is destroyed already.
+    inner: ManuallyDrop<KBox<Opaque<bindings::drm_sched_entity>>>,
     // Held from arming to pushing a job, so that jobs are queued in the order of their fences.
     #[pin]
     submission: Mutex<()>,
@@ -356,24 +366,27 @@ impl<T: JobOps> Entity<T> {
         // The address of the elements, which does not change when the vector moves.
         let elements = list.as_mut_ptr();
         let count = u32::try_from(list.len())?;
+        let inner = KBox::new(Opaque::zeroed(), GFP_KERNEL)?;
         Arc::pin_init(
             try_pin_init!(Self {
-                inner <- Opaque::try_ffi_init(move |ptr| {
-                    // SAFETY: `ptr` is valid for writes. The schedulers and the list live as long as
-                    // the entity. The C function refuses an empty list.
+                submission <- new_mutex!(()),
+                schedulers,
+                _list: list,
+                // This comes last, as it is not undone if something else fails.
+                inner: {
+                    // SAFETY: The memory is valid for writes. The schedulers and the list live as long
+                    // as the entity. The C function refuses an empty list.
                     to_result(unsafe {
                         bindings::drm_sched_entity_init(
-                            ptr,
+                            inner.get(),
                             priority.as_raw(),
                             elements,
                             count,
                             null_mut(),
                         )
-                    })
-                }),
-                submission <- new_mutex!(()),
-                schedulers,
-                _list: list,
+                    })?;
+                    ManuallyDrop::new(inner)
+                },
             }),
             GFP_KERNEL_ACCOUNT,
         )
@@ -400,9 +413,15 @@ impl<T: JobOps> Entity<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
+        let inner = self.inner.get();
         // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
-        // reference to the entity, so there is nobody, and so does each job, so the queue is empty.
-        unsafe { bindings::drm_sched_entity_fini(self.inner.get()) };
+        // reference to the entity, so there is nobody, and so does each job, so the queue is empty. The
+        // memory is that of a box, which is not used any more; `drm_sched_entity_wakeup()` looks at it
+        // with interrupts off, which is an RCU section.
+        unsafe {
+            bindings::drm_sched_entity_fini(inner);
+            bindings::rust_ext_kfree_rcu_mightsleep(inner.cast());
+        }
     }
 }
 
@@ -495,6 +514,7 @@ impl<T: JobOps> Job<T> {
         let fence = data.run(queue);
         // SAFETY: The job is not freed before this function returns.
         unsafe { (*job).started.store(true, Release) };
+        assert!(Owner::of(&fence).is_none());
         Fence::into_raw(fence)
     }
 
@@ -527,7 +547,9 @@ impl<T: JobOps> Job<T> {
         unsafe { bindings::drm_sched_job_cleanup(job) };
         // SAFETY: The job came from a pinned box in `PendingJob::submit`, and is ours again.
         let job = unsafe { Pin::new_unchecked(KBox::from_raw(Self::from_raw(job))) };
-        workqueue::system_long().enqueue(job);
+        if let Some(reaper) = job.scheduler.as_ref().map(|s| s.reaper.clone()) {
+            reaper.enqueue(job);
+        }
     }
 }
 

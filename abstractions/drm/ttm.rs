@@ -19,8 +19,11 @@
 //! dereferences to, but which cannot be referenced anew.
 //!
 //! Objects point at their device without a reference to it. When the last reference to the DRM device
-//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns, must not own objects, and
-//! an object's data must not own a reference to the device.
+//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns,
+//! must not own objects, and an object's data must not own a reference to the device.
+//!
+//! Objects outlive the binding of the device to the driver, too, and then hold nothing: see
+//! [`Attachment`].
 //!
 //! Dropping the last reference may sleep.
 //!
@@ -43,9 +46,6 @@
 //!
 //!     fn device(drm: &drm::Device<MyDriver>) -> &ttm::Device<Self> {
 //!         &drm.ttm                // a #[pin] field of the DRM driver's data
-//!     }
-//!     fn backing(bo: &ttm::Buffer<MyBo>) -> ttm::Backing {
-//!         ttm::Backing::Pages(ttm::Caching::Cached)
 //!     }
 //!     fn evict(bo: &ttm::Buffer<MyBo>, from: MemType) -> ttm::Placement {
 //!         ttm::Placement::new(&[ttm::Place::new(MemType::SYSTEM)])
@@ -84,6 +84,7 @@
 //! let first = reserved.dma_address(0);
 //! ```
 
+pub(crate) mod attachment;
 pub(crate) mod bo;
 pub(crate) mod device;
 pub(crate) mod driver;
@@ -93,10 +94,13 @@ pub(crate) mod moves;
 pub(crate) mod placement;
 pub(crate) mod reserved;
 pub(crate) mod resource;
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 pub(crate) mod tt;
 
 #[allow(unused_imports)]
 pub(crate) use self::{
+    attachment::Attachment,
     bo::{
         Buffer,
         Ctx,
@@ -108,8 +112,7 @@ pub(crate) use self::{
     device::{
         Device,
         Flags,
-        Setup,
-        UsesTt, //
+        Setup, //
     },
     driver::{
         Access,

@@ -76,7 +76,6 @@ impl MemoryController for Gmc {
             start,
             size,
             visible,
-            aperture: card.vram.phys(),
             picture: picture::size(card, start, visible),
             reserved: (reserved, visible),
         };

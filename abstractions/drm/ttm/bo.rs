@@ -5,13 +5,14 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
+    attachment::Objects,
     device::Device,
     driver::Driver,
     reserved::{
         LockedObject,
         Reserved, //
     },
-    tt::Tt,
+    tt::Backing,
     Placement, //
 };
 use crate::{
@@ -30,7 +31,10 @@ use crate::{
     bindings, //
 };
 use core::{
-    cell::UnsafeCell,
+    cell::{
+        Cell,
+        UnsafeCell, //
+    },
     ops::Deref,
     ptr::{
         self,
@@ -61,6 +65,9 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
     /// What the driver does for TTM.
     type Driver: Driver<Bo = Self>;
 
+    /// Where the system pages behind an object with this data come from. Asked once, when it is made.
+    fn backing(&self) -> Backing;
+
     /// A file gets its first handle to `bo`, or one more.
     fn open(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) -> Result {
         Ok(())
@@ -69,7 +76,7 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
     /// A file loses a handle to `bo`.
     fn close(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) {}
 
-    /// User space wants to map `bo`.
+    /// User space wants to map `bo`, whose system pages are not those of a process.
     fn mmap(_bo: &Object<Self>) -> Result {
         Ok(())
     }
@@ -159,19 +166,21 @@ impl Ctx {
 ///
 /// * `raw` is initialized, of the device of the object's driver, and is destroyed by
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
-/// * `eviction` belongs to who holds the reservation.
-/// * If the reservation is that of another object, `share` is a reference to an object whose
-///   reservation is the same.
+/// * `eviction` and `moving` belong to who holds the reservation. `moving` says that the driver's
+///   [`move_`](Driver::move_) is running for the object.
+/// * If the reservation is that of another object, `share` is a reference to that one.
 #[repr(C)]
 pub(crate) struct Buffer<T: DriverObject> {
     raw: Opaque<bindings::ttm_buffer_object>,
     eviction: UnsafeCell<Placement>,
+    moving: Cell<bool>,
+    backing: Backing,
     share: Option<ARef<Object<T>>>,
     data: T,
 }
 
-// SAFETY: The C object does its own locking or has a reservation for it, as has `eviction`; the
-// data is `Send` and `Sync`.
+// SAFETY: The C object does its own locking or has a reservation for it, as have `eviction` and
+// `moving`; the data is `Send` and `Sync`, and the rest is constant.
 unsafe impl<T: DriverObject> Send for Buffer<T> {}
 // SAFETY: As above.
 unsafe impl<T: DriverObject> Sync for Buffer<T> {}
@@ -242,10 +251,29 @@ impl<T: DriverObject> Buffer<T> {
     }
 
     /// What can be done to the object while its reservation is held; `None` if `held` is the proof
-    /// for another reservation.
+    /// for another reservation, or if the object is being moved: who moves it relies on what it holds.
     pub(crate) fn reserved<'a>(&'a self, held: HeldResv<'a>) -> Option<Reserved<'a, T>> {
+        let ours = ptr::eq(held.as_raw(), self.resv().as_raw());
         // INVARIANT: The proof is for the object's reservation.
-        ptr::eq(held.as_raw(), self.resv().as_raw()).then_some(Reserved { bo: self, held })
+        (ours && !self.moving.get()).then_some(Reserved { bo: self, held })
+    }
+
+    /// Calls `f`, which moves the object. The reservation must be held.
+    pub(super) fn while_moving<R>(&self, f: impl FnOnce() -> R) -> R {
+        self.moving.set(true);
+        let result = f();
+        self.moving.set(false);
+        result
+    }
+
+    /// Where the system pages behind it come from.
+    pub(crate) fn backing(&self) -> Backing {
+        self.backing
+    }
+
+    /// The object whose reservation this one shares, if it shares one.
+    pub(super) fn share(&self) -> Option<&ARef<Object<T>>> {
+        self.share.as_ref()
     }
 
     /// Whether the system pages behind it are there. The reservation must be held.
@@ -257,13 +285,9 @@ impl<T: DriverObject> Buffer<T> {
         }
     }
 
-    /// Whether the system pages behind it are those of a process. The reservation must be held.
+    /// Whether the system pages behind it are those of a process.
     pub(super) fn has_user_pages(&self) -> bool {
-        // SAFETY: The object is valid; its table as long as the reservation is held.
-        unsafe {
-            let tt = (*self.as_raw()).ttm;
-            !tt.is_null() && Tt::is_user(tt)
-        }
+        self.backing.is_user()
     }
 
     /// Remembers where the object may be evicted to. The reservation must be held.
@@ -324,6 +348,9 @@ unsafe impl<T: DriverObject> gem::Object for Object<T> {
 }
 
 impl<T: DriverObject> Object<T> {
+    /// C counts pages in an `int` in places.
+    const MAX_SIZE: usize = (i32::MAX as usize) << PAGE_SHIFT;
+
     const GEM_FUNCS: bindings::drm_gem_object_funcs = {
         let mut funcs: bindings::drm_gem_object_funcs = pin_init::zeroed();
         funcs.free = Some(Self::free_callback);
@@ -340,7 +367,7 @@ impl<T: DriverObject> Object<T> {
         ops.fault = Some(Self::fault_callback);
         ops.open = Some(bindings::ttm_bo_vm_open);
         ops.close = Some(bindings::ttm_bo_vm_close);
-        ops.access = Some(bindings::ttm_bo_vm_access);
+        ops.access = Some(Self::access_callback);
         ops
     };
 
@@ -358,6 +385,7 @@ impl<T: DriverObject> Object<T> {
         let align = u32::try_from(spec.align >> PAGE_SHIFT)?;
         if !device.belongs_to(drm)
             || spec.size == 0
+            || spec.size > Self::MAX_SIZE
             || spec.size % PAGE_SIZE != 0
             || spec.align % PAGE_SIZE != 0
             || spec.placement.places().is_empty()
@@ -365,16 +393,21 @@ impl<T: DriverObject> Object<T> {
             return Err(EINVAL);
         }
         let share = match spec.share {
-            Some(share) => Some(share.object()?),
+            Some(share) => Some(share.owner()?),
             None => None,
         };
+        // Until the object is complete and known, so that the end of the attachment sees it.
+        let _section = device.gate().enter();
 
         let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
+        let node = Objects::node(NonNull::from(&mut *memory).cast())?;
         let buffer = memory.as_mut_ptr();
         // SAFETY: The memory is ours, and stays where it is until `destroy_callback` frees it.
         unsafe {
             pin_init::raw_try_init(&raw mut (*buffer).data, data)?;
             (&raw mut (*buffer).eviction).write(UnsafeCell::new(Placement::NOWHERE));
+            (&raw mut (*buffer).moving).write(Cell::new(false));
+            (&raw mut (*buffer).backing).write((*buffer).data.backing());
             (&raw mut (*buffer).share).write(share);
         }
         let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();
@@ -410,6 +443,8 @@ impl<T: DriverObject> Object<T> {
                 Some(Self::destroy_callback),
             )
         })?;
+        // SAFETY: The object is complete, and removed when it is freed.
+        unsafe { device.objects().add(node) };
         if spec.share.is_none() {
             // SAFETY: A new object with a reservation of its own is returned reserved.
             unsafe {
@@ -454,6 +489,7 @@ impl<T: DriverObject> Object<T> {
         // for us to be done with it.
         unsafe {
             let device = Device::<T::Driver>::from_raw((*bo).bdev);
+            device.objects().remove(NonNull::new_unchecked(bo));
             bindings::drm_gem_object_release(&raw mut (*bo).base);
             drop(KBox::<Buffer<T>>::from_raw(bo.cast()));
             Device::remove_object(device);
@@ -544,12 +580,15 @@ impl<T: DriverObject> Object<T> {
     /// # Safety
     ///
     /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
-    unsafe extern "C" fn mmap_callback(
+    pub(super) unsafe extern "C" fn mmap_callback(
         gem: *mut bindings::drm_gem_object,
         vma: *mut bindings::vm_area_struct,
     ) -> ffi::c_int {
         // SAFETY: GEM calls this with a referenced object of ours.
         let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
+        if bo.has_user_pages() {
+            return EPERM.to_errno();
+        }
         if let Err(e) = T::mmap(bo) {
             return e.to_errno();
         }
@@ -561,6 +600,27 @@ impl<T: DriverObject> Object<T> {
                 bindings::rust_ext_drm_gem_object_put(gem);
             }
             ret
+        }
+    }
+
+    /// The `access` callback: a debugger reads or writes what a process has mapped.
+    ///
+    /// # Safety
+    ///
+    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
+    unsafe extern "C" fn access_callback(
+        vma: *mut bindings::vm_area_struct,
+        addr: ffi::c_ulong,
+        buf: *mut ffi::c_void,
+        len: ffi::c_int,
+        write: ffi::c_int,
+    ) -> ffi::c_int {
+        // SAFETY: The memory manager gives us a mapping of ours, which has a reference to the object.
+        let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
+        match bo.ttm_device().gate().enter() {
+            // SAFETY: The arguments are those of the callback.
+            Some(_section) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },
+            None => ENODEV.to_errno(),
         }
     }
 }

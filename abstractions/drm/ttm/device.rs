@@ -5,6 +5,11 @@
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
 use super::{
+    attachment::{
+        Gate,
+        Objects,
+        Populated, //
+    },
     driver::Driver,
     resource::{
         Manager,
@@ -30,7 +35,6 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    ffi,
     prelude::*,
     types::Opaque, //
 };
@@ -64,8 +68,6 @@ impl Flags {
 enum Slot {
     /// None, or TTM's own.
     None,
-    /// TTM's range manager.
-    Range,
     /// One of ours.
     Ours {
         type_id: TypeId,
@@ -85,6 +87,8 @@ enum Slot {
 ///   thus outlives it.
 /// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
 /// * `children` counts the objects; the DRM device counts them too, as they look at its data.
+/// * `populated` counts the tables of pages that are mapped for DMA by the DRM device's parent. There
+///   are none unless that is bound.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device<D: Driver> {
@@ -94,6 +98,12 @@ pub(crate) struct Device<D: Driver> {
     slots: UnsafeCell<[Slot; MemType::COUNT]>,
     #[pin]
     children: Children,
+    #[pin]
+    gate: Gate,
+    #[pin]
+    objects: Objects,
+    #[pin]
+    populated: Populated,
     _driver: PhantomData<D>,
 }
 
@@ -117,6 +127,9 @@ impl<D: Driver> Device<D> {
             drm: NonNull::from(base),
             slots: UnsafeCell::new([const { Slot::None }; MemType::COUNT]),
             children <- Children::new(),
+            gate <- Gate::new(),
+            objects <- Objects::new(),
+            populated <- Populated::new(),
             _driver: PhantomData,
             raw <- Opaque::try_ffi_init(|slot: *mut bindings::ttm_device| {
                 let ddev = base.as_raw();
@@ -184,6 +197,21 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// What is passed before the hardware is used.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The objects that are complete.
+    pub(super) fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// The tables of pages that are mapped for DMA.
+    pub(super) fn populated(&self) -> &Populated {
+        &self.populated
+    }
+
     /// Whether this is part of `drm`.
     pub(super) fn belongs_to(&self, drm: &drm::Device<D::Drm>) -> bool {
         ptr::eq(self.drm.as_ptr(), drm.as_ref())
@@ -212,7 +240,7 @@ impl<D: Driver> Device<D> {
     pub(super) fn manager_type(&self, mem_type: MemType) -> Option<TypeId> {
         match self.slot(mem_type) {
             Slot::Ours { type_id, .. } => Some(*type_id),
-            Slot::None | Slot::Range => None,
+            Slot::None => None,
         }
     }
 
@@ -224,6 +252,15 @@ impl<D: Driver> Device<D> {
                 Some(unsafe { Manager::<M>::from_raw(raw.as_ptr()) }.inner())
             }
             _ => None,
+        }
+    }
+
+    /// Whether system pages stand behind a kind of memory.
+    pub(super) fn uses_tt(&self, mem_type: MemType) -> bool {
+        // SAFETY: By the type invariant the device is initialized; managers do not change.
+        unsafe {
+            let man = (*self.as_raw()).man_drv[mem_type.index()];
+            !man.is_null() && (*man).use_tt
         }
     }
 
@@ -251,15 +288,6 @@ impl<D: Driver> Device<D> {
             to_result(bindings::ttm_resource_manager_evict_all(self.as_raw(), man))
         }
     }
-
-    /// Takes all system pages away from the device, and what they hold with them.
-    ///
-    /// To be called when the parent device goes away from under open files, after the DRM device
-    /// was unplugged: memory must not stay mapped for a device that is gone.
-    pub(crate) fn clear_dma_mappings(&self) {
-        // SAFETY: By the type invariant the device is initialized.
-        unsafe { bindings::ttm_device_clear_dma_mappings(self.as_raw()) };
-    }
 }
 
 #[pinned_drop]
@@ -270,32 +298,28 @@ impl<D: Driver> PinnedDrop for Device<D> {
         let bdev = self.as_raw();
         // SAFETY: This is the only reference.
         let slots = unsafe { &mut *self.slots.get() };
-        for (i, slot) in slots.iter_mut().enumerate() {
-            match core::mem::replace(slot, Slot::None) {
-                Slot::None => {}
+        for slot in slots.iter() {
+            if let Slot::Ours { raw, .. } = slot {
+                let man = raw.as_ptr();
                 // SAFETY: The manager is there, and without objects.
-                Slot::Range => unsafe {
-                    // CAST: There are few kinds of memory.
-                    bindings::ttm_range_man_fini_nocheck(bdev, i as ffi::c_uint);
-                },
-                Slot::Ours { raw, drop, .. } => {
-                    let man = raw.as_ptr();
-                    // SAFETY: The manager is there, and without objects; nobody uses it after this.
-                    unsafe {
-                        bindings::rust_ext_ttm_resource_manager_set_used(man, false);
-                        // Evictions leave fences behind that the next user of the memory waits for.
-                        bindings::ttm_resource_manager_evict_all(bdev, man);
-                        bindings::rust_ext_ttm_resource_manager_cleanup(man);
-                        (*bdev).man_drv[i] = ptr::null_mut();
-                        drop(raw);
-                    }
+                unsafe {
+                    bindings::rust_ext_ttm_resource_manager_set_used(man, false);
+                    // Evictions leave fences behind that the next user of the memory waits for.
+                    bindings::ttm_resource_manager_evict_all(bdev, man);
+                    bindings::rust_ext_ttm_resource_manager_cleanup(man);
                 }
             }
         }
 
-        // SAFETY: By the type invariant the device is initialized; there are no objects and no
-        // managers but its own.
+        // SAFETY: By the type invariant the device is initialized, and there are no objects.
         unsafe { bindings::ttm_device_fini(bdev) };
+        // When TTM is short of memory it walks through the managers of all devices, until now.
+        for slot in slots {
+            if let Slot::Ours { raw, drop, .. } = core::mem::replace(slot, Slot::None) {
+                // SAFETY: The manager is there, and nobody can find it any more.
+                unsafe { drop(raw) };
+            }
+        }
         // SAFETY: By the type invariant the DRM device waits for us.
         unsafe { self.drm.as_ref() }.children().remove();
     }
@@ -345,39 +369,13 @@ impl<D: Driver> Setup<'_, D> {
         Ok(())
     }
 
-    /// Adds a kind of memory of so many pages, given out in ranges of page numbers.
-    pub(crate) fn add_range(&mut self, mem_type: MemType, pages: usize, uses_tt: UsesTt) -> Result {
-        self.check_free(mem_type)?;
-        // SAFETY: The device is initialized, and by the type `Setup` nobody uses it.
-        // INVARIANT: The slot says what the device has.
-        unsafe {
-            to_result(bindings::ttm_range_man_init_nocheck(
-                self.0.as_raw(),
-                mem_type.as_raw(),
-                matches!(uses_tt, UsesTt::Yes),
-                pages,
-            ))?;
-            (*self.0.slots.get())[mem_type.index()] = Slot::Range;
-        }
-        Ok(())
-    }
-
     fn check_free(&self, mem_type: MemType) -> Result {
         if mem_type == MemType::SYSTEM {
             return Err(EINVAL);
         }
         match self.0.slot(mem_type) {
             Slot::None => Ok(()),
-            Slot::Range | Slot::Ours { .. } => Err(EBUSY),
+            Slot::Ours { .. } => Err(EBUSY),
         }
     }
-}
-
-/// Whether system pages stand behind a kind of memory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UsesTt {
-    /// They do.
-    Yes,
-    /// They do not.
-    No,
 }

@@ -18,7 +18,6 @@ use super::{
     reserved::Reserved,
     resource::Resource,
     tt::{
-        Backing,
         Caching,
         Tt, //
     },
@@ -28,7 +27,8 @@ use super::{
 use crate::{
     abstractions::{
         dma_resv::HeldResv,
-        drm, //
+        drm,
+        pci::WriteCombinedBar, //
     },
     bindings, //
 };
@@ -38,6 +38,10 @@ use core::{
 };
 use kernel::{
     ffi,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*, //
 };
 
@@ -55,9 +59,6 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// The TTM device of a DRM device. It must be part of the DRM driver's data.
     fn device(drm: &drm::Device<Self::Drm>) -> &Device<Self>;
 
-    /// Where the system pages behind `bo` come from. This must not change.
-    fn backing(bo: &Buffer<Self::Bo>) -> Backing;
-
     /// Where `bo`, which lies in `from`, may go to make room; `Placement::NOWHERE` throws away
     /// what it holds.
     fn evict(bo: &Buffer<Self::Bo>, from: MemType) -> Placement;
@@ -73,7 +74,7 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     fn move_(mv: Move<'_, Self>) -> Result<Moved>;
 
     /// Where the processor finds memory that it does not have `struct page`s for; `None` if
-    /// `resource` is system memory.
+    /// `resource` is system memory. So much as `resource` is large must be there.
     ///
     /// Runs while the resource belongs to an object that is reserved or being destroyed.
     fn io_memory(
@@ -83,13 +84,13 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// The physical address of a page of memory for which [`Driver::io_memory`] answered, if it is
-    /// not that many pages behind the address given there.
+    /// Where a page of memory is for which [`Driver::io_memory`] answered, if it is not that many pages
+    /// behind what that gave.
     fn io_page(
         _drm: &drm::Device<Self::Drm>,
         _resource: Resource<'_, Self>,
         _page: usize,
-    ) -> Option<u64> {
+    ) -> Option<IoMemory> {
         None
     }
 
@@ -129,13 +130,30 @@ impl Access<'_> {
     }
 }
 
-/// Memory that the processor finds at a physical address.
+/// Memory that the processor finds at a physical address: a BAR of the device, from some byte on.
+///
+/// # Invariants
+///
+/// `phys..phys + len` is within a BAR that the driver has claimed, for as long as the parent device is
+/// bound.
 #[derive(Clone, Copy)]
 pub(crate) struct IoMemory {
-    /// The physical address of the first byte, which is not 0.
-    pub(crate) phys: u64,
-    /// How to cache it.
-    pub(crate) caching: Caching,
+    phys: u64,
+    len: usize,
+    caching: Caching,
+}
+
+impl IoMemory {
+    /// What is in a BAR from `offset` on; `None` if that is behind its end.
+    pub(crate) fn in_bar(bar: &WriteCombinedBar<'_>, offset: u64) -> Option<Self> {
+        let start = usize::try_from(offset).ok()?;
+        // INVARIANT: It is within the BAR, which is claimed.
+        Some(Self {
+            phys: bar.phys() + offset,
+            len: bar.size().checked_sub(start).filter(|&len| len != 0)?,
+            caching: Caching::WriteCombined,
+        })
+    }
 }
 
 impl<D: Driver> Device<D> {
@@ -152,7 +170,11 @@ impl<D: Driver> Device<D> {
         swap_notify: None,
         io_mem_reserve: Some(Self::io_mem_reserve_callback),
         io_mem_free: None,
-        io_mem_pfn: Some(Self::io_mem_pfn_callback),
+        io_mem_pfn: if D::HAS_IO_PAGE {
+            Some(Self::io_mem_pfn_callback)
+        } else {
+            None
+        },
         access_memory: if D::HAS_ACCESS_MEMORY {
             Some(Self::access_memory_callback)
         } else {
@@ -196,6 +218,10 @@ impl<D: Driver> Device<D> {
                 let from = MemType::from_raw((*(*bo).resource).mem_type);
                 *placement = buffer.set_eviction(D::evict(buffer, from));
             }
+            if (*placement).num_placement == 0 {
+                // TTM takes the pages away, and leaves user space's mappings of them to its caller.
+                bindings::ttm_bo_unmap_virtual(bo);
+            }
         }
     }
 
@@ -223,10 +249,19 @@ impl<D: Driver> Device<D> {
                 return ret;
             };
             let device = Self::from_raw((*bo).bdev);
-            match Move::new(buffer, device, evict, ctx, new, hop).map(D::move_) {
-                Some(Ok(moved)) => moved.to_errno(),
-                Some(Err(e)) => e.to_errno(),
-                None => EINVAL.to_errno(),
+            let Some(mv) = Move::new(buffer, device, evict, ctx, new, hop) else {
+                return EINVAL.to_errno();
+            };
+            let result = buffer.while_moving(|| D::move_(mv).map(|moved| moved.to_errno()));
+            // TTM frees the new place after an error, and the old one was freed by a move. So it is told
+            // what happened, and not what the driver made of it.
+            if (*bo).resource == new {
+                return 0;
+            }
+            match result {
+                Ok(0) => EINVAL.to_errno(),
+                Ok(errno) => errno,
+                Err(e) => e.to_errno(),
             }
         }
     }
@@ -246,9 +281,10 @@ impl<D: Driver> Device<D> {
         let Some(resource) = (unsafe { Resource::from_raw(res, device) }) else {
             return EINVAL.to_errno();
         };
+        let placed = resource.placed();
         match D::io_memory(device.drm(), resource) {
-            Ok(None) => 0,
-            Ok(Some(io)) => {
+            Ok(None) if device.uses_tt(placed.mem_type) => 0,
+            Ok(Some(io)) if placed.size <= io.len => {
                 // SAFETY: The caller may change the resource's bus placement, and asks us to.
                 unsafe {
                     (*res).bus.offset = io.phys;
@@ -257,6 +293,8 @@ impl<D: Driver> Device<D> {
                 }
                 0
             }
+            // There are no pages behind it, or the memory ends before it does.
+            Ok(_) => EINVAL.to_errno(),
             Err(e) => e.to_errno(),
         }
     }
@@ -270,19 +308,16 @@ impl<D: Driver> Device<D> {
         bo: *mut bindings::ttm_buffer_object,
         page: ffi::c_ulong,
     ) -> ffi::c_ulong {
-        const SHIFT: usize = kernel::page::PAGE_SHIFT;
-
         // SAFETY: TTM gives us a reserved object of this driver, with a bus placement.
         unsafe {
             let device = Self::from_raw((*bo).bdev);
             let res = (*bo).resource;
+            let linear = ((*res).bus.offset >> PAGE_SHIFT) as ffi::c_ulong + page;
             Resource::from_raw(res, device)
                 .and_then(|resource| D::io_page(device.drm(), resource, page))
-                .map_or_else(
-                    // CAST: Page numbers fit.
-                    || ((*res).bus.offset >> SHIFT) as ffi::c_ulong + page,
-                    |phys| (phys >> SHIFT) as ffi::c_ulong,
-                )
+                .filter(|io| io.len >= PAGE_SIZE)
+                // CAST: Page numbers fit.
+                .map_or(linear, |io| (io.phys >> PAGE_SHIFT) as ffi::c_ulong)
         }
     }
 

@@ -127,6 +127,10 @@ impl<T: DriverObject> Object<T> {
             }
         });
         match asked {
+            // SAFETY: The object is reserved.
+            Ok(()) if unsafe { (*bo.as_raw()).resource.is_null() } => {
+                bindings::vm_fault_reason_VM_FAULT_SIGBUS
+            }
             // SAFETY: The fault is valid, and the object reserved.
             Ok(()) => unsafe {
                 bindings::ttm_bo_vm_fault_reserved(

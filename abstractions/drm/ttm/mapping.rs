@@ -5,6 +5,7 @@
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
 use super::{
+    attachment::Section,
     bo::DriverObject,
     reserved::Reserved, //
 };
@@ -25,6 +26,8 @@ use kernel::{
 ///
 /// `map` is a mapping of `len` bytes of the object, which is pinned for it.
 pub(crate) struct Mapping<'a, T: DriverObject> {
+    // What is mapped is gone when the device is.
+    _section: Section<'a>,
     reserved: Reserved<'a, T>,
     map: bindings::ttm_bo_kmap_obj,
     len: usize,
@@ -35,6 +38,7 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
     ///
     /// - `EINVAL`: there are no such pages, or they are those of a process.
     /// - `ENXIO`: it lies nowhere.
+    /// - `ENODEV`: the device is gone.
     pub(super) fn new(reserved: Reserved<'a, T>, pages: Range<usize>) -> Result<Self> {
         if pages.is_empty()
             || pages.end > reserved.size() >> PAGE_SHIFT
@@ -42,7 +46,11 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         {
             return Err(EINVAL);
         }
-        if reserved.placed().is_none() {
+        let placed = reserved.placed().ok_or(ENXIO)?;
+        let device = reserved.bo.ttm_device();
+        let section = device.gate().enter().ok_or(ENODEV)?;
+        // SAFETY: The object is valid and reserved.
+        if device.uses_tt(placed.mem_type) && unsafe { (*reserved.as_raw()).ttm.is_null() } {
             return Err(ENXIO);
         }
         let mut map = bindings::ttm_bo_kmap_obj::default();
@@ -54,6 +62,7 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         unsafe { bindings::ttm_bo_pin(reserved.as_raw()) };
         // INVARIANT: It is mapped and pinned.
         Ok(Self {
+            _section: section,
             reserved,
             map,
             len: pages.len() * PAGE_SIZE,

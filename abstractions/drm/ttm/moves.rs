@@ -34,7 +34,7 @@ use kernel::{
 /// A move that TTM asks the driver for.
 ///
 /// The object's reservation is held. If the new place is backed by system pages, they are there,
-/// unless it is [`MemType::SYSTEM`](super::MemType::SYSTEM). One fence may be added to the reservation, once.
+/// unless it is [`MemType::SYSTEM`](super::MemType::SYSTEM).
 ///
 /// A move is done by one of the functions that consume it.
 ///
@@ -174,8 +174,7 @@ impl<'a, D: Driver> Move<'a, D> {
         unsafe { HeldResv::new(self.resv()) }
     }
 
-    /// Adds a fence that everyone waits for before using the object. This works once, and not
-    /// together with [`Move::pipelined`].
+    /// Adds a fence that everyone waits for before using the object.
     pub(crate) fn add_fence(&mut self, fence: &Fence) -> Result {
         // SAFETY: By the type invariant the object is reserved; TTM has made room for a fence,
         // and we make sure that it still is there.
@@ -249,13 +248,18 @@ impl<'a, D: Driver> Move<'a, D> {
                     bindings::rust_ext_ttm_bo_move_null(bo, self.new_raw.as_ptr());
                 })
             } else {
-                to_result(bindings::ttm_bo_move_accel_cleanup(
-                    bo,
-                    fence.as_raw(),
-                    self.evict,
-                    true,
-                    self.new_raw.as_ptr(),
-                ))
+                // TTM has made room for one fence, which may be another's by now.
+                to_result(bindings::dma_resv_reserve_fences(self.resv().as_raw(), 1)).and_then(
+                    |()| {
+                        to_result(bindings::ttm_bo_move_accel_cleanup(
+                            bo,
+                            fence.as_raw(),
+                            self.evict,
+                            true,
+                            self.new_raw.as_ptr(),
+                        ))
+                    },
+                )
             }
         };
         if result.is_err() {

@@ -103,7 +103,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     }
 
     /// A reference to the object, unless the last one is gone.
-    pub(super) fn object(&self) -> Result<ARef<Object<T>>> {
+    fn object(&self) -> Result<ARef<Object<T>>> {
         // SAFETY: The object is valid.
         if unsafe { bindings::rust_ext_drm_gem_object_get_unless_zero(self.gem()) } {
             // SAFETY: We have just got a reference.
@@ -111,6 +111,14 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         } else {
             Err(EINVAL)
         }
+    }
+
+    /// The object that the reservation is part of, unless its last reference is gone.
+    pub(super) fn owner(&self) -> Result<ARef<Object<T>>> {
+        // Not the one that only shares it: each would keep the one before.
+        self.bo
+            .share()
+            .map_or_else(|| self.object(), |owner| Ok(owner.clone()))
     }
 
     fn is_pinned(&self) -> bool {
@@ -145,18 +153,27 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     }
 
     /// Throws away what the object holds, once the device is through with it. It then lies nowhere.
+    ///
+    /// User space's mappings of it are taken away; TTM leaves that to its caller.
     pub(crate) fn discard(&self, ctx: &mut Ctx) -> Result {
         if self.is_pinned() {
             return Err(EBUSY);
         }
         // SAFETY: The object is valid and reserved.
         to_result(unsafe {
+            bindings::ttm_bo_unmap_virtual(self.as_raw());
             bindings::ttm_bo_validate(self.as_raw(), &mut Placement::NOWHERE.as_raw(), &mut ctx.0)
         })
     }
 
     /// Brings system pages behind the object, if it lies in memory that has them.
+    ///
+    /// - `ENODEV`: the device is gone.
+    /// - `ENXIO`: it lies nowhere.
     pub(crate) fn populate(&self, ctx: &mut Ctx) -> Result {
+        if self.placed().is_none() {
+            return Err(ENXIO);
+        }
         // SAFETY: The object is valid and reserved.
         to_result(unsafe { bindings::ttm_bo_populate(self.as_raw(), &mut ctx.0) })
     }
@@ -209,11 +226,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     ///
     /// - `EINVAL`: it is not that kind of object, or there are not as many pages as it needs.
     /// - `EFAULT`: a page is missing.
-    pub(crate) fn set_user_pages(
-        &self,
-        pages: impl ExactSizeIterator<Item = Pfn>,
-        ctx: &mut Ctx,
-    ) -> Result {
+    pub(crate) fn set_user_pages(&self, pages: &[Pfn], ctx: &mut Ctx) -> Result {
         let raw = self.as_raw();
         // SAFETY: The object is valid and reserved.
         if self.is_populated() || unsafe { (*raw).ttm.is_null() } {
@@ -226,7 +239,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         }
         // SAFETY: The table is unpopulated: either it was, or `discard` has made it so or put a new
         // one in its place.
-        unsafe { Tt::set_user_pages(tt, pages.map(|pfn| pfn.page())) }
+        unsafe { Tt::set_user_pages(tt, pages) }
     }
 
     /// Marks the pages of a process behind the object as dirty, if the device may write to them. To be

@@ -22,12 +22,16 @@
 //! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
 
 use super::{
+    attachment::Section,
     bo::Buffer,
     device::Device,
     driver::Driver, //
 };
 use crate::{
-    abstractions::dma::IN_PLACE,
+    abstractions::{
+        dma::IN_PLACE,
+        mm::hmm::Pfn, //
+    },
     bindings, //
 };
 use core::ptr;
@@ -71,6 +75,11 @@ pub(crate) enum Backing {
 }
 
 impl Backing {
+    /// Whether the pages are those of a process.
+    pub(crate) fn is_user(self) -> bool {
+        self.direction().is_some()
+    }
+
     fn direction(self) -> Option<bindings::dma_data_direction> {
         match self {
             Self::Pages(_) => None,
@@ -108,7 +117,7 @@ impl Tt {
     ) -> *mut bindings::ttm_tt {
         // SAFETY: TTM gives us a valid object of this device.
         let backing = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
-            Some(buffer) => D::backing(buffer),
+            Some(buffer) => buffer.backing(),
             // What is left of an object that was moved away.
             None => Backing::Pages(Caching::Cached),
         };
@@ -198,17 +207,22 @@ impl Tt {
     ) -> ffi::c_int {
         // SAFETY: `create` made the table, and TTM lets nobody else use it meanwhile.
         let this = unsafe { &*raw.cast::<Self>() };
-        match this.user {
+        // SAFETY: This callback is only in devices of `D`.
+        let device = unsafe { Device::<D>::from_raw(bdev) };
+        let Some(section) = device.gate().enter() else {
+            return ENODEV.to_errno();
+        };
+        let populated = match this.user {
             // SAFETY: Device, table and context are valid.
-            None => unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) },
-            Some(direction) => {
-                // SAFETY: This callback is only in devices of `D`.
-                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
-                match this.map(dev, direction) {
-                    Ok(()) => 0,
-                    Err(e) => e.to_errno(),
-                }
+            None => to_result(unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) }),
+            Some(direction) => this.map(device.dma_device(), direction, &section),
+        };
+        match populated {
+            Ok(()) => {
+                device.populated().add();
+                0
             }
+            Err(e) => e.to_errno(),
         }
     }
 
@@ -223,12 +237,13 @@ impl Tt {
     ) {
         // SAFETY: As in `populate`.
         let this = unsafe { &*raw.cast::<Self>() };
+        // SAFETY: This callback is only in devices of `D`.
+        let device = unsafe { Device::<D>::from_raw(bdev) };
         match this.user {
             // SAFETY: Device and table are valid, and the table is populated.
             None => unsafe { bindings::ttm_pool_free(&raw mut (*bdev).pool, raw) },
             Some(direction) => {
-                // SAFETY: This callback is only in devices of `D`.
-                let dev = unsafe { Device::<D>::from_raw(bdev) }.dma_device();
+                let dev = device.dma_device();
                 // SAFETY: By the type invariant the scatter list is mapped, in this way.
                 unsafe {
                     let sg = this.sg.get();
@@ -244,10 +259,16 @@ impl Tt {
                 }
             }
         }
+        device.populated().remove();
     }
 
-    /// Maps user pages for the device, and notes their DMA addresses.
-    fn map(&self, dev: *mut bindings::device, direction: bindings::dma_data_direction) -> Result {
+    /// Maps user pages for the device, and notes their DMA addresses. `dev` must be bound for the section.
+    fn map(
+        &self,
+        dev: *mut bindings::device,
+        direction: bindings::dma_data_direction,
+        _section: &Section<'_>,
+    ) -> Result {
         let (raw, sg) = (self.raw.get(), self.sg.get());
         // SAFETY: By the type invariant the table is initialized; the reservation is held.
         let (pages, count, addresses) =
@@ -257,8 +278,8 @@ impl Tt {
             return Err(EFAULT);
         }
 
-        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound,
-        // as nothing is populated later, and the scatter list is not in use.
+        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound for the
+        // section, and the scatter list is not in use.
         unsafe {
             to_result(bindings::sg_alloc_table_from_pages_segment(
                 sg,
@@ -296,11 +317,7 @@ impl Tt {
     /// # Safety
     ///
     /// `raw` must be a table that `create` made, unpopulated, and the object's reservation held.
-    /// The pages must have a `struct page`.
-    pub(super) unsafe fn set_user_pages(
-        raw: *mut bindings::ttm_tt,
-        mut pages: impl ExactSizeIterator<Item = Option<*mut bindings::page>>,
-    ) -> Result {
+    pub(super) unsafe fn set_user_pages(raw: *mut bindings::ttm_tt, pages: &[Pfn]) -> Result {
         // SAFETY: By the safety requirements.
         let this = unsafe { &*raw.cast::<Self>() };
         // SAFETY: As above.
@@ -309,8 +326,8 @@ impl Tt {
             return Err(EINVAL);
         }
 
-        for i in 0..count {
-            let Some(page) = pages.next().flatten() else {
+        for (i, page) in pages.iter().map(|pfn| pfn.page()).enumerate() {
+            let Some(page) = page else {
                 // INVARIANT: The table counts as without pages again.
                 // SAFETY: There is room for `count` pages, at least one of them.
                 unsafe { *array = ptr::null_mut() };
@@ -347,16 +364,6 @@ impl Tt {
                 }
             }
         }
-    }
-
-    /// Whether the pages are those of a process.
-    ///
-    /// # Safety
-    ///
-    /// `raw` must be a table that `create` made.
-    pub(super) unsafe fn is_user(raw: *mut bindings::ttm_tt) -> bool {
-        // SAFETY: By the safety requirements; constant.
-        unsafe { (*raw.cast::<Self>()).user.is_some() }
     }
 }
 

@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! A driver for tests, on a device without hardware, and what the types of this folder promise of it:
+//! that no order of safe calls breaks memory.
+
+use super::{
+    Attachment,
+    Backing,
+    Budget,
+    Buffer,
+    Caching,
+    Ctx,
+    Device,
+    Driver,
+    DriverObject,
+    Flags,
+    Kind,
+    MemType,
+    Move,
+    Moved,
+    Object,
+    Place,
+    Placement,
+    ResourceManager,
+    ResourceRequest,
+    Spec, //
+};
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::{
+            self,
+            device::{
+                device_as_raw,
+                Allocation,
+                Base, //
+            },
+            DriverInfo,
+            Features,
+            UnregisteredDevice, //
+        },
+        mm::hmm::Pfn, //
+    },
+    bindings, //
+};
+use core::{
+    cell::Cell,
+    mem, //
+};
+use kernel::{
+    device::Bound,
+    faux,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    workqueue, //
+};
+
+/// A DRM driver that nobody can open.
+struct TestDriver;
+
+/// What it does for TTM.
+struct TestTtm;
+
+#[pin_data]
+struct TestData {
+    #[pin]
+    ttm: Device<TestTtm>,
+}
+
+impl TestData {
+    fn new(base: &Base) -> impl PinInit<Self, Error> + '_ {
+        try_pin_init!(Self {
+            ttm <- Device::new(base, Flags::NONE, |_| Ok(())),
+        }? Error)
+    }
+}
+
+/// What is done when an object moves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnMove {
+    /// It has its new place at once.
+    InPlace,
+    /// The same, and then an error is answered.
+    InPlaceThenFail,
+    /// First it is tried to throw away what it holds.
+    Discard,
+}
+
+struct TestBo {
+    backing: Backing,
+    on_move: OnMove,
+}
+
+impl TestBo {
+    const PLAIN: Self = Self {
+        backing: Backing::Pages(Caching::Cached),
+        on_move: OnMove::InPlace,
+    };
+    const USER: Self = Self {
+        backing: Backing::UserWrite,
+        on_move: OnMove::InPlace,
+    };
+
+    const fn on_move(on_move: OnMove) -> Self {
+        Self {
+            on_move,
+            ..Self::PLAIN
+        }
+    }
+}
+
+#[vtable]
+impl drm::Driver for TestDriver {
+    type Data = TestData;
+    type File = ();
+    type Object = Object<TestBo>;
+
+    const INFO: DriverInfo = DriverInfo {
+        major: 1,
+        minor: 0,
+        patchlevel: 0,
+        name: c"ttm_test",
+        desc: c"tests of TTM's abstraction",
+    };
+    const FEATURES: Features = Features::GEM;
+    const IOCTLS: &'static [drm::ioctl::Descriptor<Self>] = &[];
+
+    fn open(_dev: &drm::Device<Self>) -> Result<Pin<KBox<()>>> {
+        Err(ENODEV)
+    }
+}
+
+#[vtable]
+impl Driver for TestTtm {
+    type Drm = TestDriver;
+    type Bo = TestBo;
+
+    fn device(drm: &drm::Device<TestDriver>) -> &Device<Self> {
+        &drm.ttm
+    }
+
+    fn evict(_bo: &Buffer<TestBo>, _from: MemType) -> Placement {
+        Placement::NOWHERE
+    }
+
+    fn move_(mv: Move<'_, Self>) -> Result<Moved> {
+        let bo = mv.buffer();
+        match bo.on_move {
+            OnMove::InPlace => mv.in_place(),
+            OnMove::InPlaceThenFail => {
+                mv.in_place()?;
+                Err(EIO)
+            }
+            OnMove::Discard => {
+                if let Some(reserved) = bo.reserved(mv.held()) {
+                    reserved.discard(&mut Ctx::new(Interruptible::No))?;
+                }
+                mv.in_place()
+            }
+        }
+    }
+}
+
+#[vtable]
+impl DriverObject for TestBo {
+    type Driver = TestTtm;
+
+    fn backing(&self) -> Backing {
+        self.backing
+    }
+}
+
+/// A manager that says, when it is dropped, whether TTM could still find it.
+struct Probe {
+    /// Set by the test before the device goes.
+    ttm: Atomic<usize>,
+    found: Arc<Atomic<bool>>,
+}
+
+impl ResourceManager for Probe {
+    type Allocation = ();
+
+    const USES_TT: bool = true;
+
+    fn alloc(&self, _request: ResourceRequest<'_>) -> Result<((), u64)> {
+        Ok(((), 0))
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        let raw = self.ttm.load(Relaxed) as *const bindings::ttm_device;
+        if !raw.is_null() {
+            // SAFETY: The test put the address of the device there, which is being dropped. An entry of a
+            // list that was removed points nowhere.
+            let next = unsafe { (*raw).device_list.next };
+            self.found
+                .store(!next.is_null() && next as usize >> 48 == 0xffff, Relaxed);
+        }
+    }
+}
+
+/// A kind of memory that the processor cannot reach.
+struct Hidden;
+
+impl ResourceManager for Hidden {
+    type Allocation = ();
+
+    const USES_TT: bool = false;
+
+    fn alloc(&self, _request: ResourceRequest<'_>) -> Result<((), u64)> {
+        Ok(((), 0))
+    }
+}
+
+/// A device without hardware, with the driver's on it.
+struct Fixture {
+    attachment: Option<Attachment<TestTtm>>,
+    drm: UnregisteredDevice<TestDriver>,
+    found: Arc<Atomic<bool>>,
+    parent: faux::Registration,
+}
+
+const PROBED: MemType = MemType::private(0);
+
+impl Fixture {
+    fn new() -> Result<Self> {
+        let parent = faux::Registration::new(c"ttm-test", None)?;
+        let dev: &kernel::device::Device<Bound> = parent.as_ref().as_ref();
+        // SAFETY: Nobody does DMA with the device yet.
+        unsafe { bindings::rust_ext_dma_coerce_mask(device_as_raw(dev)) };
+
+        let found = Arc::new(Atomic::new(true), GFP_KERNEL)?;
+        let probe = Probe {
+            ttm: Atomic::new(0),
+            found: found.clone(),
+        };
+        let allocation = Allocation::<TestDriver>::new(dev)?;
+        let base: &Base = allocation.base();
+        let drm = allocation.init(try_pin_init!(TestData {
+            ttm <- Device::new(base, Flags::NONE, move |setup| {
+                setup.add(MemType::TT, 1 << 30, Ok(Budget::new(1 << 30)))?;
+                setup.add(MemType::VRAM, 1 << 30, Ok(Hidden))?;
+                setup.add(PROBED, 1 << 30, Ok(probe))
+            }),
+        }? Error))?;
+        Ok(Self {
+            attachment: None,
+            drm,
+            found,
+            parent,
+        })
+    }
+
+    fn attached() -> Result<Self> {
+        let mut this = Self::new()?;
+        this.attach()?;
+        Ok(this)
+    }
+
+    fn attach(&mut self) -> Result {
+        let dev = self.parent.as_ref().as_ref();
+        self.attachment = Some(Attachment::new(dev, &self.drm)?);
+        Ok(())
+    }
+
+    fn object(&self, data: TestBo, mem_type: MemType) -> Result<ARef<Object<TestBo>>> {
+        self.sized(data, mem_type, 4 * PAGE_SIZE)
+    }
+
+    fn sized(&self, data: TestBo, mem_type: MemType, size: usize) -> Result<ARef<Object<TestBo>>> {
+        Object::new(
+            &self.drm,
+            Spec {
+                size,
+                align: 0,
+                kind: Kind::Device,
+                placement: &Placement::new(&[Place::new(mem_type)]),
+                share: None,
+            },
+            &mut ctx(),
+            Ok::<_, Error>(data),
+        )
+    }
+}
+
+fn ctx() -> Ctx {
+    Ctx::new(Interruptible::No)
+}
+
+fn place(mem_type: MemType) -> Placement {
+    Placement::new(&[Place::new(mem_type)])
+}
+
+// A device that may be without references cannot be referenced anew: this is ambiguous if it can.
+const _: fn() = || {
+    trait AmbiguousIfCounted<A> {
+        fn check() {}
+    }
+    impl<T: ?Sized> AmbiguousIfCounted<()> for T {}
+    struct Counted;
+    impl<T: ?Sized + AlwaysRefCounted> AmbiguousIfCounted<Counted> for T {}
+
+    let _ = <drm::Device<TestDriver> as AmbiguousIfCounted<_>>::check;
+    let _ = <Buffer<TestBo> as AmbiguousIfCounted<_>>::check;
+};
+
+#[kernel::macros::kunit_tests(rust_ttm)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_there_while_attached_only() -> Result {
+        let mut fixture = Fixture::new()?;
+        let bo = fixture.object(TestBo::PLAIN, MemType::SYSTEM)?;
+        let populate = || bo.lock(Interruptible::No)?.reserved().populate(&mut ctx());
+
+        assert_eq!(populate(), Err(ENODEV));
+        fixture.attach()?;
+        assert_eq!(populate(), Ok(()));
+        assert!(bo.lock(Interruptible::No)?.reserved().is_populated());
+
+        fixture.attachment = None;
+        let lock = bo.lock(Interruptible::No)?;
+        assert!(!lock.reserved().is_populated());
+        assert!(lock.reserved().dma_address(0).is_none());
+        // It lies nowhere now.
+        assert_eq!(lock.reserved().populate(&mut ctx()), Err(ENXIO));
+        assert_eq!(
+            lock.reserved().validate(&place(MemType::TT), &mut ctx()),
+            Err(ENODEV)
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn the_attachment_is_made_once() -> Result {
+        let mut fixture = Fixture::attached()?;
+        assert_eq!(fixture.attach(), Err(EBUSY));
+        fixture.attachment = None;
+        assert_eq!(fixture.attach(), Err(EBUSY));
+
+        let other = faux::Registration::new(c"ttm-test-other", None)?;
+        let fresh = Fixture::new()?;
+        let wrong = Attachment::<TestTtm>::new(other.as_ref().as_ref(), &fresh.drm);
+        assert_eq!(wrong.err(), Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn a_leaked_attachment_ends_with_the_binding() -> Result {
+        let mut fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::PLAIN, MemType::TT)?;
+        bo.lock(Interruptible::No)?
+            .reserved()
+            .populate(&mut ctx())?;
+
+        mem::forget(fixture.attachment.take());
+        let Fixture { drm, parent, .. } = fixture;
+        drop(parent);
+        let populated = bo.lock(Interruptible::No)?.reserved().is_populated();
+        assert!(!populated);
+        drop(bo);
+        drop(drm);
+        Ok(())
+    }
+
+    #[test]
+    fn the_kernel_maps_nothing_afterwards() -> Result {
+        let mut fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::PLAIN, MemType::TT)?;
+        bo.lock(Interruptible::No)?
+            .reserved()
+            .map(0..1)?
+            .write(0, &[1])?;
+        fixture.attachment = None;
+
+        let again = fixture.object(TestBo::PLAIN, MemType::SYSTEM);
+        assert!(again.is_err_and(|e| e == ENODEV));
+        Ok(())
+    }
+
+    #[test]
+    fn a_move_that_was_done_counts() -> Result {
+        let fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::on_move(OnMove::InPlaceThenFail), MemType::TT)?;
+        let lock = bo.lock(Interruptible::No)?;
+        assert_eq!(lock.reserved().mem_type(), Some(MemType::TT));
+        lock.reserved()
+            .validate(&place(MemType::SYSTEM), &mut ctx())?;
+        assert_eq!(lock.reserved().mem_type(), Some(MemType::SYSTEM));
+        Ok(())
+    }
+
+    #[test]
+    fn a_move_cannot_be_interfered_with() -> Result {
+        let fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::on_move(OnMove::Discard), MemType::TT)?;
+        let lock = bo.lock(Interruptible::No)?;
+        lock.reserved()
+            .validate(&place(MemType::SYSTEM), &mut ctx())?;
+        assert_eq!(lock.reserved().mem_type(), Some(MemType::SYSTEM));
+        // And afterwards all is as before.
+        assert!(bo.reserved(lock.reserved().held()).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn user_pages_are_not_for_the_processor() -> Result {
+        let fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::USER, MemType::SYSTEM)?;
+        // SAFETY: The object is refused before the mapping is looked at.
+        let ret = unsafe { Object::<TestBo>::mmap_callback(bo.gem(), core::ptr::null_mut()) };
+        assert_eq!(ret, EPERM.to_errno());
+
+        let lock = bo.lock(Interruptible::No)?;
+        assert_eq!(lock.reserved().map(0..1).err(), Some(EINVAL));
+        assert_eq!(
+            lock.reserved().set_user_pages(&[Pfn::NONE; 3], &mut ctx()),
+            Err(EINVAL)
+        );
+        assert_eq!(
+            lock.reserved().set_user_pages(&[Pfn::NONE; 4], &mut ctx()),
+            Err(EFAULT)
+        );
+        assert_eq!(lock.reserved().populate(&mut ctx()), Err(EFAULT));
+        Ok(())
+    }
+
+    #[test]
+    fn a_tree_of_data_is_waited_for() -> Result {
+        let parent = faux::Registration::new(c"ttm-test", None)?;
+        let allocation = Allocation::<TestDriver>::new(parent.as_ref().as_ref())?;
+        let ttm = KBox::pin_init(
+            Device::<TestTtm>::new(allocation.base(), Flags::NONE, |_| Ok(())),
+            GFP_KERNEL,
+        )?;
+        // It is dropped later than the allocation, whose memory it points to.
+        workqueue::system().try_spawn(GFP_KERNEL, move || {
+            kernel::time::delay::fsleep(kernel::time::Delta::from_millis(100));
+            drop(ttm);
+        })?;
+        drop(allocation);
+        Ok(())
+    }
+
+    #[test]
+    fn an_initializer_cannot_begin_again() -> Result {
+        let parent = faux::Registration::new(c"ttm-test", None)?;
+        let allocation = &Allocation::<TestDriver>::new(parent.as_ref().as_ref())?;
+        let again = || allocation.init(TestData::new(allocation.base())).err();
+        let (within, again) = (&Cell::new(None), &again);
+        let drm = allocation.init(try_pin_init!(TestData {
+            _: { within.set(again()) },
+            ttm <- Device::new(allocation.base(), Flags::NONE, |_| Ok(())),
+        }? Error))?;
+        assert_eq!(within.get(), Some(EBUSY));
+        assert_eq!(again(), Some(EBUSY));
+        drop(drm);
+        Ok(())
+    }
+
+    #[test]
+    fn what_lies_nowhere_is_not_mapped() -> Result {
+        let fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::PLAIN, MemType::TT)?;
+        let lock = bo.lock(Interruptible::No)?;
+        lock.reserved().discard(&mut ctx())?;
+        assert_eq!(lock.reserved().map(0..1).err(), Some(ENXIO));
+
+        // Nor is what the processor cannot reach.
+        lock.reserved()
+            .validate(&place(MemType::VRAM), &mut ctx())?;
+        assert_eq!(lock.reserved().map(0..1).err(), Some(EINVAL));
+        Ok(())
+    }
+
+    #[test]
+    fn sharing_makes_no_chain() -> Result {
+        let fixture = Fixture::attached()?;
+        let first = fixture.object(TestBo::PLAIN, MemType::SYSTEM)?;
+        let mut last = first.clone();
+        for _ in 0..1000 {
+            let next = {
+                let lock = last.lock(Interruptible::No)?;
+                let reserved = lock.reserved();
+                Object::new(
+                    &fixture.drm,
+                    Spec {
+                        size: PAGE_SIZE,
+                        align: 0,
+                        kind: Kind::Kernel,
+                        placement: &place(MemType::SYSTEM),
+                        share: Some(&reserved),
+                    },
+                    &mut ctx(),
+                    Ok::<_, Error>(TestBo::PLAIN),
+                )?
+            };
+            last = next;
+            assert!(last
+                .share()
+                .is_some_and(|owner| core::ptr::eq(&**owner, &*first)));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn sizes_that_c_cannot_count_are_refused() -> Result {
+        let fixture = Fixture::attached()?;
+        for size in [1 << 43, (1 << 44) + PAGE_SIZE, usize::MAX - (PAGE_SIZE - 1)] {
+            let refused = fixture.sized(TestBo::PLAIN, MemType::SYSTEM, size);
+            assert!(refused.is_err_and(|e| e == EINVAL));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn managers_go_after_ttm_forgot_the_device() -> Result {
+        let fixture = Fixture::attached()?;
+        let found = fixture.found.clone();
+        let ttm = &fixture.drm.ttm;
+        let probe = ttm.manager::<Probe>(PROBED).ok_or(EINVAL)?;
+        probe.ttm.store(ttm.as_raw() as usize, Relaxed);
+        drop(fixture);
+        assert!(!found.load(Relaxed));
+        Ok(())
+    }
+}
