@@ -503,7 +503,10 @@ impl Decoder {
             }
             Lds::Swizzle => [1, 0, 0, 1],
             Lds::Append | Lds::Consume => [0, 0, 0, 1],
-            Lds::Nothing => [0; 4],
+            Lds::Nothing => {
+                self.reserved(0xffff, 0)?;
+                [0; 4]
+            }
         };
         for (n, (field, dwords)) in [(addr, a), (data0, d0), (data1, d1)].into_iter().enumerate() {
             match dwords {

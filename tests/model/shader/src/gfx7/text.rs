@@ -21,7 +21,7 @@ pub fn text(i: &Inst) -> String {
     };
     // Where there is one encoding LLVM knows no suffix.
     let single = i.entry.format == Format::Vop3 && (320..384).contains(&i.entry.opcode)
-        || matches!(i.entry.name, "v_madmk_f32" | "v_madak_f32" | "v_nop" | "v_readfirstlane_b32")
+        || matches!(i.entry.name, "v_madmk_f32" | "v_madak_f32" | "v_readfirstlane_b32")
         || matches!(i.op, Op::Vector(Vector::ReadLane | Vector::WriteLane));
     let suffix = if single { "" } else { suffix };
     let separator = if operands.is_empty() { "" } else { " " };

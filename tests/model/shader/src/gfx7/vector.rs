@@ -24,7 +24,8 @@ pub(super) fn lines() -> Vec<(Format, Line)> {
     all.extend(VOP2.iter().map(|line| (Format::Vop2, *line)));
     all.extend(vopc.iter().map(|line| (Format::Vopc, *line)));
     all.extend(VOP3.iter().map(|line| (Format::Vop3, *line)));
-    all.extend(VOP1.iter().map(|line| (Format::Vop3, shifted(*line, VOP1_IN_VOP3))));
+    let short = VOP1.iter().filter(|line| !matches!(line.0, 0 | 2));
+    all.extend(short.map(|line| (Format::Vop3, shifted(*line, VOP1_IN_VOP3))));
     all.extend(long.map(|line| (Format::Vop3, shifted(*line, VOP2_IN_VOP3))));
     all.extend(vopc.iter().map(|line| (Format::Vop3, *line)));
     all
