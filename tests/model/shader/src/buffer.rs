@@ -328,8 +328,8 @@ fn store_format<M: Memory + ?Sized>(
     let format = format(i, d)?;
     for lane in lanes(w.exec()) {
         let mut texel = [0; 4];
-        for n in 0..usize::from(components) {
-            texel[n] = w.vector[usize::from(i.dst) + n][lane];
+        for (n, value) in texel.iter_mut().enumerate().take(components.into()) {
+            *value = w.vector[usize::from(i.dst) + n][lane];
         }
         let mut bytes = [0; 16];
         let size = format.store(texel, &mut bytes);

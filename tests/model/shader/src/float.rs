@@ -368,7 +368,7 @@ mod tests {
     /// Numbers around what matters: extremes, denormals, neighbors, ties.
     fn number(format: Format, rng: &mut Rng) -> u64 {
         let width = format.fraction + format.exponent + 1;
-        let any = rng.next() >> (64 - width);
+        let any = rng.long() >> (64 - width);
         let fraction = any & format.fraction_mask();
         let sign = any & format.sign();
         match rng.below(8) {

@@ -164,13 +164,7 @@ impl Launch {
         let user = self.first_system();
         to[..user].copy_from_slice(&self.user[..user]);
         let size = waves | number << 6 | u32::from(number == 0) << 31;
-        let system = [
-            (7, group[0]),
-            (8, group[1]),
-            (9, group[2]),
-            (10, size),
-            (0, scratch),
-        ];
+        let system = [(7, group[0]), (8, group[1]), (9, group[2]), (10, size), (0, scratch)];
         let enabled = system.into_iter().filter(|(bit, _)| self.rsrc2 >> bit & 1 != 0);
         for (slot, (_, value)) in to[user..].iter_mut().zip(enabled) {
             *slot = value;

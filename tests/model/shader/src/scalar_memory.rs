@@ -11,12 +11,7 @@ use crate::wave::Wave;
 const ADDRESS: u64 = 0xffff_ffff_ffff;
 
 /// Executes a scalar memory instruction.
-pub fn execute<M: Memory + ?Sized>(
-    w: &mut Wave,
-    i: &Inst,
-    op: ScalarMemory,
-    bus: &mut Bus<'_, M>,
-) -> Result<(), Stop> {
+pub fn execute<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, op: ScalarMemory, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
     match op {
         ScalarMemory::Load(n) => {
             let at = (w.pair(i.src[0]) & !3).wrapping_add(offset(w, i)) & ADDRESS;

@@ -52,7 +52,7 @@ fn random_words(entry: &Entry, rng: &mut Rng) -> Words {
     let mut value = mark | u64::from(entry.opcode) << position;
     for (low, width) in fields {
         if rng.below(2) == 1 {
-            value |= (rng.next() & (!0 >> (64 - width))) << low;
+            value |= (rng.long() & (!0 >> (64 - width))) << low;
         }
     }
     let first = value as u32;

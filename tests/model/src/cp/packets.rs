@@ -32,6 +32,11 @@ impl Gpu {
             op::DMA_DATA => self.dma_data(id, s, body)?,
             op::ATOMIC_MEM => return self.atomic_mem(id, front, s, body),
             op::WAIT_REG_MEM => return self.wait_reg_mem(id, front, s, body),
+            op::DISPATCH_DIRECT | op::DISPATCH_INDIRECT => return self.dispatch(id, front, s, opcode, body),
+            // Index 1: indirect arguments of draws and dispatches.
+            op::SET_BASE if gfx && body[0] & 0xf == 1 && body.len() == 3 => {
+                self.shaders.set_indirect_base(address(body[1], body[2], 16));
+            }
             op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => return self.indirect_buffer(id, front, s, opcode, body),
             op::COND_EXEC => {
                 let a = Self::access(id, s.vmid);

@@ -51,7 +51,7 @@ macro_rules! by_condition {
 }
 
 /// The comparisons that are true where neither operand is ordered are written as what they negate.
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op, clippy::double_comparisons)]
 fn singles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     let mut buffers = [[0; LANES]; 2];
     let [p, q] = &mut buffers;
@@ -69,7 +69,7 @@ fn singles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     by_condition!(condition, compare)
 }
 
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op)]
+#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op, clippy::double_comparisons)]
 fn doubles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     let (a, b) = (double::source(w, i, 0), double::source(w, i, 1));
     let keep = w.mode.double().denormals.input;
