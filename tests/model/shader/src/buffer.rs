@@ -110,7 +110,7 @@ pub fn execute<M: Memory + ?Sized>(
     }
 }
 
-fn bad(i: &Inst, why: String) -> Stop {
+pub(crate) fn bad(i: &Inst, why: String) -> Stop {
     Stop::illegal(format!("{}: {why}", i.entry.name))
 }
 

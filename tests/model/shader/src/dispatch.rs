@@ -161,7 +161,7 @@ impl Dispatch {
         let mut vector = self.spare.pop().unwrap_or_default();
         self.noise.rows(&mut self.rng, self.launch.allocation.vector.into(), &mut vector);
         let mut scalar = self.noise.scalars(&mut self.rng);
-        self.launch.scalars(group, number, slot * self.launch.scratch.0, &mut scalar);
+        self.launch.scalars(group, number, slot.wrapping_mul(self.launch.scratch.0), &mut scalar);
         let exec = self.launch.threads_to(threads, number.0, &mut vector);
         let mut wave = Wave::new(self.launch.program, self.launch.mode, scalar, vector);
         wave.set_pair(crate::isa::code::EXEC, exec);

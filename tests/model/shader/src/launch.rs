@@ -109,7 +109,7 @@ impl Launch {
     /// Refuses what fits no compute unit: on hardware it would never start.
     fn check(&self) -> Result<(), Stop> {
         let waves = self.waves(self.threads);
-        let each = waves.div_ceil(SIMDS) * u32::from(self.allocation.vector);
+        let each = waves.div_ceil(SIMDS).saturating_mul(self.allocation.vector.into());
         let what = match () {
             () if waves > WAVES => format!("{waves} waves of a group"),
             () if each > SIMD_REGISTERS => format!("{waves} waves of {} vector registers", self.allocation.vector),
