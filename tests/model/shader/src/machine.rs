@@ -6,7 +6,7 @@ use crate::bus::Bus;
 use crate::context::Context;
 use crate::gfx7::text;
 use crate::image;
-use crate::isa::{Access, Control, Image, Inst, Lds, Op, ScalarMemory};
+use crate::isa::{Access, Control, Inst, Lds, Op, ScalarMemory};
 use crate::lds;
 use crate::memory::Memory;
 use crate::pending::Unit;
@@ -116,9 +116,7 @@ fn unit(i: &Inst) -> Option<Unit> {
         Op::ScalarMemory(ScalarMemory::Invalidate) => None,
         Op::ScalarMemory(_) => Some(Unit::Scalar),
         Op::Memory(Access::Invalidate) => None,
-        Op::Memory(_) if i.entry.format == crate::isa::Format::Flat => Some(Unit::Flat),
-        Op::Memory(_) | Op::Image(Image::Load { .. } | Image::Store { .. } | Image::Atomic(_)) => Some(Unit::Vector),
-        Op::Image(_) => Some(Unit::Vector),
+        Op::Memory(_) | Op::Image(_) => Some(Unit::Vector),
         _ => None,
     }
 }

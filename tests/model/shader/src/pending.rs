@@ -2,8 +2,9 @@
 //! Results on their way, and S_WAITCNT (ISA manual, "Data dependency resolution").
 //!
 //! Vector memory returns in order and counts in VMCNT. The local data share returns in order too,
-//! scalar memory in any, and both count in LGKMCNT; flat instructions count in both. A register that
-//! a result is on its way to may not be used: what is in it is not said.
+//! scalar memory in any, and both count in LGKMCNT. A flat instruction counts in both, but what it
+//! loads from memory is there when VMCNT says so: Mesa's compiler waits for no more. A register that a
+//! result is on its way to may not be used: what is in it is not said.
 
 use std::collections::VecDeque;
 
@@ -17,14 +18,12 @@ const SCALAR_MAX: usize = 15;
 /// Which unit an instruction's result comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// Buffers and images.
+    /// Buffers, flat addresses and images.
     Vector,
     /// Local data share.
     Lds,
     /// Scalar memory.
     Scalar,
-    /// Flat addresses.
-    Flat,
 }
 
 /// Results on their way.
@@ -43,13 +42,12 @@ pub struct Pending {
 impl Pending {
     /// Notes an instruction that will write `registers`.
     pub fn issue(&mut self, unit: Unit, registers: RegSet) {
-        if matches!(unit, Unit::Vector | Unit::Flat) {
+        if unit == Unit::Vector {
             if self.vector.len() == VECTOR_MAX {
                 self.vector.pop_front();
             }
             self.vector.push_back(registers);
-        }
-        if unit != Unit::Vector {
+        } else {
             if self.others.len() == SCALAR_MAX && self.in_order() {
                 self.others.pop_front();
             }
@@ -138,16 +136,6 @@ mod tests {
         assert!(early(&p, 1) && early(&p, 2));
         p.wait(0x07f);
         assert!(p.is_empty());
-    }
-
-    #[test]
-    fn a_flat_load_needs_both_counters() {
-        let mut p = Pending::default();
-        p.issue(Unit::Flat, v(1));
-        p.wait(0xf70);
-        assert!(early(&p, 1));
-        p.wait(0x07f);
-        assert!(!early(&p, 1));
     }
 
     #[test]

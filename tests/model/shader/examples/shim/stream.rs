@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::{Dispatch, Progress};
+use amdgpu_shader::gfx7::{Words, decode, text};
 use amdgpu_shader::launch::{Launch, WINDOW_SIZE};
 use amdgpu_shader::memory::{Memory, PAGE, Path};
 use amdgpu_shader::stop::Stop;
@@ -158,6 +159,9 @@ impl Streams {
         let config = Config { seed: self.dispatches, tiling: self.tiling.clone(), ..Config::default() };
         let result = Launch::new(window, dims, initiator).and_then(|launch| {
             let Some(launch) = launch else { return Ok(()) };
+            if std::env::var_os("SHADER_DUMP").is_some() {
+                dump(space, launch.program)?;
+            }
             let mut dispatch = Dispatch::new(launch, config);
             let result = loop {
                 match dispatch.run(space, SLICE) {
@@ -234,6 +238,22 @@ fn event(space: &mut Space, at: u64, select: u32, (low, high): (u32, u32)) -> Re
         _ => {
             let now = space.clock();
             write(space, at & !7, &now.to_le_bytes())
+        }
+    }
+}
+
+/// Prints a program, up to its last instruction.
+fn dump(space: &mut Space, start: u64) -> Result<(), Stop> {
+    let mut at = start;
+    loop {
+        let first = word(space, at)?;
+        let size = Words::size(first);
+        let second = if size == 2 { word(space, at + 4)? } else { 0 };
+        let line = decode(Words { first, second }).map_or_else(|why| why, |inst| text(&inst));
+        eprintln!("{at:#x}: {line}");
+        at += u64::from(size) * 4;
+        if line == "s_endpgm" {
+            return Ok(());
         }
     }
 }
