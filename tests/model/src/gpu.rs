@@ -105,7 +105,7 @@ impl Gpu {
             faults: Faults::default(),
             ih: Ih::default(),
             ucode: Ucode::default(),
-            shaders: Shaders::default(),
+            shaders: Shaders::new(&config),
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
@@ -130,7 +130,7 @@ impl Gpu {
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
-        self.shaders = Shaders::default();
+        self.shaders = Shaders::new(&self.config);
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);

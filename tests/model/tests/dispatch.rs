@@ -3,6 +3,7 @@
 
 mod bench;
 
+use amdgpu_model::config::{Cache, Config};
 use amdgpu_model::engine::{Block, EngineId, Step};
 use bench::{BUS, Bench, DATA, GART, SYSTEM_RW, VRAM_DATA, VRAM_RW, hi, lo, pm4};
 
@@ -215,4 +216,65 @@ fn a_bad_shader_hangs_its_engine_with_the_reason() {
     b.run();
     let why = b.gpu.hung(EngineId::Gfx).expect("hangs").to_string();
     assert!(why.contains("s_trap"), "{why}");
+}
+
+const SURFACE_SYNC: u32 = 0x43;
+const EVENT_WRITE_EOP: u32 = 0x47;
+/// CP_COHER_CNTL: I$, K$, L1, L2.
+const ALL_CACHES: u32 = 0x28c0_0000;
+
+fn surface_sync(actions: u32) -> Vec<u32> {
+    pm4(SURFACE_SYNC, &[actions, !0, 0, 10])
+}
+
+/// A fence of the kernel's ring, with the cache actions of its event.
+fn fence(actions: u32, at: u64) -> Vec<u32> {
+    pm4(EVENT_WRITE_EOP, &[0x14 | 5 << 8 | actions, lo(GART + at), hi(GART + at) | 1 << 29, 1, 0])
+}
+
+fn strict() -> Bench {
+    let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache: Cache::Strict, ..Config::default() });
+    space(&mut b, VECTOR_ADD);
+    b
+}
+
+#[test]
+fn results_are_in_memory_after_the_fence_that_flushes_and_not_before() {
+    for (actions, there) in [(0, false), (1 << 16, false), (1 << 17 | 1 << 16, true), (1 << 15, true)] {
+        let mut b = strict();
+        let mut packets = registers(64);
+        packets.extend(direct(4));
+        let mut ring = job(&mut b, 0, &packets);
+        ring.extend(fence(actions, DATA + 0x5000));
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        b.clean();
+        assert_eq!(b.get(DATA + 0x5000), 1);
+        assert_eq!(sums_are_there(&b), there, "actions {actions:#x}");
+    }
+}
+
+#[test]
+fn what_was_loaded_is_old_until_its_cache_is_flushed() {
+    // The fence has emptied the second level, so that the vector caches decide.
+    for (actions, fresh) in [(0, false), (1 << 23, false), (1 << 22, true), (ALL_CACHES, true)] {
+        let mut b = strict();
+        let mut packets = registers(64);
+        packets.extend(direct(4));
+        let ring = [job(&mut b, 0, &packets), fence(1 << 17, DATA + 0x5000)].concat();
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        assert!(sums_are_there(&b));
+        // Other numbers in one of the operands, by another engine than the shader.
+        (0..512u64).for_each(|n| b.put(DATA + 0x1000 + n * 4, &[(n as f32 * 2.0).to_bits()]));
+        let mut again = surface_sync(actions);
+        again.extend(direct(4));
+        let ring = [job(&mut b, 0x400, &again), fence(1 << 17, DATA + 0x5000)].concat();
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        b.clean();
+        let sum = |n: u64| f32::from_bits(b.get(DATA + 0x2000 + n * 4));
+        let all = (0..256u64).all(|n| sum(n) == n as f32 * 3.0);
+        assert_eq!(all, fresh, "actions {actions:#x}");
+    }
 }

@@ -13,10 +13,11 @@
 //! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs`, `pending.rs` | one wave, its program, its state, S_WAITCNT |
 //! | `scalar.rs`, `vector.rs`, `vector/`, `float.rs` | arithmetic; rounding in integers |
 //! | `scalar_memory.rs`, `buffer.rs`, `image.rs`, `format.rs`, `tiling.rs`, `lds.rs` | loads and stores |
-//! | `memory.rs`, `bus.rs` | memory as a caller provides it, and the way there |
+//! | `memory.rs`, `bus.rs`, `cache.rs` | memory as a caller provides it, the way there, caches between |
 
 pub mod buffer;
 pub mod bus;
+pub mod cache;
 pub mod context;
 pub mod dispatch;
 pub mod float;

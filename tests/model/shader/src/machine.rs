@@ -6,7 +6,7 @@ use crate::bus::Bus;
 use crate::context::Context;
 use crate::gfx7::text;
 use crate::image;
-use crate::isa::{Access, Control, Inst, Lds, Op, ScalarMemory};
+use crate::isa::{Access, Control, Inst, Lds, Op, ScalarMemory, Vector};
 use crate::lds;
 use crate::memory::Memory;
 use crate::pending::Unit;
@@ -122,7 +122,10 @@ fn unit(i: &Inst) -> Option<Unit> {
 }
 
 fn check_waits(w: &Wave, i: &Inst, pc: u64) -> Result<(), Stop> {
-    if !w.pending.too_early(&i.reads, &i.writes, unit(i)) {
+    // Movement from lane to lane looks at all of them.
+    let all = matches!(i.op, Op::Vector(Vector::ReadLane | Vector::ReadFirstLane | Vector::WriteLane));
+    let lanes = if all { !0 } else { w.exec() };
+    if !w.pending.too_early(&i.reads, &i.writes, unit(i), lanes) {
         return Ok(());
     }
     Err(Stop::hazard(format!("at {pc:#x}: {}: a register's content was not waited for", text(i))))
@@ -130,6 +133,7 @@ fn check_waits(w: &Wave, i: &Inst, pc: u64) -> Result<(), Stop> {
 
 fn note_pending(w: &mut Wave, i: &Inst) {
     if let Some(unit) = unit(i) {
-        w.pending.issue(unit, i.writes);
+        let lanes = w.exec();
+        w.pending.issue(unit, i.writes, lanes);
     }
 }

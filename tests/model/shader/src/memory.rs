@@ -33,6 +33,11 @@ pub enum Access {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place(pub u64);
 
+impl Place {
+    /// From here on places have no memory behind them, and caches keep nothing of them.
+    pub const NOWHERE: u64 = 1 << 63;
+}
+
 /// Bytes behind an address space.
 pub trait Memory {
     /// Where the page of `va` is. Called once a page and slice; a fault is taken here.

@@ -10,6 +10,14 @@ use std::collections::VecDeque;
 
 use crate::regset::RegSet;
 
+/// A result on its way: its registers, and the lanes that it writes.
+#[derive(Clone, Copy, Debug)]
+struct Coming {
+    unit: Unit,
+    registers: RegSet,
+    lanes: u64,
+}
+
 /// VMCNT has four bits: the sixteenth access waits for the first.
 const VECTOR_MAX: usize = 15;
 /// LGKMCNT has four bits on this generation.
@@ -29,45 +37,37 @@ pub enum Unit {
 /// Results on their way.
 #[derive(Clone, Debug, Default)]
 pub struct Pending {
-    vector: VecDeque<RegSet>,
-    others: VecDeque<(Unit, RegSet)>,
-    /// All registers of `vector`.
-    by_vector: RegSet,
-    /// All registers of `others` that come in order.
-    by_lds: RegSet,
-    /// The rest.
-    unordered: RegSet,
+    vector: VecDeque<Coming>,
+    others: VecDeque<Coming>,
+    /// All registers of both.
+    all: RegSet,
 }
 
 impl Pending {
-    /// Notes an instruction that will write `registers`.
-    pub fn issue(&mut self, unit: Unit, registers: RegSet) {
+    /// Notes an instruction that will write `registers` of these lanes.
+    pub fn issue(&mut self, unit: Unit, registers: RegSet, lanes: u64) {
+        let coming = Coming { unit, registers, lanes };
         if unit == Unit::Vector {
             if self.vector.len() == VECTOR_MAX {
                 self.vector.pop_front();
             }
-            self.vector.push_back(registers);
+            self.vector.push_back(coming);
         } else {
             if self.others.len() == SCALAR_MAX && self.in_order() {
                 self.others.pop_front();
             }
-            self.others.push_back((unit, registers));
+            self.others.push_back(coming);
         }
         self.sum();
     }
 
     fn in_order(&self) -> bool {
-        self.others.iter().all(|(unit, _)| *unit == Unit::Lds)
+        self.others.iter().all(|coming| coming.unit == Unit::Lds)
     }
 
     fn sum(&mut self) {
-        self.by_vector = RegSet::default();
-        self.by_lds = RegSet::default();
-        self.unordered = RegSet::default();
-        self.vector.iter().for_each(|set| self.by_vector.join(set));
-        for (unit, set) in &self.others {
-            if *unit == Unit::Lds { self.by_lds.join(set) } else { self.unordered.join(set) }
-        }
+        self.all = RegSet::default();
+        self.vector.iter().chain(&self.others).for_each(|coming| self.all.join(&coming.registers));
     }
 
     /// S_WAITCNT: VMCNT in bits 3:0, LGKMCNT in 11:8.
@@ -91,13 +91,18 @@ impl Pending {
         self.vector.is_empty() && self.others.is_empty()
     }
 
-    /// Returns true if an instruction uses a register before its content has come. A unit that
-    /// returns in order may write one twice.
-    pub fn too_early(&self, reads: &RegSet, writes: &RegSet, unit: Option<Unit>) -> bool {
-        let read = reads.meets(&self.by_vector) || reads.meets(&self.by_lds) || reads.meets(&self.unordered);
-        read || writes.meets(&self.unordered)
-            || unit != Some(Unit::Vector) && writes.meets(&self.by_vector)
-            || unit != Some(Unit::Lds) && writes.meets(&self.by_lds)
+    /// Returns true if an instruction that acts on `lanes` uses a register before its content has
+    /// come. Units that return in order may write one twice, and other lanes of a vector register may
+    /// be used: compilers do so on the two sides of a branch.
+    pub fn too_early(&self, reads: &RegSet, writes: &RegSet, unit: Option<Unit>, lanes: u64) -> bool {
+        if !reads.meets(&self.all) && !writes.meets(&self.all) {
+            return false;
+        }
+        self.vector.iter().chain(&self.others).any(|coming| {
+            let ordered = unit == Some(coming.unit) && coming.unit != Unit::Scalar;
+            let clash = reads.meets(&coming.registers) || writes.meets(&coming.registers) && !ordered;
+            clash && (coming.unit == Unit::Scalar || coming.lanes & lanes != 0)
+        })
     }
 }
 
@@ -112,14 +117,14 @@ mod tests {
     }
 
     fn early(p: &Pending, n: u16) -> bool {
-        p.too_early(&v(n), &RegSet::default(), None)
+        p.too_early(&v(n), &RegSet::default(), None, 1)
     }
 
     #[test]
     fn vector_memory_returns_in_order() {
         let mut p = Pending::default();
-        p.issue(Unit::Vector, v(1));
-        p.issue(Unit::Vector, v(2));
+        p.issue(Unit::Vector, v(1), 3);
+        p.issue(Unit::Vector, v(2), 3);
         assert!(early(&p, 1) && early(&p, 2) && !early(&p, 3));
         p.wait(0xf71);
         assert!(!early(&p, 1) && early(&p, 2));
@@ -130,8 +135,8 @@ mod tests {
     #[test]
     fn only_zero_covers_scalar_memory() {
         let mut p = Pending::default();
-        p.issue(Unit::Lds, v(1));
-        p.issue(Unit::Scalar, v(2));
+        p.issue(Unit::Lds, v(1), 3);
+        p.issue(Unit::Scalar, v(2), 3);
         p.wait(0x17f);
         assert!(early(&p, 1) && early(&p, 2));
         p.wait(0x07f);
@@ -141,8 +146,9 @@ mod tests {
     #[test]
     fn a_second_load_may_follow_the_first_into_a_register() {
         let mut p = Pending::default();
-        p.issue(Unit::Vector, v(1));
-        assert!(!p.too_early(&RegSet::default(), &v(1), Some(Unit::Vector)));
-        assert!(p.too_early(&RegSet::default(), &v(1), None));
+        p.issue(Unit::Vector, v(1), 3);
+        assert!(!p.too_early(&RegSet::default(), &v(1), Some(Unit::Vector), 1));
+        assert!(p.too_early(&RegSet::default(), &v(1), None, 1));
+        assert!(!p.too_early(&RegSet::default(), &v(1), None, 4), "lanes that it does not write");
     }
 }

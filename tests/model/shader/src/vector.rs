@@ -236,7 +236,8 @@ fn select(w: &mut Wave, i: &Inst) {
     let mut out: Row = [0; LANES];
     let mut buffers = [[0; LANES]; 2];
     let [p, q] = &mut buffers;
-    let (a, b) = (w.row(i, 0, p), w.row(i, 1, q));
+    // Signs and magnitudes of floats, without their rounding.
+    let (a, b) = (single::source(w, i, 0, p), single::source(w, i, 1, q));
     for lane in 0..LANES {
         let chosen = 0u32.wrapping_sub((mask >> lane & 1) as u32);
         out[lane] = a[lane] & !chosen | b[lane] & chosen;

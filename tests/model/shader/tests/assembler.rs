@@ -34,6 +34,8 @@ fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
         || entry.name == "v_cvt_f32_f16" && entry.format == Format::Vop3 && words.second & 0x100 == 0
         // It wants addresses of four registers.
         || entry.format == Format::Mimg && words.second & 0xff > 252
+        // It leaves an address field that is not used zero.
+        || matches!(entry.format, Format::Mubuf | Format::Mtbuf) && words.first & 0xb000 == 0 && words.second & 0xff != 0
         || line.contains("RESERVED_15") || line.contains("FORMAT_INVALID")
 }
 

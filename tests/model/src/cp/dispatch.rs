@@ -10,18 +10,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use amdgpu_shader::cache::{Caches, action};
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::{Dispatch, Progress};
 use amdgpu_shader::launch::{Launch, WINDOW, WINDOW_SIZE};
 use amdgpu_shader::memory::{self, Path};
+use amdgpu_shader::rng::Rng;
 use amdgpu_shader::stop::Stop as ShaderStop;
 use amdgpu_shader::tiling::Modes;
 
 use super::op;
 use super::packets::address;
+use crate::config::Cache;
 use crate::engine::{EngineId, Front, Stop, Stream};
 use crate::gpu::{Flow, Gpu};
-use crate::mc::{Access, Place};
+use crate::mc::{Access, PAGE, Place};
 use crate::memory::Memory;
 use crate::regs::index::*;
 
@@ -36,7 +39,14 @@ const UNALIGNED: u32 = 3 << 2;
 /// Positions of shader memory: bytes of VRAM below this, then files of the host's memory by number.
 const HOST: u64 = 1 << 44;
 /// A position that is nowhere: reads give ones, writes vanish.
-const VOID: u64 = 1 << 63;
+const VOID: u64 = memory::Place::NOWHERE;
+
+/// Flushes of an end-of-pipe event (`cikd.h`, EOP_TC_WB_ACTION_EN, EOP_TC_ACTION_EN,
+/// EOP_TCL1_ACTION_EN).
+const EOP_SECOND_LEVEL: u32 = 1 << 15 | 1 << 17;
+const EOP_VECTOR: u32 = 1 << 16;
+/// In whose name caches write back: their addresses are past translation.
+const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
 
 /// A dispatch that an engine has begun.
 pub struct Running(Box<Dispatch>, Access);
@@ -56,6 +66,10 @@ pub(crate) struct Shaders {
     indirect_base: u64,
     /// Files of the host's memory, in the order of first use.
     files: Vec<Weak<Memory>>,
+    /// The shader's caches, in the strict mode.
+    caches: Option<Box<Caches>>,
+    /// Which lines fall out.
+    aging: Option<Rng>,
     /// Dispatches so far.
     count: u64,
     /// Wave instructions so far.
@@ -63,6 +77,13 @@ pub(crate) struct Shaders {
 }
 
 impl Shaders {
+    /// Nothing dispatched yet.
+    pub fn new(config: &crate::config::Config) -> Self {
+        let strict = config.cache == Cache::Strict;
+        let caches = strict.then(Box::default);
+        Shaders { caches, aging: strict.then(|| Rng::new(config.seed)), ..Shaders::default() }
+    }
+
     /// Notes a write of a register by an engine.
     pub fn register(&mut self, id: EngineId, reg: u32, value: u32) {
         if let Some(n) = reg.checked_sub(WINDOW).filter(|n| *n < WINDOW_SIZE) {
@@ -94,8 +115,7 @@ impl Gpu {
             },
         };
         let before = running.0.count.instructions;
-        let access = running.1;
-        let outcome = running.0.run(&mut ShaderMemory { gpu: self, access, file: None }, SLICE);
+        let outcome = self.slice(&mut running);
         self.shaders.instructions += running.0.count.instructions - before;
         match outcome {
             Ok(Progress::Done) => {
@@ -108,6 +128,56 @@ impl Gpu {
             }
             Err(stop) => Err(self.shader_stop(stop)),
         }
+    }
+
+    /// Executes a slice, through the caches if there are any.
+    fn slice(&mut self, running: &mut Running) -> Result<Progress, ShaderStop> {
+        let (mut caches, mut aging) = (self.shaders.caches.take(), self.shaders.aging.take());
+        let mut memory = ShaderMemory { gpu: self, access: running.1, file: None };
+        let outcome = match (&mut caches, &mut aging) {
+            (Some(caches), Some(aging)) => {
+                caches.age(aging, &mut memory);
+                running.0.run(&mut caches.over(&mut memory), SLICE)
+            }
+            _ => running.0.run(&mut memory, SLICE),
+        };
+        self.shaders.caches = caches;
+        self.shaders.aging = aging;
+        outcome
+    }
+
+    /// What SURFACE_SYNC and ACQUIRE_MEM do to the shader's caches: CP_COHER_CNTL.
+    pub(super) fn cache_actions(&mut self, actions: u32) {
+        let Some(mut caches) = self.shaders.caches.take() else { return };
+        caches.act(actions, &mut ShaderMemory { gpu: self, access: CACHES, file: None });
+        self.shaders.caches = Some(caches);
+    }
+
+    /// What an end-of-pipe event does to them. The pipe is empty: dispatches end in their packet.
+    pub(super) fn event_actions(&mut self, event: u32) {
+        let second = if event & EOP_SECOND_LEVEL != 0 { action::SECOND_LEVEL } else { 0 };
+        let vector = if event & EOP_VECTOR != 0 { action::VECTOR } else { 0 };
+        self.cache_actions(second | vector);
+    }
+
+    /// DMA_DATA by way of the second level (SRC_SEL or DST_SEL 3): what that has of these pages goes
+    /// to memory first. A copy onto itself is a prefetch.
+    pub(super) fn dma_coherence(&mut self, id: EngineId, s: &Stream, body: &[u32]) {
+        let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
+        let len = u64::from(body[5] & 0x1f_ffff);
+        let Some(mut caches) = self.shaders.caches.take() else { return };
+        let mut memory = ShaderMemory { gpu: self, access: Self::access(id, s.vmid), file: None };
+        let through = [(body[0] >> 29 & 3, src, memory::Access::Read), (body[0] >> 20 & 3, dst, memory::Access::Write)];
+        for (_, start, access) in through.into_iter().filter(|(select, ..)| *select == 3 && src != dst) {
+            let pages = (start & !(PAGE - 1)..start.saturating_add(len)).step_by(PAGE as usize);
+            // A page that faults does so again in the transfer, which reports it.
+            for place in
+                pages.filter_map(|page| memory::Memory::translate(&mut memory, page, access).ok()).collect::<Vec<_>>()
+            {
+                caches.release(place, &mut memory);
+            }
+        }
+        self.shaders.caches = Some(caches);
     }
 
     fn shader_stop(&mut self, stop: ShaderStop) -> Stop {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use amdgpu_shader::cache::{Caches, action};
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::{Dispatch, Progress};
 use amdgpu_shader::gfx7::{Words, decode, text};
@@ -24,6 +25,7 @@ const SDMA: u32 = 2;
 #[derive(Default)]
 pub struct Streams {
     pub tiling: Modes,
+    caches: Caches,
     registers: BTreeMap<u32, [u32; WINDOW_SIZE as usize]>,
     indirect: u64,
     dispatches: u64,
@@ -75,6 +77,8 @@ impl Streams {
         if let Err(stop) = self.stream(space, ib.engine, ib.address, ib.bytes / 4, 0) {
             self.stopped(stop);
         }
+        // The kernel's fence flushes everything.
+        self.caches.act(!0, space);
     }
 
     fn stopped(&mut self, stop: Stop) {
@@ -130,11 +134,25 @@ impl Streams {
             }
             (0x40, &[control, ..]) if body.len() == 5 => self.copy_data(space, engine, control, body)?,
             (0x50, _) if body.len() == 6 => self.dma(space, body)?,
-            (0x47, &[_, lo, hi, low, high]) => event(space, address(lo, hi), hi >> 29, (low, high))?,
-            (0x49, &[_, select, lo, hi, low, high]) => event(space, address(lo, hi), select >> 29, (low, high))?,
+            (0x43 | 0x58, &[actions, ..]) => self.caches.act(actions, space),
+            (0x47, &[what, lo, hi, low, high]) => {
+                self.event_actions(space, what);
+                event(space, address(lo, hi), hi >> 29, (low, high))?;
+            }
+            (0x49, &[what, select, lo, hi, low, high]) => {
+                self.event_actions(space, what);
+                event(space, address(lo, hi), select >> 29, (low, high))?;
+            }
             _ => *self.passed_over.entry(opcode).or_default() += 1,
         }
         Ok(0)
+    }
+
+    /// Flushes that a fence has: bit 15 or 17 the second level, 16 the vector caches.
+    fn event_actions(&mut self, space: &mut Space, what: u32) {
+        let second = if what & (1 << 15 | 1 << 17) != 0 { action::SECOND_LEVEL } else { 0 };
+        let vector = if what & 1 << 16 != 0 { action::VECTOR } else { 0 };
+        self.caches.act(second | vector, space);
     }
 
     fn set(&mut self, engine: u32, first: u32, values: &[u32]) {
@@ -164,7 +182,7 @@ impl Streams {
             }
             let mut dispatch = Dispatch::new(launch, config);
             let result = loop {
-                match dispatch.run(space, SLICE) {
+                match dispatch.run(&mut self.caches.over(space), SLICE) {
                     Ok(Progress::More) => {}
                     Ok(Progress::Done) => break Ok(()),
                     Err(stop) => break Err(stop),
@@ -213,6 +231,10 @@ impl Streams {
         let (from, to) = (address(body[1], body[2]), address(body[3], body[4]));
         let len = u64::from(body[5] & 0x1f_ffff);
         let fill = body[0] >> 29 & 3 == 2;
+        // Through the second level, or past it.
+        if body[0] >> 29 & 3 == 3 || body[0] >> 20 & 3 == 3 {
+            self.caches.act(action::SECOND_LEVEL, space);
+        }
         let mut done = 0;
         while done < len && (fill || from != to) {
             let n = (len - done).min(PAGE) as usize;

@@ -596,8 +596,8 @@ impl Decoder {
             (_, a, b) => u16::from(a) + u16::from(b),
         };
         match (address, bits(second, 7, 0)) {
-            (0, 0) => {}
-            (0, field) => return Err(format!("unused address v{field}")),
+            // Without an address the field may be anything: Mesa's compiler writes 128.
+            (0, _) => {}
             (n, field) => self.vector_source(0, field, n)?,
         }
         let resource = bits(second, 20, 16) * 4;

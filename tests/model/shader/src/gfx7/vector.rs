@@ -104,7 +104,7 @@ const VOP1: &[Line] = &[
 ];
 
 const VOP2: &[Line] = &[
-    (0, "v_cndmask_b32", Vector(V::Select), "b:bbm"),
+    (0, "v_cndmask_b32", Vector(V::Select), "b:ffm"),
     (1, "v_readlane_b32", Vector(V::ReadLane), "b:bb"),
     (2, "v_writelane_b32", Vector(V::WriteLane), "b:bb"),
     (3, "v_add_f32", Vector(V::AddF32), "f:ff"),
