@@ -39,6 +39,16 @@ impl Chip {
     }
 }
 
+/// Whether the shader's caches keep lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cache {
+    /// There are no caches.
+    #[default]
+    Direct,
+    /// A line stays until a packet flushes it, and what is stored too.
+    Strict,
+}
+
 /// Options of one model.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -50,6 +60,8 @@ pub struct Config {
     pub visible: u64,
     /// Whether the host's writes to VRAM wait for a flush.
     pub hdp: Hdp,
+    /// Whether the shader's caches keep lines until they are flushed.
+    pub cache: Cache,
     /// Seed of every random choice: engine order, contents at power-up.
     pub seed: u64,
     /// Faults to inject.
@@ -63,6 +75,7 @@ impl Default for Config {
             vram: 1 << 30,
             visible: 1 << 30,
             hdp: Hdp::Direct,
+            cache: Cache::Direct,
             seed: 0,
             inject: Injections::default(),
         }

@@ -3,9 +3,10 @@
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
 //! packets do is in `cp/packets.rs` (control), `cp/fence.rs`
-//! (fences) and `cp/data.rs` (memory and registers).
+//! (fences), `cp/data.rs` (memory and registers) and `cp/dispatch.rs` (compute).
 
 mod data;
+pub(crate) mod dispatch;
 mod fence;
 mod packets;
 
@@ -20,6 +21,8 @@ pub mod op {
     pub const SET_BASE: u32 = 0x11;
     pub const CLEAR_STATE: u32 = 0x12;
     pub const INDEX_BUFFER_SIZE: u32 = 0x13;
+    pub const DISPATCH_DIRECT: u32 = 0x15;
+    pub const DISPATCH_INDIRECT: u32 = 0x16;
     pub const ATOMIC_MEM: u32 = 0x1e;
     pub const SET_PREDICATION: u32 = 0x20;
     pub const COND_EXEC: u32 = 0x22;
@@ -57,6 +60,8 @@ const KNOWN: &[(u32, &str, u32, u32)] = &[
     (op::SET_BASE, "SET_BASE", 2, 3),
     (op::CLEAR_STATE, "CLEAR_STATE", 1, 1),
     (op::INDEX_BUFFER_SIZE, "INDEX_BUFFER_SIZE", 1, 1),
+    (op::DISPATCH_DIRECT, "DISPATCH_DIRECT", 4, 4),
+    (op::DISPATCH_INDIRECT, "DISPATCH_INDIRECT", 2, 3),
     (op::ATOMIC_MEM, "ATOMIC_MEM", 8, 8),
     (op::SET_PREDICATION, "SET_PREDICATION", 2, 2),
     (op::COND_EXEC, "COND_EXEC", 4, 4),

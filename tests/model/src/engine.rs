@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Instant;
 
+use crate::cp::dispatch::Running;
+
 /// A hardware block that executes packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Block {
@@ -115,7 +117,7 @@ pub struct Fence {
 }
 
 /// What every executor carries besides its registers.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Front {
     /// Indirect buffers being executed, the innermost last. The ring lies under them.
     pub ibs: Vec<Stream>,
@@ -138,6 +140,8 @@ pub struct Front {
     pub job: Option<u8>,
     /// Fences passed and not yet written, the oldest first.
     pub fences: VecDeque<Fence>,
+    /// The dispatch at the position, if it has begun.
+    pub dispatch: Option<Running>,
     /// The last packets, for a report.
     pub recent: VecDeque<String>,
 }

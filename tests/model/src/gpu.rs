@@ -14,6 +14,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::Config;
+use crate::cp::dispatch::Shaders;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
 use crate::hdp::Vram;
@@ -51,6 +52,7 @@ pub struct Gpu {
     pub(crate) faults: Faults,
     pub(crate) ih: Ih,
     pub(crate) ucode: Ucode,
+    pub(crate) shaders: Shaders,
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
@@ -77,6 +79,8 @@ pub(crate) enum Flow {
     Next,
     /// After skipping this many dwords.
     Skip(u32),
+    /// With the same packet: a part of it is done.
+    Stay,
     /// With an indirect buffer, then back.
     Call(Stream),
     /// With an indirect buffer instead of the rest of this one.
@@ -101,6 +105,7 @@ impl Gpu {
             faults: Faults::default(),
             ih: Ih::default(),
             ucode: Ucode::default(),
+            shaders: Shaders::new(&config),
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
@@ -125,6 +130,7 @@ impl Gpu {
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
+        self.shaders = Shaders::new(&self.config);
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);
@@ -311,6 +317,10 @@ impl Gpu {
             }
         };
         match self.one_packet(id, front, &stream, available) {
+            Ok((_, Flow::Stay)) => {
+                front.polls += 1;
+                Step::Progress
+            }
             Ok((used, flow)) => {
                 self.advance(id, front, used, available, flow);
                 Step::Progress
@@ -423,7 +433,7 @@ impl Gpu {
                 front.ibs.pop();
                 front.ibs.push(s);
             }
-            Flow::Next | Flow::Skip(_) => {}
+            Flow::Next | Flow::Skip(_) | Flow::Stay => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use amdgpu_model::config::{Chip, Config};
+use amdgpu_model::config::{Cache, Chip, Config};
 use amdgpu_model::gpu::Gpu;
 use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
@@ -48,6 +48,10 @@ struct Options {
     /// `direct`: the guest's writes to VRAM are seen at once. `strict`: after an HDP flush.
     #[arg(long, value_name = "MODE", default_value = "direct")]
     hdp: String,
+    /// `direct`: shaders see memory as it is. `strict`: through caches that keep lines until a packet
+    /// flushes them.
+    #[arg(long, value_name = "MODE", default_value = "direct")]
+    cache: String,
     /// Seed of every random choice.
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
@@ -83,11 +87,16 @@ fn config(o: &Options) -> Result<Config> {
         "strict" => Hdp::Strict,
         other => bail!("--hdp is direct or strict, not `{other}`"),
     };
+    let cache = match o.cache.as_str() {
+        "direct" => Cache::Direct,
+        "strict" => Cache::Strict,
+        other => bail!("--cache is direct or strict, not `{other}`"),
+    };
     let mut inject = Injections::default();
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
-    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject })
+    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, cache, seed: o.seed, inject })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.

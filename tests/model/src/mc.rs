@@ -162,7 +162,7 @@ impl Gpu {
     }
 
     /// Reports a read of VRAM that the host wrote and did not flush.
-    fn check_flushed(&mut self, a: Access, va: u64, vram: bool, offset: u64, len: usize) {
+    pub(crate) fn check_flushed(&mut self, a: Access, va: u64, vram: bool, offset: u64, len: usize) {
         if vram && self.vram.unflushed(offset, len) {
             let what = format!(
                 "{} vmid {} va {va:#x}: reads VRAM {offset:#x} before the host's write was flushed",
@@ -178,7 +178,7 @@ impl Gpu {
     }
 
     /// Translates one address.
-    fn resolve(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
+    pub(crate) fn resolve(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
         if va > ADDRESS_MASK {
             let what = format!("{} vmid {}: address {va:#x} has more than 40 bits", a.client, a.vmid);
             self.log.violation("address-bits", what);

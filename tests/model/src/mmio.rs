@@ -66,6 +66,9 @@ impl Gpu {
             let what = format!("{by} writes {} := {value:#x}: bits {extra:#x} are not defined", regs::label(reg));
             self.log.violation("reserved-bits", what);
         }
+        if let Source::Engine(id) = by {
+            self.shaders.register(id, reg, value);
+        }
         self.write_effect(reg, value);
     }
 

@@ -99,6 +99,11 @@ impl Store {
         self.banked.insert((reg, queue_key(sel)), value);
     }
 
+    /// A register of the given VMID.
+    pub fn of_vmid(&self, vmid: u8, reg: u32) -> u32 {
+        self.banked.get(&(reg, vmid.into())).copied().unwrap_or(0)
+    }
+
     /// The queue that SRBM_GFX_CNTL selects.
     pub fn selected_queue(&self) -> QueueSel {
         let s = self.get(index::SRBM_GFX_CNTL);

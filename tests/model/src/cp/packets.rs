@@ -29,9 +29,17 @@ impl Gpu {
             op::SET_UCONFIG_REG => self.set_registers(id, s, body, 0xc000, 0x2000)?,
             op::WRITE_DATA => self.write_data(id, s, body)?,
             op::COPY_DATA => self.copy_data(id, s, body)?,
-            op::DMA_DATA => self.dma_data(id, s, body)?,
+            op::DMA_DATA => {
+                self.dma_coherence(id, s, body);
+                self.dma_data(id, s, body)?;
+            }
             op::ATOMIC_MEM => return self.atomic_mem(id, front, s, body),
             op::WAIT_REG_MEM => return self.wait_reg_mem(id, front, s, body),
+            op::DISPATCH_DIRECT | op::DISPATCH_INDIRECT => return self.dispatch(id, front, s, opcode, body),
+            // Index 1: indirect arguments of draws and dispatches.
+            op::SET_BASE if gfx && body[0] & 0xf == 1 && body.len() == 3 => {
+                self.shaders.set_indirect_base(address(body[1], body[2], 16));
+            }
             op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => return self.indirect_buffer(id, front, s, opcode, body),
             op::COND_EXEC => {
                 let a = Self::access(id, s.vmid);
@@ -41,18 +49,20 @@ impl Gpu {
             }
             op::EVENT_WRITE => self.event_write(id, s, body)?,
             op::EVENT_WRITE_EOP if gfx => {
+                self.event_actions(body[0]);
                 let at = address(body[1], body[2], 16);
                 let (data, int) = (body[2] >> 29, body[2] >> 24 & 3);
                 self.end_of_pipe(front, s, at, (data, int), [body[3], body[4]])?;
             }
             op::RELEASE_MEM if !gfx => {
+                self.event_actions(body[0]);
                 let at = address(body[2], body[3], 16);
                 let (data, int) = (body[1] >> 29, body[1] >> 24 & 7);
                 self.end_of_pipe(front, s, at, (data, int), [body[4], body[5]])?;
             }
             // Ordering between the two halves of the command processor and between cache levels:
             // packets execute whole and in order here, caches are not modeled.
-            op::SURFACE_SYNC | op::ACQUIRE_MEM => {}
+            op::SURFACE_SYNC | op::ACQUIRE_MEM => self.cache_actions(body[0]),
             op::PFP_SYNC_ME | op::SWITCH_BUFFER if gfx => {}
             op::CONTEXT_CONTROL | op::CLEAR_STATE | op::PREAMBLE_CNTL | op::SET_BASE if gfx => {}
             op::INDEX_TYPE | op::NUM_INSTANCES | op::INDEX_BASE | op::INDEX_BUFFER_SIZE if gfx => {}

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Caches as forgetful as hardware may be: a line stays as it was until it is invalidated.
+//!
+//! There are an instruction cache, a scalar cache, a vector cache for each compute unit, and a
+//! second level that they all go through. Vector stores and atomics stay in the second level until it
+//! is written back. All of them are unlimited; a few lines fall out at the seed's will, as others
+//! would push them out. So a flush that is missing shows as old data, and no rule has to be written
+//! for it. What other engines and the host write goes past these caches, as on this generation.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::memory::{Access, Memory, Path, Place};
+use crate::rng::Rng;
+use crate::stop::Stop;
+
+/// Bytes of a line.
+const LINE: u64 = 64;
+/// Vector caches.
+const UNITS: usize = 4;
+/// One line of so many falls out of the second level in [`Caches::age`].
+const AGING: usize = 64;
+
+/// Actions of CP_COHER_CNTL.
+pub mod action {
+    #![allow(missing_docs)]
+    pub const VECTOR: u32 = 1 << 22;
+    /// Writes back and invalidates: this generation cannot do one alone.
+    pub const SECOND_LEVEL: u32 = 1 << 23;
+    pub const SCALAR: u32 = 1 << 27;
+    pub const INSTRUCTION: u32 = 1 << 29;
+}
+
+/// Hashes line numbers, the same in every run.
+#[derive(Default)]
+struct LineHasher(u64);
+
+impl Hasher for LineHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_u64((*b).into()));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
+type Lines<T> = HashMap<u64, T, BuildHasherDefault<LineHasher>>;
+type Bytes = [u8; LINE as usize];
+
+/// A line of the second level. Masks have a bit a byte.
+#[derive(Clone, Copy)]
+struct Second {
+    bytes: Bytes,
+    valid: u64,
+    dirty: u64,
+}
+
+/// The caches of a GPU.
+#[derive(Default)]
+pub struct Caches {
+    instruction: Lines<Bytes>,
+    scalar: Lines<Bytes>,
+    vector: [Lines<Bytes>; UNITS],
+    second: Lines<Second>,
+}
+
+/// Memory behind the caches.
+pub struct Cached<'a, M: Memory + ?Sized> {
+    caches: &'a mut Caches,
+    memory: &'a mut M,
+}
+
+/// The bits of `len` bytes from `at` in a line.
+fn mask(at: usize, len: usize) -> u64 {
+    if len >= 64 { !0 } else { ((1 << len) - 1) << at }
+}
+
+impl Caches {
+    /// Memory as a shader sees it through these caches.
+    pub fn over<'a, M: Memory + ?Sized>(&'a mut self, memory: &'a mut M) -> Cached<'a, M> {
+        Cached { caches: self, memory }
+    }
+
+    /// Does what a packet asks for.
+    pub fn act<M: Memory + ?Sized>(&mut self, actions: u32, memory: &mut M) {
+        if actions & action::INSTRUCTION != 0 {
+            self.instruction.clear();
+        }
+        if actions & action::SCALAR != 0 {
+            self.scalar.clear();
+        }
+        if actions & action::VECTOR != 0 {
+            self.vector.iter_mut().for_each(Lines::clear);
+        }
+        if actions & action::SECOND_LEVEL != 0 {
+            for (line, second) in std::mem::take(&mut self.second) {
+                second.write_back(line, memory);
+            }
+        }
+    }
+
+    /// Takes the lines of a page out of the second level: something goes past the caches there that
+    /// would go through them.
+    pub fn release<M: Memory + ?Sized>(&mut self, page: Place, memory: &mut M) {
+        let first = page.0 / LINE;
+        for line in first..first + crate::memory::PAGE / LINE {
+            if let Some(second) = self.second.remove(&line) {
+                second.write_back(line, memory);
+            }
+        }
+    }
+
+    /// Lets some lines fall out.
+    pub fn age<M: Memory + ?Sized>(&mut self, rng: &mut Rng, memory: &mut M) {
+        let start = rng.below(AGING);
+        let old: Vec<u64> = self.second.keys().copied().skip(start).step_by(AGING).collect();
+        for line in old {
+            if let Some(second) = self.second.remove(&line) {
+                second.write_back(line, memory);
+            }
+        }
+    }
+
+    /// Lines of the second level that memory does not have yet.
+    pub fn dirty(&self) -> usize {
+        self.second.values().filter(|line| line.dirty != 0).count()
+    }
+}
+
+impl Second {
+    /// Writes the dirty bytes, run by run.
+    fn write_back<M: Memory + ?Sized>(mut self, line: u64, memory: &mut M) {
+        while self.dirty != 0 {
+            let at = self.dirty.trailing_zeros() as usize;
+            let len = (!(self.dirty >> at)).trailing_zeros().min(64 - at as u32) as usize;
+            memory.write(Path::Coherent(0), Place(line * LINE + at as u64), &self.bytes[at..at + len]);
+            self.dirty &= !mask(at, len);
+        }
+    }
+}
+
+impl<M: Memory + ?Sized> Cached<'_, M> {
+    /// The line in the second level with these bytes valid.
+    fn second(&mut self, line: u64, wanted: u64) -> &mut Second {
+        let entry = self.caches.second.entry(line);
+        let second = entry.or_insert(Second { bytes: [0; LINE as usize], valid: 0, dirty: 0 });
+        if second.valid & wanted != wanted {
+            let mut fresh = [0; LINE as usize];
+            self.memory.read(Path::Coherent(0), Place(line * LINE), &mut fresh);
+            for (n, byte) in fresh.into_iter().enumerate().filter(|(n, _)| second.valid >> n & 1 == 0) {
+                second.bytes[n] = byte;
+            }
+            second.valid = !0;
+        }
+        second
+    }
+
+    /// The line as the first level has it; it is filled if it is not there.
+    fn first(&mut self, path: Path, line: u64) -> Bytes {
+        let cache = match path {
+            Path::Instruction => &self.caches.instruction,
+            Path::Scalar => &self.caches.scalar,
+            Path::Vector(unit) => &self.caches.vector[usize::from(unit) % UNITS],
+            Path::Coherent(_) => return self.second(line, !0).bytes,
+        };
+        if let Some(bytes) = cache.get(&line) {
+            return *bytes;
+        }
+        let bytes = self.second(line, !0).bytes;
+        let cache = match path {
+            Path::Instruction => &mut self.caches.instruction,
+            Path::Scalar => &mut self.caches.scalar,
+            Path::Vector(unit) | Path::Coherent(unit) => &mut self.caches.vector[usize::from(unit) % UNITS],
+        };
+        cache.insert(line, bytes);
+        bytes
+    }
+
+    /// Writes bytes of one line: into the second level, and through the unit's cache if it has it.
+    fn write_line(&mut self, path: Path, at: u64, from: &[u8]) {
+        let (line, offset) = (at / LINE, (at % LINE) as usize);
+        let entry = self.caches.second.entry(line);
+        let second = entry.or_insert(Second { bytes: [0; LINE as usize], valid: 0, dirty: 0 });
+        second.bytes[offset..offset + from.len()].copy_from_slice(from);
+        second.valid |= mask(offset, from.len());
+        second.dirty |= mask(offset, from.len());
+        if let Path::Vector(unit) | Path::Coherent(unit) = path {
+            if let Some(first) = self.caches.vector[usize::from(unit) % UNITS].get_mut(&line) {
+                first[offset..offset + from.len()].copy_from_slice(from);
+            }
+        }
+    }
+}
+
+/// Pieces of a range that lie in one line each: position from the start, and length.
+fn pieces(at: u64, len: usize) -> impl Iterator<Item = (usize, usize)> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let rest = LINE - (at + done as u64) % LINE;
+        let piece = (done, (rest as usize).min(len - done));
+        done += piece.1;
+        (piece.1 > 0).then_some(piece)
+    })
+}
+
+impl<M: Memory + ?Sized> Memory for Cached<'_, M> {
+    fn translate(&mut self, va: u64, access: Access) -> Result<Place, Stop> {
+        self.memory.translate(va, access)
+    }
+
+    fn read(&mut self, path: Path, at: Place, to: &mut [u8]) {
+        if at.0 >= Place::NOWHERE {
+            return self.memory.read(path, at, to);
+        }
+        for (start, len) in pieces(at.0, to.len()) {
+            let place = at.0 + start as u64;
+            let bytes = self.first(path, place / LINE);
+            let offset = (place % LINE) as usize;
+            to[start..start + len].copy_from_slice(&bytes[offset..offset + len]);
+        }
+    }
+
+    fn write(&mut self, path: Path, at: Place, from: &[u8]) {
+        if at.0 >= Place::NOWHERE {
+            return self.memory.write(path, at, from);
+        }
+        for (start, len) in pieces(at.0, from.len()) {
+            self.write_line(path, at.0 + start as u64, &from[start..start + len]);
+        }
+    }
+
+    /// Atomics act in the second level.
+    fn update(&mut self, at: Place, bytes: usize, f: &mut dyn FnMut(u64) -> u64) -> u64 {
+        if at.0 >= Place::NOWHERE {
+            return self.memory.update(at, bytes, f);
+        }
+        let offset = (at.0 % LINE) as usize;
+        let second = self.second(at.0 / LINE, mask(offset, bytes));
+        let old = second.bytes[offset..offset + bytes].iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+        second.bytes[offset..offset + bytes].copy_from_slice(&f(old).to_le_bytes()[..bytes]);
+        second.dirty |= mask(offset, bytes);
+        old
+    }
+
+    fn drop_vector(&mut self, unit: u8) {
+        self.caches.vector[usize::from(unit) % UNITS].clear();
+    }
+
+    fn drop_scalar(&mut self) {
+        self.caches.scalar.clear();
+    }
+
+    fn clock(&mut self) -> u64 {
+        self.memory.clock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::Flat;
+
+    fn read(caches: &mut Caches, memory: &mut Flat, path: Path, at: u64) -> u32 {
+        let mut bytes = [0; 4];
+        caches.over(memory).read(path, Place(at), &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    #[test]
+    fn a_line_is_old_until_it_is_invalidated() {
+        let (mut caches, mut memory) = (Caches::default(), Flat::default());
+        memory.put_words(0x1000, &[1]);
+        for (path, action) in [
+            (Path::Scalar, action::SCALAR),
+            (Path::Instruction, action::INSTRUCTION),
+            (Path::Vector(1), action::VECTOR),
+        ] {
+            memory.put_words(0x1000, &[1]);
+            caches.act(!0, &mut memory);
+            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1);
+            memory.put_words(0x1000, &[2]);
+            caches.act(action, &mut memory);
+            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1, "{path:?}: the second level has it");
+            caches.act(action::SECOND_LEVEL, &mut memory);
+            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1, "{path:?}: the first level has it");
+            caches.act(action | action::SECOND_LEVEL, &mut memory);
+            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 2, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn stores_stay_until_they_are_written_back_and_only_their_bytes() {
+        let (mut caches, mut memory) = (Caches::default(), Flat::default());
+        memory.put_words(0x1000, &[1, 2, 3, 4]);
+        caches.over(&mut memory).write(Path::Vector(0), Place(0x1004), &7u32.to_le_bytes());
+        assert_eq!(memory.words(0x1000, 4), [1, 2, 3, 4]);
+        // Another engine writes beside it.
+        memory.put_words(0x1008, &[9]);
+        caches.act(action::SECOND_LEVEL, &mut memory);
+        assert_eq!(memory.words(0x1000, 4), [1, 7, 9, 4]);
+        assert_eq!(caches.dirty(), 0);
+    }
+
+    #[test]
+    fn a_unit_sees_its_own_stores_and_others_old_lines() {
+        let (mut caches, mut memory) = (Caches::default(), Flat::default());
+        memory.put_words(0x1000, &[1]);
+        for unit in 0..2 {
+            assert_eq!(read(&mut caches, &mut memory, Path::Vector(unit), 0x1000), 1);
+        }
+        caches.over(&mut memory).write(Path::Vector(0), Place(0x1000), &5u32.to_le_bytes());
+        assert_eq!(read(&mut caches, &mut memory, Path::Vector(0), 0x1000), 5);
+        assert_eq!(read(&mut caches, &mut memory, Path::Vector(1), 0x1000), 1);
+        assert_eq!(read(&mut caches, &mut memory, Path::Coherent(1), 0x1000), 5);
+        assert_eq!(caches.over(&mut memory).update(Place(0x1000), 4, &mut |v| v + 1), 5);
+        assert_eq!(read(&mut caches, &mut memory, Path::Coherent(1), 0x1000), 6);
+    }
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! An executor of GFX7 compute shaders, over any memory.
+//!
+//! A caller implements [`memory::Memory`], fills a [`launch::Launch`] from the registers of a queue
+//! and calls [`dispatch::Dispatch::run`] until it is done. Nothing here has a thread or knows of the
+//! GPU around it.
+//!
+//! | file | what it answers |
+//! |---|---|
+//! | `isa.rs`, `regset.rs` | operations, and an instruction as the executor sees it |
+//! | `gfx7.rs`, `gfx7/` | the generation's opcodes, decoding, text |
+//! | `launch.rs`, `dispatch.rs`, `noise.rs` | registers of a launch, groups and waves, what they start with |
+//! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs`, `pending.rs` | one wave, its program, its state, S_WAITCNT |
+//! | `scalar.rs`, `vector.rs`, `vector/`, `float.rs` | arithmetic; rounding in integers |
+//! | `scalar_memory.rs`, `buffer.rs`, `image.rs`, `format.rs`, `tiling.rs`, `lds.rs` | loads and stores |
+//! | `memory.rs`, `bus.rs`, `cache.rs` | memory as a caller provides it, the way there, caches between |
+
+pub mod buffer;
+pub mod bus;
+pub mod cache;
+pub mod context;
+pub mod dispatch;
+pub mod float;
+pub mod format;
+pub mod gfx7;
+pub mod image;
+pub mod isa;
+pub mod launch;
+pub mod lds;
+pub mod machine;
+pub mod memory;
+pub mod mode;
+mod noise;
+mod pending;
+pub mod program;
+pub mod regset;
+pub mod rng;
+mod scalar;
+mod scalar_memory;
+pub mod stop;
+pub mod tiling;
+mod vector;
+pub mod wave;

@@ -1,0 +1,324 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Compute dispatches: DISPATCH_DIRECT and DISPATCH_INDIRECT on the gfx ring and the compute queues.
+//!
+//! The shader core is a crate of its own (`shader/`). Here it gets the registers of its queue, the
+//! settings of its address space, and memory by way of the queue's VMID: the model's page walks, TLB
+//! and faults. A dispatch is executed in slices, one a step of its engine, so that other engines,
+//! resets and holds come between.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use amdgpu_shader::cache::{Caches, action};
+use amdgpu_shader::context::Config;
+use amdgpu_shader::dispatch::{Dispatch, Progress};
+use amdgpu_shader::launch::{Launch, WINDOW, WINDOW_SIZE};
+use amdgpu_shader::memory::{self, Path};
+use amdgpu_shader::rng::Rng;
+use amdgpu_shader::stop::Stop as ShaderStop;
+use amdgpu_shader::tiling::Modes;
+
+use super::op;
+use super::packets::address;
+use crate::config::Cache;
+use crate::engine::{EngineId, Front, Stop, Stream};
+use crate::gpu::{Flow, Gpu};
+use crate::mc::{Access, PAGE, Place};
+use crate::memory::Memory;
+use crate::regs::index::*;
+
+/// Wave instructions of a slice.
+const SLICE: u64 = 4096;
+/// First of the tables of tile modes and of macro tile modes.
+const GB_TILE_MODE0: u32 = 0x2644;
+const GB_MACROTILE_MODE0: u32 = 0x2664;
+/// SH_MEM_CONFIG.ALIGNMENT_MODE, and its value for addresses of any byte.
+const ALIGNMENT_MODE: u32 = 3 << 2;
+const UNALIGNED: u32 = 3 << 2;
+/// Positions of shader memory: bytes of VRAM below this, then files of the host's memory by number.
+const HOST: u64 = 1 << 44;
+/// A position that is nowhere: reads give ones, writes vanish.
+const VOID: u64 = memory::Place::NOWHERE;
+
+/// Flushes of an end-of-pipe event (`cikd.h`, EOP_TC_WB_ACTION_EN, EOP_TC_ACTION_EN,
+/// EOP_TCL1_ACTION_EN).
+const EOP_SECOND_LEVEL: u32 = 1 << 15 | 1 << 17;
+const EOP_VECTOR: u32 = 1 << 16;
+/// In whose name caches write back: their addresses are past translation.
+const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
+
+/// A dispatch that an engine has begun.
+pub struct Running(Box<Dispatch>, Access);
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0.count)
+    }
+}
+
+/// What the dispatches of all engines need besides their registers.
+#[derive(Default)]
+pub(crate) struct Shaders {
+    /// COMPUTE_* of each engine, as hardware keeps them in a queue's descriptor.
+    registers: BTreeMap<EngineId, [u32; WINDOW_SIZE as usize]>,
+    /// Base that SET_BASE gave the gfx ring's indirect dispatches.
+    indirect_base: u64,
+    /// Files of the host's memory, in the order of first use.
+    files: Vec<Weak<Memory>>,
+    /// The shader's caches, in the strict mode.
+    caches: Option<Box<Caches>>,
+    /// Which lines fall out.
+    aging: Option<Rng>,
+    /// Dispatches so far.
+    count: u64,
+    /// Wave instructions so far.
+    pub instructions: u64,
+}
+
+impl Shaders {
+    /// Nothing dispatched yet.
+    pub fn new(config: &crate::config::Config) -> Self {
+        let strict = config.cache == Cache::Strict;
+        let caches = strict.then(Box::default);
+        Shaders { caches, aging: strict.then(|| Rng::new(config.seed)), ..Shaders::default() }
+    }
+
+    /// Notes a write of a register by an engine.
+    pub fn register(&mut self, id: EngineId, reg: u32, value: u32) {
+        if let Some(n) = reg.checked_sub(WINDOW).filter(|n| *n < WINDOW_SIZE) {
+            self.registers.entry(id).or_insert([0; WINDOW_SIZE as usize])[n as usize] = value;
+        }
+    }
+
+    /// SET_BASE with the index of indirect arguments.
+    pub fn set_indirect_base(&mut self, base: u64) {
+        self.indirect_base = base;
+    }
+}
+
+impl Gpu {
+    /// DISPATCH_DIRECT or DISPATCH_INDIRECT: a slice of it.
+    pub(super) fn dispatch(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        s: &Stream,
+        opcode: u32,
+        body: &[u32],
+    ) -> Result<Flow, Stop> {
+        let mut running = match front.dispatch.take() {
+            Some(running) => running,
+            None => match self.begin_dispatch(id, s, opcode, body)? {
+                Some(running) => running,
+                None => return Ok(Flow::Next),
+            },
+        };
+        let before = running.0.count.instructions;
+        let outcome = self.slice(&mut running);
+        self.shaders.instructions += running.0.count.instructions - before;
+        match outcome {
+            Ok(Progress::Done) => {
+                self.log.note(format!("{id}: dispatch done, {:?}", running.0.count));
+                Ok(Flow::Next)
+            }
+            Ok(Progress::More) => {
+                front.dispatch = Some(running);
+                Ok(Flow::Stay)
+            }
+            Err(stop) => Err(self.shader_stop(stop)),
+        }
+    }
+
+    /// Executes a slice, through the caches if there are any.
+    fn slice(&mut self, running: &mut Running) -> Result<Progress, ShaderStop> {
+        let (mut caches, mut aging) = (self.shaders.caches.take(), self.shaders.aging.take());
+        let mut memory = ShaderMemory { gpu: self, access: running.1, file: None };
+        let outcome = match (&mut caches, &mut aging) {
+            (Some(caches), Some(aging)) => {
+                caches.age(aging, &mut memory);
+                running.0.run(&mut caches.over(&mut memory), SLICE)
+            }
+            _ => running.0.run(&mut memory, SLICE),
+        };
+        self.shaders.caches = caches;
+        self.shaders.aging = aging;
+        outcome
+    }
+
+    /// What SURFACE_SYNC and ACQUIRE_MEM do to the shader's caches: CP_COHER_CNTL.
+    pub(super) fn cache_actions(&mut self, actions: u32) {
+        let Some(mut caches) = self.shaders.caches.take() else { return };
+        caches.act(actions, &mut ShaderMemory { gpu: self, access: CACHES, file: None });
+        self.shaders.caches = Some(caches);
+    }
+
+    /// What an end-of-pipe event does to them. The pipe is empty: dispatches end in their packet.
+    pub(super) fn event_actions(&mut self, event: u32) {
+        let second = if event & EOP_SECOND_LEVEL != 0 { action::SECOND_LEVEL } else { 0 };
+        let vector = if event & EOP_VECTOR != 0 { action::VECTOR } else { 0 };
+        self.cache_actions(second | vector);
+    }
+
+    /// DMA_DATA by way of the second level (SRC_SEL or DST_SEL 3): what that has of these pages goes
+    /// to memory first. A copy onto itself is a prefetch.
+    pub(super) fn dma_coherence(&mut self, id: EngineId, s: &Stream, body: &[u32]) {
+        let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
+        let len = u64::from(body[5] & 0x1f_ffff);
+        let Some(mut caches) = self.shaders.caches.take() else { return };
+        let mut memory = ShaderMemory { gpu: self, access: Self::access(id, s.vmid), file: None };
+        let through = [(body[0] >> 29 & 3, src, memory::Access::Read), (body[0] >> 20 & 3, dst, memory::Access::Write)];
+        for (_, start, access) in through.into_iter().filter(|(select, ..)| *select == 3 && src != dst) {
+            let pages = (start & !(PAGE - 1)..start.saturating_add(len)).step_by(PAGE as usize);
+            // A page that faults does so again in the transfer, which reports it.
+            for place in
+                pages.filter_map(|page| memory::Memory::translate(&mut memory, page, access).ok()).collect::<Vec<_>>()
+            {
+                caches.release(place, &mut memory);
+            }
+        }
+        self.shaders.caches = Some(caches);
+    }
+
+    fn shader_stop(&mut self, stop: ShaderStop) -> Stop {
+        Stop::Hang(format!("shader, {:?}: {}", stop.cause, stop.what))
+    }
+
+    fn begin_dispatch(&mut self, id: EngineId, s: &Stream, opcode: u32, body: &[u32]) -> Result<Option<Running>, Stop> {
+        let (dims, initiator) = match opcode {
+            op::DISPATCH_DIRECT => ([body[0], body[1], body[2]], body[3]),
+            _ => self.indirect_dims(id, s, body)?,
+        };
+        let none = [0; WINDOW_SIZE as usize];
+        let registers = self.shaders.registers.get(&id).unwrap_or(&none);
+        let launch = Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
+        let Some(launch) = launch else { return Ok(None) };
+        self.shaders.count += 1;
+        let config = self.shader_config(s.vmid);
+        let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
+        Ok(Some(Running(Box::new(Dispatch::new(launch, config)), access)))
+    }
+
+    /// The dimensions in memory: on the gfx ring from the base that was set, on a compute queue at an
+    /// address.
+    fn indirect_dims(&mut self, id: EngineId, s: &Stream, body: &[u32]) -> Result<([u32; 3], u32), Stop> {
+        let (at, initiator) = match (id, body) {
+            (EngineId::Gfx, &[offset, initiator]) => (self.shaders.indirect_base + u64::from(offset), initiator),
+            // The compute engines of this generation read it wrong elsewhere (Mesa, ac_gpu_info,
+            // "has_async_compute_align32_bug").
+            (EngineId::Compute { .. }, &[lo, hi, initiator]) if lo % 32 == 0 => (address(lo, hi, 16), initiator),
+            _ => return Err(Stop::Illegal(format!("DISPATCH_INDIRECT on {id} with {} body dwords", body.len()))),
+        };
+        let a = Self::access(id, s.vmid);
+        let mut dims = [0; 3];
+        for (n, dim) in (0..).zip(&mut dims) {
+            *dim = self.mem_read_u32(a, at + 4 * n)?;
+        }
+        Ok((dims, initiator))
+    }
+
+    fn shader_config(&self, vmid: u8) -> Config {
+        let bases = self.regs.of_vmid(vmid, SH_MEM_BASES);
+        // ROW_SIZE: 1, 2 or 4 KiB.
+        let row = 1024 << (self.regs.get(GB_ADDR_CONFIG) >> 28 & 3);
+        Config {
+            seed: self.config.seed ^ self.shaders.count.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            noise: true,
+            waits: true,
+            unaligned: self.regs.of_vmid(vmid, SH_MEM_CONFIG) & ALIGNMENT_MODE == UNALIGNED,
+            apertures: [bases as u16, (bases >> 16) as u16],
+            tiling: Modes {
+                tile: std::array::from_fn(|n| self.regs.get(GB_TILE_MODE0 + n as u32)),
+                macrotile: std::array::from_fn(|n| self.regs.get(GB_MACROTILE_MODE0 + n as u32)),
+                row,
+            },
+        }
+    }
+}
+
+/// Memory of a VMID, for one slice.
+struct ShaderMemory<'a> {
+    gpu: &'a mut Gpu,
+    access: Access,
+    /// The file of the host's memory that was used last.
+    file: Option<(u64, Arc<Memory>)>,
+}
+
+impl ShaderMemory<'_> {
+    /// The number of a file of the host's memory.
+    fn number(&mut self, file: &Arc<Memory>) -> u64 {
+        let files = &mut self.gpu.shaders.files;
+        let known = files.iter().position(|f| std::ptr::eq(f.as_ptr(), Arc::as_ptr(file)));
+        let number = known.unwrap_or(files.len());
+        if known.is_none() {
+            files.push(Arc::downgrade(file));
+        }
+        number as u64
+    }
+
+    /// What a position is in; nothing for one that is nowhere.
+    fn memory(&mut self, at: u64) -> Option<(Arc<Memory>, u64)> {
+        if at & VOID != 0 {
+            return None;
+        }
+        let Some(number) = (at / HOST).checked_sub(1) else {
+            return Some((self.gpu.vram.device().clone(), at));
+        };
+        if self.file.as_ref().is_none_or(|(n, _)| *n != number) {
+            let file = self.gpu.shaders.files.get(number as usize)?.upgrade()?;
+            self.file = Some((number, file));
+        }
+        self.file.as_ref().map(|(_, file)| (file.clone(), at % HOST))
+    }
+}
+
+impl memory::Memory for ShaderMemory<'_> {
+    fn translate(&mut self, va: u64, want: memory::Access) -> Result<memory::Place, ShaderStop> {
+        let found = self.gpu.resolve(self.access, va, want == memory::Access::Write);
+        let place = match found {
+            Ok(Place::Bytes { memory, offset, .. }) if Arc::ptr_eq(&memory, self.gpu.vram.device()) => offset,
+            Ok(Place::Bytes { memory, offset, .. }) => (self.number(&memory) + 1) * HOST + offset,
+            Ok(Place::Void) => VOID,
+            Err(Stop::Hang(what) | Stop::Illegal(what) | Stop::Privilege(what)) => {
+                return Err(ShaderStop::memory(what));
+            }
+            Err(Stop::Wait) => return Err(ShaderStop::memory("memory waits".into())),
+        };
+        Ok(memory::Place(place))
+    }
+
+    fn read(&mut self, _path: Path, at: memory::Place, to: &mut [u8]) {
+        match self.memory(at.0) {
+            Some((memory, offset)) => {
+                if at.0 < HOST {
+                    self.gpu.check_flushed(self.access, at.0, true, offset, to.len());
+                }
+                memory.read(offset, to);
+            }
+            None => to.fill(0xff),
+        }
+    }
+
+    fn write(&mut self, _path: Path, at: memory::Place, from: &[u8]) {
+        let Some((memory, offset)) = self.memory(at.0) else { return };
+        let mirror = if at.0 < HOST { self.gpu.vram.mirror() } else { None };
+        for view in std::iter::once(memory).chain(mirror) {
+            match *from {
+                [a, b, c, d] if offset % 4 == 0 => view.write_u32(offset, u32::from_le_bytes([a, b, c, d])),
+                _ => view.write(offset, from),
+            }
+        }
+    }
+
+    fn update(&mut self, at: memory::Place, bytes: usize, f: &mut dyn FnMut(u64) -> u64) -> u64 {
+        let mut old = [0; 8];
+        self.read(Path::Coherent(0), at, &mut old[..bytes]);
+        let old = u64::from_le_bytes(old);
+        self.write(Path::Coherent(0), at, &f(old).to_le_bytes()[..bytes]);
+        old
+    }
+
+    fn clock(&mut self) -> u64 {
+        self.gpu.clock()
+    }
+}

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Compute dispatches on the gfx ring and the compute queues, through page tables.
+
+mod bench;
+
+use amdgpu_model::config::{Cache, Config};
+use amdgpu_model::engine::{Block, EngineId, Step};
+use bench::{BUS, Bench, DATA, GART, SYSTEM_RW, VRAM_DATA, VRAM_RW, hi, lo, pm4};
+
+const SET_SH_REG: u32 = 0x76;
+const DISPATCH_DIRECT: u32 = 0x15;
+const DISPATCH_INDIRECT: u32 = 0x16;
+const SET_BASE: u32 = 0x11;
+const INDIRECT_BUFFER: u32 = 0x3f;
+const WRITE_DATA: u32 = 0x37;
+
+/// Address space of the jobs.
+const VMID: u32 = 2;
+/// Where things are in it: code and buffers, a page each.
+const CODE: u64 = 0x10_0000;
+const A: u64 = 0x20_0000;
+const B: u64 = 0x20_1000;
+const OUT: u64 = 0x20_2000;
+const ARGUMENTS: u64 = 0x20_3000;
+const COMMANDS: u64 = 0x20_4000;
+
+/// out[i] = a[i] + b[i]; s[0:1] leads to the three addresses, s2 is the group's number.
+const VECTOR_ADD: &[u32] = &[
+    0xc0420100, // s_load_dwordx2 s[4:5], s[0:1], 0x0
+    0xc0430102, // s_load_dwordx2 s[6:7], s[0:1], 0x2
+    0xc0440104, // s_load_dwordx2 s[8:9], s[0:1], 0x4
+    0x8f038602, // s_lshl_b32 s3, s2, 6
+    0x4a000003, // v_add_i32_e32 v0, vcc, s3, v0
+    0x34000082, // v_lshlrev_b32_e32 v0, 2, v0
+    0xbf8c007f, // s_waitcnt lgkmcnt(0)
+    0x7e040205, // v_mov_b32_e32 v2, s5
+    0x4a020004, // v_add_i32_e32 v1, vcc, s4, v0
+    0x50040480, // v_addc_u32_e32 v2, vcc, 0, v2, vcc
+    0x7e080207, // v_mov_b32_e32 v4, s7
+    0x4a060006, // v_add_i32_e32 v3, vcc, s6, v0
+    0x50080880, // v_addc_u32_e32 v4, vcc, 0, v4, vcc
+    0xdc300000, 0x01000001, // flat_load_dword v1, v[1:2]
+    0xdc300000, 0x03000003, // flat_load_dword v3, v[3:4]
+    0x7e0c0209, // v_mov_b32_e32 v6, s9
+    0x4a0a0008, // v_add_i32_e32 v5, vcc, s8, v0
+    0x500c0c80, // v_addc_u32_e32 v6, vcc, 0, v6, vcc
+    0xbf8c0070, // s_waitcnt vmcnt(0) lgkmcnt(0)
+    0x06020701, // v_add_f32_e32 v1, v1, v3
+    0xdc700000, 0x00000105, // flat_store_dword v[5:6], v1
+    0xbf810000, // s_endpgm
+];
+
+/// s_branch to itself.
+const ENDLESS: &[u32] = &[0xbf82_ffff];
+
+/// Maps the pages of the jobs: code and `a` in VRAM, the rest in the host's memory.
+fn space(b: &mut Bench, program: &[u32]) {
+    b.map(VMID, CODE, (VRAM_DATA & !0xfff) | VRAM_RW);
+    b.map(VMID, A, (VRAM_DATA + 0x1000) | VRAM_RW);
+    for (n, va) in (1..).zip([B, OUT, ARGUMENTS, COMMANDS]) {
+        b.map(VMID, va, (BUS + DATA + n * 0x1000) | SYSTEM_RW);
+    }
+    b.flush(VMID);
+    for (n, word) in (0..).zip(program) {
+        b.gpu.vram().write_u32(VRAM_DATA + n * 4, *word);
+    }
+    for n in 0..512u64 {
+        b.gpu.vram().write_u32(VRAM_DATA + 0x1000 + n * 4, (n as f32).to_bits());
+        b.put(DATA + 0x1000 + n * 4, &[(n as f32 * 0.5).to_bits()]);
+    }
+    b.put(DATA + 0x3000, &[lo(A), hi(A), lo(B), hi(B), lo(OUT), hi(OUT)]);
+}
+
+/// SET_SH_REG of consecutive registers from a byte address of the window at 0xb000.
+fn set(byte: u32, values: &[u32]) -> Vec<u32> {
+    let mut body = vec![(byte - 0xb000) / 4];
+    body.extend(values);
+    pm4(SET_SH_REG, &body)
+}
+
+/// Registers of a program with `threads` threads a group.
+fn registers(threads: u32) -> Vec<u32> {
+    let mut p = set(0xb810, &[0, 0, 0]);
+    p.extend(set(0xb81c, &[threads, 1, 1]));
+    p.extend(set(0xb830, &[lo(CODE >> 8), hi(CODE >> 8)]));
+    p.extend(set(0xb848, &[15 | 12 << 6 | 0xc0 << 12 | 1 << 21, 2 << 1 | 1 << 7]));
+    p.extend(set(0xb900, &[lo(ARGUMENTS), hi(ARGUMENTS)]));
+    p
+}
+
+fn direct(groups: u32) -> Vec<u32> {
+    pm4(DISPATCH_DIRECT, &[groups, 1, 1, 0x45])
+}
+
+/// Puts an indirect buffer in its page and gives the packet that launches it.
+fn job(b: &mut Bench, at: u64, packets: &[u32]) -> Vec<u32> {
+    b.put(DATA + 0x4000 + at, packets);
+    let control = packets.len() as u32 | VMID << 24 | 1 << 23;
+    pm4(INDIRECT_BUFFER, &[lo(COMMANDS + at), hi(COMMANDS + at), control])
+}
+
+fn sums_are_there(b: &Bench) -> bool {
+    (0..256u64).all(|n| f32::from_bits(b.get(DATA + 0x2000 + n * 4)) == n as f32 * 1.5)
+}
+
+#[test]
+fn vector_add_on_the_gfx_ring() {
+    let mut b = Bench::new();
+    space(&mut b, VECTOR_ADD);
+    let mut packets = registers(64);
+    packets.extend(direct(4));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    assert_eq!(b.run(), Step::Idle);
+    b.clean();
+    assert!(sums_are_there(&b));
+}
+
+#[test]
+fn each_queue_has_its_own_registers() {
+    let mut b = Bench::new();
+    space(&mut b, VECTOR_ADD);
+    // Registers and dispatch in two buffers each, so that the queues come between one another.
+    let mut starts = vec![];
+    for q in 0..4usize {
+        let mut first = registers(64);
+        first.extend(set(0xb810, &[q as u32, 0, 0]));
+        starts.push(job(&mut b, q as u64 * 0x200, &first));
+    }
+    let group = pm4(DISPATCH_DIRECT, &[4, 1, 1, 0x41]);
+    for (q, start) in starts.into_iter().enumerate() {
+        // From its own start to group q.
+        let mut one = group.clone();
+        one[1] = q as u32 + 1;
+        let go = job(&mut b, 0x800 + q as u64 * 0x100, &one);
+        b.compute_submit(q, &[start, go].concat());
+    }
+    assert_eq!(b.run(), Step::Idle);
+    b.clean();
+    assert!(sums_are_there(&b));
+}
+
+#[test]
+fn indirect_dimensions() {
+    let mut b = Bench::new();
+    space(&mut b, VECTOR_ADD);
+    b.put(DATA + 0x3100, &[2, 1, 1, 4, 1, 1, 0, 0, 4, 1, 1]);
+    let mut packets = registers(64);
+    let base = ARGUMENTS + 0x100;
+    packets.extend(pm4(SET_BASE, &[1, lo(base), hi(base)]));
+    packets.extend(pm4(DISPATCH_INDIRECT, &[12, 0x45]));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    assert_eq!(b.run(), Step::Idle);
+    b.clean();
+    assert!(sums_are_there(&b));
+
+    b.put(DATA + 0x2000, &[0; 256]);
+    let mut packets = registers(64);
+    packets.extend(pm4(DISPATCH_INDIRECT, &[lo(base + 0x20), hi(base), 0x45]));
+    let launch = job(&mut b, 0, &packets);
+    b.compute_submit(1, &launch);
+    assert_eq!(b.run(), Step::Idle);
+    b.clean();
+    assert!(sums_are_there(&b));
+}
+
+#[test]
+fn an_endless_shader_lets_others_run_and_ends_with_its_engine() {
+    let mut b = Bench::new();
+    space(&mut b, ENDLESS);
+    let mut packets = registers(64);
+    packets.extend(direct(1));
+    let launch = job(&mut b, 0, &packets);
+    b.compute_submit(0, &launch);
+    assert_eq!(b.gpu.run(200), Step::Progress);
+    // The gfx ring is not held up.
+    let mark = DATA + 0x5000;
+    b.gfx_submit(&pm4(WRITE_DATA, &[5 << 8, lo(GART + mark), hi(GART + mark), 7]));
+    assert_eq!(b.gpu.run(200), Step::Progress);
+    assert_eq!(b.get(mark), 7);
+    b.gpu.hold(Block::Compute);
+    assert_eq!(b.gpu.run(200), Step::Idle);
+    b.gpu.release(Block::Compute);
+    assert!(b.gpu.busy(EngineId::Compute { me: 1, pipe: 0, queue: 0 }));
+    b.w("GRBM_SOFT_RESET", 1 << 18);
+    b.w("GRBM_SOFT_RESET", 0);
+    b.clean();
+}
+
+#[test]
+fn a_fault_of_a_shader_is_its_vmids() {
+    let mut b = Bench::new();
+    space(&mut b, VECTOR_ADD);
+    b.map(VMID, OUT, 0);
+    b.flush(VMID);
+    let mut packets = registers(64);
+    packets.extend(direct(1));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    b.run();
+    let status = b.r("VM_CONTEXT1_PROTECTION_FAULT_STATUS");
+    assert_eq!(status >> 25 & 0xf, VMID);
+    assert_eq!(status >> 24 & 1, 1, "a write");
+    assert_eq!(b.r("VM_CONTEXT1_PROTECTION_FAULT_ADDR"), lo(OUT >> 12));
+}
+
+#[test]
+fn a_bad_shader_hangs_its_engine_with_the_reason() {
+    let mut b = Bench::new();
+    space(&mut b, &[0xbf92_0001]); // s_trap
+    let mut packets = registers(64);
+    packets.extend(direct(1));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    b.run();
+    let why = b.gpu.hung(EngineId::Gfx).expect("hangs").to_string();
+    assert!(why.contains("s_trap"), "{why}");
+}
+
+const SURFACE_SYNC: u32 = 0x43;
+const EVENT_WRITE_EOP: u32 = 0x47;
+/// CP_COHER_CNTL: I$, K$, L1, L2.
+const ALL_CACHES: u32 = 0x28c0_0000;
+
+fn surface_sync(actions: u32) -> Vec<u32> {
+    pm4(SURFACE_SYNC, &[actions, !0, 0, 10])
+}
+
+/// A fence of the kernel's ring, with the cache actions of its event.
+fn fence(actions: u32, at: u64) -> Vec<u32> {
+    pm4(EVENT_WRITE_EOP, &[0x14 | 5 << 8 | actions, lo(GART + at), hi(GART + at) | 1 << 29, 1, 0])
+}
+
+fn strict() -> Bench {
+    let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache: Cache::Strict, ..Config::default() });
+    space(&mut b, VECTOR_ADD);
+    b
+}
+
+#[test]
+fn results_are_in_memory_after_the_fence_that_flushes_and_not_before() {
+    for (actions, there) in [(0, false), (1 << 16, false), (1 << 17 | 1 << 16, true), (1 << 15, true)] {
+        let mut b = strict();
+        let mut packets = registers(64);
+        packets.extend(direct(4));
+        let mut ring = job(&mut b, 0, &packets);
+        ring.extend(fence(actions, DATA + 0x5000));
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        b.clean();
+        assert_eq!(b.get(DATA + 0x5000), 1);
+        assert_eq!(sums_are_there(&b), there, "actions {actions:#x}");
+    }
+}
+
+#[test]
+fn what_was_loaded_is_old_until_its_cache_is_flushed() {
+    // The fence has emptied the second level, so that the vector caches decide.
+    for (actions, fresh) in [(0, false), (1 << 23, false), (1 << 22, true), (ALL_CACHES, true)] {
+        let mut b = strict();
+        let mut packets = registers(64);
+        packets.extend(direct(4));
+        let ring = [job(&mut b, 0, &packets), fence(1 << 17, DATA + 0x5000)].concat();
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        assert!(sums_are_there(&b));
+        // Other numbers in one of the operands, by another engine than the shader.
+        (0..512u64).for_each(|n| b.put(DATA + 0x1000 + n * 4, &[(n as f32 * 2.0).to_bits()]));
+        let mut again = surface_sync(actions);
+        again.extend(direct(4));
+        let ring = [job(&mut b, 0x400, &again), fence(1 << 17, DATA + 0x5000)].concat();
+        b.gfx_submit(&ring);
+        assert_eq!(b.run(), Step::Idle);
+        b.clean();
+        let sum = |n: u64| f32::from_bits(b.get(DATA + 0x2000 + n * 4));
+        let all = (0..256u64).all(|n| sum(n) == n as f32 * 3.0);
+        assert_eq!(all, fresh, "actions {actions:#x}");
+    }
+}
