@@ -6,7 +6,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::index::*;
-use super::{COUNT, Store, is_known};
+use super::{COUNT, Store, defined_bits, is_known};
 use crate::config::Config;
 
 /// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
@@ -14,7 +14,8 @@ pub const FB_BASE: u64 = 0xf4_0000_0000;
 /// BIOS_SCRATCH_7: the firmware's ASIC_Init has run.
 const INIT_COMPLETE: u32 = 0x200;
 
-/// Registers whose contents hardware leaves undefined at power-up: first index, count.
+/// Registers whose contents hardware leaves undefined at power-up: first index, count. Bits that no
+/// header defines are not storage: they read as zeros.
 const UNDEFINED: &[(u32, u32)] = &[
     (SCRATCH_REG0, 8),
     (VM_CONTEXT0_PAGE_TABLE_BASE_ADDR, 8),
@@ -35,7 +36,7 @@ pub fn power_up(s: &mut Store, config: &Config) {
     for (first, count) in UNDEFINED {
         for reg in *first..*first + *count {
             if is_known(reg) {
-                s.set(reg, noise.next_u32());
+                s.set(reg, noise.next_u32() & defined_bits(reg));
             }
         }
     }
