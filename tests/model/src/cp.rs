@@ -225,15 +225,22 @@ impl Gpu {
         self.regs.get(reg)
     }
 
-    /// The interrupt of a packet that cannot be executed: bad opcode 183, register 184.
+    /// The interrupts of a packet that cannot be executed: bad opcode 183, from a user also illegal
+    /// instruction 185; privileged register 184. Each has an enable bit.
     pub(crate) fn cp_error(&mut self, id: EngineId, rule: &'static str, vmid: u8) {
-        let (source, bit) = match rule {
-            "illegal-packet" => (183, 24),
-            "privilege" => (184, 23),
+        const OPCODE: (u8, u32) = (183, 24);
+        const REGISTER: (u8, u32) = (184, 23);
+        const INSTRUCTION: (u8, u32) = (185, 22);
+        let sources: &[(u8, u32)] = match rule {
+            "illegal-packet" if vmid != 0 => &[OPCODE, INSTRUCTION],
+            "illegal-packet" => &[OPCODE],
+            "privilege" => &[REGISTER],
             _ => return,
         };
-        if self.int_cntl(id) & 1 << bit != 0 {
-            self.interrupt(source, 0, Self::ring_id(id), vmid);
+        for (source, bit) in sources {
+            if self.int_cntl(id) & 1 << bit != 0 {
+                self.interrupt(*source, 0, Self::ring_id(id), vmid);
+            }
         }
     }
 }

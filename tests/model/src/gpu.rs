@@ -175,6 +175,11 @@ impl Gpu {
         self.held.insert(block);
     }
 
+    /// Whether a block is held.
+    pub fn is_held(&self, block: Block) -> bool {
+        self.held.contains(&block)
+    }
+
     /// Lets a held block go on.
     pub fn release(&mut self, block: Block) {
         self.held.remove(&block);
@@ -310,7 +315,8 @@ impl Gpu {
                 (s, ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1))
             }
         };
-        match self.one_packet(id, front, &stream, available) {
+        self.log.user(stream.vmid != 0);
+        let step = match self.one_packet(id, front, &stream, available) {
             Ok((used, flow)) => {
                 self.advance(id, front, used, available, flow);
                 Step::Progress
@@ -323,7 +329,9 @@ impl Gpu {
                 self.stop(id, front, &stream, stop);
                 Step::Progress
             }
-        }
+        };
+        self.log.user(false);
+        step
     }
 
     /// Fetches, traces and executes the packet at the position. Answers its length and the flow.

@@ -116,6 +116,9 @@ fn run(o: &Options) -> Result<u64> {
         for (rule, count) in g.log.violation_counts() {
             eprintln!("amdgpu-model: {rule}: {count}");
         }
+        for (rule, count) in g.log.job_errors() {
+            eprintln!("amdgpu-model: errors of users' jobs, no violations: {rule}: {count}");
+        }
         g.log.violation_count()
     }))
 }

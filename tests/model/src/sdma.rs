@@ -18,8 +18,10 @@ const IB_ENABLE: u32 = 1;
 const TRAP_SOURCE: u8 = 224;
 /// Interrupt source of an illegal instruction, by engine.
 const ILLEGAL_SOURCE: [u8; 2] = [241, 247];
-/// The byte counts of COPY and CONSTANT_FILL have 22 bits.
+/// The byte counts of COPY and CONSTANT_FILL have 22 bits,
 const COUNT: u32 = 0x3f_ffff;
+/// of which the C driver's packets use 21.
+const DRIVER_COUNT: u32 = 0x1f_ffff;
 /// Retry count of POLL_REG_MEM that means for ever.
 const FOREVER: u32 = 0xfff;
 
@@ -84,6 +86,15 @@ pub fn length(dw: &[u32]) -> Result<Need, String> {
 
 fn address(lo: u32, hi: u32) -> u64 {
     u64::from(hi) << 32 | u64::from(lo)
+}
+
+/// What is above the count is not looked at. A driver must know how much a packet moves; what users
+/// write into their own buffers is their affair.
+fn check_count(packet: &str, s: &Stream, bytes: u32) -> Result<(), Stop> {
+    if s.vmid == 0 && bytes > DRIVER_COUNT {
+        return Err(Stop::Illegal(format!("{packet} of {bytes:#x} bytes: more than 21 bits")));
+    }
+    Ok(())
 }
 
 impl Gpu {
@@ -168,11 +179,7 @@ impl Gpu {
         match op {
             NOP => {}
             COPY => {
-                // What is above the count is not looked at. A driver must know; what users write into
-                // their own buffers is their affair.
-                if dw[1] > COUNT && s.vmid == 0 {
-                    return Err(Stop::Illegal(format!("COPY of {:#x} bytes: more than 22 bits", dw[1])));
-                }
+                check_count("COPY", s, dw[1])?;
                 if dw[2] != 0 {
                     return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modeled", dw[2])));
                 }
@@ -206,7 +213,10 @@ impl Gpu {
                     return Ok(Flow::Skip(dw[4] & 0x3fff));
                 }
             }
-            FILL => self.sdma_fill(s, id, dw, extra)?,
+            FILL => {
+                check_count("CONSTANT_FILL", s, dw[4])?;
+                self.sdma_fill(s, id, dw, extra)?;
+            }
             PTE_PDE => {
                 let (at, flags) = (address(dw[1], dw[2]), address(dw[3], dw[4]));
                 let (value, increment) = (address(dw[5], dw[6]), address(dw[7], dw[8]));
@@ -268,7 +278,12 @@ impl Gpu {
         } else {
             // Operation 1: write the reference to the second register, then wait on the first.
             if op == 1 && !front.begun {
-                self.write_by(dw[2] / 4 & 0xffff, dw[3], Source::Engine(id));
+                let reg = dw[2] / 4 & 0xffff;
+                if s.vmid != 0 && reg != GPU_HDP_FLUSH_REQ {
+                    let name = crate::regs::label(reg);
+                    return Err(Stop::Privilege(format!("POLL_REG_MEM writes {name} by vmid {}", s.vmid)));
+                }
+                self.write_by(reg, dw[3], Source::Engine(id));
                 front.begun = true;
             }
             self.read_by(dw[1] / 4 & 0xffff, Source::Engine(id))

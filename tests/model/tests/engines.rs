@@ -103,6 +103,11 @@ fn gfx_fence_interrupts_after_the_data() {
     b.gfx_submit(&pm4(0x47, &[0x514, lo(at), hi(at) | 1 << 29, 8, 0]));
     b.gfx_submit(&pm4(0x47, &[0x514, lo(at), hi(at) | 2 << 29 | 2 << 24, 9, 1]));
     b.run();
+    // Data after the write's confirmation, no interrupt.
+    b.gfx_submit(&pm4(0x47, &[0x514, lo(at + 8), hi(at) | 1 << 29 | 3 << 24, 10, 0]));
+    b.compute_submit(0, &pm4(0x49, &[0x514, 1 << 29 | 3 << 24, lo(at + 12), hi(at), 11, 0]));
+    b.run();
+    assert_eq!((b.get(DATA + 8), b.get(DATA + 12)), (10, 11));
     assert_eq!((b.get(DATA), b.get(DATA + 4)), (9, 1));
     assert_eq!(b.msis(), 1);
     assert_eq!(b.get(IH_RING), 181);

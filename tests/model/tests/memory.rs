@@ -98,7 +98,8 @@ fn a_fault_that_is_not_redirected_hangs_the_engine() {
     b.w("VM_CONTEXT1_CNTL", cntl & !(1 << 13 | 1 << 10));
     write_as_vmid_3(&mut b, VA, 9);
     assert!(b.gpu.hung(amdgpu_model::engine::EngineId::Sdma(0)).is_some());
-    b.broke("engine-hang");
+    assert_eq!(b.job_error(), "engine-hang");
+    b.clean();
 }
 
 #[test]

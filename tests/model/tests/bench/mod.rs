@@ -11,6 +11,7 @@ use amdgpu_model::engine::Step;
 use amdgpu_model::gpu::Gpu;
 use amdgpu_model::memory::Memory;
 use amdgpu_model::regs::index_of;
+use amdgpu_model::trace::Event;
 
 /// Bus address of the host's memory.
 pub const BUS: u64 = 0x1000_0000;
@@ -286,6 +287,16 @@ impl Bench {
         self.gpu.log.settle(true);
         let v: Vec<String> = self.gpu.log.violations().iter().map(|v| format!("{}: {}", v.rule, v.what)).collect();
         assert!(v.is_empty(), "violations:\n{}", v.join("\n"));
+    }
+
+    /// Asserts that the last event of a user's job is an error, and answers its rule.
+    #[track_caller]
+    pub fn job_error(&self) -> &'static str {
+        let error = self.gpu.log.history().filter_map(|e| match e {
+            Event::JobError { rule, .. } => Some(*rule),
+            _ => None,
+        });
+        error.last().expect("no error of a job")
     }
 
     /// Asserts that exactly this rule was broken, and forgets it.
