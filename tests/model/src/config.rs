@@ -3,6 +3,7 @@
 
 use crate::hdp::Hdp;
 use crate::inject::Injections;
+use crate::strict::Strictness;
 
 /// The chips that the model can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct Config {
     pub seed: u64,
     /// Faults to inject.
     pub inject: Injections,
+    /// Which rules of strictness are on.
+    pub strict: Strictness,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             hdp: Hdp::Direct,
             seed: 0,
             inject: Injections::default(),
+            strict: Strictness::default(),
         }
     }
 }

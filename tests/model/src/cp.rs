@@ -9,7 +9,7 @@ mod data;
 mod fence;
 mod packets;
 
-use crate::engine::{EngineId, Front, Need};
+use crate::engine::{Block, EngineId, Front, Need};
 use crate::gpu::{Gpu, Ring};
 use crate::regs::index::*;
 
@@ -168,7 +168,8 @@ impl Gpu {
 
     /// A write to a register of the gfx ring.
     pub(crate) fn gfx_write(&mut self, reg: u32, value: u32) {
-        let moving = matches!(reg, CP_RB0_BASE | CP_RB0_BASE_HI) && self.busy(EngineId::Gfx);
+        let moving = matches!(reg, CP_RB0_BASE | CP_RB0_BASE_HI) && self.has_work(EngineId::Gfx);
+        let running = self.gfx_ring().is_some();
         if moving {
             self.log.violation("ring-moved", "gfx: ring base changed while the ring executes");
         }
@@ -180,6 +181,9 @@ impl Gpu {
             self.check_banks("a write of CP_RB0_WPTR");
         }
         self.regs.set(reg, value);
+        if running && self.gfx_ring().is_none() {
+            self.halted(Block::Gfx);
+        }
         if reg == CP_RB0_CNTL && value & RPTR_WR_ENA != 0 {
             let rptr = self.regs.get(CP_RB_RPTR_WR);
             self.regs.set(CP_RB0_RPTR, rptr);
@@ -200,6 +204,8 @@ impl Gpu {
         self.regs.set(GRBM_SOFT_RESET, value);
         const CP: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
         if value & CP != 0 {
+            self.under_way.drop_of(Block::Gfx);
+            self.under_way.drop_of(Block::Compute);
             self.gfx.reset();
             self.mec.values_mut().for_each(Front::reset);
             self.regs.set(CP_RB0_RPTR, 0);

@@ -19,6 +19,7 @@ use crate::fault::Faults;
 use crate::hdp::Vram;
 use crate::host::Host;
 use crate::ih::Ih;
+use crate::late::{Issued, UnderWay};
 use crate::mc::Access;
 use crate::memory::Memory;
 use crate::pci::{ConfigEffect, Pci};
@@ -54,8 +55,11 @@ pub struct Gpu {
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
+    pub(crate) under_way: UnderWay,
+    /// What each engine wrote last.
+    pub(crate) last_write: BTreeMap<EngineId, Issued>,
     held: BTreeSet<Block>,
-    rng: ChaCha8Rng,
+    pub(crate) rng: ChaCha8Rng,
     kicked: bool,
     start: Instant,
 }
@@ -104,6 +108,8 @@ impl Gpu {
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
+            under_way: UnderWay::default(),
+            last_write: BTreeMap::new(),
             held: BTreeSet::new(),
             rng,
             kicked: false,
@@ -125,6 +131,8 @@ impl Gpu {
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
+        self.under_way.clear();
+        self.last_write.clear();
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);
@@ -152,6 +160,10 @@ impl Gpu {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
         if self.pci.write(at, from) == ConfigEffect::Reset {
             self.reset(false);
+        }
+        if !self.pci.bus_master() {
+            // Whoever takes bus mastering away stops what is under way.
+            self.under_way.clear();
         }
     }
 
@@ -211,8 +223,13 @@ impl Gpu {
         front?.hung.as_deref()
     }
 
-    /// Whether an engine has packets left.
+    /// Whether an engine has packets left, or something under way.
     pub fn busy(&self, id: EngineId) -> bool {
+        self.has_work(id) || self.under_way.any(id)
+    }
+
+    /// Whether an engine has packets or fences left.
+    pub(crate) fn has_work(&self, id: EngineId) -> bool {
         let front = match id {
             EngineId::Gfx => Some(&self.gfx),
             EngineId::Compute { me, pipe, queue } => self.mec.get(&(me, pipe, queue)),
@@ -224,12 +241,22 @@ impl Gpu {
 
     /// Lets one engine execute one packet. Which one, the seed decides.
     pub fn step(&mut self) -> Step {
-        let engines: Vec<EngineId> = self.engines().into_iter().filter(|e| self.busy(*e)).collect();
+        if self.land_one() {
+            return Step::Progress;
+        }
+        let all = self.engines();
+        for id in all.iter().copied().filter(|id| !self.has_work(*id)).collect::<Vec<_>>() {
+            if self.under_way.any(id) {
+                self.release_late(id);
+            }
+        }
+        let engines: Vec<EngineId> = all.into_iter().filter(|e| self.has_work(*e)).collect();
+        let idle = if self.under_way.is_empty() { Step::Idle } else { Step::Waiting };
         if engines.is_empty() {
-            return Step::Idle;
+            return idle;
         }
         let first = self.rng.random_range(0..engines.len());
-        let mut result = Step::Idle;
+        let mut result = idle;
         for i in 0..engines.len() {
             match self.step_engine(engines[(first + i) % engines.len()]) {
                 Step::Progress => return Step::Progress,

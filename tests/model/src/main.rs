@@ -11,6 +11,7 @@ use amdgpu_model::gpu::Gpu;
 use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
 use amdgpu_model::machine::Machine;
+use amdgpu_model::strict::Strictness;
 use amdgpu_model::{control, transport};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -34,7 +35,7 @@ BLOCK: gfx, compute, sdma, sdma0, sdma1";
 /// Prints `listening` when the socket is ready, serves one client, and exits 0 if the guest broke
 /// no rule, 1 if it did (each is printed to stderr with what led there), 2 if it could not run.
 #[derive(Parser)]
-#[command(version, after_help = FAULTS)]
+#[command(version, after_help = format!("{FAULTS}\n\nRules (--strict, --kind):\n{}", Strictness::help()))]
 struct Options {
     /// vfio-user socket to create.
     #[arg(long, value_name = "PATH")]
@@ -60,6 +61,12 @@ struct Options {
     /// bonaire or hawaii.
     #[arg(long, value_name = "CHIP", default_value = "bonaire")]
     device: String,
+    /// Be strict where it is off by default (a name, or `all`).
+    #[arg(long, value_name = "RULE")]
+    strict: Vec<String>,
+    /// Be kind where strictness is on by default (a name, or `all`).
+    #[arg(long, value_name = "RULE")]
+    kind: Vec<String>,
     /// Control socket to create.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -87,7 +94,13 @@ fn config(o: &Options) -> Result<Config> {
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
-    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject })
+    let mut strict = Strictness::default();
+    for (names, on) in [(&o.strict, true), (&o.kind, false)] {
+        for name in names {
+            strict.switch(name, on).map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject, strict })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.

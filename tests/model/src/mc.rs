@@ -112,6 +112,20 @@ impl Gpu {
         Ok(())
     }
 
+    /// Fills `len` bytes with a pattern whose length divides a page's.
+    pub(crate) fn mem_fill(&mut self, a: Access, to: u64, pattern: &[u8], len: u64) -> Result<(), Stop> {
+        let page: Vec<u8> = pattern.iter().copied().cycle().take(PAGE as usize + pattern.len()).collect();
+        let mut done = 0;
+        while done < len {
+            let n = (PAGE - (to + done) % PAGE).min(len - done);
+            // Keep the pattern in phase with the start of the destination.
+            let phase = (done % pattern.len() as u64) as usize;
+            self.mem_write(a, to + done, &page[phase..phase + n as usize])?;
+            done += n;
+        }
+        Ok(())
+    }
+
     /// Copies `len` bytes from one address to another, ascending, page run by page run.
     pub(crate) fn mem_copy(&mut self, from: (Access, u64), to: (Access, u64), len: u64) -> Result<(), Stop> {
         let mut done = 0;
@@ -184,15 +198,25 @@ impl Gpu {
             self.log.violation("address-bits", what);
         }
         let va = va & ADDRESS_MASK;
-        if a.vmid == 0 {
-            let low = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_LOW_ADDR)) << 12;
-            let high = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_HIGH_ADDR)) << 12 | 0xfff;
-            if (low..=high).contains(&va) {
-                let offset = va.wrapping_sub(self.fb_base());
-                return Ok(self.vram_place(a, offset, write));
-            }
+        if let Some(offset) = self.aperture(a.vmid, va) {
+            return Ok(self.vram_place(a, offset, write));
         }
         self.translate(a, va, write)
+    }
+
+    /// The offset into VRAM of an address in the system aperture, which VMID 0 has.
+    pub(crate) fn aperture(&self, vmid: u8, va: u64) -> Option<u64> {
+        let low = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_LOW_ADDR)) << 12;
+        let high = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_HIGH_ADDR)) << 12 | 0xfff;
+        (vmid == 0 && (low..=high).contains(&va)).then(|| va.wrapping_sub(self.fb_base()))
+    }
+
+    /// The page of an address in its context, if it is inside.
+    pub(crate) fn page_of(&self, vmid: u8, va: u64) -> Option<u64> {
+        let context = u32::from(vmid != 0);
+        let start = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_START_ADDR + context)) << 12;
+        let end = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_END_ADDR + context)) << 12 | 0xfff;
+        (start..=end).contains(&va).then(|| (va - start) >> 12)
     }
 
     fn translate(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
@@ -203,12 +227,9 @@ impl Gpu {
             self.log.violation("context-disabled", what.clone());
             return Err(Stop::Hang(what));
         }
-        let start = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_START_ADDR + context as u32)) << 12;
-        let end = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_END_ADDR + context as u32)) << 12 | 0xfff;
-        if !(start..=end).contains(&va) {
+        let Some(page) = self.page_of(a.vmid, va) else {
             return self.fault(a, va, write, protection::RANGE);
-        }
-        let page = (va - start) >> 12;
+        };
         let depth = cntl >> 1 & 3;
         let entry = match self.tlb.lookup(a.vmid, page) {
             Some(hit) => {

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens on a register access beyond storage.
 
+use crate::engine::{Block, EngineId};
 use crate::gpu::Gpu;
 use crate::regs::index::*;
 use crate::regs::{self};
 use crate::trace::{Event, Source};
+
+/// CP_MEC_CNTL: both micro-engines halted.
+const MEC_HALT: u32 = 1 << 28 | 1 << 30;
 
 /// Registers that only the hardware writes.
 fn read_only(reg: u32) -> bool {
@@ -148,7 +152,11 @@ impl Gpu {
                 self.gfx_write(reg, value)
             }
             CP_MEC_CNTL => {
+                let halts = value & !self.regs.get(reg) & MEC_HALT != 0;
                 self.regs.set(reg, value);
+                if halts {
+                    self.halted(Block::Compute);
+                }
                 self.kick();
             }
             CP_MQD_BASE_ADDR..=CP_MQD_CONTROL => self.queue_write(reg, value),
@@ -225,6 +233,7 @@ impl Gpu {
         for (n, bit) in [(0, 20), (1, 6)] {
             if value & 1 << bit != 0 {
                 self.sdma[n].reset();
+                self.under_way.drop_of(EngineId::Sdma(n as u8).block());
             }
         }
     }

@@ -146,17 +146,22 @@ impl Gpu {
             SDMA0_UCODE_DATA if self.sdma_reg(n, SDMA0_F32_CNTL) & HALT == 0 => {
                 self.log.violation("ucode-while-running", format!("sdma{n}: microcode written while the engine runs"));
             }
-            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI if running && self.busy(EngineId::Sdma(n)) => {
+            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI if running && self.has_work(EngineId::Sdma(n)) => {
                 self.log.violation("ring-moved", format!("sdma{n}: ring base changed while the engine executes"));
             }
             SDMA0_GFX_RB_WPTR if value & !0x3_fffc != 0 => {
                 self.log.violation("wptr", format!("sdma{n}: write pointer {value:#x} is not a dword in bytes"));
             }
             SDMA0_GFX_RB_WPTR if value != 0 => self.check_banks("a write of an SDMA write pointer"),
-            SDMA0_GFX_RB_CNTL if value & RB_ENABLE == 0 => self.sdma[usize::from(n)].ibs.clear(),
             _ => {}
         }
         self.regs.write(reg, value);
+        if running && self.sdma_ring(n).is_none() {
+            self.halted(EngineId::Sdma(n).block());
+        }
+        if base == SDMA0_GFX_RB_CNTL && value & RB_ENABLE == 0 {
+            self.sdma[usize::from(n)].ibs.clear();
+        }
         self.kick();
     }
 
@@ -183,11 +188,14 @@ impl Gpu {
                 if dw[2] != 0 {
                     return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modeled", dw[2])));
                 }
-                self.mem_copy((a, address(dw[3], dw[4])), (a, address(dw[5], dw[6])), (dw[1] & COUNT).into())?;
+                let (to, len) = (address(dw[5], dw[6]), u64::from(dw[1] & COUNT));
+                self.mem_copy((a, address(dw[3], dw[4])), (a, to), len)?;
+                self.issued(id, a, to, len);
             }
             WRITE => {
                 let bytes: Vec<u8> = dw[4..].iter().flat_map(|d| d.to_le_bytes()).collect();
                 self.write_dwords(a, address(dw[1], dw[2]), &bytes)?;
+                self.issued(id, a, address(dw[1], dw[2]), bytes.len() as u64);
             }
             INDIRECT => return self.sdma_ib(n, front, dw, extra),
             FENCE => {
@@ -306,18 +314,12 @@ impl Gpu {
         let a = Self::access(id, s.vmid);
         let pattern = dw[3].to_le_bytes();
         // Size field: 0 fills bytes, 1 half-words, 2 dwords.
-        let chunk: Vec<u8> = match extra >> 14 {
-            0 => vec![pattern[0]; 4096],
-            1 => pattern[..2].iter().copied().cycle().take(4096).collect(),
-            2 => pattern.iter().copied().cycle().take(4096).collect(),
-            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modeled"))),
+        let pattern = match extra >> 14 {
+            size @ 0..=2 => &pattern[..1 << size],
+            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled"))),
         };
-        let mut done = 0;
-        while done < len {
-            let n = (4096 - (at + done) % 4096).min(len - done);
-            self.mem_write(a, at + done, &chunk[..n as usize])?;
-            done += n;
-        }
+        self.mem_fill(a, at, pattern, len)?;
+        self.issued(id, a, at, len);
         Ok(())
     }
 }

@@ -158,11 +158,11 @@ fn gfx_moves_data() {
     let at = |n: u64| GART + DATA + n * 0x1000;
     b.put(DATA, &[11, 22, 33]);
     // DMA_DATA 12 bytes, WRITE_DATA to memory, COPY_DATA memory to register and immediate to memory.
-    b.gfx_submit(&pm4(0x50, &[0, lo(at(0)), hi(at(0)), lo(at(1)), hi(at(1)), 12]));
+    b.gfx_submit(&pm4(0x50, &[1 << 31, lo(at(0)), hi(at(0)), lo(at(1)), hi(at(1)), 12]));
     b.gfx_submit(&pm4(0x37, &[5 << 8 | 1 << 20, lo(at(2)), hi(at(2)), 44, 55]));
     b.gfx_submit(&pm4(0x40, &[1, lo(at(0)) + 4, hi(at(0)), reg("SCRATCH_REG0"), 0]));
     b.gfx_submit(&pm4(0x40, &[5 | 5 << 8 | 1 << 16, 66, 77, lo(at(3)), hi(at(3))]));
-    b.gfx_submit(&pm4(0x50, &[2 << 29, 0x0102_0304, 0, lo(at(4)), hi(at(4)), 8]));
+    b.gfx_submit(&pm4(0x50, &[1 << 31 | 2 << 29, 0x0102_0304, 0, lo(at(4)), hi(at(4)), 8]));
     b.gfx_submit(&pm4(0x1e, &[0x0f, lo(at(2)), hi(at(2)), 6, 0, 0, 0, 0]));
     b.run();
     b.clean();

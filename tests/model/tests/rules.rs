@@ -421,6 +421,7 @@ fn a_page_may_go_when_no_job_can_reach_it() {
     b.flush(3);
     polling_job(&mut b, 3, VA);
     b.w("SDMA0_F32_CNTL", 1);
+    b.settle();
     b.gpu.unmap(PAGE_BUS, 4096);
     b.clean();
 }

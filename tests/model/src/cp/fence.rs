@@ -63,6 +63,9 @@ impl Gpu {
             self.log.violation("fence", format!("{id}: a fence cannot be written to {:#x}", fence.at));
             self.log.user(false);
         }
+        if fence.vmid == 0 {
+            self.release_late(id);
+        }
         if fence.interrupt && self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
             self.interrupt(EOP_SOURCE, 0, Self::ring_id(id), fence.job_vmid);
         }

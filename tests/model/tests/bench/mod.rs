@@ -256,6 +256,13 @@ impl Bench {
         self.gpu.run(100_000)
     }
 
+    /// Runs until nothing is under way.
+    pub fn settle(&mut self) {
+        while self.run() == Step::Waiting {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     pub fn msis(&self) -> u64 {
         self.interrupts.load(Ordering::SeqCst)
     }
