@@ -214,9 +214,13 @@ impl Gpu {
     }
 
     /// Identity of an executor in an interrupt vector: pipe 1:0, micro-engine 3:2, queue 6:4.
-    pub(crate) fn ring_id(id: EngineId) -> u32 {
+    /// Nobody knows whether GFX7 fills the queue in, so a driver must do without.
+    pub(crate) fn ring_id(&self, id: EngineId) -> u32 {
         match id {
-            EngineId::Compute { me, pipe, queue } => u32::from(pipe) | u32::from(me) << 2 | u32::from(queue) << 4,
+            EngineId::Compute { me, pipe, queue } => {
+                let queue = if self.queue_in_vectors { queue } else { 0 };
+                u32::from(pipe) | u32::from(me) << 2 | u32::from(queue) << 4
+            }
             _ => 0,
         }
     }
@@ -245,7 +249,7 @@ impl Gpu {
         };
         for (source, bit) in sources {
             if self.int_cntl(id) & 1 << bit != 0 {
-                self.interrupt(*source, 0, Self::ring_id(id), vmid);
+                self.interrupt(*source, 0, self.ring_id(id), vmid);
             }
         }
     }

@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::Config;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
+use crate::flush::Flushes;
 use crate::hdp::Vram;
 use crate::host::Host;
 use crate::ih::Ih;
@@ -25,6 +26,7 @@ use crate::memory::Memory;
 use crate::pci::{ConfigEffect, Pci};
 use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
+use crate::strict::Rule;
 use crate::tlb::Tlb;
 use crate::trace::{Event, Log};
 use crate::ucode::Ucode;
@@ -55,6 +57,9 @@ pub struct Gpu {
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
+    pub(crate) flushes: Flushes,
+    /// Vectors of compute queues carry the queue's number.
+    pub(crate) queue_in_vectors: bool,
     pub(crate) under_way: UnderWay,
     /// What each engine wrote last.
     pub(crate) last_write: BTreeMap<EngineId, Issued>,
@@ -108,6 +113,8 @@ impl Gpu {
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
+            flushes: Flushes::default(),
+            queue_in_vectors: !config.strict.has(Rule::EopQueue) || rng.random(),
             under_way: UnderWay::default(),
             last_write: BTreeMap::new(),
             held: BTreeSet::new(),
@@ -131,6 +138,7 @@ impl Gpu {
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
+        self.forget_flushes();
         self.under_way.clear();
         self.last_write.clear();
         self.gfx.reset();
@@ -241,6 +249,7 @@ impl Gpu {
 
     /// Lets one engine execute one packet. Which one, the seed decides.
     pub fn step(&mut self) -> Step {
+        self.age_flushes();
         if self.land_one() {
             return Step::Progress;
         }
@@ -429,6 +438,7 @@ impl Gpu {
             front.hung = Some("injected".into());
             return Err(Stop::Wait);
         }
+        self.check_flushes(id);
         front.ib_count += 1;
         Ok(())
     }

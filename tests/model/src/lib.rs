@@ -15,6 +15,7 @@ pub mod control;
 pub mod cp;
 pub mod engine;
 pub mod fault;
+mod flush;
 pub mod gpu;
 pub mod hdp;
 pub mod host;

@@ -13,7 +13,8 @@ use crate::gpu::Gpu;
 use crate::host::NoReach;
 use crate::memory::Memory;
 use crate::regs::index::*;
-use crate::tlb::{BLOCK, Hit};
+use crate::strict::Rule;
+use crate::tlb::{self, BLOCK, Hit};
 use crate::trace::Event;
 
 /// Page size in bytes.
@@ -255,9 +256,19 @@ impl Gpu {
         }
         let address = (entry & pte::ADDRESS) + va % PAGE;
         if entry & pte::SYSTEM != 0 {
+            self.check_snooped(a, va, entry);
             Ok(self.bus_place(a, va, address, write))
         } else {
             Ok(self.vram_place(a, address, write))
+        }
+    }
+
+    /// Reports an access to the host's memory past its caches.
+    fn check_snooped(&mut self, a: Access, va: u64, entry: u64) {
+        let rule = if a.vmid == 0 { Rule::Snoop } else { Rule::SnoopUsers };
+        if entry & pte::SNOOPED == 0 && self.config.strict.has(rule) {
+            let what = format!("{} vmid {} va {va:#x}: PTE {entry:#x} does not snoop", a.client, a.vmid);
+            self.log.violation("unsnooped", what);
         }
     }
 
@@ -295,10 +306,21 @@ impl Gpu {
         } else {
             let bits = self.table_bits();
             let (dir, index) = (page >> bits, page & ((1 << bits) - 1));
-            let pde = match self.tlb.directory(a.vmid, dir).filter(|_| fill) {
-                Some(cached) => cached,
+            let cached = self.tlb.directory(a.vmid, dir).filter(|_| fill);
+            let now = match cached {
+                // What the table says by now is only compared.
+                Some(_) => self.table_entry(a, va, base + dir * 8, false).unwrap_or(0),
                 None => self.table_entry(a, va, base + dir * 8, false).ok_or(protection::PDE0)?,
             };
+            let pde = cached.unwrap_or(now);
+            if (pde ^ now) & (pte::ADDRESS | pte::VALID | pte::SYSTEM) != 0 {
+                let what = format!(
+                    "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, the table {now:#x}; it was \
+                     not flushed",
+                    a.client
+                );
+                self.log.violation("stale-tlb", what);
+            }
             if pde & pte::VALID == 0 {
                 return Err(protection::PDE0);
             }
@@ -322,10 +344,44 @@ impl Gpu {
             *slot = self.table_entry(a, va, addr, in_system).ok_or(protection::VALID)?;
         }
         let entry = block[(index % BLOCK) as usize];
+        self.check_fragment(a, va, (table, index, in_system), entry);
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
-        self.tlb.fill(a.vmid, page, block, (entry >> 7 & 0x1f) as u32);
+        self.tlb.fill(a.vmid, page, block);
         self.watch.saw(a.vmid, va, entry);
-        Ok(entry)
+        Ok(tlb::served(entry, page, page))
+    }
+
+    /// Any entry of a fragment may serve all of its pages: they must be contiguous, aligned, and alike.
+    fn check_fragment(&mut self, a: Access, va: u64, at: (u64, u64, bool), entry: u64) {
+        let (table, index, in_system) = at;
+        let order = tlb::fragment(entry);
+        if entry & pte::VALID == 0 || order == 0 {
+            return;
+        }
+        let pages = 1_u64 << order;
+        let first = index & !(pages - 1);
+        let served = |n: u64| tlb::served(entry, index, n);
+        let of_block = (index & !(BLOCK - 1)..).take(BLOCK as usize).filter(|n| n & !(pages - 1) == first);
+        let others: Vec<u64> = of_block.chain([first, first + pages - 1]).collect();
+        for n in others {
+            // A fragment may reach beyond its table; what is there is not looked at.
+            if n >= 1 << self.table_bits() && a.vmid != 0 {
+                continue;
+            }
+            let Some(own) = self.table_entry(a, va, table + n * 8, in_system) else { continue };
+            let matters = pte::ADDRESS | pte::VALID | pte::SYSTEM | pte::READABLE | pte::WRITEABLE;
+            if (own ^ served(n)) & matters != 0 {
+                let what = format!(
+                    "{} vmid {} va {va:#x}: PTE {entry:#x} says a fragment of {pages} pages, and {} pages on the PTE \
+                     is {own:#x}",
+                    a.client,
+                    a.vmid,
+                    n as i64 - index as i64
+                );
+                self.log.violation("fragment", what);
+                return;
+            }
+        }
     }
 
     /// Where the page directory of a VMID is, or of VMID 0 its one table.
@@ -392,12 +448,6 @@ impl Gpu {
                 Place::Void
             }
         }
-    }
-
-    /// Drops TLB entries of the VMIDs in the mask.
-    pub(crate) fn tlb_flush(&mut self, vmids: u32) {
-        self.log.event(Event::TlbFlush { vmids });
-        self.tlb.invalidate(vmids);
     }
 }
 

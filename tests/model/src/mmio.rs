@@ -54,7 +54,7 @@ impl Gpu {
             self.log.violation("unknown-register", format!("{by} reads register {reg:#06x}"));
             return 0;
         }
-        let value = self.read_effect(reg);
+        let value = self.read_effect(reg, by);
         self.log.event(Event::Read { reg, value, by });
         value
     }
@@ -70,10 +70,10 @@ impl Gpu {
             let what = format!("{by} writes {} := {value:#x}: bits {extra:#x} are not defined", regs::label(reg));
             self.log.violation("reserved-bits", what);
         }
-        self.write_effect(reg, value);
+        self.write_effect(reg, value, by);
     }
 
-    fn read_effect(&mut self, reg: u32) -> u32 {
+    fn read_effect(&mut self, reg: u32, by: Source) -> u32 {
         match reg {
             MM_DATA => self.mm_data(None),
             PCIE_DATA => self.indirect("PCIE", self.regs.get(PCIE_INDEX), None),
@@ -87,6 +87,10 @@ impl Gpu {
             SRBM_STATUS2 => self.srbm_status2(),
             MC_SEQ_TRAIN_WAKEUP_CNTL => self.training(),
             IH_RB_WPTR => self.ih_read_wptr(),
+            VM_INVALIDATE_REQUEST | VM_INVALIDATE_RESPONSE => {
+                self.finish_flushes(by);
+                self.regs.get(reg)
+            }
             RLC_SERDES_CU_MASTER_BUSY => 0,
             SDMA0_STATUS_REG => self.sdma_status(0),
             r if r == SDMA0_STATUS_REG + SDMA_STRIDE => self.sdma_status(1),
@@ -94,7 +98,7 @@ impl Gpu {
         }
     }
 
-    fn write_effect(&mut self, reg: u32, value: u32) {
+    fn write_effect(&mut self, reg: u32, value: u32, by: Source) {
         if read_only(reg) {
             self.log.violation("read-only", format!("write of {value:#x} to {}", regs::label(reg)));
             return;
@@ -118,8 +122,14 @@ impl Gpu {
                 let _ = self.smc(reg, Some(value));
             }
             VM_INVALIDATE_REQUEST => {
-                self.tlb_flush(value & 0xffff);
-                self.regs.set(VM_INVALIDATE_RESPONSE, value & 0xffff);
+                self.regs.set(reg, value);
+                self.request_flush(by, value & 0xffff);
+            }
+            VM_CONTEXT0_PAGE_TABLE_BASE_ADDR..=VM_CONTEXT7_PAGE_TABLE_BASE_ADDR => {
+                self.set_directory(by, reg - VM_CONTEXT0_PAGE_TABLE_BASE_ADDR, reg, value);
+            }
+            VM_CONTEXT8_PAGE_TABLE_BASE_ADDR..=VM_CONTEXT15_PAGE_TABLE_BASE_ADDR => {
+                self.set_directory(by, reg - VM_CONTEXT8_PAGE_TABLE_BASE_ADDR + 8, reg, value);
             }
             VM_L2_CNTL2 => {
                 self.regs.set(reg, value & !3);
@@ -200,10 +210,10 @@ impl Gpu {
             }
             return match write {
                 Some(v) => {
-                    self.write_effect(reg, v);
+                    self.write_effect(reg, v, Source::Host);
                     v
                 }
-                None => self.read_effect(reg),
+                None => self.read_effect(reg, Source::Host),
             };
         }
         let at = u64::from(self.regs.get(MM_INDEX_HI)) << 31 | u64::from(index & 0x7fff_fffc);

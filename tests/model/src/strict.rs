@@ -21,6 +21,14 @@ macro_rules! rules {
 }
 
 rules! {
+    /// Compute vectors may lack the queue's number, as the seed decides.
+    EopQueue = "eop-queue", false;
+    /// The kernel's system pages are snooped.
+    Snoop = "snoop", true;
+    /// Users' system pages are snooped.
+    SnoopUsers = "snoop-users", false;
+    /// A TLB flush by a packet takes effect when its engine reads it back.
+    TlbDelay = "tlb-delay", true;
     /// CP DMA that nothing waits for lands after the end of the pipe.
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.

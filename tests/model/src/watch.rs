@@ -108,8 +108,15 @@ impl Gpu {
     }
 
     /// The jobs that run: engine and VMID of each.
-    pub(crate) fn running(&mut self) -> Vec<(EngineId, u8)> {
-        let mut jobs: Vec<_> = self.under_way.jobs().collect();
+    fn running(&mut self) -> Vec<(EngineId, u8)> {
+        let mut jobs = self.executing();
+        jobs.extend(self.under_way.jobs());
+        jobs
+    }
+
+    /// The jobs whose fence is not written.
+    pub(crate) fn executing(&mut self) -> Vec<(EngineId, u8)> {
+        let mut jobs = vec![];
         for id in self.engines() {
             // A halted engine begins nothing more.
             if self.ring(id).is_none() {

@@ -67,7 +67,7 @@ impl Gpu {
             self.release_late(id);
         }
         if fence.interrupt && self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
-            self.interrupt(EOP_SOURCE, 0, Self::ring_id(id), fence.job_vmid);
+            self.interrupt(EOP_SOURCE, 0, self.ring_id(id), fence.job_vmid);
         }
     }
 
