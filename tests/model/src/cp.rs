@@ -9,7 +9,7 @@ mod data;
 mod fence;
 mod packets;
 
-use crate::engine::{Block, EngineId, Front, Need};
+use crate::engine::{Block, EngineId, Need};
 use crate::gpu::{Gpu, Ring};
 use crate::regs::index::*;
 
@@ -93,6 +93,11 @@ const TYPE2: u32 = 0x8000_0000;
 /// A NOP whose count says: header only.
 const FILLER: u32 = 0xffff_1000;
 
+/// GRBM_SOFT_RESET: the command processors.
+const CP_RESET: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
+/// CP_MEC_CNTL: both micro-engines halted.
+pub(crate) const MEC_HALT: u32 = 1 << 28 | 1 << 30;
+const CE_HALT: u32 = 1 << 24;
 const ME_HALT: u32 = 1 << 28;
 const PFP_HALT: u32 = 1 << 26;
 const RPTR_WR_ENA: u32 = 1 << 31;
@@ -140,7 +145,7 @@ pub fn length(header: u32) -> Result<Need, String> {
 
 impl Gpu {
     pub(crate) fn gfx_ring(&self) -> Option<Ring> {
-        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() {
+        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() || self.cp_in_reset() {
             return None;
         }
         // BUFSZ is log2 of the size in 8-byte units.
@@ -199,18 +204,29 @@ impl Gpu {
         u32::from(busy) * GUI_ACTIVE
     }
 
-    /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19).
+    /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19). They are halted, their queues and
+    /// rings empty, their microcode gone; as long as the bit is set they do nothing.
     pub(crate) fn grbm_soft_reset(&mut self, value: u32) {
         self.regs.set(GRBM_SOFT_RESET, value);
-        const CP: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
-        if value & CP != 0 {
-            self.under_way.drop_of(Block::Gfx);
-            self.under_way.drop_of(Block::Compute);
-            self.gfx.reset();
-            self.mec.values_mut().for_each(Front::reset);
-            self.regs.set(CP_RB0_RPTR, 0);
-            self.regs.set(CP_RB0_WPTR, 0);
+        if value & CP_RESET == 0 {
+            return;
         }
+        self.under_way.drop_of(Block::Gfx);
+        self.under_way.drop_of(Block::Compute);
+        self.gfx.reset();
+        for sel in std::mem::take(&mut self.mec).into_keys() {
+            self.regs.set_queue(sel, CP_HQD_ACTIVE, 0);
+        }
+        self.ucode.lose_cp();
+        self.regs.set(CP_ME_CNTL, CE_HALT | PFP_HALT | ME_HALT);
+        self.regs.set(CP_MEC_CNTL, MEC_HALT);
+        self.regs.set(CP_RB0_RPTR, 0);
+        self.regs.set(CP_RB0_WPTR, 0);
+    }
+
+    /// Whether the command processors are held in reset.
+    pub(crate) fn cp_in_reset(&self) -> bool {
+        self.regs.get(GRBM_SOFT_RESET) & CP_RESET != 0
     }
 
     /// Identity of an executor in an interrupt vector: pipe 1:0, micro-engine 3:2, queue 6:4.

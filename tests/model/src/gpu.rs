@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::Config;
@@ -27,7 +27,7 @@ use crate::pci::{ConfigEffect, Pci};
 use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
 use crate::strict::Rule;
-use crate::tlb::Tlb;
+use crate::tlb::{Serve, Tlb};
 use crate::trace::{Event, Log};
 use crate::ucode::Ucode;
 use crate::watch::Watch;
@@ -57,6 +57,8 @@ pub struct Gpu {
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
+    /// How far the end-of-pipe ring of each compute pipe is filled.
+    pub(crate) eop_at: BTreeMap<(u8, u8), u64>,
     pub(crate) flushes: Flushes,
     /// Vectors of compute queues carry the queue's number.
     pub(crate) queue_in_vectors: bool,
@@ -95,9 +97,8 @@ pub(crate) enum Flow {
 impl Gpu {
     /// A GPU that the firmware has posted (unless injected otherwise).
     pub fn new(config: Config) -> io::Result<Self> {
-        let vram = Vram::new(config.vram, config.hdp)?;
+        let vram = Vram::new(config.vram, config.hdp, config.seed)?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        noise(&vram, &mut rng);
         Ok(Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
@@ -105,7 +106,7 @@ impl Gpu {
             regs: Store::new(&config),
             vram,
             rom: rom::build(&config),
-            tlb: Tlb::default(),
+            tlb: empty_tlb(&config),
             watch: Watch::default(),
             faults: Faults::default(),
             ih: Ih::default(),
@@ -113,6 +114,7 @@ impl Gpu {
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
+            eop_at: BTreeMap::new(),
             flushes: Flushes::default(),
             queue_in_vectors: !config.strict.has(Rule::EopQueue) || rng.random(),
             under_way: UnderWay::default(),
@@ -125,19 +127,58 @@ impl Gpu {
         })
     }
 
-    /// Back to the state after posting, memory kept. What the PCI reset does, except that the
-    /// ASIC is then not posted.
-    pub fn reset(&mut self, posted: bool) {
+    /// The bus resets the card. On hardware these cards do not respond to that; QEMU resets all of a
+    /// machine's devices so when it resets or wakes up. With the fault `power-loss` that is what it
+    /// stands for.
+    pub fn bus_reset(&mut self) {
+        let lost = self.config.inject.power_loss;
+        self.reset(!lost);
+        if lost {
+            self.lose_vram();
+        }
+    }
+
+    /// The dword at 0x7c: resets the ASIC, which then is not posted.
+    fn config_reset(&mut self) {
+        if self.config.strict.has(Rule::ConfigReset) && !self.smc_runs() {
+            self.log.note("reset by configuration space ignored: no firmware runs on the SMC");
+            return;
+        }
+        self.reset(false);
+        if self.config.strict.has(Rule::ResetVram) {
+            self.lose_vram();
+        }
+    }
+
+    /// Whether firmware runs on the system management controller: its clock is on, and its program
+    /// counter beyond the boot code.
+    fn smc_runs(&self) -> bool {
+        const CLOCK_CNTL: u32 = 0x8000_0004;
+        const PROGRAM_COUNTER: u32 = 0x8000_0370;
+        let smc = |index| self.regs.indirect("SMC", index);
+        smc(CLOCK_CNTL) & 1 == 0 && smc(PROGRAM_COUNTER) >= 0x2_0100
+    }
+
+    fn lose_vram(&mut self) {
+        self.log.note("what was in VRAM is lost");
+        if let Err(e) = self.vram.lose() {
+            self.log.violation("vram", format!("losing its contents: {e}"));
+        }
+    }
+
+    /// Back to the state after posting, memory kept.
+    fn reset(&mut self, posted: bool) {
         self.log.note("reset");
         self.regs = Store::new(&self.config);
         if !posted {
             self.regs.set(BIOS_SCRATCH_7, 0);
         }
-        self.tlb = Tlb::default();
+        self.tlb = empty_tlb(&self.config);
         self.watch = Watch::default();
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
+        self.eop_at.clear();
         self.forget_flushes();
         self.under_way.clear();
         self.last_write.clear();
@@ -167,7 +208,7 @@ impl Gpu {
     pub fn config_write(&mut self, at: usize, from: &[u8]) {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
         if self.pci.write(at, from) == ConfigEffect::Reset {
-            self.reset(false);
+            self.config_reset();
         }
         if !self.pci.bus_master() {
             // Whoever takes bus mastering away stops what is under way.
@@ -504,15 +545,6 @@ impl Gpu {
     }
 }
 
-/// VRAM powers up with anything in it. A page of noise in every 4 MiB finds who trusts in zeros and
-/// costs little memory; the first 4 MiB have none, as a driver looks for a BIOS image there.
-fn noise(vram: &Vram, rng: &mut ChaCha8Rng) {
-    const STRIDE: u64 = 4 << 20;
-    let mut page = [0; 4096];
-    for start in (STRIDE..vram.device().len()).step_by(STRIDE as usize) {
-        let at = start + rng.random_range(0..STRIDE / 4096) * 4096;
-        rng.fill_bytes(&mut page);
-        vram.device().write(at, &page);
-        vram.host().write(at, &page);
-    }
+fn empty_tlb(config: &Config) -> Tlb {
+    Tlb::new(if config.strict.has(Rule::FragmentBase) { Serve::LowBits } else { Serve::Offset })
 }

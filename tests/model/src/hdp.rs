@@ -12,7 +12,9 @@ use std::sync::Arc;
 
 use rustix::fs::SeekFrom;
 
+use crate::mc::PAGE;
 use crate::memory::Memory;
+use crate::noise::Noise;
 
 /// Whether the host's writes wait for a flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,17 +31,36 @@ pub struct Vram {
     device: Arc<Memory>,
     host: Arc<Memory>,
     mode: Hdp,
+    noise: Noise,
+    seed: u64,
 }
 
 impl Vram {
-    /// `len` bytes.
-    pub fn new(len: u64, mode: Hdp) -> io::Result<Self> {
+    /// `len` bytes, of noise.
+    pub fn new(len: u64, mode: Hdp, seed: u64) -> io::Result<Self> {
         let device = Arc::new(Memory::anonymous("vram", len)?);
         let host = match mode {
             Hdp::Direct => device.clone(),
             Hdp::Strict => Arc::new(Memory::anonymous("vram-host", len)?),
         };
-        Ok(Vram { device, host, mode })
+        let mut noise = Noise::new(len, seed);
+        noise.sprinkle([&device, &host], seed);
+        Ok(Vram { device, host, mode, noise, seed })
+    }
+
+    /// An engine reaches the page of an offset.
+    pub fn reach(&mut self, offset: u64) {
+        self.noise.reach([&self.device, &self.host], offset / PAGE);
+    }
+
+    /// Forgets what was in it: there is other noise.
+    pub fn lose(&mut self) -> io::Result<()> {
+        self.device.discard()?;
+        self.host.discard()?;
+        self.seed = self.seed.wrapping_add(1);
+        self.noise = Noise::new(self.device.len(), self.seed);
+        self.noise.sprinkle([&self.device, &self.host], self.seed);
+        Ok(())
     }
 
     /// The host's view: BAR0.
@@ -88,9 +109,11 @@ mod tests {
 
     #[test]
     fn the_host_is_seen_after_the_flush_only() {
-        let v = Vram::new(1 << 20, Hdp::Strict).unwrap();
+        let v = Vram::new(1 << 20, Hdp::Strict, 0).unwrap();
+        let before = v.device().read_u32(0x8004);
         v.host().write_u32(0x8004, 7);
-        assert_eq!(v.device().read_u32(0x8004), 0);
+        assert_eq!(v.device().read_u32(0x8004), before);
+        assert_ne!(before, 7);
         assert!(v.unflushed(0x8000, 8));
         v.flush().unwrap();
         assert_eq!(v.device().read_u32(0x8004), 7);
@@ -98,8 +121,25 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_wrote_is_noise_once_an_engine_reaches_it() {
+        let mut v = Vram::new(4 << 20, Hdp::Strict, 1).unwrap();
+        v.host().write_u64(0x9000, 5);
+        let noisy = |v: &mut Vram, at: u64| {
+            v.reach(at);
+            (v.device().read_u64(at), v.host().read_u64(at))
+        };
+        let zeros = (0..1024).filter(|page| noisy(&mut v, page * 4096).0 == 0).collect::<Vec<_>>();
+        assert_eq!(zeros, [9], "only what the host wrote, and did not flush");
+        let (device, host) = noisy(&mut v, 0x5000);
+        assert!(device == host && !v.unflushed(0x5000, 4096));
+        v.device().write_u64(0x5000, 6);
+        v.lose().unwrap();
+        assert!(!matches!(noisy(&mut v, 0x5000).0, 0 | 6));
+    }
+
+    #[test]
     fn direct_memory_is_one() {
-        let v = Vram::new(1 << 20, Hdp::Direct).unwrap();
+        let v = Vram::new(1 << 20, Hdp::Direct, 0).unwrap();
         v.host().write_u32(4, 7);
         assert_eq!(v.device().read_u32(4), 7);
         assert!(v.mirror().is_none());

@@ -56,6 +56,7 @@ impl Gpu {
             self.log.note(format!("interrupt source {source} lost: the ring is disabled"));
             return;
         }
+        self.touch_strays();
         let pasid = self.regs.get(IH_VMID_0_LUT + u32::from(vmid)) & 0xffff;
         let pasid = if vmid == 0 { 0 } else { pasid };
         let dwords = [u32::from(source), data & 0x0fff_ffff, ring_id | u32::from(vmid) << 8 | pasid << 16, 0];

@@ -348,10 +348,10 @@ impl Gpu {
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
         self.tlb.fill(a.vmid, page, block);
         self.watch.saw(a.vmid, va, entry);
-        Ok(tlb::served(entry, page, page))
+        Ok(self.tlb.serve.entry(entry, page, page))
     }
 
-    /// Any entry of a fragment may serve all of its pages: they must be contiguous, aligned, and alike.
+    /// Any entry of a fragment may serve all of its pages: they must be contiguous and alike.
     fn check_fragment(&mut self, a: Access, va: u64, at: (u64, u64, bool), entry: u64) {
         let (table, index, in_system) = at;
         let order = tlb::fragment(entry);
@@ -360,7 +360,7 @@ impl Gpu {
         }
         let pages = 1_u64 << order;
         let first = index & !(pages - 1);
-        let served = |n: u64| tlb::served(entry, index, n);
+        let serve = self.tlb.serve;
         let of_block = (index & !(BLOCK - 1)..).take(BLOCK as usize).filter(|n| n & !(pages - 1) == first);
         let others: Vec<u64> = of_block.chain([first, first + pages - 1]).collect();
         for n in others {
@@ -370,7 +370,7 @@ impl Gpu {
             }
             let Some(own) = self.table_entry(a, va, table + n * 8, in_system) else { continue };
             let matters = pte::ADDRESS | pte::VALID | pte::SYSTEM | pte::READABLE | pte::WRITEABLE;
-            if (own ^ served(n)) & matters != 0 {
+            if (own ^ serve.entry(entry, index, n)) & matters != 0 {
                 let what = format!(
                     "{} vmid {} va {va:#x}: PTE {entry:#x} says a fragment of {pages} pages, and {} pages on the PTE \
                      is {own:#x}",
@@ -409,6 +409,7 @@ impl Gpu {
         } else {
             let offset = addr.wrapping_sub(self.fb_base());
             if offset < self.config.vram {
+                self.vram.reach(offset);
                 return Some(self.vram.device().read_u64(offset & !7));
             }
         }
@@ -419,6 +420,7 @@ impl Gpu {
 
     fn vram_place(&mut self, a: Access, offset: u64, write: bool) -> Place {
         if offset < self.config.vram {
+            self.vram.reach(offset);
             return Place::Bytes { memory: self.vram.device().clone(), offset, mirror: self.vram.mirror() };
         }
         let rw = if write { "write" } else { "read" };

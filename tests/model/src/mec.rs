@@ -19,6 +19,7 @@ impl Gpu {
         let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
         if self.regs.get(CP_MEC_CNTL) & halt != 0
             || !self.ucode.compute()
+            || self.cp_in_reset()
             || self.regs.queue(sel, CP_HQD_ACTIVE) & 1 == 0
         {
             return None;
@@ -62,6 +63,7 @@ impl Gpu {
         self.regs.write(reg, value);
         match reg {
             CP_HQD_ACTIVE if value & 1 != 0 => {
+                self.touch_descriptor(sel);
                 self.mec.entry(sel).or_default();
             }
             CP_HQD_ACTIVE => {
@@ -70,6 +72,9 @@ impl Gpu {
             CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => {
                 // Packets are atomic here, so a queue can always be taken off between two.
                 self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
+                if active {
+                    self.save_descriptor(sel);
+                }
                 self.regs.write(CP_HQD_ACTIVE, 0);
                 self.regs.write(CP_HQD_DEQUEUE_REQUEST, value & !DEQUEUE);
                 self.mec.remove(&sel);

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens on a register access beyond storage.
 
-use crate::engine::{Block, EngineId};
+use crate::cp::MEC_HALT;
+use crate::engine::Block;
 use crate::gpu::Gpu;
 use crate::regs::index::*;
 use crate::regs::{self};
 use crate::trace::{Event, Source};
-
-/// CP_MEC_CNTL: both micro-engines halted.
-const MEC_HALT: u32 = 1 << 28 | 1 << 30;
 
 /// Registers that only the hardware writes.
 fn read_only(reg: u32) -> bool {
@@ -235,16 +233,5 @@ impl Gpu {
     fn training(&self) -> u32 {
         let done = self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
         if done { 3 << 30 } else { 0 }
-    }
-
-    /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here.
-    fn srbm_soft_reset(&mut self, value: u32) {
-        self.regs.set(SRBM_SOFT_RESET, value);
-        for (n, bit) in [(0, 20), (1, 6)] {
-            if value & 1 << bit != 0 {
-                self.sdma[n].reset();
-                self.under_way.drop_of(EngineId::Sdma(n as u8).block());
-            }
-        }
     }
 }

@@ -10,7 +10,10 @@ use crate::regs::index::*;
 use crate::trace::Source;
 
 const RB_ENABLE: u32 = 1;
+const RB_CNTL_DEFAULT: u32 = 0x0004_0000;
 const RPTR_WRITEBACK: u32 = 1 << 12;
+/// SRBM_SOFT_RESET of each engine.
+const RESET: [u32; 2] = [1 << 20, 1 << 6];
 const HALT: u32 = 1;
 const TRAP_ENABLE: u32 = 1;
 const IB_ENABLE: u32 = 1;
@@ -104,7 +107,8 @@ impl Gpu {
 
     pub(crate) fn sdma_ring(&self, n: u8) -> Option<Ring> {
         let cntl = self.sdma_reg(n, SDMA0_GFX_RB_CNTL);
-        if cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
+        let reset = self.regs.get(SRBM_SOFT_RESET) & RESET[usize::from(n)] != 0;
+        if reset || cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
             return None;
         }
         let size = 1u32 << (cntl >> 1 & 0x1f);
@@ -130,6 +134,32 @@ impl Gpu {
     pub(crate) fn sdma_status(&self, n: u8) -> u32 {
         const IDLE: u32 = 0x4600_f555 | 1;
         if self.busy(EngineId::Sdma(n)) { 0 } else { IDLE }
+    }
+
+    /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here. An engine is
+    /// halted, its ring off, its interrupts too, its microcode gone; as long as the bit is set it does
+    /// nothing.
+    pub(crate) fn srbm_soft_reset(&mut self, value: u32) {
+        self.regs.set(SRBM_SOFT_RESET, value);
+        for (n, bit) in (0..).zip(RESET) {
+            if value & bit == 0 {
+                continue;
+            }
+            let id = EngineId::Sdma(n);
+            self.sdma[usize::from(n)].reset();
+            self.under_way.drop_of(id.block());
+            self.ucode.lose_sdma(n.into());
+            let stride = u32::from(n) * SDMA_STRIDE;
+            for (reg, value) in [
+                (SDMA0_F32_CNTL, HALT),
+                (SDMA0_CNTL, 0),
+                (SDMA0_GFX_RB_CNTL, RB_CNTL_DEFAULT),
+                (SDMA0_GFX_RB_RPTR, 0),
+                (SDMA0_GFX_RB_WPTR, 0),
+            ] {
+                self.regs.set(reg + stride, value);
+            }
+        }
     }
 
     /// SRBM_STATUS2: SDMA engines busy (bits 5 and 6).

@@ -27,8 +27,14 @@ rules! {
     Snoop = "snoop", true;
     /// Users' system pages are snooped.
     SnoopUsers = "snoop-users", false;
+    /// The low bits of an address in a fragment are those of the page, not of the entry.
+    FragmentBase = "fragment-base", false;
     /// A TLB flush by a packet takes effect when its engine reads it back.
     TlbDelay = "tlb-delay", true;
+    /// The PCI configuration reset works only while firmware runs on the SMC.
+    ConfigReset = "config-reset", false;
+    /// The PCI configuration reset loses what is in VRAM.
+    ResetVram = "reset-vram", true;
     /// CP DMA that nothing waits for lands after the end of the pipe.
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.

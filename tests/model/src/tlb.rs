@@ -22,14 +22,25 @@ pub fn fragment(entry: u64) -> u32 {
     (entry >> 7 & 0x1f) as u32
 }
 
-/// What the entry of page `from` says of page `to` of its fragment: the low bits of the address are
-/// those of the page.
-pub fn served(entry: u64, from: u64, to: u64) -> u64 {
-    let inside = (1 << fragment(entry)) - 1;
-    if inside == 0 {
-        return entry.wrapping_add(to.wrapping_sub(from) << 12);
+/// How an entry serves the other pages of its fragment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serve {
+    /// The address moves with the page. The C driver relies on it: it does not align targets.
+    #[default]
+    Offset,
+    /// The low bits of the address are those of the page.
+    LowBits,
+}
+
+impl Serve {
+    /// What the entry of page `from` says of page `to` of its fragment.
+    pub fn entry(self, entry: u64, from: u64, to: u64) -> u64 {
+        let inside = (1 << fragment(entry)) - 1;
+        match self {
+            Serve::LowBits if inside != 0 => entry & !(inside << 12 & pte::ADDRESS) | (to & inside) << 12,
+            _ => entry.wrapping_add(to.wrapping_sub(from) << 12),
+        }
     }
-    entry & !(inside << 12 & pte::ADDRESS) | (to & inside) << 12
 }
 
 /// A bus address range longer than this is not noted page by page.
@@ -38,6 +49,8 @@ const LONG: u64 = 1 << 30;
 /// The translation caches of all VMIDs. Keys are page numbers.
 #[derive(Default)]
 pub struct Tlb {
+    /// How fragments are served.
+    pub serve: Serve,
     blocks: HashMap<(u8, u64), Cached<[u64; BLOCK as usize]>>,
     /// The page that the entry was cached for, and the entry.
     fragments: HashMap<(u8, u32, u64), Cached<(u64, u64)>>,
@@ -100,6 +113,11 @@ pub fn leads_to(entry: u64, bus: &Range<u64>) -> bool {
 }
 
 impl Tlb {
+    /// An empty one.
+    pub fn new(serve: Serve) -> Self {
+        Tlb { serve, ..Tlb::default() }
+    }
+
     /// The cached entry of a page, if there is one.
     pub fn lookup(&self, vmid: u8, page: u64) -> Option<Hit> {
         let hit = |entry, at| Hit { entry, lost: self.unmapped.after(at, entry) };
@@ -109,7 +127,7 @@ impl Tlb {
             sizes &= sizes - 1;
             if let Some(f) = self.fragments.get(&(vmid, order, page >> order)) {
                 let (first, pte) = f.what;
-                return Some(hit(served(pte, first, page), f.at));
+                return Some(hit(self.serve.entry(pte, first, page), f.at));
             }
         }
         let b = self.blocks.get(&(vmid, page / BLOCK))?;
@@ -124,9 +142,9 @@ impl Tlb {
         let reached = fragments.filter_map(|((_, order, number), f)| {
             // Of the pages of the fragment, the first that lies in the range, if any does.
             let ((first, pte), start) = (f.what, number << order);
-            let base = served(pte, first, start) & pte::ADDRESS;
+            let base = self.serve.entry(pte, first, start) & pte::ADDRESS;
             let page = start + (bus.start.saturating_sub(base) >> 12);
-            (page >> order == *number).then(|| (page, served(pte, first, page)))
+            (page >> order == *number).then(|| (page, self.serve.entry(pte, first, page)))
         });
         pages.chain(reached).find(|(_, entry)| leads_to(*entry, bus))
     }

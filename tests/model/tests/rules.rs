@@ -60,18 +60,6 @@ fn unknown_packets_stop_their_engine_and_interrupt() {
 }
 
 #[test]
-fn a_soft_reset_revives_the_command_processor() {
-    let mut b = Bench::new();
-    b.gfx_submit(&pm4(0xfe, &[0]));
-    b.run();
-    b.broke("illegal-packet");
-    b.w("CP_ME_CNTL", 1 << 24 | 1 << 26 | 1 << 28);
-    b.w("GRBM_SOFT_RESET", 1 | 1 << 16);
-    b.w("GRBM_SOFT_RESET", 0);
-    assert_eq!(b.gpu.hung(EngineId::Gfx), None);
-}
-
-#[test]
 fn a_write_pointer_inside_a_packet_is_noticed() {
     let mut b = Bench::new();
     b.gfx_submit(&pm4(0x79, &[0x40, 1])[..2]);
@@ -322,18 +310,6 @@ fn the_control_socket_holds_and_tells() {
     assert!(control::command(&mut b.gpu, "status").contains("gfx=idle"));
     assert!(control::command(&mut b.gpu, "hold x").starts_with("error"));
     assert!(control::command(&mut b.gpu, "dance").starts_with("error"));
-}
-
-#[test]
-fn the_reset_dword_forgets_everything_but_memory() {
-    let mut b = Bench::new();
-    b.gpu.vram().write_u32(VRAM_DATA, 1);
-    b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
-    assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
-    assert_eq!(b.r("BIOS_SCRATCH_7") & 0x200, 0, "to be posted again");
-    assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
-    assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 1);
-    b.clean();
 }
 
 /// A page of its own on the bus, apart from the bench's memory.

@@ -48,6 +48,9 @@ impl Gpu {
     /// Writes the oldest queued fence of an engine: data, then the interrupt.
     pub(crate) fn retire_fence(&mut self, id: EngineId) {
         let Some(fence) = self.front(id).and_then(|f| f.fences.pop_front()) else { return };
+        if let EngineId::Compute { me, pipe, queue } = id {
+            self.touch_eop(me, pipe, queue);
+        }
         let a = Self::access(id, fence.vmid);
         let done = match fence.data {
             0 => Ok(()),
