@@ -66,13 +66,13 @@ fn an_engine_in_reset_stays_there_until_the_bit_is_cleared() {
 
 #[test]
 fn a_soft_reset_of_one_sdma_engine_leaves_the_other() {
-    for n in 0..2 {
+    for (n, bit) in SDMA.into_iter().enumerate() {
         let mut b = Bench::new();
         let poll = [8 | 3 << 28 | 1 << 31, lo(GART + DATA), hi(GART), 5, !0, 0xfff << 16];
         b.sdma_submit(0, &poll);
         b.sdma_submit(1, &poll);
         b.run();
-        b.w("SRBM_SOFT_RESET", SDMA[n]);
+        b.w("SRBM_SOFT_RESET", bit);
         b.w("SRBM_SOFT_RESET", 0);
         assert!(!b.gpu.busy(EngineId::Sdma(n as u8)) && b.gpu.busy(EngineId::Sdma(1 - n as u8)));
         let stride = n as u32 * 0x200;
