@@ -2,12 +2,15 @@
 //! The command processors: PM4 packets of the gfx ring and of the compute queues.
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
-//! packets do is in `cp/packets.rs` (control), `cp/fence.rs`
-//! (fences) and `cp/data.rs` (memory and registers).
+//! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences) and `cp/data.rs` (memory and
+//! registers), how the front end runs ahead in `cp/prefetch.rs`.
 
 mod data;
 mod fence;
 mod packets;
+mod prefetch;
+
+pub use prefetch::Fetched;
 
 use crate::engine::{Block, EngineId, Need};
 use crate::gpu::{Gpu, Ring};

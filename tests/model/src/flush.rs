@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! TLB flushes, and changes of page directories.
+//! Flushes of TLB and host data path, and changes of page directories.
+//!
+//! A packet asks for an HDP flush by a bit of GPU_HDP_FLUSH_REQ, each client of the path by its own, and
+//! waits until the same bit of GPU_HDP_FLUSH_DONE is set.
 //!
 //! A flush takes time. One that a packet asks for is done when its engine reads VM_INVALIDATE_REQUEST
 //! or VM_INVALIDATE_RESPONSE; else some time later, and until then old entries are used. One that the
@@ -18,6 +21,23 @@ use crate::trace::{Event, Source};
 /// Longest that a flush takes by itself, in packets of all engines.
 const LONGEST: u32 = 64;
 
+/// An HDP flush is done after so many reads of GPU_HDP_FLUSH_DONE at most.
+const READS: u32 = 3;
+
+/// HDP flushes that were asked for and are not done: bit, and reads that are left.
+#[derive(Default)]
+pub(crate) struct HdpRequests(Vec<(u32, u32)>);
+
+/// The bit of an engine in GPU_HDP_FLUSH_REQ and GPU_HDP_FLUSH_DONE.
+fn hdp_client(id: EngineId) -> u32 {
+    match id {
+        EngineId::Gfx => 1,
+        EngineId::Compute { me: 1, pipe, .. } => 1 << (2 + pipe),
+        EngineId::Compute { pipe, .. } => 1 << (6 + pipe),
+        EngineId::Sdma(n) => 1 << (10 + n),
+    }
+}
+
 /// A flush that an engine asked for and that is not done.
 struct Pending {
     engine: EngineId,
@@ -30,6 +50,52 @@ struct Pending {
 pub(crate) struct Flushes(Vec<Pending>);
 
 impl Gpu {
+    /// Carries what the host wrote into VRAM over to the engines' view.
+    pub(crate) fn hdp_flush(&mut self) {
+        if let Err(e) = self.vram.flush() {
+            self.log.violation("hdp", format!("flush: {e}"));
+        }
+    }
+
+    /// A write to GPU_HDP_FLUSH_REQ.
+    pub(crate) fn request_hdp_flush(&mut self, by: Source, bits: u32) {
+        self.regs.set(GPU_HDP_FLUSH_REQ, bits);
+        if let Source::Engine(id) = by
+            && bits != hdp_client(id)
+        {
+            let what = format!("{id} asks for an HDP flush as client {bits:#x}, it is {:#x}", hdp_client(id));
+            self.log.violation("hdp-client", what);
+        }
+        self.regs.set(GPU_HDP_FLUSH_DONE, self.regs.get(GPU_HDP_FLUSH_DONE) & !bits);
+        for bit in (0..32).map(|n| 1 << n).filter(|bit| bits & bit != 0) {
+            let slow = self.config.strict.has(Rule::HdpDelay);
+            let reads = if slow { self.rng.random_range(0..=READS) } else { 0 };
+            self.hdp_requests.0.retain(|r| r.0 != bit);
+            self.hdp_requests.0.push((bit, reads));
+        }
+    }
+
+    /// A read of GPU_HDP_FLUSH_DONE.
+    pub(crate) fn hdp_flush_done(&mut self) -> u32 {
+        let mut done = 0;
+        self.hdp_requests.0.retain_mut(|(bit, left)| match left.checked_sub(1) {
+            Some(n) => {
+                *left = n;
+                true
+            }
+            None => {
+                done |= *bit;
+                false
+            }
+        });
+        if done != 0 {
+            self.hdp_flush();
+        }
+        let value = self.regs.get(GPU_HDP_FLUSH_DONE) | done;
+        self.regs.set(GPU_HDP_FLUSH_DONE, value);
+        value
+    }
+
     /// A write to VM_INVALIDATE_REQUEST.
     pub(crate) fn request_flush(&mut self, by: Source, vmids: u32) {
         for vmid in (1..16).filter(|v| vmids & 1 << v != 0) {

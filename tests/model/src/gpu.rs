@@ -16,7 +16,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::config::Config;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
-use crate::flush::Flushes;
+use crate::flush::{Flushes, HdpRequests};
 use crate::hdp::Vram;
 use crate::host::Host;
 use crate::ih::Ih;
@@ -59,6 +59,7 @@ pub struct Gpu {
     pub(crate) sdma: [Front; 2],
     /// How far the end-of-pipe ring of each compute pipe is filled.
     pub(crate) eop_at: BTreeMap<(u8, u8), u64>,
+    pub(crate) hdp_requests: HdpRequests,
     pub(crate) flushes: Flushes,
     /// Vectors of compute queues carry the queue's number.
     pub(crate) queue_in_vectors: bool,
@@ -98,6 +99,7 @@ impl Gpu {
     /// A GPU that the firmware has posted (unless injected otherwise).
     pub fn new(config: Config) -> io::Result<Self> {
         let vram = Vram::new(config.vram, config.hdp, config.seed)?;
+        let vram = vram.with_stale_reads(config.strict.has(Rule::HdpReads));
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         Ok(Gpu {
             pci: Pci::new(&config),
@@ -115,6 +117,7 @@ impl Gpu {
             mec: BTreeMap::new(),
             sdma: Default::default(),
             eop_at: BTreeMap::new(),
+            hdp_requests: HdpRequests::default(),
             flushes: Flushes::default(),
             queue_in_vectors: !config.strict.has(Rule::EopQueue) || rng.random(),
             under_way: UnderWay::default(),
@@ -179,6 +182,7 @@ impl Gpu {
         self.ih = Ih::default();
         self.ucode = Ucode::default();
         self.eop_at.clear();
+        self.hdp_requests = HdpRequests::default();
         self.forget_flushes();
         self.under_way.clear();
         self.last_write.clear();
@@ -190,13 +194,6 @@ impl Gpu {
     /// VRAM as the host sees it, shared with the guest.
     pub fn vram(&self) -> &Arc<Memory> {
         self.vram.host()
-    }
-
-    /// Carries what the host wrote into VRAM over to the engines' view.
-    pub(crate) fn hdp_flush(&mut self) {
-        if let Err(e) = self.vram.flush() {
-            self.log.violation("hdp", format!("flush: {e}"));
-        }
     }
 
     /// The expansion ROM.
@@ -301,7 +298,8 @@ impl Gpu {
             }
         }
         let engines: Vec<EngineId> = all.into_iter().filter(|e| self.has_work(*e)).collect();
-        let idle = if self.under_way.is_empty() { Step::Idle } else { Step::Waiting };
+        let unseen = self.vram.age();
+        let idle = if self.under_way.is_empty() && !unseen { Step::Idle } else { Step::Waiting };
         if engines.is_empty() {
             return idle;
         }
@@ -384,11 +382,14 @@ impl Gpu {
         while front.ibs.last().is_some_and(|s| s.pos >= s.size) {
             front.ibs.pop();
         }
+        if id == EngineId::Gfx && front.ibs.is_empty() && self.rng.random() {
+            self.run_ahead(front, &ring);
+        }
         let (stream, available) = match front.ibs.last() {
             Some(s) => (s.clone(), s.size - s.pos),
             None if ring.rptr == ring.wptr => return Step::Idle,
             None => {
-                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr };
+                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr, ahead: None };
                 (s, ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1))
             }
         };
@@ -414,7 +415,10 @@ impl Gpu {
     /// Fetches, traces and executes the packet at the position. Answers its length and the flow.
     fn one_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, available: u32) -> Result<(u32, Flow), Stop> {
         let a = Self::access(id, s.vmid);
-        let mut dwords = vec![self.mem_read_u32(a, s.addr(0))?];
+        let mut dwords = vec![match s.fetched(0) {
+            Some(dword) => dword,
+            None => self.mem_read_u32(a, s.addr(0))?,
+        }];
         let is_sdma = matches!(id, EngineId::Sdma(_));
         loop {
             let need = if is_sdma { sdma::length(&dwords) } else { cp::length(dwords[0]) };
@@ -455,9 +459,13 @@ impl Gpu {
     }
 
     /// Fetches more dwords of a packet, until there are `wanted`; a ring wraps at its end.
-    fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
+    pub(crate) fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
         while (dwords.len() as u32) < wanted {
             let have = dwords.len() as u32;
+            if let Some(dword) = s.fetched(have) {
+                dwords.push(dword);
+                continue;
+            }
             let to_end = s.size - (s.pos + have) % s.size.max(1);
             let mut bytes = vec![0; (wanted - have).min(to_end) as usize * 4];
             self.mem_read(a, s.addr(have), &mut bytes)?;
@@ -486,6 +494,7 @@ impl Gpu {
 
     fn advance(&mut self, id: EngineId, front: &mut Front, used: u32, available: u32, flow: Flow) {
         front.advance();
+        let at = if front.ibs.is_empty() { self.ring(id).map(|r| r.rptr) } else { None };
         let skip = if let Flow::Skip(n) = flow { n } else { 0 };
         if used + skip > available {
             self.log.violation("packet-overrun", format!("{id}: skips {skip} dwords, beyond the stream's end"));
@@ -501,15 +510,19 @@ impl Gpu {
             }
         }
         match flow {
-            Flow::Call(s) => {
+            Flow::Call(mut s) => {
                 front.vmid = s.vmid;
+                if let Some(at) = at {
+                    self.use_fetched(front, at, &mut s);
+                }
                 front.ibs.push(s);
             }
             Flow::Chain(s) => {
                 front.ibs.pop();
                 front.ibs.push(s);
             }
-            Flow::Next | Flow::Skip(_) => {}
+            Flow::Skip(_) => front.fetched = None,
+            Flow::Next => {}
         }
     }
 

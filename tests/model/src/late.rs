@@ -200,7 +200,7 @@ impl Gpu {
             What::Posted { at: Physical::Vram(offset), bytes } => {
                 if offset + bytes.len() as u64 <= self.config.vram {
                     self.vram.device().write(offset, &bytes);
-                    self.vram.host().write(offset, &bytes);
+                    self.vram.written(offset, bytes.len() as u64);
                 }
                 Ok(())
             }

@@ -67,8 +67,8 @@ pub enum Place {
         memory: Arc<Memory>,
         /// Where in it.
         offset: u64,
-        /// A second view of the same bytes, which a write must reach too.
-        mirror: Option<Arc<Memory>>,
+        /// Whether it is VRAM, of which the host may have a view of its own.
+        vram: bool,
     },
     /// Nowhere: reads give ones, writes vanish.
     Void,
@@ -82,8 +82,8 @@ impl Gpu {
             let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(to.len() - done);
             match self.resolve(a, at, false)? {
-                Place::Bytes { memory, offset, mirror } => {
-                    self.check_flushed(a, at, mirror.is_some(), offset, n);
+                Place::Bytes { memory, offset, vram } => {
+                    self.check_flushed(a, at, vram, offset, n);
                     memory.read(offset, &mut to[done..done + n]);
                 }
                 Place::Void => to[done..done + n].fill(0xff),
@@ -99,13 +99,14 @@ impl Gpu {
         while done < from.len() {
             let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(from.len() - done);
-            if let Place::Bytes { memory, offset, mirror } = self.resolve(a, at, true)? {
-                for view in std::iter::once(memory).chain(mirror) {
-                    match (n, at % 8) {
-                        (4, 0 | 4) => view.write_u32(offset, u32_of(&from[done..])),
-                        (8, 0) => view.write_u64(offset, u64_of(&from[done..])),
-                        _ => view.write(offset, &from[done..done + n]),
-                    }
+            if let Place::Bytes { memory, offset, vram } = self.resolve(a, at, true)? {
+                match (n, at % 8) {
+                    (4, 0 | 4) => memory.write_u32(offset, u32_of(&from[done..])),
+                    (8, 0) => memory.write_u64(offset, u64_of(&from[done..])),
+                    _ => memory.write(offset, &from[done..done + n]),
+                }
+                if vram {
+                    self.vram.written(offset, n as u64);
                 }
             }
             done += n;
@@ -136,15 +137,16 @@ impl Gpu {
             let size = n as usize;
             let source = self.resolve(from.0, src, false)?;
             let target = self.resolve(to.0, dst, true)?;
-            if let Place::Bytes { mirror: Some(_), offset, .. } = &source {
-                self.check_flushed(from.0, src, true, *offset, size);
+            if let Place::Bytes { vram, offset, .. } = &source {
+                self.check_flushed(from.0, src, *vram, *offset, size);
             }
-            if let Place::Bytes { memory, offset: doff, mirror } = target {
-                for view in std::iter::once(memory).chain(mirror) {
-                    match &source {
-                        Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &view, doff, size),
-                        Place::Void => view.fill(doff, 0xff, size),
-                    }
+            if let Place::Bytes { memory, offset: doff, vram } = target {
+                match &source {
+                    Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &memory, doff, size),
+                    Place::Void => memory.fill(doff, 0xff, size),
+                }
+                if vram {
+                    self.vram.written(doff, n);
                 }
             }
             done += n;
@@ -158,8 +160,8 @@ impl Gpu {
             return Err(Stop::Hang(format!("unaligned dword read at {va:#x}")));
         }
         Ok(match self.resolve(a, va, false)? {
-            Place::Bytes { memory, offset, mirror } => {
-                self.check_flushed(a, va, mirror.is_some(), offset, 4);
+            Place::Bytes { memory, offset, vram } => {
+                self.check_flushed(a, va, vram, offset, 4);
                 memory.read_u32(offset)
             }
             Place::Void => !0,
@@ -184,6 +186,14 @@ impl Gpu {
                 a.client, a.vmid
             );
             self.log.violation("hdp-stale", what);
+        }
+    }
+
+    /// Reports a walk that uses an entry that the host wrote and did not flush.
+    fn check_entry_flushed(&mut self, a: Access, va: u64, addr: u64) {
+        let offset = addr.wrapping_sub(self.fb_base()) & !7;
+        if offset < self.config.vram {
+            self.check_flushed(a, va, true, offset, 8);
         }
     }
 
@@ -313,6 +323,9 @@ impl Gpu {
                 None => self.table_entry(a, va, base + dir * 8, false).ok_or(protection::PDE0)?,
             };
             let pde = cached.unwrap_or(now);
+            if cached.is_none() && fill {
+                self.check_entry_flushed(a, va, base + dir * 8);
+            }
             if (pde ^ now) & (pte::ADDRESS | pte::VALID | pte::SYSTEM) != 0 {
                 let what = format!(
                     "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, the table {now:#x}; it was \
@@ -344,6 +357,9 @@ impl Gpu {
             *slot = self.table_entry(a, va, addr, in_system).ok_or(protection::VALID)?;
         }
         let entry = block[(index % BLOCK) as usize];
+        if !in_system {
+            self.check_entry_flushed(a, va, table + index * 8);
+        }
         self.check_fragment(a, va, (table, index, in_system), entry);
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
         self.tlb.fill(a.vmid, page, block);
@@ -410,6 +426,7 @@ impl Gpu {
             let offset = addr.wrapping_sub(self.fb_base());
             if offset < self.config.vram {
                 self.vram.reach(offset);
+                self.vram.arrive(offset);
                 return Some(self.vram.device().read_u64(offset & !7));
             }
         }
@@ -421,7 +438,7 @@ impl Gpu {
     fn vram_place(&mut self, a: Access, offset: u64, write: bool) -> Place {
         if offset < self.config.vram {
             self.vram.reach(offset);
-            return Place::Bytes { memory: self.vram.device().clone(), offset, mirror: self.vram.mirror() };
+            return Place::Bytes { memory: self.vram.device().clone(), offset, vram: true };
         }
         let rw = if write { "write" } else { "read" };
         let what = format!("{} {rw} at VRAM offset {offset:#x}, beyond the end", a.client);
@@ -438,7 +455,7 @@ impl Gpu {
             return Place::Void;
         }
         match self.host.reach(address, write) {
-            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset, mirror: None },
+            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset, vram: false },
             Err(why) => {
                 let why = match why {
                     NoReach::Unmapped => "unmapped",

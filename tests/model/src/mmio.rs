@@ -85,6 +85,7 @@ impl Gpu {
             SRBM_STATUS2 => self.srbm_status2(),
             MC_SEQ_TRAIN_WAKEUP_CNTL => self.training(),
             IH_RB_WPTR => self.ih_read_wptr(),
+            GPU_HDP_FLUSH_DONE => self.hdp_flush_done(),
             VM_INVALIDATE_REQUEST | VM_INVALIDATE_RESPONSE => {
                 self.finish_flushes(by);
                 self.regs.get(reg)
@@ -140,11 +141,13 @@ impl Gpu {
                 self.regs.set(reg, value);
                 self.hdp_flush();
             }
-            GPU_HDP_FLUSH_REQ => {
-                self.hdp_flush();
+            HDP_DEBUG0 => {
                 self.regs.set(reg, value);
-                self.regs.set(GPU_HDP_FLUSH_DONE, value);
+                if value & 1 != 0 {
+                    self.vram.invalidate();
+                }
             }
+            GPU_HDP_FLUSH_REQ => self.request_hdp_flush(by, value),
             IH_RB_CNTL => self.ih_write_cntl(value),
             IH_RB_RPTR => self.ih_write_rptr(value),
             IH_RB_WPTR => self.ih_write_wptr(value),

@@ -306,7 +306,7 @@ impl Gpu {
             let what = format!("sdma{n}: INDIRECT_BUFFER ends at ring dword {}, not on 8", ring.rptr + 4);
             self.log.violation("sdma-ib-alignment", what);
         }
-        Ok(Flow::Call(Stream { vmid: (extra & 0xf) as u8, base, size: dw[3] & 0xf_ffff, pos: 0 }))
+        Ok(Flow::Call(Stream { vmid: (extra & 0xf) as u8, base, size: dw[3] & 0xf_ffff, pos: 0, ahead: None }))
     }
 
     fn sdma_poll(&mut self, id: EngineId, front: &mut Front, s: &Stream, dw: &[u32], extra: u32) -> Result<Flow, Stop> {

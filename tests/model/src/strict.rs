@@ -31,6 +31,12 @@ rules! {
     FragmentBase = "fragment-base", false;
     /// A TLB flush by a packet takes effect when its engine reads it back.
     TlbDelay = "tlb-delay", true;
+    /// The graphics front end fetches commands ahead.
+    Prefetch = "prefetch", true;
+    /// With strict HDP the host may see old bytes until it invalidates.
+    HdpReads = "hdp-reads", true;
+    /// The HDP flush of a packet takes a few reads.
+    HdpDelay = "hdp-delay", true;
     /// The PCI configuration reset works only while firmware runs on the SMC.
     ConfigReset = "config-reset", false;
     /// The PCI configuration reset loses what is in VRAM.

@@ -187,6 +187,7 @@ const OF_COMMANDS: &[&str] = &[
     "privilege",
     "address-bits",
     "fence",
+    "hdp-client",
 ];
 
 impl Default for Log {

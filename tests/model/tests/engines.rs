@@ -77,7 +77,7 @@ fn sdma_flushes_hdp_and_writes_registers() {
     let (req, done) = (reg("GPU_HDP_FLUSH_REQ") * 4, reg("GPU_HDP_FLUSH_DONE") * 4);
     b.sdma_submit(0, &[8 | 1 << 26 | 3 << 28, done, req, 1 << 10, 1 << 10, 0xfff << 16 | 10]);
     b.sdma_submit(0, &[14 | 0xf << 28, reg("SCRATCH_REG0") + 1, 99]);
-    assert_eq!(b.run(), Step::Idle);
+    b.settle();
     assert_eq!(b.r("SCRATCH_REG1"), 99);
     b.clean();
 }
