@@ -40,11 +40,23 @@ impl Chip {
     }
 }
 
+/// What the card says that it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Class {
+    /// 0380: a display controller, not VGA.
+    #[default]
+    Display,
+    /// 0300: VGA, as graphics cards are. Linux looks for the ROM of a primary one at 0xc0000.
+    Vga,
+}
+
 /// Options of one model.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Which chip.
     pub chip: Chip,
+    /// PCI class.
+    pub class: Class,
     /// VRAM in bytes, a multiple of 16 MiB.
     pub vram: u64,
     /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
@@ -63,6 +75,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             chip: Chip::Bonaire,
+            class: Class::default(),
             vram: 1 << 30,
             visible: 1 << 30,
             hdp: Hdp::Direct,

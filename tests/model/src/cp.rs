@@ -14,6 +14,7 @@ pub use prefetch::Fetched;
 
 use crate::engine::{Block, EngineId, Need};
 use crate::gpu::{Gpu, Ring};
+use crate::pace::Since;
 use crate::regs::index::*;
 
 /// Opcodes of type-3 packets.
@@ -187,14 +188,23 @@ impl Gpu {
         }
         if reg == CP_RB0_WPTR && value != 0 {
             self.check_banks("a write of CP_RB0_WPTR");
+            self.check_wait(Since::Gfx, "a write of CP_RB0_WPTR");
         }
+        let had = self.regs.get(reg);
         self.regs.set(reg, value);
         if running && self.gfx_ring().is_none() {
             self.halted(Block::Gfx);
         }
+        if reg == CP_ME_CNTL && had & ME_HALT != 0 && value & ME_HALT == 0 {
+            self.mark(Since::Gfx);
+        }
+        if reg == CP_RB0_CNTL && had & RPTR_WR_ENA != 0 && value & RPTR_WR_ENA == 0 {
+            self.check_wait(Since::ReadPointer, "CP_RB0_CNTL without RB_RPTR_WR_ENA");
+        }
         if reg == CP_RB0_CNTL && value & RPTR_WR_ENA != 0 {
             let rptr = self.regs.get(CP_RB_RPTR_WR);
             self.regs.set(CP_RB0_RPTR, rptr);
+            self.mark(Since::ReadPointer);
             self.gfx.ibs.clear();
         }
         self.kick();
@@ -220,6 +230,7 @@ impl Gpu {
         for sel in std::mem::take(&mut self.mec).into_keys() {
             self.regs.set_queue(sel, CP_HQD_ACTIVE, 0);
         }
+        self.forget_queues();
         self.ucode.lose_cp();
         self.regs.set(CP_ME_CNTL, CE_HALT | PFP_HALT | ME_HALT);
         self.regs.set(CP_MEC_CNTL, MEC_HALT);

@@ -23,6 +23,7 @@ use crate::ih::Ih;
 use crate::late::{Issued, UnderWay};
 use crate::mc::Access;
 use crate::memory::Memory;
+use crate::pace::Pace;
 use crate::pci::{ConfigEffect, Pci};
 use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
@@ -59,6 +60,7 @@ pub struct Gpu {
     pub(crate) sdma: [Front; 2],
     /// How far the end-of-pipe ring of each compute pipe is filled.
     pub(crate) eop_at: BTreeMap<(u8, u8), u64>,
+    pub(crate) pace: Pace,
     pub(crate) hdp_requests: HdpRequests,
     pub(crate) flushes: Flushes,
     /// Vectors of compute queues carry the queue's number.
@@ -117,6 +119,7 @@ impl Gpu {
             mec: BTreeMap::new(),
             sdma: Default::default(),
             eop_at: BTreeMap::new(),
+            pace: Pace::default(),
             hdp_requests: HdpRequests::default(),
             flushes: Flushes::default(),
             queue_in_vectors: !config.strict.has(Rule::EopQueue) || rng.random(),
@@ -182,6 +185,7 @@ impl Gpu {
         self.ih = Ih::default();
         self.ucode = Ucode::default();
         self.eop_at.clear();
+        self.forget_pace();
         self.hdp_requests = HdpRequests::default();
         self.forget_flushes();
         self.under_way.clear();

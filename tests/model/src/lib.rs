@@ -28,6 +28,7 @@ pub mod mec;
 pub mod memory;
 mod mmio;
 mod noise;
+mod pace;
 pub mod pci;
 pub mod regs;
 pub mod rom;

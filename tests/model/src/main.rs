@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use amdgpu_model::config::{Chip, Config};
+use amdgpu_model::config::{Chip, Class, Config};
 use amdgpu_model::gpu::Gpu;
 use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
@@ -62,6 +62,9 @@ struct Options {
     /// bonaire or hawaii.
     #[arg(long, value_name = "CHIP", default_value = "bonaire")]
     device: String,
+    /// PCI class: `display` (0380), or `vga` (0300) as graphics cards have it.
+    #[arg(long, value_name = "CLASS", default_value = "display")]
+    class: String,
     /// Be strict where it is off by default (a name, or `all`).
     #[arg(long, value_name = "RULE")]
     strict: Vec<String>,
@@ -95,13 +98,18 @@ fn config(o: &Options) -> Result<Config> {
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
+    let class = match o.class.as_str() {
+        "display" => Class::Display,
+        "vga" => Class::Vga,
+        other => bail!("--class is display or vga, not `{other}`"),
+    };
     let mut strict = Strictness::default();
     for (names, on) in [(&o.strict, true), (&o.kind, false)] {
         for name in names {
             strict.switch(name, on).map_err(anyhow::Error::msg)?;
         }
     }
-    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject, strict })
+    Ok(Config { chip, class, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject, strict })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.

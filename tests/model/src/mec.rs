@@ -4,6 +4,7 @@
 
 use crate::engine::EngineId;
 use crate::gpu::{Gpu, Ring};
+use crate::pace::Since;
 use crate::regs::QueueSel;
 use crate::regs::index::*;
 use crate::trace::Event;
@@ -20,6 +21,7 @@ impl Gpu {
         if self.regs.get(CP_MEC_CNTL) & halt != 0
             || !self.ucode.compute()
             || self.cp_in_reset()
+            || self.is_dequeuing(sel)
             || self.regs.queue(sel, CP_HQD_ACTIVE) & 1 == 0
         {
             return None;
@@ -60,6 +62,10 @@ impl Gpu {
             let what = format!("{} changed while queue {sel:?} is active", crate::regs::label(reg));
             self.log.violation("ring-moved", what);
         }
+        if reg != CP_HQD_DEQUEUE_REQUEST && self.is_dequeuing(sel) {
+            let what = format!("{} := {value:#x} while queue {sel:?} is being taken off", crate::regs::label(reg));
+            self.log.violation("too-early", what);
+        }
         self.regs.write(reg, value);
         match reg {
             CP_HQD_ACTIVE if value & 1 != 0 => {
@@ -69,16 +75,7 @@ impl Gpu {
             CP_HQD_ACTIVE => {
                 self.mec.remove(&sel);
             }
-            CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => {
-                // Packets are atomic here, so a queue can always be taken off between two.
-                self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
-                if active {
-                    self.save_descriptor(sel);
-                }
-                self.regs.write(CP_HQD_ACTIVE, 0);
-                self.regs.write(CP_HQD_DEQUEUE_REQUEST, value & !DEQUEUE);
-                self.mec.remove(&sel);
-            }
+            CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => self.begin_dequeue(sel),
             _ => {}
         }
         self.kick();
@@ -108,6 +105,7 @@ impl Gpu {
             return;
         };
         self.check_banks("a doorbell");
+        self.check_wait(Since::Compute, "a doorbell");
         self.regs.set_queue(sel, CP_HQD_PQ_WPTR, value);
         let control = self.regs.queue(sel, CP_HQD_PQ_DOORBELL_CONTROL);
         self.regs.set_queue(sel, CP_HQD_PQ_DOORBELL_CONTROL, control | DOORBELL_HIT);

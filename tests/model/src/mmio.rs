@@ -4,9 +4,13 @@
 use crate::cp::MEC_HALT;
 use crate::engine::Block;
 use crate::gpu::Gpu;
+use crate::pace::Since;
 use crate::regs::index::*;
 use crate::regs::{self};
 use crate::trace::{Event, Source};
+
+/// SRBM_STATUS: MCB, MCB_NON_DISPLAY, MCC, MCD.
+const MC_BUSY: u32 = 0x1e00;
 
 /// Registers that only the hardware writes.
 fn read_only(reg: u32) -> bool {
@@ -81,6 +85,7 @@ impl Gpu {
             SMC_IND_INDEX_0..=0x8f if reg % 2 == 1 => self.smc(reg, None),
             SQ_IND_DATA => 0,
             GRBM_STATUS => self.grbm_status(),
+            SRBM_STATUS if self.is_busy(reg) => MC_BUSY,
             SRBM_STATUS => 0,
             SRBM_STATUS2 => self.srbm_status2(),
             MC_SEQ_TRAIN_WAKEUP_CNTL => self.training(),
@@ -90,7 +95,9 @@ impl Gpu {
                 self.finish_flushes(by);
                 self.regs.get(reg)
             }
-            RLC_SERDES_CU_MASTER_BUSY => 0,
+            RLC_SERDES_CU_MASTER_BUSY | RLC_SERDES_NONCU_MASTER_BUSY => self.is_busy(reg).into(),
+            RLC_GPM_STAT => self.regs.get(reg) | u32::from(self.is_busy(reg)),
+            CP_HQD_ACTIVE => self.queue_active(),
             SDMA0_STATUS_REG => self.sdma_status(0),
             r if r == SDMA0_STATUS_REG + SDMA_STRIDE => self.sdma_status(1),
             _ => self.regs.read(reg),
@@ -141,6 +148,20 @@ impl Gpu {
                 self.regs.set(reg, value);
                 self.hdp_flush();
             }
+            BIF_FB_EN | MC_SHARED_BLACKOUT_CNTL => {
+                self.regs.set(reg, value);
+                self.keep_busy(SRBM_STATUS);
+            }
+            RLC_CNTL | RLC_SERDES_WR_CTRL => {
+                self.regs.set(reg, value);
+                self.keep_busy(RLC_SERDES_CU_MASTER_BUSY);
+                self.keep_busy(RLC_SERDES_NONCU_MASTER_BUSY);
+                self.keep_busy(RLC_GPM_STAT);
+            }
+            MC_SEQ_SUP_CNTL => {
+                self.regs.set(reg, value);
+                self.keep_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
+            }
             HDP_DEBUG0 => {
                 self.regs.set(reg, value);
                 if value & 1 != 0 {
@@ -164,6 +185,9 @@ impl Gpu {
             }
             CP_MEC_CNTL => {
                 let halts = value & !self.regs.get(reg) & MEC_HALT != 0;
+                if self.regs.get(reg) & !value & MEC_HALT != 0 {
+                    self.mark(Since::Compute);
+                }
                 self.regs.set(reg, value);
                 if halts {
                     self.halted(Block::Compute);
@@ -233,8 +257,9 @@ impl Gpu {
     }
 
     /// Memory training: done once the microcode runs.
-    fn training(&self) -> u32 {
-        let done = self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
+    fn training(&mut self) -> u32 {
+        let busy = self.is_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
+        let done = !busy && self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
         if done { 3 << 30 } else { 0 }
     }
 }

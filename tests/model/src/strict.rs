@@ -31,6 +31,10 @@ rules! {
     FragmentBase = "fragment-base", false;
     /// A TLB flush by a packet takes effect when its engine reads it back.
     TlbDelay = "tlb-delay", true;
+    /// Blocks are busy, and queues active, for some reads.
+    Busy = "busy", true;
+    /// Command processors need the C driver's delays, or half of them.
+    Delays = "delays", true;
     /// The graphics front end fetches commands ahead.
     Prefetch = "prefetch", true;
     /// With strict HDP the host may see old bytes until it invalidates.

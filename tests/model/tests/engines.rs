@@ -193,7 +193,7 @@ fn a_dequeued_queue_is_inactive() {
     let mut b = Bench::new();
     b.w("SRBM_GFX_CNTL", 1 << 2 | 2 << 8);
     b.w("CP_HQD_DEQUEUE_REQUEST", 1);
-    assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
+    while b.r("CP_HQD_ACTIVE") != 0 {}
     assert!(!b.gpu.engines().contains(&EngineId::Compute { me: 1, pipe: 0, queue: 2 }));
     b.clean();
 }

@@ -49,6 +49,7 @@ fn a_queues_descriptor_is_read_and_written() {
     let mut b = Bench::new();
     b.w("SRBM_GFX_CNTL", 1 << 2 | 2 << 8);
     b.w("CP_HQD_DEQUEUE_REQUEST", 1);
+    while b.r("CP_HQD_ACTIVE") != 0 {}
     let base = b.r("CP_HQD_PQ_BASE");
     // Dword 51 on: the registers from CP_MQD_BASE_ADDR on.
     let saved = DESCRIPTORS + 2 * 0x400 + 51 * 4;

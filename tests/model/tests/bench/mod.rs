@@ -183,6 +183,7 @@ impl Bench {
     fn gfx(&mut self) {
         self.w("CP_RB_VMID", 0);
         self.w("CP_RB0_CNTL", 8 | 1 << 31);
+        std::thread::sleep(std::time::Duration::from_millis(1));
         self.w("CP_RB0_WPTR", 0);
         self.w("CP_RB0_RPTR_ADDR", lo(GART + RPTR_SLOTS + 64));
         self.w("CP_RB0_RPTR_ADDR_HI", hi(GART + RPTR_SLOTS + 64));
@@ -191,10 +192,12 @@ impl Bench {
         self.w("CP_RB0_BASE_HI", lo((GART + GFX_RING) >> 40));
         self.w("CP_INT_CNTL_RING0", 1 << 26 | 1 << 22 | 1 << 23 | 1 << 24);
         self.w("CP_ME_CNTL", 0);
+        std::thread::sleep(std::time::Duration::from_micros(50));
     }
 
     fn compute(&mut self) {
         self.w("CP_MEC_CNTL", 0);
+        std::thread::sleep(std::time::Duration::from_micros(50));
         self.w("CP_ME1_PIPE0_INT_CNTL", 1 << 26);
         self.w("SRBM_GFX_CNTL", 1 << 2);
         self.w("CP_HPD_EOP_BASE_ADDR", lo((GART + EOP_RING) >> 8));
