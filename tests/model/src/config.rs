@@ -57,6 +57,9 @@ pub struct Config {
     pub chip: Chip,
     /// PCI class.
     pub class: Class,
+    /// A card of the same kind with other values at power-on: harvested units, other memory, a slower
+    /// link, a later revision.
+    pub odd: bool,
     /// VRAM in bytes, a multiple of 16 MiB.
     pub vram: u64,
     /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
@@ -76,6 +79,7 @@ impl Default for Config {
         Config {
             chip: Chip::Bonaire,
             class: Class::default(),
+            odd: false,
             vram: 1 << 30,
             visible: 1 << 30,
             hdp: Hdp::Direct,

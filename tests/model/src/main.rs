@@ -62,6 +62,9 @@ struct Options {
     /// bonaire or hawaii.
     #[arg(long, value_name = "CHIP", default_value = "bonaire")]
     device: String,
+    /// A card of the same kind with other values at power-on.
+    #[arg(long)]
+    odd_card: bool,
     /// PCI class: `display` (0380), or `vga` (0300) as graphics cards have it.
     #[arg(long, value_name = "CLASS", default_value = "display")]
     class: String,
@@ -109,7 +112,17 @@ fn config(o: &Options) -> Result<Config> {
             strict.switch(name, on).map_err(anyhow::Error::msg)?;
         }
     }
-    Ok(Config { chip, class, vram: o.vram_mib << 20, visible: visible << 20, hdp, seed: o.seed, inject, strict })
+    Ok(Config {
+        chip,
+        class,
+        odd: o.odd_card,
+        vram: o.vram_mib << 20,
+        visible: visible << 20,
+        hdp,
+        seed: o.seed,
+        inject,
+        strict,
+    })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.
