@@ -130,7 +130,7 @@ impl Vram {
         let (first, count) = (lines.start, lines.end - lines.start);
         let unseen: Vec<u64> = if len > LARGE {
             let one = first + self.rng.random_range(0..count);
-            Some(one).filter(|_| self.rng.random_ratio(1, 8)).into_iter().collect()
+            if self.rng.random_ratio(1, 8) { vec![one] } else { vec![] }
         } else {
             lines.filter(|_| self.rng.random_ratio(1, 4)).collect()
         };
