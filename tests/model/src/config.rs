@@ -3,6 +3,7 @@
 
 use crate::hdp::Hdp;
 use crate::inject::Injections;
+use crate::strict::Strictness;
 
 /// The chips that the model can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +50,26 @@ pub enum Cache {
     Strict,
 }
 
+/// What the card says that it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Class {
+    /// 0380: a display controller, not VGA.
+    #[default]
+    Display,
+    /// 0300: VGA, as graphics cards are. Linux looks for the ROM of a primary one at 0xc0000.
+    Vga,
+}
+
 /// Options of one model.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Which chip.
     pub chip: Chip,
+    /// PCI class.
+    pub class: Class,
+    /// A card of the same kind with other values at power-on: harvested units, other memory, a slower
+    /// link, a later revision.
+    pub odd: bool,
     /// VRAM in bytes, a multiple of 16 MiB.
     pub vram: u64,
     /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
@@ -66,18 +82,23 @@ pub struct Config {
     pub seed: u64,
     /// Faults to inject.
     pub inject: Injections,
+    /// Which rules of strictness are on.
+    pub strict: Strictness,
 }
 
 impl Default for Config {
     fn default() -> Self {
         Config {
             chip: Chip::Bonaire,
+            class: Class::default(),
+            odd: false,
             vram: 1 << 30,
             visible: 1 << 30,
             hdp: Hdp::Direct,
             cache: Cache::Direct,
             seed: 0,
             inject: Injections::default(),
+            strict: Strictness::default(),
         }
     }
 }

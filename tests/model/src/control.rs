@@ -3,7 +3,8 @@
 //!
 //! `hold BLOCK` stops a block before its next packet, `release BLOCK` lets it go on (blocks: gfx,
 //! compute, sdma0, sdma1, sdma), `fail NAME` injects a fault from now on, `status` tells what each
-//! engine does, `violations` how many rules were broken.
+//! engine does and what is held, `violations` how many rules were broken, `job-errors` how many errors
+//! users' jobs made, `help` the commands.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,9 +13,12 @@ use std::thread;
 
 use anyhow::{Context, Result};
 
-use crate::engine::Block;
+use crate::engine::{Block, EngineId};
 use crate::gpu::Gpu;
 use crate::machine::Handle;
+
+const HELP: &str = "hold BLOCK | release BLOCK | fail NAME | status | violations | job-errors | help; \
+    BLOCK: gfx, compute, sdma0, sdma1, sdma";
 
 /// Listens on `path` and serves each connection on a thread of its own.
 pub fn listen(path: &Path, handle: Handle) -> Result<()> {
@@ -54,11 +58,14 @@ pub fn command(g: &mut Gpu, line: &str) -> String {
                 (None, true) => "busy".to_owned(),
                 (None, false) => "idle".to_owned(),
             };
-            let all: Vec<String> = g.engines().into_iter().map(|e| format!("{e}={}", state(e))).collect();
+            let held = |e: EngineId| if g.is_held(e.block()) { "held, " } else { "" };
+            let all: Vec<String> = g.engines().into_iter().map(|e| format!("{e}={}{}", held(e), state(e))).collect();
             all.join(" ")
         }
         (Some("violations"), None) => g.log.violation_count().to_string(),
-        _ => format!("error: no such command: {line}"),
+        (Some("job-errors"), None) => g.log.job_errors().values().sum::<u64>().to_string(),
+        (Some("help"), None) => HELP.into(),
+        _ => format!("error: no such command: {line}; try help"),
     }
 }
 

@@ -2,16 +2,20 @@
 //! The command processors: PM4 packets of the gfx ring and of the compute queues.
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
-//! packets do is in `cp/packets.rs` (control), `cp/fence.rs`
-//! (fences), `cp/data.rs` (memory and registers) and `cp/dispatch.rs` (compute).
+//! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences), `cp/data.rs` (memory and
+//! registers) and `cp/dispatch.rs` (compute), how the front end runs ahead in `cp/prefetch.rs`.
 
 mod data;
 pub(crate) mod dispatch;
 mod fence;
 mod packets;
+mod prefetch;
 
-use crate::engine::{EngineId, Front, Need};
+pub use prefetch::Fetched;
+
+use crate::engine::{Block, EngineId, Need};
 use crate::gpu::{Gpu, Ring};
+use crate::pace::Since;
 use crate::regs::index::*;
 
 /// Opcodes of type-3 packets.
@@ -98,6 +102,11 @@ const TYPE2: u32 = 0x8000_0000;
 /// A NOP whose count says: header only.
 const FILLER: u32 = 0xffff_1000;
 
+/// GRBM_SOFT_RESET: the command processors.
+const CP_RESET: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
+/// CP_MEC_CNTL: both micro-engines halted.
+pub(crate) const MEC_HALT: u32 = 1 << 28 | 1 << 30;
+const CE_HALT: u32 = 1 << 24;
 const ME_HALT: u32 = 1 << 28;
 const PFP_HALT: u32 = 1 << 26;
 const RPTR_WR_ENA: u32 = 1 << 31;
@@ -145,7 +154,7 @@ pub fn length(header: u32) -> Result<Need, String> {
 
 impl Gpu {
     pub(crate) fn gfx_ring(&self) -> Option<Ring> {
-        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() {
+        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() || self.cp_in_reset() {
             return None;
         }
         // BUFSZ is log2 of the size in 8-byte units.
@@ -173,7 +182,8 @@ impl Gpu {
 
     /// A write to a register of the gfx ring.
     pub(crate) fn gfx_write(&mut self, reg: u32, value: u32) {
-        let moving = matches!(reg, CP_RB0_BASE | CP_RB0_BASE_HI) && self.busy(EngineId::Gfx);
+        let moving = matches!(reg, CP_RB0_BASE | CP_RB0_BASE_HI) && self.has_work(EngineId::Gfx);
+        let running = self.gfx_ring().is_some();
         if moving {
             self.log.violation("ring-moved", "gfx: ring base changed while the ring executes");
         }
@@ -183,11 +193,23 @@ impl Gpu {
         }
         if reg == CP_RB0_WPTR && value != 0 {
             self.check_banks("a write of CP_RB0_WPTR");
+            self.check_wait(Since::Gfx, "a write of CP_RB0_WPTR");
         }
+        let had = self.regs.get(reg);
         self.regs.set(reg, value);
+        if running && self.gfx_ring().is_none() {
+            self.halted(Block::Gfx);
+        }
+        if reg == CP_ME_CNTL && had & ME_HALT != 0 && value & ME_HALT == 0 {
+            self.mark(Since::Gfx);
+        }
+        if reg == CP_RB0_CNTL && had & RPTR_WR_ENA != 0 && value & RPTR_WR_ENA == 0 {
+            self.check_wait(Since::ReadPointer, "CP_RB0_CNTL without RB_RPTR_WR_ENA");
+        }
         if reg == CP_RB0_CNTL && value & RPTR_WR_ENA != 0 {
             let rptr = self.regs.get(CP_RB_RPTR_WR);
             self.regs.set(CP_RB0_RPTR, rptr);
+            self.mark(Since::ReadPointer);
             self.gfx.ibs.clear();
         }
         self.kick();
@@ -200,22 +222,40 @@ impl Gpu {
         u32::from(busy) * GUI_ACTIVE
     }
 
-    /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19).
+    /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19). They are halted, their queues and
+    /// rings empty, their microcode gone; as long as the bit is set they do nothing.
     pub(crate) fn grbm_soft_reset(&mut self, value: u32) {
         self.regs.set(GRBM_SOFT_RESET, value);
-        const CP: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
-        if value & CP != 0 {
-            self.gfx.reset();
-            self.mec.values_mut().for_each(Front::reset);
-            self.regs.set(CP_RB0_RPTR, 0);
-            self.regs.set(CP_RB0_WPTR, 0);
+        if value & CP_RESET == 0 {
+            return;
         }
+        self.under_way.drop_of(Block::Gfx);
+        self.under_way.drop_of(Block::Compute);
+        self.gfx.reset();
+        for sel in std::mem::take(&mut self.mec).into_keys() {
+            self.regs.set_queue(sel, CP_HQD_ACTIVE, 0);
+        }
+        self.forget_queues();
+        self.ucode.lose_cp();
+        self.regs.set(CP_ME_CNTL, CE_HALT | PFP_HALT | ME_HALT);
+        self.regs.set(CP_MEC_CNTL, MEC_HALT);
+        self.regs.set(CP_RB0_RPTR, 0);
+        self.regs.set(CP_RB0_WPTR, 0);
+    }
+
+    /// Whether the command processors are held in reset.
+    pub(crate) fn cp_in_reset(&self) -> bool {
+        self.regs.get(GRBM_SOFT_RESET) & CP_RESET != 0
     }
 
     /// Identity of an executor in an interrupt vector: pipe 1:0, micro-engine 3:2, queue 6:4.
-    pub(crate) fn ring_id(id: EngineId) -> u32 {
+    /// Nobody knows whether GFX7 fills the queue in, so a driver must do without.
+    pub(crate) fn ring_id(&self, id: EngineId) -> u32 {
         match id {
-            EngineId::Compute { me, pipe, queue } => u32::from(pipe) | u32::from(me) << 2 | u32::from(queue) << 4,
+            EngineId::Compute { me, pipe, queue } => {
+                let queue = if self.queue_in_vectors { queue } else { 0 };
+                u32::from(pipe) | u32::from(me) << 2 | u32::from(queue) << 4
+            }
             _ => 0,
         }
     }
@@ -230,15 +270,22 @@ impl Gpu {
         self.regs.get(reg)
     }
 
-    /// The interrupt of a packet that cannot be executed: bad opcode 183, register 184.
+    /// The interrupts of a packet that cannot be executed: bad opcode 183, from a user also illegal
+    /// instruction 185; privileged register 184. Each has an enable bit.
     pub(crate) fn cp_error(&mut self, id: EngineId, rule: &'static str, vmid: u8) {
-        let (source, bit) = match rule {
-            "illegal-packet" => (183, 24),
-            "privilege" => (184, 23),
+        const OPCODE: (u8, u32) = (183, 24);
+        const REGISTER: (u8, u32) = (184, 23);
+        const INSTRUCTION: (u8, u32) = (185, 22);
+        let sources: &[(u8, u32)] = match rule {
+            "illegal-packet" if vmid != 0 => &[OPCODE, INSTRUCTION],
+            "illegal-packet" => &[OPCODE],
+            "privilege" => &[REGISTER],
             _ => return,
         };
-        if self.int_cntl(id) & 1 << bit != 0 {
-            self.interrupt(source, 0, Self::ring_id(id), vmid);
+        for (source, bit) in sources {
+            if self.int_cntl(id) & 1 << bit != 0 {
+                self.interrupt(*source, 0, self.ring_id(id), vmid);
+            }
         }
     }
 }

@@ -4,8 +4,10 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Instant;
 
+use crate::cp::Fetched;
 use crate::cp::dispatch::Running;
 
 /// A hardware block that executes packets.
@@ -79,9 +81,16 @@ pub struct Stream {
     pub size: u32,
     /// Next dword.
     pub pos: u32,
+    /// Its first dwords, if they were fetched before it began.
+    pub ahead: Option<Arc<Vec<u32>>>,
 }
 
 impl Stream {
+    /// The dword `n` from the position on, if it was fetched before the stream began.
+    pub fn fetched(&self, n: u32) -> Option<u32> {
+        self.ahead.as_ref()?.get((self.pos + n) as usize).copied()
+    }
+
     /// Address of the dword `ahead` of the position, wrapping at the end.
     pub fn addr(&self, ahead: u32) -> u64 {
         let i = u64::from(self.pos) + u64::from(ahead);
@@ -142,6 +151,8 @@ pub struct Front {
     pub fences: VecDeque<Fence>,
     /// The dispatch at the position, if it has begun.
     pub dispatch: Option<Running>,
+    /// Commands of the next indirect buffer that the front end has fetched.
+    pub fetched: Option<Fetched>,
     /// The last packets, for a report.
     pub recent: VecDeque<String>,
 }
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_ring_wraps() {
-        let s = Stream { vmid: 0, base: 0x1000, size: 16, pos: 15 };
+        let s = Stream { vmid: 0, base: 0x1000, size: 16, pos: 15, ahead: None };
         assert_eq!(s.addr(0), 0x103c);
         assert_eq!(s.addr(1), 0x1000);
     }

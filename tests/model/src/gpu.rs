@@ -10,22 +10,26 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::Config;
 use crate::cp::dispatch::Shaders;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
+use crate::flush::{Flushes, HdpRequests};
 use crate::hdp::Vram;
 use crate::host::Host;
 use crate::ih::Ih;
+use crate::late::{Issued, UnderWay};
 use crate::mc::Access;
 use crate::memory::Memory;
+use crate::pace::Pace;
 use crate::pci::{ConfigEffect, Pci};
 use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
-use crate::tlb::Tlb;
+use crate::strict::Rule;
+use crate::tlb::{Serve, Tlb};
 use crate::trace::{Event, Log};
 use crate::ucode::Ucode;
 use crate::watch::Watch;
@@ -56,8 +60,18 @@ pub struct Gpu {
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
+    /// How far the end-of-pipe ring of each compute pipe is filled.
+    pub(crate) eop_at: BTreeMap<(u8, u8), u64>,
+    pub(crate) pace: Pace,
+    pub(crate) hdp_requests: HdpRequests,
+    pub(crate) flushes: Flushes,
+    /// Vectors of compute queues carry the queue's number.
+    pub(crate) queue_in_vectors: bool,
+    pub(crate) under_way: UnderWay,
+    /// What each engine wrote last.
+    pub(crate) last_write: BTreeMap<EngineId, Issued>,
     held: BTreeSet<Block>,
-    rng: ChaCha8Rng,
+    pub(crate) rng: ChaCha8Rng,
     kicked: bool,
     start: Instant,
 }
@@ -90,9 +104,9 @@ pub(crate) enum Flow {
 impl Gpu {
     /// A GPU that the firmware has posted (unless injected otherwise).
     pub fn new(config: Config) -> io::Result<Self> {
-        let vram = Vram::new(config.vram, config.hdp)?;
+        let vram = Vram::new(config.vram, config.hdp, config.seed)?;
+        let vram = vram.with_stale_reads(config.strict.has(Rule::HdpReads));
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        noise(&vram, &mut rng);
         Ok(Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
@@ -100,7 +114,7 @@ impl Gpu {
             regs: Store::new(&config),
             vram,
             rom: rom::build(&config),
-            tlb: Tlb::default(),
+            tlb: empty_tlb(&config),
             watch: Watch::default(),
             faults: Faults::default(),
             ih: Ih::default(),
@@ -109,6 +123,13 @@ impl Gpu {
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
+            eop_at: BTreeMap::new(),
+            pace: Pace::default(),
+            hdp_requests: HdpRequests::default(),
+            flushes: Flushes::default(),
+            queue_in_vectors: !config.strict.has(Rule::EopQueue) || rng.random(),
+            under_way: UnderWay::default(),
+            last_write: BTreeMap::new(),
             held: BTreeSet::new(),
             rng,
             kicked: false,
@@ -117,20 +138,64 @@ impl Gpu {
         })
     }
 
-    /// Back to the state after posting, memory kept. What the PCI reset does, except that the
-    /// ASIC is then not posted.
-    pub fn reset(&mut self, posted: bool) {
+    /// The bus resets the card. On hardware these cards do not respond to that; QEMU resets all of a
+    /// machine's devices so when it resets or wakes up. With the fault `power-loss` that is what it
+    /// stands for.
+    pub fn bus_reset(&mut self) {
+        let lost = self.config.inject.power_loss;
+        self.reset(!lost);
+        if lost {
+            self.lose_vram();
+        }
+    }
+
+    /// The dword at 0x7c: resets the ASIC, which then is not posted.
+    fn config_reset(&mut self) {
+        if self.config.strict.has(Rule::ConfigReset) && !self.smc_runs() {
+            self.log.note("reset by configuration space ignored: no firmware runs on the SMC");
+            return;
+        }
+        self.reset(false);
+        if self.config.strict.has(Rule::ResetVram) {
+            self.lose_vram();
+        }
+    }
+
+    /// Whether firmware runs on the system management controller: its clock is on, and its program
+    /// counter beyond the boot code.
+    fn smc_runs(&self) -> bool {
+        const CLOCK_CNTL: u32 = 0x8000_0004;
+        const PROGRAM_COUNTER: u32 = 0x8000_0370;
+        let smc = |index| self.regs.indirect("SMC", index);
+        smc(CLOCK_CNTL) & 1 == 0 && smc(PROGRAM_COUNTER) >= 0x2_0100
+    }
+
+    fn lose_vram(&mut self) {
+        self.log.note("what was in VRAM is lost");
+        if let Err(e) = self.vram.lose() {
+            self.log.violation("vram", format!("losing its contents: {e}"));
+        }
+    }
+
+    /// Back to the state after posting, memory kept.
+    fn reset(&mut self, posted: bool) {
         self.log.note("reset");
         self.regs = Store::new(&self.config);
         if !posted {
             self.regs.set(BIOS_SCRATCH_7, 0);
         }
-        self.tlb = Tlb::default();
+        self.tlb = empty_tlb(&self.config);
         self.watch = Watch::default();
         self.faults = Faults::default();
         self.ih = Ih::default();
         self.ucode = Ucode::default();
         self.shaders = Shaders::new(&self.config);
+        self.eop_at.clear();
+        self.forget_pace();
+        self.hdp_requests = HdpRequests::default();
+        self.forget_flushes();
+        self.under_way.clear();
+        self.last_write.clear();
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);
@@ -139,13 +204,6 @@ impl Gpu {
     /// VRAM as the host sees it, shared with the guest.
     pub fn vram(&self) -> &Arc<Memory> {
         self.vram.host()
-    }
-
-    /// Carries what the host wrote into VRAM over to the engines' view.
-    pub(crate) fn hdp_flush(&mut self) {
-        if let Err(e) = self.vram.flush() {
-            self.log.violation("hdp", format!("flush: {e}"));
-        }
     }
 
     /// The expansion ROM.
@@ -157,7 +215,11 @@ impl Gpu {
     pub fn config_write(&mut self, at: usize, from: &[u8]) {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
         if self.pci.write(at, from) == ConfigEffect::Reset {
-            self.reset(false);
+            self.config_reset();
+        }
+        if !self.pci.bus_master() {
+            // Whoever takes bus mastering away stops what is under way.
+            self.under_way.clear();
         }
     }
 
@@ -179,6 +241,11 @@ impl Gpu {
     /// Stops a block before its next packet until [`Gpu::release`].
     pub fn hold(&mut self, block: Block) {
         self.held.insert(block);
+    }
+
+    /// Whether a block is held.
+    pub fn is_held(&self, block: Block) -> bool {
+        self.held.contains(&block)
     }
 
     /// Lets a held block go on.
@@ -212,8 +279,13 @@ impl Gpu {
         front?.hung.as_deref()
     }
 
-    /// Whether an engine has packets left.
+    /// Whether an engine has packets left, or something under way.
     pub fn busy(&self, id: EngineId) -> bool {
+        self.has_work(id) || self.under_way.any(id)
+    }
+
+    /// Whether an engine has packets or fences left.
+    pub(crate) fn has_work(&self, id: EngineId) -> bool {
         let front = match id {
             EngineId::Gfx => Some(&self.gfx),
             EngineId::Compute { me, pipe, queue } => self.mec.get(&(me, pipe, queue)),
@@ -225,12 +297,24 @@ impl Gpu {
 
     /// Lets one engine execute one packet. Which one, the seed decides.
     pub fn step(&mut self) -> Step {
-        let engines: Vec<EngineId> = self.engines().into_iter().filter(|e| self.busy(*e)).collect();
+        self.age_flushes();
+        if self.land_one() {
+            return Step::Progress;
+        }
+        let all = self.engines();
+        for id in all.iter().copied().filter(|id| !self.has_work(*id)).collect::<Vec<_>>() {
+            if self.under_way.any(id) {
+                self.release_late(id);
+            }
+        }
+        let engines: Vec<EngineId> = all.into_iter().filter(|e| self.has_work(*e)).collect();
+        let unseen = self.vram.age();
+        let idle = if self.under_way.is_empty() && !unseen { Step::Idle } else { Step::Waiting };
         if engines.is_empty() {
-            return Step::Idle;
+            return idle;
         }
         let first = self.rng.random_range(0..engines.len());
-        let mut result = Step::Idle;
+        let mut result = idle;
         for i in 0..engines.len() {
             match self.step_engine(engines[(first + i) % engines.len()]) {
                 Step::Progress => return Step::Progress,
@@ -308,15 +392,19 @@ impl Gpu {
         while front.ibs.last().is_some_and(|s| s.pos >= s.size) {
             front.ibs.pop();
         }
+        if id == EngineId::Gfx && front.ibs.is_empty() && self.rng.random() {
+            self.run_ahead(front, &ring);
+        }
         let (stream, available) = match front.ibs.last() {
             Some(s) => (s.clone(), s.size - s.pos),
             None if ring.rptr == ring.wptr => return Step::Idle,
             None => {
-                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr };
+                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr, ahead: None };
                 (s, ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1))
             }
         };
-        match self.one_packet(id, front, &stream, available) {
+        self.log.user(stream.vmid != 0);
+        let step = match self.one_packet(id, front, &stream, available) {
             Ok((_, Flow::Stay)) => {
                 front.polls += 1;
                 Step::Progress
@@ -333,13 +421,18 @@ impl Gpu {
                 self.stop(id, front, &stream, stop);
                 Step::Progress
             }
-        }
+        };
+        self.log.user(false);
+        step
     }
 
     /// Fetches, traces and executes the packet at the position. Answers its length and the flow.
     fn one_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, available: u32) -> Result<(u32, Flow), Stop> {
         let a = Self::access(id, s.vmid);
-        let mut dwords = vec![self.mem_read_u32(a, s.addr(0))?];
+        let mut dwords = vec![match s.fetched(0) {
+            Some(dword) => dword,
+            None => self.mem_read_u32(a, s.addr(0))?,
+        }];
         let is_sdma = matches!(id, EngineId::Sdma(_));
         loop {
             let need = if is_sdma { sdma::length(&dwords) } else { cp::length(dwords[0]) };
@@ -380,9 +473,13 @@ impl Gpu {
     }
 
     /// Fetches more dwords of a packet, until there are `wanted`; a ring wraps at its end.
-    fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
+    pub(crate) fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
         while (dwords.len() as u32) < wanted {
             let have = dwords.len() as u32;
+            if let Some(dword) = s.fetched(have) {
+                dwords.push(dword);
+                continue;
+            }
             let to_end = s.size - (s.pos + have) % s.size.max(1);
             let mut bytes = vec![0; (wanted - have).min(to_end) as usize * 4];
             self.mem_read(a, s.addr(have), &mut bytes)?;
@@ -404,12 +501,14 @@ impl Gpu {
             front.hung = Some("injected".into());
             return Err(Stop::Wait);
         }
+        self.check_flushes(id);
         front.ib_count += 1;
         Ok(())
     }
 
     fn advance(&mut self, id: EngineId, front: &mut Front, used: u32, available: u32, flow: Flow) {
         front.advance();
+        let at = if front.ibs.is_empty() { self.ring(id).map(|r| r.rptr) } else { None };
         let skip = if let Flow::Skip(n) = flow { n } else { 0 };
         if used + skip > available {
             self.log.violation("packet-overrun", format!("{id}: skips {skip} dwords, beyond the stream's end"));
@@ -425,15 +524,19 @@ impl Gpu {
             }
         }
         match flow {
-            Flow::Call(s) => {
+            Flow::Call(mut s) => {
                 front.vmid = s.vmid;
+                if let Some(at) = at {
+                    self.use_fetched(front, at, &mut s);
+                }
                 front.ibs.push(s);
             }
             Flow::Chain(s) => {
                 front.ibs.pop();
                 front.ibs.push(s);
             }
-            Flow::Next | Flow::Skip(_) | Flow::Stay => {}
+            Flow::Skip(_) => front.fetched = None,
+            Flow::Next | Flow::Stay => {}
         }
     }
 
@@ -469,15 +572,6 @@ impl Gpu {
     }
 }
 
-/// VRAM powers up with anything in it. A page of noise in every 4 MiB finds who trusts in zeros and
-/// costs little memory; the first 4 MiB have none, as a driver looks for a BIOS image there.
-fn noise(vram: &Vram, rng: &mut ChaCha8Rng) {
-    const STRIDE: u64 = 4 << 20;
-    let mut page = [0; 4096];
-    for start in (STRIDE..vram.device().len()).step_by(STRIDE as usize) {
-        let at = start + rng.random_range(0..STRIDE / 4096) * 4096;
-        rng.fill_bytes(&mut page);
-        vram.device().write(at, &page);
-        vram.host().write(at, &page);
-    }
+fn empty_tlb(config: &Config) -> Tlb {
+    Tlb::new(if config.strict.has(Rule::FragmentBase) { Serve::LowBits } else { Serve::Offset })
 }

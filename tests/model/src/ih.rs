@@ -3,8 +3,11 @@
 //! memory, and the message-signaled interrupt.
 //!
 //! Order kept: what the interrupt announces, then the vector, then the write pointer, then the
-//! message. With RPTR_REARM, after a message no other is sent until the read pointer is written;
-//! if vectors are left by then, one is sent at once.
+//! message. With RPTR_REARM, after a message no other is sent until the read pointer is written. If
+//! vectors are left by then, one is sent at once, or not before the next vector: the seed decides, each
+//! time, as nobody knows what hardware does.
+
+use rand::Rng;
 
 use crate::gpu::Gpu;
 use crate::mc::Access;
@@ -53,6 +56,7 @@ impl Gpu {
             self.log.note(format!("interrupt source {source} lost: the ring is disabled"));
             return;
         }
+        self.touch_strays();
         let pasid = self.regs.get(IH_VMID_0_LUT + u32::from(vmid)) & 0xffff;
         let pasid = if vmid == 0 { 0 } else { pasid };
         let dwords = [u32::from(source), data & 0x0fff_ffff, ring_id | u32::from(vmid) << 8 | pasid << 16, 0];
@@ -113,7 +117,8 @@ impl Gpu {
         }
         self.regs.set(IH_RB_RPTR, value);
         self.ih.waiting_for_rptr = false;
-        if self.regs.get(IH_RB_CNTL) & ENABLE != 0 && self.regs.get(IH_RB_WPTR) & mask != value & mask {
+        let left = self.regs.get(IH_RB_CNTL) & ENABLE != 0 && self.regs.get(IH_RB_WPTR) & mask != value & mask;
+        if left && self.rng.random() {
             self.ih_message();
         }
     }

@@ -22,6 +22,8 @@ pub struct Injections {
     pub no_ih_writeback: bool,
     /// MC_SEQ never reports that training is done.
     pub mc_training: bool,
+    /// A reset by the bus takes the power away: the card is not posted, VRAM is lost.
+    pub power_loss: bool,
     /// Every register reads as all ones, as after the card fell off the bus.
     pub unplugged: bool,
     /// Blocks whose engines never execute anything.
@@ -50,6 +52,7 @@ impl Injections {
             "no-interrupt" => self.no_interrupt = Some(number(0)?),
             "no-ih-writeback" => self.no_ih_writeback = true,
             "mc-training" => self.mc_training = true,
+            "power-loss" => self.power_loss = true,
             "unplugged" => self.unplugged = true,
             _ => {
                 let unknown = || format!("no fault is called `{name}`; see --help");

@@ -6,11 +6,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use amdgpu_model::config::{Cache, Chip, Config};
+use amdgpu_model::config::{Cache, Chip, Class, Config};
 use amdgpu_model::gpu::Gpu;
 use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
 use amdgpu_model::machine::Machine;
+use amdgpu_model::strict::Strictness;
 use amdgpu_model::{control, transport};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
@@ -26,6 +27,7 @@ Faults (--fail NAME, repeatable):
   no-interrupt[=N]  no interrupt is delivered (after N of them)
   no-ih-writeback   the interrupt ring's write pointer is not written back
   mc-training       memory training never ends
+  power-loss        a reset of the machine leaves the card without power for a moment
   unplugged         every register reads as ones
 BLOCK: gfx, compute, sdma, sdma0, sdma1";
 
@@ -34,7 +36,7 @@ BLOCK: gfx, compute, sdma, sdma0, sdma1";
 /// Prints `listening` when the socket is ready, serves one client, and exits 0 if the guest broke
 /// no rule, 1 if it did (each is printed to stderr with what led there), 2 if it could not run.
 #[derive(Parser)]
-#[command(version, after_help = FAULTS)]
+#[command(version, after_help = format!("{FAULTS}\n\nRules (--strict, --kind):\n{}", Strictness::help()))]
 struct Options {
     /// vfio-user socket to create.
     #[arg(long, value_name = "PATH")]
@@ -64,6 +66,18 @@ struct Options {
     /// bonaire or hawaii.
     #[arg(long, value_name = "CHIP", default_value = "bonaire")]
     device: String,
+    /// A card of the same kind with other values at power-on.
+    #[arg(long)]
+    odd_card: bool,
+    /// PCI class: `display` (0380), or `vga` (0300) as graphics cards have it.
+    #[arg(long, value_name = "CLASS", default_value = "display")]
+    class: String,
+    /// Be strict where it is off by default (a name, or `all`).
+    #[arg(long, value_name = "RULE")]
+    strict: Vec<String>,
+    /// Be kind where strictness is on by default (a name, or `all`).
+    #[arg(long, value_name = "RULE")]
+    kind: Vec<String>,
     /// Control socket to create.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -96,7 +110,29 @@ fn config(o: &Options) -> Result<Config> {
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
-    Ok(Config { chip, vram: o.vram_mib << 20, visible: visible << 20, hdp, cache, seed: o.seed, inject })
+    let class = match o.class.as_str() {
+        "display" => Class::Display,
+        "vga" => Class::Vga,
+        other => bail!("--class is display or vga, not `{other}`"),
+    };
+    let mut strict = Strictness::default();
+    for (names, on) in [(&o.strict, true), (&o.kind, false)] {
+        for name in names {
+            strict.switch(name, on).map_err(anyhow::Error::msg)?;
+        }
+    }
+    Ok(Config {
+        chip,
+        class,
+        odd: o.odd_card,
+        vram: o.vram_mib << 20,
+        visible: visible << 20,
+        hdp,
+        cache,
+        seed: o.seed,
+        inject,
+        strict,
+    })
 }
 
 /// Serves until the client leaves. Answers the number of rules broken.
@@ -124,6 +160,9 @@ fn run(o: &Options) -> Result<u64> {
         }
         for (rule, count) in g.log.violation_counts() {
             eprintln!("amdgpu-model: {rule}: {count}");
+        }
+        for (rule, count) in g.log.job_errors() {
+            eprintln!("amdgpu-model: errors of users' jobs, no violations: {rule}: {count}");
         }
         g.log.violation_count()
     }))

@@ -13,7 +13,8 @@ use crate::gpu::Gpu;
 use crate::host::NoReach;
 use crate::memory::Memory;
 use crate::regs::index::*;
-use crate::tlb::{BLOCK, Hit};
+use crate::strict::Rule;
+use crate::tlb::{self, BLOCK, Hit};
 use crate::trace::Event;
 
 /// Page size in bytes.
@@ -66,8 +67,8 @@ pub enum Place {
         memory: Arc<Memory>,
         /// Where in it.
         offset: u64,
-        /// A second view of the same bytes, which a write must reach too.
-        mirror: Option<Arc<Memory>>,
+        /// Whether it is VRAM, of which the host may have a view of its own.
+        vram: bool,
     },
     /// Nowhere: reads give ones, writes vanish.
     Void,
@@ -81,8 +82,8 @@ impl Gpu {
             let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(to.len() - done);
             match self.resolve(a, at, false)? {
-                Place::Bytes { memory, offset, mirror } => {
-                    self.check_flushed(a, at, mirror.is_some(), offset, n);
+                Place::Bytes { memory, offset, vram } => {
+                    self.check_flushed(a, at, vram, offset, n);
                     memory.read(offset, &mut to[done..done + n]);
                 }
                 Place::Void => to[done..done + n].fill(0xff),
@@ -98,15 +99,30 @@ impl Gpu {
         while done < from.len() {
             let at = va.wrapping_add(done as u64);
             let n = ((PAGE - at % PAGE) as usize).min(from.len() - done);
-            if let Place::Bytes { memory, offset, mirror } = self.resolve(a, at, true)? {
-                for view in std::iter::once(memory).chain(mirror) {
-                    match (n, at % 8) {
-                        (4, 0 | 4) => view.write_u32(offset, u32_of(&from[done..])),
-                        (8, 0) => view.write_u64(offset, u64_of(&from[done..])),
-                        _ => view.write(offset, &from[done..done + n]),
-                    }
+            if let Place::Bytes { memory, offset, vram } = self.resolve(a, at, true)? {
+                match (n, at % 8) {
+                    (4, 0 | 4) => memory.write_u32(offset, u32_of(&from[done..])),
+                    (8, 0) => memory.write_u64(offset, u64_of(&from[done..])),
+                    _ => memory.write(offset, &from[done..done + n]),
+                }
+                if vram {
+                    self.vram.written(offset, n as u64);
                 }
             }
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// Fills `len` bytes with a pattern whose length divides a page's.
+    pub(crate) fn mem_fill(&mut self, a: Access, to: u64, pattern: &[u8], len: u64) -> Result<(), Stop> {
+        let page: Vec<u8> = pattern.iter().copied().cycle().take(PAGE as usize + pattern.len()).collect();
+        let mut done = 0;
+        while done < len {
+            let n = (PAGE - (to + done) % PAGE).min(len - done);
+            // Keep the pattern in phase with the start of the destination.
+            let phase = (done % pattern.len() as u64) as usize;
+            self.mem_write(a, to + done, &page[phase..phase + n as usize])?;
             done += n;
         }
         Ok(())
@@ -121,15 +137,16 @@ impl Gpu {
             let size = n as usize;
             let source = self.resolve(from.0, src, false)?;
             let target = self.resolve(to.0, dst, true)?;
-            if let Place::Bytes { mirror: Some(_), offset, .. } = &source {
-                self.check_flushed(from.0, src, true, *offset, size);
+            if let Place::Bytes { vram, offset, .. } = &source {
+                self.check_flushed(from.0, src, *vram, *offset, size);
             }
-            if let Place::Bytes { memory, offset: doff, mirror } = target {
-                for view in std::iter::once(memory).chain(mirror) {
-                    match &source {
-                        Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &view, doff, size),
-                        Place::Void => view.fill(doff, 0xff, size),
-                    }
+            if let Place::Bytes { memory, offset: doff, vram } = target {
+                match &source {
+                    Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &memory, doff, size),
+                    Place::Void => memory.fill(doff, 0xff, size),
+                }
+                if vram {
+                    self.vram.written(doff, n);
                 }
             }
             done += n;
@@ -143,8 +160,8 @@ impl Gpu {
             return Err(Stop::Hang(format!("unaligned dword read at {va:#x}")));
         }
         Ok(match self.resolve(a, va, false)? {
-            Place::Bytes { memory, offset, mirror } => {
-                self.check_flushed(a, va, mirror.is_some(), offset, 4);
+            Place::Bytes { memory, offset, vram } => {
+                self.check_flushed(a, va, vram, offset, 4);
                 memory.read_u32(offset)
             }
             Place::Void => !0,
@@ -172,6 +189,14 @@ impl Gpu {
         }
     }
 
+    /// Reports a walk that uses an entry that the host wrote and did not flush.
+    fn check_entry_flushed(&mut self, a: Access, va: u64, addr: u64) {
+        let offset = addr.wrapping_sub(self.fb_base()) & !7;
+        if offset < self.config.vram {
+            self.check_flushed(a, va, true, offset, 8);
+        }
+    }
+
     /// Base of VRAM in the controller's address space.
     pub(crate) fn fb_base(&self) -> u64 {
         u64::from(self.regs.get(MC_VM_FB_LOCATION) & 0xffff) << 24
@@ -184,15 +209,25 @@ impl Gpu {
             self.log.violation("address-bits", what);
         }
         let va = va & ADDRESS_MASK;
-        if a.vmid == 0 {
-            let low = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_LOW_ADDR)) << 12;
-            let high = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_HIGH_ADDR)) << 12 | 0xfff;
-            if (low..=high).contains(&va) {
-                let offset = va.wrapping_sub(self.fb_base());
-                return Ok(self.vram_place(a, offset, write));
-            }
+        if let Some(offset) = self.aperture(a.vmid, va) {
+            return Ok(self.vram_place(a, offset, write));
         }
         self.translate(a, va, write)
+    }
+
+    /// The offset into VRAM of an address in the system aperture, which VMID 0 has.
+    pub(crate) fn aperture(&self, vmid: u8, va: u64) -> Option<u64> {
+        let low = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_LOW_ADDR)) << 12;
+        let high = u64::from(self.regs.get(MC_VM_SYSTEM_APERTURE_HIGH_ADDR)) << 12 | 0xfff;
+        (vmid == 0 && (low..=high).contains(&va)).then(|| va.wrapping_sub(self.fb_base()))
+    }
+
+    /// The page of an address in its context, if it is inside.
+    pub(crate) fn page_of(&self, vmid: u8, va: u64) -> Option<u64> {
+        let context = u32::from(vmid != 0);
+        let start = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_START_ADDR + context)) << 12;
+        let end = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_END_ADDR + context)) << 12 | 0xfff;
+        (start..=end).contains(&va).then(|| (va - start) >> 12)
     }
 
     fn translate(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
@@ -203,12 +238,9 @@ impl Gpu {
             self.log.violation("context-disabled", what.clone());
             return Err(Stop::Hang(what));
         }
-        let start = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_START_ADDR + context as u32)) << 12;
-        let end = u64::from(self.regs.get(VM_CONTEXT0_PAGE_TABLE_END_ADDR + context as u32)) << 12 | 0xfff;
-        if !(start..=end).contains(&va) {
+        let Some(page) = self.page_of(a.vmid, va) else {
             return self.fault(a, va, write, protection::RANGE);
-        }
-        let page = (va - start) >> 12;
+        };
         let depth = cntl >> 1 & 3;
         let entry = match self.tlb.lookup(a.vmid, page) {
             Some(hit) => {
@@ -234,9 +266,19 @@ impl Gpu {
         }
         let address = (entry & pte::ADDRESS) + va % PAGE;
         if entry & pte::SYSTEM != 0 {
+            self.check_snooped(a, va, entry);
             Ok(self.bus_place(a, va, address, write))
         } else {
             Ok(self.vram_place(a, address, write))
+        }
+    }
+
+    /// Reports an access to the host's memory past its caches.
+    fn check_snooped(&mut self, a: Access, va: u64, entry: u64) {
+        let rule = if a.vmid == 0 { Rule::Snoop } else { Rule::SnoopUsers };
+        if entry & pte::SNOOPED == 0 && self.config.strict.has(rule) {
+            let what = format!("{} vmid {} va {va:#x}: PTE {entry:#x} does not snoop", a.client, a.vmid);
+            self.log.violation("unsnooped", what);
         }
     }
 
@@ -274,10 +316,24 @@ impl Gpu {
         } else {
             let bits = self.table_bits();
             let (dir, index) = (page >> bits, page & ((1 << bits) - 1));
-            let pde = match self.tlb.directory(a.vmid, dir).filter(|_| fill) {
-                Some(cached) => cached,
+            let cached = self.tlb.directory(a.vmid, dir).filter(|_| fill);
+            let now = match cached {
+                // What the table says by now is only compared.
+                Some(_) => self.table_entry(a, va, base + dir * 8, false).unwrap_or(0),
                 None => self.table_entry(a, va, base + dir * 8, false).ok_or(protection::PDE0)?,
             };
+            let pde = cached.unwrap_or(now);
+            if cached.is_none() && fill {
+                self.check_entry_flushed(a, va, base + dir * 8);
+            }
+            if (pde ^ now) & (pte::ADDRESS | pte::VALID | pte::SYSTEM) != 0 {
+                let what = format!(
+                    "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, the table {now:#x}; it was \
+                     not flushed",
+                    a.client
+                );
+                self.log.violation("stale-tlb", what);
+            }
             if pde & pte::VALID == 0 {
                 return Err(protection::PDE0);
             }
@@ -301,10 +357,47 @@ impl Gpu {
             *slot = self.table_entry(a, va, addr, in_system).ok_or(protection::VALID)?;
         }
         let entry = block[(index % BLOCK) as usize];
+        if !in_system {
+            self.check_entry_flushed(a, va, table + index * 8);
+        }
+        self.check_fragment(a, va, (table, index, in_system), entry);
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
-        self.tlb.fill(a.vmid, page, block, (entry >> 7 & 0x1f) as u32);
+        self.tlb.fill(a.vmid, page, block);
         self.watch.saw(a.vmid, va, entry);
-        Ok(entry)
+        Ok(self.tlb.serve.entry(entry, page, page))
+    }
+
+    /// Any entry of a fragment may serve all of its pages: they must be contiguous and alike.
+    fn check_fragment(&mut self, a: Access, va: u64, at: (u64, u64, bool), entry: u64) {
+        let (table, index, in_system) = at;
+        let order = tlb::fragment(entry);
+        if entry & pte::VALID == 0 || order == 0 {
+            return;
+        }
+        let pages = 1_u64 << order;
+        let first = index & !(pages - 1);
+        let serve = self.tlb.serve;
+        let of_block = (index & !(BLOCK - 1)..).take(BLOCK as usize).filter(|n| n & !(pages - 1) == first);
+        let others: Vec<u64> = of_block.chain([first, first + pages - 1]).collect();
+        for n in others {
+            // A fragment may reach beyond its table; what is there is not looked at.
+            if n >= 1 << self.table_bits() && a.vmid != 0 {
+                continue;
+            }
+            let Some(own) = self.table_entry(a, va, table + n * 8, in_system) else { continue };
+            let matters = pte::ADDRESS | pte::VALID | pte::SYSTEM | pte::READABLE | pte::WRITEABLE;
+            if (own ^ serve.entry(entry, index, n)) & matters != 0 {
+                let what = format!(
+                    "{} vmid {} va {va:#x}: PTE {entry:#x} says a fragment of {pages} pages, and {} pages on the PTE \
+                     is {own:#x}",
+                    a.client,
+                    a.vmid,
+                    n as i64 - index as i64
+                );
+                self.log.violation("fragment", what);
+                return;
+            }
+        }
     }
 
     /// Where the page directory of a VMID is, or of VMID 0 its one table.
@@ -332,6 +425,8 @@ impl Gpu {
         } else {
             let offset = addr.wrapping_sub(self.fb_base());
             if offset < self.config.vram {
+                self.vram.reach(offset);
+                self.vram.arrive(offset);
                 return Some(self.vram.device().read_u64(offset & !7));
             }
         }
@@ -342,7 +437,8 @@ impl Gpu {
 
     fn vram_place(&mut self, a: Access, offset: u64, write: bool) -> Place {
         if offset < self.config.vram {
-            return Place::Bytes { memory: self.vram.device().clone(), offset, mirror: self.vram.mirror() };
+            self.vram.reach(offset);
+            return Place::Bytes { memory: self.vram.device().clone(), offset, vram: true };
         }
         let rw = if write { "write" } else { "read" };
         let what = format!("{} {rw} at VRAM offset {offset:#x}, beyond the end", a.client);
@@ -359,7 +455,7 @@ impl Gpu {
             return Place::Void;
         }
         match self.host.reach(address, write) {
-            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset, mirror: None },
+            Ok(r) => Place::Bytes { memory: r.memory, offset: r.offset, vram: false },
             Err(why) => {
                 let why = match why {
                     NoReach::Unmapped => "unmapped",
@@ -371,12 +467,6 @@ impl Gpu {
                 Place::Void
             }
         }
-    }
-
-    /// Drops TLB entries of the VMIDs in the mask.
-    pub(crate) fn tlb_flush(&mut self, vmids: u32) {
-        self.log.event(Event::TlbFlush { vmids });
-        self.tlb.invalidate(vmids);
     }
 }
 

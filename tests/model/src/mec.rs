@@ -4,6 +4,7 @@
 
 use crate::engine::EngineId;
 use crate::gpu::{Gpu, Ring};
+use crate::pace::Since;
 use crate::regs::QueueSel;
 use crate::regs::index::*;
 use crate::trace::Event;
@@ -19,6 +20,8 @@ impl Gpu {
         let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
         if self.regs.get(CP_MEC_CNTL) & halt != 0
             || !self.ucode.compute()
+            || self.cp_in_reset()
+            || self.is_dequeuing(sel)
             || self.regs.queue(sel, CP_HQD_ACTIVE) & 1 == 0
         {
             return None;
@@ -59,21 +62,20 @@ impl Gpu {
             let what = format!("{} changed while queue {sel:?} is active", crate::regs::label(reg));
             self.log.violation("ring-moved", what);
         }
+        if reg != CP_HQD_DEQUEUE_REQUEST && self.is_dequeuing(sel) {
+            let what = format!("{} := {value:#x} while queue {sel:?} is being taken off", crate::regs::label(reg));
+            self.log.violation("too-early", what);
+        }
         self.regs.write(reg, value);
         match reg {
             CP_HQD_ACTIVE if value & 1 != 0 => {
+                self.touch_descriptor(sel);
                 self.mec.entry(sel).or_default();
             }
             CP_HQD_ACTIVE => {
                 self.mec.remove(&sel);
             }
-            CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => {
-                // Packets are atomic here, so a queue can always be taken off between two.
-                self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
-                self.regs.write(CP_HQD_ACTIVE, 0);
-                self.regs.write(CP_HQD_DEQUEUE_REQUEST, value & !DEQUEUE);
-                self.mec.remove(&sel);
-            }
+            CP_HQD_DEQUEUE_REQUEST if value & DEQUEUE != 0 => self.begin_dequeue(sel),
             _ => {}
         }
         self.kick();
@@ -103,6 +105,7 @@ impl Gpu {
             return;
         };
         self.check_banks("a doorbell");
+        self.check_wait(Since::Compute, "a doorbell");
         self.regs.set_queue(sel, CP_HQD_PQ_WPTR, value);
         let control = self.regs.queue(sel, CP_HQD_PQ_DOORBELL_CONTROL);
         self.regs.set_queue(sel, CP_HQD_PQ_DOORBELL_CONTROL, control | DOORBELL_HIT);

@@ -63,6 +63,13 @@ impl Memory {
         unsafe { self.map.as_mut_ptr().add(offset as usize) }
     }
 
+    /// Gives back what is in it: it reads as zeros again, in every process.
+    pub fn discard(&self) -> io::Result<()> {
+        use rustix::fs::FallocateFlags;
+        let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.file, hole, 0, self.len)?)
+    }
+
     /// Copies bytes out.
     pub fn read(&self, offset: u64, to: &mut [u8]) {
         let from = self.at(offset, to.len());

@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens on a register access beyond storage.
 
+use crate::cp::MEC_HALT;
+use crate::engine::Block;
 use crate::gpu::Gpu;
+use crate::pace::Since;
 use crate::regs::index::*;
 use crate::regs::{self};
 use crate::trace::{Event, Source};
+
+/// SRBM_STATUS: MCB, MCB_NON_DISPLAY, MCC, MCD.
+const MC_BUSY: u32 = 0x1e00;
 
 /// Registers that only the hardware writes.
 fn read_only(reg: u32) -> bool {
@@ -50,7 +56,7 @@ impl Gpu {
             self.log.violation("unknown-register", format!("{by} reads register {reg:#06x}"));
             return 0;
         }
-        let value = self.read_effect(reg);
+        let value = self.read_effect(reg, by);
         self.log.event(Event::Read { reg, value, by });
         value
     }
@@ -69,10 +75,10 @@ impl Gpu {
         if let Source::Engine(id) = by {
             self.shaders.register(id, reg, value);
         }
-        self.write_effect(reg, value);
+        self.write_effect(reg, value, by);
     }
 
-    fn read_effect(&mut self, reg: u32) -> u32 {
+    fn read_effect(&mut self, reg: u32, by: Source) -> u32 {
         match reg {
             MM_DATA => self.mm_data(None),
             PCIE_DATA => self.indirect("PCIE", self.regs.get(PCIE_INDEX), None),
@@ -82,18 +88,26 @@ impl Gpu {
             SMC_IND_INDEX_0..=0x8f if reg % 2 == 1 => self.smc(reg, None),
             SQ_IND_DATA => 0,
             GRBM_STATUS => self.grbm_status(),
+            SRBM_STATUS if self.is_busy(reg) => MC_BUSY,
             SRBM_STATUS => 0,
             SRBM_STATUS2 => self.srbm_status2(),
             MC_SEQ_TRAIN_WAKEUP_CNTL => self.training(),
             IH_RB_WPTR => self.ih_read_wptr(),
-            RLC_SERDES_CU_MASTER_BUSY => 0,
+            GPU_HDP_FLUSH_DONE => self.hdp_flush_done(),
+            VM_INVALIDATE_REQUEST | VM_INVALIDATE_RESPONSE => {
+                self.finish_flushes(by);
+                self.regs.get(reg)
+            }
+            RLC_SERDES_CU_MASTER_BUSY | RLC_SERDES_NONCU_MASTER_BUSY => self.is_busy(reg).into(),
+            RLC_GPM_STAT => self.regs.get(reg) | u32::from(self.is_busy(reg)),
+            CP_HQD_ACTIVE => self.queue_active(),
             SDMA0_STATUS_REG => self.sdma_status(0),
             r if r == SDMA0_STATUS_REG + SDMA_STRIDE => self.sdma_status(1),
             _ => self.regs.read(reg),
         }
     }
 
-    fn write_effect(&mut self, reg: u32, value: u32) {
+    fn write_effect(&mut self, reg: u32, value: u32, by: Source) {
         if read_only(reg) {
             self.log.violation("read-only", format!("write of {value:#x} to {}", regs::label(reg)));
             return;
@@ -117,8 +131,14 @@ impl Gpu {
                 let _ = self.smc(reg, Some(value));
             }
             VM_INVALIDATE_REQUEST => {
-                self.tlb_flush(value & 0xffff);
-                self.regs.set(VM_INVALIDATE_RESPONSE, value & 0xffff);
+                self.regs.set(reg, value);
+                self.request_flush(by, value & 0xffff);
+            }
+            VM_CONTEXT0_PAGE_TABLE_BASE_ADDR..=VM_CONTEXT7_PAGE_TABLE_BASE_ADDR => {
+                self.set_directory(by, reg - VM_CONTEXT0_PAGE_TABLE_BASE_ADDR, reg, value);
+            }
+            VM_CONTEXT8_PAGE_TABLE_BASE_ADDR..=VM_CONTEXT15_PAGE_TABLE_BASE_ADDR => {
+                self.set_directory(by, reg - VM_CONTEXT8_PAGE_TABLE_BASE_ADDR + 8, reg, value);
             }
             VM_L2_CNTL2 => {
                 self.regs.set(reg, value & !3);
@@ -131,11 +151,27 @@ impl Gpu {
                 self.regs.set(reg, value);
                 self.hdp_flush();
             }
-            GPU_HDP_FLUSH_REQ => {
-                self.hdp_flush();
+            BIF_FB_EN | MC_SHARED_BLACKOUT_CNTL => {
                 self.regs.set(reg, value);
-                self.regs.set(GPU_HDP_FLUSH_DONE, value);
+                self.keep_busy(SRBM_STATUS);
             }
+            RLC_CNTL | RLC_SERDES_WR_CTRL => {
+                self.regs.set(reg, value);
+                self.keep_busy(RLC_SERDES_CU_MASTER_BUSY);
+                self.keep_busy(RLC_SERDES_NONCU_MASTER_BUSY);
+                self.keep_busy(RLC_GPM_STAT);
+            }
+            MC_SEQ_SUP_CNTL => {
+                self.regs.set(reg, value);
+                self.keep_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
+            }
+            HDP_DEBUG0 => {
+                self.regs.set(reg, value);
+                if value & 1 != 0 {
+                    self.vram.invalidate();
+                }
+            }
+            GPU_HDP_FLUSH_REQ => self.request_hdp_flush(by, value),
             IH_RB_CNTL => self.ih_write_cntl(value),
             IH_RB_RPTR => self.ih_write_rptr(value),
             IH_RB_WPTR => self.ih_write_wptr(value),
@@ -151,7 +187,14 @@ impl Gpu {
                 self.gfx_write(reg, value)
             }
             CP_MEC_CNTL => {
+                let halts = value & !self.regs.get(reg) & MEC_HALT != 0;
+                if self.regs.get(reg) & !value & MEC_HALT != 0 {
+                    self.mark(Since::Compute);
+                }
                 self.regs.set(reg, value);
+                if halts {
+                    self.halted(Block::Compute);
+                }
                 self.kick();
             }
             CP_MQD_BASE_ADDR..=CP_MQD_CONTROL => self.queue_write(reg, value),
@@ -195,10 +238,10 @@ impl Gpu {
             }
             return match write {
                 Some(v) => {
-                    self.write_effect(reg, v);
+                    self.write_effect(reg, v, Source::Host);
                     v
                 }
-                None => self.read_effect(reg),
+                None => self.read_effect(reg, Source::Host),
             };
         }
         let at = u64::from(self.regs.get(MM_INDEX_HI)) << 31 | u64::from(index & 0x7fff_fffc);
@@ -217,18 +260,9 @@ impl Gpu {
     }
 
     /// Memory training: done once the microcode runs.
-    fn training(&self) -> u32 {
-        let done = self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
+    fn training(&mut self) -> u32 {
+        let busy = self.is_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
+        let done = !busy && self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
         if done { 3 << 30 } else { 0 }
-    }
-
-    /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here.
-    fn srbm_soft_reset(&mut self, value: u32) {
-        self.regs.set(SRBM_SOFT_RESET, value);
-        for (n, bit) in [(0, 20), (1, 6)] {
-            if value & 1 << bit != 0 {
-                self.sdma[n].reset();
-            }
-        }
     }
 }

@@ -2,7 +2,7 @@
 //! PCI configuration space: identity, BARs, and the capabilities power management, MSI (one
 //! 64-bit message) and PCI Express endpoint. Also the vendor's reset through dword 0x7c.
 
-use crate::config::Config;
+use crate::config::{Class, Config};
 
 /// Size of the extended configuration space in bytes.
 pub const CONFIG_SIZE: usize = 4096;
@@ -43,8 +43,11 @@ impl Pci {
         p.set(0x00, id, 0);
         // Status: capability list. Command: memory, bus master, parity, SERR, INTx disable.
         p.set(COMMAND, 0x0010_0000, 0x0546);
-        // Display controller, not VGA: the guest would look for the ROM of a VGA device at 0xc0000.
-        p.set(0x08, 0x0380_0000, 0);
+        let class = match config.class {
+            Class::Display => 0x0380_0000,
+            Class::Vga => 0x0300_0000,
+        };
+        p.set(0x08, class, 0);
         p.bar64(0x10, config.visible);
         p.bar64(0x18, DOORBELL_SIZE);
         p.set(0x24, 0, !(REGISTER_SIZE as u32 - 1));

@@ -10,7 +10,10 @@ use crate::regs::index::*;
 use crate::trace::Source;
 
 const RB_ENABLE: u32 = 1;
+const RB_CNTL_DEFAULT: u32 = 0x0004_0000;
 const RPTR_WRITEBACK: u32 = 1 << 12;
+/// SRBM_SOFT_RESET of each engine.
+const RESET: [u32; 2] = [1 << 20, 1 << 6];
 const HALT: u32 = 1;
 const TRAP_ENABLE: u32 = 1;
 const IB_ENABLE: u32 = 1;
@@ -18,8 +21,10 @@ const IB_ENABLE: u32 = 1;
 const TRAP_SOURCE: u8 = 224;
 /// Interrupt source of an illegal instruction, by engine.
 const ILLEGAL_SOURCE: [u8; 2] = [241, 247];
-/// The byte counts of COPY and CONSTANT_FILL have 22 bits.
+/// The byte counts of COPY and CONSTANT_FILL have 22 bits,
 const COUNT: u32 = 0x3f_ffff;
+/// of which the C driver's packets use 21.
+const DRIVER_COUNT: u32 = 0x1f_ffff;
 /// Retry count of POLL_REG_MEM that means for ever.
 const FOREVER: u32 = 0xfff;
 
@@ -86,6 +91,15 @@ fn address(lo: u32, hi: u32) -> u64 {
     u64::from(hi) << 32 | u64::from(lo)
 }
 
+/// What is above the count is not looked at. A driver must know how much a packet moves; what users
+/// write into their own buffers is their affair.
+fn check_count(packet: &str, s: &Stream, bytes: u32) -> Result<(), Stop> {
+    if s.vmid == 0 && bytes > DRIVER_COUNT {
+        return Err(Stop::Illegal(format!("{packet} of {bytes:#x} bytes: more than 21 bits")));
+    }
+    Ok(())
+}
+
 impl Gpu {
     fn sdma_reg(&self, n: u8, reg: u32) -> u32 {
         self.regs.get(reg + u32::from(n) * SDMA_STRIDE)
@@ -93,7 +107,8 @@ impl Gpu {
 
     pub(crate) fn sdma_ring(&self, n: u8) -> Option<Ring> {
         let cntl = self.sdma_reg(n, SDMA0_GFX_RB_CNTL);
-        if cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
+        let reset = self.regs.get(SRBM_SOFT_RESET) & RESET[usize::from(n)] != 0;
+        if reset || cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
             return None;
         }
         let size = 1u32 << (cntl >> 1 & 0x1f);
@@ -121,6 +136,32 @@ impl Gpu {
         if self.busy(EngineId::Sdma(n)) { 0 } else { IDLE }
     }
 
+    /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here. An engine is
+    /// halted, its ring off, its interrupts too, its microcode gone; as long as the bit is set it does
+    /// nothing.
+    pub(crate) fn srbm_soft_reset(&mut self, value: u32) {
+        self.regs.set(SRBM_SOFT_RESET, value);
+        for (n, bit) in (0..).zip(RESET) {
+            if value & bit == 0 {
+                continue;
+            }
+            let id = EngineId::Sdma(n);
+            self.sdma[usize::from(n)].reset();
+            self.under_way.drop_of(id.block());
+            self.ucode.lose_sdma(n.into());
+            let stride = u32::from(n) * SDMA_STRIDE;
+            for (reg, value) in [
+                (SDMA0_F32_CNTL, HALT),
+                (SDMA0_CNTL, 0),
+                (SDMA0_GFX_RB_CNTL, RB_CNTL_DEFAULT),
+                (SDMA0_GFX_RB_RPTR, 0),
+                (SDMA0_GFX_RB_WPTR, 0),
+            ] {
+                self.regs.set(reg + stride, value);
+            }
+        }
+    }
+
     /// SRBM_STATUS2: SDMA engines busy (bits 5 and 6).
     pub(crate) fn srbm_status2(&self) -> u32 {
         u32::from(self.busy(EngineId::Sdma(0))) << 5 | u32::from(self.busy(EngineId::Sdma(1))) << 6
@@ -135,17 +176,22 @@ impl Gpu {
             SDMA0_UCODE_DATA if self.sdma_reg(n, SDMA0_F32_CNTL) & HALT == 0 => {
                 self.log.violation("ucode-while-running", format!("sdma{n}: microcode written while the engine runs"));
             }
-            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI if running && self.busy(EngineId::Sdma(n)) => {
+            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI if running && self.has_work(EngineId::Sdma(n)) => {
                 self.log.violation("ring-moved", format!("sdma{n}: ring base changed while the engine executes"));
             }
             SDMA0_GFX_RB_WPTR if value & !0x3_fffc != 0 => {
                 self.log.violation("wptr", format!("sdma{n}: write pointer {value:#x} is not a dword in bytes"));
             }
             SDMA0_GFX_RB_WPTR if value != 0 => self.check_banks("a write of an SDMA write pointer"),
-            SDMA0_GFX_RB_CNTL if value & RB_ENABLE == 0 => self.sdma[usize::from(n)].ibs.clear(),
             _ => {}
         }
         self.regs.write(reg, value);
+        if running && self.sdma_ring(n).is_none() {
+            self.halted(EngineId::Sdma(n).block());
+        }
+        if base == SDMA0_GFX_RB_CNTL && value & RB_ENABLE == 0 {
+            self.sdma[usize::from(n)].ibs.clear();
+        }
         self.kick();
     }
 
@@ -168,19 +214,18 @@ impl Gpu {
         match op {
             NOP => {}
             COPY => {
-                // What is above the count is not looked at. A driver must know; what users write into
-                // their own buffers is their affair.
-                if dw[1] > COUNT && s.vmid == 0 {
-                    return Err(Stop::Illegal(format!("COPY of {:#x} bytes: more than 22 bits", dw[1])));
-                }
+                check_count("COPY", s, dw[1])?;
                 if dw[2] != 0 {
                     return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modeled", dw[2])));
                 }
-                self.mem_copy((a, address(dw[3], dw[4])), (a, address(dw[5], dw[6])), (dw[1] & COUNT).into())?;
+                let (to, len) = (address(dw[5], dw[6]), u64::from(dw[1] & COUNT));
+                self.mem_copy((a, address(dw[3], dw[4])), (a, to), len)?;
+                self.issued(id, a, to, len);
             }
             WRITE => {
                 let bytes: Vec<u8> = dw[4..].iter().flat_map(|d| d.to_le_bytes()).collect();
                 self.write_dwords(a, address(dw[1], dw[2]), &bytes)?;
+                self.issued(id, a, address(dw[1], dw[2]), bytes.len() as u64);
             }
             INDIRECT => return self.sdma_ib(n, front, dw, extra),
             FENCE => {
@@ -206,7 +251,10 @@ impl Gpu {
                     return Ok(Flow::Skip(dw[4] & 0x3fff));
                 }
             }
-            FILL => self.sdma_fill(s, id, dw, extra)?,
+            FILL => {
+                check_count("CONSTANT_FILL", s, dw[4])?;
+                self.sdma_fill(s, id, dw, extra)?;
+            }
             PTE_PDE => {
                 let (at, flags) = (address(dw[1], dw[2]), address(dw[3], dw[4]));
                 let (value, increment) = (address(dw[5], dw[6]), address(dw[7], dw[8]));
@@ -258,7 +306,7 @@ impl Gpu {
             let what = format!("sdma{n}: INDIRECT_BUFFER ends at ring dword {}, not on 8", ring.rptr + 4);
             self.log.violation("sdma-ib-alignment", what);
         }
-        Ok(Flow::Call(Stream { vmid: (extra & 0xf) as u8, base, size: dw[3] & 0xf_ffff, pos: 0 }))
+        Ok(Flow::Call(Stream { vmid: (extra & 0xf) as u8, base, size: dw[3] & 0xf_ffff, pos: 0, ahead: None }))
     }
 
     fn sdma_poll(&mut self, id: EngineId, front: &mut Front, s: &Stream, dw: &[u32], extra: u32) -> Result<Flow, Stop> {
@@ -268,7 +316,12 @@ impl Gpu {
         } else {
             // Operation 1: write the reference to the second register, then wait on the first.
             if op == 1 && !front.begun {
-                self.write_by(dw[2] / 4 & 0xffff, dw[3], Source::Engine(id));
+                let reg = dw[2] / 4 & 0xffff;
+                if s.vmid != 0 && reg != GPU_HDP_FLUSH_REQ {
+                    let name = crate::regs::label(reg);
+                    return Err(Stop::Privilege(format!("POLL_REG_MEM writes {name} by vmid {}", s.vmid)));
+                }
+                self.write_by(reg, dw[3], Source::Engine(id));
                 front.begun = true;
             }
             self.read_by(dw[1] / 4 & 0xffff, Source::Engine(id))
@@ -291,18 +344,12 @@ impl Gpu {
         let a = Self::access(id, s.vmid);
         let pattern = dw[3].to_le_bytes();
         // Size field: 0 fills bytes, 1 half-words, 2 dwords.
-        let chunk: Vec<u8> = match extra >> 14 {
-            0 => vec![pattern[0]; 4096],
-            1 => pattern[..2].iter().copied().cycle().take(4096).collect(),
-            2 => pattern.iter().copied().cycle().take(4096).collect(),
-            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modeled"))),
+        let pattern = match extra >> 14 {
+            size @ 0..=2 => &pattern[..1 << size],
+            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled"))),
         };
-        let mut done = 0;
-        while done < len {
-            let n = (4096 - (at + done) % 4096).min(len - done);
-            self.mem_write(a, at + done, &chunk[..n as usize])?;
-            done += n;
-        }
+        self.mem_fill(a, at, pattern, len)?;
+        self.issued(id, a, at, len);
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! by VM_INVALIDATE_REQUEST, or for all by VM_L2_CNTL2.
 //!
 //! As on hardware up to GFX8, what is cached is an aligned block of eight page-table entries when
-//! any of them is valid, the invalid ones included. An entry with a fragment larger than a block
-//! also serves every page of its fragment. Page-directory entries are cached too.
+//! any of them is valid, the invalid ones included. An entry with a fragment serves every page of its
+//! fragment, before any other: the one that was touched first. Page-directory entries are cached too.
 //!
 //! An entry that was cached before the host unmapped the page that it leads to is *lost*: the bus
 //! address may be mapped again, for somebody else, and the table may even hold the same entry again.
@@ -16,8 +16,32 @@ use crate::mc::{PAGE, pte};
 
 /// Pages in a cached block.
 pub const BLOCK: u64 = 8;
-/// Largest fragment exponent.
-const MAX_FRAGMENT: u32 = 31;
+
+/// The fragment exponent of a page-table entry.
+pub fn fragment(entry: u64) -> u32 {
+    (entry >> 7 & 0x1f) as u32
+}
+
+/// How an entry serves the other pages of its fragment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serve {
+    /// The address moves with the page. The C driver relies on it: it does not align targets.
+    #[default]
+    Offset,
+    /// The low bits of the address are those of the page.
+    LowBits,
+}
+
+impl Serve {
+    /// What the entry of page `from` says of page `to` of its fragment.
+    pub fn entry(self, entry: u64, from: u64, to: u64) -> u64 {
+        let inside = (1 << fragment(entry)) - 1;
+        match self {
+            Serve::LowBits if inside != 0 => entry & !(inside << 12 & pte::ADDRESS) | (to & inside) << 12,
+            _ => entry.wrapping_add(to.wrapping_sub(from) << 12),
+        }
+    }
+}
 
 /// A bus address range longer than this is not noted page by page.
 const LONG: u64 = 1 << 30;
@@ -25,6 +49,8 @@ const LONG: u64 = 1 << 30;
 /// The translation caches of all VMIDs. Keys are page numbers.
 #[derive(Default)]
 pub struct Tlb {
+    /// How fragments are served.
+    pub serve: Serve,
     blocks: HashMap<(u8, u64), Cached<[u64; BLOCK as usize]>>,
     /// The page that the entry was cached for, and the entry.
     fragments: HashMap<(u8, u32, u64), Cached<(u64, u64)>>,
@@ -87,24 +113,25 @@ pub fn leads_to(entry: u64, bus: &Range<u64>) -> bool {
 }
 
 impl Tlb {
+    /// An empty one.
+    pub fn new(serve: Serve) -> Self {
+        Tlb { serve, ..Tlb::default() }
+    }
+
     /// The cached entry of a page, if there is one.
     pub fn lookup(&self, vmid: u8, page: u64) -> Option<Hit> {
         let hit = |entry, at| Hit { entry, lost: self.unmapped.after(at, entry) };
-        if let Some(b) = self.blocks.get(&(vmid, page / BLOCK)) {
-            return Some(hit(b.what[(page % BLOCK) as usize], b.at));
-        }
         let mut sizes = self.sizes[usize::from(vmid)];
         while sizes != 0 {
             let order = sizes.trailing_zeros();
             sizes &= sizes - 1;
             if let Some(f) = self.fragments.get(&(vmid, order, page >> order)) {
-                // Pages of a fragment are contiguous: the address moves with the page.
                 let (first, pte) = f.what;
-                let delta = page.wrapping_sub(first) << 12;
-                return Some(hit(pte.wrapping_add(delta), f.at));
+                return Some(hit(self.serve.entry(pte, first, page), f.at));
             }
         }
-        None
+        let b = self.blocks.get(&(vmid, page / BLOCK))?;
+        Some(hit(b.what[(page % BLOCK) as usize], b.at))
     }
 
     /// A page of `vmid` whose cached entry leads to one of these bus addresses, and the entry.
@@ -115,9 +142,9 @@ impl Tlb {
         let reached = fragments.filter_map(|((_, order, number), f)| {
             // Of the pages of the fragment, the first that lies in the range, if any does.
             let ((first, pte), start) = (f.what, number << order);
-            let base = (pte & pte::ADDRESS).wrapping_sub((first - start) << 12);
+            let base = self.serve.entry(pte, first, start) & pte::ADDRESS;
             let page = start + (bus.start.saturating_sub(base) >> 12);
-            (page >> order == *number).then(|| (page, pte.wrapping_add(page.wrapping_sub(first) << 12)))
+            (page >> order == *number).then(|| (page, self.serve.entry(pte, first, page)))
         });
         pages.chain(reached).find(|(_, entry)| leads_to(*entry, bus))
     }
@@ -128,16 +155,17 @@ impl Tlb {
     }
 
     /// Caches the block around `page` if any entry in it is valid, and the fragment of `page`.
-    pub fn fill(&mut self, vmid: u8, page: u64, block: [u64; BLOCK as usize], fragment: u32) {
+    pub fn fill(&mut self, vmid: u8, page: u64, block: [u64; BLOCK as usize]) {
         if block.iter().all(|p| p & 1 == 0) {
             return;
         }
         let pte = block[(page % BLOCK) as usize];
         let at = self.unmapped.count;
         self.blocks.insert((vmid, page / BLOCK), Cached { what: block, at });
-        if pte & 1 != 0 && (4..=MAX_FRAGMENT).contains(&fragment) {
-            self.fragments.insert((vmid, fragment, page >> fragment), Cached { what: (page, pte), at });
-            self.sizes[usize::from(vmid)] |= 1 << fragment;
+        let order = fragment(pte);
+        if pte & 1 != 0 && order != 0 {
+            self.fragments.insert((vmid, order, page >> order), Cached { what: (page, pte), at });
+            self.sizes[usize::from(vmid)] |= 1 << order;
         }
     }
 
@@ -183,7 +211,7 @@ mod tests {
         let mut t = Tlb::default();
         let mut b = [0; 8];
         b[3] = 0x5061;
-        t.fill(2, 0x103, b, 0);
+        t.fill(2, 0x103, b);
         assert_eq!(entry(&t, 2, 0x103), Some(0x5061));
         assert_eq!(entry(&t, 2, 0x104), Some(0));
         assert_eq!(entry(&t, 2, 0x108), None);
@@ -193,15 +221,15 @@ mod tests {
     #[test]
     fn an_all_invalid_block_is_not_cached() {
         let mut t = Tlb::default();
-        t.fill(1, 0, [0x1000; 8], 0);
+        t.fill(1, 0, [0x1000; 8]);
         assert_eq!(entry(&t, 1, 0), None);
     }
 
     #[test]
     fn a_fragment_serves_its_pages_until_invalidated() {
         let mut t = Tlb::default();
-        let block = std::array::from_fn(|i| 0x10_0061 + ((i as u64) << 12) | 9 << 7);
-        t.fill(1, 0x200, block, 9);
+        let block = std::array::from_fn(|i| 0x20_0061 + ((i as u64) << 12) | 9 << 7);
+        t.fill(1, 0x200, block);
         assert_eq!(entry(&t, 1, 0x3ff), Some(block[0] + (0x1ff << 12)));
         assert_eq!(entry(&t, 1, 0x400), None);
         t.invalidate(1 << 1);
@@ -213,16 +241,16 @@ mod tests {
     fn what_was_cached_before_an_unmap_is_lost() {
         let mut t = Tlb::default();
         let block = |bus: u64| std::array::from_fn(|i| (bus + ((i as u64) << 12)) | 0x67);
-        t.fill(1, 0x10, block(0x8000_0000), 0);
+        t.fill(1, 0x10, block(0x8000_0000));
         t.unmapped(0x8000_1000..0x8000_2000);
         let lost = |t: &Tlb, page| t.lookup(1, page).unwrap().lost;
         assert_eq!([lost(&t, 0x10), lost(&t, 0x11), lost(&t, 0x12)], [false, true, false]);
         t.unmapped(0..1 << 38);
         assert!(lost(&t, 0x12));
         // Cached again, or of VRAM: not lost.
-        t.fill(1, 0x10, block(0x8000_0000), 0);
+        t.fill(1, 0x10, block(0x8000_0000));
         assert!(!lost(&t, 0x11));
-        t.fill(1, 0x20, [0x8000_1061; 8], 0);
+        t.fill(1, 0x20, [0x8000_1061; 8]);
         t.unmapped(0x8000_1000..0x8000_2000);
         assert!(!lost(&t, 0x20));
     }
@@ -230,13 +258,13 @@ mod tests {
     #[test]
     fn who_leads_to_a_bus_address_is_found() {
         let mut t = Tlb::default();
-        t.fill(1, 0x10, std::array::from_fn(|i| (0x8000_0000 + ((i as u64) << 12)) | 0x67), 0);
+        t.fill(1, 0x10, std::array::from_fn(|i| (0x8000_0000 + ((i as u64) << 12)) | 0x67));
         assert_eq!(t.find(1, &(0x8000_2000..0x8000_3000)), Some((0x12, 0x8000_2067)));
         assert_eq!(t.find(2, &(0x8000_2000..0x8000_3000)), None);
         assert_eq!(t.find(1, &(0x8000_8000..0x8000_9000)), None);
         // A fragment of 64 pages, cached by way of its tenth.
         let block = std::array::from_fn(|i| (0x9000_8000 + ((i as u64) << 12)) | 0x67 | 6 << 7);
-        t.fill(3, 0x10a, block, 6);
+        t.fill(3, 0x10a, block);
         assert_eq!(t.find(3, &(0x9003_f000..0x9010_0000)).map(|(page, _)| page), Some(0x13f));
         assert_eq!(t.find(3, &(0x9004_0000..0x9010_0000)), None);
         assert_eq!(t.find(3, &(0x8000_0000..0x9000_1000)).map(|(page, _)| page), Some(0x100));

@@ -5,7 +5,7 @@
 //! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
 //! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
-//! `tlb` a flush, `cfg` a write to configuration space, `fault`, `note`, `violation`.
+//! `tlb` a flush, `cfg` a write to configuration space, `fault`, `note`, `job-error`, `violation`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -68,6 +68,8 @@ pub enum Event {
     TlbFlush { vmids: u32 },
     /// A VM fault.
     Fault { vmid: u8, va: u64, write: bool, protections: u32, client: &'static str },
+    /// A user's job did what only breaks that job.
+    JobError { rule: &'static str, what: String },
     /// Anything else worth a line.
     Note(String),
 }
@@ -103,6 +105,7 @@ impl Event {
             Event::Fault { vmid, va, write, protections, client } => {
                 json!({"k":"fault","vmid":vmid,"va":hex(*va),"write":write,"prot":hex((*protections).into()),"client":client})
             }
+            Event::JobError { rule, what } => json!({"k":"job-error","rule":rule,"what":what}),
             Event::Note(s) => json!({"k":"note","text":s}),
         }
     }
@@ -136,6 +139,7 @@ impl fmt::Display for Event {
                 let rw = if *write { "write" } else { "read" };
                 write!(f, "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}")
             }
+            Event::JobError { rule, what } => write!(f, "error of a job: {rule}: {what}"),
             Event::Note(s) => f.write_str(s),
         }
     }
@@ -165,7 +169,26 @@ pub struct Log {
     violations: Vec<Violation>,
     suspicions: Vec<Violation>,
     counts: BTreeMap<&'static str, u64>,
+    /// What executes now is a user's indirect buffer.
+    user: bool,
+    job_errors: BTreeMap<&'static str, u64>,
 }
+
+/// Rules about what commands say. The kernel's own commands may not break them. A user's indirect
+/// buffer may say anything: it is an error of that job, which hardware answers, and no fault of the
+/// driver.
+const OF_COMMANDS: &[&str] = &[
+    "unknown-register",
+    "reserved-bits",
+    "read-only",
+    "illegal-packet",
+    "packet-overrun",
+    "engine-hang",
+    "privilege",
+    "address-bits",
+    "fence",
+    "hdp-client",
+];
 
 impl Default for Log {
     fn default() -> Self {
@@ -177,6 +200,8 @@ impl Default for Log {
             violations: Vec::new(),
             suspicions: Vec::new(),
             counts: BTreeMap::new(),
+            user: false,
+            job_errors: BTreeMap::new(),
         }
     }
 }
@@ -218,9 +243,20 @@ impl Log {
         self.event(Event::Note(text.into()));
     }
 
-    /// Records a broken rule, once per distinct rule and text.
+    /// Says whether what executes from now on is a user's indirect buffer.
+    pub(crate) fn user(&mut self, user: bool) {
+        self.user = user;
+    }
+
+    /// Records a broken rule, once per distinct rule and text. What a user's commands say wrong is
+    /// counted apart.
     pub fn violation(&mut self, rule: &'static str, what: impl Into<String>) {
         let what = what.into();
+        if self.user && OF_COMMANDS.contains(&rule) {
+            *self.job_errors.entry(rule).or_default() += 1;
+            self.event(Event::JobError { rule, what });
+            return;
+        }
         *self.counts.entry(rule).or_default() += 1;
         self.number += 1;
         if self.out.is_some() {
@@ -272,6 +308,11 @@ impl Log {
     /// How many of each rule.
     pub fn violation_counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
+    }
+
+    /// How many errors users' jobs made, by rule.
+    pub fn job_errors(&self) -> &BTreeMap<&'static str, u64> {
+        &self.job_errors
     }
 
     /// Takes the violations out (tests that provoke one).

@@ -146,7 +146,7 @@ impl ServerBackend for Backend {
     }
 
     fn reset(&mut self) -> io::Result<()> {
-        self.handle.with(|g| g.reset(true));
+        self.handle.with(Gpu::bus_reset);
         Ok(())
     }
 

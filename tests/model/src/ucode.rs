@@ -30,6 +30,16 @@ impl Ucode {
         *port += 1;
     }
 
+    /// The command processors were reset: their programs are gone.
+    pub fn lose_cp(&mut self) {
+        *self = Ucode { sdma: self.sdma, ..Ucode::default() };
+    }
+
+    /// An SDMA engine was reset: its program is gone.
+    pub fn lose_sdma(&mut self, n: usize) {
+        self.sdma[n] = 0;
+    }
+
     /// Whether the graphics command processor has all three of its programs.
     pub fn gfx(&self) -> bool {
         self.pfp > 0 && self.ce > 0 && self.me > 0

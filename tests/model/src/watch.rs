@@ -6,8 +6,9 @@
 //!
 //! * a job runs in an address space of which a valid page-table entry, or an entry that the TLB
 //!   still has, leads to the page. It need not have touched the page: its commands are the user's.
-//!   A job runs from its first indirect buffer to the fence that follows its last one on the ring,
-//!   unless its engine is halted;
+//!   A job runs from its first indirect buffer to the fence that follows its last one on the ring, and
+//!   until what its engine issued has landed (`late.rs`). If the engine is halted, it runs until
+//!   then;
 //! * a translation of the kernel's address space (VMID 0) leads to it that was used before. The
 //!   kernel's rings, fences and interrupts never rest, so there is no moment at which it may.
 //!
@@ -108,9 +109,16 @@ impl Gpu {
 
     /// The jobs that run: engine and VMID of each.
     fn running(&mut self) -> Vec<(EngineId, u8)> {
+        let mut jobs = self.executing();
+        jobs.extend(self.under_way.jobs());
+        jobs
+    }
+
+    /// The jobs whose fence is not written.
+    pub(crate) fn executing(&mut self) -> Vec<(EngineId, u8)> {
         let mut jobs = vec![];
         for id in self.engines() {
-            // A halted engine touches nothing, whatever it was doing.
+            // A halted engine begins nothing more.
             if self.ring(id).is_none() {
                 continue;
             }

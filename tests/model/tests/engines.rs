@@ -77,7 +77,7 @@ fn sdma_flushes_hdp_and_writes_registers() {
     let (req, done) = (reg("GPU_HDP_FLUSH_REQ") * 4, reg("GPU_HDP_FLUSH_DONE") * 4);
     b.sdma_submit(0, &[8 | 1 << 26 | 3 << 28, done, req, 1 << 10, 1 << 10, 0xfff << 16 | 10]);
     b.sdma_submit(0, &[14 | 0xf << 28, reg("SCRATCH_REG0") + 1, 99]);
-    assert_eq!(b.run(), Step::Idle);
+    b.settle();
     assert_eq!(b.r("SCRATCH_REG1"), 99);
     b.clean();
 }
@@ -103,6 +103,11 @@ fn gfx_fence_interrupts_after_the_data() {
     b.gfx_submit(&pm4(0x47, &[0x514, lo(at), hi(at) | 1 << 29, 8, 0]));
     b.gfx_submit(&pm4(0x47, &[0x514, lo(at), hi(at) | 2 << 29 | 2 << 24, 9, 1]));
     b.run();
+    // Data after the write's confirmation, no interrupt.
+    b.gfx_submit(&pm4(0x47, &[0x514, lo(at + 8), hi(at) | 1 << 29 | 3 << 24, 10, 0]));
+    b.compute_submit(0, &pm4(0x49, &[0x514, 1 << 29 | 3 << 24, lo(at + 12), hi(at), 11, 0]));
+    b.run();
+    assert_eq!((b.get(DATA + 8), b.get(DATA + 12)), (10, 11));
     assert_eq!((b.get(DATA), b.get(DATA + 4)), (9, 1));
     assert_eq!(b.msis(), 1);
     assert_eq!(b.get(IH_RING), 181);
@@ -153,11 +158,11 @@ fn gfx_moves_data() {
     let at = |n: u64| GART + DATA + n * 0x1000;
     b.put(DATA, &[11, 22, 33]);
     // DMA_DATA 12 bytes, WRITE_DATA to memory, COPY_DATA memory to register and immediate to memory.
-    b.gfx_submit(&pm4(0x50, &[0, lo(at(0)), hi(at(0)), lo(at(1)), hi(at(1)), 12]));
+    b.gfx_submit(&pm4(0x50, &[1 << 31, lo(at(0)), hi(at(0)), lo(at(1)), hi(at(1)), 12]));
     b.gfx_submit(&pm4(0x37, &[5 << 8 | 1 << 20, lo(at(2)), hi(at(2)), 44, 55]));
     b.gfx_submit(&pm4(0x40, &[1, lo(at(0)) + 4, hi(at(0)), reg("SCRATCH_REG0"), 0]));
     b.gfx_submit(&pm4(0x40, &[5 | 5 << 8 | 1 << 16, 66, 77, lo(at(3)), hi(at(3))]));
-    b.gfx_submit(&pm4(0x50, &[2 << 29, 0x0102_0304, 0, lo(at(4)), hi(at(4)), 8]));
+    b.gfx_submit(&pm4(0x50, &[1 << 31 | 2 << 29, 0x0102_0304, 0, lo(at(4)), hi(at(4)), 8]));
     b.gfx_submit(&pm4(0x1e, &[0x0f, lo(at(2)), hi(at(2)), 6, 0, 0, 0, 0]));
     b.run();
     b.clean();
@@ -188,7 +193,7 @@ fn a_dequeued_queue_is_inactive() {
     let mut b = Bench::new();
     b.w("SRBM_GFX_CNTL", 1 << 2 | 2 << 8);
     b.w("CP_HQD_DEQUEUE_REQUEST", 1);
-    assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
+    while b.r("CP_HQD_ACTIVE") != 0 {}
     assert!(!b.gpu.engines().contains(&EngineId::Compute { me: 1, pipe: 0, queue: 2 }));
     b.clean();
 }

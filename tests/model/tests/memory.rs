@@ -16,6 +16,7 @@ fn write_as_vmid_3(b: &mut Bench, va: u64, value: u32) {
     // The buffer itself is fetched in the same address space.
     b.map(3, 0x0800_0000, (BUS + ib) | SYSTEM_RW);
     b.sdma_ib(0, 3, 0x0800_0000, 8);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 0xe000), hi(GART), 1]);
     b.run();
 }
 
@@ -98,7 +99,8 @@ fn a_fault_that_is_not_redirected_hangs_the_engine() {
     b.w("VM_CONTEXT1_CNTL", cntl & !(1 << 13 | 1 << 10));
     write_as_vmid_3(&mut b, VA, 9);
     assert!(b.gpu.hung(amdgpu_model::engine::EngineId::Sdma(0)).is_some());
-    b.broke("engine-hang");
+    assert_eq!(b.job_error(), "engine-hang");
+    b.clean();
 }
 
 #[test]

@@ -139,6 +139,17 @@ fn a_client_runs_a_job_and_gets_its_interrupt() {
 }
 
 #[test]
+fn a_card_may_be_vga() {
+    let program = Program::start("class", &["--class", "vga"]);
+    let mut c = program.client();
+    let mut bytes = [0; 4];
+    c.region_read(CONFIG, 8, &mut bytes).unwrap();
+    assert_eq!(u32::from_le_bytes(bytes) >> 16, 0x0300);
+    drop(c);
+    assert_eq!(program.end().0.status.code(), Some(0));
+}
+
+#[test]
 fn a_broken_rule_is_told_with_what_led_there() {
     let program = Program::start("rule", &[]);
     let mut c = program.client();
@@ -176,7 +187,14 @@ fn memory_that_was_unmapped_is_out_of_reach() {
 
 #[test]
 fn options_that_make_no_sense_are_refused() {
-    for options in [&["--vram-mib", "7"][..], &["--fail", "everything"], &["--device", "voodoo"], &["--hdp", "maybe"]] {
+    for options in [
+        &["--vram-mib", "7"][..],
+        &["--fail", "everything"],
+        &["--device", "voodoo"],
+        &["--hdp", "maybe"],
+        &["--class", "modem"],
+        &["--kind", "gravity"],
+    ] {
         let output = Command::new(env!("CARGO_BIN_EXE_amdgpu-model"))
             .args(["--socket", "/nonexistent/s"])
             .args(options)

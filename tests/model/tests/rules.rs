@@ -60,18 +60,6 @@ fn unknown_packets_stop_their_engine_and_interrupt() {
 }
 
 #[test]
-fn a_soft_reset_revives_the_command_processor() {
-    let mut b = Bench::new();
-    b.gfx_submit(&pm4(0xfe, &[0]));
-    b.run();
-    b.broke("illegal-packet");
-    b.w("CP_ME_CNTL", 1 << 24 | 1 << 26 | 1 << 28);
-    b.w("GRBM_SOFT_RESET", 1 | 1 << 16);
-    b.w("GRBM_SOFT_RESET", 0);
-    assert_eq!(b.gpu.hung(EngineId::Gfx), None);
-}
-
-#[test]
 fn a_write_pointer_inside_a_packet_is_noticed() {
     let mut b = Bench::new();
     b.gfx_submit(&pm4(0x79, &[0x40, 1])[..2]);
@@ -85,9 +73,12 @@ fn a_write_pointer_inside_a_packet_is_noticed() {
 fn a_driver_may_not_copy_more_than_the_count_can_say() {
     let mut b = Bench::new();
     let (from, to) = (GART + DATA, GART + DATA + 0x100);
-    b.sdma_submit(0, &[1, 1 << 22, 0, lo(from), hi(from), lo(to), hi(to)]);
+    b.sdma_submit(0, &[1, 1 << 21, 0, lo(from), hi(from), lo(to), hi(to)]);
     b.run();
-    assert!(b.broke("illegal-packet").contains("more than 22 bits"));
+    assert!(b.broke("illegal-packet").contains("more than 21 bits"));
+    b.sdma_submit(1, &[11, lo(to), hi(to), 0, 1 << 21]);
+    b.run();
+    assert!(b.broke("illegal-packet").contains("more than 21 bits"));
 }
 
 #[test]
@@ -109,8 +100,55 @@ fn users_may_not_write_privileged_registers() {
     b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
     b.gfx_submit(&pm4(0x3f, &[0x1000, 0, 5 | 2 << 24]));
     b.run();
-    assert!(b.broke("privilege").contains("VM_INVALIDATE_REQUEST"));
+    assert_eq!(b.job_error(), "privilege");
     assert_eq!(b.get(IH_RING), 184);
+    assert!(b.gpu.hung(EngineId::Gfx).is_some());
+    // By SDMA: POLL_REG_MEM, operation 1.
+    let (polled, written) = (reg("SCRATCH_REG0") * 4, reg("VM_INVALIDATE_REQUEST") * 4);
+    b.put(DATA, &[8 | 1 << 26 | 3 << 28, polled, written, 4, 4, 0xfff << 16, 0, 0]);
+    b.sdma_ib(1, 2, 0x1000, 8);
+    b.run();
+    assert_eq!(b.job_error(), "privilege");
+    assert_eq!((b.r("VM_INVALIDATE_REQUEST"), b.get(IH_RING + 16)), (0, 247));
+    b.clean();
+}
+
+#[test]
+fn what_a_user_says_wrong_is_the_users_error() {
+    let bad = pm4(0xfe, &[0]);
+    let cut = pm4(0x79, &[0x40, 1]);
+    let unknown = pm4(0x79, &[0x1fff, 1]);
+    for (commands, len, rule) in
+        [(&bad, 2, "illegal-packet"), (&cut, 2, "packet-overrun"), (&unknown, 3, "unknown-register")]
+    {
+        let mut b = Bench::new();
+        b.put(DATA, commands);
+        b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
+        b.gfx_submit(&pm4(0x3f, &[0x1000, 0, len | 2 << 24]));
+        b.run();
+        assert!(b.gpu.log.job_errors().contains_key(rule), "{rule}: {:?}", b.gpu.log.job_errors());
+        b.clean();
+        // In the kernel's own buffers the same is the driver's fault.
+        let mut b = Bench::new();
+        b.put(DATA, commands);
+        b.gfx_submit(&pm4(0x3f, &[lo(GART + DATA), hi(GART + DATA), len]));
+        b.run();
+        assert!(b.gpu.log.take_violations().iter().any(|v| v.rule == rule), "{rule}");
+    }
+}
+
+#[test]
+fn a_users_bad_opcode_is_an_illegal_instruction() {
+    let mut b = Bench::new();
+    b.put(DATA, &pm4(0xfe, &[0]));
+    b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
+    // As drivers have it: bad opcodes are not reported, illegal instructions are.
+    b.w("CP_INT_CNTL_RING0", 1 << 26 | 1 << 22 | 1 << 23);
+    b.gfx_submit(&pm4(0x3f, &[0x1000, 0, 2 | 2 << 24]));
+    b.run();
+    assert_eq!((b.get(IH_RING), b.get(IH_RING + 8) >> 8 & 0xff), (185, 2));
+    assert_eq!(b.get(IH_WPTR), 16);
+    b.clean();
 }
 
 #[test]
@@ -180,13 +218,11 @@ fn interrupts_are_rearmed_by_the_read_pointer() {
         b.run();
     }
     assert_eq!((b.msis(), b.get(IH_WPTR)), (1, 48));
-    b.w("IH_RB_RPTR", 16);
-    assert_eq!(b.msis(), 2, "vectors are left: again");
     b.w("IH_RB_RPTR", 48);
-    assert_eq!(b.msis(), 2);
+    assert_eq!(b.msis(), 1, "no vector is left");
     b.sdma_submit(0, &[6]);
     b.run();
-    assert_eq!(b.msis(), 3);
+    assert_eq!(b.msis(), 2);
     b.clean();
 }
 
@@ -264,24 +300,16 @@ fn the_control_socket_holds_and_tells() {
     assert_eq!(control::command(&mut b.gpu, "hold gfx"), "ok");
     b.gfx_submit(&pm4(0x79, &[0x40, 1]));
     b.run();
-    assert!(control::command(&mut b.gpu, "status").contains("gfx=busy"));
+    assert!(control::command(&mut b.gpu, "status").contains("gfx=held, busy"));
+    for word in ["hold", "release", "fail", "status", "violations", "job-errors"] {
+        assert!(control::command(&mut b.gpu, "help").contains(word));
+    }
+    assert_eq!(control::command(&mut b.gpu, "job-errors"), "0");
     assert_eq!(control::command(&mut b.gpu, "release gfx"), "ok");
     b.run();
     assert!(control::command(&mut b.gpu, "status").contains("gfx=idle"));
     assert!(control::command(&mut b.gpu, "hold x").starts_with("error"));
     assert!(control::command(&mut b.gpu, "dance").starts_with("error"));
-}
-
-#[test]
-fn the_reset_dword_forgets_everything_but_memory() {
-    let mut b = Bench::new();
-    b.gpu.vram().write_u32(VRAM_DATA, 1);
-    b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
-    assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
-    assert_eq!(b.r("BIOS_SCRATCH_7") & 0x200, 0, "to be posted again");
-    assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
-    assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 1);
-    b.clean();
 }
 
 /// A page of its own on the bus, apart from the bench's memory.
@@ -336,6 +364,8 @@ fn a_cleared_entry_is_reached_until_the_flush() {
     polling_job(&mut b, 3, VA);
     b.map(3, VA, 0);
     b.flush(3);
+    // Not a thing to do under a running job; but now nothing leads to the page.
+    b.broke("vmid-in-use");
     b.gpu.unmap(PAGE_BUS, 4096);
     b.clean();
 }
@@ -367,6 +397,7 @@ fn a_page_may_go_when_no_job_can_reach_it() {
     b.flush(3);
     polling_job(&mut b, 3, VA);
     b.w("SDMA0_F32_CNTL", 1);
+    b.settle();
     b.gpu.unmap(PAGE_BUS, 4096);
     b.clean();
 }
@@ -391,6 +422,7 @@ fn a_job_runs_until_its_end_of_pipe() {
     map_page(&mut b);
     b.gpu.host.reach(PAGE_BUS, true).unwrap().memory.write_u32(0, 2);
     b.flush(3);
+    b.broke("vmid-in-use");
     while b.get(DATA + 0x100) == 0 {
         b.gpu.step();
     }

@@ -4,7 +4,13 @@
 use super::packets::address;
 use crate::engine::{EngineId, Front, Stop, Stream};
 use crate::gpu::{Flow, Gpu};
+use crate::late::Transfer;
 use crate::trace::Source;
+
+/// DMA_DATA: the command processor waits for this transfer and all before it.
+const CP_SYNC: u32 = 1 << 31;
+/// DMA_DATA: this transfer reads what the ones before it wrote.
+const RAW_WAIT: u32 = 1 << 30;
 
 impl Gpu {
     /// SET_*_REG: consecutive registers from `base` + offset.
@@ -50,7 +56,9 @@ impl Gpu {
                     return data.iter().try_for_each(|v| self.mem_write_u32(a, at, *v));
                 }
                 let bytes: Vec<u8> = data.iter().flat_map(|d| d.to_le_bytes()).collect();
-                self.mem_write(a, at, &bytes)
+                self.mem_write(a, at, &bytes)?;
+                self.issued(id, a, at, bytes.len() as u64);
+                Ok(())
             }
             other => Err(Stop::Illegal(format!("WRITE_DATA with DST_SEL {other}: not modeled"))),
         }
@@ -99,23 +107,12 @@ impl Gpu {
         if !matches!(to, 0 | 3) {
             return Err(Stop::Illegal(format!("DMA_DATA with DST_SEL {to}: not modeled")));
         }
-        match from {
-            0 | 3 => self.mem_copy((a, src), (a, dst), len),
-            2 => {
-                let page: Vec<u8> = body[1].to_le_bytes().iter().copied().cycle().take(4096).collect();
-                let mut done = 0;
-                while done < len {
-                    let n = (4096 - (dst + done) % 4096).min(len - done);
-                    // Keep the pattern in phase with the start of the destination.
-                    let phase = (done % 4) as usize;
-                    let bytes: Vec<u8> = page.iter().copied().cycle().skip(phase).take(n as usize).collect();
-                    self.mem_write(a, dst + done, &bytes)?;
-                    done += n;
-                }
-                Ok(())
-            }
-            other => Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modeled"))),
-        }
+        let transfer = match from {
+            0 | 3 => Transfer::Copy { from: src, to: dst, len },
+            2 => Transfer::Fill { value: body[1], to: dst, len },
+            other => return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled"))),
+        };
+        self.cp_dma(id, a, transfer, body[0] & CP_SYNC != 0, command & RAW_WAIT != 0)
     }
 
     /// ATOMIC_MEM: one operation on a dword or a quadword; with the loop command, until a

@@ -301,12 +301,14 @@ impl memory::Memory for ShaderMemory<'_> {
 
     fn write(&mut self, _path: Path, at: memory::Place, from: &[u8]) {
         let Some((memory, offset)) = self.memory(at.0) else { return };
-        let mirror = if at.0 < HOST { self.gpu.vram.mirror() } else { None };
-        for view in std::iter::once(memory).chain(mirror) {
-            match *from {
-                [a, b, c, d] if offset % 4 == 0 => view.write_u32(offset, u32::from_le_bytes([a, b, c, d])),
-                _ => view.write(offset, from),
+        match *from {
+            [a, b, c, d] if offset % 4 == 0 => {
+                memory.write_u32(offset, u32::from_le_bytes([a, b, c, d]));
             }
+            _ => memory.write(offset, from),
+        }
+        if at.0 < HOST {
+            self.gpu.vram.written(offset, from.len() as u64);
         }
     }
 

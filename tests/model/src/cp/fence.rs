@@ -31,13 +31,16 @@ impl Gpu {
         if at % alignment != 0 {
             return Err(Stop::Illegal(format!("fence at {at:#x}: not aligned to {alignment}")));
         }
-        if int > 2 {
+        // 0 none; 1 an interrupt, without data; 2 the data, confirmed, then an interrupt; 3 the data,
+        // confirmed.
+        if int > 3 {
             return Err(Stop::Illegal(format!("fence with INT_SEL {int}: reserved")));
         }
         let value = address(value[0], value[1], 32);
         // What a user's commands write ends no job.
         let ends = if front.ibs.is_empty() { front.job.take() } else { None };
-        let fence = Fence { vmid: s.vmid, at, data, interrupt: int != 0, value, job_vmid: front.vmid, ends };
+        let fence =
+            Fence { vmid: s.vmid, at, data, interrupt: matches!(int, 1 | 2), value, job_vmid: front.vmid, ends };
         front.fences.push_back(fence);
         Ok(())
     }
@@ -45,6 +48,9 @@ impl Gpu {
     /// Writes the oldest queued fence of an engine: data, then the interrupt.
     pub(crate) fn retire_fence(&mut self, id: EngineId) {
         let Some(fence) = self.front(id).and_then(|f| f.fences.pop_front()) else { return };
+        if let EngineId::Compute { me, pipe, queue } = id {
+            self.touch_eop(me, pipe, queue);
+        }
         let a = Self::access(id, fence.vmid);
         let done = match fence.data {
             0 => Ok(()),
@@ -56,10 +62,15 @@ impl Gpu {
             }
         };
         if done.is_err() {
+            self.log.user(fence.vmid != 0);
             self.log.violation("fence", format!("{id}: a fence cannot be written to {:#x}", fence.at));
+            self.log.user(false);
+        }
+        if fence.vmid == 0 {
+            self.release_late(id);
         }
         if fence.interrupt && self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
-            self.interrupt(EOP_SOURCE, 0, Self::ring_id(id), fence.job_vmid);
+            self.interrupt(EOP_SOURCE, 0, self.ring_id(id), fence.job_vmid);
         }
     }
 

@@ -92,7 +92,7 @@ impl Gpu {
         }
         // Inside an indirect buffer the VMID is that of the outer one.
         let vmid = if front.ibs.is_empty() { (control >> 24 & 0xf) as u8 } else { s.vmid };
-        let next = Stream { vmid, base: address(body[0], body[1], 16), size: control & 0xf_ffff, pos: 0 };
+        let next = Stream { vmid, base: address(body[0], body[1], 16), size: control & 0xf_ffff, pos: 0, ahead: None };
         if opcode == op::INDIRECT_BUFFER_CONST {
             // The constant engine's stream: executed in place, before the draw engine's.
             return Ok(Flow::Call(next));

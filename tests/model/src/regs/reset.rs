@@ -6,7 +6,7 @@ use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::index::*;
-use super::{COUNT, Store, is_known};
+use super::{COUNT, Store, defined_bits, is_known};
 use crate::config::Config;
 
 /// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
@@ -14,7 +14,8 @@ pub const FB_BASE: u64 = 0xf4_0000_0000;
 /// BIOS_SCRATCH_7: the firmware's ASIC_Init has run.
 const INIT_COMPLETE: u32 = 0x200;
 
-/// Registers whose contents hardware leaves undefined at power-up: first index, count.
+/// Registers whose contents hardware leaves undefined at power-up: first index, count. Bits that no
+/// header defines are not storage: they read as zeros.
 const UNDEFINED: &[(u32, u32)] = &[
     (SCRATCH_REG0, 8),
     (VM_CONTEXT0_PAGE_TABLE_BASE_ADDR, 8),
@@ -35,7 +36,7 @@ pub fn power_up(s: &mut Store, config: &Config) {
     for (first, count) in UNDEFINED {
         for reg in *first..*first + *count {
             if is_known(reg) {
-                s.set(reg, noise.next_u32());
+                s.set(reg, noise.next_u32() & defined_bits(reg));
             }
         }
     }
@@ -52,6 +53,9 @@ pub fn power_up(s: &mut Store, config: &Config) {
     s.set_indirect("SMC", 0x8000_0004, 1);
     // PCIe link: 8 GT/s is the current rate.
     s.set_indirect("PCIE", 0x1001_00a4, 2 << 13);
+    if config.odd {
+        odd(s);
+    }
     if config.inject.unplugged {
         (0..COUNT as u32).for_each(|r| s.set(r, !0));
     }
@@ -81,4 +85,23 @@ fn graphics(s: &mut Store) {
     s.set(GRBM_GFX_INDEX, 0xe000_0000);
     s.set(GDS_VMID0_SIZE, 0x1_0000);
     s.set(GDS_COMPUTE_MAX_WAVE_ID, 0x15f);
+}
+
+/// What differs on another card of the same kind, for comparisons of first boots.
+fn odd(s: &mut Store) {
+    // DDR3; 16 banks, 4 KiB rows, 32-bit channels.
+    s.set(MC_SEQ_MISC0, 3 << 28);
+    s.set(MC_ARB_RAMCFG, 2 | 3 << 3 | 2 << 6);
+    // Revision 1; the link at 5 GT/s.
+    s.set(CC_DRM_ID_STRAPS, 1 << 28);
+    s.set_indirect("PCIE", 0x1001_00a4, 1 << 13);
+    // Another compute unit of each shader engine is off, and a render backend of the second.
+    for (engine, units, backends) in [(0, 1 << 3, 0), (1, 1 << 5, 1 << 1)] {
+        s.set(GRBM_GFX_INDEX, 3 << 29 | engine << 16);
+        s.write(CC_GC_SHADER_ARRAY_CONFIG, units << 16);
+        s.write(CC_RB_BACKEND_DISABLE, backends << 16);
+    }
+    s.set(GRBM_GFX_INDEX, 0xe000_0000);
+    // A graphics block that is clocked, its power gated.
+    s.set(RLC_GPM_STAT, 2);
 }

@@ -11,6 +11,7 @@ use amdgpu_model::engine::Step;
 use amdgpu_model::gpu::Gpu;
 use amdgpu_model::memory::Memory;
 use amdgpu_model::regs::index_of;
+use amdgpu_model::trace::Event;
 
 /// Bus address of the host's memory.
 pub const BUS: u64 = 0x1000_0000;
@@ -33,10 +34,12 @@ pub const SDMA_RING: u64 = 0x2_0000;
 pub const GFX_RING: u64 = 0x4_0000;
 pub const COMPUTE_RING: u64 = 0x5_0000;
 const RPTR_SLOTS: u64 = 0x900;
+pub const EOP_RING: u64 = 0x6_0000;
+pub const DESCRIPTORS: u64 = 0x6_4000;
 /// Free for tests.
 pub const DATA: u64 = 0x10_0000;
 
-/// Where things lie in VRAM: tables in the first 4 MiB, which power up as zeros.
+/// Where things lie in VRAM.
 const GART_TABLE: u64 = 0x20_0000;
 const DIRECTORIES: u64 = 0x21_0000;
 const TABLES: u64 = 0x27_0000;
@@ -86,6 +89,9 @@ impl Bench {
             count.fetch_add(1, Ordering::SeqCst);
         })));
         gpu.config_write(4, &[6, 0]);
+        // Memory that this driver trusts to be zero.
+        gpu.vram().fill(GART_TABLE, 0, 0x20_0000);
+        gpu.vram().fill(VRAM_DATA, 0, 0x40_0000);
         let mut b = Bench { gpu, ram, interrupts, sdma_wptr: [0; 2], gfx_wptr: 0, compute_wptr: [0; 8] };
         b.microcode();
         b.memory();
@@ -94,6 +100,15 @@ impl Bench {
         b.gfx();
         b.compute();
         b
+    }
+
+    /// Starts both command processors again after a reset.
+    pub fn revive_cp(&mut self) {
+        self.gfx_wptr = 0;
+        self.compute_wptr = [0; 8];
+        self.microcode_of(&["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"]);
+        self.gfx();
+        self.compute();
     }
 
     pub fn w(&mut self, name: &str, value: u32) {
@@ -105,12 +120,12 @@ impl Bench {
     }
 
     fn microcode(&mut self) {
-        for port in ["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"] {
-            self.w(port, 1);
-        }
-        for port in ["SDMA0_UCODE_DATA", "SDMA1_UCODE_DATA"] {
-            self.w(port, 1);
-        }
+        self.microcode_of(&["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"]);
+        self.microcode_of(&["SDMA0_UCODE_DATA", "SDMA1_UCODE_DATA"]);
+    }
+
+    fn microcode_of(&mut self, ports: &[&str]) {
+        ports.iter().for_each(|port| self.w(port, 1));
     }
 
     fn memory(&mut self) {
@@ -168,6 +183,7 @@ impl Bench {
     fn gfx(&mut self) {
         self.w("CP_RB_VMID", 0);
         self.w("CP_RB0_CNTL", 8 | 1 << 31);
+        std::thread::sleep(std::time::Duration::from_millis(1));
         self.w("CP_RB0_WPTR", 0);
         self.w("CP_RB0_RPTR_ADDR", lo(GART + RPTR_SLOTS + 64));
         self.w("CP_RB0_RPTR_ADDR_HI", hi(GART + RPTR_SLOTS + 64));
@@ -176,15 +192,27 @@ impl Bench {
         self.w("CP_RB0_BASE_HI", lo((GART + GFX_RING) >> 40));
         self.w("CP_INT_CNTL_RING0", 1 << 26 | 1 << 22 | 1 << 23 | 1 << 24);
         self.w("CP_ME_CNTL", 0);
+        std::thread::sleep(std::time::Duration::from_micros(50));
     }
 
     fn compute(&mut self) {
         self.w("CP_MEC_CNTL", 0);
+        std::thread::sleep(std::time::Duration::from_micros(50));
         self.w("CP_ME1_PIPE0_INT_CNTL", 1 << 26);
+        self.w("SRBM_GFX_CNTL", 1 << 2);
+        self.w("CP_HPD_EOP_BASE_ADDR", lo((GART + EOP_RING) >> 8));
+        self.w("CP_HPD_EOP_BASE_ADDR_HI", lo((GART + EOP_RING) >> 40));
+        self.w("CP_HPD_EOP_VMID", 0);
+        // 64 dwords.
+        self.w("CP_HPD_EOP_CONTROL", 5);
         for q in 0..8u32 {
             let ring = GART + COMPUTE_RING + u64::from(q) * 0x1000;
             let slot = GART + RPTR_SLOTS + 96 + u64::from(q) * 32;
             self.w("SRBM_GFX_CNTL", 1 << 2 | q << 8);
+            let descriptor = GART + DESCRIPTORS + u64::from(q) * 0x400;
+            self.w("CP_MQD_BASE_ADDR", lo(descriptor));
+            self.w("CP_MQD_BASE_ADDR_HI", hi(descriptor));
+            self.w("CP_MQD_CONTROL", 0);
             self.w("CP_HQD_PQ_BASE", lo(ring >> 8));
             self.w("CP_HQD_PQ_BASE_HI", lo(ring >> 40));
             self.w("CP_HQD_PQ_RPTR", 0);
@@ -255,6 +283,13 @@ impl Bench {
         self.gpu.run(100_000)
     }
 
+    /// Runs until nothing is under way.
+    pub fn settle(&mut self) {
+        while self.run() == Step::Waiting {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
     pub fn msis(&self) -> u64 {
         self.interrupts.load(Ordering::SeqCst)
     }
@@ -286,6 +321,16 @@ impl Bench {
         self.gpu.log.settle(true);
         let v: Vec<String> = self.gpu.log.violations().iter().map(|v| format!("{}: {}", v.rule, v.what)).collect();
         assert!(v.is_empty(), "violations:\n{}", v.join("\n"));
+    }
+
+    /// Asserts that the last event of a user's job is an error, and answers its rule.
+    #[track_caller]
+    pub fn job_error(&self) -> &'static str {
+        let error = self.gpu.log.history().filter_map(|e| match e {
+            Event::JobError { rule, .. } => Some(*rule),
+            _ => None,
+        });
+        error.last().expect("no error of a job")
     }
 
     /// Asserts that exactly this rule was broken, and forgets it.
