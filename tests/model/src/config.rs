@@ -3,6 +3,7 @@
 
 use crate::hdp::Hdp;
 use crate::inject::Injections;
+use crate::picture::Picture;
 use crate::strict::Strictness;
 
 /// The chips that the model can be.
@@ -84,6 +85,8 @@ pub struct Config {
     pub inject: Injections,
     /// Which rules of strictness are on.
     pub strict: Strictness,
+    /// What is on the screen.
+    pub picture: Option<Picture>,
 }
 
 impl Default for Config {
@@ -99,6 +102,7 @@ impl Default for Config {
             seed: 0,
             inject: Injections::default(),
             strict: Strictness::default(),
+            picture: None,
         }
     }
 }

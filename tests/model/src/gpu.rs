@@ -107,6 +107,10 @@ impl Gpu {
         let vram = Vram::new(config.vram, config.hdp, config.seed)?;
         let vram = vram.with_stale_reads(config.strict.has(Rule::HdpReads));
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        if let Some(picture) = config.picture {
+            picture.paint(vram.device());
+            picture.paint(vram.host());
+        }
         Ok(Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
@@ -199,6 +203,14 @@ impl Gpu {
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);
+    }
+
+    /// Sees whether what is on the screen is still there; to be called at the end.
+    pub fn look_at_the_screen(&mut self) {
+        let Some(picture) = self.config.picture else { return };
+        if let Some(offset) = picture.first_change(self.vram.device()) {
+            self.log.violation("picture", format!("the screen's VRAM has changed at {offset:#x}"));
+        }
     }
 
     /// VRAM as the host sees it, shared with the guest.

@@ -30,6 +30,7 @@ mod mmio;
 mod noise;
 mod pace;
 pub mod pci;
+pub mod picture;
 pub mod regs;
 pub mod rom;
 pub mod sdma;

@@ -11,6 +11,7 @@ use amdgpu_model::gpu::Gpu;
 use amdgpu_model::hdp::Hdp;
 use amdgpu_model::inject::Injections;
 use amdgpu_model::machine::Machine;
+use amdgpu_model::picture::Picture;
 use amdgpu_model::strict::Strictness;
 use amdgpu_model::{control, transport};
 use anyhow::{Context, Result, bail};
@@ -63,6 +64,9 @@ struct Options {
     /// Inject a fault.
     #[arg(long, value_name = "NAME")]
     fail: Vec<String>,
+    /// Have this picture, WIDTHxHEIGHT, on the screen.
+    #[arg(long, value_name = "SIZE")]
+    picture: Option<Picture>,
     /// bonaire or hawaii.
     #[arg(long, value_name = "CHIP", default_value = "bonaire")]
     device: String,
@@ -110,6 +114,9 @@ fn config(o: &Options) -> Result<Config> {
     for name in &o.fail {
         inject.add(name).map_err(anyhow::Error::msg)?;
     }
+    if o.picture.is_some_and(|picture| picture.size() > o.vram_mib << 20) {
+        bail!("the picture is larger than VRAM");
+    }
     let class = match o.class.as_str() {
         "display" => Class::Display,
         "vga" => Class::Vga,
@@ -132,6 +139,7 @@ fn config(o: &Options) -> Result<Config> {
         seed: o.seed,
         inject,
         strict,
+        picture: o.picture,
     })
 }
 
@@ -152,6 +160,7 @@ fn run(o: &Options) -> Result<u64> {
     listener.serve(handle.clone())?;
     drop(machine);
     Ok(handle.with(|g| {
+        g.look_at_the_screen();
         g.log.flush();
         for v in g.log.violations() {
             eprintln!("amdgpu-model: violation: {}: {}", v.rule, v.what);

@@ -7,7 +7,7 @@
 
 pub mod index;
 mod names;
-mod reset;
+pub mod reset;
 
 use std::collections::HashMap;
 

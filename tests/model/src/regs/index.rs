@@ -76,6 +76,13 @@ registers! {
     MC_SEQ_TRAIN_WAKEUP_CNTL = 0x0a3a;
     MC_SEQ_IO_DEBUG_INDEX = 0x0a91;
     MC_SEQ_IO_DEBUG_DATA = 0x0a92;
+    // Display.
+    DCP0_GRPH_PRIMARY_SURFACE_ADDRESS = 0x1a04;
+    DCP0_GRPH_PITCH = 0x1a06;
+    DCP0_GRPH_PRIMARY_SURFACE_ADDRESS_HIGH = 0x1a07;
+    DCP0_GRPH_Y_END = 0x1a0e;
+    VIEWPORT_SIZE = 0x1b5d;
+    CRTC0_CRTC_CONTROL = 0x1b9c;
     // Interrupt handler.
     IH_RB_CNTL = 0x0f80;
     IH_RB_BASE = 0x0f81;

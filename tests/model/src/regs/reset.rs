@@ -42,6 +42,9 @@ pub fn power_up(s: &mut Store, config: &Config) {
     }
     memory(s, config);
     graphics(s);
+    if let Some(picture) = config.picture {
+        picture.show(s);
+    }
     for n in 0..2 {
         // Halted, idle.
         s.set(SDMA0_F32_CNTL + n * SDMA_STRIDE, 1);
