@@ -23,13 +23,9 @@ use kernel::{
     devres::Devres,
     error::to_result,
     module::this_module,
-    new_mutex,
     prelude::*,
     str::as_char_ptr_in_const_context,
-    sync::{
-        aref::ARef,
-        Mutex, //
-    }, //
+    sync::aref::ARef, //
 };
 
 /// What a driver says of itself to user space.
@@ -177,8 +173,10 @@ impl<T: Driver> Vtable<T> {
 
 /// A device that user space sees.
 ///
-/// Dropping this hides it; if it is leaked, the driver core does so when the parent is unbound.
-pub(crate) struct Registration<T: Driver>(Devres<Registered<T>>);
+/// Dropping this hides it; if it is leaked, the driver core does so when the parent is unbound. That waits
+/// for the ioctls in progress and the other sections of [`Device::enter`], and takes away the CPU mappings
+/// of the device's memory.
+pub(crate) struct Registration<T: Driver>(#[expect(dead_code)] Devres<Registered<T>>);
 
 impl<T: Driver> Registration<T> {
     /// Shows a device to user space. `parent` must be the one that it was allocated with.
@@ -191,8 +189,7 @@ impl<T: Driver> Registration<T> {
         if device_as_raw(actual) != device_as_raw(parent) {
             return Err(EINVAL);
         }
-        let registered = try_pin_init!(Registered {
-            hidden <- new_mutex!(false, "drm::Registered::hidden"),
+        let registered = try_init!(Registered {
             drm: {
                 // SAFETY: The device is complete, and was never registered by the type invariant of
                 // `UnregisteredDevice`.
@@ -203,44 +200,20 @@ impl<T: Driver> Registration<T> {
         // INVARIANT: It is registered.
         Ok(Self(Devres::new(parent, registered)?))
     }
-
-    /// Hides the device, for as long as there is power: it is not shown again.
-    ///
-    /// Waits for the ioctls in progress and the other sections of [`Device::enter`], and takes away the
-    /// CPU mappings of the device's memory. `parent` is the device's.
-    pub(crate) fn hide(&self, parent: &device::Device<device::Bound>) -> Result {
-        self.0.access(parent)?.hide();
-        Ok(())
-    }
 }
 
-/// A device that was registered.
+/// What the driver core drops before the parent is unbound.
 ///
 /// # Invariants
 ///
-/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` if and only if
-/// `hidden`.
-#[pin_data(PinnedDrop)]
+/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` was not.
 struct Registered<T: Driver> {
     drm: ARef<Shared<T>>,
-    #[pin]
-    hidden: Mutex<bool>,
 }
 
-impl<T: Driver> Registered<T> {
-    fn hide(&self) {
-        let mut hidden = self.hidden.lock();
-        if !*hidden {
-            // SAFETY: By the type invariant the device is registered.
-            unsafe { bindings::drm_dev_unplug(self.drm.as_raw()) };
-            *hidden = true;
-        }
-    }
-}
-
-#[pinned_drop]
-impl<T: Driver> PinnedDrop for Registered<T> {
-    fn drop(self: Pin<&mut Self>) {
-        self.hide();
+impl<T: Driver> Drop for Registered<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the device is registered.
+        unsafe { bindings::drm_dev_unplug(self.drm.as_raw()) };
     }
 }

@@ -68,6 +68,9 @@
 //!     setup.add(MemType::TT, gtt_size, Ok::<_, Error>(ttm::Budget::new(gtt_size)))
 //! }),
 //!
+//! // In probe, with the parent device bound: from here on objects may have pages.
+//! let attachment = ttm::Attachment::<MyTtm>::new(parent, &drm)?;
+//!
 //! // A new object.
 //! let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 //! let bo = ttm::Object::new(dev, ttm::Spec {
