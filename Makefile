@@ -69,7 +69,7 @@ witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
 
 .PHONY: measures mutants
-mutants: ## leaves out one step of the driver at a time: does a test notice?
+mutants: ## breaks one promise of the driver at a time: does its witness notice?
 	@scripts/mutants
 
 .PHONY: races
