@@ -74,7 +74,7 @@ unbind: ## takes the driver away from under processes, in every order, UNBIND_RO
 	@scripts/unbind --rounds $(UNBIND_ROUNDS)
 
 .PHONY: measures mutants
-mutants: ## leaves out one step of the driver at a time: does a test notice?
+mutants: ## breaks one promise of the driver at a time: does its witness notice?
 	@scripts/mutants
 
 .PHONY: races

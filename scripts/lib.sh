@@ -203,6 +203,16 @@ cargo_in_tree() {
 	in_tree "$tree" env -u RUSTFLAGS -u RUSTC -u RUSTC_WRAPPER -u RUSTUP_HOME -u RUSTUP_TOOLCHAIN "${vars[@]}" "$@"
 }
 
+# kunit_lines: of the console's log, KUnit's cases as lines of scripts/test. Cases stand one level below their
+# suite; what stands deeper are a case's parameters.
+kunit_lines() {
+	sed -E 's/^<[0-9]+>\[ *[0-9.]+\](\[ *[TC][0-9]+\])? ?//; s/\r$//' |
+		awk '/^    # Subtest: / { suite = $3; print "part: " suite }
+			/^    (ok|not ok) [0-9]+ / { line = $0; sub(/^ +/, "", line); sub(/ [0-9]+ /, " " suite ": ", line)
+				if (sub(/ *# SKIP */, ": ", line)) sub(/^(not )?ok /, "skip ", line)
+				print line }'
+}
+
 # with_lock NAME COMMAND...: one at a time per checkout; several people may work in one.
 with_lock() {
 	local name=$1 lock
