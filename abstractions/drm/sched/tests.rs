@@ -103,8 +103,17 @@ impl JobOps for TestJob {
 struct World {
     ring: Arc<Ring>,
     scheduler: Arc<Scheduler<TestJob>>,
+    // Dropped after the scheduler, and never by one of its items.
+    _reaper: Arc<OwnedQueue>,
     // Dropped last.
     _device: faux::Registration,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        while self.ring.finish().is_ok() {}
+        self.scheduler.drain();
+    }
 }
 
 impl World {
@@ -113,10 +122,13 @@ impl World {
         let ring = Ring::new()?;
         let dev: &device::Device<device::Bound> = device.as_ref().as_ref();
         let timeout = msecs_to_jiffies(10_000);
-        let scheduler = Scheduler::new(c"test", dev, credits, timeout, ring.clone())?;
+        let reaper = Arc::new(OwnedQueue::new(c"amdgpu_rs_sched_test")?, GFP_KERNEL)?;
+        let scheduler =
+            Scheduler::new(c"test", dev, credits, timeout, ring.clone(), reaper.clone())?;
         Ok(Self {
             ring,
             scheduler,
+            _reaper: reaper,
             _device: device,
         })
     }

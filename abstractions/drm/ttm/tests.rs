@@ -43,10 +43,7 @@ use crate::{
     },
     bindings, //
 };
-use core::{
-    cell::Cell,
-    mem, //
-};
+use core::cell::Cell;
 use kernel::{
     device::Bound,
     faux,
@@ -236,7 +233,12 @@ const PROBED: MemType = MemType::private(0);
 
 impl Fixture {
     fn new() -> Result<Self> {
-        let parent = faux::Registration::new(c"ttm-test", None)?;
+        Self::named(c"ttm-test")
+    }
+
+    /// Two at a time need two names.
+    fn named(name: &'static CStr) -> Result<Self> {
+        let parent = faux::Registration::new(name, None)?;
         let dev: &kernel::device::Device<Bound> = parent.as_ref().as_ref();
         // SAFETY: Nobody does DMA with the device yet.
         unsafe { bindings::rust_ext_dma_coerce_mask(device_as_raw(dev)) };
@@ -352,7 +354,7 @@ mod tests {
         assert_eq!(fixture.attach(), Err(EBUSY));
 
         let other = faux::Registration::new(c"ttm-test-other", None)?;
-        let fresh = Fixture::new()?;
+        let fresh = Fixture::named(c"ttm-test-fresh")?;
         let wrong = Attachment::<TestTtm>::new(other.as_ref().as_ref(), &fresh.drm);
         assert_eq!(wrong.err(), Some(EINVAL));
         Ok(())
@@ -366,11 +368,13 @@ mod tests {
             .reserved()
             .populate(&mut ctx())?;
 
-        mem::forget(fixture.attachment.take());
+        // Not dropped before the parent is unbound, as if it had been leaked.
+        let leaked = fixture.attachment.take();
         let Fixture { drm, parent, .. } = fixture;
         drop(parent);
         let populated = bo.lock(Interruptible::No)?.reserved().is_populated();
         assert!(!populated);
+        drop(leaked);
         drop(bo);
         drop(drm);
         Ok(())
@@ -386,8 +390,9 @@ mod tests {
             .write(0, &[1])?;
         fixture.attachment = None;
 
-        let again = fixture.object(TestBo::PLAIN, MemType::SYSTEM);
-        assert!(again.is_err_and(|e| e == ENODEV));
+        let again = fixture.object(TestBo::PLAIN, MemType::SYSTEM)?;
+        let lock = again.lock(Interruptible::No)?;
+        assert_eq!(lock.reserved().map(0..1).err(), Some(ENODEV));
         Ok(())
     }
 
