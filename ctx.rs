@@ -8,8 +8,8 @@
 //!
 //! A queue numbers its submissions from 1. The number is what user space gets, and hands in to wait
 //! for the job. Only the fences of the last [`HISTORY`] submissions are kept: older ones are done,
-//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is. Who is
-//! admitted has a place that nobody else is given, so no more than [`HISTORY`] are at a time.
+//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is. Who
+//! is admitted has a place that nobody else is given, so no more than [`HISTORY`] are at a time.
 //!
 //! # What ioctls answer
 //!
@@ -197,7 +197,7 @@ enum Lookup<F> {
     Future,
 }
 
-/// What one more submission has to wait for.
+/// Obstacle to one more submission.
 #[derive(Debug, PartialEq, Eq)]
 enum InTheWay<F> {
     /// An unfinished submission has its place.
@@ -312,7 +312,8 @@ impl Queue {
         )))
     }
 
-    /// The fence of a submission, or `None` if it is done for long. [`u64::MAX`] stands for the last.
+    /// The fence of a submission, or `None` if it is done for long. [`u64::MAX`] stands for the
+    /// last.
     ///
     /// # Errors
     ///
@@ -363,7 +364,8 @@ impl Urgency {
         Self::named(priority).unwrap_or(Self::Normal)
     }
 
-    /// Converts from `AMDGPU_CTX_PRIORITY_*`; `None` unless it is a priority that a context can have.
+    /// Converts from `AMDGPU_CTX_PRIORITY_*`; `None` unless it is a priority that a context can
+    /// have.
     fn named(priority: i32) -> Option<Self> {
         const VERY_LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_LOW;
         const LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_LOW;
@@ -390,7 +392,7 @@ impl Urgency {
 /// A context.
 #[pin_data]
 pub(crate) struct Context {
-    /// Whether the card had been given up before the context was made: then it has lost nothing.
+    /// Set if the card had been given up before the context was made: then it has lost nothing.
     is_late: bool,
     #[pin]
     queues: Mutex<Queues>,
@@ -614,7 +616,8 @@ pub(crate) fn ioctl(
 ///
 /// # Errors
 ///
-/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost; `ENODEV`.
+/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost;
+/// `ENODEV`.
 pub(crate) fn find_fence(
     dev: &DrmDevice,
     file: &DrmFile,

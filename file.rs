@@ -8,7 +8,8 @@
 //!
 //! - jobs of a process that is killed are not run any more: `flush` says so, before any handle is
 //!   closed, and so does the notifier of user memory, which goes before the files;
-//! - other jobs have some time ([`File::GRACE`], or less if the process exits), and are not run after it;
+//! - other jobs have some time ([`File::GRACE`], or less if the process exits), and are not run
+//!   after it;
 //! - what the jobs on the rings may reach stays until they have ended: a worker waits for that, and
 //!   takes down what is mapped.
 
@@ -66,7 +67,7 @@ pub(crate) struct File {
     pub(crate) vm: OpenVm,
     /// Its VMID, if it has one for itself.
     own_vmid: OwnVmid,
-    /// How long the jobs that are left may go on, in ms; set at the end.
+    /// Time that the jobs that are left may go on, in ms; set at the end.
     grace: Atomic<Msecs>,
     #[pin]
     tear_down: Work<File>,
@@ -86,7 +87,7 @@ impl WorkItem for File {
 }
 
 impl File {
-    /// How long the jobs of a file that was closed may go on, in ms.
+    /// Time that the jobs of a file that was closed may go on, in ms.
     const GRACE: Msecs = 10_000;
     /// The same, if its process has exited.
     const GRACE_OF_EXITED: Msecs = 1_000;

@@ -82,9 +82,10 @@ impl Generation {
 
     /// Stops every engine and every interrupt, so that the card touches no memory any more.
     ///
-    /// To halt an engine keeps it from beginning anything. What it has begun goes on, as do shaders, until
-    /// the engines are idle; they are reset if they do not get there. Then the card loses the right to
-    /// reach the memory of the system, and translation, without which addresses mean anything.
+    /// To halt an engine keeps it from beginning anything. What it has begun goes on, as do
+    /// shaders, until the engines are idle; they are reset if they do not get there. Then the card
+    /// loses the right to reach the memory of the system, and translation, without which addresses
+    /// mean anything.
     ///
     /// May be called in any state of the card; does not sleep.
     ///
@@ -127,19 +128,20 @@ pub(crate) trait System: Sync {
     /// Sets what AMD found by measurement to be right for the chip.
     fn program_golden_registers(&self, card: &Card<'_>);
 
-    /// Waits until the engines, which were halted, have ended what they had begun, for some milliseconds.
-    /// Does not sleep.
+    /// Waits until the engines, which were halted, have ended what they had begun, for some
+    /// milliseconds. Does not sleep.
     ///
     /// # Errors
     ///
     /// `EBUSY` if they have not.
     fn wait_idle(&self, card: &Card<'_>) -> Result;
 
-    /// Ends what the engines, which were halted, are doing. They have to be started anew. Does not sleep.
+    /// Ends what the engines, which were halted, are doing. They have to be started anew. Does not
+    /// sleep.
     fn reset_engines(&self, card: &Card<'_>);
 
-    /// Lets blocks that have nothing to do stop their clocks, or no longer. For a card whose engines
-    /// run, and are idle.
+    /// Lets blocks that have nothing to do stop their clocks, or no longer. For a card whose
+    /// engines run, and are idle.
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating);
 }
 
@@ -236,8 +238,8 @@ pub(crate) trait InterruptController: Sync {
     /// Says how far the ring has been read, after which the card may interrupt again.
     fn acknowledge(&self, card: &Card<'_>, read_pointer: u32);
 
-    /// How far the card has written the ring, in bytes, with bit 0 set if entries were lost because it was
-    /// full.
+    /// Returns the card's write pointer in bytes, with bit 0 set if entries were lost because the
+    /// ring was full.
     fn write_pointer(&self, card: &Card<'_>) -> u32;
 
     /// Goes on after entries were lost because the ring was full.

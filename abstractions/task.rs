@@ -8,7 +8,8 @@ use kernel::current;
 
 use crate::bindings;
 
-/// A process, as something to compare: equal only if it is the same one, or if the other one is gone.
+/// A process, as something to compare: equal only if it is the same one, or if the other one is
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process(usize);
 
@@ -19,7 +20,7 @@ impl Process {
     }
 }
 
-/// How the calling task came to its end.
+/// State of the calling task, as far as its end is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// It goes on.
@@ -31,7 +32,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// That of the calling task.
+    /// Returns that of the calling task.
     pub(crate) fn of_current() -> Self {
         let task: *mut bindings::task_struct = current!().as_ptr();
         // SAFETY: The calling task is alive. It alone writes its exit code, and that flag.

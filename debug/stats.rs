@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the driver has done since the device was bound, as debugfs shows it under
+//! Counters of the driver since the device was bound, as debugfs shows them under
 //! `amdgpu_rs/<PCI slot>/`: one number a file.
 
 use kernel::{
@@ -65,9 +65,9 @@ pub(crate) struct Stats {
 
 /// Lets one job of clients in so many fail with `EIO`, on the way to its ring; 0: none.
 ///
-/// The order in which fences end must hold in the kernel that people run, and the kernel's own fault
-/// injection is not built into it. So this is a file of debugfs, which is root's, and costs a job one
-/// look at a number that does not change.
+/// The order in which fences end must hold in the kernel that people run, and the kernel's own
+/// fault injection is not built into it. So this is a file of debugfs, which is root's, and costs a
+/// job one look at a number that does not change.
 pub(crate) struct FailJobs {
     every: Atomic<u32>,
     count: Atomic<u32>,

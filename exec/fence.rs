@@ -19,8 +19,8 @@
 //! # Invariants
 //!
 //! Fences of a timeline are signaled in the order in which they were emitted, each exactly once. To
-//! emit one never fails, so there is no other way for a submission to end: the order of all fences of
-//! the driver rests on this (see the head of `abstractions/drm/sched.rs`).
+//! emit one never fails, so there is no other way for a submission to end: the order of all fences
+//! of the driver rests on this (see the head of `abstractions/drm/sched.rs`).
 //!
 //! # Lock order
 //!
@@ -71,7 +71,7 @@ pub(crate) type HwFence = UniqueFence<RingName>;
 
 /// A submission's place on its ring.
 pub(crate) struct Emission {
-    /// What the hardware shall write when it is done; `None` if it will do no more: then
+    /// Number that the hardware writes when it is done; `None` if it will do no more: then
     /// [`Timeline::end_late`] is to be called.
     pub(crate) seq: Option<u32>,
     /// Signaled when it has.
@@ -81,7 +81,7 @@ pub(crate) struct Emission {
 /// An unfinished submission.
 struct Unfinished {
     fence: PendingFence<RingName>,
-    /// How it ends if the engine gets there.
+    /// Its result if the engine gets there.
     result: Result,
 }
 
@@ -220,8 +220,8 @@ impl Timeline {
         }
     }
 
-    /// Signals all submissions up to number `completed`, which the hardware has written. Returns how
-    /// many there were.
+    /// Signals all submissions up to number `completed`, which the hardware has written. Returns
+    /// how many there were.
     pub(crate) fn process(&self, completed: u32) -> usize {
         let _signaling = self.signaling.lock();
         let _section = SignalingSection::begin();
@@ -287,8 +287,8 @@ impl Timeline {
         self.take(&mut state, seqno)
     }
 
-    /// Returns true if the hardware's number `completed` says that submissions are finished that were
-    /// not signaled yet.
+    /// Returns true if the hardware's number `completed` says that submissions are finished that
+    /// were not signaled yet.
     pub(crate) fn is_behind(&self, completed: u32) -> bool {
         let mut window = self.state.lock().window;
         window.finish_one(completed).is_some()

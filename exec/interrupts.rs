@@ -8,13 +8,14 @@
 //!
 //! # When there are too many
 //!
-//! A process may have an engine interrupt as often as it likes. So what a pass over the ring asks for is
-//! noted first and done once: each ring is looked at once, however often it interrupted, as is the
-//! register that holds a fault. If the ring overflowed its entries are dropped, and all that they could
-//! have asked for is done. The thread rests after that, and after a ring full of entries.
+//! A process may have an engine interrupt as often as it likes. So what a pass over the ring asks
+//! for is noted first and done once: each ring is looked at once, however often it interrupted, as
+//! is the register that holds a fault. If the ring overflowed its entries are dropped, and all that
+//! they could have asked for is done. The thread rests after that, and after a ring full of
+//! entries.
 //!
-//! The card writes to memory how far it got with each entry, and only then. So after an overflow what
-//! is in memory tells of it until the next entry comes: then the register is right.
+//! The card writes to memory how far it got with each entry, and only then. So after an overflow
+//! what is in memory tells of it until the next entry comes: then the register is right.
 
 use kernel::{
     device::{
@@ -82,7 +83,7 @@ impl InterruptMemory {
         })
     }
 
-    /// How far the card has written, in bytes, or [`OVERFLOW`], as of the last entry.
+    /// Returns the write pointer in bytes, or [`OVERFLOW`], as of the last entry.
     fn written(&self) -> Option<u32> {
         let written = self.write_pointer.read(0);
         // No entry may be read before the pointer that says that it is there.
@@ -119,8 +120,8 @@ impl Handler {
         }
     }
 
-    /// Handles all entries that are there: for those that are left the card need not interrupt again
-    /// before the next one. `None` if the driver is being unbound.
+    /// Handles all entries that are there: for those that are left the card need not interrupt
+    /// again before the next one. `None` if the driver is being unbound.
     fn process(&self) -> Option<()> {
         let mut left = ENTRIES;
         let mut written = self.written()?;
@@ -149,7 +150,7 @@ impl Handler {
         }
     }
 
-    /// How far the card has written. If it overflowed, that is cleared.
+    /// Returns the write pointer. If the ring overflowed, that is cleared.
     fn written(&self) -> Option<Written> {
         let written = self.device.interrupt_memory.written()?;
         if written & OVERFLOW == 0 {
@@ -201,7 +202,7 @@ impl Handler {
     }
 }
 
-/// How far the card has written the ring, in bytes.
+/// The card's write pointer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
     /// All entries before this are there.
@@ -210,7 +211,7 @@ enum Written {
     Overflow(u32),
 }
 
-/// What entries of the ring ask for.
+/// Requests that entries of the ring stand for.
 #[derive(Default)]
 struct Found {
     /// The rings that have written fences, a bit each, by index.
@@ -220,7 +221,7 @@ struct Found {
 }
 
 impl Found {
-    /// What entries that nobody has read may have asked for.
+    /// All that entries which nobody has read may have asked for.
     const EVERYTHING: Self = Self {
         rings: !0,
         fault: true,

@@ -16,19 +16,20 @@
 //!
 //! # Jobs that are not run
 //!
-//! A job of a process that was killed, or of a file that was closed, is not run any more. It stays in
-//! the queue all the same, and goes on its ring in its turn, with no commands and an error: so its
-//! fence ends after those of the jobs before it, which may be running. See the head of
+//! A job of a process that was killed, or of a file that was closed, is not run any more. It stays
+//! in the queue all the same, and goes on its ring in its turn, with no commands and an error: so
+//! its fence ends after those of the jobs before it, which may be running. See the head of
 //! `abstractions/drm/sched.rs` for why that matters.
 //!
 //! # When a job takes too long
 //!
-//! While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If it has finished some and the
-//! interrupt was lost, they end well, and that is counted. If the first of them is there for longer than
-//! [`TIMEOUT`], the card hangs. There is no way yet to reset it, so it is given up: all engines are stopped, so
-//! that they touch no memory any more, and only then do fences end, as those who wait for them will
-//! reuse that memory: the guilty job's with `ETIME`, all others with `ECANCELED`, as will those of
-//! jobs to come. The same way ends what is unfinished when the driver is unbound, with `ENODEV`.
+//! While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If it has finished some and
+//! the interrupt was lost, they end well, and that is counted. If the first of them is there for
+//! longer than [`TIMEOUT`], the card hangs. There is no way yet to reset it, so it is given up: all
+//! engines are stopped, so that they touch no memory any more, and only then do fences end, as
+//! those who wait for them will reuse that memory: the guilty job's with `ETIME`, all others with
+//! `ECANCELED`, as will those of jobs to come. The same way ends what is unfinished when the driver
+//! is unbound, with `ENODEV`.
 
 use kernel::{
     device,
@@ -94,9 +95,9 @@ use crate::{
     },
 };
 
-/// How long a job may be the first on its ring, in ms.
+/// Time that a job may be the first on its ring, in ms.
 const TIMEOUT: Msecs = 10_000;
-/// How often a ring that has jobs is looked at, in ms. A lost interrupt costs two of these at most.
+/// Time between two looks at a ring that has jobs, in ms. A lost interrupt costs two of these at most.
 const TICK: Msecs = 200;
 
 /// What of an address space a job needs.
@@ -335,8 +336,8 @@ impl Watch {
         self.now() - self.looked.load(Relaxed) >= TICK.into()
     }
 
-    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. To be asked
-    /// at each tick.
+    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. To be
+    /// asked at each tick.
     fn is_stuck(&self, head: u64) -> bool {
         let now = self.now();
         if self.head.xchg(head, Relaxed) != head {
@@ -360,7 +361,8 @@ impl Queue {
         work.check_wanted().and(self.check_luck(work))
     }
 
-    /// Returns an error if a client's job is to fail: see [`FailJobs`](crate::debug::stats::FailJobs).
+    /// Returns an error if a client's job is to fail: see
+    /// [`FailJobs`](crate::debug::stats::FailJobs).
     fn check_luck(&self, work: &Work) -> Result {
         match work.submitter {
             Some(_) => self.executor.stats.fail_jobs.check(),
@@ -368,7 +370,8 @@ impl Queue {
         }
     }
 
-    /// Called every [`TICK`] while the ring has jobs and no new ones come. `first` is the first of them.
+    /// Called every [`TICK`] while the ring has jobs and no new ones come. `first` is the first of
+    /// them.
     fn tick(&self, first: &ARef<Fence>) {
         self.look();
         if first.is_signaled() || !self.watch.is_stuck(first.seqno()) {

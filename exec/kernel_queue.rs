@@ -2,15 +2,15 @@
 
 //! The kernel's own jobs: what it has a DMA engine do to memory, for now clearing VRAM.
 //!
-//! They run before those of processes, in order, in the kernel's own address space (context 0), in which
-//! VRAM is found without page tables. Their commands are written straight into the ring.
+//! They run before those of processes, in order, in the kernel's own address space (context 0), in
+//! which VRAM is found without page tables. Their commands are written straight into the ring.
 //!
 //! Whoever submits such a job puts its fence into the reservation of the buffer, for
 //! [`Usage::Kernel`], and looks at how it ended: the card may be given up meanwhile.
 //!
-//! Jobs are submitted within a section of [`drm::Device::enter`](crate::abstractions::drm::Device::enter)
-//! only, so that there are no more when the device was unplugged: [`KernelQueue::wait_idle`] waits for
-//! the rest.
+//! Jobs are submitted within a section of
+//! [`drm::Device::enter`](crate::abstractions::drm::Device::enter) only, so that there are no more
+//! when the device was unplugged: [`KernelQueue::wait_idle`] waits for the rest.
 //!
 //! # Lock order
 //!
@@ -84,8 +84,8 @@ impl KernelQueue {
         })
     }
 
-    /// Fills ranges of the GPU's own address space with zeros, after what the kernel does to the buffer
-    /// whose reservation is `after`. The fence is signaled when that is done, or has failed.
+    /// Fills ranges of the GPU's own address space with zeros, after what the kernel does to the
+    /// buffer whose reservation is `after`. The fence is signaled when that is done, or has failed.
     ///
     /// # Errors
     ///

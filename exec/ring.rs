@@ -240,7 +240,7 @@ pub(crate) enum Commands<'a> {
 }
 
 impl Commands<'_> {
-    /// How the submission ends if the engine gets to its end.
+    /// Returns the result of the submission if the engine gets to its end.
     fn result(&self) -> Result {
         match self {
             Self::Ibs(_) | Self::Fill(_) => Ok(()),
@@ -321,7 +321,7 @@ pub(crate) struct Ring {
     /// What was submitted, and is not finished.
     #[pin]
     pub(crate) timeline: Timeline,
-    /// What [`Ring::look`] saw last.
+    /// The number that [`Ring::look`] saw last.
     looked_at: Atomic<u32>,
     #[pin]
     state: SpinLock<State>,
@@ -375,9 +375,9 @@ impl Ring {
     /// Queues a submission; the fence ends when the engine has finished it, after all fences of
     /// earlier submissions.
     ///
-    /// Never fails: what the engine cannot do is [`Commands::Fail`], and if the ring was given up the
-    /// fence ends with an error, in its turn as well. Does not allocate, and sleeps only if there is no
-    /// room, which whoever queues jobs sees to (see the head of this file).
+    /// Never fails: what the engine cannot do is [`Commands::Fail`], and if the ring was given up
+    /// the fence ends with an error, in its turn as well. Does not allocate, and sleeps only if
+    /// there is no room, which whoever queues jobs sees to (see the head of this file).
     pub(crate) fn submit(&self, submission: &Submission<'_>, mut fence: HwFence) -> ARef<Fence> {
         let mut submission = *submission;
         if !self.kind.can(&submission.commands) {

@@ -2,9 +2,9 @@
 
 //! The processes whose jobs are queued, so that those of one that is killed are not run any more.
 //!
-//! An open file may be used by several processes, by turns: after a fork, or passed on. The C driver
-//! kills the queues of a file when the process that used them last is killed. Here each job keeps the
-//! [`Submitter`] that it is of, and only jobs of that process go.
+//! An open file may be used by several processes, by turns: after a fork, or passed on. The C
+//! driver kills the queues of a file when the process that used them last is killed. Here each job
+//! keeps the [`Submitter`] that it is of, and only jobs of that process go.
 //!
 //! Killing marks, and does nothing else: no fence ends by it. What becomes of the jobs is told in
 //! [`job`](super::job).
@@ -82,8 +82,8 @@ impl LastSubmitter {
         Ok(submitter)
     }
 
-    /// Takes the calling process's jobs back if it is exiting because it was killed, and was the last
-    /// to submit any.
+    /// Takes the calling process's jobs back if it is exiting because it was killed, and was the
+    /// last to submit any.
     pub(crate) fn leave(&self) {
         if Exit::of_current() == Exit::Killed {
             if let Some(submitter) = self.get(Process::current()) {

@@ -26,15 +26,15 @@
 //!      +------------------------------+-------------------------+ all its fences are signaled
 //! ```
 //!
-//! A [`Lease`] is what lies between 'lend' and 'submitted'; if it is dropped instead, the flush that
-//! it stood for has not happened.
+//! A [`Lease`] is what lies between 'lend' and 'submitted'; if it is dropped instead, the flush
+//! that it stood for has not happened.
 //!
 //! # Invariants
 //!
 //! Between two flushes a context is only lent for one page directory.
 //!
-//! There is always an answer: a context, or a fence to wait for. It depends on which fences have ended,
-//! and they end at any time; so they are looked at once ([`State::forget_ended`]).
+//! There is always an answer: a context, or a fence to wait for. It depends on which fences have
+//! ended, and they end at any time; so they are looked at once ([`State::forget_ended`]).
 
 use core::ops::Range;
 
@@ -98,9 +98,10 @@ const COUNT: usize = 15;
 /// The index of the context that an address space may have for itself.
 const RESERVED: usize = COUNT - 1;
 
-// A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on it
-// next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs) at a time
-// claim theirs a little earlier: while they do, a look may find all claimed, and looks again.
+// A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on
+// it next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs)
+// at a time claim theirs a little earlier: while they do, a look may find all claimed, and looks
+// again.
 const _: () = assert!(RingKind::COUNT < RESERVED);
 
 struct State {
@@ -164,7 +165,8 @@ impl Context {
     }
 }
 
-/// A context, and whether it must be flushed; if there is none, a submission that stands in the way.
+/// A context, and whether it must be flushed; if there is none, a submission that stands in the
+/// way.
 ///
 /// No submission stands in the way only if all contexts are claimed.
 type Choice = Result<(usize, Flush), Option<ARef<Fence>>>;
@@ -178,8 +180,8 @@ impl State {
         &mut self.contexts[usize::from(vmid.get()) - 1]
     }
 
-    /// Forgets the submissions that have ended. Fences may be signaled at any time, so this is the only
-    /// look at them: what is decided next is decided on what it saw.
+    /// Forgets the submissions that have ended. Fences may be signaled at any time, so this is the
+    /// only look at them: what is decided next is decided on what it saw.
     fn forget_ended(&mut self) {
         for user in self.contexts.iter_mut().flat_map(|c| &mut c.users) {
             if user.as_ref().is_some_and(|fence| fence.is_signaled()) {
@@ -195,8 +197,8 @@ impl State {
             None => self.choose_among(0..COUNT, space, ring),
             Some(holder) if holder != space.id => self.choose_among(0..RESERVED, space, ring),
             Some(_) => match self.choose_among(RESERVED..COUNT, space, ring) {
-                // Another ring has just claimed it: there is no fence to wait for yet. Rather another
-                // context than none.
+                // Another ring has just claimed it: there is no fence to wait for yet. Rather
+                // another context than none.
                 Err(None) => self.choose_among(0..RESERVED, space, ring),
                 choice => choice,
             },
@@ -208,7 +210,8 @@ impl State {
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
         }
-        // Its own, if it has one that is idle: the others' translations may still be of use to them.
+        // Its own, if it has one that is idle: the others' translations may still be of use to
+        // them.
         let own = |context: &&Context| {
             let resident = context.resident.as_ref();
             context.is_idle() && resident.is_some_and(|resident| resident.space.id == space.id)
@@ -228,7 +231,8 @@ impl State {
             .cloned())
     }
 
-    /// Of the contexts in `among` for which `accept` says true, the one that was lent least recently.
+    /// Of the contexts in `among` for which `accept` says true, the one that was lent least
+    /// recently.
     fn position(&self, among: &Range<usize>, accept: impl Fn(&&Context) -> bool) -> Option<usize> {
         self.contexts
             .iter()
@@ -255,8 +259,8 @@ impl Vmids {
 
     /// Asks for a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
-    /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that of
-    /// a job of the gang that has the floor.
+    /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that
+    /// of a job of the gang that has the floor.
     pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
@@ -298,8 +302,8 @@ impl OwnVmid {
         Self { vmids, space_id }
     }
 
-    /// Keeps a context for it, whose jobs may have to wait for that one then. `ENOENT` if another address
-    /// space has it.
+    /// Keeps a context for it, whose jobs may have to wait for that one then. `ENOENT` if another
+    /// address space has it.
     pub(crate) fn reserve(&self) -> Result {
         let holder = &mut self.vmids.state.lock().holder;
         if holder.is_some_and(|holder| holder != self.space_id) {

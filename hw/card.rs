@@ -152,8 +152,8 @@ impl VramAperture<'_> {
         usize_as_u64(self.0.size())
     }
 
-    /// Does something at an offset. One outside the aperture is a bug of the caller, and so is a range that
-    /// is not whole in it.
+    /// Does something at an offset. One outside the aperture is a bug of the caller, and so is a
+    /// range that is not whole in it.
     fn at<R>(&self, offset: u64, access: impl FnOnce(usize) -> Result<R>) -> Option<R> {
         let done = usize::try_from(offset)
             .map_err(Error::from)

@@ -107,8 +107,8 @@ impl<D: Driver> File<D> {
         _dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
     ) {
-        // SAFETY: `open_callback` has put the pointer there, to data that was pinned; nobody uses it
-        // after this callback.
+        // SAFETY: `open_callback` has put the pointer there, to data that was pinned; nobody uses
+        // it after this callback.
         D::close(unsafe { Pin::new_unchecked(KBox::from_raw((*file).driver_priv.cast())) });
     }
 
@@ -168,8 +168,8 @@ impl<D: Driver> File<D> {
 pub(crate) struct Opened<D: Driver>(ARef<LocalFile>, PhantomData<D>);
 
 impl<D: Driver> Opened<D> {
-    /// The file that a descriptor of the current process stands for, if it is one of the same driver
-    /// as `dev`: of this device or another one.
+    /// The file that a descriptor of the current process stands for, if it is one of the same
+    /// driver as `dev`: of this device or another one.
     pub(crate) fn from_fd(dev: &Device<D>, fd: u32) -> Option<Self> {
         let file = LocalFile::fget(fd).ok()?;
         // SAFETY: The device is valid, and its driver's description a constant.

@@ -3,8 +3,8 @@
 //! The GPU job scheduler.
 //!
 //! A [`Scheduler`] feeds one hardware ring. An [`Entity`] is a queue of jobs that run in order; it
-//! belongs to one or more schedulers, of which the least busy one takes its jobs. A job goes through
-//! types, each of which consumes the one before:
+//! belongs to one or more schedulers, of which the least busy one takes its jobs. A job goes
+//! through types, each of which consumes the one before:
 //!
 //! 1. [`PendingJob`]: made, may gain dependencies, may be dropped.
 //! 2. [`PendingJob::submit`] arms it, which gives it its place in the entity and its *finished*
@@ -13,8 +13,8 @@
 //! 3. From then on it is the scheduler's, which calls the driver through [`JobOps`]: it waits for
 //!    the dependencies, asks [`JobOps::prepare`] for more until there is none, then calls
 //!    [`JobOps::run`], and waits for the hardware fence that this returns.
-//! 4. The driver's data is dropped on a queue that the driver gives, so that its destructors may sleep and
-//!    take any lock without being in the way of other jobs.
+//! 4. The driver's data is dropped on a queue that the driver gives, so that its destructors may
+//!    sleep and take any lock without being in the way of other jobs.
 //!
 //! The callbacks are on the way to the signal of a fence: they run in a
 //! [`SignalingSection`], hence may not allocate, except from pools that need no reclaim.
@@ -22,28 +22,30 @@
 //! # The order of fences
 //!
 //! *The finished fence of a job never ends before those of older jobs of its entity, whatever
-//! happens to any of them.* A reservation keeps only the newest fence of a fence context, so a fence
-//! that ends early hides the older ones, and memory is given away while their jobs still use it.
+//! happens to any of them.* A reservation keeps only the newest fence of a fence context, so a
+//! fence that ends early hides the older ones, and memory is given away while their jobs still use
+//! it.
 //!
 //! The C scheduler does not promise that. It ends the fence of a job on the spot if `run_job`
-//! returns an error, whatever older jobs of the entity are doing; those of a killed entity in an order
-//! of their own; and those that are on the hardware when the scheduler is torn down with the newest
-//! first. Here none of this happens:
+//! returns an error, whatever older jobs of the entity are doing; those of a killed entity in an
+//! order of their own; and those that are on the hardware when the scheduler is torn down with the
+//! newest first. Here none of this happens:
 //!
 //! - Jobs of an entity are queued in the order of their fences (`Entity::submission`).
-//! - A job keeps its entity, so an entity is destroyed with an empty queue, and none is ever killed:
-//!   the only way out of the queue is by its head, through [`JobOps::run`]. A driver that wants to be
-//!   rid of a job lets `run` hand it back undone, in its turn.
+//! - A job keeps its entity, so an entity is destroyed with an empty queue, and none is ever
+//!   killed: the only way out of the queue is by its head, through [`JobOps::run`]. A driver that
+//!   wants to be rid of a job lets `run` hand it back undone, in its turn.
 //! - A job keeps its scheduler, so a scheduler is torn down with no job on the hardware.
-//! - `run` has no error to return. It returns a fence, which the driver ends, well or not, after those
-//!   that it returned before for the same scheduler. The finished fence ends by that fence only.
+//! - `run` has no error to return. It returns a fence, which the driver ends, well or not, after
+//!   those that it returned before for the same scheduler. The finished fence ends by that fence
+//!   only.
 //! - An entity changes to another scheduler (`drm_sched_entity_select_rq`) only when its queue is
 //!   empty and the finished fence of the job that left it last has ended.
 //!
-//! So by induction: while an older job of the entity has not ended, the next one is either queued, or
-//! on the same scheduler behind it, and its hardware fence ends later. The callbacks that pass the end
-//! on run in that order too: one that is late to be added runs at once, on the ordered workqueue that
-//! has added those before it.
+//! So by induction: while an older job of the entity has not ended, the next one is either queued,
+//! or on the same scheduler behind it, and its hardware fence ends later. The callbacks that pass
+//! the end on run in that order too: one that is late to be added runs at once, on the ordered
+//! workqueue that has added those before it.
 //!
 //! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
 
@@ -163,8 +165,8 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     /// Puts the job on the hardware, and returns the fence that the driver will signal when the
     /// hardware is done with it. The error of the fence becomes that of the job.
     ///
-    /// The fence must end after those that earlier calls for the same scheduler returned, also if the
-    /// job cannot be run: see the head of this file.
+    /// The fence must end after those that earlier calls for the same scheduler returned, also if
+    /// the job cannot be run: see the head of this file.
     ///
     /// # Panics
     ///
@@ -275,8 +277,8 @@ impl<T: JobOps> Scheduler<T> {
         Arc::pin_init(
             try_pin_init!(Self {
                 inner <- Opaque::try_ffi_init(|ptr: *mut bindings::drm_gpu_scheduler| {
-                    // SAFETY: `ptr` is valid for writes; the C function wants it zeroed. What `args`
-                    // refers to is static, or a device that we hold.
+                    // SAFETY: `ptr` is valid for writes; the C function wants it zeroed. What
+                    // `args` refers to is static, or a device that we hold.
                     to_result(unsafe {
                         ptr.write_bytes(0, 1);
                         bindings::drm_sched_init(ptr, &args)
@@ -303,7 +305,7 @@ impl<T: JobOps> Scheduler<T> {
         self.jobs.wait_for_none();
     }
 
-    /// What the driver keeps with a C scheduler.
+    /// Returns the driver's data of a C scheduler.
     ///
     /// # Safety
     ///
@@ -374,8 +376,8 @@ impl<T: JobOps> Entity<T> {
                 _list: list,
                 // This comes last, as it is not undone if something else fails.
                 inner: {
-                    // SAFETY: The memory is valid for writes. The schedulers and the list live as long
-                    // as the entity. The C function refuses an empty list.
+                    // SAFETY: The memory is valid for writes. The schedulers and the list live as
+                    // long as the entity. The C function refuses an empty list.
                     to_result(unsafe {
                         bindings::drm_sched_entity_init(
                             inner.get(),
@@ -415,9 +417,9 @@ impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
         let inner = self.inner.get();
         // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
-        // reference to the entity, so there is nobody, and so does each job, so the queue is empty. The
-        // memory is that of a box, which is not used any more; `drm_sched_entity_wakeup()` looks at it
-        // with interrupts off, which is an RCU section.
+        // reference to the entity, so there is nobody, and so does each job, so the queue is empty.
+        // The memory is that of a box, which is not used any more; `drm_sched_entity_wakeup()`
+        // looks at it with interrupts off, which is an RCU section.
         unsafe {
             bindings::drm_sched_entity_fini(inner);
             bindings::rust_ext_kfree_rcu_mightsleep(inner.cast());
@@ -659,8 +661,8 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Lets the job run only after those fences of this usage that are now in a reservation and whose
-    /// owner `wanted` accepts. A fence that is not a scheduler's, in itself, has none.
+    /// Lets the job run only after those fences of this usage that are now in a reservation and
+    /// whose owner `wanted` accepts. A fence that is not a scheduler's, in itself, has none.
     pub(crate) fn add_dependencies_of(
         &mut self,
         resv: HeldResv<'_>,

@@ -86,8 +86,8 @@ pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
     Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
 }
 
-/// Waits for the copies that command buffers have left to the DMA of these engines: without it they may
-/// write to memory after the fence, hence after that memory was given to someone else.
+/// Waits for the copies that command buffers have left to the DMA of these engines: without it they
+/// may write to memory after the fence, hence after that memory was given to someone else.
 pub(super) fn emit_dma_sync(ring: &mut Writer<'_>, engines: &[By]) {
     for by in engines {
         emit(ring, DmaSync(*by));

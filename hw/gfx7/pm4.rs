@@ -352,8 +352,8 @@ impl Packet for ReleaseMem {
     }
 }
 
-/// Waits until all copies that this engine has handed to the command processor's DMA are done: a copy of
-/// nothing, which is waited for.
+/// Waits until all copies that this engine has handed to the command processor's DMA are done: a
+/// copy of nothing, which is waited for.
 ///
 /// The end of the pipe does not wait for such copies, and a command buffer need not either.
 pub(crate) struct DmaSync(pub(crate) By);

@@ -85,10 +85,10 @@ impl System for Bonaire {
     }
 }
 
-/// How often engines are looked at that are to become idle, and the pause between two looks: 5 ms.
+/// Number of looks at engines that are to become idle, and the pause between two: 5 ms.
 const IDLE_LOOKS: u32 = 100;
 const IDLE_PAUSE: Delta = Delta::from_micros(50);
-/// How long engines are held in reset, and left alone after it.
+/// Time that engines are held in reset, and left alone after it.
 const RESET_PULSE: Delta = Delta::from_micros(50);
 
 /// Returns true if graphics, compute and DMA engines have nothing under way.
