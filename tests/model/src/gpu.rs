@@ -68,7 +68,7 @@ pub struct Gpu {
     /// Vectors of compute queues carry the queue's number.
     pub(crate) queue_in_vectors: bool,
     pub(crate) under_way: UnderWay,
-    /// What each engine wrote last.
+    /// What each engine wrote last for a job that is not over.
     pub(crate) last_write: BTreeMap<EngineId, Issued>,
     held: BTreeSet<Block>,
     pub(crate) rng: ChaCha8Rng,

@@ -237,6 +237,7 @@ impl Gpu {
                 // What a user's commands write ends no job.
                 if front.ibs.is_empty() {
                     front.job = None;
+                    self.last_write.remove(&id);
                 }
             }
             TRAP => {

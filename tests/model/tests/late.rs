@@ -139,6 +139,25 @@ fn a_halt_does_not_stop_what_is_under_way() {
 }
 
 #[test]
+fn what_a_job_wrote_that_is_over_has_landed() {
+    let mut b = Bench::new();
+    let page = writes_and_hangs(&mut b);
+    page.write_u32(0, 1);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 0x800), hi(GART + DATA), 1]);
+    b.run();
+    assert_eq!(b.get(DATA + 0x800), 1);
+    // The next job of the same address space writes nothing.
+    page.write_u32(0x20, 0);
+    b.put(DATA, &[8 | 3 << 28 | 1 << 31, lo(VA), hi(VA), 2, !0, 0xfff << 16, 0, 0]);
+    b.sdma_ib(0, 3, IB, 8);
+    assert_eq!(b.run(), Step::Waiting);
+    b.w("SDMA0_F32_CNTL", 1);
+    b.settle();
+    assert_eq!(page.read_u32(0x20), 0);
+    b.clean();
+}
+
+#[test]
 fn memory_is_not_given_back_before_the_engine_is_idle() {
     let mut b = Bench::new();
     writes_and_hangs(&mut b);

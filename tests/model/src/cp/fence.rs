@@ -69,6 +69,9 @@ impl Gpu {
         if fence.vmid == 0 {
             self.release_late(id);
         }
+        if fence.ends.is_some() {
+            self.last_write.remove(&id);
+        }
         if fence.interrupt && self.int_cntl(id) & TIMESTAMP_ENABLE != 0 {
             self.interrupt(EOP_SOURCE, 0, self.ring_id(id), fence.job_vmid);
         }
