@@ -280,6 +280,17 @@ impl Queue {
         )
     }
 
+    /// Returns the error of the last job, after which the queue takes no more.
+    ///
+    /// Jobs that were taken back because the process that queued them was killed (`ESRCH`) do not
+    /// count: another process may go on with the file.
+    fn check(&self) -> Result {
+        match self.entity.error() {
+            Err(ESRCH) => Ok(()),
+            result => result,
+        }
+    }
+
     /// Waits until one more submission may be made.
     ///
     /// To be called with no reservation held.
@@ -438,7 +449,7 @@ impl Context {
             }
         };
         drop(queues);
-        queue.entity.error()?;
+        queue.check()?;
         if schedulers.is_given_up() {
             return Err(ECANCELED);
         }

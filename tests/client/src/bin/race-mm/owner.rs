@@ -28,6 +28,15 @@ const CANARY: u32 = 0xcaca_caca;
 /// For how long it is watched that a process stays while a job waits.
 const WATCH: Duration = Duration::from_millis(15);
 
+/// The end of the jobs of an owner that goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// They run to their end.
+    Ended,
+    /// Those that were not begun do not run: the owner was killed.
+    TakenBack,
+}
+
 /// The child's memory, as others see it.
 pub struct Witness {
     pub file: File,
@@ -48,8 +57,18 @@ impl Witness {
 
     /// The owner is gone: its jobs must have ended before, and no later one may reach its pages,
     /// neither one that names them nor one that has but their address.
-    pub fn judge(&self, session: &Session, engine: Engine, owned: Owned) -> Result<(), String> {
-        self.all(IN_TIME, "when the owner was gone")?;
+    pub fn judge(
+        &self,
+        session: &Session,
+        engine: Engine,
+        owned: Owned,
+        fate: Fate,
+    ) -> Result<(), String> {
+        let written = match fate {
+            Fate::TakenBack if self.view.load(0, WRITTEN) == 0 => 0,
+            Fate::Ended | Fate::TakenBack => IN_TIME,
+        };
+        self.all(written, "when the owner was gone")?;
         self.plant();
         owned.is_out_of_reach(session, engine)?;
         self.is_intact()
@@ -184,14 +203,15 @@ pub fn is_busy(session: &Session, engine: Engine, job: u64) -> Result<bool, Stri
     session.wait(engine, job, 0).map(|done| !done).map_err(say("WAIT_CS"))
 }
 
-/// Sees owners go: not before the gates are open, if jobs wait there. How many went while their jobs
-/// were under way.
+/// Sees owners go: not before the gates are open, if jobs wait there that are not taken back. How many
+/// went while their jobs were under way.
 pub fn see_them_go(
     owners: &[&Owner],
     gates: Vec<Latch<'_>>,
     manner: Manner,
+    fate: Fate,
 ) -> Result<u64, String> {
-    if manner == Manner::Gated {
+    if manner == Manner::Gated && fate == Fate::Ended {
         stay(owners, WATCH)?;
     }
     gates.into_iter().for_each(Latch::open);

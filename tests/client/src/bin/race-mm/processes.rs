@@ -8,8 +8,8 @@ use crate::beat::Beat;
 use crate::give;
 use crate::held::Held;
 use crate::owner::{
-    Manner, Owned, Owner, PAGES, Witness, count_busy, is_busy, judge_held, see_them_go, spliced,
-    stay,
+    Fate, Manner, Owned, Owner, PAGES, Witness, count_busy, is_busy, judge_held, see_them_go,
+    spliced, stay,
 };
 use crate::setting::{Answer, NOT_HIT, Seen, Setting};
 use crate::writer::{STAMP, WRITTEN, say};
@@ -124,7 +124,7 @@ fn has_its_own(mem: &UserMem) -> bool {
 type End = fn(UserMem, Owned, &mut std::io::PipeWriter) -> Result<(), String>;
 
 /// Owners go while jobs are to write their memory.
-fn owners_go(setting: &Setting, end: End, after: fn(&Child)) -> Answer {
+fn owners_go(setting: &Setting, end: End, after: fn(&Child), fate: Fate) -> Answer {
     let sessions = files(setting)?;
     let engine = setting.engine;
     again(setting, AT_ONCE, |round| {
@@ -139,9 +139,9 @@ fn owners_go(setting: &Setting, end: End, after: fn(&Child)) -> Answer {
         };
         let started = sessions.iter().map(start).collect::<Result<Vec<_>, String>>()?;
         let owners: Vec<_> = started.iter().map(|(owner, _)| owner).collect();
-        let hit = see_them_go(&owners, gates, manner)?;
+        let hit = see_them_go(&owners, gates, manner, fate)?;
         for (session, (owner, witness)) in sessions.iter().zip(&started) {
-            witness.judge(session, engine, owner.owned)?;
+            witness.judge(session, engine, owner.owned, fate)?;
             session.file.gem_close(owner.owned.handle).map_err(say("GEM_CLOSE"))?;
         }
         Ok(hit)
@@ -150,7 +150,7 @@ fn owners_go(setting: &Setting, end: End, after: fn(&Child)) -> Answer {
 
 /// exit, with the file in another process, which had it from the beginning.
 pub fn exit(setting: &Setting) -> Answer {
-    owners_go(setting, |_, _, _| Ok(()), |_| ())
+    owners_go(setting, |_, _, _| Ok(()), |_| (), Fate::Ended)
 }
 
 /// SIGKILL.
@@ -160,7 +160,7 @@ pub fn kill(setting: &Setting) -> Answer {
             thread::sleep(Duration::from_secs(1));
         }
     };
-    owners_go(setting, wait, Child::kill)
+    owners_go(setting, wait, Child::kill, Fate::TakenBack)
 }
 
 /// The out-of-memory killer, whose reaper takes memory away and may not wait: it must be told to come
@@ -254,9 +254,9 @@ pub fn passed_on(setting: &Setting) -> Answer {
             (0..AT_ONCE).map(|_| Legacy::new(setting, manner)).collect::<Result<Vec<_>, _>>()?;
         let owners: Vec<_> = legacies.iter().map(|legacy| &legacy.owner).collect();
         let gates = legacies.iter().map(|legacy| Latch::found(&legacy.gate)).collect();
-        let hit = see_them_go(&owners, gates, manner)?;
+        let hit = see_them_go(&owners, gates, manner, Fate::Ended)?;
         for Legacy { owner, witness, session, .. } in &legacies {
-            witness.judge(session, setting.engine, owner.owned)?;
+            witness.judge(session, setting.engine, owner.owned, Fate::Ended)?;
         }
         Ok(hit)
     })
@@ -388,7 +388,7 @@ pub fn after_exec(what: &str, engine: Engine) -> Result<(), String> {
         let session = Session::on(File::from_fd(fd(file)?), 2 * va).map_err(say("a session"))?;
         let witness = Witness::of(fd(kept)?.into())?;
         let owned = Owned { handle: u32_of(usize_of(handle)), va };
-        witness.judge(&session, engine, owned)
+        witness.judge(&session, engine, owned, Fate::Ended)
     };
     let said = judge().err().unwrap_or_else(|| child::WELL.into());
     report.write_all(said.as_bytes()).map_err(|e| format!("pipe: {e}"))
