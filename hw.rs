@@ -27,8 +27,8 @@ use crate::{
         },
         ring::{
             RingKind,
-            Submission,
-            Writer, //
+            Sink,
+            Submission, //
         },
     },
     hw::card::Card, //
@@ -357,22 +357,22 @@ pub(crate) trait Engine: Sync {
     fn halt(&self, card: &Card<'_>);
 
     /// The command that fills `dwords` of a ring with nothing.
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32);
+    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32);
 
     /// Everything that a submission asks for, and then the kernel's fence with its interrupt.
     fn emit_submission(
         &self,
-        ring: &mut Writer<'_>,
+        out: &mut dyn Sink,
         kind: RingKind,
         submission: &Submission<'_>,
         fence: FenceWrite,
     );
 
     /// A write of one dword to memory, to see whether the engine lives.
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32);
+    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32);
 
-    /// Tells the engine how far its ring is written, in dwords.
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32);
+    /// Tells the engine how far its ring is written: the position of the dword that comes next.
+    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64);
 }
 
 /// The write by which an engine says that it got so far.

@@ -329,7 +329,7 @@ pub(crate) struct Ring {
 
 struct State {
     /// Where the next dword goes; not wrapped.
-    write_pointer: u32,
+    write_pointer: u64,
 }
 
 impl Ring {
@@ -512,7 +512,8 @@ impl Ring {
                 position: state.write_pointer,
             };
             emit(&mut writer);
-            let unaligned = writer.position % Self::ALIGNMENT;
+            // CAST: Less than the alignment.
+            let unaligned = (writer.position % u64::from(Self::ALIGNMENT)) as u32;
             if unaligned != 0 {
                 let padding = Self::ALIGNMENT - unaligned;
                 self.engine.emit_nops(&mut writer, padding);
@@ -535,30 +536,35 @@ impl Ring {
 
 /// Where commands are written to.
 pub(crate) trait Sink {
-    /// Appends a dword.
-    fn push(&mut self, value: u32);
+    /// Appends dwords.
+    fn put(&mut self, dwords: &[u32]);
+
+    /// Number of dwords that were put there before, ever.
+    fn position(&self) -> u64;
 }
 
 /// Writes commands into a ring.
 pub(crate) struct Writer<'a> {
     memory: CoherentView<'a, [u32]>,
-    position: u32,
+    position: u64,
 }
 
 impl Sink for Writer<'_> {
-    fn push(&mut self, value: u32) {
-        let index = u32_as_usize(self.position) % RING_DWORDS;
-        let _ = self.store(index, value);
-        self.position = self.position.wrapping_add(1);
+    fn put(&mut self, dwords: &[u32]) {
+        for dword in dwords {
+            // CAST: The kernel is one of 64 bits.
+            let index = self.position as usize % RING_DWORDS;
+            let _ = self.store(index, *dword);
+            self.position += 1;
+        }
+    }
+
+    fn position(&self) -> u64 {
+        self.position
     }
 }
 
 impl Writer<'_> {
-    /// Where in the ring the next dword goes; not wrapped.
-    pub(crate) fn position(&self) -> u32 {
-        self.position
-    }
-
     fn store(&self, index: usize, value: u32) -> Result {
         io_write!(self.memory, [try: index], value);
         Ok(())

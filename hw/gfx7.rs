@@ -30,7 +30,15 @@ use super::{
     Generation,
     IpVersions, //
 };
-use crate::hw::firmware::Names;
+use crate::{
+    exec::ring::RING_MASK,
+    hw::firmware::Names, //
+};
+
+/// The place in its ring of what is at `position`.
+const fn place(position: u64) -> u32 {
+    low(position) & RING_MASK
+}
 
 /// The lower half of an address, as registers and packets take it.
 const fn low(addr: u64) -> u32 {

@@ -20,32 +20,31 @@ use super::{
 use crate::exec::ring::{
     Flush,
     Sink,
-    VmState,
-    Writer, //
+    VmState, //
 };
 
 /// Fills `dwords` of a ring with nothing.
-pub(super) fn emit_nops(ring: &mut Writer<'_>, dwords: u32) {
+pub(super) fn emit_nops(out: &mut dyn Sink, dwords: u32) {
     for _ in 0..dwords {
-        ring.push(pm4::NOP);
+        out.put(&[pm4::NOP]);
     }
 }
 
 /// Writes one dword to memory.
-pub(super) fn emit_write(ring: &mut Writer<'_>, addr: u64, value: u32) {
+pub(super) fn emit_write(out: &mut dyn Sink, addr: u64, value: u32) {
     let by = By::Me;
-    emit(ring, WriteMemory { by, addr, value });
+    emit(out, WriteMemory { by, addr, value });
 }
 
 /// Sets the context's page directory and drops the translations that it knows.
-pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
+pub(super) fn emit_vm_flush(out: &mut dyn Sink, by: By, vm: &VmState) {
     match vm.flush {
         Flush::NotNeeded => return,
         Flush::Needed => {}
     }
     for (register, value) in vm_flush_writes(vm) {
         emit(
-            ring,
+            out,
             WriteRegister {
                 by,
                 register,
@@ -54,15 +53,15 @@ pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
         );
     }
     emit(
-        ring,
+        out,
         Wait::register_read(By::Me, pm4::register::<VM_INVALIDATE_REQUEST>()),
     );
     if let By::Pfp = by {
         // What the parser reads next must not be translated the old way.
-        emit(ring, PfpSyncMe);
+        emit(out, PfpSyncMe);
         // Nor may the constant engine run ahead with it.
-        emit(ring, SwitchBuffer);
-        emit(ring, SwitchBuffer);
+        emit(out, SwitchBuffer);
+        emit(out, SwitchBuffer);
     }
 }
 
@@ -88,9 +87,9 @@ pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
 
 /// Waits for the copies that command buffers have left to the DMA of these engines: without it they may
 /// write to memory after the fence, hence after that memory was given to someone else.
-pub(super) fn emit_dma_sync(ring: &mut Writer<'_>, engines: &[By]) {
+pub(super) fn emit_dma_sync(out: &mut dyn Sink, engines: &[By]) {
     for by in engines {
-        emit(ring, DmaSync(*by));
+        emit(out, DmaSync(*by));
     }
 }
 

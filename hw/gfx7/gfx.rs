@@ -19,6 +19,7 @@ use super::{
     cp,
     high,
     low,
+    place,
     pm4::{
         self,
         emit,
@@ -46,9 +47,8 @@ use crate::{
     exec::ring::{
         Ring,
         RingKind,
+        Sink,
         Submission,
-        Writer,
-        RING_MASK,
         RING_SHIFT, //
     },
     hw::{
@@ -83,39 +83,39 @@ impl Engine for Gfx {
         rlc::halt(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        cp::emit_nops(ring, dwords);
+    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::emit_nops(out, dwords);
     }
 
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        cp::emit_write(ring, addr, value);
+    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::emit_write(out, addr, value);
     }
 
     fn emit_submission(
         &self,
-        ring: &mut Writer<'_>,
+        out: &mut dyn Sink,
         _kind: RingKind,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
         // What ran before must be out of the pipeline: it may belong to another process.
         emit(
-            ring,
+            out,
             Wait::memory(By::Pfp, fence.gpu_addr, fence.seq.wrapping_sub(1)),
         );
         if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(ring, By::Pfp, vm);
+            cp::emit_vm_flush(out, By::Pfp, vm);
         }
-        emit(ring, SurfaceSync);
-        emit(ring, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
+        emit(out, SurfaceSync);
+        emit(out, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
         if submission.vm.is_some() {
-            emit(ring, EventWrite::VS_PARTIAL_FLUSH);
-            emit(ring, EventWrite::VGT_FLUSH);
-            emit(ring, ContextControl::SWITCH);
+            emit(out, EventWrite::VS_PARTIAL_FLUSH);
+            emit(out, EventWrite::VGT_FLUSH);
+            emit(out, ContextControl::SWITCH);
         }
         for ib in submission.ibs() {
             emit(
-                ring,
+                out,
                 IndirectBuffer {
                     addr: ib.va,
                     dwords: ib.dwords,
@@ -124,11 +124,11 @@ impl Engine for Gfx {
                 },
             );
         }
-        cp::emit_dma_sync(ring, &[By::Pfp, By::Me]);
-        emit(ring, cp::hdp_invalidate(By::Pfp));
+        cp::emit_dma_sync(out, &[By::Pfp, By::Me]);
+        emit(out, cp::hdp_invalidate(By::Pfp));
         if let Some(user) = submission.user_fence {
             emit_end_of_pipe(
-                ring,
+                out,
                 user.gpu_addr,
                 EopData::Qword(user.value.wrapping_sub(1)),
                 EopData::Qword(user.value),
@@ -136,17 +136,17 @@ impl Engine for Gfx {
             );
         }
         emit_end_of_pipe(
-            ring,
+            out,
             fence.gpu_addr,
             EopData::Dword(fence.seq.wrapping_sub(1)),
             EopData::Dword(fence.seq),
             Interrupt::Yes,
         );
-        emit(ring, SwitchBuffer);
+        emit(out, SwitchBuffer);
     }
 
-    fn kick(&self, card: &Card<'_>, _kind: RingKind, write_pointer: u32) {
-        let position = write_pointer & RING_MASK;
+    fn kick(&self, card: &Card<'_>, _kind: RingKind, position: u64) {
+        let position = place(position);
         card.regs.write_reg(CP_RB0_WPTR::from(position));
         card.regs.read(CP_RB0_WPTR);
     }
@@ -228,43 +228,43 @@ fn start_ring(card: &Card<'_>, ring: &Ring, info: &GraphicsInfo) {
     regs.write_reg(CP_DEVICE_ID::from(1));
     regs.write_reg(CP_ME_CNTL::zeroed());
     fsleep(Delta::from_micros(50));
-    ring.emit(|ring| emit_start(ring, &info.rasters[0]));
+    ring.emit(|out| emit_start(out, &info.rasters[0]));
 }
 
 /// What the ring begins with: the constant engine's memory is divided, and all context registers
 /// are set, which is kept for `CLEAR_STATE`.
-fn emit_start(ring: &mut Writer<'_>, raster: &Raster) {
+fn emit_start(out: &mut dyn Sink, raster: &Raster) {
     /// In units of 1/0x10000 of its memory: half to each side.
     const HALF: u32 = 0x8000;
     emit(
-        ring,
+        out,
         SetCePartition {
             first: HALF,
             second: HALF,
         },
     );
-    emit(ring, PreambleCntl::BeginClearState);
-    emit(ring, ContextControl::NOTHING);
-    clear_state::emit(ring);
+    emit(out, PreambleCntl::BeginClearState);
+    emit(out, ContextControl::NOTHING);
+    clear_state::emit(out);
     SetContextReg {
         register: pm4::register::<PA_SC_RASTER_CONFIG>(),
         values: &[raster.config, raster.config_1],
     }
-    .emit(ring);
-    emit(ring, PreambleCntl::EndClearState);
-    emit(ring, ClearState);
+    .emit(out);
+    emit(out, PreambleCntl::EndClearState);
+    emit(out, ClearState);
     SetContextReg {
         register: pm4::register::<VGT_VERTEX_REUSE_BLOCK_CNTL>(),
         // And VGT_OUT_DEALLOC_CNTL, which follows it.
         values: &[0x0e, 0x10],
     }
-    .emit(ring);
+    .emit(out);
 }
 
 /// The write that says that the ring got so far. The first of two end-of-pipe events may overtake
 /// the cache flush that it asks for, so it writes the number before.
 fn emit_end_of_pipe(
-    ring: &mut Writer<'_>,
+    out: &mut dyn Sink,
     addr: u64,
     before: EopData,
     data: EopData,
@@ -277,6 +277,6 @@ fn emit_end_of_pipe(
             interrupt,
         })
     };
-    emit(ring, eop(before, Interrupt::No));
-    emit(ring, eop(data, interrupt));
+    emit(out, eop(before, Interrupt::No));
+    emit(out, eop(data, interrupt));
 }

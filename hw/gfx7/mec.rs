@@ -32,6 +32,7 @@ use super::{
     cp,
     high,
     low,
+    place,
     pm4::{
         emit,
         AcquireMem,
@@ -55,9 +56,8 @@ use crate::{
         ring::{
             Ring,
             RingKind,
+            Sink,
             Submission,
-            Writer,
-            RING_MASK,
             RING_SHIFT, //
         },
     },
@@ -136,35 +136,35 @@ impl Engine for Mec {
         udelay(Delta::from_micros(50));
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        cp::emit_nops(ring, dwords);
+    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::emit_nops(out, dwords);
     }
 
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        cp::emit_write(ring, addr, value);
+    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::emit_write(out, addr, value);
     }
 
     fn emit_submission(
         &self,
-        ring: &mut Writer<'_>,
+        out: &mut dyn Sink,
         _kind: RingKind,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
         // What ran before must be out of the pipeline: it may belong to another process.
         emit(
-            ring,
+            out,
             Wait::memory(By::Me, fence.gpu_addr, fence.seq.wrapping_sub(1)),
         );
         if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(ring, By::Me, vm);
+            cp::emit_vm_flush(out, By::Me, vm);
         }
-        emit(ring, AcquireMem);
+        emit(out, AcquireMem);
         // All our queues are of the first pipe.
-        emit(ring, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
+        emit(out, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
         for ib in submission.ibs() {
             emit(
-                ring,
+                out,
                 IndirectBuffer {
                     addr: ib.va,
                     dwords: ib.dwords,
@@ -173,11 +173,11 @@ impl Engine for Mec {
                 },
             );
         }
-        cp::emit_dma_sync(ring, &[By::Me]);
-        emit(ring, cp::hdp_invalidate(By::Me));
+        cp::emit_dma_sync(out, &[By::Me]);
+        emit(out, cp::hdp_invalidate(By::Me));
         if let Some(user) = submission.user_fence {
             emit(
-                ring,
+                out,
                 ReleaseMem(EndOfPipe {
                     addr: user.gpu_addr,
                     data: EopData::Qword(user.value),
@@ -186,7 +186,7 @@ impl Engine for Mec {
             );
         }
         emit(
-            ring,
+            out,
             ReleaseMem(EndOfPipe {
                 addr: fence.gpu_addr,
                 data: EopData::Dword(fence.seq),
@@ -195,13 +195,12 @@ impl Engine for Mec {
         );
     }
 
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32) {
+    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64) {
         let RingKind::Compute(queue) = kind else {
             return;
         };
-        let position = write_pointer & RING_MASK;
         card.doorbells
-            .ring(FIRST_DOORBELL + u32::from(queue), position);
+            .ring(FIRST_DOORBELL + u32::from(queue), place(position));
     }
 }
 

@@ -29,14 +29,12 @@ pub(crate) trait Packet {
 }
 
 /// Writes a packet.
-pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
+pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
     let body = packet.body();
     let body = body.as_ref();
     // A body has at least one dword, and the header counts from zero.
-    out.push(header(P::OPCODE, body.len() - 1));
-    for dword in body {
-        out.push(*dword);
-    }
+    out.put(&[header(P::OPCODE, body.len() - 1)]);
+    out.put(body);
 }
 
 const fn header(opcode: u8, count: usize) -> u32 {
@@ -471,12 +469,9 @@ impl SetContextReg<'_> {
     const START: u32 = 0xa000;
 
     /// Writes the packet; its length depends on its values.
-    pub(crate) fn emit(&self, out: &mut (impl Sink + ?Sized)) {
-        out.push(header(0x69, self.values.len()));
-        out.push(self.register - Self::START);
-        for value in self.values {
-            out.push(*value);
-        }
+    pub(crate) fn emit(&self, out: &mut dyn Sink) {
+        out.put(&[header(0x69, self.values.len()), self.register - Self::START]);
+        out.put(self.values);
     }
 }
 

@@ -17,6 +17,7 @@ use super::{
     cp::vm_flush_writes,
     high,
     low,
+    place,
     pm4::register,
     regs::*,
     sdma_packet::{
@@ -41,8 +42,6 @@ use crate::{
         Sink,
         Submission,
         VmState,
-        Writer,
-        RING_MASK,
         RING_SHIFT, //
     },
     hw::{
@@ -69,40 +68,40 @@ impl Engine for Sdma {
         halt_engine::<Sdma1>(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
+    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
         for _ in 0..dwords {
-            ring.push(sdma_packet::NOP);
+            out.put(&[sdma_packet::NOP]);
         }
     }
 
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        emit(ring, Write { addr, value });
+    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Write { addr, value });
     }
 
     fn emit_submission(
         &self,
-        ring: &mut Writer<'_>,
+        out: &mut dyn Sink,
         kind: RingKind,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
         emit(
-            ring,
+            out,
             Poll::Memory {
                 addr: fence.gpu_addr,
                 value: fence.seq.wrapping_sub(1),
             },
         );
         if let Some(vm) = &submission.vm {
-            emit_vm_flush(ring, vm);
+            emit_vm_flush(out, vm);
         }
-        emit(ring, hdp_flush(kind));
+        emit(out, hdp_flush(kind));
         for ib in submission.ibs() {
             // The packet must end on a multiple of 8.
-            let end = ring.position().wrapping_add(IndirectBuffer::DWORDS);
-            self.emit_nops(ring, end.wrapping_neg() % 8);
+            let end = out.position() + u64::from(IndirectBuffer::DWORDS);
+            self.emit_nops(out, low(end.wrapping_neg() % 8));
             emit(
-                ring,
+                out,
                 IndirectBuffer {
                     addr: ib.va,
                     dwords: ib.dwords,
@@ -111,11 +110,11 @@ impl Engine for Sdma {
             );
         }
         if let Commands::Fill(fill) = submission.commands {
-            ConstantFill::split(fill).for_each(|packet| emit(ring, packet));
+            ConstantFill::split(fill).for_each(|packet| emit(out, packet));
         }
         // What the CPU reads from VRAM after the fence is what was written.
         emit(
-            ring,
+            out,
             SrbmWrite {
                 register: register::<HDP_DEBUG0>(),
                 value: 1,
@@ -127,21 +126,21 @@ impl Engine for Sdma {
                 (user.gpu_addr + 4, high(user.value)),
                 (user.gpu_addr, low(user.value)),
             ] {
-                emit(ring, Fence { addr, value });
+                emit(out, Fence { addr, value });
             }
         }
         emit(
-            ring,
+            out,
             Fence {
                 addr: fence.gpu_addr,
                 value: fence.seq,
             },
         );
-        emit(ring, Trap);
+        emit(out, Trap);
     }
 
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32) {
-        let bytes = (write_pointer & RING_MASK) << 2;
+    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64) {
+        let bytes = place(position) << 2;
         match kind {
             RingKind::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
             _ => set_write_pointer::<Sdma1>(card, bytes),
@@ -278,18 +277,15 @@ fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32
 }
 
 /// Sets the context's page directory and drops the translations that it knows.
-fn emit_vm_flush(ring: &mut Writer<'_>, vm: &VmState) {
+fn emit_vm_flush(out: &mut dyn Sink, vm: &VmState) {
     match vm.flush {
         Flush::NotNeeded => return,
         Flush::Needed => {}
     }
     for (register, value) in vm_flush_writes(vm) {
-        emit(ring, SrbmWrite { register, value });
+        emit(out, SrbmWrite { register, value });
     }
-    emit(
-        ring,
-        Poll::RegisterRead(register::<VM_INVALIDATE_REQUEST>()),
-    );
+    emit(out, Poll::RegisterRead(register::<VM_INVALIDATE_REQUEST>()));
 }
 
 /// Makes what the CPU wrote to VRAM visible to what follows.
