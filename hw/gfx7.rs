@@ -21,6 +21,8 @@ mod rlc;
 mod sdma;
 mod sdma_packet;
 mod shaders;
+#[cfg(CONFIG_KUNIT = "y")]
+mod submissions;
 mod system;
 mod tiling;
 
