@@ -68,13 +68,11 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::{
-        job::{
-            Job,
-            Schedulers, //
-        },
-        ring::RingKind, //
+    exec::job::{
+        Job,
+        Schedulers, //
     },
+    hw::command::RingKind,
     uapi::{
         self,
         HandleTable, //

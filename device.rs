@@ -5,8 +5,6 @@
 //! A [`Device`] lives as long as anyone has it open, which may be longer than the driver is bound
 //! to it: what touches the card goes through [`CardHandle`] and buffers that are gone by then.
 
-use core::ops::Range;
-
 use kernel::{
     device::{
         self,
@@ -25,14 +23,12 @@ use crate::{
     exec::{
         gart::{
             Gart,
-            GartLayout,
             KernelBuffer, //
         },
         job::Schedulers,
         kernel_queue::KernelQueue,
         ring::{
             Ring,
-            RingKind,
             Writeback, //
         },
     },
@@ -41,8 +37,13 @@ use crate::{
             CardGuard,
             CardHandle, //
         },
+        command::RingKind,
         firmware,
         gfx7::ComputeMemory,
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
         vbios::Vbios,
         Chip,
         Generation,
@@ -71,35 +72,6 @@ pub(crate) struct Facts {
 pub(crate) struct PciIds {
     pub(crate) device: u16,
     pub(crate) revision: u8,
-}
-
-/// VRAM, and what of it is free to be managed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct VramLayout {
-    /// Address of its start in the GPU's address space.
-    pub(crate) start: u64,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-    /// How much of it, from its start, the CPU reaches.
-    pub(crate) visible: u64,
-    /// Physical address at which the CPU finds it.
-    pub(crate) aperture: u64,
-    /// How much of it, from its start, is on the screen, where the firmware put it.
-    pub(crate) picture: u64,
-    /// Offsets that the driver keeps for itself, at the end of what is visible.
-    pub(crate) reserved: (u64, u64),
-}
-
-impl VramLayout {
-    /// Address in the GPU's address space of the byte at `offset` from the start of VRAM.
-    pub(crate) fn mc_addr(&self, offset: u64) -> u64 {
-        self.start + offset
-    }
-
-    /// Offsets that the driver keeps for itself.
-    pub(crate) fn reserved(&self) -> Range<u64> {
-        self.reserved.0..self.reserved.1
-    }
 }
 
 /// One GPU.

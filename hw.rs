@@ -6,8 +6,10 @@
 //! probe ([`Chip::generation`]); from then on nobody asks what the card is.
 
 pub(crate) mod card;
+pub(crate) mod command;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
+pub(crate) mod layout;
 pub(crate) mod vbios;
 
 use kernel::{
@@ -16,22 +18,21 @@ use kernel::{
 };
 
 use crate::{
-    device::{
-        Device,
-        VramLayout, //
-    },
-    exec::{
-        gart::{
-            GartLayout,
-            KernelBuffer, //
-        },
-        ring::{
+    device::Device,
+    exec::gart::KernelBuffer,
+    hw::{
+        card::Card,
+        command::{
+            FenceWrite,
             RingKind,
             Sink,
             Submission, //
         },
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
     },
-    hw::card::Card, //
 };
 
 /// A model of GPU.
@@ -373,11 +374,4 @@ pub(crate) trait Engine: Sync {
 
     /// Tells the engine how far its ring is written: the position of the dword that comes next.
     fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64);
-}
-
-/// The write by which an engine says that it got so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FenceWrite {
-    pub(crate) gpu_addr: u64,
-    pub(crate) seq: u32,
 }

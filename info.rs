@@ -33,9 +33,9 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::ring::RingKind,
     gem,
     hw::{
+        command::RingKind,
         firmware,
         gfx7::pte::{
             Fragment,

@@ -57,12 +57,14 @@ use crate::{
             ttm, //
         },
     },
-    device::VramLayout,
     drm::{
         Driver,
         DrmDevice, //
     },
-    hw::gfx7::pte::PAGE_SHIFT,
+    hw::{
+        gfx7::pte::PAGE_SHIFT,
+        layout::VramLayout, //
+    },
     vm::TableId, //
 };
 

@@ -48,15 +48,13 @@ use kernel::{
 
 use crate::{
     device::Device,
-    exec::{
-        gart::{
-            Gart,
-            KernelBuffer, //
-        },
-        ring::RingKind,
+    exec::gart::{
+        Gart,
+        KernelBuffer, //
     },
     hw::{
         card::Card,
+        command::RingKind,
         Event,
         Fault,
         InterruptMemory, //

@@ -31,8 +31,7 @@
 //! jobs to come. The same way ends what is unfinished when the driver is unbound, with `ENODEV`.
 
 use kernel::{
-    device,
-    new_mutex,
+    device, new_mutex,
     num::casts::usize_as_u64,
     prelude::*,
     sync::{
@@ -50,7 +49,7 @@ use kernel::{
         Instant,
         Monotonic,
         Msecs, //
-    }, //
+    },
 };
 
 use crate::{
@@ -59,7 +58,7 @@ use crate::{
         drm::sched::{
             JobOps,
             Scheduler, //
-        }, //
+        },
     },
     debug::stats::Stats,
     exec::{
@@ -68,16 +67,7 @@ use crate::{
             Floor,
             Seat, //
         },
-        ring::{
-            Commands,
-            Fill,
-            Ib,
-            Ring,
-            RingKind,
-            Submission,
-            UserFence,
-            VmState, //
-        },
+        ring::Ring,
         submitter::Submitter,
         vmid::{
             Lease,
@@ -89,6 +79,15 @@ use crate::{
     },
     hw::{
         card::CardHandle,
+        command::{
+            Commands,
+            FenceSlot,
+            Fill,
+            Ib,
+            RingKind,
+            Submission,
+            VmState, //
+        },
         Generation, //
     },
 };
@@ -119,7 +118,7 @@ pub(crate) struct Work {
     /// What interrupts that the job causes bear.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
-    pub(crate) user_fence: Option<UserFence>,
+    pub(crate) user_fence: Option<FenceSlot>,
     /// Its place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
     /// Dropped when the job is done; nobody looks at it before.

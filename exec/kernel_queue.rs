@@ -45,17 +45,15 @@ use crate::{
             Priority, //
         },
     },
-    exec::{
-        job::{
-            Job,
-            Schedulers,
-            Task,
-            Work, //
-        },
-        ring::{
-            Fill,
-            RingKind, //
-        },
+    exec::job::{
+        Job,
+        Schedulers,
+        Task,
+        Work, //
+    },
+    hw::command::{
+        Fill,
+        RingKind, //
     },
 };
 

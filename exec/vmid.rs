@@ -50,7 +50,7 @@ use kernel::{
 
 use crate::{
     abstractions::dma_fence::Fence,
-    exec::ring::{
+    hw::command::{
         Flush,
         RingKind,
         Vmid, //

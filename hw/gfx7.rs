@@ -32,9 +32,9 @@ use super::{
     Generation,
     IpVersions, //
 };
-use crate::{
-    exec::ring::RING_MASK,
-    hw::firmware::Names, //
+use crate::hw::{
+    command::RING_MASK,
+    firmware::Names, //
 };
 
 /// The place in its ring of what is at `position`.

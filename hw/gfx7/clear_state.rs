@@ -8,7 +8,7 @@
 use kernel::num::casts::u32_as_usize;
 
 use super::pm4::SetContextReg;
-use crate::exec::ring::Sink;
+use crate::hw::command::Sink;
 
 /// Runs of consecutive registers: number of the first, and how many.
 const RUNS: [(u32, u32); 7] = [

@@ -17,7 +17,7 @@ use super::{
     },
     regs::*, //
 };
-use crate::exec::ring::{
+use crate::hw::command::{
     Flush,
     Sink,
     VmState, //

@@ -44,19 +44,19 @@ use super::{
     rlc, //
 };
 use crate::{
-    exec::ring::{
-        Ring,
-        RingKind,
-        Sink,
-        Submission,
-        RING_SHIFT, //
-    },
+    exec::ring::Ring,
     hw::{
         card::Card,
+        command::{
+            FenceWrite,
+            RingKind,
+            Sink,
+            Submission,
+            RING_SHIFT, //
+        },
         firmware,
         BringUp,
         Engine,
-        FenceWrite,
         GraphicsInfo,
         Raster, //
     },

@@ -31,14 +31,14 @@ use super::{
     regs::*, //
 };
 use crate::{
-    device::{
-        Device,
-        VramLayout, //
-    },
-    exec::gart::GartLayout,
+    device::Device,
     hw::{
         card::Card,
         firmware::Microcode,
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
         Fault,
         MemoryController,
         MemoryInfo, //

@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     device::Device,
-    exec::ring::RingKind,
     hw::{
         card::Card,
+        command::RingKind,
         Event,
         Illegal,
         InterruptController, //

@@ -53,20 +53,20 @@ use crate::{
             Gart,
             KernelBuffer, //
         },
-        ring::{
-            Ring,
+        ring::Ring, //
+    },
+    hw::{
+        card::Card,
+        command::{
+            FenceWrite,
             RingKind,
             Sink,
             Submission,
             RING_SHIFT, //
         },
-    },
-    hw::{
-        card::Card,
         firmware::Microcode,
         BringUp,
-        Engine,
-        FenceWrite, //
+        Engine, //
     },
 };
 

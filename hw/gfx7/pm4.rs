@@ -18,7 +18,7 @@ use super::{
     high,
     low, //
 };
-use crate::exec::ring::Sink;
+use crate::hw::command::Sink;
 
 /// A packet of type 3.
 pub(crate) trait Packet {

@@ -4,7 +4,7 @@
 
 use kernel::num::casts::usize_as_u64;
 
-use crate::exec::ring::Sink;
+use crate::hw::command::Sink;
 
 /// More than any submission of the tests has.
 const ROOM: usize = 128;

@@ -34,22 +34,22 @@ use super::{
     shaders, //
 };
 use crate::{
-    exec::ring::{
-        Commands,
-        Flush,
-        Ring,
-        RingKind,
-        Sink,
-        Submission,
-        VmState,
-        RING_SHIFT, //
-    },
+    exec::ring::Ring,
     hw::{
         card::Card,
+        command::{
+            Commands,
+            FenceWrite,
+            Flush,
+            RingKind,
+            Sink,
+            Submission,
+            VmState,
+            RING_SHIFT, //
+        },
         firmware::Microcode,
         BringUp,
-        Engine,
-        FenceWrite, //
+        Engine, //
     },
 };
 

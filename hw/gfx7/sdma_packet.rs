@@ -11,7 +11,7 @@ use super::{
     high,
     low, //
 };
-use crate::exec::ring::{
+use crate::hw::command::{
     Fill,
     Sink,
     MAX_SUBMISSION_DWORDS, //

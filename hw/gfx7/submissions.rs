@@ -10,19 +10,17 @@ use super::{
     recorder::Recorder,
     BONAIRE, //
 };
-use crate::{
-    exec::ring::{
-        Commands,
-        Fill,
-        Flush,
-        Ib,
-        RingKind,
-        Submission,
-        UserFence,
-        VmState,
-        Vmid, //
-    },
-    hw::FenceWrite, //
+use crate::hw::command::{
+    Commands,
+    FenceSlot,
+    FenceWrite,
+    Fill,
+    Flush,
+    Ib,
+    RingKind,
+    Submission,
+    VmState,
+    Vmid, //
 };
 
 const FENCE: FenceWrite = FenceWrite {
@@ -52,7 +50,7 @@ fn job(flush: Flush) -> Option<Submission<'static>> {
             pasid: 0x8001,
         }),
         commands: Commands::Ibs(IBS),
-        user_fence: Some(UserFence {
+        user_fence: Some(FenceSlot {
             gpu_addr: 0xff_0000_1008,
             value: 0x1_0000_0007,
         }),
