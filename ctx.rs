@@ -72,7 +72,7 @@ use crate::{
         Job,
         Schedulers, //
     },
-    hw::command::RingKind,
+    hw::command::RingId,
     uapi::{
         self,
         HandleTable, //
@@ -120,11 +120,11 @@ impl Ip {
     }
 
     /// Whether the jobs run on such a ring.
-    fn runs_on(self, ring: RingKind) -> bool {
+    fn runs_on(self, ring: RingId) -> bool {
         match ring {
-            RingKind::Gfx => self == Self::Gfx,
-            RingKind::Compute(_) => self == Self::Compute,
-            RingKind::Sdma(_) => self == Self::Dma,
+            RingId::Gfx => self == Self::Gfx,
+            RingId::Compute(_) => self == Self::Compute,
+            RingId::Sdma(_) => self == Self::Dma,
         }
     }
 

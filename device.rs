@@ -37,7 +37,7 @@ use crate::{
             CardGuard,
             CardHandle, //
         },
-        command::RingKind,
+        command::RingId,
         firmware,
         gfx7::ComputeMemory,
         layout::{
@@ -138,7 +138,7 @@ impl Device {
     }
 
     /// One of the rings.
-    pub(crate) fn ring(&self, kind: RingKind) -> &Ring {
+    pub(crate) fn ring(&self, kind: RingId) -> &Ring {
         &self.rings[kind.index()]
     }
 
@@ -155,8 +155,8 @@ fn make_rings(
     gart: &Gart,
 ) -> Result<KVec<Arc<Ring>>> {
     let writeback = Arc::new(Writeback::new(dev, gart)?, GFP_KERNEL)?;
-    let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
-    for kind in RingKind::ALL {
+    let mut rings = KVec::with_capacity(RingId::COUNT, GFP_KERNEL)?;
+    for kind in RingId::ALL {
         let ring = Ring::new(kind, hw, card.clone(), dev, gart, writeback.clone());
         rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
     }

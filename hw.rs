@@ -24,7 +24,7 @@ use crate::{
         card::Card,
         command::{
             FenceWrite,
-            RingKind,
+            RingId,
             Sink,
             Submission, //
         },
@@ -73,11 +73,11 @@ pub(crate) struct IpVersions {
 
 impl Generation {
     /// The engine behind a ring.
-    pub(crate) fn engine(&self, kind: RingKind) -> &'static dyn Engine {
+    pub(crate) fn engine(&self, kind: RingId) -> &'static dyn Engine {
         match kind {
-            RingKind::Gfx => self.gfx,
-            RingKind::Compute(_) => self.compute,
-            RingKind::Sdma(_) => self.sdma,
+            RingId::Gfx => self.gfx,
+            RingId::Compute(_) => self.compute,
+            RingId::Sdma(_) => self.sdma,
         }
     }
 
@@ -260,11 +260,11 @@ pub(crate) struct InterruptMemory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A ring wrote a fence.
-    Fence(RingKind),
+    Fence(RingId),
     /// A process's page table forbade an access.
     Fault,
     /// A ring executed something that it must not.
-    Illegal(Illegal, RingKind),
+    Illegal(Illegal, RingId),
     /// Nothing that the driver asked for.
     Other { source: u8, data: u32 },
 }
@@ -364,7 +364,7 @@ pub(crate) trait Engine: Sync {
     fn emit_submission(
         &self,
         out: &mut dyn Sink,
-        kind: RingKind,
+        kind: RingId,
         submission: &Submission<'_>,
         fence: FenceWrite,
     );
@@ -373,5 +373,5 @@ pub(crate) trait Engine: Sync {
     fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32);
 
     /// Tells the engine how far its ring is written: the position of the dword that comes next.
-    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64);
+    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64);
 }

@@ -35,7 +35,7 @@ use crate::{
     },
     gem,
     hw::{
-        command::RingKind,
+        command::RingId,
         firmware,
         gfx7::pte::{
             Fragment,
@@ -402,13 +402,13 @@ fn rings(kind: u32) -> usize {
     /// A context has no more queues to compute rings.
     const MAX_COMPUTE: usize = 4;
 
-    let count = |wanted: fn(&RingKind) -> bool| RingKind::ALL.iter().filter(|&r| wanted(r)).count();
+    let count = |wanted: fn(&RingId) -> bool| RingId::ALL.iter().filter(|&r| wanted(r)).count();
     match kind {
-        bindings::AMDGPU_HW_IP_GFX => count(|ring| matches!(ring, RingKind::Gfx)),
+        bindings::AMDGPU_HW_IP_GFX => count(|ring| matches!(ring, RingId::Gfx)),
         bindings::AMDGPU_HW_IP_COMPUTE => {
-            count(|ring| matches!(ring, RingKind::Compute(_))).min(MAX_COMPUTE)
+            count(|ring| matches!(ring, RingId::Compute(_))).min(MAX_COMPUTE)
         }
-        bindings::AMDGPU_HW_IP_DMA => count(|ring| matches!(ring, RingKind::Sdma(_))),
+        bindings::AMDGPU_HW_IP_DMA => count(|ring| matches!(ring, RingId::Sdma(_))),
         _ => 0,
     }
 }

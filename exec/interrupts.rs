@@ -54,7 +54,7 @@ use crate::{
     },
     hw::{
         card::Card,
-        command::RingKind,
+        command::RingId,
         Event,
         Fault,
         InterruptMemory, //
@@ -224,7 +224,7 @@ impl Found {
         fault: true,
     };
 
-    fn has(&self, ring: RingKind) -> bool {
+    fn has(&self, ring: RingId) -> bool {
         self.rings & 1 << ring.index() != 0
     }
 

@@ -84,7 +84,7 @@ use crate::{
             FenceSlot,
             Fill,
             Ib,
-            RingKind,
+            RingId,
             Submission,
             VmState, //
         },
@@ -475,7 +475,7 @@ impl Executor {
 /// The schedulers of a card, one for each ring.
 pub(crate) struct Schedulers {
     executor: Arc<Executor>,
-    /// In the order of [`RingKind::ALL`].
+    /// In the order of [`RingId::ALL`].
     schedulers: KVec<Arc<Scheduler<Job>>>,
 }
 
@@ -510,7 +510,7 @@ impl Schedulers {
     /// The schedulers of some rings, for a queue whose jobs may run on any of them.
     pub(crate) fn of(
         &self,
-        mut accept: impl FnMut(RingKind) -> bool,
+        mut accept: impl FnMut(RingId) -> bool,
     ) -> Result<KVec<Arc<Scheduler<Job>>>> {
         let mut schedulers = KVec::new();
         for scheduler in &self.schedulers {

@@ -53,7 +53,7 @@ use crate::{
     },
     hw::command::{
         Fill,
-        RingKind, //
+        RingId, //
     },
 };
 
@@ -76,7 +76,7 @@ impl KernelQueue {
         try_pin_init!(Self {
             entity: Entity::new(
                 Priority::Kernel,
-                schedulers.of(|ring| matches!(ring, RingKind::Sdma(_)))?,
+                schedulers.of(|ring| matches!(ring, RingId::Sdma(_)))?,
             )?,
             last <- new_mutex!(None, "KernelQueue::last"),
         })

@@ -70,7 +70,7 @@ use crate::{
         command::{
             Commands,
             FenceWrite,
-            RingKind,
+            RingId,
             Sink,
             Submission,
             MAX_SUBMISSION_DWORDS,
@@ -107,15 +107,15 @@ impl Writeback {
     const STRIDE: usize = 16;
 
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        let size = RingKind::COUNT * Self::STRIDE * size_of::<u32>();
+        let size = RingId::COUNT * Self::STRIDE * size_of::<u32>();
         Ok(Self(KernelBuffer::new(dev, gart, size)?))
     }
 
-    fn index(kind: RingKind, slot: Slot) -> usize {
+    fn index(kind: RingId, slot: Slot) -> usize {
         kind.index() * Self::STRIDE + slot as usize
     }
 
-    fn gpu_addr(&self, kind: RingKind, slot: Slot) -> u64 {
+    fn gpu_addr(&self, kind: RingId, slot: Slot) -> u64 {
         self.0.gpu_addr() + usize_as_u64(Self::index(kind, slot) * size_of::<u32>())
     }
 }
@@ -123,7 +123,7 @@ impl Writeback {
 /// A ring and its state.
 #[pin_data]
 pub(crate) struct Ring {
-    pub(crate) kind: RingKind,
+    pub(crate) kind: RingId,
     engine: &'static dyn Engine,
     card: CardHandle,
     buffer: KernelBuffer,
@@ -148,7 +148,7 @@ impl Ring {
     pub(crate) const MAX_SUBMISSIONS: u32 = (1 << RING_SHIFT) / MAX_SUBMISSION_DWORDS - 1;
 
     pub(crate) fn new<'a>(
-        kind: RingKind,
+        kind: RingId,
         hw: &'static Generation,
         card: CardHandle,
         dev: &'a device::Device<Bound>,

@@ -52,7 +52,7 @@ use crate::{
     abstractions::dma_fence::Fence,
     hw::command::{
         Flush,
-        RingKind,
+        RingId,
         Vmid, //
     },
 };
@@ -101,7 +101,7 @@ const RESERVED: usize = COUNT - 1;
 // A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on it
 // next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs) at a time
 // claim theirs a little earlier: while they do, a look may find all claimed, and looks again.
-const _: () = assert!(RingKind::COUNT < RESERVED);
+const _: () = assert!(RingId::COUNT < RESERVED);
 
 struct State {
     /// VMID `n` is at index `n - 1`.
@@ -118,7 +118,7 @@ struct Context {
     /// How many leases are out.
     leases: usize,
     /// The last submission of each ring that runs in it.
-    users: [Option<ARef<Fence>>; RingKind::COUNT],
+    users: [Option<ARef<Fence>>; RingId::COUNT],
     /// When it was lent last.
     lent: u64,
 }
@@ -127,14 +127,14 @@ struct Resident {
     /// With the number of the change that was flushed last.
     space: Space,
     /// Who does, or did, the flush; `None` while that is not submitted.
-    flusher: Option<(RingKind, ARef<Fence>)>,
+    flusher: Option<(RingId, ARef<Fence>)>,
 }
 
 impl Context {
     const UNUSED: Self = Self {
         resident: None,
         leases: 0,
-        users: [const { None }; RingKind::COUNT],
+        users: [const { None }; RingId::COUNT],
         lent: 0,
     };
 
@@ -148,7 +148,7 @@ impl Context {
     }
 
     /// Whether a job on `ring` can use it without a flush.
-    fn is_ready_for(&self, space: Space, ring: RingKind) -> bool {
+    fn is_ready_for(&self, space: Space, ring: RingId) -> bool {
         let Some(resident) = &self.resident else {
             return false;
         };
@@ -189,7 +189,7 @@ impl State {
     }
 
     /// Chooses the context for a job.
-    fn choose(&mut self, space: Space, ring: RingKind) -> Choice {
+    fn choose(&mut self, space: Space, ring: RingId) -> Choice {
         self.forget_ended();
         match self.holder {
             None => self.choose_among(0..COUNT, space, ring),
@@ -203,7 +203,7 @@ impl State {
         }
     }
 
-    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingKind) -> Choice {
+    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingId) -> Choice {
         let ready = |context: &&Context| context.is_ready_for(space, ring);
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
@@ -257,7 +257,7 @@ impl Vmids {
     ///
     /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that of
     /// a job of the gang that has the floor.
-    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Loan {
+    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingId) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
             let vmid = State::vmid(index).ok_or(None)?;
@@ -341,7 +341,7 @@ impl Lease {
     }
 
     /// The submission is on its way: the context is in use until `fence` is signaled.
-    pub(crate) fn submitted(mut self, ring: RingKind, fence: &Fence) {
+    pub(crate) fn submitted(mut self, ring: RingId, fence: &Fence) {
         let mut state = self.vmids.state.lock();
         let context = state.context(self.vmid);
         context.users[ring.index()] = Some(fence.into());
@@ -379,8 +379,8 @@ mod tests {
         exec::fence::RingName, //
     };
 
-    const RING: RingKind = RingKind::Gfx;
-    const OTHER_RING: RingKind = RingKind::Sdma(0);
+    const RING: RingId = RingId::Gfx;
+    const OTHER_RING: RingId = RingId::Sdma(0);
 
     fn space(id: u64, tlb_seq: u64) -> Space {
         Space { id, tlb_seq }
@@ -395,7 +395,7 @@ mod tests {
         Ok(UniqueFence::new(GFP_KERNEL)?.publish(&context, 1, RingName::TEST))
     }
 
-    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingKind) -> Result<Lease> {
+    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingId) -> Result<Lease> {
         match vmids.lend(space, ring) {
             Loan::Lent(lease) => Ok(lease),
             Loan::Busy(_) => Err(EBUSY),
@@ -406,7 +406,7 @@ mod tests {
     fn run(
         vmids: &Arc<Vmids>,
         space: Space,
-        ring: RingKind,
+        ring: RingId,
     ) -> Result<(u8, Flush, PendingFence<RingName>)> {
         let lease = lend(vmids, space, ring)?;
         let (vmid, flush) = (lease.vmid().get(), lease.flush());
@@ -440,7 +440,7 @@ mod tests {
         let (other, flush, _other) = run(&vmids, space(1, 1), OTHER_RING)?;
         assert!(other != vmid && flush == Flush::Needed);
         flusher.signal(Ok(()));
-        let (third, flush, _third) = run(&vmids, space(1, 1), RingKind::Sdma(1))?;
+        let (third, flush, _third) = run(&vmids, space(1, 1), RingId::Sdma(1))?;
         assert_eq!((third, flush), (vmid, Flush::NotNeeded));
         Ok(())
     }

@@ -9,7 +9,7 @@ use kernel::prelude::*;
 
 /// Which ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RingKind {
+pub(crate) enum RingId {
     /// Graphics.
     Gfx,
     /// A compute queue, 0 to 7.
@@ -18,7 +18,7 @@ pub(crate) enum RingKind {
     Sdma(u8),
 }
 
-impl RingKind {
+impl RingId {
     /// Number of compute queues.
     pub(crate) const COMPUTE: u8 = 8;
     /// Number of DMA engines.
@@ -43,7 +43,7 @@ impl RingKind {
 
     /// What the ring is called in messages and traces.
     pub(crate) fn name(self) -> &'static CStr {
-        const NAMES: [&CStr; RingKind::COUNT] = [
+        const NAMES: [&CStr; RingId::COUNT] = [
             c"gfx",
             c"compute0",
             c"compute1",
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn indices() {
-        for (index, kind) in RingKind::ALL.into_iter().enumerate() {
+        for (index, kind) in RingId::ALL.into_iter().enumerate() {
             assert_eq!(kind.index(), index);
         }
     }
@@ -243,8 +243,8 @@ mod tests {
                 value: 0,
             })
         };
-        for kind in RingKind::ALL {
-            let is_dma = matches!(kind, RingKind::Sdma(_));
+        for kind in RingId::ALL {
+            let is_dma = matches!(kind, RingId::Sdma(_));
             assert_eq!(kind.can(&fill(Fill::MAX_BYTES)), is_dma);
             assert!(!kind.can(&fill(Fill::MAX_BYTES + 4)));
             assert!(kind.can(&Commands::Ibs(&[])));

@@ -49,7 +49,7 @@ use crate::{
         card::Card,
         command::{
             FenceWrite,
-            RingKind,
+            RingId,
             Sink,
             Submission,
             RING_SHIFT, //
@@ -71,7 +71,7 @@ impl Engine for Gfx {
         rlc::enable_idle_interrupts(card, false);
         halt_processors(card);
         load_microcode(card, up.firmware);
-        let ring = up.device.ring(RingKind::Gfx);
+        let ring = up.device.ring(RingId::Gfx);
         set_up_ring(card, ring);
         start_ring(card, ring, &up.device.facts.graphics);
         rlc::enable_idle_interrupts(card, true);
@@ -94,7 +94,7 @@ impl Engine for Gfx {
     fn emit_submission(
         &self,
         out: &mut dyn Sink,
-        _kind: RingKind,
+        _kind: RingId,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
@@ -145,7 +145,7 @@ impl Engine for Gfx {
         emit(out, SwitchBuffer);
     }
 
-    fn kick(&self, card: &Card<'_>, _kind: RingKind, position: u64) {
+    fn kick(&self, card: &Card<'_>, _kind: RingId, position: u64) {
         let position = place(position);
         card.regs.write_reg(CP_RB0_WPTR::from(position));
         card.regs.read(CP_RB0_WPTR);

@@ -19,7 +19,7 @@ use crate::{
     device::Device,
     hw::{
         card::Card,
-        command::RingKind,
+        command::RingId,
         Event,
         Illegal,
         InterruptController, //
@@ -121,8 +121,8 @@ impl InterruptController for Ih {
         let [source, ..] = source.to_le_bytes();
         let data = data & 0xfff_ffff;
         let other = Event::Other { source, data };
-        let command_processor = |event: fn(RingKind) -> Event| command_ring(ring).map(event);
-        let dma = |event: fn(RingKind) -> Event| dma_ring(ring).map(event);
+        let command_processor = |event: fn(RingId) -> Event| command_ring(ring).map(event);
+        let dma = |event: fn(RingId) -> Event| dma_ring(ring).map(event);
         match source {
             source::PAGE_INVALID_FAULT | source::PROTECTION_FAULT => Some(Event::Fault),
             source::CP_END_OF_PIPE => command_processor(Event::Fence),
@@ -155,20 +155,20 @@ fn ring_control() -> IH_RB_CNTL {
 }
 
 /// The command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
-fn command_ring(number: u8) -> Option<RingKind> {
+fn command_ring(number: u8) -> Option<RingId> {
     let (pipe, engine, queue) = (number & 3, number >> 2 & 3, number >> 4 & 7);
     match (engine, pipe) {
-        (0, 0) => Some(RingKind::Gfx),
-        (1, 0) => Some(RingKind::Compute(queue)),
+        (0, 0) => Some(RingId::Gfx),
+        (1, 0) => Some(RingId::Compute(queue)),
         _ => None,
     }
 }
 
 /// The DMA engine's ring with this number: engine 1:0, queue 3:2.
-fn dma_ring(number: u8) -> Option<RingKind> {
+fn dma_ring(number: u8) -> Option<RingId> {
     let (engine, queue) = (number & 3, number >> 2 & 3);
     match (engine, queue) {
-        (0 | 1, 0) => Some(RingKind::Sdma(engine)),
+        (0 | 1, 0) => Some(RingId::Sdma(engine)),
         _ => None,
     }
 }
@@ -180,15 +180,15 @@ mod tests {
     #[test]
     fn entries() {
         let cases = [
-            ([181, 0, 0x00, 0], Event::Fence(RingKind::Gfx)),
-            ([181, 0, 0x04, 0], Event::Fence(RingKind::Compute(0))),
-            ([181, 0, 0x74, 0], Event::Fence(RingKind::Compute(7))),
-            ([224, 0, 0x00, 0], Event::Fence(RingKind::Sdma(0))),
-            ([224, 0, 0x01, 0], Event::Fence(RingKind::Sdma(1))),
+            ([181, 0, 0x00, 0], Event::Fence(RingId::Gfx)),
+            ([181, 0, 0x04, 0], Event::Fence(RingId::Compute(0))),
+            ([181, 0, 0x74, 0], Event::Fence(RingId::Compute(7))),
+            ([224, 0, 0x00, 0], Event::Fence(RingId::Sdma(0))),
+            ([224, 0, 0x01, 0], Event::Fence(RingId::Sdma(1))),
             ([147, 0, 0, 0], Event::Fault),
             (
                 [184, 0, 0x14, 0],
-                Event::Illegal(Illegal::Register, RingKind::Compute(1)),
+                Event::Illegal(Illegal::Register, RingId::Compute(1)),
             ),
             // Queues that are not ours, and sources that nobody asked for.
             (
@@ -219,7 +219,7 @@ mod tests {
         // What stands beside the ring's number belongs to someone else.
         assert_eq!(
             Ih.decode([181, 0, 0x1234_0504, 0]),
-            Event::Fence(RingKind::Compute(0))
+            Event::Fence(RingId::Compute(0))
         );
     }
 }

@@ -59,7 +59,7 @@ use crate::{
         card::Card,
         command::{
             FenceWrite,
-            RingKind,
+            RingId,
             Sink,
             Submission,
             RING_SHIFT, //
@@ -94,7 +94,7 @@ impl ComputeMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
         Ok(Self {
             ends_of_pipe: KernelBuffer::new(dev, gart, u32_as_usize(PIPES) * EOP_SIZE * 2)?,
-            descriptors: KernelBuffer::new(dev, gart, usize::from(RingKind::COMPUTE) * MQD_SIZE)?,
+            descriptors: KernelBuffer::new(dev, gart, usize::from(RingId::COMPUTE) * MQD_SIZE)?,
         })
     }
 
@@ -118,8 +118,8 @@ impl Engine for Mec {
         for pipe in 0..PIPES {
             set_up_pipe(card, pipe, &up.device.compute_memory);
         }
-        for queue in 0..RingKind::COMPUTE {
-            let ring = up.device.ring(RingKind::Compute(queue));
+        for queue in 0..RingId::COMPUTE {
+            let ring = up.device.ring(RingId::Compute(queue));
             set_up_queue(card, queue, ring, &up.device.compute_memory);
         }
         card.regs.write_reg(CP_MEC_CNTL::zeroed());
@@ -147,7 +147,7 @@ impl Engine for Mec {
     fn emit_submission(
         &self,
         out: &mut dyn Sink,
-        _kind: RingKind,
+        _kind: RingId,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
@@ -195,8 +195,8 @@ impl Engine for Mec {
         );
     }
 
-    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64) {
-        let RingKind::Compute(queue) = kind else {
+    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64) {
+        let RingId::Compute(queue) = kind else {
             return;
         };
         card.doorbells

@@ -41,7 +41,7 @@ use crate::{
             Commands,
             FenceWrite,
             Flush,
-            RingKind,
+            RingId,
             Sink,
             Submission,
             VmState,
@@ -58,8 +58,8 @@ pub(super) struct Sdma;
 impl Engine for Sdma {
     fn start(&self, up: &BringUp<'_>) -> Result {
         let [first, second] = &up.firmware.sdma;
-        start_engine::<Sdma0>(up, RingKind::Sdma(0), first);
-        start_engine::<Sdma1>(up, RingKind::Sdma(1), second);
+        start_engine::<Sdma0>(up, RingId::Sdma(0), first);
+        start_engine::<Sdma1>(up, RingId::Sdma(1), second);
         Ok(())
     }
 
@@ -81,7 +81,7 @@ impl Engine for Sdma {
     fn emit_submission(
         &self,
         out: &mut dyn Sink,
-        kind: RingKind,
+        kind: RingId,
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
@@ -139,10 +139,10 @@ impl Engine for Sdma {
         emit(out, Trap);
     }
 
-    fn kick(&self, card: &Card<'_>, kind: RingKind, position: u64) {
+    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64) {
         let bytes = place(position) << 2;
         match kind {
-            RingKind::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
+            RingId::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
             _ => set_write_pointer::<Sdma1>(card, bytes),
         }
     }
@@ -162,7 +162,7 @@ fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
 
 fn start_engine<Engine: RegisterBase<SdmaBase>>(
     up: &BringUp<'_>,
-    kind: RingKind,
+    kind: RingId,
     microcode: &Microcode,
 ) {
     let card = up.card;
@@ -289,9 +289,9 @@ fn emit_vm_flush(out: &mut dyn Sink, vm: &VmState) {
 }
 
 /// Makes what the CPU wrote to VRAM visible to what follows.
-fn hdp_flush(kind: RingKind) -> Poll {
+fn hdp_flush(kind: RingId) -> Poll {
     let client = match kind {
-        RingKind::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
+        RingId::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
         _ => GPU_HDP_FLUSH_DONE::SDMA1_MASK,
     };
     Poll::Handshake {

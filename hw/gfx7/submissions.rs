@@ -17,7 +17,7 @@ use crate::hw::command::{
     Fill,
     Flush,
     Ib,
-    RingKind,
+    RingId,
     Submission,
     VmState,
     Vmid, //
@@ -67,7 +67,7 @@ fn kernel(commands: Commands<'_>) -> Submission<'_> {
 }
 
 /// Whether `submission` is written to `ring` as these packets. Says where it is not.
-fn check(ring: RingKind, submission: &Submission<'_>, packets: &[&[u32]]) -> bool {
+fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool {
     let written = Recorder::of(|out| {
         BONAIRE
             .engine(ring)
@@ -131,7 +131,7 @@ mod tests {
             &[0xc000_8b00, 0],
         ];
         let job = job(Flush::Needed).unwrap();
-        assert!(check(RingKind::Gfx, &job, packets));
+        assert!(check(RingId::Gfx, &job, packets));
     }
 
     #[test]
@@ -160,8 +160,8 @@ mod tests {
             &[0xc005_4900, 0x3_0514, 0x2200_0000, 0x40, 0xff, 8, 0],
         ];
         let job = job(Flush::Needed).unwrap();
-        for queue in 0..RingKind::COMPUTE {
-            assert!(check(RingKind::Compute(queue), &job, packets));
+        for queue in 0..RingId::COMPUTE {
+            assert!(check(RingId::Compute(queue), &job, packets));
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
                 &[6],
             ];
             let job = job(Flush::Needed).unwrap();
-            assert!(check(RingKind::Sdma(engine), &job, packets));
+            assert!(check(RingId::Sdma(engine), &job, packets));
         }
     }
 
@@ -200,17 +200,17 @@ mod tests {
     fn no_flush() {
         let flushed = job(Flush::Needed).unwrap();
         let not = job(Flush::NotNeeded).unwrap();
-        for ring in RingKind::ALL {
+        for ring in RingId::ALL {
             let length = |job| {
                 let engine = BONAIRE.engine(ring);
                 let written = Recorder::of(|out| engine.emit_submission(out, ring, job, FENCE));
                 written.dwords().len()
             };
             let flush = match ring {
-                RingKind::Gfx => 3 * 5 + 7 + 3 * 2,
-                RingKind::Compute(_) => 3 * 5 + 7,
+                RingId::Gfx => 3 * 5 + 7 + 3 * 2,
+                RingId::Compute(_) => 3 * 5 + 7,
                 // And a filler more.
-                RingKind::Sdma(_) => 3 * 3 + 6 + 1,
+                RingId::Sdma(_) => 3 * 3 + 6 + 1,
             };
             assert_eq!(length(&flushed) - length(&not), flush);
         }
@@ -230,7 +230,7 @@ mod tests {
             &[0xc000_8b00, 0],
         ];
         let nothing = kernel(Commands::Ibs(&[]));
-        assert!(check(RingKind::Gfx, &nothing, packets));
+        assert!(check(RingId::Gfx, &nothing, packets));
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
             &[0xc005_4900, 0x3_0514, 0x2200_0000, 0x40, 0xff, 8, 0],
         ];
         let nothing = kernel(Commands::Ibs(&[]));
-        assert!(check(RingKind::Compute(3), &nothing, packets));
+        assert!(check(RingId::Compute(3), &nothing, packets));
     }
 
     #[test]
@@ -265,6 +265,6 @@ mod tests {
             &[6],
         ];
         let fill = kernel(Commands::Fill(fill));
-        assert!(check(RingKind::Sdma(0), &fill, packets));
+        assert!(check(RingId::Sdma(0), &fill, packets));
     }
 }
