@@ -23,10 +23,16 @@ use crate::{
     hw::{
         card::Card,
         command::{
+            Commands,
+            FenceValue,
             FenceWrite,
+            Fill,
+            Ib,
+            Interrupt,
             RingId,
             Sink,
-            Submission, //
+            Submission,
+            VmState, //
         },
         layout::{
             GartLayout,
@@ -357,21 +363,108 @@ pub(crate) trait Engine: Sync {
     /// Stops the engine at once. May be called in any state; does not sleep.
     fn halt(&self, card: &Card<'_>);
 
-    /// The command that fills `dwords` of a ring with nothing.
-    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32);
+    /// Tells the engine how far its ring is written: the position of the dword that comes next.
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
 
-    /// Everything that a submission asks for, and then the kernel's fence with its interrupt.
-    fn emit_submission(
+    /// Its way of moving memory by itself, if it has one.
+    fn dma(&self) -> Option<&dyn Dma> {
+        None
+    }
+
+    /// Writes commands that do nothing, `dwords` in all.
+    fn nops(&self, out: &mut dyn Sink, dwords: u32);
+
+    /// Writes one dword to memory.
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32);
+
+    /// Waits until a dword of memory has a value.
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32);
+
+    /// Sets the context's page directory and drops the translations that it knows.
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState);
+
+    /// Drops what the engine's own caches hold of memory, if it has any.
+    fn invalidate_caches(&self, _out: &mut dyn Sink) {}
+
+    /// Makes what the CPU wrote to VRAM visible to what follows.
+    fn flush_hdp(&self, out: &mut dyn Sink, ring: RingId);
+
+    /// Leaves the state of the process before.
+    fn begin(&self, _out: &mut dyn Sink) {}
+
+    /// Executes a buffer in the context `vmid`.
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8);
+
+    /// Waits for what buffers have left behind and a fence does not wait for.
+    fn drain(&self, _out: &mut dyn Sink) {}
+
+    /// Makes what was written to VRAM visible to the CPU.
+    fn invalidate_hdp(&self, out: &mut dyn Sink);
+
+    /// When all before it is done and the caches are written back: writes `value`, and interrupts.
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt);
+
+    /// What the next submission relies on.
+    fn end(&self, _out: &mut dyn Sink) {}
+}
+
+/// An engine that moves memory by itself.
+pub(crate) trait Dma {
+    /// Fills memory.
+    fn fill(&self, out: &mut dyn Sink, fill: Fill);
+}
+
+impl dyn Engine {
+    /// Whether the engine can do this.
+    pub(crate) fn can(&self, commands: &Commands<'_>) -> bool {
+        match commands {
+            Commands::Ibs(_) | Commands::Fail(_) => true,
+            Commands::Fill(fill) => self.dma().is_some() && fill.bytes <= Fill::MAX_BYTES,
+        }
+    }
+
+    /// Writes all that a submission asks for, and then the kernel's fence with its interrupt.
+    ///
+    /// The order is the same for every engine, and no engine has one of its own.
+    pub(crate) fn emit_submission(
         &self,
         out: &mut dyn Sink,
-        kind: RingId,
+        ring: RingId,
         submission: &Submission<'_>,
         fence: FenceWrite,
-    );
-
-    /// A write of one dword to memory, to see whether the engine lives.
-    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32);
-
-    /// Tells the engine how far its ring is written: the position of the dword that comes next.
-    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64);
+    ) {
+        // What ran before must be out of the pipeline: it may belong to another process.
+        self.wait(out, fence.gpu_addr, fence.seq.wrapping_sub(1));
+        if let Some(vm) = submission.vm_to_flush() {
+            self.flush_vm(out, vm);
+        }
+        self.invalidate_caches(out);
+        self.flush_hdp(out, ring);
+        if submission.vm.is_some() {
+            self.begin(out);
+        }
+        match submission.commands {
+            Commands::Ibs(ibs) => {
+                for ib in ibs {
+                    self.ib(out, ib, submission.vmid());
+                }
+            }
+            Commands::Fill(fill) => {
+                if let Some(dma) = self.dma() {
+                    dma.fill(out, fill);
+                }
+            }
+            Commands::Fail(_) => (),
+        }
+        self.drain(out);
+        // What the CPU reads from VRAM after the fence is what was written.
+        self.invalidate_hdp(out);
+        if let Some(user) = submission.user_fence {
+            let value = FenceValue::Qword(user.value);
+            self.fence(out, user.gpu_addr, value, Interrupt::No);
+        }
+        let value = FenceValue::Dword(fence.seq);
+        self.fence(out, fence.gpu_addr, value, Interrupt::Yes);
+        self.end(out);
+    }
 }

@@ -190,7 +190,7 @@ impl Ring {
     /// room, which whoever queues jobs sees to (see the head of this file).
     pub(crate) fn submit(&self, submission: &Submission<'_>, mut fence: HwFence) -> ARef<Fence> {
         let mut submission = *submission;
-        if !self.kind.can(&submission.commands) {
+        if !self.engine.can(&submission.commands) {
             submission.commands = Commands::Fail(EINVAL);
         }
         loop {
@@ -216,9 +216,9 @@ impl Ring {
                     gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
                     seq,
                 };
-                self.write(&mut state, |ring| {
+                self.write(&mut state, |out| {
                     self.engine
-                        .emit_submission(ring, self.kind, submission, fence)
+                        .emit_submission(out, self.kind, submission, fence)
                 });
             }
             None => {
@@ -260,7 +260,7 @@ impl Ring {
         let index = Writeback::index(self.kind, Slot::Scratch);
         let addr = self.writeback.gpu_addr(self.kind, Slot::Scratch);
         self.writeback.0.write(index, !VALUE);
-        self.emit(|ring| self.engine.emit_write(ring, addr, VALUE));
+        self.emit(|out| self.engine.write(out, addr, VALUE));
         read_poll_timeout(
             || self.writeback.0.read(index).ok_or(ENODEV),
             |value| *value == VALUE,
@@ -326,7 +326,7 @@ impl Ring {
             let unaligned = (writer.position % u64::from(Self::ALIGNMENT)) as u32;
             if unaligned != 0 {
                 let padding = Self::ALIGNMENT - unaligned;
-                self.engine.emit_nops(&mut writer, padding);
+                self.engine.nops(&mut writer, padding);
             }
             writer.position
         });

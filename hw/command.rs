@@ -59,14 +59,6 @@ impl RingId {
         NAMES[self.index()]
     }
 
-    /// Whether the engine behind the ring is one that can do this.
-    pub(crate) fn can(self, commands: &Commands<'_>) -> bool {
-        match commands {
-            Commands::Ibs(_) | Commands::Fail(_) => true,
-            Commands::Fill(fill) => matches!(self, Self::Sdma(_)) && fill.bytes <= Fill::MAX_BYTES,
-        }
-    }
-
     /// The ring's place among all.
     pub(crate) fn index(self) -> usize {
         match self {
@@ -195,15 +187,10 @@ impl Submission<'_> {
     pub(crate) fn vmid(&self) -> u8 {
         self.vm.map_or(0, |vm| vm.vmid.get())
     }
-}
 
-impl<'a> Submission<'a> {
-    /// The buffers to execute.
-    pub(crate) fn ibs(&self) -> &'a [Ib] {
-        match self.commands {
-            Commands::Ibs(ibs) => ibs,
-            Commands::Fill(_) | Commands::Fail(_) => &[],
-        }
+    /// The address space, if its context must forget the translations that it knows.
+    pub(crate) fn vm_to_flush(&self) -> Option<&VmState> {
+        self.vm.as_ref().filter(|vm| vm.flush == Flush::Needed)
     }
 }
 
@@ -212,6 +199,30 @@ impl<'a> Submission<'a> {
 pub(crate) struct FenceWrite {
     pub(crate) gpu_addr: u64,
     pub(crate) seq: u32,
+}
+
+/// What a fence writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FenceValue {
+    Dword(u32),
+    Qword(u64),
+}
+
+impl FenceValue {
+    /// The number before.
+    pub(crate) fn before(self) -> Self {
+        match self {
+            Self::Dword(value) => Self::Dword(value.wrapping_sub(1)),
+            Self::Qword(value) => Self::Qword(value.wrapping_sub(1)),
+        }
+    }
+}
+
+/// Whether a fence raises an interrupt, once its write has arrived.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Interrupt {
+    No,
+    Yes,
 }
 
 /// Where commands are written to.
@@ -231,24 +242,6 @@ mod tests {
     fn indices() {
         for (index, kind) in RingId::ALL.into_iter().enumerate() {
             assert_eq!(kind.index(), index);
-        }
-    }
-
-    #[test]
-    fn fills_are_for_dma_engines() {
-        let fill = |bytes| {
-            Commands::Fill(Fill {
-                addr: 0,
-                bytes,
-                value: 0,
-            })
-        };
-        for kind in RingId::ALL {
-            let is_dma = matches!(kind, RingId::Sdma(_));
-            assert_eq!(kind.can(&fill(Fill::MAX_BYTES)), is_dma);
-            assert!(!kind.can(&fill(Fill::MAX_BYTES + 4)));
-            assert!(kind.can(&Commands::Ibs(&[])));
-            assert!(kind.can(&Commands::Fail(EIO)));
         }
     }
 

@@ -27,11 +27,9 @@ use super::{
         ClearState,
         ContextControl,
         EndOfPipe,
-        EopData,
         EventWrite,
         EventWriteEop,
-        IndirectBuffer,
-        Interrupt,
+        PfpSyncMe,
         PreambleCntl,
         Queue,
         SetCePartition,
@@ -48,10 +46,12 @@ use crate::{
     hw::{
         card::Card,
         command::{
-            FenceWrite,
+            FenceValue,
+            Ib,
+            Interrupt,
             RingId,
             Sink,
-            Submission,
+            VmState,
             RING_SHIFT, //
         },
         firmware,
@@ -83,72 +83,74 @@ impl Engine for Gfx {
         rlc::halt(card);
     }
 
-    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
-        cp::emit_nops(out, dwords);
+    fn kick(&self, card: &Card<'_>, _ring: RingId, position: u64) {
+        card.regs.write_reg(CP_RB0_WPTR::from(place(position)));
+        card.regs.read(CP_RB0_WPTR);
     }
 
-    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
-        cp::emit_write(out, addr, value);
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::nops(out, dwords);
     }
 
-    fn emit_submission(
-        &self,
-        out: &mut dyn Sink,
-        _kind: RingId,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        // What ran before must be out of the pipeline: it may belong to another process.
-        emit(
-            out,
-            Wait::memory(By::Pfp, fence.gpu_addr, fence.seq.wrapping_sub(1)),
-        );
-        if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(out, By::Pfp, vm);
-        }
-        emit(out, SurfaceSync);
-        emit(out, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
-        if submission.vm.is_some() {
-            emit(out, EventWrite::VS_PARTIAL_FLUSH);
-            emit(out, EventWrite::VGT_FLUSH);
-            emit(out, ContextControl::SWITCH);
-        }
-        for ib in submission.ibs() {
-            emit(
-                out,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                    queue: Queue::Gfx,
-                },
-            );
-        }
-        cp::emit_dma_sync(out, &[By::Pfp, By::Me]);
-        emit(out, cp::hdp_invalidate(By::Pfp));
-        if let Some(user) = submission.user_fence {
-            emit_end_of_pipe(
-                out,
-                user.gpu_addr,
-                EopData::Qword(user.value.wrapping_sub(1)),
-                EopData::Qword(user.value),
-                Interrupt::No,
-            );
-        }
-        emit_end_of_pipe(
-            out,
-            fence.gpu_addr,
-            EopData::Dword(fence.seq.wrapping_sub(1)),
-            EopData::Dword(fence.seq),
-            Interrupt::Yes,
-        );
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::write(out, addr, value);
+    }
+
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Wait::memory(By::Pfp, addr, value));
+    }
+
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        cp::flush_vm(out, By::Pfp, vm);
+        // What the parser reads next must not be translated the old way.
+        emit(out, PfpSyncMe);
+        // Nor may the constant engine run ahead with it.
+        emit(out, SwitchBuffer);
         emit(out, SwitchBuffer);
     }
 
-    fn kick(&self, card: &Card<'_>, _kind: RingId, position: u64) {
-        let position = place(position);
-        card.regs.write_reg(CP_RB0_WPTR::from(position));
-        card.regs.read(CP_RB0_WPTR);
+    fn invalidate_caches(&self, out: &mut dyn Sink) {
+        emit(out, SurfaceSync);
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, _ring: RingId) {
+        emit(out, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
+    }
+
+    fn begin(&self, out: &mut dyn Sink) {
+        emit(out, EventWrite::VS_PARTIAL_FLUSH);
+        emit(out, EventWrite::VGT_FLUSH);
+        emit(out, ContextControl::SWITCH);
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        cp::ib(out, ib, vmid, Queue::Gfx);
+    }
+
+    fn drain(&self, out: &mut dyn Sink) {
+        cp::dma_sync(out, &[By::Pfp, By::Me]);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        emit(out, cp::hdp_invalidate(By::Pfp));
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        let end_of_pipe = |value, interrupt| {
+            EventWriteEop(EndOfPipe {
+                addr,
+                value,
+                interrupt,
+            })
+        };
+        // The first of two end-of-pipe events may overtake the cache flush that it asks for, so it
+        // writes the number before.
+        emit(out, end_of_pipe(value.before(), Interrupt::No));
+        emit(out, end_of_pipe(value, interrupt));
+    }
+
+    fn end(&self, out: &mut dyn Sink) {
+        emit(out, SwitchBuffer);
     }
 }
 
@@ -259,24 +261,4 @@ fn emit_start(out: &mut dyn Sink, raster: &Raster) {
         values: &[0x0e, 0x10],
     }
     .emit(out);
-}
-
-/// The write that says that the ring got so far. The first of two end-of-pipe events may overtake
-/// the cache flush that it asks for, so it writes the number before.
-fn emit_end_of_pipe(
-    out: &mut dyn Sink,
-    addr: u64,
-    before: EopData,
-    data: EopData,
-    interrupt: Interrupt,
-) {
-    let eop = |data, interrupt| {
-        EventWriteEop(EndOfPipe {
-            addr,
-            data,
-            interrupt,
-        })
-    };
-    emit(out, eop(before, Interrupt::No));
-    emit(out, eop(data, interrupt));
 }

@@ -38,9 +38,6 @@ use super::{
         AcquireMem,
         By,
         EndOfPipe,
-        EopData,
-        IndirectBuffer,
-        Interrupt,
         Queue,
         ReleaseMem,
         Wait, //
@@ -58,10 +55,12 @@ use crate::{
     hw::{
         card::Card,
         command::{
-            FenceWrite,
+            FenceValue,
+            Ib,
+            Interrupt,
             RingId,
             Sink,
-            Submission,
+            VmState,
             RING_SHIFT, //
         },
         firmware::Microcode,
@@ -136,71 +135,58 @@ impl Engine for Mec {
         udelay(Delta::from_micros(50));
     }
 
-    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
-        cp::emit_nops(out, dwords);
-    }
-
-    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
-        cp::emit_write(out, addr, value);
-    }
-
-    fn emit_submission(
-        &self,
-        out: &mut dyn Sink,
-        _kind: RingId,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        // What ran before must be out of the pipeline: it may belong to another process.
-        emit(
-            out,
-            Wait::memory(By::Me, fence.gpu_addr, fence.seq.wrapping_sub(1)),
-        );
-        if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(out, By::Me, vm);
-        }
-        emit(out, AcquireMem);
-        // All our queues are of the first pipe.
-        emit(out, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
-        for ib in submission.ibs() {
-            emit(
-                out,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                    queue: Queue::Compute,
-                },
-            );
-        }
-        cp::emit_dma_sync(out, &[By::Me]);
-        emit(out, cp::hdp_invalidate(By::Me));
-        if let Some(user) = submission.user_fence {
-            emit(
-                out,
-                ReleaseMem(EndOfPipe {
-                    addr: user.gpu_addr,
-                    data: EopData::Qword(user.value),
-                    interrupt: Interrupt::No,
-                }),
-            );
-        }
-        emit(
-            out,
-            ReleaseMem(EndOfPipe {
-                addr: fence.gpu_addr,
-                data: EopData::Dword(fence.seq),
-                interrupt: Interrupt::Yes,
-            }),
-        );
-    }
-
-    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64) {
-        let RingId::Compute(queue) = kind else {
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64) {
+        let RingId::Compute(queue) = ring else {
             return;
         };
         card.doorbells
             .ring(FIRST_DOORBELL + u32::from(queue), place(position));
+    }
+
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::nops(out, dwords);
+    }
+
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::write(out, addr, value);
+    }
+
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Wait::memory(By::Me, addr, value));
+    }
+
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        cp::flush_vm(out, By::Me, vm);
+    }
+
+    fn invalidate_caches(&self, out: &mut dyn Sink) {
+        emit(out, AcquireMem);
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, _ring: RingId) {
+        // All our queues are of the first pipe.
+        emit(out, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        cp::ib(out, ib, vmid, Queue::Compute);
+    }
+
+    fn drain(&self, out: &mut dyn Sink) {
+        cp::dma_sync(out, &[By::Me]);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        emit(out, cp::hdp_invalidate(By::Me));
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        let end_of_pipe = EndOfPipe {
+            addr,
+            value,
+            interrupt,
+        };
+        emit(out, ReleaseMem(end_of_pipe));
     }
 }
 

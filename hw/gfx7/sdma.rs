@@ -38,17 +38,18 @@ use crate::{
     hw::{
         card::Card,
         command::{
-            Commands,
-            FenceWrite,
-            Flush,
+            FenceValue,
+            Fill,
+            Ib,
+            Interrupt,
             RingId,
             Sink,
-            Submission,
             VmState,
             RING_SHIFT, //
         },
         firmware::Microcode,
         BringUp,
+        Dma,
         Engine, //
     },
 };
@@ -68,83 +69,89 @@ impl Engine for Sdma {
         halt_engine::<Sdma1>(card);
     }
 
-    fn emit_nops(&self, out: &mut dyn Sink, dwords: u32) {
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64) {
+        let bytes = place(position) << 2;
+        match ring {
+            RingId::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
+            _ => set_write_pointer::<Sdma1>(card, bytes),
+        }
+    }
+
+    fn dma(&self) -> Option<&dyn Dma> {
+        Some(self)
+    }
+
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
         for _ in 0..dwords {
             out.put(&[sdma_packet::NOP]);
         }
     }
 
-    fn emit_write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
         emit(out, Write { addr, value });
     }
 
-    fn emit_submission(
-        &self,
-        out: &mut dyn Sink,
-        kind: RingId,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        emit(
-            out,
-            Poll::Memory {
-                addr: fence.gpu_addr,
-                value: fence.seq.wrapping_sub(1),
-            },
-        );
-        if let Some(vm) = &submission.vm {
-            emit_vm_flush(out, vm);
-        }
-        emit(out, hdp_flush(kind));
-        for ib in submission.ibs() {
-            // The packet must end on a multiple of 8.
-            let end = out.position() + u64::from(IndirectBuffer::DWORDS);
-            self.emit_nops(out, low(end.wrapping_neg() % 8));
-            emit(
-                out,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                },
-            );
-        }
-        if let Commands::Fill(fill) = submission.commands {
-            ConstantFill::split(fill).for_each(|packet| emit(out, packet));
-        }
-        // What the CPU reads from VRAM after the fence is what was written.
-        emit(
-            out,
-            SrbmWrite {
-                register: register::<HDP_DEBUG0>(),
-                value: 1,
-            },
-        );
-        if let Some(user) = submission.user_fence {
-            // A fence is one dword. The upper half goes first: the lower half is what changes.
-            for (addr, value) in [
-                (user.gpu_addr + 4, high(user.value)),
-                (user.gpu_addr, low(user.value)),
-            ] {
-                emit(out, Fence { addr, value });
-            }
-        }
-        emit(
-            out,
-            Fence {
-                addr: fence.gpu_addr,
-                value: fence.seq,
-            },
-        );
-        emit(out, Trap);
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Poll::Memory { addr, value });
     }
 
-    fn kick(&self, card: &Card<'_>, kind: RingId, position: u64) {
-        let bytes = place(position) << 2;
-        match kind {
-            RingId::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
-            _ => set_write_pointer::<Sdma1>(card, bytes),
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        for (register, value) in vm_flush_writes(vm) {
+            emit(out, SrbmWrite { register, value });
         }
+        let request = register::<VM_INVALIDATE_REQUEST>();
+        emit(out, Poll::RegisterRead(request));
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, ring: RingId) {
+        let client = match ring {
+            RingId::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
+            _ => GPU_HDP_FLUSH_DONE::SDMA1_MASK,
+        };
+        let handshake = Poll::Handshake {
+            request: register::<GPU_HDP_FLUSH_REQ>(),
+            done: register::<GPU_HDP_FLUSH_DONE>(),
+            bits: client,
+        };
+        emit(out, handshake);
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        // The packet must end on a multiple of 8.
+        let end = out.position() + u64::from(IndirectBuffer::DWORDS);
+        self.nops(out, low(end.wrapping_neg() % 8));
+        let packet = IndirectBuffer {
+            addr: ib.va,
+            dwords: ib.dwords,
+            vmid,
+        };
+        emit(out, packet);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        let register = register::<HDP_DEBUG0>();
+        emit(out, SrbmWrite { register, value: 1 });
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        match value {
+            FenceValue::Dword(value) => emit(out, Fence { addr, value }),
+            FenceValue::Qword(value) => {
+                // A fence is one dword. The upper half goes first: the lower half is what changes.
+                for (addr, value) in [(addr + 4, high(value)), (addr, low(value))] {
+                    emit(out, Fence { addr, value });
+                }
+            }
+        }
+        if let Interrupt::Yes = interrupt {
+            emit(out, Trap);
+        }
+    }
+}
+
+impl Dma for Sdma {
+    fn fill(&self, out: &mut dyn Sink, fill: Fill) {
+        ConstantFill::split(fill).for_each(|packet| emit(out, packet));
     }
 }
 
@@ -274,29 +281,4 @@ pub(super) fn enable_traps(card: &Card<'_>) {
 fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32) {
     card.regs
         .write(SDMA0_GFX_RB_WPTR::of::<Engine>(), bytes.into());
-}
-
-/// Sets the context's page directory and drops the translations that it knows.
-fn emit_vm_flush(out: &mut dyn Sink, vm: &VmState) {
-    match vm.flush {
-        Flush::NotNeeded => return,
-        Flush::Needed => {}
-    }
-    for (register, value) in vm_flush_writes(vm) {
-        emit(out, SrbmWrite { register, value });
-    }
-    emit(out, Poll::RegisterRead(register::<VM_INVALIDATE_REQUEST>()));
-}
-
-/// Makes what the CPU wrote to VRAM visible to what follows.
-fn hdp_flush(kind: RingId) -> Poll {
-    let client = match kind {
-        RingId::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
-        _ => GPU_HDP_FLUSH_DONE::SDMA1_MASK,
-    };
-    Poll::Handshake {
-        request: register::<GPU_HDP_FLUSH_REQ>(),
-        done: register::<GPU_HDP_FLUSH_DONE>(),
-        bits: client,
-    }
 }

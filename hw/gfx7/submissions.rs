@@ -267,4 +267,23 @@ mod tests {
         let fill = kernel(Commands::Fill(fill));
         assert!(check(RingId::Sdma(0), &fill, packets));
     }
+
+    #[test]
+    fn fills_are_for_dma_engines() {
+        let fill = |bytes| {
+            Commands::Fill(Fill {
+                addr: 0,
+                bytes,
+                value: 0,
+            })
+        };
+        for ring in RingId::ALL {
+            let is_dma = matches!(ring, RingId::Sdma(_));
+            let engine = BONAIRE.engine(ring);
+            assert_eq!(engine.can(&fill(Fill::MAX_BYTES)), is_dma);
+            assert!(!engine.can(&fill(Fill::MAX_BYTES + 4)));
+            assert!(engine.can(&Commands::Ibs(&[])));
+            assert!(engine.can(&Commands::Fail(EIO)));
+        }
+    }
 }
