@@ -111,7 +111,7 @@ use crate::{
     },
     hw::{
         command,
-        gfx7::pte::Access, //
+        page_table::Access, //
     },
     sync::Signal,
     ttm::{

@@ -61,7 +61,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    hw::gfx7::pte::{
+    hw::page_table::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },

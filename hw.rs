@@ -10,6 +10,7 @@ pub(crate) mod command;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
 pub(crate) mod layout;
+pub(crate) mod page_table;
 pub(crate) mod vbios;
 
 use kernel::{

@@ -37,7 +37,7 @@ use crate::{
     hw::{
         command::RingId,
         firmware,
-        gfx7::pte::{
+        page_table::{
             Fragment,
             PAGE_SIZE, //
         },

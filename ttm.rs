@@ -62,8 +62,8 @@ use crate::{
         DrmDevice, //
     },
     hw::{
-        gfx7::pte::PAGE_SHIFT,
-        layout::VramLayout, //
+        layout::VramLayout,
+        page_table::PAGE_SHIFT, //
     },
     vm::TableId, //
 };

@@ -40,13 +40,13 @@ use crate::{
             Card,
             CardHandle, //
         },
-        gfx7::pte::{
+        layout::GartLayout,
+        page_table::{
             Access,
             Pte,
             Snoop,
             PAGE_SIZE, //
         },
-        layout::GartLayout,
         MemoryController, //
     },
 };

@@ -12,7 +12,6 @@ mod ih;
 mod mec;
 mod picture;
 mod pm4;
-pub(crate) mod pte;
 mod readable;
 #[cfg(CONFIG_KUNIT = "y")]
 mod recorder;
@@ -34,7 +33,8 @@ use super::{
 };
 use crate::hw::{
     command::RING_MASK,
-    firmware::Names, //
+    firmware::Names,
+    page_table::PAGE_SHIFT, //
 };
 
 /// The place in its ring of what is at `position`.
@@ -55,7 +55,7 @@ const fn high(addr: u64) -> u32 {
 
 /// The number of the page of an address: addresses have 40 bits.
 const fn page_number(addr: u64) -> u32 {
-    low(addr >> pte::PAGE_SHIFT)
+    low(addr >> PAGE_SHIFT)
 }
 
 pub(super) static BONAIRE: Generation = Generation {

@@ -12,7 +12,7 @@ use kernel::{
     prelude::*, //
 };
 
-use super::gfx7::pte::{
+use super::page_table::{
     ENTRY_SIZE,
     PAGE_SIZE, //
 };

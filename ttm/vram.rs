@@ -27,11 +27,11 @@ use crate::{
         ResourceRequest, //
     },
     hw::{
-        gfx7::pte::{
+        layout::VramLayout,
+        page_table::{
             PAGE_SHIFT,
             PAGE_SIZE, //
         },
-        layout::VramLayout, //
     },
     vm::Block, //
 };

@@ -22,12 +22,6 @@ use kernel::{
 use super::{
     page_number,
     picture,
-    pte::{
-        Fragment,
-        PAGE_SIZE,
-        SPACE_SHIFT,
-        TABLE_SHIFT, //
-    },
     regs::*, //
 };
 use crate::{
@@ -38,6 +32,12 @@ use crate::{
         layout::{
             GartLayout,
             VramLayout, //
+        },
+        page_table::{
+            Fragment,
+            PAGE_SIZE,
+            SPACE_SHIFT,
+            TABLE_SHIFT, //
         },
         Fault,
         MemoryController,
