@@ -208,11 +208,7 @@ impl pci::Driver for AmdgpuDriver {
                 _: {
                     pdev.set_master();
                     let card = device.card.access(dev)?;
-                    start(&BringUp {
-                        card,
-                        device,
-                        firmware: &firmware,
-                    })?;
+                    start(device, &device.bring_up(card, &firmware))?;
                     greet(device);
                 },
                 counters: counters(dev, stats)?,
@@ -312,17 +308,17 @@ fn messages() -> pci::IrqTypes {
 }
 
 /// Sets all blocks of the card going, tests each ring, and lets what is idle save power.
-fn start(up: &BringUp<'_>) -> Result {
-    let hw = up.device.hw;
-    hw.memory.enable_translation(up.card, up.device);
-    hw.interrupts.start(up.card, up.device);
-    hw.graphics.configure(up.card, &up.device.facts.graphics);
+fn start(device: &Device, up: &BringUp<'_>) -> Result {
+    let hw = device.hw;
+    hw.memory.enable_translation(up.card, &up.translation);
+    hw.interrupts.start(up.card, &up.interrupts);
+    hw.graphics.configure(up.card, up.graphics);
     hw.gfx.start(up)?;
     hw.compute.start(up)?;
     hw.sdma.start(up)?;
     hw.interrupts.enable_sources(up.card);
-    for ring in up.device.rings() {
-        ring.test(&up.device.dev)?;
+    for ring in device.rings() {
+        ring.test(&device.dev)?;
     }
     hw.system.gate_clocks(up.card, ClockGating::On);
     Ok(())

@@ -10,7 +10,6 @@ use kernel::{
         self,
         Bound, //
     },
-    dma::DmaAddress,
     prelude::*,
     sync::{
         aref::ARef,
@@ -25,6 +24,7 @@ use crate::{
             Gart,
             KernelBuffer, //
         },
+        interrupts::InterruptMemory,
         job::Schedulers,
         kernel_queue::KernelQueue,
         ring::{
@@ -34,23 +34,30 @@ use crate::{
     },
     hw::{
         card::{
+            Card,
             CardGuard,
             CardHandle, //
         },
-        command::RingId,
+        command::{
+            RingId,
+            RingMemory,
+            Sink, //
+        },
         firmware,
-        gfx7::ComputeMemory,
         layout::{
             GartLayout,
             VramLayout, //
         },
         vbios::Vbios,
+        BringUp,
         Chip,
         Generation,
         GraphicsInfo,
-        InterruptMemory,
+        InterruptRing,
         MemoryInfo,
-        Revision, //
+        Revision,
+        Rings,
+        Translation, //
     },
 };
 
@@ -86,7 +93,8 @@ pub(crate) struct Device {
     /// Where accesses go that no page table allows.
     dummy_page: KernelBuffer,
     pub(crate) interrupt_memory: InterruptMemory,
-    pub(crate) compute_memory: ComputeMemory,
+    /// What the engines have for themselves.
+    scratch: KernelBuffer,
     rings: KVec<Arc<Ring>>,
     /// What was counted, for debugfs.
     pub(crate) stats: Arc<Stats>,
@@ -112,7 +120,7 @@ impl Device {
             facts,
             dummy_page: KernelBuffer::new(parent, gart, size_of::<u32>())?,
             interrupt_memory: InterruptMemory::new(parent, gart)?,
-            compute_memory: ComputeMemory::new(parent, gart)?,
+            scratch: KernelBuffer::new(parent, gart, hw.scratch)?,
             rings: make_rings(parent, hw, &card, gart)?,
             stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             schedulers: Schedulers::new(
@@ -127,9 +135,30 @@ impl Device {
         })
     }
 
-    /// Bus address of the page to which accesses go that no page table allows.
-    pub(crate) fn dummy_page(&self) -> DmaAddress {
-        self.dummy_page.dma_address()
+    /// What bring-up works with.
+    pub(crate) fn bring_up<'a>(
+        &'a self,
+        card: &'a Card<'a>,
+        firmware: &'a firmware::Files,
+    ) -> BringUp<'a> {
+        let dummy_page = self.dummy_page.dma_address();
+        BringUp {
+            card,
+            firmware,
+            graphics: &self.facts.graphics,
+            translation: Translation {
+                vram: self.facts.vram,
+                gart: self.facts.gart,
+                dummy_page,
+            },
+            interrupts: InterruptRing {
+                base: self.interrupt_memory.ring(),
+                write_pointer: self.interrupt_memory.write_pointer(),
+                dummy_page,
+            },
+            rings: self,
+            scratch: self.scratch.gpu_addr(),
+        }
     }
 
     /// The card, unless the driver is unbound. Nobody may sleep while holding it.
@@ -145,6 +174,16 @@ impl Device {
     /// All rings, by index.
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
+    }
+}
+
+impl Rings for Device {
+    fn memory(&self, ring: RingId) -> RingMemory {
+        self.ring(ring).memory()
+    }
+
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) {
+        self.ring(ring).emit(|out| commands(out));
     }
 }
 

@@ -15,30 +15,28 @@ pub(crate) mod vbios;
 
 use kernel::{
     device,
+    dma::DmaAddress,
     prelude::*, //
 };
 
-use crate::{
-    device::Device,
-    exec::gart::KernelBuffer,
-    hw::{
-        card::Card,
-        command::{
-            Commands,
-            FenceValue,
-            FenceWrite,
-            Fill,
-            Ib,
-            Interrupt,
-            RingId,
-            Sink,
-            Submission,
-            VmState, //
-        },
-        layout::{
-            GartLayout,
-            VramLayout, //
-        },
+use self::{
+    card::Card,
+    command::{
+        Commands,
+        FenceValue,
+        FenceWrite,
+        Fill,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        Submission,
+        VmState, //
+    },
+    layout::{
+        GartLayout,
+        VramLayout, //
     },
 };
 
@@ -67,6 +65,8 @@ pub(crate) struct Generation {
     pub(crate) interrupts: &'static dyn InterruptController,
     pub(crate) graphics: &'static dyn Graphics,
     pub(crate) versions: IpVersions,
+    /// Bytes of memory that the engines want to have for themselves.
+    pub(crate) scratch: usize,
     pub(crate) gfx: &'static dyn Engine,
     pub(crate) compute: &'static dyn Engine,
     pub(crate) sdma: &'static dyn Engine,
@@ -114,11 +114,49 @@ impl Generation {
     }
 }
 
-/// What bring-up works with.
+/// What bring-up works with. Addresses are the GPU's own (context 0), but for those of the bus.
 pub(crate) struct BringUp<'a> {
     pub(crate) card: &'a Card<'a>,
-    pub(crate) device: &'a Device,
     pub(crate) firmware: &'a firmware::Files,
+    pub(crate) graphics: &'a GraphicsInfo,
+    pub(crate) translation: Translation,
+    pub(crate) interrupts: InterruptRing,
+    pub(crate) rings: &'a dyn Rings,
+    /// Address of the memory that [`Generation::scratch`] asks for.
+    pub(crate) scratch: u64,
+}
+
+/// What address translation is set up with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Translation {
+    pub(crate) vram: VramLayout,
+    pub(crate) gart: GartLayout,
+    /// Bus address of the page to which accesses go that no page table allows.
+    pub(crate) dummy_page: DmaAddress,
+}
+
+/// Where the interrupt ring is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InterruptRing {
+    pub(crate) base: u64,
+    /// Where the card writes how far it has written.
+    pub(crate) write_pointer: u64,
+    /// Bus address of a page that the card may read at any time.
+    pub(crate) dummy_page: DmaAddress,
+}
+
+impl InterruptRing {
+    /// Its size in bytes, a power of two.
+    pub(crate) const SIZE: u32 = 64 << 10;
+}
+
+/// The rings, for those who set up the engines behind them.
+pub(crate) trait Rings {
+    /// Where a ring and its write-back slots are.
+    fn memory(&self, ring: RingId) -> RingMemory;
+
+    /// Has the ring's engine execute commands that have no fence.
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink));
 }
 
 /// The chip as a whole.
@@ -186,7 +224,7 @@ pub(crate) trait MemoryController: Sync {
     );
 
     /// Sets up address translation: the GART for the kernel, page tables for processes.
-    fn enable_translation(&self, card: &Card<'_>, device: &Device);
+    fn enable_translation(&self, card: &Card<'_>, translation: &Translation);
 
     /// Ends address translation.
     fn disable_translation(&self, card: &Card<'_>);
@@ -233,7 +271,7 @@ pub(crate) struct Fault {
 /// The interrupt ring: who interrupts, and why.
 pub(crate) trait InterruptController: Sync {
     /// Sets up the ring and lets interrupts through.
-    fn start(&self, card: &Card<'_>, device: &Device);
+    fn start(&self, card: &Card<'_>, ring: &InterruptRing);
 
     /// Lets no interrupt through any more.
     fn stop(&self, card: &Card<'_>);
@@ -253,14 +291,6 @@ pub(crate) trait InterruptController: Sync {
 
     /// What an entry of the ring means.
     fn decode(&self, entry: [u32; 4]) -> Event;
-}
-
-/// Memory of the interrupt ring.
-pub(crate) struct InterruptMemory {
-    /// The ring; a power of two in size.
-    pub(crate) ring: KernelBuffer,
-    /// Its first dword is how far the card has written, in bytes.
-    pub(crate) write_pointer: KernelBuffer,
 }
 
 /// What an interrupt says.

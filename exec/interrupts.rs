@@ -57,27 +57,42 @@ use crate::{
         command::RingId,
         Event,
         Fault,
-        InterruptMemory, //
+        InterruptRing, //
     },
 };
 
-/// Size of the interrupt ring in bytes.
-pub(crate) const RING_SIZE: u32 = 64 << 10;
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 16;
 /// Entries in the ring.
-const ENTRIES: u32 = RING_SIZE / ENTRY_SIZE;
+const ENTRIES: u32 = InterruptRing::SIZE / ENTRY_SIZE;
 /// Pause after more entries than that.
 const REST: Delta = Delta::from_millis(2);
 /// Set in the write pointer when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
 
+/// Memory of the interrupt ring.
+pub(crate) struct InterruptMemory {
+    ring: KernelBuffer,
+    /// Its first dword is how far the card has written, in bytes.
+    write_pointer: KernelBuffer,
+}
+
 impl InterruptMemory {
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
         Ok(Self {
-            ring: KernelBuffer::new(dev, gart, u32_as_usize(RING_SIZE))?,
+            ring: KernelBuffer::new(dev, gart, u32_as_usize(InterruptRing::SIZE))?,
             write_pointer: KernelBuffer::new(dev, gart, size_of::<u32>())?,
         })
+    }
+
+    /// Address of the ring in the GPU's address space (context 0).
+    pub(crate) fn ring(&self) -> u64 {
+        self.ring.gpu_addr()
+    }
+
+    /// Address of the write pointer, likewise.
+    pub(crate) fn write_pointer(&self) -> u64 {
+        self.write_pointer.gpu_addr()
     }
 
     /// How far the card has written, in bytes, or [`OVERFLOW`], as of the last entry.
@@ -151,12 +166,12 @@ impl Handler {
     fn written(&self) -> Option<Written> {
         let written = self.device.interrupt_memory.written()?;
         if written & OVERFLOW == 0 {
-            return Some(Written::UpTo(written % RING_SIZE));
+            return Some(Written::UpTo(written % InterruptRing::SIZE));
         }
         let card = self.device.card()?;
         let interrupts = self.device.hw.interrupts;
         let written = interrupts.write_pointer(&card);
-        let end = (written & !OVERFLOW) % RING_SIZE;
+        let end = (written & !OVERFLOW) % InterruptRing::SIZE;
         if written & OVERFLOW == 0 {
             return Some(Written::UpTo(end));
         }
@@ -250,7 +265,7 @@ impl Found {
 
 /// Position of the entry after this one.
 const fn next(position: u32) -> u32 {
-    (position + ENTRY_SIZE) % RING_SIZE
+    (position + ENTRY_SIZE) % InterruptRing::SIZE
 }
 
 impl ThreadedHandler for Handler {
@@ -287,6 +302,6 @@ mod tests {
     #[test]
     fn positions_wrap() {
         assert_eq!(next(0), 16);
-        assert_eq!(next(RING_SIZE - 16), 0);
+        assert_eq!(next(InterruptRing::SIZE - 16), 0);
     }
 }

@@ -71,6 +71,7 @@ use crate::{
             Commands,
             FenceWrite,
             RingId,
+            RingMemory,
             Sink,
             Submission,
             MAX_SUBMISSION_DWORDS,
@@ -167,19 +168,13 @@ impl Ring {
         })
     }
 
-    /// Address of the ring in the GPU's address space (context 0).
-    pub(crate) fn gpu_addr(&self) -> u64 {
-        self.buffer.gpu_addr()
-    }
-
-    /// Where the engine reports how far it has read.
-    pub(crate) fn read_pointer_addr(&self) -> u64 {
-        self.writeback.gpu_addr(self.kind, Slot::ReadPointer)
-    }
-
-    /// Where an engine may look for how far the kernel has written.
-    pub(crate) fn write_pointer_addr(&self) -> u64 {
-        self.writeback.gpu_addr(self.kind, Slot::WritePointer)
+    /// Where the ring is.
+    pub(crate) fn memory(&self) -> RingMemory {
+        RingMemory {
+            base: self.buffer.gpu_addr(),
+            read_pointer: self.writeback.gpu_addr(self.kind, Slot::ReadPointer),
+            write_pointer: self.writeback.gpu_addr(self.kind, Slot::WritePointer),
+        }
     }
 
     /// Queues a submission; the fence ends when the engine has finished it, after all fences of

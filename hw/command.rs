@@ -78,6 +78,16 @@ pub(crate) const RING_MASK: u32 = (1 << RING_SHIFT) - 1;
 /// Size of the longest submission in dwords, padding included.
 pub(crate) const MAX_SUBMISSION_DWORDS: u32 = 1024;
 
+/// Where a ring and its write-back slots are in the GPU's address space (context 0).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingMemory {
+    pub(crate) base: u64,
+    /// Where the engine reports how far it has read.
+    pub(crate) read_pointer: u64,
+    /// Where an engine may look for how far the kernel has written.
+    pub(crate) write_pointer: u64,
+}
+
 /// A virtual memory context that is lent to a job, 1 to 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vmid(u8);

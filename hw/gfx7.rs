@@ -25,8 +25,6 @@ mod submissions;
 mod system;
 mod tiling;
 
-pub(crate) use mec::ComputeMemory;
-
 use super::{
     Generation,
     IpVersions, //
@@ -76,6 +74,7 @@ pub(super) static BONAIRE: Generation = Generation {
         graphics: (7, 2),
         sdma: (2, 0),
     },
+    scratch: mec::SCRATCH,
     gfx: &gfx::Gfx,
     compute: &mec::Mec,
     sdma: &sdma::Sdma,

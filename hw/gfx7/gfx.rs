@@ -41,25 +41,22 @@ use super::{
     regs::*,
     rlc, //
 };
-use crate::{
-    exec::ring::Ring,
-    hw::{
-        card::Card,
-        command::{
-            FenceValue,
-            Ib,
-            Interrupt,
-            RingId,
-            Sink,
-            VmState,
-            RING_SHIFT, //
-        },
-        firmware,
-        BringUp,
-        Engine,
-        GraphicsInfo,
-        Raster, //
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        VmState,
+        RING_SHIFT, //
     },
+    firmware,
+    BringUp,
+    Engine,
+    Raster, //
 };
 
 pub(super) struct Gfx;
@@ -71,9 +68,8 @@ impl Engine for Gfx {
         rlc::enable_idle_interrupts(card, false);
         halt_processors(card);
         load_microcode(card, up.firmware);
-        let ring = up.device.ring(RingId::Gfx);
-        set_up_ring(card, ring);
-        start_ring(card, ring, &up.device.facts.graphics);
+        set_up_ring(card, &up.rings.memory(RingId::Gfx));
+        start_ring(up);
         rlc::enable_idle_interrupts(card, true);
         Ok(())
     }
@@ -189,7 +185,7 @@ fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
 }
 
 /// Tells the command processor where its ring is.
-fn set_up_ring(card: &Card<'_>, ring: &Ring) {
+fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
     /// Sizes are in units of 8 bytes: the ring's, and of what is read before the read pointer is
     /// written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
@@ -210,27 +206,27 @@ fn set_up_ring(card: &Card<'_>, ring: &Ring) {
     regs.write_reg(control.with_rb_rptr_wr_ena(true));
     regs.write_reg(CP_RB0_WPTR::zeroed());
     regs.write_reg(CP_RB0_RPTR::zeroed());
-    let read_pointer = ring.read_pointer_addr();
-    regs.write_reg(CP_RB0_RPTR_ADDR::from(low(read_pointer)));
-    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(high(read_pointer) & 0xff));
+    regs.write_reg(CP_RB0_RPTR_ADDR::from(low(ring.read_pointer)));
+    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(high(ring.read_pointer) & 0xff));
     regs.write_reg(SCRATCH_UMSK::zeroed());
     fsleep(Delta::from_millis(1));
     regs.write_reg(control);
 
-    let base = ring.gpu_addr() >> 8;
+    let base = ring.base >> 8;
     regs.write_reg(CP_RB0_BASE::from(low(base)));
     regs.write_reg(CP_RB0_BASE_HI::from(high(base)));
 }
 
 /// Lets the command processor run, and gives it the clear state.
-fn start_ring(card: &Card<'_>, ring: &Ring, info: &GraphicsInfo) {
-    let regs = &card.regs;
-    regs.write_reg(CP_MAX_CONTEXT::from(info.contexts - 1));
+fn start_ring(up: &BringUp<'_>) {
+    let regs = &up.card.regs;
+    regs.write_reg(CP_MAX_CONTEXT::from(up.graphics.contexts - 1));
     regs.write_reg(CP_ENDIAN_SWAP::zeroed());
     regs.write_reg(CP_DEVICE_ID::from(1));
     regs.write_reg(CP_ME_CNTL::zeroed());
     fsleep(Delta::from_micros(50));
-    ring.emit(|out| emit_start(out, &info.rasters[0]));
+    let raster = &up.graphics.rasters[0];
+    up.rings.emit(RingId::Gfx, &|out| emit_start(out, raster));
 }
 
 /// What the ring begins with: the constant engine's memory is divided, and all context registers

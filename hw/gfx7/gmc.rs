@@ -24,25 +24,23 @@ use super::{
     picture,
     regs::*, //
 };
-use crate::{
-    device::Device,
-    hw::{
-        card::Card,
-        firmware::Microcode,
-        layout::{
-            GartLayout,
-            VramLayout, //
-        },
-        page_table::{
-            Fragment,
-            PAGE_SIZE,
-            SPACE_SHIFT,
-            TABLE_SHIFT, //
-        },
-        Fault,
-        MemoryController,
-        MemoryInfo, //
+use crate::hw::{
+    card::Card,
+    firmware::Microcode,
+    layout::{
+        GartLayout,
+        VramLayout, //
     },
+    page_table::{
+        Fragment,
+        PAGE_SIZE,
+        SPACE_SHIFT,
+        TABLE_SHIFT, //
+    },
+    Fault,
+    MemoryController,
+    MemoryInfo,
+    Translation, //
 };
 
 /// End of the GPU's address space.
@@ -125,11 +123,11 @@ impl MemoryController for Gmc {
         }
     }
 
-    fn enable_translation(&self, card: &Card<'_>, device: &Device) {
+    fn enable_translation(&self, card: &Card<'_>, translation: &Translation) {
         self.flush_hdp(card);
         enable_caches(card);
-        enable_kernel_context(card, device);
-        enable_process_contexts(card, device);
+        enable_kernel_context(card, translation);
+        enable_process_contexts(card, translation);
         self.flush_gart_tlb(card);
     }
 
@@ -329,10 +327,14 @@ fn enable_caches(card: &Card<'_>) {
 }
 
 /// Context 0: one flat table, which translates the GART window.
-fn enable_kernel_context(card: &Card<'_>, device: &Device) {
-    let gart = device.facts.gart;
+fn enable_kernel_context(card: &Card<'_>, translation: &Translation) {
+    let Translation {
+        vram,
+        gart,
+        dummy_page,
+    } = *translation;
     let last = gart.start + GartLayout::SIZE - 1;
-    let table = device.facts.vram.mc_addr(gart.table);
+    let table = vram.mc_addr(gart.table);
     let regs = &card.regs;
     regs.write_reg(VM_CONTEXT0_PAGE_TABLE_START_ADDR::from(page_number(
         gart.start,
@@ -343,7 +345,7 @@ fn enable_kernel_context(card: &Card<'_>, device: &Device) {
         VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(page_number(table)),
     );
     regs.write_reg(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR::from(
-        page_number(device.dummy_page()),
+        page_number(dummy_page),
     ));
     regs.write_reg(VM_CONTEXT0_CNTL2::zeroed());
     regs.update(VM_CONTEXT0_CNTL, |r| {
@@ -358,14 +360,13 @@ fn enable_kernel_context(card: &Card<'_>, device: &Device) {
 
 /// Contexts 1 to 15: two levels. They get their page directories with the jobs that they are lent
 /// to; until then the GART's table stands in, whose entries are no valid directory of anything.
-fn enable_process_contexts(card: &Card<'_>, device: &Device) {
+fn enable_process_contexts(card: &Card<'_>, translation: &Translation) {
     const LAST_PAGE: u32 = (1 << SPACE_SHIFT) - 1;
     /// log2 of the pages of one page table, counted from 512.
     const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
 
-    let facts = &device.facts;
-    let table = page_number(facts.vram.mc_addr(facts.gart.table));
-    let dummy = page_number(device.dummy_page());
+    let table = page_number(translation.vram.mc_addr(translation.gart.table));
+    let dummy = page_number(translation.dummy_page);
     let regs = &card.regs;
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_START_ADDR::zeroed());
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_END_ADDR::from(LAST_PAGE));

@@ -15,15 +15,13 @@ use super::{
     low,
     regs::*, //
 };
-use crate::{
-    device::Device,
-    hw::{
-        card::Card,
-        command::RingId,
-        Event,
-        Illegal,
-        InterruptController, //
-    },
+use crate::hw::{
+    card::Card,
+    command::RingId,
+    Event,
+    Illegal,
+    InterruptController,
+    InterruptRing, //
 };
 
 pub(super) struct Ih;
@@ -41,22 +39,20 @@ mod source {
 }
 
 impl InterruptController for Ih {
-    fn start(&self, card: &Card<'_>, device: &Device) {
-        let memory = &device.interrupt_memory;
+    fn start(&self, card: &Card<'_>, ring: &InterruptRing) {
         let regs = &card.regs;
         self.stop(card);
 
-        regs.write_reg(INTERRUPT_CNTL2::from(low(device.dummy_page() >> 8)));
+        regs.write_reg(INTERRUPT_CNTL2::from(low(ring.dummy_page >> 8)));
         regs.update(INTERRUPT_CNTL, |r| {
             // No dummy read with message-signaled interrupts; and the ring is snooped memory.
             r.with_ih_dummy_rd_override(false)
                 .with_ih_req_nonsnoop_en(false)
         });
 
-        regs.write_reg(IH_RB_BASE::from(low(memory.ring.gpu_addr() >> 8)));
-        let write_pointer = memory.write_pointer.gpu_addr();
-        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(low(write_pointer)));
-        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(high(write_pointer) & 0xff));
+        regs.write_reg(IH_RB_BASE::from(low(ring.base >> 8)));
+        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(low(ring.write_pointer)));
+        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(high(ring.write_pointer) & 0xff));
         let control = ring_control();
         regs.write_reg(control.with_wptr_overflow_clear(true));
         regs.write_reg(IH_RB_RPTR::zeroed());
@@ -147,7 +143,7 @@ impl InterruptController for Ih {
 
 /// How the ring is run, not yet enabled.
 fn ring_control() -> IH_RB_CNTL {
-    const LOG2_DWORDS: u32 = crate::exec::interrupts::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
+    const LOG2_DWORDS: u32 = InterruptRing::SIZE.ilog2() - size_of::<u32>().ilog2();
     IH_RB_CNTL::zeroed()
         .with_const_rb_size::<LOG2_DWORDS>()
         .with_wptr_writeback_enable(true)

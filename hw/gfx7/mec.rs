@@ -6,10 +6,6 @@
 //! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` chooses.
 
 use kernel::{
-    device::{
-        self,
-        Bound, //
-    },
     io::{
         poll::read_poll_timeout,
         Io, //
@@ -44,29 +40,21 @@ use super::{
     },
     regs::*, //
 };
-use crate::{
-    exec::{
-        gart::{
-            Gart,
-            KernelBuffer, //
-        },
-        ring::Ring, //
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        VmState,
+        RING_SHIFT, //
     },
-    hw::{
-        card::Card,
-        command::{
-            FenceValue,
-            Ib,
-            Interrupt,
-            RingId,
-            Sink,
-            VmState,
-            RING_SHIFT, //
-        },
-        firmware::Microcode,
-        BringUp,
-        Engine, //
-    },
+    firmware::Microcode,
+    BringUp,
+    Engine, //
 };
 
 /// Doorbell of the first queue.
@@ -74,6 +62,8 @@ const FIRST_DOORBELL: u32 = 0x10;
 
 /// Pipes of the compute engine.
 const PIPES: u32 = 4;
+/// Queues of a pipe.
+const QUEUES: u8 = 8;
 /// Bytes of a pipe's end-of-pipe buffer, as the engine counts them; each has twice as much.
 const EOP_SIZE: usize = 2048;
 /// Bytes kept for a queue's descriptor (MQD), in which the engine may save its state.
@@ -81,29 +71,18 @@ const MQD_SIZE: usize = 2048;
 
 pub(super) struct Mec;
 
-/// What the compute engine writes to besides the rings.
-pub(crate) struct ComputeMemory {
-    /// What each pipe writes about finished work.
-    ends_of_pipe: KernelBuffer,
-    /// The queues' descriptors.
-    descriptors: KernelBuffer,
+/// What the compute engine writes to besides the rings: an end-of-pipe buffer for each pipe, then a
+/// descriptor for each queue.
+pub(super) const SCRATCH: usize = u32_as_usize(PIPES) * EOP_SIZE * 2 + QUEUES as usize * MQD_SIZE;
+
+/// Address of the end-of-pipe buffer of a pipe.
+fn end_of_pipe(scratch: u64, pipe: u32) -> u64 {
+    scratch + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
 }
 
-impl ComputeMemory {
-    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        Ok(Self {
-            ends_of_pipe: KernelBuffer::new(dev, gart, u32_as_usize(PIPES) * EOP_SIZE * 2)?,
-            descriptors: KernelBuffer::new(dev, gart, usize::from(RingId::COMPUTE) * MQD_SIZE)?,
-        })
-    }
-
-    fn end_of_pipe(&self, pipe: u32) -> u64 {
-        self.ends_of_pipe.gpu_addr() + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
-    }
-
-    fn descriptor(&self, queue: u8) -> u64 {
-        self.descriptors.gpu_addr() + u64::from(queue) * usize_as_u64(MQD_SIZE)
-    }
+/// Address of the descriptor of a queue.
+fn descriptor(scratch: u64, queue: u8) -> u64 {
+    end_of_pipe(scratch, PIPES) + u64::from(queue) * usize_as_u64(MQD_SIZE)
 }
 
 impl Engine for Mec {
@@ -115,11 +94,11 @@ impl Engine for Mec {
         card.regs
             .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
         for pipe in 0..PIPES {
-            set_up_pipe(card, pipe, &up.device.compute_memory);
+            set_up_pipe(card, pipe, end_of_pipe(up.scratch, pipe));
         }
-        for queue in 0..RingId::COMPUTE {
-            let ring = up.device.ring(RingId::Compute(queue));
-            set_up_queue(card, queue, ring, &up.device.compute_memory);
+        for queue in 0..QUEUES {
+            let ring = up.rings.memory(RingId::Compute(queue));
+            set_up_queue(card, queue, &ring, descriptor(up.scratch, queue));
         }
         card.regs.write_reg(CP_MEC_CNTL::zeroed());
         fsleep(Delta::from_micros(50));
@@ -214,13 +193,13 @@ fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
     regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
 }
 
-fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
+fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
     /// The buffer has 2 to the power of one more dwords.
     const LOG2_SIZE: u32 = (EOP_SIZE / 8).ilog2();
 
     let regs = &card.regs;
     select(card, pipe, 0);
-    let buffer = memory.end_of_pipe(pipe) >> 8;
+    let buffer = end_of_pipe >> 8;
     regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(low(buffer)));
     regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from(high(buffer)));
     regs.write_reg(CP_HPD_EOP_VMID::zeroed());
@@ -228,7 +207,7 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
     select_none(card);
 }
 
-fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory) {
+fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) {
     /// The ring has 2 to the power of one more dwords; as does what is read before the read
     /// pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
@@ -252,18 +231,16 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
             .with_quantum_scale(true)
             .with_const_quantum_duration::<10>()
     });
-    let base = ring.gpu_addr() >> 8;
+    let base = ring.base >> 8;
     regs.write_reg(CP_HQD_PQ_BASE::from(low(base)));
     regs.write_reg(CP_HQD_PQ_BASE_HI::from(high(base)));
-    let read_pointer = ring.read_pointer_addr();
-    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(read_pointer)));
+    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(ring.read_pointer)));
     regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR_HI::from(
-        high(read_pointer) & 0xffff,
+        high(ring.read_pointer) & 0xffff,
     ));
-    let write_pointer = ring.write_pointer_addr();
-    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(write_pointer)));
+    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(ring.write_pointer)));
     regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
-        high(write_pointer) & 0xffff,
+        high(ring.write_pointer) & 0xffff,
     ));
     let doorbell =
         (FIRST_DOORBELL + u32::from(queue)) << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
@@ -284,7 +261,6 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
             .with_kmd_queue(true)
     });
     regs.update(CP_MQD_CONTROL, |r| r.with_const_vmid::<0>());
-    let descriptor = memory.descriptor(queue);
     regs.write_reg(CP_MQD_BASE_ADDR::from(low(descriptor) & !3));
     regs.write_reg(CP_MQD_BASE_ADDR_HI::from(high(descriptor)));
     // Last: from here on the queue lives.

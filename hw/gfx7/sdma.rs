@@ -33,25 +33,23 @@ use super::{
     },
     shaders, //
 };
-use crate::{
-    exec::ring::Ring,
-    hw::{
-        card::Card,
-        command::{
-            FenceValue,
-            Fill,
-            Ib,
-            Interrupt,
-            RingId,
-            Sink,
-            VmState,
-            RING_SHIFT, //
-        },
-        firmware::Microcode,
-        BringUp,
-        Dma,
-        Engine, //
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Fill,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        VmState,
+        RING_SHIFT, //
     },
+    firmware::Microcode,
+    BringUp,
+    Dma,
+    Engine, //
 };
 
 pub(super) struct Sdma;
@@ -169,7 +167,7 @@ fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
 
 fn start_engine<Engine: RegisterBase<SdmaBase>>(
     up: &BringUp<'_>,
-    kind: RingId,
+    ring: RingId,
     microcode: &Microcode,
 ) {
     let card = up.card;
@@ -177,8 +175,8 @@ fn start_engine<Engine: RegisterBase<SdmaBase>>(
     load_microcode::<Engine>(card, microcode);
     share_time::<Engine>(card);
     clear_contexts::<Engine>(card);
-    let address_config = up.device.facts.graphics.address_config;
-    set_up_ring::<Engine>(card, up.device.ring(kind), address_config);
+    let address_config = up.graphics.address_config;
+    set_up_ring::<Engine>(card, &up.rings.memory(ring), address_config);
     card.regs
         .update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(false));
 }
@@ -233,7 +231,11 @@ fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     shaders::select_context(card, 0);
 }
 
-fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, address_config: u32) {
+fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
+    card: &Card<'_>,
+    ring: &RingMemory,
+    address_config: u32,
+) {
     /// The size of a pipe's interleave, which is all that the engine wants to know of it.
     const PIPE_INTERLEAVE: u32 = 0x70;
 
@@ -253,10 +255,9 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, add
     set!(SDMA0_GFX_RB_WPTR, 0);
     set!(SDMA0_GFX_IB_RPTR, 0);
     set!(SDMA0_GFX_IB_OFFSET, 0);
-    let read_pointer = ring.read_pointer_addr();
-    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, high(read_pointer));
-    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, low(read_pointer) & !3);
-    let base = ring.gpu_addr() >> 8;
+    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, high(ring.read_pointer));
+    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, low(ring.read_pointer) & !3);
+    let base = ring.base >> 8;
     set!(SDMA0_GFX_RB_BASE, low(base));
     set!(SDMA0_GFX_RB_BASE_HI, high(base));
     card.regs.write(
