@@ -40,8 +40,8 @@ use crate::{
         vbios::Vbios,
         BringUp,
         Chip,
-        ClockGating,
-        Generation, //
+        ChipId,
+        ClockGating, //
     },
 };
 
@@ -95,30 +95,30 @@ kernel::pci_device_table!(
     PCI_TABLE,
     <AmdgpuDriver as pci::Driver>::IdInfo,
     [
-        (amd(0x6640), Chip::Bonaire),
-        (amd(0x6641), Chip::Bonaire),
-        (amd(0x6646), Chip::Bonaire),
-        (amd(0x6647), Chip::Bonaire),
-        (amd(0x6649), Chip::Bonaire),
-        (amd(0x664d), Chip::Bonaire),
-        (amd(0x6650), Chip::Bonaire),
-        (amd(0x6651), Chip::Bonaire),
-        (amd(0x6658), Chip::Bonaire),
-        (amd(0x665c), Chip::Bonaire),
-        (amd(0x665d), Chip::Bonaire),
-        (amd(0x665f), Chip::Bonaire),
-        (amd(0x67a0), Chip::Hawaii),
-        (amd(0x67a1), Chip::Hawaii),
-        (amd(0x67a2), Chip::Hawaii),
-        (amd(0x67a8), Chip::Hawaii),
-        (amd(0x67a9), Chip::Hawaii),
-        (amd(0x67aa), Chip::Hawaii),
-        (amd(0x67b0), Chip::Hawaii),
-        (amd(0x67b1), Chip::Hawaii),
-        (amd(0x67b8), Chip::Hawaii),
-        (amd(0x67b9), Chip::Hawaii),
-        (amd(0x67ba), Chip::Hawaii),
-        (amd(0x67be), Chip::Hawaii),
+        (amd(0x6640), ChipId::Bonaire),
+        (amd(0x6641), ChipId::Bonaire),
+        (amd(0x6646), ChipId::Bonaire),
+        (amd(0x6647), ChipId::Bonaire),
+        (amd(0x6649), ChipId::Bonaire),
+        (amd(0x664d), ChipId::Bonaire),
+        (amd(0x6650), ChipId::Bonaire),
+        (amd(0x6651), ChipId::Bonaire),
+        (amd(0x6658), ChipId::Bonaire),
+        (amd(0x665c), ChipId::Bonaire),
+        (amd(0x665d), ChipId::Bonaire),
+        (amd(0x665f), ChipId::Bonaire),
+        (amd(0x67a0), ChipId::Hawaii),
+        (amd(0x67a1), ChipId::Hawaii),
+        (amd(0x67a2), ChipId::Hawaii),
+        (amd(0x67a8), ChipId::Hawaii),
+        (amd(0x67a9), ChipId::Hawaii),
+        (amd(0x67aa), ChipId::Hawaii),
+        (amd(0x67b0), ChipId::Hawaii),
+        (amd(0x67b1), ChipId::Hawaii),
+        (amd(0x67b8), ChipId::Hawaii),
+        (amd(0x67b9), ChipId::Hawaii),
+        (amd(0x67ba), ChipId::Hawaii),
+        (amd(0x67be), ChipId::Hawaii),
     ]
 );
 
@@ -146,13 +146,13 @@ pub(crate) struct Binding<'bound> {
 }
 
 impl pci::Driver for AmdgpuDriver {
-    type IdInfo = Chip;
+    type IdInfo = ChipId;
     type Data<'bound> = Binding<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
-        chip: Option<&'bound Chip>,
+        chip: Option<&'bound ChipId>,
     ) -> impl PinInit<Binding<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
@@ -244,14 +244,14 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
 }
 
 /// The hardware layer of a chip, if there is one.
-fn supported(dev: &kernel::device::Device<Bound>, chip: Chip) -> Result<&'static Generation> {
-    chip.generation()
+fn supported(dev: &kernel::device::Device<Bound>, chip: ChipId) -> Result<&'static Chip> {
+    chip.chip()
         .ok_or(ENODEV)
         .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))
 }
 
 /// Sees whether the card is there and ready, and reads its video BIOS.
-fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<Vbios> {
+fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios> {
     if !hw.system.responds(card) {
         dev_err!(
             pdev,
@@ -273,8 +273,8 @@ fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<
 /// Sets the chip's golden registers, opens its memory, and reads what there is to know of it.
 fn open_memory(
     pdev: &pci::Device<Bound>,
-    chip: Chip,
-    hw: &Generation,
+    chip: ChipId,
+    hw: &Chip,
     card: &Card<'_>,
     vbios: Vbios,
     firmware: &hw::firmware::Files,

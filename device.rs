@@ -51,7 +51,7 @@ use crate::{
         vbios::Vbios,
         BringUp,
         Chip,
-        Generation,
+        ChipId,
         GraphicsInfo,
         InterruptRing,
         MemoryInfo,
@@ -63,7 +63,7 @@ use crate::{
 
 /// What bring-up learned about the card and never changes.
 pub(crate) struct Facts {
-    pub(crate) chip: Chip,
+    pub(crate) chip: ChipId,
     pub(crate) pci: PciIds,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,
@@ -86,7 +86,7 @@ pub(crate) struct PciIds {
 pub(crate) struct Device {
     /// For messages.
     pub(crate) dev: ARef<device::Device>,
-    pub(crate) hw: &'static Generation,
+    pub(crate) hw: &'static Chip,
     pub(crate) facts: Facts,
     pub(crate) card: CardHandle,
     pub(crate) gart: Gart,
@@ -109,7 +109,7 @@ impl Device {
     /// Makes the device and everything that it shares with the card; nothing is started yet.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
-        hw: &'static Generation,
+        hw: &'static Chip,
         facts: Facts,
         card: CardHandle,
     ) -> impl PinInit<Self, Error> + 'a {
@@ -189,7 +189,7 @@ impl Rings for Device {
 
 fn make_rings(
     dev: &device::Device<Bound>,
-    hw: &'static Generation,
+    hw: &'static Chip,
     card: &CardHandle,
     gart: &Gart,
 ) -> Result<KVec<Arc<Ring>>> {

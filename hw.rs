@@ -3,7 +3,7 @@
 //! What the driver asks of the hardware, and which generation of it answers.
 //!
 //! Each trait is one noun of the card. A generation is a set of implementations, chosen once, at
-//! probe ([`Chip::generation`]); from then on nobody asks what the card is.
+//! probe ([`ChipId::chip`]); from then on nobody asks what the card is.
 
 pub(crate) mod card;
 pub(crate) mod command;
@@ -42,14 +42,14 @@ use self::{
 
 /// A model of GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chip {
+pub(crate) enum ChipId {
     Bonaire,
     Hawaii,
 }
 
-impl Chip {
-    /// The hardware layer of this chip, or `None` while it has none.
-    pub(crate) fn generation(self) -> Option<&'static Generation> {
+impl ChipId {
+    /// Its operations and facts, or `None` while there are none.
+    pub(crate) fn chip(self) -> Option<&'static Chip> {
         match self {
             Self::Bonaire => Some(&gfx7::BONAIRE),
             Self::Hawaii => None,
@@ -57,8 +57,8 @@ impl Chip {
     }
 }
 
-/// The implementations that belong together.
-pub(crate) struct Generation {
+/// The operations and facts of one chip.
+pub(crate) struct Chip {
     pub(crate) firmware: firmware::Names,
     pub(crate) system: &'static dyn System,
     pub(crate) memory: &'static dyn MemoryController,
@@ -78,7 +78,7 @@ pub(crate) struct IpVersions {
     pub(crate) sdma: (u32, u32),
 }
 
-impl Generation {
+impl Chip {
     /// The engine behind a ring.
     pub(crate) fn engine(&self, kind: RingId) -> &'static dyn Engine {
         match kind {
@@ -122,7 +122,7 @@ pub(crate) struct BringUp<'a> {
     pub(crate) translation: Translation,
     pub(crate) interrupts: InterruptRing,
     pub(crate) rings: &'a dyn Rings,
-    /// Address of the memory that [`Generation::scratch`] asks for.
+    /// Address of the memory that [`Chip::scratch`] asks for.
     pub(crate) scratch: u64,
 }
 

@@ -88,7 +88,7 @@ use crate::{
             Submission,
             VmState, //
         },
-        Generation, //
+        Chip, //
     },
 };
 
@@ -414,7 +414,7 @@ impl Queue {
 #[pin_data]
 pub(crate) struct Executor {
     dev: ARef<device::Device>,
-    hw: &'static Generation,
+    hw: &'static Chip,
     card: CardHandle,
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
@@ -433,7 +433,7 @@ pub(crate) struct Executor {
 impl Executor {
     fn new(
         dev: &device::Device,
-        hw: &'static Generation,
+        hw: &'static Chip,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
@@ -483,7 +483,7 @@ impl Schedulers {
     /// Makes a scheduler for each of `rings`, which are all of a card's, by index.
     pub(crate) fn new(
         dev: &device::Device,
-        hw: &'static Generation,
+        hw: &'static Chip,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,

@@ -78,8 +78,8 @@ use crate::{
             RING_DWORDS,
             RING_SHIFT, //
         },
-        Engine,
-        Generation, //
+        Chip,
+        Engine, //
     },
 };
 
@@ -150,7 +150,7 @@ impl Ring {
 
     pub(crate) fn new<'a>(
         kind: RingId,
-        hw: &'static Generation,
+        hw: &'static Chip,
         card: CardHandle,
         dev: &'a device::Device<Bound>,
         gart: &'a Gart,

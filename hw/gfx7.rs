@@ -26,7 +26,7 @@ mod system;
 mod tiling;
 
 use super::{
-    Generation,
+    Chip,
     IpVersions, //
 };
 use crate::hw::{
@@ -56,7 +56,7 @@ const fn page_number(addr: u64) -> u32 {
     low(addr >> PAGE_SHIFT)
 }
 
-pub(super) static BONAIRE: Generation = Generation {
+pub(super) static BONAIRE: Chip = Chip {
     firmware: Names {
         mc: c"amdgpu/bonaire_mc.bin",
         rlc: c"amdgpu/bonaire_rlc.bin",
