@@ -8,10 +8,7 @@ use kernel::{
         Bound,
         Core, //
     },
-    dma::{
-        Device as _,
-        DmaMask, //
-    },
+    dma::Device as _,
     irq,
     pci,
     prelude::*,
@@ -164,7 +161,7 @@ impl pci::Driver for AmdgpuDriver {
             remove_firmware_framebuffer(pdev, c"amdgpu_rs")
                 .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
-            unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
+            unsafe { pdev.dma_set_mask_and_coherent(hw.dma_mask)? };
             // The card finds memory by pages: one piece may be as long as it likes.
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
@@ -313,9 +310,9 @@ fn start(device: &Device, up: &BringUp<'_>) -> Result {
     hw.memory.enable_translation(up.card, &up.translation);
     hw.interrupts.start(up.card, &up.interrupts);
     hw.graphics.configure(up.card, up.graphics);
-    hw.gfx.start(up)?;
-    hw.compute.start(up)?;
-    hw.sdma.start(up)?;
+    hw.gfx.driver.start(up)?;
+    hw.compute.driver.start(up)?;
+    hw.sdma.driver.start(up)?;
     hw.interrupts.enable_sources(up.card);
     for ring in device.rings() {
         ring.test(&device.dev)?;

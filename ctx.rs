@@ -72,7 +72,10 @@ use crate::{
         Job,
         Schedulers, //
     },
-    hw::command::RingId,
+    hw::command::{
+        EngineKind,
+        RingId, //
+    },
     uapi::{
         self,
         HandleTable, //
@@ -121,11 +124,12 @@ impl Ip {
 
     /// Whether the jobs run on such a ring.
     fn runs_on(self, ring: RingId) -> bool {
-        match ring {
-            RingId::Gfx => self == Self::Gfx,
-            RingId::Compute(_) => self == Self::Compute,
-            RingId::Sdma(_) => self == Self::Dma,
-        }
+        ring.engine()
+            == match self {
+                Self::Gfx => EngineKind::Gfx,
+                Self::Compute => EngineKind::Compute,
+                Self::Dma => EngineKind::Sdma,
+            }
     }
 
     /// Where queues of this kind begin among all of a context's.

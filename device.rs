@@ -166,24 +166,25 @@ impl Device {
         self.card.try_access()
     }
 
-    /// One of the rings.
-    pub(crate) fn ring(&self, kind: RingId) -> &Ring {
-        &self.rings[kind.index()]
+    /// One of the rings, if the chip has it.
+    pub(crate) fn ring(&self, id: RingId) -> Option<&Ring> {
+        self.rings().find(|ring| ring.kind == id)
     }
 
-    /// All rings, by index.
+    /// All rings, in the order of [`Chip::rings`].
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
     }
 }
 
 impl Rings for Device {
-    fn memory(&self, ring: RingId) -> RingMemory {
-        self.ring(ring).memory()
+    fn memory(&self, ring: RingId) -> Result<RingMemory> {
+        Ok(self.ring(ring).ok_or(ENODEV)?.memory())
     }
 
-    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) {
-        self.ring(ring).emit(|out| commands(out));
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result {
+        self.ring(ring).ok_or(ENODEV)?.emit(|out| commands(out));
+        Ok(())
     }
 }
 
@@ -194,9 +195,9 @@ fn make_rings(
     gart: &Gart,
 ) -> Result<KVec<Arc<Ring>>> {
     let writeback = Arc::new(Writeback::new(dev, gart)?, GFP_KERNEL)?;
-    let mut rings = KVec::with_capacity(RingId::COUNT, GFP_KERNEL)?;
-    for kind in RingId::ALL {
-        let ring = Ring::new(kind, hw, card.clone(), dev, gart, writeback.clone());
+    let mut rings = KVec::with_capacity(hw.rings.len(), GFP_KERNEL)?;
+    for id in hw.rings {
+        let ring = Ring::new(*id, hw, card.clone(), dev, gart, writeback.clone());
         rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(rings)

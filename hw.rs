@@ -15,7 +15,10 @@ pub(crate) mod vbios;
 
 use kernel::{
     device,
-    dma::DmaAddress,
+    dma::{
+        DmaAddress,
+        DmaMask, //
+    },
     prelude::*, //
 };
 
@@ -23,6 +26,7 @@ use self::{
     card::Card,
     command::{
         Commands,
+        EngineKind,
         FenceValue,
         FenceWrite,
         Fill,
@@ -64,28 +68,57 @@ pub(crate) struct Chip {
     pub(crate) memory: &'static dyn MemoryController,
     pub(crate) interrupts: &'static dyn InterruptController,
     pub(crate) graphics: &'static dyn Graphics,
-    pub(crate) versions: IpVersions,
+    /// All of its rings.
+    pub(crate) rings: &'static [RingId],
+    pub(crate) gfx: EngineFacts,
+    pub(crate) compute: EngineFacts,
+    pub(crate) sdma: EngineFacts,
     /// Bytes of memory that the engines want to have for themselves.
     pub(crate) scratch: usize,
-    pub(crate) gfx: &'static dyn Engine,
-    pub(crate) compute: &'static dyn Engine,
-    pub(crate) sdma: &'static dyn Engine,
+    /// Number of its contexts for address spaces, that of the kernel included.
+    pub(crate) vmids: u8,
+    /// Width of the bus addresses that it can use.
+    pub(crate) dma_mask: DmaMask,
+    /// `AMDGPU_FAMILY_*`.
+    pub(crate) family: u32,
+    /// The link that the chip is made for.
+    pub(crate) link: Link,
+    /// Lanes of a wave front.
+    pub(crate) wave_size: u32,
+    /// Bytes of the constant engine's memory.
+    pub(crate) constant_ram: u32,
 }
 
-/// Major and minor versions of engines, as user space knows them.
-pub(crate) struct IpVersions {
-    pub(crate) graphics: (u32, u32),
-    pub(crate) sdma: (u32, u32),
+/// Facts of one kind of engine, and what drives it.
+pub(crate) struct EngineFacts {
+    pub(crate) driver: &'static dyn Engine,
+    /// Major and minor version, as user space knows them.
+    pub(crate) version: (u32, u32),
+    /// Of what the address and the size in bytes of a command buffer must be multiples.
+    pub(crate) ib_alignment: u32,
+    pub(crate) ib_size_alignment: u32,
+}
+
+/// A PCI Express link.
+pub(crate) struct Link {
+    pub(crate) generation: u32,
+    pub(crate) lanes: u32,
 }
 
 impl Chip {
-    /// The engine behind a ring.
-    pub(crate) fn engine(&self, kind: RingId) -> &'static dyn Engine {
+    /// A kind of engine.
+    pub(crate) fn engine(&self, kind: EngineKind) -> &EngineFacts {
         match kind {
-            RingId::Gfx => self.gfx,
-            RingId::Compute(_) => self.compute,
-            RingId::Sdma(_) => self.sdma,
+            EngineKind::Gfx => &self.gfx,
+            EngineKind::Compute => &self.compute,
+            EngineKind::Sdma => &self.sdma,
         }
+    }
+
+    /// Number of the rings of a kind of engine.
+    pub(crate) fn ring_count(&self, kind: EngineKind) -> usize {
+        let of_kind = |ring: &&RingId| ring.engine() == kind;
+        self.rings.iter().filter(of_kind).count()
     }
 
     /// Stops every engine and every interrupt, so that the card touches no memory any more.
@@ -100,8 +133,8 @@ impl Chip {
     ///
     /// `EBUSY` if the engines are busy even so: then they may still write to VRAM.
     pub(crate) fn quiesce(&self, card: &Card<'_>) -> Result {
-        for engine in [self.sdma, self.compute, self.gfx] {
-            engine.halt(card);
+        for engine in [&self.sdma, &self.compute, &self.gfx] {
+            engine.driver.halt(card);
         }
         let idle = self.system.wait_idle(card).or_else(|_| {
             self.system.reset_engines(card);
@@ -150,13 +183,13 @@ impl InterruptRing {
     pub(crate) const SIZE: u32 = 64 << 10;
 }
 
-/// The rings, for those who set up the engines behind them.
+/// The rings, for those who set up the engines behind them. `ENODEV` for one that there is not.
 pub(crate) trait Rings {
     /// Where a ring and its write-back slots are.
-    fn memory(&self, ring: RingId) -> RingMemory;
+    fn memory(&self, ring: RingId) -> Result<RingMemory>;
 
     /// Has the ring's engine execute commands that have no fence.
-    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink));
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result;
 }
 
 /// The chip as a whole.

@@ -226,7 +226,7 @@ enum Written {
 /// What entries of the ring ask for.
 #[derive(Default)]
 struct Found {
-    /// The rings that have written fences, a bit each, by index.
+    /// The rings that have written fences, a bit each, by place.
     rings: u32,
     /// The memory controller has found a fault.
     fault: bool,
@@ -240,12 +240,12 @@ impl Found {
     };
 
     fn has(&self, ring: RingId) -> bool {
-        self.rings & 1 << ring.index() != 0
+        self.rings & 1 << ring.place() != 0
     }
 
     fn note(&mut self, device: &Device, event: Event) {
         match event {
-            Event::Fence(ring) => self.rings |= 1 << ring.index(),
+            Event::Fence(ring) => self.rings |= 1 << ring.place(),
             Event::Fault => self.fault = true,
             Event::Illegal(what, ring) => {
                 dev_dbg!(

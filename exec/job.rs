@@ -438,7 +438,7 @@ impl Executor {
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
     ) -> Result<Arc<Self>> {
-        let vmids = Arc::pin_init(Vmids::new(), GFP_KERNEL)?;
+        let vmids = Arc::pin_init(Vmids::new(hw.vmids), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 dev: dev.into(),
@@ -475,7 +475,7 @@ impl Executor {
 /// The schedulers of a card, one for each ring.
 pub(crate) struct Schedulers {
     executor: Arc<Executor>,
-    /// In the order of [`RingId::ALL`].
+    /// In the order of [`Chip::rings`].
     schedulers: KVec<Arc<Scheduler<Job>>>,
 }
 

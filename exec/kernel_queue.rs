@@ -52,8 +52,8 @@ use crate::{
         Work, //
     },
     hw::command::{
-        Fill,
-        RingId, //
+        EngineKind,
+        Fill, //
     },
 };
 
@@ -76,7 +76,7 @@ impl KernelQueue {
         try_pin_init!(Self {
             entity: Entity::new(
                 Priority::Kernel,
-                schedulers.of(|ring| matches!(ring, RingId::Sdma(_)))?,
+                schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?,
             )?,
             last <- new_mutex!(None, "KernelQueue::last"),
         })

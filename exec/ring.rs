@@ -108,12 +108,12 @@ impl Writeback {
     const STRIDE: usize = 16;
 
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        let size = RingId::COUNT * Self::STRIDE * size_of::<u32>();
+        let size = RingId::PLACES * Self::STRIDE * size_of::<u32>();
         Ok(Self(KernelBuffer::new(dev, gart, size)?))
     }
 
     fn index(kind: RingId, slot: Slot) -> usize {
-        kind.index() * Self::STRIDE + slot as usize
+        kind.place() * Self::STRIDE + slot as usize
     }
 
     fn gpu_addr(&self, kind: RingId, slot: Slot) -> u64 {
@@ -158,7 +158,7 @@ impl Ring {
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             kind,
-            engine: hw.engine(*kind),
+            engine: hw.engine(kind.engine()).driver,
             card,
             buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
             writeback,

@@ -92,23 +92,12 @@ pub(crate) struct Lease {
     flush: Flush,
 }
 
-/// How many contexts can be lent.
-const COUNT: usize = 15;
-
-/// The index of the context that an address space may have for itself.
-const RESERVED: usize = COUNT - 1;
-
-// A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on it
-// next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs) at a time
-// claim theirs a little earlier: while they do, a look may find all claimed, and looks again.
-const _: () = assert!(RingId::COUNT < RESERVED);
-
 struct State {
     /// VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
     /// Counts loans, to know which context was lent last.
     clock: u64,
-    /// The ID of the address space that has the context [`RESERVED`] for itself.
+    /// The ID of the address space that has the last context for itself.
     holder: Option<u64>,
 }
 
@@ -118,7 +107,7 @@ struct Context {
     /// How many leases are out.
     leases: usize,
     /// The last submission of each ring that runs in it.
-    users: [Option<ARef<Fence>>; RingId::COUNT],
+    users: [Option<ARef<Fence>>; RingId::PLACES],
     /// When it was lent last.
     lent: u64,
 }
@@ -134,7 +123,7 @@ impl Context {
     const UNUSED: Self = Self {
         resident: None,
         leases: 0,
-        users: [const { None }; RingId::COUNT],
+        users: [const { None }; RingId::PLACES],
         lent: 0,
     };
 
@@ -191,13 +180,16 @@ impl State {
     /// Chooses the context for a job.
     fn choose(&mut self, space: Space, ring: RingId) -> Choice {
         self.forget_ended();
+        let count = self.contexts.len();
+        // The index of the context that an address space may have for itself.
+        let reserved = count - 1;
         match self.holder {
-            None => self.choose_among(0..COUNT, space, ring),
-            Some(holder) if holder != space.id => self.choose_among(0..RESERVED, space, ring),
-            Some(_) => match self.choose_among(RESERVED..COUNT, space, ring) {
+            None => self.choose_among(0..count, space, ring),
+            Some(holder) if holder != space.id => self.choose_among(0..reserved, space, ring),
+            Some(_) => match self.choose_among(reserved..count, space, ring) {
                 // Another ring has just claimed it: there is no fence to wait for yet. Rather another
                 // context than none.
-                Err(None) => self.choose_among(0..RESERVED, space, ring),
+                Err(None) => self.choose_among(0..reserved, space, ring),
                 choice => choice,
             },
         }
@@ -240,12 +232,21 @@ impl State {
 }
 
 impl Vmids {
-    /// All contexts of a card; their caches may hold anything.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    /// All contexts of a card that has `vmids` of them, the kernel's included; their caches may hold
+    /// anything.
+    pub(crate) fn new(vmids: u8) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             state <- {
-                let mut contexts = KVec::with_capacity(COUNT, GFP_KERNEL)?;
-                for _ in 0..COUNT {
+                let count = usize::from(vmids).saturating_sub(1);
+                // A claimed context has no fence to wait for. Each ring claims one at most for the job
+                // that goes on it next, so there must be others that are idle or have one. The jobs of
+                // one gang (exec/gang.rs) at a time claim theirs a little earlier: while they do, a
+                // look may find all claimed, and looks again.
+                if count <= RingId::PLACES + 1 {
+                    return Err(EINVAL);
+                }
+                let mut contexts = KVec::with_capacity(count, GFP_KERNEL)?;
+                for _ in 0..count {
                     contexts.push(Context::UNUSED, GFP_KERNEL)?;
                 }
                 new_spinlock!(State { contexts, clock: 0, holder: None })
@@ -344,7 +345,7 @@ impl Lease {
     pub(crate) fn submitted(mut self, ring: RingId, fence: &Fence) {
         let mut state = self.vmids.state.lock();
         let context = state.context(self.vmid);
-        context.users[ring.index()] = Some(fence.into());
+        context.users[ring.place()] = Some(fence.into());
         if self.flush == Flush::Needed {
             if let Some(resident) = &mut context.resident {
                 resident.flusher = Some((ring, fence.into()));
@@ -381,13 +382,17 @@ mod tests {
 
     const RING: RingId = RingId::Gfx;
     const OTHER_RING: RingId = RingId::Sdma(0);
+    /// How many contexts can be lent.
+    const COUNT: usize = 15;
+    /// The index of the context that an address space may have for itself.
+    const RESERVED: usize = COUNT - 1;
 
     fn space(id: u64, tlb_seq: u64) -> Space {
         Space { id, tlb_seq }
     }
 
     fn vmids() -> Result<Arc<Vmids>> {
-        Arc::pin_init(Vmids::new(), GFP_KERNEL)
+        Arc::pin_init(Vmids::new(COUNT as u8 + 1), GFP_KERNEL)
     }
 
     fn pending() -> Result<PendingFence<RingName>> {

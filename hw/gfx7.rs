@@ -25,14 +25,23 @@ mod submissions;
 mod system;
 mod tiling;
 
+use kernel::dma::DmaMask;
+
 use super::{
     Chip,
-    IpVersions, //
+    EngineFacts,
+    Link, //
 };
-use crate::hw::{
-    command::RING_MASK,
-    firmware::Names,
-    page_table::PAGE_SHIFT, //
+use crate::{
+    bindings,
+    hw::{
+        command::{
+            RingId,
+            RING_MASK, //
+        },
+        firmware::Names,
+        page_table::PAGE_SHIFT, //
+    },
 };
 
 /// The place in its ring of what is at `position`.
@@ -70,12 +79,47 @@ pub(super) static BONAIRE: Chip = Chip {
     memory: &gmc::Gmc,
     interrupts: &ih::Ih,
     graphics: &shaders::Bonaire,
-    versions: IpVersions {
-        graphics: (7, 2),
-        sdma: (2, 0),
+    rings: &RINGS,
+    gfx: EngineFacts {
+        driver: &gfx::Gfx,
+        version: (7, 2),
+        ib_alignment: 32,
+        ib_size_alignment: 32,
+    },
+    compute: EngineFacts {
+        driver: &mec::Mec,
+        version: (7, 2),
+        ib_alignment: 32,
+        ib_size_alignment: 32,
+    },
+    sdma: EngineFacts {
+        driver: &sdma::Sdma,
+        version: (2, 0),
+        ib_alignment: 256,
+        ib_size_alignment: 4,
     },
     scratch: mec::SCRATCH,
-    gfx: &gfx::Gfx,
-    compute: &mec::Mec,
-    sdma: &sdma::Sdma,
+    vmids: 16,
+    dma_mask: DmaMask::new::<40>(),
+    family: bindings::AMDGPU_FAMILY_CI,
+    link: Link {
+        generation: 3,
+        lanes: 16,
+    },
+    wave_size: 64,
+    constant_ram: 32 << 10,
 };
+
+const RINGS: [RingId; 11] = [
+    RingId::Gfx,
+    RingId::Compute(0),
+    RingId::Compute(1),
+    RingId::Compute(2),
+    RingId::Compute(3),
+    RingId::Compute(4),
+    RingId::Compute(5),
+    RingId::Compute(6),
+    RingId::Compute(7),
+    RingId::Sdma(0),
+    RingId::Sdma(1),
+];

@@ -68,8 +68,8 @@ impl Engine for Gfx {
         rlc::enable_idle_interrupts(card, false);
         halt_processors(card);
         load_microcode(card, up.firmware);
-        set_up_ring(card, &up.rings.memory(RingId::Gfx));
-        start_ring(up);
+        set_up_ring(card, &up.rings.memory(RingId::Gfx)?);
+        start_ring(up)?;
         rlc::enable_idle_interrupts(card, true);
         Ok(())
     }
@@ -218,7 +218,7 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
 }
 
 /// Lets the command processor run, and gives it the clear state.
-fn start_ring(up: &BringUp<'_>) {
+fn start_ring(up: &BringUp<'_>) -> Result {
     let regs = &up.card.regs;
     regs.write_reg(CP_MAX_CONTEXT::from(up.graphics.contexts - 1));
     regs.write_reg(CP_ENDIAN_SWAP::zeroed());
@@ -226,7 +226,7 @@ fn start_ring(up: &BringUp<'_>) {
     regs.write_reg(CP_ME_CNTL::zeroed());
     fsleep(Delta::from_micros(50));
     let raster = &up.graphics.rasters[0];
-    up.rings.emit(RingId::Gfx, &|out| emit_start(out, raster));
+    up.rings.emit(RingId::Gfx, &|out| emit_start(out, raster))
 }
 
 /// What the ring begins with: the constant engine's memory is divided, and all context registers

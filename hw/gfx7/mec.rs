@@ -97,7 +97,7 @@ impl Engine for Mec {
             set_up_pipe(card, pipe, end_of_pipe(up.scratch, pipe));
         }
         for queue in 0..QUEUES {
-            let ring = up.rings.memory(RingId::Compute(queue));
+            let ring = up.rings.memory(RingId::Compute(queue))?;
             set_up_queue(card, queue, &ring, descriptor(up.scratch, queue));
         }
         card.regs.write_reg(CP_MEC_CNTL::zeroed());

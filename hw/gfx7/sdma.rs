@@ -57,9 +57,8 @@ pub(super) struct Sdma;
 impl Engine for Sdma {
     fn start(&self, up: &BringUp<'_>) -> Result {
         let [first, second] = &up.firmware.sdma;
-        start_engine::<Sdma0>(up, RingId::Sdma(0), first);
-        start_engine::<Sdma1>(up, RingId::Sdma(1), second);
-        Ok(())
+        start_engine::<Sdma0>(up, RingId::Sdma(0), first)?;
+        start_engine::<Sdma1>(up, RingId::Sdma(1), second)
     }
 
     fn halt(&self, card: &Card<'_>) {
@@ -169,16 +168,17 @@ fn start_engine<Engine: RegisterBase<SdmaBase>>(
     up: &BringUp<'_>,
     ring: RingId,
     microcode: &Microcode,
-) {
+) -> Result {
     let card = up.card;
     halt_engine::<Engine>(card);
     load_microcode::<Engine>(card, microcode);
     share_time::<Engine>(card);
     clear_contexts::<Engine>(card);
     let address_config = up.graphics.address_config;
-    set_up_ring::<Engine>(card, &up.rings.memory(ring), address_config);
+    set_up_ring::<Engine>(card, &up.rings.memory(ring)?, address_config);
     card.regs
         .update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(false));
+    Ok(())
 }
 
 fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &Microcode) {
