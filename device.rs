@@ -24,7 +24,7 @@ use crate::{
             Gart,
             KernelBuffer, //
         },
-        interrupts::InterruptMemory,
+        interrupt_ring::InterruptMemory,
         job::Schedulers,
         kernel_queue::KernelQueue,
         ring::{

@@ -45,6 +45,13 @@
 //! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of date.
 //! The job keeps an `Arc<Vm>`, so that the page tables are there.
 //!
+//! # A circle
+//!
+//! Address spaces, buffer objects (`ttm.rs`) and user memory (`userptr.rs`) know each other: a BO lists
+//! the address spaces that it must tell of a move, these hold the BOs that they map, and user memory is
+//! a BO that its process may take away. That is what they are; so these three, and no other files
+//! above the abstractions, import each other in a circle.
+//!
 //! # Lock order
 //!
 //! `mmap_lock` → reservations → [`crate::ttm::BoData`]'s list of address spaces → publish lock. The

@@ -17,15 +17,10 @@
 //! is in memory tells of it until the next entry comes: then the register is right.
 
 use kernel::{
-    device::{
-        self,
-        Bound, //
-    },
     irq::{
         IrqReturn,
         ThreadedHandler, //
     },
-    num::casts::u32_as_usize,
     prelude::*,
     str::BStr,
     sync::{
@@ -33,10 +28,6 @@ use kernel::{
             Atomic,
             AtomicFlag,
             Relaxed, //
-        },
-        barrier::{
-            self,
-            mb, //
         },
         Arc, //
     },
@@ -48,10 +39,6 @@ use kernel::{
 
 use crate::{
     device::Device,
-    exec::gart::{
-        Gart,
-        KernelBuffer, //
-    },
     hw::{
         card::Card,
         command::RingId,
@@ -69,50 +56,6 @@ const ENTRIES: u32 = InterruptRing::SIZE / ENTRY_SIZE;
 const REST: Delta = Delta::from_millis(2);
 /// Set in the write pointer when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
-
-/// Memory of the interrupt ring.
-pub(crate) struct InterruptMemory {
-    ring: KernelBuffer,
-    /// Its first dword is how far the card has written, in bytes.
-    write_pointer: KernelBuffer,
-}
-
-impl InterruptMemory {
-    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        Ok(Self {
-            ring: KernelBuffer::new(dev, gart, u32_as_usize(InterruptRing::SIZE))?,
-            write_pointer: KernelBuffer::new(dev, gart, size_of::<u32>())?,
-        })
-    }
-
-    /// Address of the ring in the GPU's address space (context 0).
-    pub(crate) fn ring(&self) -> u64 {
-        self.ring.gpu_addr()
-    }
-
-    /// Address of the write pointer, likewise.
-    pub(crate) fn write_pointer(&self) -> u64 {
-        self.write_pointer.gpu_addr()
-    }
-
-    /// How far the card has written, in bytes, or [`OVERFLOW`], as of the last entry.
-    fn written(&self) -> Option<u32> {
-        let written = self.write_pointer.read(0);
-        // No entry may be read before the pointer that says that it is there.
-        mb(barrier::Read);
-        written
-    }
-
-    /// The entry at a position in bytes.
-    fn entry(&self, position: u32) -> Option<[u32; 4]> {
-        let first = u32_as_usize(position) / size_of::<u32>();
-        let mut entry = [0; 4];
-        for (index, dword) in (first..).zip(&mut entry) {
-            *dword = self.ring.read(index)?;
-        }
-        Some(entry)
-    }
-}
 
 /// Reads the ring.
 pub(crate) struct Handler {
