@@ -7,6 +7,8 @@
 
 pub(crate) mod card;
 pub(crate) mod command;
+#[cfg(CONFIG_KUNIT = "y")]
+pub(crate) mod fake;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
 pub(crate) mod layout;

@@ -612,7 +612,7 @@ impl Vm {
         let offset = vram_offset(root)?;
         dev.card()
             .ok_or(ENODEV)?
-            .vram
+            .vram()
             .zero(offset, layout::DIRECTORY_SIZE as u64);
         for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
             let mut space = self.publish.lock();
@@ -749,12 +749,12 @@ struct Aperture<'a> {
 
 impl Memory for Aperture<'_> {
     fn read(&self, offset: u64) -> u64 {
-        self.card.map_or(0, |card| card.vram.read64(offset))
+        self.card.map_or(0, |card| card.vram().read64(offset))
     }
 
     fn write(&self, offset: u64, values: &[u64]) {
         if let Some(card) = self.card {
-            card.vram.write64s(offset, values);
+            card.vram().write64s(offset, values);
             self.wrote.set(true);
         }
     }

@@ -74,7 +74,7 @@ impl Gart {
         layout: GartLayout,
     ) -> Result<Self> {
         card.access(dev)?
-            .vram
+            .vram()
             .zero(layout.table, GartLayout::TABLE_SIZE);
         Ok(Self(Arc::pin_init(
             try_pin_init!(Inner {
@@ -121,7 +121,8 @@ impl Inner {
     fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
         for (page, entry) in (first..).zip(entries) {
-            card.vram.write64(self.layout.entry(page), entry.into_raw());
+            card.vram()
+                .write64(self.layout.entry(page), entry.into_raw());
         }
         self.memory.flush_hdp(card);
         self.memory.flush_gart_tlb(card);

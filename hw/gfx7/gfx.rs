@@ -80,8 +80,8 @@ impl Engine for Gfx {
     }
 
     fn kick(&self, card: &Card<'_>, _ring: RingId, position: u64) {
-        card.regs.write_reg(CP_RB0_WPTR::from(place(position)));
-        card.regs.read(CP_RB0_WPTR);
+        card.regs().write_reg(CP_RB0_WPTR::from(place(position)));
+        card.regs().read(CP_RB0_WPTR);
     }
 
     fn nops(&self, out: &mut dyn Sink, dwords: u32) {
@@ -152,7 +152,7 @@ impl Engine for Gfx {
 
 /// Halts the three engines of the graphics command processor.
 fn halt_processors(card: &Card<'_>) {
-    card.regs.write_reg(
+    card.regs().write_reg(
         CP_ME_CNTL::zeroed()
             .with_ce_halt(true)
             .with_pfp_halt(true)
@@ -163,7 +163,7 @@ fn halt_processors(card: &Card<'_>) {
 
 /// Uploads the microcode of the three engines. After it their address registers take the version.
 fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
-    let regs = &card.regs;
+    let regs = card.regs();
 
     regs.write_reg(CP_PFP_UCODE_ADDR::zeroed());
     for dword in firmware.pfp.code() {
@@ -191,7 +191,7 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(CP_SEM_WAIT_TIMER::zeroed());
     regs.write_reg(CP_SEM_INCOMPLETE_TIMER_CNTL::zeroed());
     regs.write_reg(CP_RB_WPTR_DELAY::zeroed());
@@ -219,7 +219,7 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
 
 /// Lets the command processor run, and gives it the clear state.
 fn start_ring(up: &BringUp<'_>) -> Result {
-    let regs = &up.card.regs;
+    let regs = up.card.regs();
     regs.write_reg(CP_MAX_CONTEXT::from(up.graphics.contexts - 1));
     regs.write_reg(CP_ENDIAN_SWAP::zeroed());
     regs.write_reg(CP_DEVICE_ID::from(1));
@@ -257,4 +257,39 @@ fn emit_start(out: &mut dyn Sink, raster: &Raster) {
         values: &[0x0e, 0x10],
     }
     .emit(out);
+}
+
+#[kunit_tests(amdgpu_rs_gfx)]
+mod tests {
+    use super::*;
+    use crate::hw::fake::write;
+
+    #[test]
+    fn ring() -> Result {
+        let card = Card::fake(&[])?;
+        let ring = RingMemory {
+            base: 0xff_0001_b000,
+            read_pointer: 0xff_0001_a008,
+            write_pointer: 0xff_0001_a010,
+        };
+        set_up_ring(&card, &ring);
+        assert!(card.saw(&[
+            write(0x3_01bc, 0),   // CP_SEM_WAIT_TIMER
+            write(0x3_01c8, 0),   // CP_SEM_INCOMPLETE_TIMER_CNTL
+            write(0x8704, 0),     // CP_RB_WPTR_DELAY
+            write(0xc144, 0),     // CP_RB_VMID
+            write(0x3_0144, 0),   // SCRATCH_ADDR
+            write(0xc104, 0x90c), // CP_RB0_CNTL
+            write(0xc104, 0x8000_090c),
+            write(0xc114, 0),           // CP_RB0_WPTR
+            write(0x8700, 0),           // CP_RB0_RPTR
+            write(0xc10c, 0x1_a008),    // CP_RB0_RPTR_ADDR
+            write(0xc110, 0xff),        // CP_RB0_RPTR_ADDR_HI
+            write(0x3_0140, 0),         // SCRATCH_UMSK
+            write(0xc104, 0x90c),       // CP_RB0_CNTL
+            write(0xc100, 0xff00_01b0), // CP_RB0_BASE
+            write(0xc2c4, 0),           // CP_RB0_BASE_HI
+        ]));
+        Ok(())
+    }
 }

@@ -40,7 +40,7 @@ mod source {
 
 impl InterruptController for Ih {
     fn start(&self, card: &Card<'_>, ring: &InterruptRing) {
-        let regs = &card.regs;
+        let regs = card.regs();
         self.stop(card);
 
         regs.write_reg(INTERRUPT_CNTL2::from(low(ring.dummy_page >> 8)));
@@ -68,7 +68,7 @@ impl InterruptController for Ih {
     }
 
     fn stop(&self, card: &Card<'_>) {
-        let regs = &card.regs;
+        let regs = card.regs();
         regs.update(IH_RB_CNTL, |r| r.with_rb_enable(false));
         regs.update(IH_CNTL, |r| r.with_enable_intr(false));
         regs.write_reg(IH_RB_RPTR::zeroed());
@@ -76,7 +76,7 @@ impl InterruptController for Ih {
     }
 
     fn enable_sources(&self, card: &Card<'_>) {
-        let regs = &card.regs;
+        let regs = card.regs();
         regs.update(CP_INT_CNTL_RING0, |r| {
             r.with_time_stamp_int_enable(true)
                 .with_priv_reg_int_enable(true)
@@ -97,18 +97,19 @@ impl InterruptController for Ih {
     }
 
     fn acknowledge(&self, card: &Card<'_>, read_pointer: u32) {
-        card.regs.write_reg(IH_RB_RPTR::from(read_pointer));
+        card.regs().write_reg(IH_RB_RPTR::from(read_pointer));
     }
 
     fn write_pointer(&self, card: &Card<'_>) -> u32 {
-        card.regs.read(IH_RB_WPTR).into_raw()
+        card.regs().read(IH_RB_WPTR).into_raw()
     }
 
     fn clear_overflow(&self, card: &Card<'_>) {
         let control = ring_control().with_rb_enable(true);
-        card.regs.write_reg(control.with_wptr_overflow_clear(true));
+        card.regs()
+            .write_reg(control.with_wptr_overflow_clear(true));
         // Not kept set, or the next overflow would not be seen.
-        card.regs.write_reg(control);
+        card.regs().write_reg(control);
     }
 
     fn decode(&self, entry: [u32; 4]) -> Event {
@@ -172,6 +173,7 @@ fn dma_ring(number: u8) -> Option<RingId> {
 #[kunit_tests(amdgpu_rs_ih)]
 mod tests {
     use super::*;
+    use crate::hw::fake::write;
 
     #[test]
     fn entries() {
@@ -217,5 +219,47 @@ mod tests {
             Ih.decode([181, 0, 0x1234_0504, 0]),
             Event::Fence(RingId::Compute(0))
         );
+    }
+
+    #[test]
+    fn start() -> Result {
+        let card = Card::fake(&[])?;
+        let ring = InterruptRing {
+            base: 0xff_0000_1000,
+            write_pointer: 0xff_0001_1000,
+            dummy_page: 0x2fd_f000,
+        };
+        Ih.start(&card, &ring);
+        assert!(card.saw(&[
+            write(0x3e00, 0),           // IH_RB_CNTL
+            write(0x3e18, 0),           // IH_CNTL
+            write(0x3e08, 0),           // IH_RB_RPTR
+            write(0x3e0c, 0),           // IH_RB_WPTR
+            write(0x546c, 0x2_fdf0),    // INTERRUPT_CNTL2
+            write(0x5468, 0),           // INTERRUPT_CNTL
+            write(0x3e04, 0xff00_0010), // IH_RB_BASE
+            write(0x3e14, 0x1_1000),    // IH_RB_WPTR_ADDR_LO
+            write(0x3e10, 0xff),        // IH_RB_WPTR_ADDR_HI
+            write(0x3e00, 0x8001_011c), // IH_RB_CNTL
+            write(0x3e08, 0),           // IH_RB_RPTR
+            write(0x3e0c, 0),           // IH_RB_WPTR
+            write(0x3e18, 0x108_0010),  // IH_CNTL
+            write(0x3e18, 0x108_0011),
+            write(0x3e00, 0x1_011d), // IH_RB_CNTL
+        ]));
+        Ok(())
+    }
+
+    #[test]
+    fn overflow() -> Result {
+        let card = Card::fake(&[])?;
+        Ih.clear_overflow(&card);
+        Ih.acknowledge(&card, 0x40);
+        assert!(card.saw(&[
+            write(0x3e00, 0x8001_011d), // IH_RB_CNTL
+            write(0x3e00, 0x0001_011d),
+            write(0x3e08, 0x40), // IH_RB_RPTR
+        ]));
+        Ok(())
     }
 }

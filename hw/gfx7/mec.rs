@@ -91,7 +91,7 @@ impl Engine for Mec {
         self.halt(card);
         load_microcode(card, &up.firmware.mec);
         // A known fault of the fetcher is worked around by this bit.
-        card.regs
+        card.regs()
             .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
         for pipe in 0..PIPES {
             set_up_pipe(card, pipe, end_of_pipe(up.scratch, pipe));
@@ -100,13 +100,13 @@ impl Engine for Mec {
             let ring = up.rings.memory(RingId::Compute(queue))?;
             set_up_queue(card, queue, &ring, descriptor(up.scratch, queue));
         }
-        card.regs.write_reg(CP_MEC_CNTL::zeroed());
+        card.regs().write_reg(CP_MEC_CNTL::zeroed());
         fsleep(Delta::from_micros(50));
         Ok(())
     }
 
     fn halt(&self, card: &Card<'_>) {
-        card.regs.write_reg(
+        card.regs().write_reg(
             CP_MEC_CNTL::zeroed()
                 .with_mec_me1_halt(true)
                 .with_mec_me2_halt(true),
@@ -118,8 +118,7 @@ impl Engine for Mec {
         let RingId::Compute(queue) = ring else {
             return;
         };
-        card.doorbells
-            .ring(FIRST_DOORBELL + u32::from(queue), place(position));
+        card.ring_doorbell(FIRST_DOORBELL + u32::from(queue), place(position));
     }
 
     fn nops(&self, out: &mut dyn Sink, dwords: u32) {
@@ -172,7 +171,7 @@ impl Engine for Mec {
 /// Lets banked registers speak of a queue of the first compute engine.
 fn select(card: &Card<'_>, pipe: u32, queue: u32) {
     const ENGINE: u32 = 1;
-    card.regs.write_reg(SRBM_GFX_CNTL::from(
+    card.regs().write_reg(SRBM_GFX_CNTL::from(
         pipe << SRBM_GFX_CNTL::PIPEID_SHIFT
             | ENGINE << SRBM_GFX_CNTL::MEID_SHIFT
             | queue << SRBM_GFX_CNTL::QUEUEID_SHIFT,
@@ -181,11 +180,11 @@ fn select(card: &Card<'_>, pipe: u32, queue: u32) {
 
 /// Lets banked registers speak of what they speak of normally.
 fn select_none(card: &Card<'_>) {
-    card.regs.write_reg(SRBM_GFX_CNTL::zeroed());
+    card.regs().write_reg(SRBM_GFX_CNTL::zeroed());
 }
 
 fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
     for dword in microcode.code() {
         regs.write_reg(CP_MEC_ME1_UCODE_DATA::from(dword));
@@ -197,7 +196,7 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
     /// The buffer has 2 to the power of one more dwords.
     const LOG2_SIZE: u32 = (EOP_SIZE / 8).ilog2();
 
-    let regs = &card.regs;
+    let regs = card.regs();
     select(card, pipe, 0);
     let buffer = end_of_pipe >> 8;
     regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(low(buffer)));
@@ -213,7 +212,7 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) 
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     select(card, 0, queue.into());
     deactivate(card);
 
@@ -271,7 +270,7 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) 
 /// Empties the chosen queue, should it be active. It goes on if the queue does not let go: the
 /// engine is halted.
 fn deactivate(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     if regs.read(CP_HQD_ACTIVE).active() {
         regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
         let _ = read_poll_timeout(

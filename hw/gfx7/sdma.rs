@@ -153,7 +153,7 @@ impl Dma for Sdma {
 }
 
 fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_GFX_RB_CNTL::of::<Engine>(), |r| {
         r.with_rb_enable(false)
     });
@@ -176,21 +176,21 @@ fn start_engine<Engine: RegisterBase<SdmaBase>>(
     clear_contexts::<Engine>(card);
     let address_config = up.graphics.address_config;
     set_up_ring::<Engine>(card, &up.rings.memory(ring)?, address_config);
-    card.regs
+    card.regs()
         .update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(false));
     Ok(())
 }
 
 fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &Microcode) {
     let address = |value| {
-        card.regs.write(
+        card.regs().write(
             SDMA0_UCODE_ADDR::of::<Engine>(),
             SDMA0_UCODE_ADDR::from(value),
         );
     };
     address(0);
     for dword in microcode.code() {
-        card.regs.write(
+        card.regs().write(
             SDMA0_UCODE_DATA::of::<Engine>(),
             SDMA0_UCODE_DATA::from(dword),
         );
@@ -201,7 +201,7 @@ fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &M
 /// Lets the engine switch between contexts, each of which has a turn of so many clocks.
 fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     const CLOCKS: u32 = 32;
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_CNTL::of::<Engine>(), |r| {
         r.with_auto_ctxsw_enable(true)
     });
@@ -219,11 +219,11 @@ fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
 fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     for context in 0..16 {
         shaders::select_context(card, context);
-        card.regs.write(
+        card.regs().write(
             SDMA0_GFX_VIRTUAL_ADDR::of::<Engine>(),
             SDMA0_GFX_VIRTUAL_ADDR::zeroed(),
         );
-        card.regs.write(
+        card.regs().write(
             SDMA0_GFX_APE1_CNTL::of::<Engine>(),
             SDMA0_GFX_APE1_CNTL::zeroed(),
         );
@@ -241,7 +241,7 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
 
     macro_rules! set {
         ($register:ident, $value:expr) => {
-            card.regs
+            card.regs()
                 .write($register::of::<Engine>(), $register::from($value))
         };
     }
@@ -250,7 +250,8 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
     set!(SDMA0_SEM_INCOMPLETE_TIMER_CNTL, 0);
     set!(SDMA0_SEM_WAIT_FAIL_TIMER_CNTL, 0);
     let control = SDMA0_GFX_RB_CNTL::zeroed().with_const_rb_size::<RING_SHIFT>();
-    card.regs.write(SDMA0_GFX_RB_CNTL::of::<Engine>(), control);
+    card.regs()
+        .write(SDMA0_GFX_RB_CNTL::of::<Engine>(), control);
     set!(SDMA0_GFX_RB_RPTR, 0);
     set!(SDMA0_GFX_RB_WPTR, 0);
     set!(SDMA0_GFX_IB_RPTR, 0);
@@ -260,13 +261,13 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
     let base = ring.base >> 8;
     set!(SDMA0_GFX_RB_BASE, low(base));
     set!(SDMA0_GFX_RB_BASE_HI, high(base));
-    card.regs.write(
+    card.regs().write(
         SDMA0_GFX_RB_CNTL::of::<Engine>(),
         control
             .with_rptr_writeback_enable(true)
             .with_rb_enable(true),
     );
-    card.regs.write(
+    card.regs().write(
         SDMA0_GFX_IB_CNTL::of::<Engine>(),
         SDMA0_GFX_IB_CNTL::zeroed().with_ib_enable(true),
     );
@@ -274,12 +275,12 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
 
 /// Lets both engines interrupt at traps.
 pub(super) fn enable_traps(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_CNTL::of::<Sdma0>(), |r| r.with_trap_enable(true));
     regs.update(SDMA0_CNTL::of::<Sdma1>(), |r| r.with_trap_enable(true));
 }
 
 fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32) {
-    card.regs
+    card.regs()
         .write(SDMA0_GFX_RB_WPTR::of::<Engine>(), bytes.into());
 }

@@ -89,6 +89,13 @@ fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool 
 #[kunit_tests(amdgpu_rs_submissions)]
 mod tests {
     use super::*;
+    use crate::hw::{
+        card::Card,
+        fake::{
+            write,
+            Access, //
+        },
+    };
 
     /// A filler of the DMA engines.
     const NOP: u32 = 0;
@@ -294,5 +301,26 @@ mod tests {
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }
+    }
+
+    #[test]
+    fn kicks() -> Result {
+        let cases = [
+            (RingId::Gfx, write(0xc114, 0x10)), // CP_RB0_WPTR
+            (RingId::Compute(0), Access::Doorbell(0x10, 0x10)),
+            (RingId::Compute(7), Access::Doorbell(0x17, 0x10)),
+            (RingId::Sdma(0), write(0xd210, 0x40)), // SDMA0_GFX_RB_WPTR, in bytes
+            (RingId::Sdma(1), write(0xda10, 0x40)),
+        ];
+        for (ring, expected) in cases {
+            // The ring goes round; the position does not wrap, not even behind 32 bits.
+            for position in [0x10, 0x2010, (1 << 32) + 0x10] {
+                let card = Card::fake(&[])?;
+                let engine = BONAIRE.engine(ring.engine()).driver;
+                engine.kick(&card, ring, position);
+                assert!(card.saw(&[expected]));
+            }
+        }
+        Ok(())
     }
 }
