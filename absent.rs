@@ -18,7 +18,7 @@ use crate::{
     drm::{
         DrmDevice,
         DrmFile, //
-    }, //
+    },
 };
 
 /// `USERQ`, `USERQ_SIGNAL`, `USERQ_WAIT`: queues that user space owns. `INFO` says that there are none.

@@ -8,10 +8,7 @@ use kernel::{
         Bound,
         Core, //
     },
-    dma::{
-        Device as _,
-        DmaMask, //
-    },
+    dma::Device as _,
     irq,
     pci,
     prelude::*,
@@ -49,8 +46,8 @@ use crate::{
         vbios::Vbios,
         BringUp,
         Chip,
-        ClockGating,
-        Generation, //
+        ChipId,
+        ClockGating, //
     },
     ttm::Attached, //
 };
@@ -105,30 +102,30 @@ kernel::pci_device_table!(
     PCI_TABLE,
     <AmdgpuDriver as pci::Driver>::IdInfo,
     [
-        (amd(0x6640), Chip::Bonaire),
-        (amd(0x6641), Chip::Bonaire),
-        (amd(0x6646), Chip::Bonaire),
-        (amd(0x6647), Chip::Bonaire),
-        (amd(0x6649), Chip::Bonaire),
-        (amd(0x664d), Chip::Bonaire),
-        (amd(0x6650), Chip::Bonaire),
-        (amd(0x6651), Chip::Bonaire),
-        (amd(0x6658), Chip::Bonaire),
-        (amd(0x665c), Chip::Bonaire),
-        (amd(0x665d), Chip::Bonaire),
-        (amd(0x665f), Chip::Bonaire),
-        (amd(0x67a0), Chip::Hawaii),
-        (amd(0x67a1), Chip::Hawaii),
-        (amd(0x67a2), Chip::Hawaii),
-        (amd(0x67a8), Chip::Hawaii),
-        (amd(0x67a9), Chip::Hawaii),
-        (amd(0x67aa), Chip::Hawaii),
-        (amd(0x67b0), Chip::Hawaii),
-        (amd(0x67b1), Chip::Hawaii),
-        (amd(0x67b8), Chip::Hawaii),
-        (amd(0x67b9), Chip::Hawaii),
-        (amd(0x67ba), Chip::Hawaii),
-        (amd(0x67be), Chip::Hawaii),
+        (amd(0x6640), ChipId::Bonaire),
+        (amd(0x6641), ChipId::Bonaire),
+        (amd(0x6646), ChipId::Bonaire),
+        (amd(0x6647), ChipId::Bonaire),
+        (amd(0x6649), ChipId::Bonaire),
+        (amd(0x664d), ChipId::Bonaire),
+        (amd(0x6650), ChipId::Bonaire),
+        (amd(0x6651), ChipId::Bonaire),
+        (amd(0x6658), ChipId::Bonaire),
+        (amd(0x665c), ChipId::Bonaire),
+        (amd(0x665d), ChipId::Bonaire),
+        (amd(0x665f), ChipId::Bonaire),
+        (amd(0x67a0), ChipId::Hawaii),
+        (amd(0x67a1), ChipId::Hawaii),
+        (amd(0x67a2), ChipId::Hawaii),
+        (amd(0x67a8), ChipId::Hawaii),
+        (amd(0x67a9), ChipId::Hawaii),
+        (amd(0x67aa), ChipId::Hawaii),
+        (amd(0x67b0), ChipId::Hawaii),
+        (amd(0x67b1), ChipId::Hawaii),
+        (amd(0x67b8), ChipId::Hawaii),
+        (amd(0x67b9), ChipId::Hawaii),
+        (amd(0x67ba), ChipId::Hawaii),
+        (amd(0x67be), ChipId::Hawaii),
     ]
 );
 
@@ -157,13 +154,13 @@ pub(crate) struct Binding<'bound> {
 }
 
 impl pci::Driver for AmdgpuDriver {
-    type IdInfo = Chip;
+    type IdInfo = ChipId;
     type Data<'bound> = Binding<'bound>;
     const ID_TABLE: pci::IdTable<Self::IdInfo> = &PCI_TABLE;
 
     fn probe<'bound>(
         pdev: &'bound pci::Device<Core<'_>>,
-        chip: Option<&'bound Chip>,
+        chip: Option<&'bound ChipId>,
     ) -> impl PinInit<Binding<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
@@ -175,7 +172,7 @@ impl pci::Driver for AmdgpuDriver {
             remove_firmware_framebuffer(pdev, c"amdgpu_rs")
                 .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
-            unsafe { pdev.dma_set_mask_and_coherent(DmaMask::new::<40>())? };
+            unsafe { pdev.dma_set_mask_and_coherent(hw.dma_mask)? };
             // The card finds memory by pages: one piece may be as long as it likes.
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
@@ -225,11 +222,7 @@ impl pci::Driver for AmdgpuDriver {
                 _: {
                     pdev.set_master();
                     let card = device.card.access(dev)?;
-                    start(&BringUp {
-                        card,
-                        device,
-                        firmware: &firmware,
-                    })?;
+                    start(device, &device.bring_up(card, &firmware))?;
                     greet(device);
                 },
                 counters: counters(dev, stats)?,
@@ -324,14 +317,14 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
 }
 
 /// The hardware layer of a chip, if there is one.
-fn supported(dev: &kernel::device::Device<Bound>, chip: Chip) -> Result<&'static Generation> {
-    chip.generation()
+fn supported(dev: &kernel::device::Device<Bound>, chip: ChipId) -> Result<&'static Chip> {
+    chip.chip()
         .ok_or(ENODEV)
         .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))
 }
 
 /// Sees whether the card is there and ready, and reads its video BIOS.
-fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<Vbios> {
+fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios> {
     if !hw.system.responds(card) {
         dev_err!(
             pdev,
@@ -353,8 +346,8 @@ fn check(pdev: &pci::Device<Bound>, hw: &Generation, card: &Card<'_>) -> Result<
 /// Sets the chip's golden registers, opens its memory, and reads what there is to know of it.
 fn open_memory(
     pdev: &pci::Device<Bound>,
-    chip: Chip,
-    hw: &Generation,
+    chip: ChipId,
+    hw: &Chip,
     card: &Card<'_>,
     vbios: Vbios,
     firmware: &hw::firmware::Files,
@@ -388,17 +381,17 @@ fn messages() -> pci::IrqTypes {
 }
 
 /// Sets all blocks of the card going, tests each ring, and lets what is idle save power.
-fn start(up: &BringUp<'_>) -> Result {
-    let hw = up.device.hw;
-    hw.memory.enable_translation(up.card, up.device);
-    hw.interrupts.start(up.card, up.device);
-    hw.graphics.configure(up.card, &up.device.facts.graphics);
-    hw.gfx.start(up)?;
-    hw.compute.start(up)?;
-    hw.sdma.start(up)?;
+fn start(device: &Device, up: &BringUp<'_>) -> Result {
+    let hw = device.hw;
+    hw.memory.enable_translation(up.card, &up.translation);
+    hw.interrupts.start(up.card, &up.interrupts);
+    hw.graphics.configure(up.card, up.graphics);
+    hw.gfx.driver.start(up)?;
+    hw.compute.driver.start(up)?;
+    hw.sdma.driver.start(up)?;
     hw.interrupts.enable_sources(up.card);
-    for ring in up.device.rings() {
-        ring.test(&up.device.dev)?;
+    for ring in device.rings() {
+        ring.test(&device.dev)?;
     }
     hw.system.gate_clocks(up.card, ClockGating::On);
     Ok(())

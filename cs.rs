@@ -108,9 +108,11 @@ use crate::{
             self,
             Job, //
         },
-        ring, //
     },
-    hw::gfx7::pte::Access,
+    hw::{
+        command,
+        page_table::Access, //
+    },
     sync::Signal,
     ttm::{
         Bo,
@@ -284,7 +286,7 @@ fn is_current(bo: &Bo, locked: &Locked) -> bool {
 struct Member {
     queue: Arc<ctx::Queue>,
     name: ctx::QueueName,
-    ibs: KVec<ring::Ib>,
+    ibs: KVec<command::Ib>,
 }
 
 impl Member {
@@ -429,7 +431,7 @@ impl<'a> Parsed<'a> {
         &self,
         member: &Member,
         seat: Option<Seat>,
-        user_fence: Option<ring::UserFence>,
+        user_fence: Option<command::FenceSlot>,
         keep: Option<Keep>,
         locked: &Locked,
     ) -> Result<PendingJob<Job>> {
@@ -490,7 +492,10 @@ impl<'a> Parsed<'a> {
     }
 
     /// The user fence as the ring writes it, but for the number, and what must stay until then.
-    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<ring::UserFence>, Option<Keep>)> {
+    fn bind_user_fence(
+        &self,
+        locked: &Locked,
+    ) -> Result<(Option<command::FenceSlot>, Option<Keep>)> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
@@ -510,7 +515,7 @@ impl<'a> Parsed<'a> {
             }
             _ => Err(EINVAL),
         })?;
-        let fence = ring::UserFence {
+        let fence = command::FenceSlot {
             gpu_addr: address + u64::from(*offset),
             value: 0,
         };

@@ -68,12 +68,13 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::{
-        job::{
-            Job,
-            Schedulers, //
-        },
-        ring::RingKind, //
+    exec::job::{
+        Job,
+        Schedulers, //
+    },
+    hw::command::{
+        EngineKind,
+        RingId, //
     },
     uapi::{
         self,
@@ -122,12 +123,13 @@ impl Ip {
     }
 
     /// Whether the jobs run on such a ring.
-    fn runs_on(self, ring: RingKind) -> bool {
-        match ring {
-            RingKind::Gfx => self == Self::Gfx,
-            RingKind::Compute(_) => self == Self::Compute,
-            RingKind::Sdma(_) => self == Self::Dma,
-        }
+    fn runs_on(self, ring: RingId) -> bool {
+        ring.engine()
+            == match self {
+                Self::Gfx => EngineKind::Gfx,
+                Self::Compute => EngineKind::Compute,
+                Self::Dma => EngineKind::Sdma,
+            }
     }
 
     /// Where queues of this kind begin among all of a context's.

@@ -5,14 +5,11 @@
 //! A [`Device`] lives as long as anyone has it open, which may be longer than the driver is bound
 //! to it: what touches the card goes through [`CardHandle`] and buffers that are gone by then.
 
-use core::ops::Range;
-
 use kernel::{
     device::{
         self,
         Bound, //
     },
-    dma::DmaAddress,
     prelude::*,
     sync::{
         aref::ARef,
@@ -26,37 +23,48 @@ use crate::{
     exec::{
         gart::{
             Gart,
-            GartLayout,
             KernelBuffer, //
         },
+        interrupt_ring::InterruptMemory,
         job::Schedulers,
         kernel_queue::KernelQueue,
         ring::{
             Ring,
-            RingKind,
             Writeback, //
         },
     },
     hw::{
         card::{
+            Card,
             CardGuard,
             CardHandle, //
         },
+        command::{
+            RingId,
+            RingMemory,
+            Sink, //
+        },
         firmware,
-        gfx7::ComputeMemory,
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
         vbios::Vbios,
+        BringUp,
         Chip,
-        Generation,
+        ChipId,
         GraphicsInfo,
-        InterruptMemory,
+        InterruptRing,
         MemoryInfo,
-        Revision, //
+        Revision,
+        Rings,
+        Translation, //
     },
 };
 
 /// What bring-up learned about the card and never changes.
 pub(crate) struct Facts {
-    pub(crate) chip: Chip,
+    pub(crate) chip: ChipId,
     pub(crate) pci: PciIds,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,
@@ -74,46 +82,20 @@ pub(crate) struct PciIds {
     pub(crate) revision: u8,
 }
 
-/// VRAM, and what of it is free to be managed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct VramLayout {
-    /// Address of its start in the GPU's address space.
-    pub(crate) start: u64,
-    /// Its size in bytes.
-    pub(crate) size: u64,
-    /// How much of it, from its start, the CPU reaches.
-    pub(crate) visible: u64,
-    /// How much of it, from its start, is on the screen, where the firmware put it.
-    pub(crate) picture: u64,
-    /// Offsets that the driver keeps for itself, at the end of what is visible.
-    pub(crate) reserved: (u64, u64),
-}
-
-impl VramLayout {
-    /// Address in the GPU's address space of the byte at `offset` from the start of VRAM.
-    pub(crate) fn mc_addr(&self, offset: u64) -> u64 {
-        self.start + offset
-    }
-
-    /// Offsets that the driver keeps for itself.
-    pub(crate) fn reserved(&self) -> Range<u64> {
-        self.reserved.0..self.reserved.1
-    }
-}
-
 /// One GPU.
 #[pin_data]
 pub(crate) struct Device {
     /// For messages.
     pub(crate) dev: ARef<device::Device>,
-    pub(crate) hw: &'static Generation,
+    pub(crate) hw: &'static Chip,
     pub(crate) facts: Facts,
     pub(crate) card: CardHandle,
     pub(crate) gart: Gart,
     /// Where accesses go that no page table allows.
     dummy_page: KernelBuffer,
     pub(crate) interrupt_memory: InterruptMemory,
-    pub(crate) compute_memory: ComputeMemory,
+    /// What the engines have for themselves.
+    scratch: KernelBuffer,
     rings: KVec<Arc<Ring>>,
     /// What was counted, for debugfs.
     pub(crate) stats: Arc<Stats>,
@@ -129,7 +111,7 @@ impl Device {
     /// dropped on `reaper`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
-        hw: &'static Generation,
+        hw: &'static Chip,
         facts: Facts,
         card: CardHandle,
         reaper: Arc<OwnedQueue>,
@@ -141,7 +123,7 @@ impl Device {
             facts,
             dummy_page: KernelBuffer::new(parent, gart, size_of::<u32>())?,
             interrupt_memory: InterruptMemory::new(parent, gart)?,
-            compute_memory: ComputeMemory::new(parent, gart)?,
+            scratch: KernelBuffer::new(parent, gart, hw.scratch)?,
             rings: make_rings(parent, hw, &card, gart)?,
             stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             schedulers: Schedulers::new(
@@ -157,9 +139,30 @@ impl Device {
         })
     }
 
-    /// Bus address of the page to which accesses go that no page table allows.
-    pub(crate) fn dummy_page(&self) -> DmaAddress {
-        self.dummy_page.dma_address()
+    /// What bring-up works with.
+    pub(crate) fn bring_up<'a>(
+        &'a self,
+        card: &'a Card<'a>,
+        firmware: &'a firmware::Files,
+    ) -> BringUp<'a> {
+        let dummy_page = self.dummy_page.dma_address();
+        BringUp {
+            card,
+            firmware,
+            graphics: &self.facts.graphics,
+            translation: Translation {
+                vram: self.facts.vram,
+                gart: self.facts.gart,
+                dummy_page,
+            },
+            interrupts: InterruptRing {
+                base: self.interrupt_memory.ring(),
+                write_pointer: self.interrupt_memory.write_pointer(),
+                dummy_page,
+            },
+            rings: self,
+            scratch: self.scratch.gpu_addr(),
+        }
     }
 
     /// The card, unless the driver is unbound. Nobody may sleep while holding it.
@@ -167,27 +170,38 @@ impl Device {
         self.card.try_access()
     }
 
-    /// One of the rings.
-    pub(crate) fn ring(&self, kind: RingKind) -> &Ring {
-        &self.rings[kind.index()]
+    /// One of the rings, if the chip has it.
+    pub(crate) fn ring(&self, id: RingId) -> Option<&Ring> {
+        self.rings().find(|ring| ring.kind == id)
     }
 
-    /// All rings, by index.
+    /// All rings, in the order of [`Chip::rings`].
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
     }
 }
 
+impl Rings for Device {
+    fn memory(&self, ring: RingId) -> Result<RingMemory> {
+        Ok(self.ring(ring).ok_or(ENODEV)?.memory())
+    }
+
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result {
+        self.ring(ring).ok_or(ENODEV)?.emit(|out| commands(out));
+        Ok(())
+    }
+}
+
 fn make_rings(
     dev: &device::Device<Bound>,
-    hw: &'static Generation,
+    hw: &'static Chip,
     card: &CardHandle,
     gart: &Gart,
 ) -> Result<KVec<Arc<Ring>>> {
     let writeback = Arc::new(Writeback::new(dev, gart)?, GFP_KERNEL)?;
-    let mut rings = KVec::with_capacity(RingKind::COUNT, GFP_KERNEL)?;
-    for kind in RingKind::ALL {
-        let ring = Ring::new(kind, hw, card.clone(), dev, gart, writeback.clone());
+    let mut rings = KVec::with_capacity(hw.rings.len(), GFP_KERNEL)?;
+    for id in hw.rings {
+        let ring = Ring::new(*id, hw, card.clone(), dev, gart, writeback.clone());
         rings.push(Arc::pin_init(ring, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(rings)

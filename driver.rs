@@ -42,7 +42,7 @@ use crate::{
         File, //
     },
     gem,
-    hw::gfx7::pte::ADDRESS_BITS,
+    hw::page_table::ADDRESS_BITS,
     info::{
         self,
         Info, //

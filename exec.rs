@@ -11,6 +11,7 @@
 pub(crate) mod fence;
 pub(crate) mod gang;
 pub(crate) mod gart;
+pub(crate) mod interrupt_ring;
 pub(crate) mod interrupts;
 pub(crate) mod job;
 pub(crate) mod kernel_queue;

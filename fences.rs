@@ -15,7 +15,7 @@ use kernel::{
     uaccess::{
         UserPtr,
         UserSlice, //
-    }, //
+    },
 };
 
 use crate::{

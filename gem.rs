@@ -26,7 +26,7 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc, //
-    }, //
+    },
 };
 
 use crate::{
@@ -61,7 +61,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    hw::gfx7::pte::{
+    hw::page_table::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },

@@ -3,47 +3,59 @@
 //! What the driver asks of the hardware, and which generation of it answers.
 //!
 //! Each trait is one noun of the card. A generation is a set of implementations, chosen once, at
-//! probe ([`Chip::generation`]); from then on nobody asks what the card is.
+//! probe ([`ChipId::chip`]); from then on nobody asks what the card is.
 
 pub(crate) mod card;
+pub(crate) mod command;
+#[cfg(CONFIG_KUNIT = "y")]
+pub(crate) mod fake;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
+pub(crate) mod layout;
+pub(crate) mod page_table;
 pub(crate) mod vbios;
 
 use kernel::{
     device,
+    dma::{
+        DmaAddress,
+        DmaMask, //
+    },
     prelude::*, //
 };
 
-use crate::{
-    device::{
-        Device,
+use self::{
+    card::Card,
+    command::{
+        Commands,
+        EngineKind,
+        FenceValue,
+        FenceWrite,
+        Fill,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        Submission,
+        VmState, //
+    },
+    layout::{
+        GartLayout,
         VramLayout, //
     },
-    exec::{
-        gart::{
-            GartLayout,
-            KernelBuffer, //
-        },
-        ring::{
-            RingKind,
-            Submission,
-            Writer, //
-        },
-    },
-    hw::card::Card, //
 };
 
 /// A model of GPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Chip {
+pub(crate) enum ChipId {
     Bonaire,
     Hawaii,
 }
 
-impl Chip {
-    /// The hardware layer of this chip, or `None` while it has none.
-    pub(crate) fn generation(self) -> Option<&'static Generation> {
+impl ChipId {
+    /// Its operations and facts, or `None` while there are none.
+    pub(crate) fn chip(self) -> Option<&'static Chip> {
         match self {
             Self::Bonaire => Some(&gfx7::BONAIRE),
             Self::Hawaii => None,
@@ -51,33 +63,64 @@ impl Chip {
     }
 }
 
-/// The implementations that belong together.
-pub(crate) struct Generation {
+/// The operations and facts of one chip.
+pub(crate) struct Chip {
     pub(crate) firmware: firmware::Names,
     pub(crate) system: &'static dyn System,
     pub(crate) memory: &'static dyn MemoryController,
     pub(crate) interrupts: &'static dyn InterruptController,
     pub(crate) graphics: &'static dyn Graphics,
-    pub(crate) versions: IpVersions,
-    pub(crate) gfx: &'static dyn Engine,
-    pub(crate) compute: &'static dyn Engine,
-    pub(crate) sdma: &'static dyn Engine,
+    /// All of its rings.
+    pub(crate) rings: &'static [RingId],
+    pub(crate) gfx: EngineFacts,
+    pub(crate) compute: EngineFacts,
+    pub(crate) sdma: EngineFacts,
+    /// Bytes of memory that the engines want to have for themselves.
+    pub(crate) scratch: usize,
+    /// Number of its contexts for address spaces, that of the kernel included.
+    pub(crate) vmids: u8,
+    /// Width of the bus addresses that it can use.
+    pub(crate) dma_mask: DmaMask,
+    /// `AMDGPU_FAMILY_*`.
+    pub(crate) family: u32,
+    /// The link that the chip is made for.
+    pub(crate) link: Link,
+    /// Lanes of a wave front.
+    pub(crate) wave_size: u32,
+    /// Bytes of the constant engine's memory.
+    pub(crate) constant_ram: u32,
 }
 
-/// Major and minor versions of engines, as user space knows them.
-pub(crate) struct IpVersions {
-    pub(crate) graphics: (u32, u32),
-    pub(crate) sdma: (u32, u32),
+/// Facts of one kind of engine, and what drives it.
+pub(crate) struct EngineFacts {
+    pub(crate) driver: &'static dyn Engine,
+    /// Major and minor version, as user space knows them.
+    pub(crate) version: (u32, u32),
+    /// Of what the address and the size in bytes of a command buffer must be multiples.
+    pub(crate) ib_alignment: u32,
+    pub(crate) ib_size_alignment: u32,
 }
 
-impl Generation {
-    /// The engine behind a ring.
-    pub(crate) fn engine(&self, kind: RingKind) -> &'static dyn Engine {
+/// A PCI Express link.
+pub(crate) struct Link {
+    pub(crate) generation: u32,
+    pub(crate) lanes: u32,
+}
+
+impl Chip {
+    /// A kind of engine.
+    pub(crate) fn engine(&self, kind: EngineKind) -> &EngineFacts {
         match kind {
-            RingKind::Gfx => self.gfx,
-            RingKind::Compute(_) => self.compute,
-            RingKind::Sdma(_) => self.sdma,
+            EngineKind::Gfx => &self.gfx,
+            EngineKind::Compute => &self.compute,
+            EngineKind::Sdma => &self.sdma,
         }
+    }
+
+    /// Number of the rings of a kind of engine.
+    pub(crate) fn ring_count(&self, kind: EngineKind) -> usize {
+        let of_kind = |ring: &&RingId| ring.engine() == kind;
+        self.rings.iter().filter(of_kind).count()
     }
 
     /// Stops every engine and every interrupt, so that the card touches no memory any more.
@@ -93,8 +136,8 @@ impl Generation {
     ///
     /// `EBUSY` if the engines are busy even so: then they may still write to VRAM.
     pub(crate) fn quiesce(&self, card: &Card<'_>) -> Result {
-        for engine in [self.sdma, self.compute, self.gfx] {
-            engine.halt(card);
+        for engine in [&self.sdma, &self.compute, &self.gfx] {
+            engine.driver.halt(card);
         }
         let idle = self.system.wait_idle(card).or_else(|_| {
             self.system.reset_engines(card);
@@ -107,11 +150,49 @@ impl Generation {
     }
 }
 
-/// What bring-up works with.
+/// What bring-up works with. Addresses are the GPU's own (context 0), but for those of the bus.
 pub(crate) struct BringUp<'a> {
     pub(crate) card: &'a Card<'a>,
-    pub(crate) device: &'a Device,
     pub(crate) firmware: &'a firmware::Files,
+    pub(crate) graphics: &'a GraphicsInfo,
+    pub(crate) translation: Translation,
+    pub(crate) interrupts: InterruptRing,
+    pub(crate) rings: &'a dyn Rings,
+    /// Address of the memory that [`Chip::scratch`] asks for.
+    pub(crate) scratch: u64,
+}
+
+/// What address translation is set up with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Translation {
+    pub(crate) vram: VramLayout,
+    pub(crate) gart: GartLayout,
+    /// Bus address of the page to which accesses go that no page table allows.
+    pub(crate) dummy_page: DmaAddress,
+}
+
+/// Where the interrupt ring is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InterruptRing {
+    pub(crate) base: u64,
+    /// Where the card writes how far it has written.
+    pub(crate) write_pointer: u64,
+    /// Bus address of a page that the card may read at any time.
+    pub(crate) dummy_page: DmaAddress,
+}
+
+impl InterruptRing {
+    /// Its size in bytes, a power of two.
+    pub(crate) const SIZE: u32 = 64 << 10;
+}
+
+/// The rings, for those who set up the engines behind them. `ENODEV` for one that there is not.
+pub(crate) trait Rings {
+    /// Where a ring and its write-back slots are.
+    fn memory(&self, ring: RingId) -> Result<RingMemory>;
+
+    /// Has the ring's engine execute commands that have no fence.
+    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result;
 }
 
 /// The chip as a whole.
@@ -180,7 +261,7 @@ pub(crate) trait MemoryController: Sync {
     );
 
     /// Sets up address translation: the GART for the kernel, page tables for processes.
-    fn enable_translation(&self, card: &Card<'_>, device: &Device);
+    fn enable_translation(&self, card: &Card<'_>, translation: &Translation);
 
     /// Ends address translation.
     fn disable_translation(&self, card: &Card<'_>);
@@ -227,7 +308,7 @@ pub(crate) struct Fault {
 /// The interrupt ring: who interrupts, and why.
 pub(crate) trait InterruptController: Sync {
     /// Sets up the ring and lets interrupts through.
-    fn start(&self, card: &Card<'_>, device: &Device);
+    fn start(&self, card: &Card<'_>, ring: &InterruptRing);
 
     /// Lets no interrupt through any more.
     fn stop(&self, card: &Card<'_>);
@@ -249,23 +330,15 @@ pub(crate) trait InterruptController: Sync {
     fn decode(&self, entry: [u32; 4]) -> Event;
 }
 
-/// Memory of the interrupt ring.
-pub(crate) struct InterruptMemory {
-    /// The ring; a power of two in size.
-    pub(crate) ring: KernelBuffer,
-    /// Its first dword is how far the card has written, in bytes.
-    pub(crate) write_pointer: KernelBuffer,
-}
-
 /// What an interrupt says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A ring wrote a fence.
-    Fence(RingKind),
+    Fence(RingId),
     /// A process's page table forbade an access.
     Fault,
     /// A ring executed something that it must not.
-    Illegal(Illegal, RingKind),
+    Illegal(Illegal, RingId),
     /// Nothing that the driver asked for.
     Other { source: u8, data: u32 },
 }
@@ -358,28 +431,108 @@ pub(crate) trait Engine: Sync {
     /// Stops the engine at once. May be called in any state; does not sleep.
     fn halt(&self, card: &Card<'_>);
 
-    /// The command that fills `dwords` of a ring with nothing.
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32);
+    /// Tells the engine how far its ring is written: the position of the dword that comes next.
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
 
-    /// Everything that a submission asks for, and then the kernel's fence with its interrupt.
-    fn emit_submission(
-        &self,
-        ring: &mut Writer<'_>,
-        kind: RingKind,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    );
+    /// Its way of moving memory by itself, if it has one.
+    fn dma(&self) -> Option<&dyn Dma> {
+        None
+    }
 
-    /// A write of one dword to memory, to see whether the engine lives.
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32);
+    /// Writes commands that do nothing, `dwords` in all.
+    fn nops(&self, out: &mut dyn Sink, dwords: u32);
 
-    /// Tells the engine how far its ring is written, in dwords.
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32);
+    /// Writes one dword to memory.
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32);
+
+    /// Waits until a dword of memory has a value.
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32);
+
+    /// Sets the context's page directory and drops the translations that it knows.
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState);
+
+    /// Drops what the engine's own caches hold of memory, if it has any.
+    fn invalidate_caches(&self, _out: &mut dyn Sink) {}
+
+    /// Makes what the CPU wrote to VRAM visible to what follows.
+    fn flush_hdp(&self, out: &mut dyn Sink, ring: RingId);
+
+    /// Leaves the state of the process before.
+    fn begin(&self, _out: &mut dyn Sink) {}
+
+    /// Executes a buffer in the context `vmid`.
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8);
+
+    /// Waits for what buffers have left behind and a fence does not wait for.
+    fn drain(&self, _out: &mut dyn Sink) {}
+
+    /// Makes what was written to VRAM visible to the CPU.
+    fn invalidate_hdp(&self, out: &mut dyn Sink);
+
+    /// When all before it is done and the caches are written back: writes `value`, and interrupts.
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt);
+
+    /// What the next submission relies on.
+    fn end(&self, _out: &mut dyn Sink) {}
 }
 
-/// The write by which an engine says that it got so far.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FenceWrite {
-    pub(crate) gpu_addr: u64,
-    pub(crate) seq: u32,
+/// An engine that moves memory by itself.
+pub(crate) trait Dma {
+    /// Fills memory.
+    fn fill(&self, out: &mut dyn Sink, fill: Fill);
+}
+
+impl dyn Engine {
+    /// Whether the engine can do this.
+    pub(crate) fn can(&self, commands: &Commands<'_>) -> bool {
+        match commands {
+            Commands::Ibs(_) | Commands::Fail(_) => true,
+            Commands::Fill(fill) => self.dma().is_some() && fill.bytes <= Fill::MAX_BYTES,
+        }
+    }
+
+    /// Writes all that a submission asks for, and then the kernel's fence with its interrupt.
+    ///
+    /// The order is the same for every engine, and no engine has one of its own.
+    pub(crate) fn emit_submission(
+        &self,
+        out: &mut dyn Sink,
+        ring: RingId,
+        submission: &Submission<'_>,
+        fence: FenceWrite,
+    ) {
+        // What ran before must be out of the pipeline: it may belong to another process.
+        self.wait(out, fence.gpu_addr, fence.seq.wrapping_sub(1));
+        if let Some(vm) = submission.vm_to_flush() {
+            self.flush_vm(out, vm);
+        }
+        self.invalidate_caches(out);
+        self.flush_hdp(out, ring);
+        if submission.vm.is_some() {
+            self.begin(out);
+        }
+        match submission.commands {
+            Commands::Ibs(ibs) => {
+                for ib in ibs {
+                    self.ib(out, ib, submission.vmid());
+                }
+            }
+            Commands::Fill(fill) => {
+                if let Some(dma) = self.dma() {
+                    dma.fill(out, fill);
+                }
+            }
+            Commands::Fail(_) => (),
+        }
+        self.drain(out);
+        // What the CPU reads from VRAM after the fence is what was written.
+        self.invalidate_hdp(out);
+        if let Some(user) = submission.user_fence {
+            let value = FenceValue::Qword(user.value);
+            self.fence(out, user.gpu_addr, value, Interrupt::No);
+        }
+        let value = FenceValue::Dword(fence.seq);
+        self.fence(out, fence.gpu_addr, value, Interrupt::Yes);
+        self.end(out);
+    }
 }

@@ -33,15 +33,16 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::ring::RingKind,
     gem,
     hw::{
+        command::EngineKind,
         firmware,
-        gfx7::pte::{
+        page_table::{
             Fragment,
             PAGE_SIZE, //
         },
         vbios,
+        Chip,
         GraphicsInfo,
         MAX_SHADER_ENGINES, //
     },
@@ -103,7 +104,7 @@ impl Query<'_> {
         match self.number {
             bindings::AMDGPU_INFO_ACCEL_WORKING => self.give(&1u32),
             bindings::AMDGPU_INFO_HW_IP_INFO => self.give(&self.engines()?),
-            bindings::AMDGPU_INFO_HW_IP_COUNT => self.give(&engine_count(kind)?),
+            bindings::AMDGPU_INFO_HW_IP_COUNT => self.give(&engine_count(self.dev.hw, kind)?),
             bindings::AMDGPU_INFO_TIMESTAMP => self.give(&self.clock()?),
             bindings::AMDGPU_INFO_FW_VERSION => self.give(&self.firmware_version()?),
             bindings::AMDGPU_INFO_NUM_BYTES_MOVED => self.give(&memory.bytes_moved()),
@@ -141,24 +142,24 @@ impl Query<'_> {
     /// The rings of one kind of engine, and how command buffers for them must be.
     fn engines(&self) -> Result<EngineInfo> {
         let [kind, instance, ..] = self.args;
-        let versions = &self.dev.hw.versions;
+        let hw = self.dev.hw;
 
         if instance >= bindings::AMDGPU_HW_IP_INSTANCE_MAX_COUNT {
             return Err(EINVAL);
         }
-        let (version, rings, start, size) = match kind {
-            bindings::AMDGPU_HW_IP_GFX => (versions.graphics, rings(kind), 32, 32),
-            bindings::AMDGPU_HW_IP_COMPUTE => (versions.graphics, rings(kind), 32, 32),
-            bindings::AMDGPU_HW_IP_DMA => (versions.sdma, rings(kind), 256, 4),
-            0..bindings::AMDGPU_HW_IP_NUM => return Ok(EngineInfo::default()),
-            _ => return Err(EINVAL),
+        let Some(kind) = engine_kind(kind) else {
+            return match kind {
+                0..bindings::AMDGPU_HW_IP_NUM => Ok(EngineInfo::default()),
+                _ => Err(EINVAL),
+            };
         };
+        let facts = hw.engine(kind);
         Ok(EngineInfo {
-            version_major: version.0,
-            version_minor: version.1,
-            start_alignment: start,
-            size_alignment: size,
-            rings: (1 << rings) - 1,
+            version_major: facts.version.0,
+            version_minor: facts.version.1,
+            start_alignment: facts.ib_alignment,
+            size_alignment: facts.ib_size_alignment,
+            rings: (1 << rings(hw, kind)) - 1,
             ..Default::default()
         })
     }
@@ -263,15 +264,10 @@ impl Query<'_> {
     }
 
     fn device(&self) -> Result<KBox<drm_amdgpu_info_device>> {
-        /// The link that the chip is made for.
-        const PCIE_GENERATION: u32 = 3;
-        const PCIE_LANES: u32 = 16;
         const KHZ_PER_CLOCK_UNIT: u32 = 10;
-        const WAVE_FRONT: u32 = 64;
         const VECTOR_REGISTERS: u32 = 256;
-        const CONSTANT_ENGINE_RAM: u32 = 32 << 10;
 
-        let facts = &self.dev.facts;
+        let (hw, facts) = (self.dev.hw, &self.dev.facts);
         let (graphics, clocks) = (&facts.graphics, &facts.vbios.clocks);
         let engine_clock = u64::from(clocks.engine) * u64::from(KHZ_PER_CLOCK_UNIT);
         let memory_clock = u64::from(clocks.memory) * u64::from(KHZ_PER_CLOCK_UNIT);
@@ -283,7 +279,7 @@ impl Query<'_> {
             chip_rev: facts.revision.internal,
             external_rev: facts.revision.external,
             pci_rev: facts.pci.revision.into(),
-            family: bindings::AMDGPU_FAMILY_CI,
+            family: hw.family,
             num_shader_engines: graphics.shader_engines,
             num_shader_arrays_per_engine: graphics.arrays_per_engine,
             gpu_counter_freq: clocks.reference * KHZ_PER_CLOCK_UNIT,
@@ -299,18 +295,18 @@ impl Query<'_> {
             num_rb_pipes: graphics.max_backends_per_engine * graphics.shader_engines,
             num_hw_gfx_contexts: graphics.contexts,
             ids_flags: u64::from(bindings::AMDGPU_IDS_FLAGS_GANG_SUBMIT),
-            pcie_gen: PCIE_GENERATION,
-            pcie_num_lanes: PCIE_LANES,
+            pcie_gen: hw.link.generation,
+            pcie_num_lanes: hw.link.lanes,
             virtual_address_offset: gem::USER_SPACE.start,
             virtual_address_max: gem::USER_SPACE.end,
             virtual_address_alignment: PAGE_SIZE as u32,
             pte_fragment_size: (PAGE_SIZE as u32) << Fragment::MAX,
             gart_page_size: PAGE_SIZE as u32,
-            ce_ram_size: CONSTANT_ENGINE_RAM,
+            ce_ram_size: hw.constant_ram,
             vram_type: facts.memory.kind,
             vram_bit_width: facts.memory.bus_width,
             gc_double_offchip_lds_buf: 1,
-            wave_front_size: WAVE_FRONT,
+            wave_front_size: hw.wave_size,
             num_shader_visible_vgprs: VECTOR_REGISTERS,
             num_cu_per_sh: graphics.max_units_per_array,
             num_tcc_blocks: graphics.texture_caches,
@@ -397,28 +393,33 @@ struct EngineInfo {
 
 uapi::answer!(EngineInfo = size_of::<bindings::drm_amdgpu_info_hw_ip>());
 
+/// The kind of engine that user space knows by this number, if there is such an engine.
+fn engine_kind(ip: u32) -> Option<EngineKind> {
+    match ip {
+        bindings::AMDGPU_HW_IP_GFX => Some(EngineKind::Gfx),
+        bindings::AMDGPU_HW_IP_COMPUTE => Some(EngineKind::Compute),
+        bindings::AMDGPU_HW_IP_DMA => Some(EngineKind::Sdma),
+        _ => None,
+    }
+}
+
 /// How many rings of a kind of engine user space may choose from.
-fn rings(kind: u32) -> usize {
+fn rings(hw: &Chip, kind: EngineKind) -> usize {
     /// A context has no more queues to compute rings.
     const MAX_COMPUTE: usize = 4;
 
-    let count = |wanted: fn(&RingKind) -> bool| RingKind::ALL.iter().filter(|&r| wanted(r)).count();
     match kind {
-        bindings::AMDGPU_HW_IP_GFX => count(|ring| matches!(ring, RingKind::Gfx)),
-        bindings::AMDGPU_HW_IP_COMPUTE => {
-            count(|ring| matches!(ring, RingKind::Compute(_))).min(MAX_COMPUTE)
-        }
-        bindings::AMDGPU_HW_IP_DMA => count(|ring| matches!(ring, RingKind::Sdma(_))),
-        _ => 0,
+        EngineKind::Compute => hw.ring_count(kind).min(MAX_COMPUTE),
+        EngineKind::Gfx | EngineKind::Sdma => hw.ring_count(kind),
     }
 }
 
 /// How many engines of a kind there are.
-fn engine_count(kind: u32) -> Result<u32> {
-    match kind {
-        bindings::AMDGPU_HW_IP_GFX | bindings::AMDGPU_HW_IP_COMPUTE => Ok(1),
-        bindings::AMDGPU_HW_IP_DMA => Ok(2),
-        _ => Err(EINVAL),
+fn engine_count(hw: &Chip, ip: u32) -> Result<u32> {
+    match engine_kind(ip).ok_or(EINVAL)? {
+        EngineKind::Gfx | EngineKind::Compute => Ok(1),
+        // Each has a ring.
+        EngineKind::Sdma => Ok(u32::try_from(hw.ring_count(EngineKind::Sdma))?),
     }
 }
 
@@ -470,6 +471,7 @@ impl Bank {
 #[kunit_tests(amdgpu_rs_info)]
 mod tests {
     use super::*;
+    use crate::hw::ChipId;
 
     #[test]
     fn banks() {
@@ -490,10 +492,12 @@ mod tests {
 
     #[test]
     fn engines_of_user_space() {
-        assert_eq!(rings(bindings::AMDGPU_HW_IP_GFX), 1);
-        assert_eq!(rings(bindings::AMDGPU_HW_IP_COMPUTE), 4);
-        assert_eq!(rings(bindings::AMDGPU_HW_IP_DMA), 2);
-        assert_eq!(rings(bindings::AMDGPU_HW_IP_UVD), 0);
+        let hw = ChipId::Bonaire.chip().unwrap();
+        let engine_count = |ip| engine_count(hw, ip);
+        assert_eq!(rings(hw, EngineKind::Gfx), 1);
+        assert_eq!(rings(hw, EngineKind::Compute), 4);
+        assert_eq!(rings(hw, EngineKind::Sdma), 2);
+        assert!(engine_kind(bindings::AMDGPU_HW_IP_UVD).is_none());
         assert_eq!(engine_count(bindings::AMDGPU_HW_IP_DMA), Ok(2));
         assert_eq!(engine_count(bindings::AMDGPU_HW_IP_UVD), Err(EINVAL));
         assert_eq!(engine_count(u32::MAX), Err(EINVAL));

@@ -57,12 +57,14 @@ use crate::{
             ttm, //
         },
     },
-    device::VramLayout,
     drm::{
         Driver,
         DrmDevice, //
     },
-    hw::gfx7::pte::PAGE_SHIFT,
+    hw::{
+        layout::VramLayout,
+        page_table::PAGE_SHIFT, //
+    },
     vm::TableId, //
 };
 
@@ -205,7 +207,7 @@ impl ttm::Driver for Ttm {
             return Ok(None);
         }
         let card = dev.card().ok_or(ENODEV)?;
-        let memory = card.vram.io_memory(placed.start << PAGE_SHIFT);
+        let memory = card.vram().io_memory(placed.start << PAGE_SHIFT);
         memory.ok_or(EINVAL).map(Some)
     }
 }

@@ -45,6 +45,13 @@
 //! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of date.
 //! The job keeps an `Arc<Vm>`, so that the page tables are there.
 //!
+//! # A circle
+//!
+//! Address spaces, buffer objects (`ttm.rs`) and user memory (`userptr.rs`) know each other: a BO lists
+//! the address spaces that it must tell of a move, these hold the BOs that they map, and user memory is
+//! a BO that its process may take away. That is what they are; so these three, and no other files
+//! above the abstractions, import each other in a circle.
+//!
 //! # Lock order
 //!
 //! `mmap_lock` → reservations → [`crate::ttm::BoData`]'s list of address spaces → publish lock. The
@@ -61,7 +68,7 @@ use core::{
     ops::{
         Deref,
         Range, //
-    }, //
+    },
 };
 
 use kernel::{
@@ -605,7 +612,7 @@ impl Vm {
         let offset = vram_offset(root)?;
         dev.card()
             .ok_or(ENODEV)?
-            .vram
+            .vram()
             .zero(offset, layout::DIRECTORY_SIZE as u64);
         for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
             let mut space = self.publish.lock();
@@ -742,12 +749,12 @@ struct Aperture<'a> {
 
 impl Memory for Aperture<'_> {
     fn read(&self, offset: u64) -> u64 {
-        self.card.map_or(0, |card| card.vram.read64(offset))
+        self.card.map_or(0, |card| card.vram().read64(offset))
     }
 
     fn write(&self, offset: u64, values: &[u64]) {
         if let Some(card) = self.card {
-            card.vram.write64s(offset, values);
+            card.vram().write64s(offset, values);
             self.wrote.set(true);
         }
     }

@@ -16,6 +16,9 @@
 //!    again and waits for the ioctls in progress. Open files stay; their ioctls fail with `ENODEV`.
 //! 4. When the last [`ARef`](kernel::sync::aref::ARef) and the last open file are gone, the
 //!    driver's data is dropped.
+//!
+//! The parts of a driver's interface (device, driver, file, GEM object, ioctl) are written in terms of
+//! each other, as in C: these files import each other in a circle.
 
 mod children;
 pub(crate) mod device;

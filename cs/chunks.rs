@@ -14,7 +14,7 @@ use crate::{
         Ip,
         QueueName, //
     },
-    exec::ring::Ib,
+    hw::command::Ib,
     sync::Wait, //
 };
 use core::mem::size_of;

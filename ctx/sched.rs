@@ -16,7 +16,7 @@ use crate::{
     drm::{
         DrmDevice,
         DrmFile, //
-    }, //
+    },
 };
 
 use super::Urgency;

@@ -40,7 +40,7 @@ use kernel::{
         aref::ARef,
         Arc,
         SpinLock, //
-    }, //
+    },
 };
 
 use crate::abstractions::dma_fence::{

@@ -4,7 +4,7 @@
 //!
 //! Virtual memory context 0 is the kernel's. VRAM is not translated there; the addresses of the
 //! GART window go through one flat table of page-table entries, which lies in VRAM, in the range
-//! that [`crate::device::VramLayout`] keeps from everyone else. The CPU writes the table through
+//! that [`VramLayout`](crate::hw::layout::VramLayout) keeps from everyone else. The CPU writes the table through
 //! the VRAM aperture; the host data path is flushed and the translations of context 0 are dropped
 //! as part of each change.
 //!
@@ -40,11 +40,11 @@ use crate::{
             Card,
             CardHandle, //
         },
-        gfx7::pte::{
+        layout::GartLayout,
+        page_table::{
             Access,
             Pte,
             Snoop,
-            ENTRY_SIZE,
             PAGE_SIZE, //
         },
         MemoryController, //
@@ -65,34 +65,6 @@ struct Inner {
     taken: SharedMapleTree<()>,
 }
 
-/// Where the window and its table are.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GartLayout {
-    /// Address of the window in the GPU's address space.
-    pub(crate) start: u64,
-    /// Offset of the table from the start of VRAM.
-    pub(crate) table: u64,
-}
-
-impl GartLayout {
-    /// Number of pages of the window.
-    pub(crate) const PAGES: usize = 1 << 18;
-    /// Size of the window in bytes.
-    pub(crate) const SIZE: u64 = usize_as_u64(Self::PAGES) * PAGE_SIZE;
-    /// Size of the table in bytes.
-    pub(crate) const TABLE_SIZE: u64 = usize_as_u64(Self::PAGES * ENTRY_SIZE);
-
-    /// Address in the GPU's address space of a page of the window.
-    fn gpu_addr(&self, page: usize) -> u64 {
-        self.start + usize_as_u64(page) * PAGE_SIZE
-    }
-
-    /// Offset from the start of VRAM of the entry of a page of the window.
-    fn entry(&self, page: usize) -> u64 {
-        self.table + usize_as_u64(page * ENTRY_SIZE)
-    }
-}
-
 impl Gart {
     /// A window in which nothing is mapped. Clears the table.
     pub(crate) fn new(
@@ -102,7 +74,7 @@ impl Gart {
         layout: GartLayout,
     ) -> Result<Self> {
         card.access(dev)?
-            .vram
+            .vram()
             .zero(layout.table, GartLayout::TABLE_SIZE);
         Ok(Self(Arc::pin_init(
             try_pin_init!(Inner {
@@ -149,7 +121,8 @@ impl Inner {
     fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
         for (page, entry) in (first..).zip(entries) {
-            card.vram.write64(self.layout.entry(page), entry.into_raw());
+            card.vram()
+                .write64(self.layout.entry(page), entry.into_raw());
         }
         self.memory.flush_hdp(card);
         self.memory.flush_gart_tlb(card);
@@ -234,28 +207,5 @@ impl KernelBuffer {
             io_write!(memory, [try: index], value);
             Ok::<_, Error>(())
         });
-    }
-}
-
-#[kunit_tests(amdgpu_rs_gart)]
-mod tests {
-    use super::*;
-
-    const LAYOUT: GartLayout = GartLayout {
-        start: 0xff_0000_0000,
-        table: 0x3fe0_0000,
-    };
-
-    #[test]
-    fn arithmetic() {
-        assert_eq!(GartLayout::SIZE, 1 << 30);
-        assert_eq!(GartLayout::TABLE_SIZE, 2 << 20);
-        assert_eq!(LAYOUT.gpu_addr(0), 0xff_0000_0000);
-        assert_eq!(LAYOUT.gpu_addr(GartLayout::PAGES - 1), 0xff_3fff_f000);
-        assert_eq!(LAYOUT.entry(0), 0x3fe0_0000);
-        assert_eq!(
-            LAYOUT.entry(GartLayout::PAGES - 1) + usize_as_u64(ENTRY_SIZE),
-            LAYOUT.table + GartLayout::TABLE_SIZE
-        );
     }
 }

@@ -18,15 +18,10 @@
 //! what is in memory tells of it until the next entry comes: then the register is right.
 
 use kernel::{
-    device::{
-        self,
-        Bound, //
-    },
     irq::{
         IrqReturn,
         ThreadedHandler, //
     },
-    num::casts::u32_as_usize,
     prelude::*,
     str::BStr,
     sync::{
@@ -34,10 +29,6 @@ use kernel::{
             Atomic,
             AtomicFlag,
             Relaxed, //
-        },
-        barrier::{
-            self,
-            mb, //
         },
         Arc, //
     },
@@ -49,58 +40,23 @@ use kernel::{
 
 use crate::{
     device::Device,
-    exec::{
-        gart::{
-            Gart,
-            KernelBuffer, //
-        },
-        ring::RingKind,
-    },
     hw::{
         card::Card,
+        command::RingId,
         Event,
         Fault,
-        InterruptMemory, //
+        InterruptRing, //
     },
 };
 
-/// Size of the interrupt ring in bytes.
-pub(crate) const RING_SIZE: u32 = 64 << 10;
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 16;
 /// Entries in the ring.
-const ENTRIES: u32 = RING_SIZE / ENTRY_SIZE;
+const ENTRIES: u32 = InterruptRing::SIZE / ENTRY_SIZE;
 /// Pause after more entries than that.
 const REST: Delta = Delta::from_millis(2);
 /// Set in the write pointer when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
-
-impl InterruptMemory {
-    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        Ok(Self {
-            ring: KernelBuffer::new(dev, gart, u32_as_usize(RING_SIZE))?,
-            write_pointer: KernelBuffer::new(dev, gart, size_of::<u32>())?,
-        })
-    }
-
-    /// Returns the write pointer in bytes, or [`OVERFLOW`], as of the last entry.
-    fn written(&self) -> Option<u32> {
-        let written = self.write_pointer.read(0);
-        // No entry may be read before the pointer that says that it is there.
-        mb(barrier::Read);
-        written
-    }
-
-    /// The entry at a position in bytes.
-    fn entry(&self, position: u32) -> Option<[u32; 4]> {
-        let first = u32_as_usize(position) / size_of::<u32>();
-        let mut entry = [0; 4];
-        for (index, dword) in (first..).zip(&mut entry) {
-            *dword = self.ring.read(index)?;
-        }
-        Some(entry)
-    }
-}
 
 /// Reads the ring.
 pub(crate) struct Handler {
@@ -154,12 +110,12 @@ impl Handler {
     fn written(&self) -> Option<Written> {
         let written = self.device.interrupt_memory.written()?;
         if written & OVERFLOW == 0 {
-            return Some(Written::UpTo(written % RING_SIZE));
+            return Some(Written::UpTo(written % InterruptRing::SIZE));
         }
         let card = self.device.card()?;
         let interrupts = self.device.hw.interrupts;
         let written = interrupts.write_pointer(&card);
-        let end = (written & !OVERFLOW) % RING_SIZE;
+        let end = (written & !OVERFLOW) % InterruptRing::SIZE;
         if written & OVERFLOW == 0 {
             return Some(Written::UpTo(end));
         }
@@ -214,7 +170,7 @@ enum Written {
 /// Requests that entries of the ring stand for.
 #[derive(Default)]
 struct Found {
-    /// The rings that have written fences, a bit each, by index.
+    /// The rings that have written fences, a bit each, by place.
     rings: u32,
     /// The memory controller has found a fault.
     fault: bool,
@@ -227,13 +183,13 @@ impl Found {
         fault: true,
     };
 
-    fn has(&self, ring: RingKind) -> bool {
-        self.rings & 1 << ring.index() != 0
+    fn has(&self, ring: RingId) -> bool {
+        self.rings & 1 << ring.place() != 0
     }
 
     fn note(&mut self, device: &Device, event: Event) {
         match event {
-            Event::Fence(ring) => self.rings |= 1 << ring.index(),
+            Event::Fence(ring) => self.rings |= 1 << ring.place(),
             Event::Fault => self.fault = true,
             Event::Illegal(what, ring) => {
                 dev_dbg!(
@@ -253,7 +209,7 @@ impl Found {
 
 /// Position of the entry after this one.
 const fn next(position: u32) -> u32 {
-    (position + ENTRY_SIZE) % RING_SIZE
+    (position + ENTRY_SIZE) % InterruptRing::SIZE
 }
 
 impl ThreadedHandler for Handler {
@@ -290,6 +246,6 @@ mod tests {
     #[test]
     fn positions_wrap() {
         assert_eq!(next(0), 16);
-        assert_eq!(next(RING_SIZE - 16), 0);
+        assert_eq!(next(InterruptRing::SIZE - 16), 0);
     }
 }

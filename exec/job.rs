@@ -70,16 +70,7 @@ use crate::{
             Floor,
             Seat, //
         },
-        ring::{
-            Commands,
-            Fill,
-            Ib,
-            Ring,
-            RingKind,
-            Submission,
-            UserFence,
-            VmState, //
-        },
+        ring::Ring,
         submitter::Submitter,
         vmid::{
             Lease,
@@ -91,7 +82,16 @@ use crate::{
     },
     hw::{
         card::CardHandle,
-        Generation, //
+        command::{
+            Commands,
+            FenceSlot,
+            Fill,
+            Ib,
+            RingId,
+            Submission,
+            VmState, //
+        },
+        Chip, //
     },
 };
 
@@ -121,7 +121,7 @@ pub(crate) struct Work {
     /// What interrupts that the job causes bear.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
-    pub(crate) user_fence: Option<UserFence>,
+    pub(crate) user_fence: Option<FenceSlot>,
     /// Its place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
     /// Dropped when the job is done; nobody looks at it before.
@@ -419,7 +419,7 @@ impl Queue {
 #[pin_data]
 pub(crate) struct Executor {
     dev: ARef<device::Device>,
-    hw: &'static Generation,
+    hw: &'static Chip,
     card: CardHandle,
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
@@ -438,12 +438,12 @@ pub(crate) struct Executor {
 impl Executor {
     fn new(
         dev: &device::Device,
-        hw: &'static Generation,
+        hw: &'static Chip,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
     ) -> Result<Arc<Self>> {
-        let vmids = Arc::pin_init(Vmids::new(), GFP_KERNEL)?;
+        let vmids = Arc::pin_init(Vmids::new(hw.vmids), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 dev: dev.into(),
@@ -480,7 +480,7 @@ impl Executor {
 /// The schedulers of a card, one for each ring.
 pub(crate) struct Schedulers {
     executor: Arc<Executor>,
-    /// In the order of [`RingKind::ALL`].
+    /// In the order of [`Chip::rings`].
     schedulers: KVec<Arc<Scheduler<Job>>>,
 }
 
@@ -489,7 +489,7 @@ impl Schedulers {
     /// `reaper`.
     pub(crate) fn new(
         dev: &device::Device,
-        hw: &'static Generation,
+        hw: &'static Chip,
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
@@ -518,7 +518,7 @@ impl Schedulers {
     /// The schedulers of some rings, for a queue whose jobs may run on any of them.
     pub(crate) fn of(
         &self,
-        mut accept: impl FnMut(RingKind) -> bool,
+        mut accept: impl FnMut(RingId) -> bool,
     ) -> Result<KVec<Arc<Scheduler<Job>>>> {
         let mut schedulers = KVec::new();
         for scheduler in &self.schedulers {

@@ -45,17 +45,15 @@ use crate::{
             Priority, //
         },
     },
-    exec::{
-        job::{
-            Job,
-            Schedulers,
-            Task,
-            Work, //
-        },
-        ring::{
-            Fill,
-            RingKind, //
-        },
+    exec::job::{
+        Job,
+        Schedulers,
+        Task,
+        Work, //
+    },
+    hw::command::{
+        EngineKind,
+        Fill, //
     },
 };
 
@@ -78,7 +76,7 @@ impl KernelQueue {
         try_pin_init!(Self {
             entity: Entity::new(
                 Priority::Kernel,
-                schedulers.of(|ring| matches!(ring, RingKind::Sdma(_)))?,
+                schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?,
             )?,
             last <- new_mutex!(None, "KernelQueue::last"),
         })

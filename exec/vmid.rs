@@ -50,9 +50,9 @@ use kernel::{
 
 use crate::{
     abstractions::dma_fence::Fence,
-    exec::ring::{
+    hw::command::{
         Flush,
-        RingKind,
+        RingId,
         Vmid, //
     },
 };
@@ -92,24 +92,12 @@ pub(crate) struct Lease {
     flush: Flush,
 }
 
-/// How many contexts can be lent.
-const COUNT: usize = 15;
-
-/// The index of the context that an address space may have for itself.
-const RESERVED: usize = COUNT - 1;
-
-// A claimed context has no fence to wait for. Each ring claims one at most for the job that goes on
-// it next, so there are always some that are idle or have one. The jobs of one gang (exec/gang.rs)
-// at a time claim theirs a little earlier: while they do, a look may find all claimed, and looks
-// again.
-const _: () = assert!(RingKind::COUNT < RESERVED);
-
 struct State {
     /// VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
     /// Counts loans, to know which context was lent last.
     clock: u64,
-    /// The ID of the address space that has the context [`RESERVED`] for itself.
+    /// The ID of the address space that has the last context for itself.
     holder: Option<u64>,
 }
 
@@ -119,7 +107,7 @@ struct Context {
     /// How many leases are out.
     leases: usize,
     /// The last submission of each ring that runs in it.
-    users: [Option<ARef<Fence>>; RingKind::COUNT],
+    users: [Option<ARef<Fence>>; RingId::PLACES],
     /// When it was lent last.
     lent: u64,
 }
@@ -128,14 +116,14 @@ struct Resident {
     /// With the number of the change that was flushed last.
     space: Space,
     /// Who does, or did, the flush; `None` while that is not submitted.
-    flusher: Option<(RingKind, ARef<Fence>)>,
+    flusher: Option<(RingId, ARef<Fence>)>,
 }
 
 impl Context {
     const UNUSED: Self = Self {
         resident: None,
         leases: 0,
-        users: [const { None }; RingKind::COUNT],
+        users: [const { None }; RingId::PLACES],
         lent: 0,
     };
 
@@ -149,7 +137,7 @@ impl Context {
     }
 
     /// Whether a job on `ring` can use it without a flush.
-    fn is_ready_for(&self, space: Space, ring: RingKind) -> bool {
+    fn is_ready_for(&self, space: Space, ring: RingId) -> bool {
         let Some(resident) = &self.resident else {
             return false;
         };
@@ -191,21 +179,24 @@ impl State {
     }
 
     /// Chooses the context for a job.
-    fn choose(&mut self, space: Space, ring: RingKind) -> Choice {
+    fn choose(&mut self, space: Space, ring: RingId) -> Choice {
         self.forget_ended();
+        let count = self.contexts.len();
+        // The index of the context that an address space may have for itself.
+        let reserved = count - 1;
         match self.holder {
-            None => self.choose_among(0..COUNT, space, ring),
-            Some(holder) if holder != space.id => self.choose_among(0..RESERVED, space, ring),
-            Some(_) => match self.choose_among(RESERVED..COUNT, space, ring) {
+            None => self.choose_among(0..count, space, ring),
+            Some(holder) if holder != space.id => self.choose_among(0..reserved, space, ring),
+            Some(_) => match self.choose_among(reserved..count, space, ring) {
                 // Another ring has just claimed it: there is no fence to wait for yet. Rather
                 // another context than none.
-                Err(None) => self.choose_among(0..RESERVED, space, ring),
+                Err(None) => self.choose_among(0..reserved, space, ring),
                 choice => choice,
             },
         }
     }
 
-    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingKind) -> Choice {
+    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingId) -> Choice {
         let ready = |context: &&Context| context.is_ready_for(space, ring);
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
@@ -244,12 +235,21 @@ impl State {
 }
 
 impl Vmids {
-    /// All contexts of a card; their caches may hold anything.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    /// All contexts of a card that has `vmids` of them, the kernel's included; their caches may hold
+    /// anything.
+    pub(crate) fn new(vmids: u8) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             state <- {
-                let mut contexts = KVec::with_capacity(COUNT, GFP_KERNEL)?;
-                for _ in 0..COUNT {
+                let count = usize::from(vmids).saturating_sub(1);
+                // A claimed context has no fence to wait for. Each ring claims one at most for the job
+                // that goes on it next, so there must be others that are idle or have one. The jobs of
+                // one gang (exec/gang.rs) at a time claim theirs a little earlier: while they do, a
+                // look may find all claimed, and looks again.
+                if count <= RingId::PLACES + 1 {
+                    return Err(EINVAL);
+                }
+                let mut contexts = KVec::with_capacity(count, GFP_KERNEL)?;
+                for _ in 0..count {
                     contexts.push(Context::UNUSED, GFP_KERNEL)?;
                 }
                 new_spinlock!(State { contexts, clock: 0, holder: None })
@@ -261,7 +261,7 @@ impl Vmids {
     ///
     /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that
     /// of a job of the gang that has the floor.
-    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingKind) -> Loan {
+    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingId) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
             let vmid = State::vmid(index).ok_or(None)?;
@@ -345,10 +345,10 @@ impl Lease {
     }
 
     /// The submission is on its way: the context is in use until `fence` is signaled.
-    pub(crate) fn submitted(mut self, ring: RingKind, fence: &Fence) {
+    pub(crate) fn submitted(mut self, ring: RingId, fence: &Fence) {
         let mut state = self.vmids.state.lock();
         let context = state.context(self.vmid);
-        context.users[ring.index()] = Some(fence.into());
+        context.users[ring.place()] = Some(fence.into());
         if self.flush == Flush::Needed {
             if let Some(resident) = &mut context.resident {
                 resident.flusher = Some((ring, fence.into()));
@@ -383,15 +383,19 @@ mod tests {
         exec::fence::RingName, //
     };
 
-    const RING: RingKind = RingKind::Gfx;
-    const OTHER_RING: RingKind = RingKind::Sdma(0);
+    const RING: RingId = RingId::Gfx;
+    const OTHER_RING: RingId = RingId::Sdma(0);
+    /// How many contexts can be lent.
+    const COUNT: usize = 15;
+    /// The index of the context that an address space may have for itself.
+    const RESERVED: usize = COUNT - 1;
 
     fn space(id: u64, tlb_seq: u64) -> Space {
         Space { id, tlb_seq }
     }
 
     fn vmids() -> Result<Arc<Vmids>> {
-        Arc::pin_init(Vmids::new(), GFP_KERNEL)
+        Arc::pin_init(Vmids::new(COUNT as u8 + 1), GFP_KERNEL)
     }
 
     fn pending() -> Result<PendingFence<RingName>> {
@@ -399,7 +403,7 @@ mod tests {
         Ok(UniqueFence::new(GFP_KERNEL)?.publish(&context, 1, RingName::TEST))
     }
 
-    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingKind) -> Result<Lease> {
+    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingId) -> Result<Lease> {
         match vmids.lend(space, ring) {
             Loan::Lent(lease) => Ok(lease),
             Loan::Busy(_) => Err(EBUSY),
@@ -410,7 +414,7 @@ mod tests {
     fn run(
         vmids: &Arc<Vmids>,
         space: Space,
-        ring: RingKind,
+        ring: RingId,
     ) -> Result<(u8, Flush, PendingFence<RingName>)> {
         let lease = lend(vmids, space, ring)?;
         let (vmid, flush) = (lease.vmid().get(), lease.flush());
@@ -444,7 +448,7 @@ mod tests {
         let (other, flush, _other) = run(&vmids, space(1, 1), OTHER_RING)?;
         assert!(other != vmid && flush == Flush::Needed);
         flusher.signal(Ok(()));
-        let (third, flush, _third) = run(&vmids, space(1, 1), RingKind::Sdma(1))?;
+        let (third, flush, _third) = run(&vmids, space(1, 1), RingId::Sdma(1))?;
         assert_eq!((third, flush), (vmid, Flush::NotNeeded));
         Ok(())
     }

@@ -6,6 +6,8 @@
 //! outlive the binding (open files, fences) holds a [`CardHandle`] and asks it for access: it gets
 //! none after unbinding.
 
+use core::ptr;
+
 use kernel::{
     device::{
         self,
@@ -15,13 +17,20 @@ use kernel::{
         DevresGuard,
         DevresLt, //
     },
-    io::Io,
+    io::{
+        Io,
+        IoBackend,
+        IoBase,
+        IoCapable,
+        Region, //
+    },
     num::casts::{
         u32_as_usize,
         usize_as_u64, //
     },
     pci,
     prelude::*,
+    ptr::KnownSize,
     sizes::{
         SZ_256K,
         SZ_8K, //
@@ -31,6 +40,11 @@ use kernel::{
     warn_on, //
 };
 
+#[cfg(CONFIG_KUNIT = "y")]
+use super::fake::{
+    Access,
+    Fake, //
+};
 use crate::abstractions::{
     drm::ttm::IoMemory,
     pci::WriteCombinedBar, //
@@ -45,35 +59,90 @@ pub(crate) const REGISTERS_SIZE: usize = SZ_256K;
 /// Size of the doorbell BAR that the driver relies on.
 const DOORBELLS_SIZE: usize = SZ_8K;
 
-const _: () = assert!(u32_as_usize(Doorbells::COUNT) * size_of::<u32>() == DOORBELLS_SIZE);
+const _: () = assert!(u32_as_usize(Card::DOORBELLS) * size_of::<u32>() == DOORBELLS_SIZE);
 
 /// Name that the card's resources bear in /proc/iomem.
 const NAME: &CStr = c"amdgpu_rs";
 
+/// A card: its mapped BARs, or in tests what stands for them.
+pub(crate) enum Card<'a> {
+    Mapped(Bars<'a>),
+    #[cfg(CONFIG_KUNIT = "y")]
+    Fake(Fake),
+}
+
 /// The mapped BARs of a card.
-pub(crate) struct Card<'a> {
+pub(crate) struct Bars<'a> {
     pdev: &'a pci::Device<Bound>,
-    pub(crate) regs: pci::Bar<'a, REGISTERS_SIZE>,
-    pub(crate) doorbells: Doorbells<'a>,
-    pub(crate) vram: VramAperture<'a>,
+    registers: pci::Bar<'a, REGISTERS_SIZE>,
+    doorbells: pci::Bar<'a, DOORBELLS_SIZE>,
+    vram: WriteCombinedBar<'a>,
 }
 
 impl<'a> Card<'a> {
+    /// Number of doorbells that are there on every card.
+    pub(crate) const DOORBELLS: u32 = 2048;
+
     /// Claims and maps the BARs. Fails if another driver has one of them.
     pub(crate) fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
-        Ok(Self {
+        Ok(Self::Mapped(Bars {
             pdev,
-            regs: pdev
+            registers: pdev
                 .iomap_region_sized(REGISTER_BAR, NAME)
                 .inspect_err(|e| dev_err!(pdev, "cannot map the registers (BAR 5): {e:?}\n"))?,
             doorbells: pdev
                 .iomap_region_sized(DOORBELL_BAR, NAME)
-                .map(Doorbells)
                 .inspect_err(|e| dev_err!(pdev, "cannot map the doorbells (BAR 2): {e:?}\n"))?,
             vram: WriteCombinedBar::map(pdev, VRAM_BAR, NAME)
-                .map(VramAperture)
                 .inspect_err(|e| dev_err!(pdev, "cannot map VRAM (BAR 0): {e:?}\n"))?,
-        })
+        }))
+    }
+
+    /// The registers.
+    pub(crate) fn regs(&self) -> Registers<'_> {
+        Registers {
+            card: self,
+            ptr: Region::ptr_from_raw_parts_mut(ptr::null_mut(), REGISTERS_SIZE),
+        }
+    }
+
+    /// The part of VRAM that the CPU reaches.
+    pub(crate) fn vram(&self) -> VramAperture<'_> {
+        VramAperture(self)
+    }
+
+    /// Rings doorbell `index`: tells a queue how far it is written. Out of range is a bug of the
+    /// caller, and does nothing.
+    pub(crate) fn ring_doorbell(&self, index: u32, value: u32) {
+        debug_assert!(index < Self::DOORBELLS);
+        let offset = u32_as_usize(index) * size_of::<u32>();
+        match self {
+            Self::Mapped(bars) => {
+                let _ = bars.doorbells.try_write32(value, offset);
+            }
+            #[cfg(CONFIG_KUNIT = "y")]
+            Self::Fake(fake) => fake.ring_doorbell(index, value),
+        }
+    }
+
+    /// Reads the register at an offset in bytes.
+    fn read(&self, offset: usize) -> u32 {
+        match self {
+            Self::Mapped(bars) => bars.registers.try_read32(offset).unwrap_or(!0),
+            #[cfg(CONFIG_KUNIT = "y")]
+            Self::Fake(fake) => fake.read(offset),
+        }
+    }
+
+    /// Writes the register at an offset in bytes.
+    fn write(&self, offset: usize, value: u32) {
+        match self {
+            Self::Mapped(bars) => {
+                let _ = bars.registers.try_write32(value, offset);
+            }
+            #[cfg(CONFIG_KUNIT = "y")]
+            Self::Fake(fake) => fake.write(offset, value),
+        }
     }
 
     /// Takes from the card the right to access the memory of the system. When this returns, it is
@@ -82,7 +151,11 @@ impl<'a> Card<'a> {
         const COMMAND: usize = 0x04;
         const BUS_MASTER: u16 = 1 << 2;
 
-        let config = self.pdev.config_space();
+        let config = match self {
+            Self::Mapped(bars) => bars.pdev.config_space(),
+            #[cfg(CONFIG_KUNIT = "y")]
+            Self::Fake(fake) => return fake.end_bus_mastering(),
+        };
         let command = config.read16(COMMAND);
         config.write16(command & !BUS_MASTER, COMMAND);
         config.read16(COMMAND);
@@ -119,19 +192,72 @@ impl CardHandle {
     }
 }
 
-/// The doorbell BAR: a write tells a compute queue that its write pointer moved.
-pub(crate) struct Doorbells<'a>(pci::Bar<'a, DOORBELLS_SIZE>);
+#[cfg(CONFIG_KUNIT = "y")]
+impl Card<'_> {
+    /// A card for tests, whose registers hold `values`, by their offset in bytes, and else zero.
+    pub(crate) fn fake(values: &[(usize, u32)]) -> Result<Self> {
+        Fake::new(values).map(Self::Fake)
+    }
 
-impl Doorbells<'_> {
-    /// Number of doorbells that are there on every card.
-    pub(crate) const COUNT: u32 = 2048;
+    /// Whether what was done to a fake card is this. Says where it is not.
+    pub(crate) fn saw(&self, expected: &[Access]) -> bool {
+        match self {
+            Self::Mapped(_) => false,
+            Self::Fake(fake) => fake.saw(expected),
+        }
+    }
+}
 
-    /// Rings doorbell `index`. Out of range is a bug of the caller, and does nothing.
-    pub(crate) fn ring(&self, index: u32, value: u32) {
-        debug_assert!(index < Self::COUNT);
-        let _ = self
-            .0
-            .try_write32(value, u32_as_usize(index) * size_of::<u32>());
+/// The registers of a card, or one of them: `ptr` is an offset among them.
+pub(crate) struct Registers<'a, T: ?Sized = Region<REGISTERS_SIZE>> {
+    card: &'a Card<'a>,
+    ptr: *mut T,
+}
+
+impl<T: ?Sized> Copy for Registers<'_, T> {}
+impl<T: ?Sized> Clone for Registers<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<'a, T: ?Sized + KnownSize> IoBase<'a> for Registers<'a, T> {
+    type Backend = RegisterBackend;
+    type Target = T;
+
+    fn as_view(self) -> Self {
+        self
+    }
+}
+
+/// Accesses registers through their card.
+pub(crate) struct RegisterBackend;
+
+impl IoBackend for RegisterBackend {
+    type View<'a, T: ?Sized + KnownSize> = Registers<'a, T>;
+
+    fn as_ptr<'a, T: ?Sized + KnownSize>(view: Self::View<'a, T>) -> *mut T {
+        view.ptr
+    }
+
+    unsafe fn project_view<'a, T: ?Sized + KnownSize, U: ?Sized + KnownSize>(
+        view: Self::View<'a, T>,
+        ptr: *mut U,
+    ) -> Self::View<'a, U> {
+        Registers {
+            card: view.card,
+            ptr,
+        }
+    }
+}
+
+impl IoCapable<u32> for RegisterBackend {
+    fn io_read(view: Registers<'_, u32>) -> u32 {
+        view.card.read(view.ptr.addr())
+    }
+
+    fn io_write(view: Registers<'_, u32>, value: u32) {
+        view.card.write(view.ptr.addr(), value);
     }
 }
 
@@ -139,53 +265,71 @@ impl Doorbells<'_> {
 ///
 /// What is written here lies in the host data path's cache, and what is read may come from it,
 /// until the memory controller flushes or invalidates it.
-pub(crate) struct VramAperture<'a>(WriteCombinedBar<'a>);
+#[derive(Clone, Copy)]
+pub(crate) struct VramAperture<'a>(&'a Card<'a>);
 
 impl VramAperture<'_> {
     /// Memory for buffers from `offset` on; `None` if that is behind the end.
     pub(crate) fn io_memory(&self, offset: u64) -> Option<IoMemory> {
-        IoMemory::in_bar(&self.0, offset)
+        match self.0 {
+            Card::Mapped(bars) => IoMemory::in_bar(&bars.vram, offset),
+            #[cfg(CONFIG_KUNIT = "y")]
+            Card::Fake(_) => None,
+        }
     }
 
     /// Number of bytes of VRAM that the CPU reaches.
     pub(crate) fn size(&self) -> u64 {
-        usize_as_u64(self.0.size())
+        match self.0 {
+            Card::Mapped(bars) => usize_as_u64(bars.vram.size()),
+            #[cfg(CONFIG_KUNIT = "y")]
+            Card::Fake(_) => Fake::VRAM.end - Fake::VRAM.start,
+        }
     }
 
-    /// Does something at an offset. One outside the aperture is a bug of the caller, and so is a
-    /// range that is not whole in it.
-    fn at<R>(&self, offset: u64, access: impl FnOnce(usize) -> Result<R>) -> Option<R> {
+    /// Runs `access` at an offset. Out-of-bounds accesses are a bug of the caller and return `None`.
+    fn at<R>(
+        &self,
+        offset: u64,
+        access: impl FnOnce(&WriteCombinedBar<'_>, usize) -> Result<R>,
+    ) -> Option<R> {
+        let bar = match self.0 {
+            Card::Mapped(bars) => &bars.vram,
+            // The blocks of the card do not touch what is in VRAM.
+            #[cfg(CONFIG_KUNIT = "y")]
+            Card::Fake(_) => return None,
+        };
         let done = usize::try_from(offset)
             .map_err(Error::from)
-            .and_then(access);
+            .and_then(|at| access(bar, at));
         warn_on!(done.is_err());
         done.ok()
     }
 
     /// Reads from VRAM.
     pub(crate) fn read64(&self, offset: u64) -> u64 {
-        self.at(offset, |at| self.0.io().relaxed().try_read64(at))
+        self.at(offset, |bar, at| bar.io().relaxed().try_read64(at))
             .unwrap_or(!0)
     }
 
     /// Writes to VRAM.
     pub(crate) fn write64(&self, offset: u64, value: u64) {
-        self.at(offset, |at| self.0.io().relaxed().try_write64(value, at));
+        self.at(offset, |bar, at| bar.io().relaxed().try_write64(value, at));
     }
 
     /// Writes `values`, one after the other.
     pub(crate) fn write64s(&self, offset: u64, values: &[u64]) {
-        self.at(offset, |at| self.0.write64s(at, values));
+        self.at(offset, |bar, at| bar.write64s(at, values));
     }
 
     /// Copies from VRAM.
     pub(crate) fn read_bytes(&self, offset: u64, into: &mut [u8]) {
-        self.at(offset, |at| self.0.read_bytes(at, into));
+        self.at(offset, |bar, at| bar.read_bytes(at, into));
     }
 
     /// Copies to VRAM.
     pub(crate) fn write_bytes(&self, offset: u64, from: &[u8]) {
-        self.at(offset, |at| self.0.write_bytes(at, from));
+        self.at(offset, |bar, at| bar.write_bytes(at, from));
     }
 
     /// Fills `len` bytes (a multiple of 8) with zeroes.

@@ -12,7 +12,6 @@ mod ih;
 mod mec;
 mod picture;
 mod pm4;
-pub(crate) mod pte;
 mod readable;
 #[cfg(CONFIG_KUNIT = "y")]
 mod recorder;
@@ -21,16 +20,34 @@ mod rlc;
 mod sdma;
 mod sdma_packet;
 mod shaders;
+#[cfg(CONFIG_KUNIT = "y")]
+mod submissions;
 mod system;
 mod tiling;
 
-pub(crate) use mec::ComputeMemory;
+use kernel::dma::DmaMask;
 
 use super::{
-    Generation,
-    IpVersions, //
+    Chip,
+    EngineFacts,
+    Link, //
 };
-use crate::hw::firmware::Names;
+use crate::{
+    bindings,
+    hw::{
+        command::{
+            RingId,
+            RING_MASK, //
+        },
+        firmware::Names,
+        page_table::PAGE_SHIFT, //
+    },
+};
+
+/// The place in its ring of what is at `position`.
+const fn place(position: u64) -> u32 {
+    low(position) & RING_MASK
+}
 
 /// The lower half of an address, as registers and packets take it.
 const fn low(addr: u64) -> u32 {
@@ -45,10 +62,10 @@ const fn high(addr: u64) -> u32 {
 
 /// The number of the page of an address: addresses have 40 bits.
 const fn page_number(addr: u64) -> u32 {
-    low(addr >> pte::PAGE_SHIFT)
+    low(addr >> PAGE_SHIFT)
 }
 
-pub(super) static BONAIRE: Generation = Generation {
+pub(super) static BONAIRE: Chip = Chip {
     firmware: Names {
         mc: c"amdgpu/bonaire_mc.bin",
         rlc: c"amdgpu/bonaire_rlc.bin",
@@ -62,11 +79,47 @@ pub(super) static BONAIRE: Generation = Generation {
     memory: &gmc::Gmc,
     interrupts: &ih::Ih,
     graphics: &shaders::Bonaire,
-    versions: IpVersions {
-        graphics: (7, 2),
-        sdma: (2, 0),
+    rings: &RINGS,
+    gfx: EngineFacts {
+        driver: &gfx::Gfx,
+        version: (7, 2),
+        ib_alignment: 32,
+        ib_size_alignment: 32,
     },
-    gfx: &gfx::Gfx,
-    compute: &mec::Mec,
-    sdma: &sdma::Sdma,
+    compute: EngineFacts {
+        driver: &mec::Mec,
+        version: (7, 2),
+        ib_alignment: 32,
+        ib_size_alignment: 32,
+    },
+    sdma: EngineFacts {
+        driver: &sdma::Sdma,
+        version: (2, 0),
+        ib_alignment: 256,
+        ib_size_alignment: 4,
+    },
+    scratch: mec::SCRATCH,
+    vmids: 16,
+    dma_mask: DmaMask::new::<40>(),
+    family: bindings::AMDGPU_FAMILY_CI,
+    link: Link {
+        generation: 3,
+        lanes: 16,
+    },
+    wave_size: 64,
+    constant_ram: 32 << 10,
 };
+
+const RINGS: [RingId; 11] = [
+    RingId::Gfx,
+    RingId::Compute(0),
+    RingId::Compute(1),
+    RingId::Compute(2),
+    RingId::Compute(3),
+    RingId::Compute(4),
+    RingId::Compute(5),
+    RingId::Compute(6),
+    RingId::Compute(7),
+    RingId::Sdma(0),
+    RingId::Sdma(1),
+];

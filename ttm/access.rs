@@ -66,8 +66,8 @@ fn copy(dev: &DrmDevice, piece: &VramPiece, offset: usize, mut access: ttm::Acce
             .min(STEP);
         let card = dev.card().ok_or(ENODEV)?;
         match &mut access {
-            ttm::Access::Read(into) => card.vram.read_bytes(run.start, &mut into[done..][..size]),
-            ttm::Access::Write(from) => card.vram.write_bytes(run.start, &from[done..][..size]),
+            ttm::Access::Read(into) => card.vram().read_bytes(run.start, &mut into[done..][..size]),
+            ttm::Access::Write(from) => card.vram().write_bytes(run.start, &from[done..][..size]),
         }
         done += size;
     }

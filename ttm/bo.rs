@@ -55,7 +55,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    hw::gfx7::pte::{
+    hw::page_table::{
         Pte,
         Snoop, //
     },

@@ -92,7 +92,7 @@ fn by_cpu(dev: &DrmDevice, piece: &VramPiece) -> Result {
         for offset in (block.offset..block.offset + block.size).step_by(STEP as usize) {
             let end = (offset + STEP).min(block.offset + block.size);
             let card = dev.card().ok_or(ENODEV)?;
-            card.vram.zero(offset, end - offset);
+            card.vram().zero(offset, end - offset);
         }
     }
     Ttm::flush_hdp(dev)

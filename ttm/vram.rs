@@ -26,10 +26,12 @@ use crate::{
         ResourceManager,
         ResourceRequest, //
     },
-    device::VramLayout,
-    hw::gfx7::pte::{
-        PAGE_SHIFT,
-        PAGE_SIZE, //
+    hw::{
+        layout::VramLayout,
+        page_table::{
+            PAGE_SHIFT,
+            PAGE_SIZE, //
+        },
     },
     vm::Block, //
 };

@@ -15,7 +15,7 @@ use super::{
     mapping::Mapping,
     tables::Fill, //
 };
-use crate::hw::gfx7::pte::{
+use crate::hw::page_table::{
     Access,
     Fragment,
     Pte,

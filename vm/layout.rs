@@ -4,7 +4,7 @@
 //! entry may speak for its neighbors.
 //!
 //! The page directory's entries point to page tables, and those of the page tables to pages
-//! (`hw/gfx7/pte.rs`). An entry of a page table has a fragment field: it tells the translation cache
+//! (`hw/page_table.rs`). An entry of a page table has a fragment field: it tells the translation cache
 //! that the naturally aligned block of pages around it is mapped to memory that is contiguous and
 //! aligned to the same size, so that one cache entry serves all of them.
 //!
@@ -14,23 +14,23 @@ use core::ops::Range;
 
 use kernel::prelude::*;
 
-use crate::hw::gfx7::pte::{
+use crate::hw::page_table::{
     self,
     Fragment,
     PAGE_SHIFT, //
 };
 
 /// Pages of an address space.
-pub(crate) const SPACE_PAGES: u64 = 1 << pte::SPACE_SHIFT;
+pub(crate) const SPACE_PAGES: u64 = 1 << page_table::SPACE_SHIFT;
 
 /// Entries of a page table.
-pub(super) const TABLE_ENTRIES: u64 = 1 << pte::TABLE_SHIFT;
+pub(super) const TABLE_ENTRIES: u64 = 1 << page_table::TABLE_SHIFT;
 
 /// Bytes of an entry, of a page table, and of the page directory.
 pub(super) const ENTRY_SIZE: u64 = 8;
-pub(super) const TABLE_SIZE: usize = pte::TABLE_ENTRIES * pte::ENTRY_SIZE;
-pub(super) const DIRECTORY_ENTRIES: u64 = pte::DIRECTORY_ENTRIES as u64;
-pub(super) const DIRECTORY_SIZE: usize = pte::DIRECTORY_ENTRIES * pte::ENTRY_SIZE;
+pub(super) const TABLE_SIZE: usize = page_table::TABLE_ENTRIES * page_table::ENTRY_SIZE;
+pub(super) const DIRECTORY_ENTRIES: u64 = page_table::DIRECTORY_ENTRIES as u64;
+pub(super) const DIRECTORY_SIZE: usize = page_table::DIRECTORY_ENTRIES * page_table::ENTRY_SIZE;
 
 /// Neighboring pages whose PTEs are in one page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -47,7 +47,7 @@ use super::{
 };
 use crate::{
     bindings,
-    hw::gfx7::pte::Access,
+    hw::page_table::Access,
     ttm::BoId, //
 };
 

@@ -31,7 +31,7 @@ use super::layout::{
     self,
     ENTRY_SIZE, //
 };
-use crate::hw::gfx7::pte::{
+use crate::hw::page_table::{
     Pde,
     Pte, //
 };
@@ -433,7 +433,7 @@ mod tests {
         fake::Fake,
         *, //
     };
-    use crate::hw::gfx7::pte::{
+    use crate::hw::page_table::{
         Access,
         Fragment, //
     };

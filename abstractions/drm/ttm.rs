@@ -11,6 +11,9 @@
 //! when a driver asks for it ([`Reserved::validate`]), or to make room; the driver says where to
 //! ([`Driver::evict`]), and moves the bytes ([`Driver::move_`]).
 //!
+//! TTM's nouns are told in terms of each other, as in C: the files of this folder import each other in
+//! a circle.
+//!
 //! # References
 //!
 //! [`Object`] is reference-counted. When the last reference is gone TTM may need to wait for fences

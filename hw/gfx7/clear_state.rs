@@ -8,7 +8,7 @@
 use kernel::num::casts::u32_as_usize;
 
 use super::pm4::SetContextReg;
-use crate::exec::ring::Sink;
+use crate::hw::command::Sink;
 
 /// Runs of consecutive registers: number of the first, and how many.
 const RUNS: [(u32, u32); 7] = [
@@ -116,7 +116,7 @@ fn value(register: u32) -> u32 {
 }
 
 /// Sets every register of the clear state.
-pub(super) fn emit(out: &mut impl Sink) {
+pub(super) fn emit(out: &mut dyn Sink) {
     for (first, count) in RUNS {
         let mut values = [0; u32_as_usize(LONGEST)];
         let values = &mut values[..u32_as_usize(count)];
@@ -133,6 +133,8 @@ pub(super) fn emit(out: &mut impl Sink) {
 
 #[kernel::macros::kunit_tests(amdgpu_rs_clear_state)]
 mod tests {
+    use kernel::num::casts::usize_as_u64;
+
     use super::*;
 
     #[test]
@@ -156,8 +158,12 @@ mod tests {
         struct Counter(usize);
 
         impl Sink for Counter {
-            fn push(&mut self, _value: u32) {
-                self.0 += 1;
+            fn put(&mut self, dwords: &[u32]) {
+                self.0 += dwords.len();
+            }
+
+            fn position(&self) -> u64 {
+                usize_as_u64(self.0)
             }
         }
 

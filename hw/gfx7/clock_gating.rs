@@ -53,7 +53,7 @@ macro_rules! set_in_all {
             MC_CITF_MISC_WR_CG MC_CITF_MISC_RD_CG MC_CITF_MISC_VM_CG VM_L2_CG)
     };
     (@ $card:ident, $set:ident, $on:ident: $($register:ident)*) => {
-        $($card.regs.update($register, |r| r.$set($on));)*
+        $($card.regs().update($register, |r| r.$set($on));)*
     };
 }
 
@@ -63,9 +63,10 @@ fn set_memory(card: &Card<'_>, on: bool) {
 }
 
 fn set_host_data_path(card: &Card<'_>, on: bool) {
-    card.regs
+    card.regs()
         .update(HDP_HOST_PATH_CNTL, |r| r.with_clock_gating_dis(!on));
-    card.regs.update(HDP_MEM_POWER_LS, |r| r.with_ls_enable(on));
+    card.regs()
+        .update(HDP_MEM_POWER_LS, |r| r.with_ls_enable(on));
 }
 
 fn set_graphics(card: &Card<'_>, on: bool) {
@@ -82,7 +83,7 @@ fn set_graphics(card: &Card<'_>, on: bool) {
 
 /// Clocks of parts of a block.
 fn set_medium_grain(card: &Card<'_>, on: bool) {
-    let regs = &card.regs;
+    let regs = card.regs();
     if on {
         regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(true));
     }
@@ -118,7 +119,7 @@ fn set_shader_clocks(card: &Card<'_>, on: bool) {
     // Its name is a word of the language, so it is no field.
     const OVERRIDE: u32 = 1 << 21;
 
-    card.regs.update(CGTS_SM_CTRL_REG, |r| {
+    card.regs().update(CGTS_SM_CTRL_REG, |r| {
         if on {
             CGTS_SM_CTRL_REG::from(r.into_raw() & !OVERRIDE)
                 .with_const_sm_mode::<2>()
@@ -137,9 +138,9 @@ fn disable_coarse_grain(card: &Card<'_>) {
     rlc::enable_idle_interrupts(card, false);
     // Time for what is under way.
     for _ in 0..4 {
-        card.regs.read(CB_CGTT_SCLK_CTRL);
+        card.regs().read(CB_CGTT_SCLK_CTRL);
     }
-    card.regs.update(RLC_CGCG_CGLS_CTRL, |r| {
+    card.regs().update(RLC_CGCG_CGLS_CTRL, |r| {
         r.with_cgcg_en(false).with_cgls_en(false)
     });
     rlc::enable_idle_interrupts(card, true);
@@ -151,7 +152,7 @@ fn set_dma(card: &Card<'_>, on: bool) {
 }
 
 fn set_dma_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, on: bool) {
-    let regs = &card.regs;
+    let regs = card.regs();
     if on {
         regs.write(
             SDMA0_CLK_CTRL::of::<Engine>(),

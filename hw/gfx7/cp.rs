@@ -9,43 +9,38 @@ use super::{
         emit,
         By,
         DmaSync,
-        PfpSyncMe,
-        SwitchBuffer,
+        IndirectBuffer,
+        Queue,
         Wait,
         WriteMemory,
         WriteRegister, //
     },
     regs::*, //
 };
-use crate::exec::ring::{
-    Flush,
+use crate::hw::command::{
+    Ib,
     Sink,
-    VmState,
-    Writer, //
+    VmState, //
 };
 
 /// Fills `dwords` of a ring with nothing.
-pub(super) fn emit_nops(ring: &mut Writer<'_>, dwords: u32) {
+pub(super) fn nops(out: &mut dyn Sink, dwords: u32) {
     for _ in 0..dwords {
-        ring.push(pm4::NOP);
+        out.put(&[pm4::NOP]);
     }
 }
 
 /// Writes one dword to memory.
-pub(super) fn emit_write(ring: &mut Writer<'_>, addr: u64, value: u32) {
+pub(super) fn write(out: &mut dyn Sink, addr: u64, value: u32) {
     let by = By::Me;
-    emit(ring, WriteMemory { by, addr, value });
+    emit(out, WriteMemory { by, addr, value });
 }
 
 /// Sets the context's page directory and drops the translations that it knows.
-pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
-    match vm.flush {
-        Flush::NotNeeded => return,
-        Flush::Needed => {}
-    }
+pub(super) fn flush_vm(out: &mut dyn Sink, by: By, vm: &VmState) {
     for (register, value) in vm_flush_writes(vm) {
         emit(
-            ring,
+            out,
             WriteRegister {
                 by,
                 register,
@@ -54,16 +49,20 @@ pub(super) fn emit_vm_flush(ring: &mut Writer<'_>, by: By, vm: &VmState) {
         );
     }
     emit(
-        ring,
+        out,
         Wait::register_read(By::Me, pm4::register::<VM_INVALIDATE_REQUEST>()),
     );
-    if let By::Pfp = by {
-        // What the parser reads next must not be translated the old way.
-        emit(ring, PfpSyncMe);
-        // Nor may the constant engine run ahead with it.
-        emit(ring, SwitchBuffer);
-        emit(ring, SwitchBuffer);
-    }
+}
+
+/// Executes a buffer.
+pub(super) fn ib(out: &mut dyn Sink, ib: &Ib, vmid: u8, queue: Queue) {
+    let packet = IndirectBuffer {
+        addr: ib.va,
+        dwords: ib.dwords,
+        vmid,
+        queue,
+    };
+    emit(out, packet);
 }
 
 /// Registers (numbers in dwords) and values that make a context a process's.
@@ -86,11 +85,11 @@ pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
     Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
 }
 
-/// Waits for the copies that command buffers have left to the DMA of these engines: without it they
-/// may write to memory after the fence, hence after that memory was given to someone else.
-pub(super) fn emit_dma_sync(ring: &mut Writer<'_>, engines: &[By]) {
+/// Waits for the copies that command buffers have left to the DMA of these engines: without it
+/// they may write to memory after the fence, hence after that memory was given to someone else.
+pub(super) fn dma_sync(out: &mut dyn Sink, engines: &[By]) {
     for by in engines {
-        emit(ring, DmaSync(*by));
+        emit(out, DmaSync(*by));
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
     cp,
     high,
     low,
+    place,
     pm4::{
         self,
         emit,
@@ -26,11 +27,9 @@ use super::{
         ClearState,
         ContextControl,
         EndOfPipe,
-        EopData,
         EventWrite,
         EventWriteEop,
-        IndirectBuffer,
-        Interrupt,
+        PfpSyncMe,
         PreambleCntl,
         Queue,
         SetCePartition,
@@ -42,24 +41,22 @@ use super::{
     regs::*,
     rlc, //
 };
-use crate::{
-    exec::ring::{
-        Ring,
-        RingKind,
-        Submission,
-        Writer,
-        RING_MASK,
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        VmState,
         RING_SHIFT, //
     },
-    hw::{
-        card::Card,
-        firmware,
-        BringUp,
-        Engine,
-        FenceWrite,
-        GraphicsInfo,
-        Raster, //
-    },
+    firmware,
+    BringUp,
+    Engine,
+    Raster, //
 };
 
 pub(super) struct Gfx;
@@ -71,9 +68,8 @@ impl Engine for Gfx {
         rlc::enable_idle_interrupts(card, false);
         halt_processors(card);
         load_microcode(card, up.firmware);
-        let ring = up.device.ring(RingKind::Gfx);
-        set_up_ring(card, ring);
-        start_ring(card, ring, &up.device.facts.graphics);
+        set_up_ring(card, &up.rings.memory(RingId::Gfx)?);
+        start_ring(up)?;
         rlc::enable_idle_interrupts(card, true);
         Ok(())
     }
@@ -83,78 +79,80 @@ impl Engine for Gfx {
         rlc::halt(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        cp::emit_nops(ring, dwords);
+    fn kick(&self, card: &Card<'_>, _ring: RingId, position: u64) {
+        card.regs().write_reg(CP_RB0_WPTR::from(place(position)));
+        card.regs().read(CP_RB0_WPTR);
     }
 
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        cp::emit_write(ring, addr, value);
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::nops(out, dwords);
     }
 
-    fn emit_submission(
-        &self,
-        ring: &mut Writer<'_>,
-        _kind: RingKind,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        // What ran before must be out of the pipeline: it may belong to another process.
-        emit(
-            ring,
-            Wait::memory(By::Pfp, fence.gpu_addr, fence.seq.wrapping_sub(1)),
-        );
-        if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(ring, By::Pfp, vm);
-        }
-        emit(ring, SurfaceSync);
-        emit(ring, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
-        if submission.vm.is_some() {
-            emit(ring, EventWrite::VS_PARTIAL_FLUSH);
-            emit(ring, EventWrite::VGT_FLUSH);
-            emit(ring, ContextControl::SWITCH);
-        }
-        for ib in submission.ibs() {
-            emit(
-                ring,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                    queue: Queue::Gfx,
-                },
-            );
-        }
-        cp::emit_dma_sync(ring, &[By::Pfp, By::Me]);
-        emit(ring, cp::hdp_invalidate(By::Pfp));
-        if let Some(user) = submission.user_fence {
-            emit_end_of_pipe(
-                ring,
-                user.gpu_addr,
-                EopData::Qword(user.value.wrapping_sub(1)),
-                EopData::Qword(user.value),
-                Interrupt::No,
-            );
-        }
-        emit_end_of_pipe(
-            ring,
-            fence.gpu_addr,
-            EopData::Dword(fence.seq.wrapping_sub(1)),
-            EopData::Dword(fence.seq),
-            Interrupt::Yes,
-        );
-        emit(ring, SwitchBuffer);
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::write(out, addr, value);
     }
 
-    fn kick(&self, card: &Card<'_>, _kind: RingKind, write_pointer: u32) {
-        let position = write_pointer & RING_MASK;
-        card.regs.write_reg(CP_RB0_WPTR::from(position));
-        card.regs.read(CP_RB0_WPTR);
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Wait::memory(By::Pfp, addr, value));
+    }
+
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        cp::flush_vm(out, By::Pfp, vm);
+        // What the parser reads next must not be translated the old way.
+        emit(out, PfpSyncMe);
+        // Nor may the constant engine run ahead with it.
+        emit(out, SwitchBuffer);
+        emit(out, SwitchBuffer);
+    }
+
+    fn invalidate_caches(&self, out: &mut dyn Sink) {
+        emit(out, SurfaceSync);
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, _ring: RingId) {
+        emit(out, cp::hdp_flush(By::Pfp, GPU_HDP_FLUSH_DONE::CP0_MASK));
+    }
+
+    fn begin(&self, out: &mut dyn Sink) {
+        emit(out, EventWrite::VS_PARTIAL_FLUSH);
+        emit(out, EventWrite::VGT_FLUSH);
+        emit(out, ContextControl::SWITCH);
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        cp::ib(out, ib, vmid, Queue::Gfx);
+    }
+
+    fn drain(&self, out: &mut dyn Sink) {
+        cp::dma_sync(out, &[By::Pfp, By::Me]);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        emit(out, cp::hdp_invalidate(By::Pfp));
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        let end_of_pipe = |value, interrupt| {
+            EventWriteEop(EndOfPipe {
+                addr,
+                value,
+                interrupt,
+            })
+        };
+        // The first of two end-of-pipe events may overtake the cache flush that it asks for, so it
+        // writes the number before.
+        emit(out, end_of_pipe(value.before(), Interrupt::No));
+        emit(out, end_of_pipe(value, interrupt));
+    }
+
+    fn end(&self, out: &mut dyn Sink) {
+        emit(out, SwitchBuffer);
     }
 }
 
 /// Halts the three engines of the graphics command processor.
 fn halt_processors(card: &Card<'_>) {
-    card.regs.write_reg(
+    card.regs().write_reg(
         CP_ME_CNTL::zeroed()
             .with_ce_halt(true)
             .with_pfp_halt(true)
@@ -165,7 +163,7 @@ fn halt_processors(card: &Card<'_>) {
 
 /// Uploads the microcode of the three engines. After it their address registers take the version.
 fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
-    let regs = &card.regs;
+    let regs = card.regs();
 
     regs.write_reg(CP_PFP_UCODE_ADDR::zeroed());
     for dword in firmware.pfp.code() {
@@ -187,13 +185,13 @@ fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
 }
 
 /// Tells the command processor where its ring is.
-fn set_up_ring(card: &Card<'_>, ring: &Ring) {
+fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
     /// Sizes are in units of 8 bytes: the ring's, and of what is read before the read pointer is
     /// written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(CP_SEM_WAIT_TIMER::zeroed());
     regs.write_reg(CP_SEM_INCOMPLETE_TIMER_CNTL::zeroed());
     regs.write_reg(CP_RB_WPTR_DELAY::zeroed());
@@ -208,75 +206,90 @@ fn set_up_ring(card: &Card<'_>, ring: &Ring) {
     regs.write_reg(control.with_rb_rptr_wr_ena(true));
     regs.write_reg(CP_RB0_WPTR::zeroed());
     regs.write_reg(CP_RB0_RPTR::zeroed());
-    let read_pointer = ring.read_pointer_addr();
-    regs.write_reg(CP_RB0_RPTR_ADDR::from(low(read_pointer)));
-    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(high(read_pointer) & 0xff));
+    regs.write_reg(CP_RB0_RPTR_ADDR::from(low(ring.read_pointer)));
+    regs.write_reg(CP_RB0_RPTR_ADDR_HI::from(high(ring.read_pointer) & 0xff));
     regs.write_reg(SCRATCH_UMSK::zeroed());
     fsleep(Delta::from_millis(1));
     regs.write_reg(control);
 
-    let base = ring.gpu_addr() >> 8;
+    let base = ring.base >> 8;
     regs.write_reg(CP_RB0_BASE::from(low(base)));
     regs.write_reg(CP_RB0_BASE_HI::from(high(base)));
 }
 
 /// Lets the command processor run, and gives it the clear state.
-fn start_ring(card: &Card<'_>, ring: &Ring, info: &GraphicsInfo) {
-    let regs = &card.regs;
-    regs.write_reg(CP_MAX_CONTEXT::from(info.contexts - 1));
+fn start_ring(up: &BringUp<'_>) -> Result {
+    let regs = up.card.regs();
+    regs.write_reg(CP_MAX_CONTEXT::from(up.graphics.contexts - 1));
     regs.write_reg(CP_ENDIAN_SWAP::zeroed());
     regs.write_reg(CP_DEVICE_ID::from(1));
     regs.write_reg(CP_ME_CNTL::zeroed());
     fsleep(Delta::from_micros(50));
-    ring.emit(|ring| emit_start(ring, &info.rasters[0]));
+    let raster = &up.graphics.rasters[0];
+    up.rings.emit(RingId::Gfx, &|out| emit_start(out, raster))
 }
 
 /// What the ring begins with: the constant engine's memory is divided, and all context registers
 /// are set, which is kept for `CLEAR_STATE`.
-fn emit_start(ring: &mut Writer<'_>, raster: &Raster) {
+fn emit_start(out: &mut dyn Sink, raster: &Raster) {
     /// In units of 1/0x10000 of its memory: half to each side.
     const HALF: u32 = 0x8000;
     emit(
-        ring,
+        out,
         SetCePartition {
             first: HALF,
             second: HALF,
         },
     );
-    emit(ring, PreambleCntl::BeginClearState);
-    emit(ring, ContextControl::NOTHING);
-    clear_state::emit(ring);
+    emit(out, PreambleCntl::BeginClearState);
+    emit(out, ContextControl::NOTHING);
+    clear_state::emit(out);
     SetContextReg {
         register: pm4::register::<PA_SC_RASTER_CONFIG>(),
         values: &[raster.config, raster.config_1],
     }
-    .emit(ring);
-    emit(ring, PreambleCntl::EndClearState);
-    emit(ring, ClearState);
+    .emit(out);
+    emit(out, PreambleCntl::EndClearState);
+    emit(out, ClearState);
     SetContextReg {
         register: pm4::register::<VGT_VERTEX_REUSE_BLOCK_CNTL>(),
         // And VGT_OUT_DEALLOC_CNTL, which follows it.
         values: &[0x0e, 0x10],
     }
-    .emit(ring);
+    .emit(out);
 }
 
-/// The write that says that the ring got so far. The first of two end-of-pipe events may overtake
-/// the cache flush that it asks for, so it writes the number before.
-fn emit_end_of_pipe(
-    ring: &mut Writer<'_>,
-    addr: u64,
-    before: EopData,
-    data: EopData,
-    interrupt: Interrupt,
-) {
-    let eop = |data, interrupt| {
-        EventWriteEop(EndOfPipe {
-            addr,
-            data,
-            interrupt,
-        })
-    };
-    emit(ring, eop(before, Interrupt::No));
-    emit(ring, eop(data, interrupt));
+#[kunit_tests(amdgpu_rs_gfx)]
+mod tests {
+    use super::*;
+    use crate::hw::fake::write;
+
+    #[test]
+    fn ring() -> Result {
+        let card = Card::fake(&[])?;
+        let ring = RingMemory {
+            base: 0xff_0001_b000,
+            read_pointer: 0xff_0001_a008,
+            write_pointer: 0xff_0001_a010,
+        };
+        set_up_ring(&card, &ring);
+        assert!(card.saw(&[
+            write(0x3_01bc, 0),   // CP_SEM_WAIT_TIMER
+            write(0x3_01c8, 0),   // CP_SEM_INCOMPLETE_TIMER_CNTL
+            write(0x8704, 0),     // CP_RB_WPTR_DELAY
+            write(0xc144, 0),     // CP_RB_VMID
+            write(0x3_0144, 0),   // SCRATCH_ADDR
+            write(0xc104, 0x90c), // CP_RB0_CNTL
+            write(0xc104, 0x8000_090c),
+            write(0xc114, 0),           // CP_RB0_WPTR
+            write(0x8700, 0),           // CP_RB0_RPTR
+            write(0xc10c, 0x1_a008),    // CP_RB0_RPTR_ADDR
+            write(0xc110, 0xff),        // CP_RB0_RPTR_ADDR_HI
+            write(0x3_0140, 0),         // SCRATCH_UMSK
+            write(0xc104, 0x90c),       // CP_RB0_CNTL
+            write(0xc100, 0xff00_01b0), // CP_RB0_BASE
+            write(0xc2c4, 0),           // CP_RB0_BASE_HI
+        ]));
+        Ok(())
+    }
 }

@@ -22,27 +22,25 @@ use kernel::{
 use super::{
     page_number,
     picture,
-    pte::{
+    regs::*, //
+};
+use crate::hw::{
+    card::Card,
+    firmware::Microcode,
+    layout::{
+        GartLayout,
+        VramLayout, //
+    },
+    page_table::{
         Fragment,
         PAGE_SIZE,
         SPACE_SHIFT,
         TABLE_SHIFT, //
     },
-    regs::*, //
-};
-use crate::{
-    device::{
-        Device,
-        VramLayout, //
-    },
-    exec::gart::GartLayout,
-    hw::{
-        card::Card,
-        firmware::Microcode,
-        Fault,
-        MemoryController,
-        MemoryInfo, //
-    },
+    Fault,
+    MemoryController,
+    MemoryInfo,
+    Translation, //
 };
 
 /// End of the GPU's address space.
@@ -59,9 +57,9 @@ pub(super) struct Gmc;
 
 impl MemoryController for Gmc {
     fn layout(&self, card: &Card<'_>, dev: &device::Device) -> Result<(VramLayout, GartLayout)> {
-        let start = u64::from(card.regs.read(MC_VM_FB_LOCATION).fb_base().get()) * u64::SZ_16M;
-        let size = u64::from(card.regs.read(CONFIG_MEMSIZE).into_raw()) * u64::SZ_1M;
-        let visible = size.min(card.vram.size());
+        let start = u64::from(card.regs().read(MC_VM_FB_LOCATION).fb_base().get()) * u64::SZ_16M;
+        let size = u64::from(card.regs().read(CONFIG_MEMSIZE).into_raw()) * u64::SZ_1M;
+        let visible = size.min(card.vram().size());
         if visible < MIN_VRAM || start + size > ADDRESS_SPACE {
             dev_err!(
                 dev,
@@ -87,13 +85,13 @@ impl MemoryController for Gmc {
     }
 
     fn describe(&self, card: &Card<'_>) -> MemoryInfo {
-        let ram_config = card.regs.read(MC_ARB_RAMCFG);
+        let ram_config = card.regs().read(MC_ARB_RAMCFG);
         let channel_bits = if ram_config.chansize() { 64 } else { 32 };
         // Columns are counted from 256, of four bytes each; a row is taken to have 4 KiB at most.
         let row_kib = 1 << ram_config.noofcols().get();
         MemoryInfo {
-            kind: card.regs.read(MC_SEQ_MISC0).into_raw() >> 28,
-            bus_width: channels(card.regs.read(MC_SHARED_CHMAP)) * channel_bits,
+            kind: card.regs().read(MC_SEQ_MISC0).into_raw() >> 28,
+            bus_width: channels(card.regs().read(MC_SHARED_CHMAP)) * channel_bits,
             ram_config: ram_config.into_raw(),
             row_kib: u32::min(row_kib, 4),
         }
@@ -111,60 +109,63 @@ impl MemoryController for Gmc {
         lock_vga_out(card);
         open_apertures(card, vram);
         wait_idle(card, dev);
-        card.regs.write_reg(
+        card.regs().write_reg(
             BIF_FB_EN::zeroed()
                 .with_fb_read_en(true)
                 .with_fb_write_en(true),
         );
-        card.regs
+        card.regs()
             .update(HDP_MISC_CNTL, |r| r.with_flush_invalidate_cache(false));
-        card.regs.update(HDP_HOST_PATH_CNTL, |r| r);
-        if !card.regs.read(MC_SEQ_SUP_CNTL).run() {
+        card.regs().update(HDP_HOST_PATH_CNTL, |r| r);
+        if !card.regs().read(MC_SEQ_SUP_CNTL).run() {
             load_microcode(card, dev, microcode);
         }
     }
 
-    fn enable_translation(&self, card: &Card<'_>, device: &Device) {
+    fn enable_translation(&self, card: &Card<'_>, translation: &Translation) {
         self.flush_hdp(card);
         enable_caches(card);
-        enable_kernel_context(card, device);
-        enable_process_contexts(card, device);
+        enable_kernel_context(card, translation);
+        enable_process_contexts(card, translation);
         self.flush_gart_tlb(card);
     }
 
     fn disable_translation(&self, card: &Card<'_>) {
-        card.regs.write_reg(VM_CONTEXT0_CNTL::zeroed());
-        card.regs.write_reg(VM_CONTEXT1_CNTL::zeroed());
-        card.regs.update(MC_VM_MX_L1_TLB_CNTL, |r| {
+        card.regs().write_reg(VM_CONTEXT0_CNTL::zeroed());
+        card.regs().write_reg(VM_CONTEXT1_CNTL::zeroed());
+        card.regs().update(MC_VM_MX_L1_TLB_CNTL, |r| {
             r.with_enable_l1_tlb(false)
                 .with_enable_l1_fragment_processing(false)
                 .with_enable_advanced_driver_model(false)
         });
-        card.regs
+        card.regs()
             .update(VM_L2_CNTL, |r| r.with_enable_l2_cache(false));
-        card.regs.write_reg(VM_L2_CNTL2::zeroed());
+        card.regs().write_reg(VM_L2_CNTL2::zeroed());
     }
 
     fn flush_hdp(&self, card: &Card<'_>) {
-        card.regs.write_reg(HDP_MEM_COHERENCY_FLUSH_CNTL::from(1));
+        card.regs().write_reg(HDP_MEM_COHERENCY_FLUSH_CNTL::from(1));
         // The read comes back when the write has arrived.
-        card.regs.read(HDP_MEM_COHERENCY_FLUSH_CNTL);
+        card.regs().read(HDP_MEM_COHERENCY_FLUSH_CNTL);
     }
 
     fn invalidate_hdp(&self, card: &Card<'_>) {
-        card.regs.write_reg(HDP_DEBUG0::from(1));
-        card.regs.read(HDP_DEBUG0);
+        card.regs().write_reg(HDP_DEBUG0::from(1));
+        card.regs().read(HDP_DEBUG0);
     }
 
     fn flush_gart_tlb(&self, card: &Card<'_>) {
-        card.regs.write_reg(VM_INVALIDATE_REQUEST::from(1 << 0));
+        card.regs().write_reg(VM_INVALIDATE_REQUEST::from(1 << 0));
     }
 
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault> {
-        let page = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_ADDR).into_raw();
-        let status = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_STATUS);
-        let client = card.regs.read(VM_CONTEXT1_PROTECTION_FAULT_MCCLIENT);
-        card.regs.update(VM_CONTEXT1_CNTL2, |r| {
+        let page = card
+            .regs()
+            .read(VM_CONTEXT1_PROTECTION_FAULT_ADDR)
+            .into_raw();
+        let status = card.regs().read(VM_CONTEXT1_PROTECTION_FAULT_STATUS);
+        let client = card.regs().read(VM_CONTEXT1_PROTECTION_FAULT_MCCLIENT);
+        card.regs().update(VM_CONTEXT1_CNTL2, |r| {
             r.with_clear_protection_fault_status_addr(true)
         });
         if page == 0 && status.into_raw() == 0 {
@@ -204,16 +205,17 @@ fn clear_hdp_surfaces(card: &Card<'_>) {
     for surface in 0..32 {
         for register in 0..REGISTERS {
             let offset = (FIRST + surface * STRIDE + register) * size_of::<u32>();
-            let _ = card.regs.try_write32(0, offset);
+            let _ = card.regs().try_write32(0, offset);
         }
     }
-    card.regs.write_reg(HDP_REG_COHERENCY_FLUSH_CNTL::zeroed());
+    card.regs()
+        .write_reg(HDP_REG_COHERENCY_FLUSH_CNTL::zeroed());
 }
 
 /// Waits until the memory controller has nothing to do. It goes on without if that never comes.
 fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     let idle = read_poll_timeout(
-        || Ok(card.regs.read(SRBM_STATUS)),
+        || Ok(card.regs().read(SRBM_STATUS)),
         |status| {
             !(status.mcb_busy()
                 || status.mcb_non_display_busy()
@@ -231,16 +233,16 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
 
 /// Keeps the legacy VGA window from writing to VRAM that is now ours.
 fn lock_vga_out(card: &Card<'_>) {
-    card.regs
+    card.regs()
         .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
-    card.regs
+    card.regs()
         .update(VGA_RENDER_CONTROL, |r| r.with_const_vga_vstatus_cntl::<0>());
 }
 
 /// Tells the memory controller which addresses are VRAM.
 fn open_apertures(card: &Card<'_>, vram: &VramLayout) {
     let last = vram.start + vram.size - 1;
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(MC_VM_SYSTEM_APERTURE_LOW_ADDR::from(page_number(
         vram.start,
     )));
@@ -261,7 +263,7 @@ fn stray_page(vram: &VramLayout) -> u64 {
 
 /// Uploads the memory sequencer's microcode and lets it train the memory.
 fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) {
-    let regs = &card.regs;
+    let regs = card.regs();
     let control = |value| regs.write_reg(MC_SEQ_SUP_CNTL::from(value));
 
     // Reset, then writeable.
@@ -298,7 +300,7 @@ fn enable_caches(card: &Card<'_>) {
     const NOT_IN_SYSTEM_APERTURE: u32 = 3;
     const FRAGMENT: u32 = Fragment::MAX;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(MC_VM_MX_L1_TLB_CNTL, |r| {
         r.with_enable_l1_tlb(true)
             .with_enable_l1_fragment_processing(true)
@@ -328,11 +330,15 @@ fn enable_caches(card: &Card<'_>) {
 }
 
 /// Context 0: one flat table, which translates the GART window.
-fn enable_kernel_context(card: &Card<'_>, device: &Device) {
-    let gart = device.facts.gart;
+fn enable_kernel_context(card: &Card<'_>, translation: &Translation) {
+    let Translation {
+        vram,
+        gart,
+        dummy_page,
+    } = *translation;
     let last = gart.start + GartLayout::SIZE - 1;
-    let table = device.facts.vram.mc_addr(gart.table);
-    let regs = &card.regs;
+    let table = vram.mc_addr(gart.table);
+    let regs = card.regs();
     regs.write_reg(VM_CONTEXT0_PAGE_TABLE_START_ADDR::from(page_number(
         gart.start,
     )));
@@ -342,7 +348,7 @@ fn enable_kernel_context(card: &Card<'_>, device: &Device) {
         VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::from(page_number(table)),
     );
     regs.write_reg(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR::from(
-        page_number(device.dummy_page()),
+        page_number(dummy_page),
     ));
     regs.write_reg(VM_CONTEXT0_CNTL2::zeroed());
     regs.update(VM_CONTEXT0_CNTL, |r| {
@@ -357,15 +363,14 @@ fn enable_kernel_context(card: &Card<'_>, device: &Device) {
 
 /// Contexts 1 to 15: two levels. They get their page directories with the jobs that they are lent
 /// to; until then the GART's table stands in, whose entries are no valid directory of anything.
-fn enable_process_contexts(card: &Card<'_>, device: &Device) {
+fn enable_process_contexts(card: &Card<'_>, translation: &Translation) {
     const LAST_PAGE: u32 = (1 << SPACE_SHIFT) - 1;
     /// log2 of the pages of one page table, counted from 512.
     const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
 
-    let facts = &device.facts;
-    let table = page_number(facts.vram.mc_addr(facts.gart.table));
-    let dummy = page_number(device.dummy_page());
-    let regs = &card.regs;
+    let table = page_number(translation.vram.mc_addr(translation.gart.table));
+    let dummy = page_number(translation.dummy_page);
+    let regs = card.regs();
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_START_ADDR::zeroed());
     regs.write_reg(VM_CONTEXT1_PAGE_TABLE_END_ADDR::from(LAST_PAGE));
     for context in (1..8).filter_map(VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::try_at) {
@@ -405,7 +410,13 @@ fn gart_start(vram_start: u64, vram_size: u64) -> u64 {
 
 #[kunit_tests(amdgpu_rs_gmc)]
 mod tests {
+    use kernel::{
+        device::Bound,
+        faux, //
+    };
+
     use super::*;
+    use crate::hw::fake::write;
 
     #[test]
     fn gart_is_apart_from_vram() {
@@ -420,5 +431,104 @@ mod tests {
             assert!(start + GartLayout::SIZE <= ADDRESS_SPACE);
         }
         assert_eq!(gart_start(0xf4_0000_0000, gib), 0xff_0000_0000);
+    }
+
+    /// A gibibyte of VRAM, all of it visible.
+    const TRANSLATION: Translation = Translation {
+        vram: VramLayout {
+            start: 0xf4_0000_0000,
+            size: 1 << 30,
+            visible: 1 << 30,
+            picture: 0,
+            reserved: (0x3fdf_f000, 0x4000_0000),
+        },
+        gart: GartLayout {
+            start: 0xff_0000_0000,
+            table: 0x3fdf_f000,
+        },
+        dummy_page: 0x2fd_f000,
+    };
+
+    #[test]
+    fn translation() -> Result {
+        let card = Card::fake(&[])?;
+        Gmc.enable_translation(&card, &TRANSLATION);
+        assert!(card.saw(&[
+            write(0x5480, 1),          // HDP_MEM_COHERENCY_FLUSH_CNTL
+            write(0x2064, 0x5b),       // MC_VM_MX_L1_TLB_CNTL
+            write(0x1400, 0xb_8e03),   // VM_L2_CNTL
+            write(0x1404, 0x3),        // VM_L2_CNTL2
+            write(0x1408, 0x14_8009),  // VM_L2_CNTL3
+            write(0x155c, 0xff0_0000), // VM_CONTEXT0_PAGE_TABLE_START_ADDR
+            write(0x157c, 0xff3_ffff), // VM_CONTEXT0_PAGE_TABLE_END_ADDR
+            write(0x153c, 0xf43_fdff), // VM_CONTEXT0_PAGE_TABLE_BASE_ADDR
+            write(0x1518, 0x2fdf),     // VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR
+            write(0x1430, 0),          // VM_CONTEXT0_CNTL2
+            write(0x1410, 0x11),       // VM_CONTEXT0_CNTL
+            write(0x15d4, 0),          // VM_L2_CONTEXT1_IDENTITY_APERTURE_LOW_ADDR
+            write(0x15d8, 0),          // VM_L2_CONTEXT1_IDENTITY_APERTURE_HIGH_ADDR
+            write(0x15dc, 0),          // VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET
+            write(0x1560, 0),          // VM_CONTEXT1_PAGE_TABLE_START_ADDR
+            write(0x1580, 0xff_ffff),  // VM_CONTEXT1_PAGE_TABLE_END_ADDR
+            write(0x1540, 0xf43_fdff), // VM_CONTEXT1_PAGE_TABLE_BASE_ADDR
+            write(0x1544, 0xf43_fdff),
+            write(0x1548, 0xf43_fdff),
+            write(0x154c, 0xf43_fdff),
+            write(0x1550, 0xf43_fdff),
+            write(0x1554, 0xf43_fdff),
+            write(0x1558, 0xf43_fdff),
+            write(0x1438, 0xf43_fdff), // VM_CONTEXT8_PAGE_TABLE_BASE_ADDR
+            write(0x143c, 0xf43_fdff),
+            write(0x1440, 0xf43_fdff),
+            write(0x1444, 0xf43_fdff),
+            write(0x1448, 0xf43_fdff),
+            write(0x144c, 0xf43_fdff),
+            write(0x1450, 0xf43_fdff),
+            write(0x1454, 0xf43_fdff),
+            write(0x151c, 0x2fdf), // VM_CONTEXT1_PROTECTION_FAULT_DEFAULT_ADDR
+            write(0x1434, 0x4),    // VM_CONTEXT1_CNTL2
+            write(0x1414, 0x109_2493), // VM_CONTEXT1_CNTL
+            write(0x1478, 1),      // VM_INVALIDATE_REQUEST
+        ]));
+        Ok(())
+    }
+
+    #[test]
+    fn faults() -> Result {
+        // VM_CONTEXT1_PROTECTION_FAULT_ADDR, _STATUS and _MCCLIENT
+        let card = Card::fake(&[
+            (0x14fc, 0x1_2345),
+            (0x14dc, 0x0b00_0008),
+            (0x14e4, u32::from_be_bytes(*b"CB0\0")),
+        ])?;
+        let fault = Gmc.take_fault(&card).ok_or(EINVAL)?;
+        assert_eq!((fault.page, fault.vmid), (0x1_2345, 5));
+        assert_eq!((fault.write, fault.protections), (true, 0x08));
+        assert_eq!(&fault.client, b"CB0\0");
+        // VM_CONTEXT1_CNTL2: cleared
+        assert!(card.saw(&[write(0x1434, 1)]));
+        assert!(Gmc.take_fault(&Card::fake(&[])?).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn implausible_memory() -> Result {
+        let registration = faux::Registration::new(c"amdgpu_rs_gmc", None)?;
+        let device: &faux::Device<Bound> = registration.as_ref();
+        let dev: &device::Device<Bound> = device.as_ref();
+        // MC_VM_FB_LOCATION in units of 16 MiB, CONFIG_MEMSIZE in MiB
+        let layout = |start, mib| {
+            let card = Card::fake(&[(0x2024, start), (0x5428, mib)])?;
+            Gmc.layout(&card, dev)
+        };
+        let (vram, gart) = layout(0xf400, 1024)?;
+        assert_eq!((vram.start, vram.size), (0xf4_0000_0000, 1 << 30));
+        assert_eq!(vram.visible, 256 << 20);
+        assert_eq!(gart.start, 0xff_0000_0000);
+        assert_eq!(gart.table, vram.reserved().start);
+        for (start, mib) in [(0xf400, 0), (0xf400, 32), (0xffff, 1024), (0xf400, !0)] {
+            assert_eq!(layout(start, mib).err(), Some(ENODEV));
+        }
+        Ok(())
     }
 }

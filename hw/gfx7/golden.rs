@@ -28,9 +28,9 @@ impl Golden {
         // The tables' offsets lie within the register BAR; see the test below.
         let old = match mask {
             u32::MAX => 0,
-            _ => card.regs.try_read32(offset).unwrap_or(0),
+            _ => card.regs().try_read32(offset).unwrap_or(0),
         };
-        let _ = card.regs.try_write32((old & !mask) | value, offset);
+        let _ = card.regs().try_write32((old & !mask) | value, offset);
     }
 }
 

@@ -15,15 +15,13 @@ use super::{
     low,
     regs::*, //
 };
-use crate::{
-    device::Device,
-    exec::ring::RingKind,
-    hw::{
-        card::Card,
-        Event,
-        Illegal,
-        InterruptController, //
-    },
+use crate::hw::{
+    card::Card,
+    command::RingId,
+    Event,
+    Illegal,
+    InterruptController,
+    InterruptRing, //
 };
 
 pub(super) struct Ih;
@@ -41,22 +39,20 @@ mod source {
 }
 
 impl InterruptController for Ih {
-    fn start(&self, card: &Card<'_>, device: &Device) {
-        let memory = &device.interrupt_memory;
-        let regs = &card.regs;
+    fn start(&self, card: &Card<'_>, ring: &InterruptRing) {
+        let regs = card.regs();
         self.stop(card);
 
-        regs.write_reg(INTERRUPT_CNTL2::from(low(device.dummy_page() >> 8)));
+        regs.write_reg(INTERRUPT_CNTL2::from(low(ring.dummy_page >> 8)));
         regs.update(INTERRUPT_CNTL, |r| {
             // No dummy read with message-signaled interrupts; and the ring is snooped memory.
             r.with_ih_dummy_rd_override(false)
                 .with_ih_req_nonsnoop_en(false)
         });
 
-        regs.write_reg(IH_RB_BASE::from(low(memory.ring.gpu_addr() >> 8)));
-        let write_pointer = memory.write_pointer.gpu_addr();
-        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(low(write_pointer)));
-        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(high(write_pointer) & 0xff));
+        regs.write_reg(IH_RB_BASE::from(low(ring.base >> 8)));
+        regs.write_reg(IH_RB_WPTR_ADDR_LO::from(low(ring.write_pointer)));
+        regs.write_reg(IH_RB_WPTR_ADDR_HI::from(high(ring.write_pointer) & 0xff));
         let control = ring_control();
         regs.write_reg(control.with_wptr_overflow_clear(true));
         regs.write_reg(IH_RB_RPTR::zeroed());
@@ -72,7 +68,7 @@ impl InterruptController for Ih {
     }
 
     fn stop(&self, card: &Card<'_>) {
-        let regs = &card.regs;
+        let regs = card.regs();
         regs.update(IH_RB_CNTL, |r| r.with_rb_enable(false));
         regs.update(IH_CNTL, |r| r.with_enable_intr(false));
         regs.write_reg(IH_RB_RPTR::zeroed());
@@ -80,7 +76,7 @@ impl InterruptController for Ih {
     }
 
     fn enable_sources(&self, card: &Card<'_>) {
-        let regs = &card.regs;
+        let regs = card.regs();
         regs.update(CP_INT_CNTL_RING0, |r| {
             r.with_time_stamp_int_enable(true)
                 .with_priv_reg_int_enable(true)
@@ -101,18 +97,19 @@ impl InterruptController for Ih {
     }
 
     fn acknowledge(&self, card: &Card<'_>, read_pointer: u32) {
-        card.regs.write_reg(IH_RB_RPTR::from(read_pointer));
+        card.regs().write_reg(IH_RB_RPTR::from(read_pointer));
     }
 
     fn write_pointer(&self, card: &Card<'_>) -> u32 {
-        card.regs.read(IH_RB_WPTR).into_raw()
+        card.regs().read(IH_RB_WPTR).into_raw()
     }
 
     fn clear_overflow(&self, card: &Card<'_>) {
         let control = ring_control().with_rb_enable(true);
-        card.regs.write_reg(control.with_wptr_overflow_clear(true));
+        card.regs()
+            .write_reg(control.with_wptr_overflow_clear(true));
         // Not kept set, or the next overflow would not be seen.
-        card.regs.write_reg(control);
+        card.regs().write_reg(control);
     }
 
     fn decode(&self, entry: [u32; 4]) -> Event {
@@ -121,8 +118,8 @@ impl InterruptController for Ih {
         let [source, ..] = source.to_le_bytes();
         let data = data & 0xfff_ffff;
         let other = Event::Other { source, data };
-        let command_processor = |event: fn(RingKind) -> Event| command_ring(ring).map(event);
-        let dma = |event: fn(RingKind) -> Event| dma_ring(ring).map(event);
+        let command_processor = |event: fn(RingId) -> Event| command_ring(ring).map(event);
+        let dma = |event: fn(RingId) -> Event| dma_ring(ring).map(event);
         match source {
             source::PAGE_INVALID_FAULT | source::PROTECTION_FAULT => Some(Event::Fault),
             source::CP_END_OF_PIPE => command_processor(Event::Fence),
@@ -147,7 +144,7 @@ impl InterruptController for Ih {
 
 /// How the ring is run, not yet enabled.
 fn ring_control() -> IH_RB_CNTL {
-    const LOG2_DWORDS: u32 = crate::exec::interrupts::RING_SIZE.ilog2() - size_of::<u32>().ilog2();
+    const LOG2_DWORDS: u32 = InterruptRing::SIZE.ilog2() - size_of::<u32>().ilog2();
     IH_RB_CNTL::zeroed()
         .with_const_rb_size::<LOG2_DWORDS>()
         .with_wptr_writeback_enable(true)
@@ -155,20 +152,20 @@ fn ring_control() -> IH_RB_CNTL {
 }
 
 /// The command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
-fn command_ring(number: u8) -> Option<RingKind> {
+fn command_ring(number: u8) -> Option<RingId> {
     let (pipe, engine, queue) = (number & 3, number >> 2 & 3, number >> 4 & 7);
     match (engine, pipe) {
-        (0, 0) => Some(RingKind::Gfx),
-        (1, 0) => Some(RingKind::Compute(queue)),
+        (0, 0) => Some(RingId::Gfx),
+        (1, 0) => Some(RingId::Compute(queue)),
         _ => None,
     }
 }
 
 /// The DMA engine's ring with this number: engine 1:0, queue 3:2.
-fn dma_ring(number: u8) -> Option<RingKind> {
+fn dma_ring(number: u8) -> Option<RingId> {
     let (engine, queue) = (number & 3, number >> 2 & 3);
     match (engine, queue) {
-        (0 | 1, 0) => Some(RingKind::Sdma(engine)),
+        (0 | 1, 0) => Some(RingId::Sdma(engine)),
         _ => None,
     }
 }
@@ -176,19 +173,20 @@ fn dma_ring(number: u8) -> Option<RingKind> {
 #[kunit_tests(amdgpu_rs_ih)]
 mod tests {
     use super::*;
+    use crate::hw::fake::write;
 
     #[test]
     fn entries() {
         let cases = [
-            ([181, 0, 0x00, 0], Event::Fence(RingKind::Gfx)),
-            ([181, 0, 0x04, 0], Event::Fence(RingKind::Compute(0))),
-            ([181, 0, 0x74, 0], Event::Fence(RingKind::Compute(7))),
-            ([224, 0, 0x00, 0], Event::Fence(RingKind::Sdma(0))),
-            ([224, 0, 0x01, 0], Event::Fence(RingKind::Sdma(1))),
+            ([181, 0, 0x00, 0], Event::Fence(RingId::Gfx)),
+            ([181, 0, 0x04, 0], Event::Fence(RingId::Compute(0))),
+            ([181, 0, 0x74, 0], Event::Fence(RingId::Compute(7))),
+            ([224, 0, 0x00, 0], Event::Fence(RingId::Sdma(0))),
+            ([224, 0, 0x01, 0], Event::Fence(RingId::Sdma(1))),
             ([147, 0, 0, 0], Event::Fault),
             (
                 [184, 0, 0x14, 0],
-                Event::Illegal(Illegal::Register, RingKind::Compute(1)),
+                Event::Illegal(Illegal::Register, RingId::Compute(1)),
             ),
             // Queues that are not ours, and sources that nobody asked for.
             (
@@ -219,7 +217,49 @@ mod tests {
         // What stands beside the ring's number belongs to someone else.
         assert_eq!(
             Ih.decode([181, 0, 0x1234_0504, 0]),
-            Event::Fence(RingKind::Compute(0))
+            Event::Fence(RingId::Compute(0))
         );
+    }
+
+    #[test]
+    fn start() -> Result {
+        let card = Card::fake(&[])?;
+        let ring = InterruptRing {
+            base: 0xff_0000_1000,
+            write_pointer: 0xff_0001_1000,
+            dummy_page: 0x2fd_f000,
+        };
+        Ih.start(&card, &ring);
+        assert!(card.saw(&[
+            write(0x3e00, 0),           // IH_RB_CNTL
+            write(0x3e18, 0),           // IH_CNTL
+            write(0x3e08, 0),           // IH_RB_RPTR
+            write(0x3e0c, 0),           // IH_RB_WPTR
+            write(0x546c, 0x2_fdf0),    // INTERRUPT_CNTL2
+            write(0x5468, 0),           // INTERRUPT_CNTL
+            write(0x3e04, 0xff00_0010), // IH_RB_BASE
+            write(0x3e14, 0x1_1000),    // IH_RB_WPTR_ADDR_LO
+            write(0x3e10, 0xff),        // IH_RB_WPTR_ADDR_HI
+            write(0x3e00, 0x8001_011c), // IH_RB_CNTL
+            write(0x3e08, 0),           // IH_RB_RPTR
+            write(0x3e0c, 0),           // IH_RB_WPTR
+            write(0x3e18, 0x108_0010),  // IH_CNTL
+            write(0x3e18, 0x108_0011),
+            write(0x3e00, 0x1_011d), // IH_RB_CNTL
+        ]));
+        Ok(())
+    }
+
+    #[test]
+    fn overflow() -> Result {
+        let card = Card::fake(&[])?;
+        Ih.clear_overflow(&card);
+        Ih.acknowledge(&card, 0x40);
+        assert!(card.saw(&[
+            write(0x3e00, 0x8001_011d), // IH_RB_CNTL
+            write(0x3e00, 0x0001_011d),
+            write(0x3e08, 0x40), // IH_RB_RPTR
+        ]));
+        Ok(())
     }
 }

@@ -6,10 +6,6 @@
 //! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` chooses.
 
 use kernel::{
-    device::{
-        self,
-        Bound, //
-    },
     io::{
         poll::read_poll_timeout,
         Io, //
@@ -32,42 +28,33 @@ use super::{
     cp,
     high,
     low,
+    place,
     pm4::{
         emit,
         AcquireMem,
         By,
         EndOfPipe,
-        EopData,
-        IndirectBuffer,
-        Interrupt,
         Queue,
         ReleaseMem,
         Wait, //
     },
     regs::*, //
 };
-use crate::{
-    exec::{
-        gart::{
-            Gart,
-            KernelBuffer, //
-        },
-        ring::{
-            Ring,
-            RingKind,
-            Submission,
-            Writer,
-            RING_MASK,
-            RING_SHIFT, //
-        },
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
+        Sink,
+        VmState,
+        RING_SHIFT, //
     },
-    hw::{
-        card::Card,
-        firmware::Microcode,
-        BringUp,
-        Engine,
-        FenceWrite, //
-    },
+    firmware::Microcode,
+    BringUp,
+    Engine, //
 };
 
 /// Doorbell of the first queue.
@@ -75,6 +62,8 @@ const FIRST_DOORBELL: u32 = 0x10;
 
 /// Pipes of the compute engine.
 const PIPES: u32 = 4;
+/// Queues of a pipe.
+const QUEUES: u8 = 8;
 /// Bytes of a pipe's end-of-pipe buffer, as the engine counts them; each has twice as much.
 const EOP_SIZE: usize = 2048;
 /// Bytes kept for a queue's descriptor (MQD), in which the engine may save its state.
@@ -82,29 +71,18 @@ const MQD_SIZE: usize = 2048;
 
 pub(super) struct Mec;
 
-/// What the compute engine writes to besides the rings.
-pub(crate) struct ComputeMemory {
-    /// What each pipe writes about finished work.
-    ends_of_pipe: KernelBuffer,
-    /// The queues' descriptors.
-    descriptors: KernelBuffer,
+/// What the compute engine writes to besides the rings: an end-of-pipe buffer for each pipe, then a
+/// descriptor for each queue.
+pub(super) const SCRATCH: usize = u32_as_usize(PIPES) * EOP_SIZE * 2 + QUEUES as usize * MQD_SIZE;
+
+/// Address of the end-of-pipe buffer of a pipe.
+fn end_of_pipe(scratch: u64, pipe: u32) -> u64 {
+    scratch + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
 }
 
-impl ComputeMemory {
-    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        Ok(Self {
-            ends_of_pipe: KernelBuffer::new(dev, gart, u32_as_usize(PIPES) * EOP_SIZE * 2)?,
-            descriptors: KernelBuffer::new(dev, gart, usize::from(RingKind::COMPUTE) * MQD_SIZE)?,
-        })
-    }
-
-    fn end_of_pipe(&self, pipe: u32) -> u64 {
-        self.ends_of_pipe.gpu_addr() + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
-    }
-
-    fn descriptor(&self, queue: u8) -> u64 {
-        self.descriptors.gpu_addr() + u64::from(queue) * usize_as_u64(MQD_SIZE)
-    }
+/// Address of the descriptor of a queue.
+fn descriptor(scratch: u64, queue: u8) -> u64 {
+    end_of_pipe(scratch, PIPES) + u64::from(queue) * usize_as_u64(MQD_SIZE)
 }
 
 impl Engine for Mec {
@@ -113,22 +91,22 @@ impl Engine for Mec {
         self.halt(card);
         load_microcode(card, &up.firmware.mec);
         // A known fault of the fetcher is worked around by this bit.
-        card.regs
+        card.regs()
             .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
         for pipe in 0..PIPES {
-            set_up_pipe(card, pipe, &up.device.compute_memory);
+            set_up_pipe(card, pipe, end_of_pipe(up.scratch, pipe));
         }
-        for queue in 0..RingKind::COMPUTE {
-            let ring = up.device.ring(RingKind::Compute(queue));
-            set_up_queue(card, queue, ring, &up.device.compute_memory);
+        for queue in 0..QUEUES {
+            let ring = up.rings.memory(RingId::Compute(queue))?;
+            set_up_queue(card, queue, &ring, descriptor(up.scratch, queue));
         }
-        card.regs.write_reg(CP_MEC_CNTL::zeroed());
+        card.regs().write_reg(CP_MEC_CNTL::zeroed());
         fsleep(Delta::from_micros(50));
         Ok(())
     }
 
     fn halt(&self, card: &Card<'_>) {
-        card.regs.write_reg(
+        card.regs().write_reg(
             CP_MEC_CNTL::zeroed()
                 .with_mec_me1_halt(true)
                 .with_mec_me2_halt(true),
@@ -136,79 +114,64 @@ impl Engine for Mec {
         udelay(Delta::from_micros(50));
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
-        cp::emit_nops(ring, dwords);
-    }
-
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        cp::emit_write(ring, addr, value);
-    }
-
-    fn emit_submission(
-        &self,
-        ring: &mut Writer<'_>,
-        _kind: RingKind,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        // What ran before must be out of the pipeline: it may belong to another process.
-        emit(
-            ring,
-            Wait::memory(By::Me, fence.gpu_addr, fence.seq.wrapping_sub(1)),
-        );
-        if let Some(vm) = &submission.vm {
-            cp::emit_vm_flush(ring, By::Me, vm);
-        }
-        emit(ring, AcquireMem);
-        // All our queues are of the first pipe.
-        emit(ring, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
-        for ib in submission.ibs() {
-            emit(
-                ring,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                    queue: Queue::Compute,
-                },
-            );
-        }
-        cp::emit_dma_sync(ring, &[By::Me]);
-        emit(ring, cp::hdp_invalidate(By::Me));
-        if let Some(user) = submission.user_fence {
-            emit(
-                ring,
-                ReleaseMem(EndOfPipe {
-                    addr: user.gpu_addr,
-                    data: EopData::Qword(user.value),
-                    interrupt: Interrupt::No,
-                }),
-            );
-        }
-        emit(
-            ring,
-            ReleaseMem(EndOfPipe {
-                addr: fence.gpu_addr,
-                data: EopData::Dword(fence.seq),
-                interrupt: Interrupt::Yes,
-            }),
-        );
-    }
-
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32) {
-        let RingKind::Compute(queue) = kind else {
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64) {
+        let RingId::Compute(queue) = ring else {
             return;
         };
-        let position = write_pointer & RING_MASK;
-        card.doorbells
-            .ring(FIRST_DOORBELL + u32::from(queue), position);
+        card.ring_doorbell(FIRST_DOORBELL + u32::from(queue), place(position));
+    }
+
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
+        cp::nops(out, dwords);
+    }
+
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        cp::write(out, addr, value);
+    }
+
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Wait::memory(By::Me, addr, value));
+    }
+
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        cp::flush_vm(out, By::Me, vm);
+    }
+
+    fn invalidate_caches(&self, out: &mut dyn Sink) {
+        emit(out, AcquireMem);
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, _ring: RingId) {
+        // All our queues are of the first pipe.
+        emit(out, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        cp::ib(out, ib, vmid, Queue::Compute);
+    }
+
+    fn drain(&self, out: &mut dyn Sink) {
+        cp::dma_sync(out, &[By::Me]);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        emit(out, cp::hdp_invalidate(By::Me));
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        let end_of_pipe = EndOfPipe {
+            addr,
+            value,
+            interrupt,
+        };
+        emit(out, ReleaseMem(end_of_pipe));
     }
 }
 
 /// Lets banked registers speak of a queue of the first compute engine.
 fn select(card: &Card<'_>, pipe: u32, queue: u32) {
     const ENGINE: u32 = 1;
-    card.regs.write_reg(SRBM_GFX_CNTL::from(
+    card.regs().write_reg(SRBM_GFX_CNTL::from(
         pipe << SRBM_GFX_CNTL::PIPEID_SHIFT
             | ENGINE << SRBM_GFX_CNTL::MEID_SHIFT
             | queue << SRBM_GFX_CNTL::QUEUEID_SHIFT,
@@ -217,11 +180,11 @@ fn select(card: &Card<'_>, pipe: u32, queue: u32) {
 
 /// Lets banked registers speak of what they speak of normally.
 fn select_none(card: &Card<'_>) {
-    card.regs.write_reg(SRBM_GFX_CNTL::zeroed());
+    card.regs().write_reg(SRBM_GFX_CNTL::zeroed());
 }
 
 fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
     for dword in microcode.code() {
         regs.write_reg(CP_MEC_ME1_UCODE_DATA::from(dword));
@@ -229,13 +192,13 @@ fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
     regs.write_reg(CP_MEC_ME1_UCODE_ADDR::zeroed());
 }
 
-fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
+fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
     /// The buffer has 2 to the power of one more dwords.
     const LOG2_SIZE: u32 = (EOP_SIZE / 8).ilog2();
 
-    let regs = &card.regs;
+    let regs = card.regs();
     select(card, pipe, 0);
-    let buffer = memory.end_of_pipe(pipe) >> 8;
+    let buffer = end_of_pipe >> 8;
     regs.write_reg(CP_HPD_EOP_BASE_ADDR::from(low(buffer)));
     regs.write_reg(CP_HPD_EOP_BASE_ADDR_HI::from(high(buffer)));
     regs.write_reg(CP_HPD_EOP_VMID::zeroed());
@@ -243,13 +206,13 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, memory: &ComputeMemory) {
     select_none(card);
 }
 
-fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory) {
+fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) {
     /// The ring has 2 to the power of one more dwords; as does what is read before the read
     /// pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     select(card, 0, queue.into());
     deactivate(card);
 
@@ -267,18 +230,16 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
             .with_quantum_scale(true)
             .with_const_quantum_duration::<10>()
     });
-    let base = ring.gpu_addr() >> 8;
+    let base = ring.base >> 8;
     regs.write_reg(CP_HQD_PQ_BASE::from(low(base)));
     regs.write_reg(CP_HQD_PQ_BASE_HI::from(high(base)));
-    let read_pointer = ring.read_pointer_addr();
-    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(read_pointer)));
+    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(ring.read_pointer)));
     regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR_HI::from(
-        high(read_pointer) & 0xffff,
+        high(ring.read_pointer) & 0xffff,
     ));
-    let write_pointer = ring.write_pointer_addr();
-    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(write_pointer)));
+    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(ring.write_pointer)));
     regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
-        high(write_pointer) & 0xffff,
+        high(ring.write_pointer) & 0xffff,
     ));
     let doorbell =
         (FIRST_DOORBELL + u32::from(queue)) << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
@@ -299,7 +260,6 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
             .with_kmd_queue(true)
     });
     regs.update(CP_MQD_CONTROL, |r| r.with_const_vmid::<0>());
-    let descriptor = memory.descriptor(queue);
     regs.write_reg(CP_MQD_BASE_ADDR::from(low(descriptor) & !3));
     regs.write_reg(CP_MQD_BASE_ADDR_HI::from(high(descriptor)));
     // Last: from here on the queue lives.
@@ -310,7 +270,7 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &Ring, memory: &ComputeMemory)
 /// Empties the chosen queue, should it be active. It goes on if the queue does not let go: the
 /// engine is halted.
 fn deactivate(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     if regs.read(CP_HQD_ACTIVE).active() {
         regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
         let _ = read_poll_timeout(

@@ -42,7 +42,7 @@ struct Plane {
 impl Plane {
     /// Returns what a pipe shows, if it is on.
     fn of<P: RegisterBase<PipeBase>>(card: &Card<'_>) -> Option<Self> {
-        let regs = &card.regs;
+        let regs = card.regs();
 
         if !regs.read(CRTC0_CRTC_CONTROL::of::<P>()).crtc_master_en() {
             return None;
@@ -83,7 +83,7 @@ pub(super) fn size(card: &Card<'_>, start: u64, visible: u64) -> u64 {
 
 /// Returns true if any pipe shows what VGA makes.
 fn is_vga(card: &Card<'_>) -> bool {
-    let regs = &card.regs;
+    let regs = card.regs();
 
     regs.read(D1VGA_CONTROL).d1vga_mode_enable()
         || regs.read(D2VGA_CONTROL).d2vga_mode_enable()

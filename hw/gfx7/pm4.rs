@@ -18,7 +18,11 @@ use super::{
     high,
     low, //
 };
-use crate::exec::ring::Sink;
+use crate::hw::command::{
+    FenceValue,
+    Interrupt,
+    Sink, //
+};
 
 /// A packet of type 3.
 pub(crate) trait Packet {
@@ -29,14 +33,12 @@ pub(crate) trait Packet {
 }
 
 /// Writes a packet.
-pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
+pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
     let body = packet.body();
     let body = body.as_ref();
     // A body has at least one dword, and the header counts from zero.
-    out.push(header(P::OPCODE, body.len() - 1));
-    for dword in body {
-        out.push(*dword);
-    }
+    out.put(&[header(P::OPCODE, body.len() - 1)]);
+    out.put(body);
 }
 
 const fn header(opcode: u8, count: usize) -> u32 {
@@ -260,53 +262,34 @@ impl Packet for EventWrite {
     }
 }
 
-/// What is written at the end of the pipe.
-#[derive(Clone, Copy)]
-pub(crate) enum EopData {
-    Dword(u32),
-    Qword(u64),
-}
-
-impl EopData {
-    fn select(self) -> u32 {
-        match self {
-            Self::Dword(_) => 1 << 29,
-            Self::Qword(_) => 2 << 29,
-        }
-    }
-
-    fn dwords(self) -> [u32; 2] {
-        match self {
-            Self::Dword(value) => [value, 0],
-            Self::Qword(value) => [low(value), high(value)],
-        }
-    }
-}
-
-/// Whether the end of the pipe raises an interrupt, once its write has arrived.
-#[derive(Clone, Copy)]
-pub(crate) enum Interrupt {
-    No,
-    Yes,
-}
-
-impl Interrupt {
-    fn select(self) -> u32 {
-        match self {
-            Self::No => 0,
-            Self::Yes => 2 << 24,
-        }
-    }
-}
-
 /// When all commands before it are done and the caches are written back: a write to memory.
 pub(crate) struct EndOfPipe {
     pub(crate) addr: u64,
-    pub(crate) data: EopData,
+    pub(crate) value: FenceValue,
     pub(crate) interrupt: Interrupt,
 }
 
 impl EndOfPipe {
+    /// What is written, and whether there is an interrupt then.
+    fn select(&self) -> u32 {
+        let data = match self.value {
+            FenceValue::Dword(_) => 1 << 29,
+            FenceValue::Qword(_) => 2 << 29,
+        };
+        let interrupt = match self.interrupt {
+            Interrupt::No => 0,
+            Interrupt::Yes => 2 << 24,
+        };
+        data | interrupt
+    }
+
+    fn dwords(&self) -> [u32; 2] {
+        match self.value {
+            FenceValue::Dword(value) => [value, 0],
+            FenceValue::Qword(value) => [low(value), high(value)],
+        }
+    }
+
     const EVENT: u32 = Event::CacheFlushAndInvTs as u32
         | 5 << 8 // EVENT_INDEX: end of pipe
         | 1 << 16 // EOP_TCL1_ACTION_EN
@@ -321,11 +304,11 @@ impl Packet for EventWriteEop {
     type Body = [u32; 5];
 
     fn body(&self) -> [u32; 5] {
-        let [first, second] = self.0.data.dwords();
+        let [first, second] = self.0.dwords();
         [
             EndOfPipe::EVENT,
             low(self.0.addr) & !3,
-            (high(self.0.addr) & 0xffff) | self.0.data.select() | self.0.interrupt.select(),
+            (high(self.0.addr) & 0xffff) | self.0.select(),
             first,
             second,
         ]
@@ -340,10 +323,10 @@ impl Packet for ReleaseMem {
     type Body = [u32; 6];
 
     fn body(&self) -> [u32; 6] {
-        let [first, second] = self.0.data.dwords();
+        let [first, second] = self.0.dwords();
         [
             EndOfPipe::EVENT,
-            self.0.data.select() | self.0.interrupt.select(),
+            self.0.select(),
             low(self.0.addr) & !3,
             high(self.0.addr),
             first,
@@ -471,12 +454,9 @@ impl SetContextReg<'_> {
     const START: u32 = 0xa000;
 
     /// Writes the packet; its length depends on its values.
-    pub(crate) fn emit(&self, out: &mut (impl Sink + ?Sized)) {
-        out.push(header(0x69, self.values.len()));
-        out.push(self.register - Self::START);
-        for value in self.values {
-            out.push(*value);
-        }
+    pub(crate) fn emit(&self, out: &mut dyn Sink) {
+        out.put(&[header(0x69, self.values.len()), self.register - Self::START]);
+        out.put(self.values);
     }
 }
 
@@ -585,15 +565,15 @@ mod tests {
 
     #[test]
     fn ends_of_pipe() {
-        let eop = |data, interrupt| EndOfPipe {
+        let eop = |value, interrupt| EndOfPipe {
             addr: 0xff_0000_0080,
-            data,
+            value,
             interrupt,
         };
-        let gfx = EventWriteEop(eop(EopData::Dword(9), Interrupt::Yes));
+        let gfx = EventWriteEop(eop(FenceValue::Dword(9), Interrupt::Yes));
         let vector = [0xc004_4700, 0x0003_0514, 0x80, 0x2200_00ff, 9, 0];
         assert!(check(gfx, &vector));
-        let compute = ReleaseMem(eop(EopData::Qword(0x1_0000_0002), Interrupt::No));
+        let compute = ReleaseMem(eop(FenceValue::Qword(0x1_0000_0002), Interrupt::No));
         let vector = [0xc005_4900, 0x0003_0514, 0x4000_0000, 0x80, 0xff, 2, 1];
         assert!(check(compute, &vector));
     }

@@ -66,7 +66,7 @@ pub(super) fn read(
     kept(graphics, memory, raster, register).or_else(|| {
         let readable = STATUS.contains(&register) || register == GB_BACKEND_MAP;
         readable
-            .then(|| card.regs.try_read32(register * size_of::<u32>()).ok())
+            .then(|| card.regs().try_read32(register * size_of::<u32>()).ok())
             .flatten()
     })
 }

@@ -2,18 +2,23 @@
 
 //! For tests: keeps the dwords that an encoder writes.
 
-use crate::exec::ring::Sink;
+use kernel::num::casts::usize_as_u64;
+
+use crate::hw::command::Sink;
+
+/// More than any submission of the tests has.
+const ROOM: usize = 128;
 
 pub(super) struct Recorder {
-    dwords: [u32; 8],
+    dwords: [u32; ROOM],
     len: usize,
 }
 
 impl Recorder {
-    /// What `encode` writes: eight dwords at most.
+    /// What `encode` writes.
     pub(super) fn of(encode: impl FnOnce(&mut Self)) -> Self {
         let mut recorder = Self {
-            dwords: [0; 8],
+            dwords: [0; ROOM],
             len: 0,
         };
         encode(&mut recorder);
@@ -26,8 +31,13 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn push(&mut self, value: u32) {
-        self.dwords[self.len] = value;
-        self.len += 1;
+    fn put(&mut self, dwords: &[u32]) {
+        let end = self.len + dwords.len();
+        self.dwords[self.len..end].copy_from_slice(dwords);
+        self.len = end;
+    }
+
+    fn position(&self) -> u64 {
+        usize_as_u64(self.len)
     }
 }

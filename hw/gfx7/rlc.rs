@@ -26,7 +26,7 @@ use crate::hw::{
 
 /// Resets the controller, uploads its microcode and lets it run.
 pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
-    let regs = &card.regs;
+    let regs = card.regs();
     stop(card);
     regs.update(RLC_CGCG_CGLS_CTRL, |r| {
         r.with_cgcg_en(false).with_cgls_en(false)
@@ -61,7 +61,7 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
 
 /// Stops the controller, without waiting for it.
 pub(super) fn halt(card: &Card<'_>) {
-    card.regs.write_reg(RLC_CNTL::zeroed());
+    card.regs().write_reg(RLC_CNTL::zeroed());
     enable_idle_interrupts(card, false);
 }
 
@@ -73,19 +73,19 @@ fn stop(card: &Card<'_>) {
 
 /// Runs `f` while the controller, if it runs, stands still.
 pub(super) fn while_halted(card: &Card<'_>, f: impl FnOnce()) {
-    let control = card.regs.read(RLC_CNTL);
+    let control = card.regs().read(RLC_CNTL);
     if control.rlc_enable_f32() {
-        card.regs.write_reg(control.with_rlc_enable_f32(false));
-        wait(|| !card.regs.read(RLC_GPM_STAT).rlc_busy());
+        card.regs().write_reg(control.with_rlc_enable_f32(false));
+        wait(|| !card.regs().read(RLC_GPM_STAT).rlc_busy());
         wait_serdes(card);
     }
     f();
-    card.regs.write_reg(control);
+    card.regs().write_reg(control);
 }
 
 fn reset(card: &Card<'_>) {
     for reset in [true, false] {
-        card.regs
+        card.regs()
             .update(GRBM_SOFT_RESET, |r| r.with_soft_reset_rlc(reset));
         fsleep(Delta::from_micros(50));
     }
@@ -93,7 +93,7 @@ fn reset(card: &Card<'_>) {
 
 /// The interrupts by which the controller learns that the graphics engine got busy or idle.
 pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
-    card.regs.update(CP_INT_CNTL_RING0, |r| {
+    card.regs().update(CP_INT_CNTL_RING0, |r| {
         r.with_cntx_busy_int_enable(enable)
             .with_cntx_empty_int_enable(enable)
     });
@@ -102,14 +102,14 @@ pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
 /// Waits until the controller's serial links are idle.
 fn wait_serdes(card: &Card<'_>) {
     shaders::for_each_engine(card, |_| {
-        wait(|| card.regs.read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
+        wait(|| card.regs().read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
     });
     wait(|| {
         const BUSY: u32 = RLC_SERDES_NONCU_MASTER_BUSY::SE_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::GC_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::TC0_MASTER_BUSY_MASK
             | RLC_SERDES_NONCU_MASTER_BUSY::TC1_MASTER_BUSY_MASK;
-        card.regs.read(RLC_SERDES_NONCU_MASTER_BUSY).into_raw() & BUSY == 0
+        card.regs().read(RLC_SERDES_NONCU_MASTER_BUSY).into_raw() & BUSY == 0
     });
 }
 

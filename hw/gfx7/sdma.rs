@@ -17,6 +17,7 @@ use super::{
     cp::vm_flush_writes,
     high,
     low,
+    place,
     pm4::register,
     regs::*,
     sdma_packet::{
@@ -32,26 +33,23 @@ use super::{
     },
     shaders, //
 };
-use crate::{
-    exec::ring::{
-        Commands,
-        Flush,
-        Ring,
-        RingKind,
+use crate::hw::{
+    card::Card,
+    command::{
+        FenceValue,
+        Fill,
+        Ib,
+        Interrupt,
+        RingId,
+        RingMemory,
         Sink,
-        Submission,
         VmState,
-        Writer,
-        RING_MASK,
         RING_SHIFT, //
     },
-    hw::{
-        card::Card,
-        firmware::Microcode,
-        BringUp,
-        Engine,
-        FenceWrite, //
-    },
+    firmware::Microcode,
+    BringUp,
+    Dma,
+    Engine, //
 };
 
 pub(super) struct Sdma;
@@ -59,9 +57,8 @@ pub(super) struct Sdma;
 impl Engine for Sdma {
     fn start(&self, up: &BringUp<'_>) -> Result {
         let [first, second] = &up.firmware.sdma;
-        start_engine::<Sdma0>(up, RingKind::Sdma(0), first);
-        start_engine::<Sdma1>(up, RingKind::Sdma(1), second);
-        Ok(())
+        start_engine::<Sdma0>(up, RingId::Sdma(0), first)?;
+        start_engine::<Sdma1>(up, RingId::Sdma(1), second)
     }
 
     fn halt(&self, card: &Card<'_>) {
@@ -69,88 +66,94 @@ impl Engine for Sdma {
         halt_engine::<Sdma1>(card);
     }
 
-    fn emit_nops(&self, ring: &mut Writer<'_>, dwords: u32) {
+    fn kick(&self, card: &Card<'_>, ring: RingId, position: u64) {
+        let bytes = place(position) << 2;
+        match ring {
+            RingId::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
+            _ => set_write_pointer::<Sdma1>(card, bytes),
+        }
+    }
+
+    fn dma(&self) -> Option<&dyn Dma> {
+        Some(self)
+    }
+
+    fn nops(&self, out: &mut dyn Sink, dwords: u32) {
         for _ in 0..dwords {
-            ring.push(sdma_packet::NOP);
+            out.put(&[sdma_packet::NOP]);
         }
     }
 
-    fn emit_write(&self, ring: &mut Writer<'_>, addr: u64, value: u32) {
-        emit(ring, Write { addr, value });
+    fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Write { addr, value });
     }
 
-    fn emit_submission(
-        &self,
-        ring: &mut Writer<'_>,
-        kind: RingKind,
-        submission: &Submission<'_>,
-        fence: FenceWrite,
-    ) {
-        emit(
-            ring,
-            Poll::Memory {
-                addr: fence.gpu_addr,
-                value: fence.seq.wrapping_sub(1),
-            },
-        );
-        if let Some(vm) = &submission.vm {
-            emit_vm_flush(ring, vm);
+    fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        emit(out, Poll::Memory { addr, value });
+    }
+
+    fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
+        for (register, value) in vm_flush_writes(vm) {
+            emit(out, SrbmWrite { register, value });
         }
-        emit(ring, hdp_flush(kind));
-        for ib in submission.ibs() {
-            // The packet must end on a multiple of 8.
-            let end = ring.position().wrapping_add(IndirectBuffer::DWORDS);
-            self.emit_nops(ring, end.wrapping_neg() % 8);
-            emit(
-                ring,
-                IndirectBuffer {
-                    addr: ib.va,
-                    dwords: ib.dwords,
-                    vmid: submission.vmid(),
-                },
-            );
-        }
-        if let Commands::Fill(fill) = submission.commands {
-            ConstantFill::split(fill).for_each(|packet| emit(ring, packet));
-        }
-        // What the CPU reads from VRAM after the fence is what was written.
-        emit(
-            ring,
-            SrbmWrite {
-                register: register::<HDP_DEBUG0>(),
-                value: 1,
-            },
-        );
-        if let Some(user) = submission.user_fence {
-            // A fence is one dword. The upper half goes first: the lower half is what changes.
-            for (addr, value) in [
-                (user.gpu_addr + 4, high(user.value)),
-                (user.gpu_addr, low(user.value)),
-            ] {
-                emit(ring, Fence { addr, value });
+        let request = register::<VM_INVALIDATE_REQUEST>();
+        emit(out, Poll::RegisterRead(request));
+    }
+
+    fn flush_hdp(&self, out: &mut dyn Sink, ring: RingId) {
+        let client = match ring {
+            RingId::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
+            _ => GPU_HDP_FLUSH_DONE::SDMA1_MASK,
+        };
+        let handshake = Poll::Handshake {
+            request: register::<GPU_HDP_FLUSH_REQ>(),
+            done: register::<GPU_HDP_FLUSH_DONE>(),
+            bits: client,
+        };
+        emit(out, handshake);
+    }
+
+    fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
+        // The packet must end on a multiple of 8.
+        let end = out.position() + u64::from(IndirectBuffer::DWORDS);
+        self.nops(out, low(end.wrapping_neg() % 8));
+        let packet = IndirectBuffer {
+            addr: ib.va,
+            dwords: ib.dwords,
+            vmid,
+        };
+        emit(out, packet);
+    }
+
+    fn invalidate_hdp(&self, out: &mut dyn Sink) {
+        let register = register::<HDP_DEBUG0>();
+        emit(out, SrbmWrite { register, value: 1 });
+    }
+
+    fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt) {
+        match value {
+            FenceValue::Dword(value) => emit(out, Fence { addr, value }),
+            FenceValue::Qword(value) => {
+                // A fence is one dword. The upper half goes first: the lower half is what changes.
+                for (addr, value) in [(addr + 4, high(value)), (addr, low(value))] {
+                    emit(out, Fence { addr, value });
+                }
             }
         }
-        emit(
-            ring,
-            Fence {
-                addr: fence.gpu_addr,
-                value: fence.seq,
-            },
-        );
-        emit(ring, Trap);
-    }
-
-    fn kick(&self, card: &Card<'_>, kind: RingKind, write_pointer: u32) {
-        let bytes = (write_pointer & RING_MASK) << 2;
-        match kind {
-            RingKind::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
-            _ => set_write_pointer::<Sdma1>(card, bytes),
+        if let Interrupt::Yes = interrupt {
+            emit(out, Trap);
         }
     }
 }
 
+impl Dma for Sdma {
+    fn fill(&self, out: &mut dyn Sink, fill: Fill) {
+        ConstantFill::split(fill).for_each(|packet| emit(out, packet));
+    }
+}
+
 fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_GFX_RB_CNTL::of::<Engine>(), |r| {
         r.with_rb_enable(false)
     });
@@ -163,30 +166,31 @@ fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
 
 fn start_engine<Engine: RegisterBase<SdmaBase>>(
     up: &BringUp<'_>,
-    kind: RingKind,
+    ring: RingId,
     microcode: &Microcode,
-) {
+) -> Result {
     let card = up.card;
     halt_engine::<Engine>(card);
     load_microcode::<Engine>(card, microcode);
     share_time::<Engine>(card);
     clear_contexts::<Engine>(card);
-    let address_config = up.device.facts.graphics.address_config;
-    set_up_ring::<Engine>(card, up.device.ring(kind), address_config);
-    card.regs
+    let address_config = up.graphics.address_config;
+    set_up_ring::<Engine>(card, &up.rings.memory(ring)?, address_config);
+    card.regs()
         .update(SDMA0_F32_CNTL::of::<Engine>(), |r| r.with_halt(false));
+    Ok(())
 }
 
 fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &Microcode) {
     let address = |value| {
-        card.regs.write(
+        card.regs().write(
             SDMA0_UCODE_ADDR::of::<Engine>(),
             SDMA0_UCODE_ADDR::from(value),
         );
     };
     address(0);
     for dword in microcode.code() {
-        card.regs.write(
+        card.regs().write(
             SDMA0_UCODE_DATA::of::<Engine>(),
             SDMA0_UCODE_DATA::from(dword),
         );
@@ -197,7 +201,7 @@ fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &M
 /// Lets the engine switch between contexts, each of which has a turn of so many clocks.
 fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     const CLOCKS: u32 = 32;
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_CNTL::of::<Engine>(), |r| {
         r.with_auto_ctxsw_enable(true)
     });
@@ -215,11 +219,11 @@ fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
 fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     for context in 0..16 {
         shaders::select_context(card, context);
-        card.regs.write(
+        card.regs().write(
             SDMA0_GFX_VIRTUAL_ADDR::of::<Engine>(),
             SDMA0_GFX_VIRTUAL_ADDR::zeroed(),
         );
-        card.regs.write(
+        card.regs().write(
             SDMA0_GFX_APE1_CNTL::of::<Engine>(),
             SDMA0_GFX_APE1_CNTL::zeroed(),
         );
@@ -227,13 +231,17 @@ fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     shaders::select_context(card, 0);
 }
 
-fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, address_config: u32) {
+fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
+    card: &Card<'_>,
+    ring: &RingMemory,
+    address_config: u32,
+) {
     /// The size of a pipe's interleave, which is all that the engine wants to know of it.
     const PIPE_INTERLEAVE: u32 = 0x70;
 
     macro_rules! set {
         ($register:ident, $value:expr) => {
-            card.regs
+            card.regs()
                 .write($register::of::<Engine>(), $register::from($value))
         };
     }
@@ -242,24 +250,24 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, add
     set!(SDMA0_SEM_INCOMPLETE_TIMER_CNTL, 0);
     set!(SDMA0_SEM_WAIT_FAIL_TIMER_CNTL, 0);
     let control = SDMA0_GFX_RB_CNTL::zeroed().with_const_rb_size::<RING_SHIFT>();
-    card.regs.write(SDMA0_GFX_RB_CNTL::of::<Engine>(), control);
+    card.regs()
+        .write(SDMA0_GFX_RB_CNTL::of::<Engine>(), control);
     set!(SDMA0_GFX_RB_RPTR, 0);
     set!(SDMA0_GFX_RB_WPTR, 0);
     set!(SDMA0_GFX_IB_RPTR, 0);
     set!(SDMA0_GFX_IB_OFFSET, 0);
-    let read_pointer = ring.read_pointer_addr();
-    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, high(read_pointer));
-    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, low(read_pointer) & !3);
-    let base = ring.gpu_addr() >> 8;
+    set!(SDMA0_GFX_RB_RPTR_ADDR_HI, high(ring.read_pointer));
+    set!(SDMA0_GFX_RB_RPTR_ADDR_LO, low(ring.read_pointer) & !3);
+    let base = ring.base >> 8;
     set!(SDMA0_GFX_RB_BASE, low(base));
     set!(SDMA0_GFX_RB_BASE_HI, high(base));
-    card.regs.write(
+    card.regs().write(
         SDMA0_GFX_RB_CNTL::of::<Engine>(),
         control
             .with_rptr_writeback_enable(true)
             .with_rb_enable(true),
     );
-    card.regs.write(
+    card.regs().write(
         SDMA0_GFX_IB_CNTL::of::<Engine>(),
         SDMA0_GFX_IB_CNTL::zeroed().with_ib_enable(true),
     );
@@ -267,40 +275,12 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, ring: &Ring, add
 
 /// Lets both engines interrupt at traps.
 pub(super) fn enable_traps(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.update(SDMA0_CNTL::of::<Sdma0>(), |r| r.with_trap_enable(true));
     regs.update(SDMA0_CNTL::of::<Sdma1>(), |r| r.with_trap_enable(true));
 }
 
 fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32) {
-    card.regs
+    card.regs()
         .write(SDMA0_GFX_RB_WPTR::of::<Engine>(), bytes.into());
-}
-
-/// Sets the context's page directory and drops the translations that it knows.
-fn emit_vm_flush(ring: &mut Writer<'_>, vm: &VmState) {
-    match vm.flush {
-        Flush::NotNeeded => return,
-        Flush::Needed => {}
-    }
-    for (register, value) in vm_flush_writes(vm) {
-        emit(ring, SrbmWrite { register, value });
-    }
-    emit(
-        ring,
-        Poll::RegisterRead(register::<VM_INVALIDATE_REQUEST>()),
-    );
-}
-
-/// Makes what the CPU wrote to VRAM visible to what follows.
-fn hdp_flush(kind: RingKind) -> Poll {
-    let client = match kind {
-        RingKind::Sdma(0) => GPU_HDP_FLUSH_DONE::SDMA0_MASK,
-        _ => GPU_HDP_FLUSH_DONE::SDMA1_MASK,
-    };
-    Poll::Handshake {
-        request: register::<GPU_HDP_FLUSH_REQ>(),
-        done: register::<GPU_HDP_FLUSH_DONE>(),
-        bits: client,
-    }
 }

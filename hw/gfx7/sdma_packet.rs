@@ -11,7 +11,7 @@ use super::{
     high,
     low, //
 };
-use crate::exec::ring::{
+use crate::hw::command::{
     Fill,
     Sink,
     MAX_SUBMISSION_DWORDS, //
@@ -31,11 +31,9 @@ pub(crate) trait Packet {
 }
 
 /// Writes a packet.
-pub(crate) fn emit<P: Packet>(out: &mut (impl Sink + ?Sized), packet: P) {
-    out.push(u32::from(packet.extra()) << 16 | u32::from(P::OPERATION));
-    for dword in packet.body().as_ref() {
-        out.push(*dword);
-    }
+pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
+    out.put(&[u32::from(packet.extra()) << 16 | u32::from(P::OPERATION)]);
+    out.put(packet.body().as_ref());
 }
 
 /// Fills one dword.

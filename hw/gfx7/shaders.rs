@@ -80,13 +80,13 @@ impl Graphics for Bonaire {
             address_config: GB_ADDR_CONFIG::from(ADDRESS_CONFIG)
                 .with_row_size(row_size(memory.row_kib))
                 .into_raw(),
-            gds_size: card.regs.read(GDS_VMID0_SIZE::at(0)).into_raw(),
+            gds_size: card.regs().read(GDS_VMID0_SIZE::at(0)).into_raw(),
             tiling: tiling::tables(memory.row_kib),
         }
     }
 
     fn configure(&self, card: &Card<'_>, info: &GraphicsInfo) {
-        let regs = &card.regs;
+        let regs = card.regs();
         regs.write_reg(GRBM_CNTL::zeroed().with_const_read_timeout::<0xff>());
         regs.write_reg(GB_ADDR_CONFIG::from(info.address_config));
         regs.write_reg(HDP_ADDR_CONFIG::from(info.address_config));
@@ -117,9 +117,9 @@ impl Graphics for Bonaire {
     }
 
     fn clock(&self, card: &Card<'_>) -> u64 {
-        card.regs.write_reg(RLC_CAPTURE_GPU_CLOCK_COUNT::from(1));
-        let low = card.regs.read(RLC_GPU_CLOCK_COUNT_LSB).into_raw();
-        let high = card.regs.read(RLC_GPU_CLOCK_COUNT_MSB).into_raw();
+        card.regs().write_reg(RLC_CAPTURE_GPU_CLOCK_COUNT::from(1));
+        let low = card.regs().read(RLC_GPU_CLOCK_COUNT_LSB).into_raw();
+        let high = card.regs().read(RLC_GPU_CLOCK_COUNT_MSB).into_raw();
         u64::from(high) << 32 | u64::from(low)
     }
 }
@@ -139,13 +139,13 @@ pub(super) fn select_engine(card: &Card<'_>, engine: u32) {
     let index = GRBM_GFX_INDEX::zeroed()
         .with_instance_broadcast_writes(true)
         .with_sh_broadcast_writes(true);
-    card.regs
+    card.regs()
         .write_reg(GRBM_GFX_INDEX::from(index.into_raw() | engine << SE_SHIFT));
 }
 
 /// Lets writes to banked registers reach all of them.
 pub(super) fn select_all(card: &Card<'_>) {
-    card.regs.write_reg(
+    card.regs().write_reg(
         GRBM_GFX_INDEX::zeroed()
             .with_instance_broadcast_writes(true)
             .with_sh_broadcast_writes(true)
@@ -164,8 +164,8 @@ pub(super) fn for_each_engine(card: &Card<'_>, mut f: impl FnMut(u32)) {
 
 fn read_raster(card: &Card<'_>) -> Raster {
     Raster {
-        backend_disable: card.regs.read(CC_RB_BACKEND_DISABLE).into_raw(),
-        user_backend_disable: card.regs.read(GC_USER_RB_BACKEND_DISABLE).into_raw(),
+        backend_disable: card.regs().read(CC_RB_BACKEND_DISABLE).into_raw(),
+        user_backend_disable: card.regs().read(GC_USER_RB_BACKEND_DISABLE).into_raw(),
         config: 0,
         config_1: 0,
     }
@@ -182,8 +182,8 @@ fn working_backends(raster: &Raster) -> u32 {
 /// Compute units of the chosen engine that are switched off neither by fuses nor by hand.
 fn working_units(card: &Card<'_>) -> u32 {
     const ALL: u32 = (1 << MAX_UNITS_PER_ARRAY) - 1;
-    let fuses = card.regs.read(CC_GC_SHADER_ARRAY_CONFIG).into_raw();
-    let user = card.regs.read(GC_USER_SHADER_ARRAY_CONFIG).into_raw();
+    let fuses = card.regs().read(CC_GC_SHADER_ARRAY_CONFIG).into_raw();
+    let user = card.regs().read(GC_USER_SHADER_ARRAY_CONFIG).into_raw();
     let off = (fuses | user) >> CC_GC_SHADER_ARRAY_CONFIG::INACTIVE_CUS_SHIFT;
     !off & ALL
 }
@@ -218,16 +218,16 @@ fn raster_config(backends: u32, engine: u32) -> u32 {
 fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
     for_each_engine(card, |engine| {
         let raster = &info.rasters[u32_as_usize(engine)];
-        card.regs
+        card.regs()
             .write_reg(PA_SC_RASTER_CONFIG::from(raster.config));
-        card.regs
+        card.regs()
             .write_reg(PA_SC_RASTER_CONFIG_1::from(raster.config_1));
     });
 }
 
 /// Lets banked registers speak of a virtual memory context.
 pub(super) fn select_context(card: &Card<'_>, context: u32) {
-    card.regs
+    card.regs()
         .write_reg(SRBM_GFX_CNTL::from(context << SRBM_GFX_CNTL::VMID_SHIFT));
 }
 
@@ -240,7 +240,7 @@ fn configure_shader_memory(card: &Card<'_>) {
     /// Upper 16 bits of the address from which processes find private memory.
     const PRIVATE_BASE: u32 = 0x2000;
 
-    let regs = &card.regs;
+    let regs = card.regs();
     regs.write_reg(
         SH_STATIC_MEM_CONFIG::zeroed()
             .with_swizzle_enable(true)
@@ -265,7 +265,7 @@ fn configure_shader_memory(card: &Card<'_>) {
 
 /// No process gets a part of the global data share.
 fn keep_data_share(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     for context in 1..u32_as_usize(CONTEXTS) {
         if let (Some(base), Some(size), Some(gws), Some(oa)) = (
             GDS_VMID0_BASE::try_at(context),
@@ -283,7 +283,7 @@ fn keep_data_share(card: &Card<'_>) {
 
 /// What the fixed parts of the pipeline are set to.
 fn configure_pipeline(card: &Card<'_>) {
-    let regs = &card.regs;
+    let regs = card.regs();
     let set = |old: u32, clear: u32, value: u32| (old & !clear) | value;
 
     regs.write_reg(SX_DEBUG_1::from(0x20));

@@ -28,17 +28,17 @@ pub(super) struct Bonaire;
 impl System for Bonaire {
     fn responds(&self, card: &Card<'_>) -> bool {
         // What nobody answers reads as ones.
-        card.regs.read(CONFIG_MEMSIZE).into_raw() != !0
+        card.regs().read(CONFIG_MEMSIZE).into_raw() != !0
     }
 
     fn is_posted(&self, card: &Card<'_>) -> bool {
         // The video BIOS leaves a mark when its initialization is complete.
         const ASIC_INIT_COMPLETE: u32 = 1 << 9;
-        card.regs.read(BIOS_SCRATCH_7).into_raw() & ASIC_INIT_COMPLETE != 0
+        card.regs().read(BIOS_SCRATCH_7).into_raw() & ASIC_INIT_COMPLETE != 0
     }
 
     fn revision(&self, card: &Card<'_>) -> Revision {
-        let internal = u32::from(card.regs.read(CC_DRM_ID_STRAPS).ati_rev_id());
+        let internal = u32::from(card.regs().read(CC_DRM_ID_STRAPS).ati_rev_id());
         Revision {
             internal,
             external: internal + 0x14,
@@ -60,7 +60,7 @@ impl System for Bonaire {
     }
 
     fn reset_engines(&self, card: &Card<'_>) {
-        let regs = &card.regs;
+        let regs = card.regs();
         for reset in [true, false] {
             regs.update(GRBM_SOFT_RESET, |r| {
                 r.with_soft_reset_cp(reset)
@@ -95,7 +95,7 @@ const RESET_PULSE: Delta = Delta::from_micros(50);
 ///
 /// The read also has their writes to memory arrive: no answer of the card overtakes them.
 fn is_idle(card: &Card<'_>) -> bool {
-    let graphics = card.regs.read(GRBM_STATUS);
-    let dma = card.regs.read(SRBM_STATUS2);
+    let graphics = card.regs().read(GRBM_STATUS);
+    let dma = card.regs().read(SRBM_STATUS2);
     !(graphics.gui_active() || dma.sdma_busy() || dma.sdma1_busy())
 }

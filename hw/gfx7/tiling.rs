@@ -158,13 +158,13 @@ pub(super) fn tables(row_kib: u32) -> TilingTables {
 pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
     for (index, mode) in tables.tile_modes.iter().enumerate() {
         if let Some(register) = GB_TILE_MODE::try_at(index) {
-            card.regs.write(register, GB_TILE_MODE::from(*mode));
+            card.regs().write(register, GB_TILE_MODE::from(*mode));
         }
     }
     for (index, mode) in tables.macrotile_modes.iter().enumerate() {
         match GB_MACROTILE_MODE::try_at(index) {
             Some(register) if index != UNUSED_MACROTILE_MODE => {
-                card.regs.write(register, GB_MACROTILE_MODE::from(*mode));
+                card.regs().write(register, GB_MACROTILE_MODE::from(*mode));
             }
             _ => {}
         }

@@ -5,6 +5,7 @@ import unittest
 
 from accesses import BringUp, between_marks
 from compare import Difference, Explanation, differences, judge
+from same import streams
 
 
 def w(reg: str, val: int, by: str = "host") -> dict:
@@ -17,6 +18,30 @@ def r(reg: str, val: int = 0) -> dict:
 
 def found(c: list[dict], ours: list[dict]) -> list[tuple[str, str]]:
     return [(d.key, d.kind) for d in differences(BringUp(c), BringUp(ours))]
+
+
+class Same(unittest.TestCase):
+    """Two bring-ups of one driver, of which nothing is explained away."""
+
+    def test_polls_and_interleaving_are_no_difference(self):
+        a = [w("GB_ADDR_CONFIG", 1), r("SRBM_STATUS", 1), r("SRBM_STATUS"), w("SQ_CONFIG", 1), w("DB_DEBUG", 2, "gfx")]
+        b = [w("DB_DEBUG", 2, "gfx"), w("GB_ADDR_CONFIG", 1), r("SRBM_STATUS"), w("SQ_CONFIG", 1)]
+        self.assertEqual(streams(a), streams(b))
+
+    def test_order_and_values_are(self):
+        a, b = w("SQ_CONFIG", 1), w("DB_DEBUG", 2)
+        self.assertNotEqual(streams([a, b]), streams([b, a]))
+        self.assertNotEqual(streams([a]), streams([w("SQ_CONFIG", 0)]))
+        self.assertNotEqual(streams([a]), streams([a, a]))
+        self.assertNotEqual(streams([r("SRBM_STATUS", 1)]), streams([r("SRBM_STATUS")]))
+
+    def test_pages_may_have_other_addresses(self):
+        def faults(page0: int, page1: int) -> dict:
+            names = [f"VM_CONTEXT{n}_PROTECTION_FAULT_DEFAULT_ADDR" for n in range(2)]
+            return streams([w(names[0], page0), w(names[1], page1)])
+
+        self.assertEqual(faults(5, 5), faults(7, 7))
+        self.assertNotEqual(faults(5, 5), faults(7, 8))
 
 
 class Kinds(unittest.TestCase):

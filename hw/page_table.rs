@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Page-table entries of Sea Islands.
+//! Page tables: their shape and their entries (the C driver's PDE and PTE).
 //!
 //! A process's address space has two levels. The page directory holds one [`Pde`] for each 4 MiB
 //! of address space; each names a page table of 1024 [`Pte`]s, one for each 4 KiB page. The
@@ -172,7 +172,7 @@ impl Pde {
     }
 }
 
-#[kunit_tests(amdgpu_rs_pte)]
+#[kunit_tests(amdgpu_rs_page_table)]
 mod tests {
     use super::*;
 

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! For tests: a card of which nothing is there but registers that keep what is written to them, and a
+//! log.
+
+use core::ops::Range;
+
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// An access by the driver that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// A register was written: its offset in bytes, and the value.
+    Register(usize, u32),
+    /// A doorbell was rung: its index, and the value.
+    Doorbell(u32, u32),
+    /// The card lost the right to access the memory of the system.
+    EndBusMastering,
+}
+
+/// A write to the register at an offset in bytes.
+pub(crate) const fn write(offset: usize, value: u32) -> Access {
+    Access::Register(offset, value)
+}
+
+/// A card that is not there.
+pub(crate) struct Fake(Pin<KBox<Mutex<State>>>);
+
+struct State {
+    /// Last values of registers, by their offset in bytes; all others are zero.
+    registers: KVec<(usize, u32)>,
+    log: KVec<Access>,
+}
+
+impl Fake {
+    /// Where the CPU finds its VRAM.
+    pub(crate) const VRAM: Range<u64> = 0xe000_0000..0xf000_0000;
+
+    /// A card whose registers hold `values`, by their offset in bytes, and else zero.
+    pub(super) fn new(values: &[(usize, u32)]) -> Result<Self> {
+        let mut registers = KVec::new();
+        registers.extend_from_slice(values, GFP_KERNEL)?;
+        let state = State {
+            registers,
+            log: KVec::new(),
+        };
+        Ok(Self(KBox::pin_init(new_mutex!(state), GFP_KERNEL)?))
+    }
+
+    pub(super) fn read(&self, offset: usize) -> u32 {
+        let state = self.0.lock();
+        let register = state.registers.iter().find(|(at, _)| *at == offset);
+        register.map_or(0, |(_, value)| *value)
+    }
+
+    pub(super) fn write(&self, offset: usize, value: u32) {
+        let mut state = self.0.lock();
+        // A lost write fails the test that looks for it.
+        let _ = state.log.push(Access::Register(offset, value), GFP_KERNEL);
+        match state.registers.iter_mut().find(|(at, _)| *at == offset) {
+            Some(register) => register.1 = value,
+            None => {
+                let _ = state.registers.push((offset, value), GFP_KERNEL);
+            }
+        }
+    }
+
+    pub(super) fn ring_doorbell(&self, index: u32, value: u32) {
+        let access = Access::Doorbell(index, value);
+        let _ = self.0.lock().log.push(access, GFP_KERNEL);
+    }
+
+    pub(super) fn end_bus_mastering(&self) {
+        let _ = self.0.lock().log.push(Access::EndBusMastering, GFP_KERNEL);
+    }
+
+    /// Whether what was done to it is this. Says where it is not.
+    pub(super) fn saw(&self, expected: &[Access]) -> bool {
+        let state = self.0.lock();
+        let count = state.log.len().max(expected.len());
+        let differs = (0..count).find(|&n| state.log.get(n) != expected.get(n));
+        if let Some(n) = differs {
+            let (is, expected) = (state.log.get(n), expected.get(n));
+            pr_err!("access {n} is {is:x?}, not {expected:x?}\n");
+        }
+        differs.is_none()
+    }
+}

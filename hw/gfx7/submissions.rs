@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! For tests: all that is written to each kind of ring for a submission, packet by packet.
+//!
+//! What a single packet looks like is tested beside its type. Here the order is, and who acts.
+
+use kernel::prelude::*;
+
+use super::{
+    recorder::Recorder,
+    BONAIRE, //
+};
+use crate::hw::command::{
+    Commands,
+    FenceSlot,
+    FenceWrite,
+    Fill,
+    Flush,
+    Ib,
+    RingId,
+    Submission,
+    VmState,
+    Vmid, //
+};
+
+const FENCE: FenceWrite = FenceWrite {
+    gpu_addr: 0xff_0000_0040,
+    seq: 8,
+};
+
+/// Two buffers.
+const IBS: &[Ib] = &[
+    Ib {
+        va: 0x8_0000_1000,
+        dwords: 0x40,
+    },
+    Ib {
+        va: 0x8_0000_2000,
+        dwords: 0x80,
+    },
+];
+
+/// A job of a process that has all that there is.
+fn job(flush: Flush) -> Option<Submission<'static>> {
+    Some(Submission {
+        vm: Some(VmState {
+            vmid: Vmid::new(9)?,
+            pd_addr: 0xf4_0012_3000,
+            flush,
+            pasid: 0x8001,
+        }),
+        commands: Commands::Ibs(IBS),
+        user_fence: Some(FenceSlot {
+            gpu_addr: 0xff_0000_1008,
+            value: 0x1_0000_0007,
+        }),
+    })
+}
+
+/// What the kernel itself submits.
+fn kernel(commands: Commands<'_>) -> Submission<'_> {
+    Submission {
+        vm: None,
+        commands,
+        user_fence: None,
+    }
+}
+
+/// Whether `submission` is written to `ring` as these packets. Says where it is not.
+fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool {
+    let written = Recorder::of(|out| {
+        BONAIRE
+            .engine(ring.engine())
+            .driver
+            .emit_submission(out, ring, submission, FENCE)
+    });
+    let mut rest = written.dwords();
+    for (number, packet) in packets.iter().enumerate() {
+        let Some(after) = rest.strip_prefix(*packet) else {
+            let is = &rest[..packet.len().min(rest.len())];
+            pr_err!("{ring:?}: packet {number} is {is:x?}, not {packet:x?}\n");
+            return false;
+        };
+        rest = after;
+    }
+    rest.is_empty()
+}
+
+#[kunit_tests(amdgpu_rs_submissions)]
+mod tests {
+    use super::*;
+    use crate::hw::{
+        card::Card,
+        fake::{
+            write,
+            Access, //
+        },
+    };
+
+    /// A filler of the DMA engines.
+    const NOP: u32 = 0;
+
+    #[test]
+    fn graphics() {
+        let packets: &[&[u32]] = &[
+            // WAIT_REG_MEM, by the prefetch parser: the submission before is done
+            &[0xc005_3c00, 0x113, 0x40, 0xff, 7, !0, 4],
+            // WRITE_DATA: page directory, process number, flush
+            &[0xc003_3700, 0x4000_0000, 0x50f, 0, 0xf40_0123],
+            &[0xc003_3700, 0x4000_0000, 0xf59, 0, 0x8001],
+            &[0xc003_3700, 0x4000_0000, 0x51e, 0, 0x200],
+            // WAIT_REG_MEM, by the micro engine; PFP_SYNC_ME; SWITCH_BUFFER
+            &[0xc005_3c00, 0, 0x51e, 0, 0, 0, 0x20],
+            &[0xc000_4200, 0],
+            &[0xc000_8b00, 0],
+            &[0xc000_8b00, 0],
+            // SURFACE_SYNC
+            &[0xc003_4300, 0x28c0_0000, !0, 0, 10],
+            // WAIT_REG_MEM: flush of the host data path
+            &[0xc005_3c00, 0x143, 0x1537, 0x1538, 1, 1, 0x20],
+            // EVENT_WRITE: VS_PARTIAL_FLUSH, VGT_FLUSH; CONTEXT_CONTROL
+            &[0xc000_4600, 0x40f],
+            &[0xc000_4600, 0x24],
+            &[0xc001_2800, 0x8101_8003, 0],
+            // INDIRECT_BUFFER
+            &[0xc002_3f00, 0x1000, 8, 0x0900_0040],
+            &[0xc002_3f00, 0x2000, 8, 0x0900_0080],
+            // DMA_DATA: copies are waited for, of both engines
+            &[0xc005_5000, 0x8000_0001, 0, 0, 0, 0, 0],
+            &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
+            // WRITE_DATA: invalidation of the host data path
+            &[0xc003_3700, 0x4000_0000, 0xbcc, 0, 1],
+            // EVENT_WRITE_EOP: the user fence, then the kernel's, each with the number before first
+            &[0xc004_4700, 0x3_0514, 0x1008, 0x4000_00ff, 6, 1],
+            &[0xc004_4700, 0x3_0514, 0x1008, 0x4000_00ff, 7, 1],
+            &[0xc004_4700, 0x3_0514, 0x40, 0x2000_00ff, 7, 0],
+            &[0xc004_4700, 0x3_0514, 0x40, 0x2200_00ff, 8, 0],
+            // SWITCH_BUFFER
+            &[0xc000_8b00, 0],
+        ];
+        let job = job(Flush::Needed).unwrap();
+        assert!(check(RingId::Gfx, &job, packets));
+    }
+
+    #[test]
+    fn compute() {
+        let packets: &[&[u32]] = &[
+            // WAIT_REG_MEM: the submission before is done
+            &[0xc005_3c00, 0x13, 0x40, 0xff, 7, !0, 4],
+            // WRITE_DATA: page directory, process number, flush; WAIT_REG_MEM
+            &[0xc003_3700, 0, 0x50f, 0, 0xf40_0123],
+            &[0xc003_3700, 0, 0xf59, 0, 0x8001],
+            &[0xc003_3700, 0, 0x51e, 0, 0x200],
+            &[0xc005_3c00, 0, 0x51e, 0, 0, 0, 0x20],
+            // ACQUIRE_MEM
+            &[0xc005_5800, 0x28c0_0000, !0, 0xff, 0, 0, 10],
+            // WAIT_REG_MEM: flush of the host data path
+            &[0xc005_3c00, 0x43, 0x1537, 0x1538, 4, 4, 0x20],
+            // INDIRECT_BUFFER
+            &[0xc002_3f00, 0x1000, 8, 0x0980_0040],
+            &[0xc002_3f00, 0x2000, 8, 0x0980_0080],
+            // DMA_DATA: copies are waited for
+            &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
+            // WRITE_DATA: invalidation of the host data path
+            &[0xc003_3700, 0, 0xbcc, 0, 1],
+            // RELEASE_MEM: the user fence, then the kernel's
+            &[0xc005_4900, 0x3_0514, 0x4000_0000, 0x1008, 0xff, 7, 1],
+            &[0xc005_4900, 0x3_0514, 0x2200_0000, 0x40, 0xff, 8, 0],
+        ];
+        let job = job(Flush::Needed).unwrap();
+        for queue in 0..8 {
+            assert!(check(RingId::Compute(queue), &job, packets));
+        }
+    }
+
+    #[test]
+    fn dma() {
+        for (engine, client) in [(0, 1 << 10), (1, 1 << 11)] {
+            let packets: &[&[u32]] = &[
+                // POLL_REG_MEM: the submission before is done
+                &[0xb000_0008, 0x40, 0xff, 7, !0, 0x0fff_0004],
+                // SRBM_WRITE: page directory, process number, flush; POLL_REG_MEM
+                &[0xf000_000e, 0x50f, 0xf40_0123],
+                &[0xf000_000e, 0xf59, 0x8001],
+                &[0xf000_000e, 0x51e, 0x200],
+                &[0x8, 0x1478, 0, 0, 0, 0x0fff_000a],
+                // POLL_REG_MEM: flush of the host data path
+                &[0x3400_0008, 0x54e0, 0x54dc, client, client, 0x0fff_000a],
+                // INDIRECT_BUFFER, each up to a multiple of 8
+                &[NOP],
+                &[0x0009_0004, 0x1000, 8, 0x40],
+                &[NOP, NOP, NOP, NOP],
+                &[0x0009_0004, 0x2000, 8, 0x80],
+                // SRBM_WRITE: invalidation of the host data path
+                &[0xf000_000e, 0xbcc, 1],
+                // FENCE: the user fence, the upper half first, then the kernel's; TRAP
+                &[5, 0x100c, 0xff, 1],
+                &[5, 0x1008, 0xff, 7],
+                &[5, 0x40, 0xff, 8],
+                &[6],
+            ];
+            let job = job(Flush::Needed).unwrap();
+            assert!(check(RingId::Sdma(engine), &job, packets));
+        }
+    }
+
+    #[test]
+    fn no_flush() {
+        let flushed = job(Flush::Needed).unwrap();
+        let not = job(Flush::NotNeeded).unwrap();
+        for &ring in BONAIRE.rings {
+            let length = |job| {
+                let engine = BONAIRE.engine(ring.engine()).driver;
+                let written = Recorder::of(|out| engine.emit_submission(out, ring, job, FENCE));
+                written.dwords().len()
+            };
+            let flush = match ring {
+                RingId::Gfx => 3 * 5 + 7 + 3 * 2,
+                RingId::Compute(_) => 3 * 5 + 7,
+                // And a filler more.
+                RingId::Sdma(_) => 3 * 3 + 6 + 1,
+            };
+            assert_eq!(length(&flushed) - length(&not), flush);
+        }
+    }
+
+    #[test]
+    fn kernel_graphics() {
+        let packets: &[&[u32]] = &[
+            &[0xc005_3c00, 0x113, 0x40, 0xff, 7, !0, 4],
+            &[0xc003_4300, 0x28c0_0000, !0, 0, 10],
+            &[0xc005_3c00, 0x143, 0x1537, 0x1538, 1, 1, 0x20],
+            &[0xc005_5000, 0x8000_0001, 0, 0, 0, 0, 0],
+            &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
+            &[0xc003_3700, 0x4000_0000, 0xbcc, 0, 1],
+            &[0xc004_4700, 0x3_0514, 0x40, 0x2000_00ff, 7, 0],
+            &[0xc004_4700, 0x3_0514, 0x40, 0x2200_00ff, 8, 0],
+            &[0xc000_8b00, 0],
+        ];
+        let nothing = kernel(Commands::Ibs(&[]));
+        assert!(check(RingId::Gfx, &nothing, packets));
+    }
+
+    #[test]
+    fn kernel_compute() {
+        let packets: &[&[u32]] = &[
+            &[0xc005_3c00, 0x13, 0x40, 0xff, 7, !0, 4],
+            &[0xc005_5800, 0x28c0_0000, !0, 0xff, 0, 0, 10],
+            &[0xc005_3c00, 0x43, 0x1537, 0x1538, 4, 4, 0x20],
+            &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
+            &[0xc003_3700, 0, 0xbcc, 0, 1],
+            &[0xc005_4900, 0x3_0514, 0x2200_0000, 0x40, 0xff, 8, 0],
+        ];
+        let nothing = kernel(Commands::Ibs(&[]));
+        assert!(check(RingId::Compute(3), &nothing, packets));
+    }
+
+    #[test]
+    fn kernel_dma() {
+        let fill = Fill {
+            addr: 0xf4_0020_0000,
+            bytes: 0x20_0000,
+            value: 0x55,
+        };
+        let packets: &[&[u32]] = &[
+            &[0xb000_0008, 0x40, 0xff, 7, !0, 0x0fff_0004],
+            &[0x3400_0008, 0x54e0, 0x54dc, 0x400, 0x400, 0x0fff_000a],
+            // CONSTANT_FILL
+            &[0x8000_000b, 0x0020_0000, 0xf4, 0x55, 0x1f_f000],
+            &[0x8000_000b, 0x003f_f000, 0xf4, 0x55, 0x1000],
+            &[0xf000_000e, 0xbcc, 1],
+            &[5, 0x40, 0xff, 8],
+            &[6],
+        ];
+        let fill = kernel(Commands::Fill(fill));
+        assert!(check(RingId::Sdma(0), &fill, packets));
+    }
+
+    #[test]
+    fn places() {
+        for (place, ring) in BONAIRE.rings.iter().enumerate() {
+            assert_eq!(ring.place(), place);
+        }
+        assert!(BONAIRE.rings.len() <= RingId::PLACES);
+    }
+
+    #[test]
+    fn fills_are_for_dma_engines() {
+        let fill = |bytes| {
+            Commands::Fill(Fill {
+                addr: 0,
+                bytes,
+                value: 0,
+            })
+        };
+        for &ring in BONAIRE.rings {
+            let is_dma = matches!(ring, RingId::Sdma(_));
+            let engine = BONAIRE.engine(ring.engine()).driver;
+            assert_eq!(engine.can(&fill(Fill::MAX_BYTES)), is_dma);
+            assert!(!engine.can(&fill(Fill::MAX_BYTES + 4)));
+            assert!(engine.can(&Commands::Ibs(&[])));
+            assert!(engine.can(&Commands::Fail(EIO)));
+        }
+    }
+
+    #[test]
+    fn kicks() -> Result {
+        let cases = [
+            (RingId::Gfx, write(0xc114, 0x10)), // CP_RB0_WPTR
+            (RingId::Compute(0), Access::Doorbell(0x10, 0x10)),
+            (RingId::Compute(7), Access::Doorbell(0x17, 0x10)),
+            (RingId::Sdma(0), write(0xd210, 0x40)), // SDMA0_GFX_RB_WPTR, in bytes
+            (RingId::Sdma(1), write(0xda10, 0x40)),
+        ];
+        for (ring, expected) in cases {
+            // The ring goes round; the position does not wrap, not even behind 32 bits.
+            for position in [0x10, 0x2010, (1 << 32) + 0x10] {
+                let card = Card::fake(&[])?;
+                let engine = BONAIRE.engine(ring.engine()).driver;
+                engine.kick(&card, ring, position);
+                assert!(card.saw(&[expected]));
+            }
+        }
+        Ok(())
+    }
+}
