@@ -16,16 +16,7 @@
 //! 2. if that says that jobs reach the bytes, [`Vm::wait_jobs`] with no lock held: a job may use what
 //!    it does not name, so all of them count. Then the bytes may go.
 //!
-//! # Page tables that must make room
-//!
-//! The directory and the tables are BOs like others: TTM takes their VRAM away when it needs it, after all
-//! other BOs, and after the jobs of the address space have ended ([`Vm::evict_table`]). What was in them is not
-//! kept, as it follows from what is mapped. Whoever maps something or submits a job brings back what that
-//! needs first, with the reservation held, which keeps it there: [`Vm::validate`]. Until then what is mapped
-//! is only noted. An address space that was never used has no VRAM at all.
-//!
-//! The BOs know their address space by [`crate::ttm::BoData::add_space`], as any BO does, and the address
-//! space has references to them: [`OpenVm`] ends that when the file is closed.
+//! Page tables are in VRAM that others may need: [`room`].
 //!
 //! # How a job is submitted
 //!
@@ -60,6 +51,7 @@
 mod backing;
 mod layout;
 mod mapping;
+mod room;
 mod space;
 mod tables;
 
@@ -74,10 +66,7 @@ use core::{
 use kernel::{
     new_mutex,
     prelude::*,
-    rbtree::{
-        RBTreeNode,
-        RBTreeNodeReservation, //
-    },
+    rbtree::RBTreeNode,
     sync::{
         aref::ARef,
         atomic::{
@@ -120,8 +109,7 @@ use crate::{
         Bo,
         BoId,
         ReservedBo,
-        ReservedExt,
-        Vram, //
+        ReservedExt, //
     },
 };
 
@@ -132,6 +120,7 @@ pub(crate) use self::{
         SystemPages, //
     },
     layout::SPACE_PAGES,
+    room::TableId,
     space::{
         MapFlags,
         Mapping,
@@ -147,21 +136,11 @@ use self::{
         Space,
         Unmapped, //
     },
-    tables::{
-        Memory,
-        Table, //
-    },
+    tables::Memory, //
 };
 
 /// How many mappings are looked at, or unmapped, while the publish lock is held: reclaim may wait for it.
 const AT_ONCE: usize = 256;
-
-/// The page directory of an address space, or one of its page tables by its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TableId {
-    Directory,
-    Table(u64),
-}
 
 /// What to do if something is mapped already where a mapping is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,22 +211,6 @@ impl Vm {
         let node = RBTreeNode::new(vm.id(), vm.clone(), GFP_KERNEL_ACCOUNT)?;
         vm.root.add_space(node);
         Ok(OpenVm(vm))
-    }
-
-    /// Makes the BOs of the page tables forget the address space.
-    fn retire(&self) {
-        self.root.remove_space(self.id());
-        let mut next = 0;
-        while let Some((index, table)) = self.next_table(next) {
-            table.remove_space(self.id());
-            next = index + 1;
-        }
-    }
-
-    fn next_table(&self, index: u64) -> Option<(u64, ARef<Bo>)> {
-        let mut space = self.publish.lock();
-        let (index, table) = space.tables().next(index)?;
-        Some((index, table.clone()))
     }
 
     /// What tells address spaces apart.
@@ -563,106 +526,6 @@ impl Vm {
         }
     }
 
-    /// The page directory, or a page table, is about to lose its memory. No job may run, and the reservation
-    /// of [`Vm::root`] must be held.
-    pub(crate) fn evict_table(&self, table: TableId) {
-        let mut space = self.publish.lock();
-        match table {
-            TableId::Directory => space.tables().evict_directory(),
-            TableId::Table(index) => self.change(|memory| space.evict_table(memory, index)),
-        }
-    }
-
-    /// Sees to it that the directory, and all tables in whose range something is mapped, have memory.
-    fn place_tables(self: &Arc<Self>, root: &ReservedBo<'_>) -> Result {
-        if self.publish.lock().tables().is_complete() {
-            return Ok(());
-        }
-        self.place_directory(root)?;
-        let mut next = 0;
-        while let Some((index, used)) = self.next_evicted(next) {
-            next = index + 1;
-            if used {
-                self.place_table(root, index)?;
-            } else {
-                let removed = self.publish.lock().tables().remove_evicted(index);
-                drop(removed);
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the first table from `index` on that has no memory, and whether anything is mapped there.
-    fn next_evicted(&self, index: u64) -> Option<(u64, bool)> {
-        let mut space = self.publish.lock();
-        let index = space.tables().next_evicted(index)?;
-        Some((index, space.is_table_used(index)))
-    }
-
-    /// Sees to it that the directory has memory.
-    fn place_directory(&self, root: &ReservedBo<'_>) -> Result {
-        /// How many entries are written with the publish lock held: others have to wait for it.
-        const STEP: usize = 1024;
-
-        if self.publish.lock().tables().has_directory() {
-            return Ok(());
-        }
-        let dev = self.root.drm();
-        root.place_in_vram()?;
-        let offset = vram_offset(root)?;
-        dev.card()
-            .ok_or(ENODEV)?
-            .vram()
-            .zero(offset, layout::DIRECTORY_SIZE as u64);
-        for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
-            let mut space = self.publish.lock();
-            let entries = first..first + STEP as u64;
-            // Tables change with the reservation held only, which is ours.
-            self.change(|memory| space.tables().fill_directory(memory, offset, entries));
-        }
-        // No job has run since it lost its memory. The next one drops what is cached of its former place.
-        self.pd_addr.store(dev.facts.vram.mc_addr(offset), Release);
-        self.change(|memory| memory.flush());
-        self.tlb_seq.fetch_add(1, Release);
-        self.publish.lock().tables().place_directory(offset);
-        Ok(())
-    }
-
-    /// Sees to it that there is a page table at a place of the directory, and that it has memory. It stays,
-    /// whatever fails later.
-    fn place_table(self: &Arc<Self>, root: &ReservedBo<'_>, index: u64) -> Result {
-        let dev = self.root.drm();
-        let place = |bo: &Bo| {
-            let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
-            let mc_addr = dev.facts.vram.mc_addr(offset);
-            Ok::<_, Error>(tables::Place { offset, mc_addr })
-        };
-
-        let found = self.find_table(index);
-        if let Some((bo, placed)) = found {
-            if !placed {
-                bo.reserved(root.held()).ok_or(EINVAL)?.place_in_vram()?;
-                let place = place(&bo)?;
-                self.publish.lock().tables().place(index, place);
-            }
-            return Ok(());
-        }
-        let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL_ACCOUNT)?;
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let bo = Bo::create_table(dev, layout::TABLE_SIZE, index, root)?;
-        let table = Table::new(place(&bo)?, bo.clone());
-        bo.add_space(space);
-        self.publish.lock().add_table(index, table, node);
-        Ok(())
-    }
-
-    /// Returns the page table at a place of the directory, and whether it has memory.
-    fn find_table(&self, index: u64) -> Option<(ARef<Bo>, bool)> {
-        let mut space = self.publish.lock();
-        let (bo, placed) = space.tables().get(index)?;
-        Some((bo.clone(), placed))
-    }
-
     /// Calls `f`, which may write page tables, and makes the GPU see what it wrote. If the card is
     /// gone, nothing is written.
     fn change<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> R {
@@ -732,12 +595,6 @@ impl PublishGuard<'_> {
             });
         });
     }
-}
-
-/// Where a page directory or page table is in VRAM. It stays there for as long as the reservation is held.
-fn vram_offset(table: &ReservedBo<'_>) -> Result<u64> {
-    let piece = table.allocation::<Vram>().ok_or(EINVAL)?;
-    Ok(piece.blocks().first().ok_or(EINVAL)?.offset)
 }
 
 /// VRAM as the CPU reaches it, if the card is there.

@@ -2,7 +2,7 @@
 
 //! Work on one ring.
 
-use crate::{at, expect};
+use crate::{UserMemory, at, expect};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::{Packet, Stream};
 use amdgpu_client::libdrm::{
@@ -32,13 +32,18 @@ struct Bench<'b, 'd> {
     fence_view: CpuMap<'b, 'd>,
 }
 
-pub fn checks(device: &Device, engine: Engine, tally: &mut Tally) {
-    if let Err(why) = on_bench(device, engine, tally) {
+pub fn checks(device: &Device, engine: Engine, user_memory: UserMemory, tally: &mut Tally) {
+    if let Err(why) = on_bench(device, engine, user_memory, tally) {
         tally.record(format_args!("{engine}: BOs for its checks"), Err(why));
     }
 }
 
-fn on_bench(device: &Device, engine: Engine, tally: &mut Tally) -> Result<(), String> {
+fn on_bench(
+    device: &Device,
+    engine: Engine,
+    user_memory: UserMemory,
+    tally: &mut Tally,
+) -> Result<(), String> {
     let gtt = device.alloc(SIZE, DOMAIN_GTT, 0).map_err(at("GTT"))?;
     let vram = device.alloc(SIZE, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED).map_err(at("VRAM"))?;
     let fence = device.alloc(PAGE, DOMAIN_GTT, 0).map_err(at("fence"))?;
@@ -63,9 +68,11 @@ fn on_bench(device: &Device, engine: Engine, tally: &mut Tally) -> Result<(), St
         fence_view: fence.map_cpu().map_err(at("fence"))?,
     };
     bench.all(tally);
-    tally.check(format_args!("{engine}: userptr to VRAM and back"), || {
-        bench.userptr(device, &ib, &vram)
-    });
+    if user_memory == UserMemory::Given {
+        tally.check(format_args!("{engine}: userptr to VRAM and back"), || {
+            bench.userptr(device, &ib, &vram)
+        });
+    }
     tally.check(format_args!("{engine}: GEM_WAIT_IDLE after the last job"), || {
         expect(gtt.wait_idle(0).map_err(at("wait"))?, || "busy".into())?;
         Ok(String::new())

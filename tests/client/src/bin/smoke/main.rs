@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         &[
             ("node", "device node (default: the first amdgpu render node)"),
             ("engine", "check this engine only: gfx, compute0..3, dma0, dma1"),
+            ("user-memory", "'refused' where the platform bounces all DMA (default: given)"),
         ],
     );
     let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
@@ -32,6 +33,10 @@ fn main() -> ExitCode {
 
     let mut tally = Tally::new();
     let only: Option<Engine> = args.get("engine");
+    let user_memory = match args.get::<String>("user-memory").as_deref() {
+        Some("refused") => UserMemory::Refused,
+        _ => UserMemory::Given,
+    };
     let device = Device::open(&node);
     tally.record(
         "libdrm takes the device",
@@ -40,16 +45,24 @@ fn main() -> ExitCode {
     if let Ok(device) = &device {
         if only.is_none() {
             identity::checks(device, &node, &mut tally);
-            memory::checks(device, &mut tally);
+            memory::checks(device, user_memory, &mut tally);
             several::checks(device, &mut tally);
         }
         for engine in Engine::ALL {
             if only.is_none_or(|one| one == engine) {
-                engines::checks(device, engine, &mut tally);
+                engines::checks(device, engine, user_memory, &mut tally);
             }
         }
     }
     tally.close()
+}
+
+/// Whether the GPU reaches the memory of processes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UserMemory {
+    Given,
+    /// The platform would have it work on copies.
+    Refused,
 }
 
 /// Says what was being done when an error came.

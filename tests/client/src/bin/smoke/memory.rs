@@ -2,8 +2,7 @@
 
 //! Buffer objects without any job.
 
-use crate::{at, expect};
-use amdgpu_client::PAGE;
+use crate::{UserMemory, at, expect};
 use amdgpu_client::libdrm::Device;
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::report::Tally;
@@ -11,11 +10,12 @@ use amdgpu_client::uapi::{
     CREATE_CPU_ACCESS_REQUIRED, CREATE_CPU_GTT_USWC, CREATE_VM_ALWAYS_VALID, DOMAIN_CPU,
     DOMAIN_GTT, DOMAIN_VRAM,
 };
+use amdgpu_client::{Errno, PAGE};
 
 /// Not a whole number of large pages, and more than one page table's worth of small ones.
 const SIZE: usize = 5 * 1024 * 1024 + 3 * PAGE;
 
-pub fn checks(device: &Device, tally: &mut Tally) {
+pub fn checks(device: &Device, user_memory: UserMemory, tally: &mut Tally) {
     for (name, domain, flags) in [
         ("VRAM", DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED),
         ("GTT", DOMAIN_GTT, 0),
@@ -76,7 +76,11 @@ pub fn checks(device: &Device, tally: &mut Tally) {
     });
     tally.check("userptr BO: create, map, free", || {
         let mem = UserMem::anonymous(SIZE / PAGE).map_err(at("mmap"))?;
-        let bo = device.userptr(&mem).map_err(at("create"))?;
+        let bo = match (device.userptr(&mem), user_memory) {
+            (Err(Errno(libc::ENODEV)), UserMemory::Refused) => return Ok("refused".into()),
+            (Ok(_), UserMemory::Refused) => return Err("it was not refused".into()),
+            (bo, _) => bo.map_err(at("create"))?,
+        };
         let map = bo.map_gpu().map_err(at("GPU map"))?;
         let cpu = bo.map_cpu();
         expect(cpu.is_err(), || "its pages could be mapped a second time".into())?;
