@@ -189,11 +189,13 @@ impl Gpu {
         }
     }
 
-    /// Reports a walk that uses an entry that the host wrote and did not flush.
+    /// Reports a walk that uses an entry that the host wrote and did not flush. It may have arrived
+    /// nevertheless, with its line.
     fn check_entry_flushed(&mut self, a: Access, va: u64, addr: u64) {
         let offset = addr.wrapping_sub(self.fb_base()) & !7;
         if offset < self.config.vram {
             self.check_flushed(a, va, true, offset, 8);
+            self.vram.arrive(offset);
         }
     }
 
@@ -317,15 +319,15 @@ impl Gpu {
             let bits = self.table_bits();
             let (dir, index) = (page >> bits, page & ((1 << bits) - 1));
             let cached = self.tlb.directory(a.vmid, dir).filter(|_| fill);
+            if cached.is_none() && fill {
+                self.check_entry_flushed(a, va, base + dir * 8);
+            }
             let now = match cached {
                 // What the table says by now is only compared.
                 Some(_) => self.table_entry(a, va, base + dir * 8, false).unwrap_or(0),
                 None => self.table_entry(a, va, base + dir * 8, false).ok_or(protection::PDE0)?,
             };
             let pde = cached.unwrap_or(now);
-            if cached.is_none() && fill {
-                self.check_entry_flushed(a, va, base + dir * 8);
-            }
             if (pde ^ now) & (pte::ADDRESS | pte::VALID | pte::SYSTEM) != 0 {
                 let what = format!(
                     "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, the table {now:#x}; it was \
@@ -351,15 +353,15 @@ impl Gpu {
         if !fill {
             return self.table_entry(a, va, table + index * 8, in_system).ok_or(protection::VALID);
         }
+        if !in_system {
+            self.check_entry_flushed(a, va, table + index * 8);
+        }
         let first = table + (index & !(BLOCK - 1)) * 8;
         let mut block = [0; BLOCK as usize];
         for (slot, addr) in block.iter_mut().zip((first..).step_by(8)) {
             *slot = self.table_entry(a, va, addr, in_system).ok_or(protection::VALID)?;
         }
         let entry = block[(index % BLOCK) as usize];
-        if !in_system {
-            self.check_entry_flushed(a, va, table + index * 8);
-        }
         self.check_fragment(a, va, (table, index, in_system), entry);
         self.log.event(Event::Walk { vmid: a.vmid, va, pde, pte: entry });
         self.tlb.fill(a.vmid, page, block);
@@ -426,7 +428,6 @@ impl Gpu {
             let offset = addr.wrapping_sub(self.fb_base());
             if offset < self.config.vram {
                 self.vram.reach(offset);
-                self.vram.arrive(offset);
                 return Some(self.vram.device().read_u64(offset & !7));
             }
         }

@@ -34,7 +34,7 @@ rules! {
     /// Blocks are busy, and queues active, for some reads.
     Busy = "busy", true;
     /// Command processors need the C driver's delays, or half of them.
-    Delays = "delays", true;
+    Delays = "delays", false;
     /// The graphics front end fetches commands ahead.
     Prefetch = "prefetch", true;
     /// With strict HDP the host may see old bytes until it invalidates.
@@ -44,7 +44,7 @@ rules! {
     /// The PCI configuration reset works only while firmware runs on the SMC.
     ConfigReset = "config-reset", false;
     /// The PCI configuration reset loses what is in VRAM.
-    ResetVram = "reset-vram", true;
+    ResetVram = "reset-vram", false;
     /// CP DMA that nothing waits for lands after the end of the pipe.
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.

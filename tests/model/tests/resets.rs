@@ -84,7 +84,7 @@ fn a_soft_reset_of_one_sdma_engine_leaves_the_other() {
 
 #[test]
 fn the_reset_dword_loses_registers_posting_and_vram() {
-    let mut b = Bench::new();
+    let mut b = bench(&["reset-vram"], &[], &[]);
     b.gpu.vram().write_u32(VRAM_DATA, 1);
     b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
     assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
@@ -92,7 +92,7 @@ fn the_reset_dword_loses_registers_posting_and_vram() {
     assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
     assert_ne!(b.gpu.vram().read_u32(VRAM_DATA), 1);
     b.clean();
-    let mut b = bench(&[], &["reset-vram"], &[]);
+    let mut b = Bench::new();
     b.gpu.vram().write_u32(VRAM_DATA, 1);
     b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
     assert_eq!(b.gpu.vram().read_u32(VRAM_DATA), 1);
