@@ -39,11 +39,9 @@ fn wave(inst: &Inst, rng: &mut Rng) -> Wave {
     let mut vector: Vec<Row> = vec![[0; LANES]; 12];
     for n in 0..3 {
         let kind = inst.entry.signature.source(n).unwrap_or(Kind::B32);
-        for lane in 0..LANES {
-            let v = value(kind, rng);
-            vector[2 * n][lane] = v as u32;
-            vector[2 * n + 1][lane] = (v >> 32) as u32;
-        }
+        let values: [u64; LANES] = std::array::from_fn(|_| value(kind, rng));
+        vector[2 * n] = values.map(|v| v as u32);
+        vector[2 * n + 1] = values.map(|v| (v >> 32) as u32);
     }
     let mut scalar = [0; 128];
     scalar.iter_mut().for_each(|s| *s = rng.word());
