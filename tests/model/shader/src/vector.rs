@@ -7,6 +7,8 @@ mod convert;
 mod double;
 mod math;
 mod single;
+#[cfg(test)]
+mod tests;
 
 pub use compare::execute as compare;
 

@@ -24,10 +24,8 @@ fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
         entry.format,
         Format::Ds | Format::Flat | Format::Mubuf | Format::Mtbuf | Format::Mimg | Format::Vop3
     );
-    // The rest of these conditions is about single instructions.
-    literal && short && small
-        // Literals of 64 bits have rules of their own there.
-        || literal && short && entry.signature.0.contains(['d', 'q'])
+    // Literals of 64 bits have rules of their own there.
+    literal && short && (small || entry.signature.0.contains(['d', 'q']))
         // A half of VCC beside VCC as the carry is one scalar to hardware, two to LLVM.
         || line.contains("vcc_") && line.ends_with(", vcc")
         || entry.name == "v_writelane_b32" && line.ends_with("m0")
