@@ -99,6 +99,8 @@ pub(crate) struct Device {
     rings: KVec<Arc<Ring>>,
     /// What was counted, for debugfs.
     pub(crate) stats: Arc<Stats>,
+    /// Where jobs are dropped, and files are torn down whose jobs have to be waited for.
+    pub(crate) reaper: Arc<OwnedQueue>,
     /// What feeds the rings with jobs.
     pub(crate) schedulers: Schedulers,
     /// What the kernel itself has DMA engines do.
@@ -134,6 +136,7 @@ impl Device {
                 stats.clone(),
                 &reaper,
             )?,
+            reaper,
             kernel_queue <- KernelQueue::new(schedulers),
             card,
         })

@@ -17,23 +17,28 @@ use kernel::{
     impl_has_work,
     new_work,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
     time::{
         msecs_to_jiffies,
         Msecs, //
     },
     workqueue::{
-        self,
         Work,
         WorkItem, //
     }, //
 };
 
 use crate::{
-    abstractions::task::Exit,
+    abstractions::{
+        task::Exit,
+        workqueue::OwnedQueue, //
+    },
     bindings::{
         self,
         drm_amdgpu_vm_in,
@@ -69,6 +74,8 @@ pub(crate) struct File {
     own_vmid: OwnVmid,
     /// Time that the jobs that are left may go on, in ms; set at the end.
     grace: Atomic<Msecs>,
+    /// Where it is torn down if jobs are left.
+    reaper: Arc<OwnedQueue>,
     #[pin]
     tear_down: Work<File>,
 }
@@ -101,6 +108,7 @@ impl File {
                 own_vmid: dev.schedulers.own_vmid(&**vm),
                 vm,
                 grace: Atomic::new(0),
+                reaper: dev.reaper.clone(),
                 tear_down <- new_work!("File::tear_down"),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -128,8 +136,9 @@ impl File {
         if this.vm.is_idle() {
             this.vm.tear_down(0);
         } else {
-            // It may wait for long.
-            workqueue::system_long().enqueue(this);
+            // It may wait for long. And the module waits for it.
+            let reaper = this.reaper.clone();
+            reaper.enqueue(this);
         }
     }
 

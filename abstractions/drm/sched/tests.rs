@@ -103,17 +103,9 @@ impl JobOps for TestJob {
 struct World {
     ring: Arc<Ring>,
     scheduler: Arc<Scheduler<TestJob>>,
-    // Dropped after the scheduler, and never by one of its items.
-    _reaper: Arc<OwnedQueue>,
+    reaper: Arc<OwnedQueue>,
     // Dropped last.
     _device: faux::Registration,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        while self.ring.finish().is_ok() {}
-        self.scheduler.drain();
-    }
 }
 
 impl World {
@@ -122,13 +114,13 @@ impl World {
         let ring = Ring::new()?;
         let dev: &device::Device<device::Bound> = device.as_ref().as_ref();
         let timeout = msecs_to_jiffies(10_000);
-        let reaper = Arc::new(OwnedQueue::new(c"amdgpu_rs_sched_test")?, GFP_KERNEL)?;
-        let scheduler =
-            Scheduler::new(c"test", dev, credits, timeout, ring.clone(), reaper.clone())?;
+        let reaper = Arc::new(OwnedQueue::new(c"test")?, GFP_KERNEL)?;
+        let name = c"test";
+        let scheduler = Scheduler::new(name, dev, credits, timeout, ring.clone(), reaper.clone())?;
         Ok(Self {
             ring,
             scheduler,
-            _reaper: reaper,
+            reaper,
             _device: device,
         })
     }
@@ -137,6 +129,17 @@ impl World {
         let mut schedulers = KVec::new();
         schedulers.push(self.scheduler.clone(), GFP_KERNEL)?;
         Entity::new(Priority::Normal, schedulers)
+    }
+}
+
+impl Drop for World {
+    /// Ends what a test has left, as jobs must be gone before their queue is.
+    fn drop(&mut self) {
+        while *self.scheduler.jobs.count.lock() != 0 {
+            let _ = self.ring.finish();
+            fsleep(Delta::from_millis(1));
+        }
+        self.reaper.flush();
     }
 }
 
