@@ -335,6 +335,8 @@ pub(crate) trait InterruptController: Sync {
 pub(crate) enum Event {
     /// A ring wrote a fence.
     Fence(RingId),
+    /// A compute queue wrote a fence; the card does not say reliably which.
+    ComputeFence,
     /// A process's page table forbade an access.
     Fault,
     /// A ring executed something that it must not.

@@ -190,6 +190,12 @@ impl Found {
     fn note(&mut self, device: &Device, event: Event) {
         match event {
             Event::Fence(ring) => self.rings |= 1 << ring.place(),
+            Event::ComputeFence => {
+                let is_compute = |ring: &RingId| matches!(ring, RingId::Compute(_));
+                for ring in device.rings().map(|ring| ring.kind).filter(is_compute) {
+                    self.rings |= 1 << ring.place();
+                }
+            }
             Event::Fault => self.fault = true,
             Event::Illegal(what, ring) => {
                 dev_dbg!(

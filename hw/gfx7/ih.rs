@@ -122,7 +122,7 @@ impl InterruptController for Ih {
         let dma = |event: fn(RingId) -> Event| dma_ring(ring).map(event);
         match source {
             source::PAGE_INVALID_FAULT | source::PROTECTION_FAULT => Some(Event::Fault),
-            source::CP_END_OF_PIPE => command_processor(Event::Fence),
+            source::CP_END_OF_PIPE => command_processor(fence_of),
             source::CP_BAD_OPCODE => {
                 command_processor(|ring| Event::Illegal(Illegal::Opcode, ring))
             }
@@ -149,6 +149,15 @@ fn ring_control() -> IH_RB_CNTL {
         .with_const_rb_size::<LOG2_DWORDS>()
         .with_wptr_writeback_enable(true)
         .with_wptr_overflow_enable(true)
+}
+
+/// An end of pipe of the command processor. The C drivers do not go by the queue that the entry
+/// names on this generation (`gfx_v7_0_eop_irq`): they look at all of the pipe.
+fn fence_of(ring: RingId) -> Event {
+    match ring {
+        RingId::Compute(_) => Event::ComputeFence,
+        ring => Event::Fence(ring),
+    }
 }
 
 /// The command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
@@ -179,8 +188,8 @@ mod tests {
     fn entries() {
         let cases = [
             ([181, 0, 0x00, 0], Event::Fence(RingId::Gfx)),
-            ([181, 0, 0x04, 0], Event::Fence(RingId::Compute(0))),
-            ([181, 0, 0x74, 0], Event::Fence(RingId::Compute(7))),
+            ([181, 0, 0x04, 0], Event::ComputeFence),
+            ([181, 0, 0x74, 0], Event::ComputeFence),
             ([224, 0, 0x00, 0], Event::Fence(RingId::Sdma(0))),
             ([224, 0, 0x01, 0], Event::Fence(RingId::Sdma(1))),
             ([147, 0, 0, 0], Event::Fault),
@@ -217,7 +226,7 @@ mod tests {
         // What stands beside the ring's number belongs to someone else.
         assert_eq!(
             Ih.decode([181, 0, 0x1234_0504, 0]),
-            Event::Fence(RingId::Compute(0))
+            Event::ComputeFence
         );
     }
 
