@@ -8,8 +8,9 @@ mod random;
 
 use amdgpu_shader::gfx7::{Words, decode, entries};
 use amdgpu_shader::isa::{Entry, Op};
-use amdgpu_shader::memory::Flat;
+use amdgpu_shader::memory::{Access, Flat, Memory, Path, Place};
 use amdgpu_shader::rng::Rng;
+use amdgpu_shader::stop::Stop;
 use common::{PROGRAM, Setup};
 use random::random_words;
 
@@ -19,6 +20,32 @@ const PROGRAMS: u64 = 20_000;
 const LENGTH: usize = 40;
 /// Where registers often lead.
 const DATA: u64 = 0x20_0000;
+
+/// Memory in which every address leads somewhere, so that programs run on.
+struct Everywhere(Flat);
+
+impl Memory for Everywhere {
+    fn translate(&mut self, va: u64, access: Access) -> Result<Place, Stop> {
+        let there = if access == Access::Execute { va } else { DATA | va & 0x3000 };
+        self.0.translate(there, access)
+    }
+
+    fn read(&mut self, path: Path, at: Place, to: &mut [u8]) {
+        self.0.read(path, at, to);
+    }
+
+    fn write(&mut self, path: Path, at: Place, from: &[u8]) {
+        self.0.write(path, at, from);
+    }
+
+    fn update(&mut self, at: Place, bytes: usize, f: &mut dyn FnMut(u64) -> u64) -> u64 {
+        self.0.update(at, bytes, f)
+    }
+
+    fn clock(&mut self) -> u64 {
+        self.0.clock()
+    }
+}
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
@@ -91,6 +118,7 @@ fn random_programs_do_not_panic() {
         memory.map(DATA, 0x4000);
         let setup = launch(&mut rng);
         let Ok(Some(mut dispatch)) = setup.dispatch() else { continue };
+        let mut memory = Everywhere(memory);
         ended += u64::from(dispatch.run(&mut memory, 2000).is_ok());
         instructions += dispatch.count.instructions;
     }
