@@ -224,10 +224,7 @@ mod tests {
             assert_eq!(Ih.decode(entry), event);
         }
         // What stands beside the ring's number belongs to someone else.
-        assert_eq!(
-            Ih.decode([181, 0, 0x1234_0504, 0]),
-            Event::ComputeFence
-        );
+        assert_eq!(Ih.decode([181, 0, 0x1234_0504, 0]), Event::ComputeFence);
     }
 
     #[test]
