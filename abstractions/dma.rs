@@ -74,8 +74,6 @@ impl Reach {
 /// Returns true if a device works on pages themselves where its DMA mask allows for it, by trying one.
 fn maps_in_place(dev: &Device<Bound>) -> Result<bool> {
     const DIRECTION: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
-    /// `DMA_MAPPING_ERROR`.
-    const FAILED: bindings::dma_addr_t = bindings::dma_addr_t::MAX;
 
     // SAFETY: This function has no requirement. Such a page is within any device's mask.
     let page = unsafe { bindings::alloc_pages(bindings::RUST_EXT_GFP_DMA32, 0) };
@@ -84,13 +82,14 @@ fn maps_in_place(dev: &Device<Bound>) -> Result<bool> {
     }
     let (raw, size) = (device_as_raw(dev), PAGE_SIZE);
     // SAFETY: The device is bound, and the page is ours. It is unmapped before it is freed.
-    let address = unsafe {
+    let mapped = unsafe {
         let address = bindings::dma_map_page_attrs(raw, page, 0, size, DIRECTION, IN_PLACE);
-        if address != FAILED {
+        let mapped = !bindings::rust_ext_dma_mapping_failed(raw, address);
+        if mapped {
             bindings::dma_unmap_page_attrs(raw, address, size, DIRECTION, IN_PLACE);
         }
         bindings::__free_pages(page, 0);
-        address
+        mapped
     };
-    Ok(address != FAILED)
+    Ok(mapped)
 }

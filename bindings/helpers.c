@@ -144,6 +144,11 @@ void rust_ext_dma_fence_set_error(struct dma_fence *fence, int error)
 	dma_fence_set_error(fence, error);
 }
 
+bool rust_ext_dma_mapping_failed(struct device *dev, dma_addr_t addr)
+{
+	return dma_mapping_error(dev, addr) != 0;
+}
+
 bool rust_ext_dma_fence_begin_signalling(void)
 {
 	return dma_fence_begin_signalling();

@@ -27,6 +27,7 @@ struct dma_fence *rust_ext_dma_fence_get(struct dma_fence *fence);
 void rust_ext_dma_fence_put(struct dma_fence *fence);
 bool rust_ext_dma_fence_is_signaled(struct dma_fence *fence);
 void rust_ext_dma_fence_set_error(struct dma_fence *fence, int error);
+bool rust_ext_dma_mapping_failed(struct device *dev, dma_addr_t addr);
 bool rust_ext_dma_fence_begin_signalling(void);
 void rust_ext_dma_fence_end_signalling(bool cookie);
 int rust_ext_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx);

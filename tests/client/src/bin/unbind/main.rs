@@ -68,31 +68,31 @@ fn round(card: &mut Card, rng: &mut Rng) -> Outcome {
     for child in &mut children {
         child.hear::<1>()?;
     }
-    let kill = || children.iter().for_each(Child::kill);
+    let kill = |children: &[Child]| children.iter().for_each(Child::kill);
 
     match end {
         End::Before => {
-            kill();
-            reap(&children)?;
+            kill(&children);
+            reap(std::mem::take(&mut children))?;
             card.leave(farewell)?;
         }
         End::Just => {
-            kill();
+            kill(&children);
             card.leave(farewell)?;
         }
         End::Meanwhile(micros) => {
             let leaving = card.begin_to_leave(farewell)?;
             sleep(Duration::from_micros(micros.into()));
-            kill();
+            kill(&children);
             leaving.listen_once()?;
         }
         End::After => {
             card.leave(farewell)?;
             sleep(AFTERMATH);
-            kill();
+            kill(&children);
         }
     }
-    reap(&children)?;
+    reap(children)?;
     card.come_back(farewell)?;
     let session = Session::open(&card.node()?).map_err(|e| format!("a session: {e}"))?;
     session.prove_alive(Engine::Dma(0))?;
@@ -100,8 +100,8 @@ fn round(card: &mut Card, rng: &mut Rng) -> Outcome {
     Ok(format!("{farewell:?}, {end:?}, {plans:?}"))
 }
 
-fn reap(children: &[Child]) -> Result<(), String> {
-    children.iter().try_for_each(|child| child.reap().map(|_| ()))
+fn reap(children: Vec<Child>) -> Result<(), String> {
+    children.into_iter().try_for_each(|child| child.reap().map(|_| ()))
 }
 
 fn main() -> ExitCode {
