@@ -28,7 +28,7 @@
 //! vm.validate(&locked)?                            private BOs and page tables are in place
 //! before user pages are replaced in a BO: wait_jobs(Interruptible::Yes)?
 //!                                                  (replacing unmaps the old ones for DMA)
-//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if any are stale
+//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if stale
 //!     if a userptr generation moved { back out }
 //!     guard.update(|bo| is reserved here, and a userptr has current pages)
 //!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job

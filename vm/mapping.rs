@@ -98,8 +98,8 @@ impl<K, A> Spare<K, A> {
 ///
 /// # Invariants
 ///
-/// No two mappings overlap. Each mapping is in `by_va` under its last page, and its BO and last page
-/// are in `by_bo`. Nothing else is in either.
+/// No two mappings overlap. Each mapping is in `by_va` under its last page, and its BO and last
+/// page are in `by_bo`. Nothing else is in either.
 pub(super) struct Mappings<K, A> {
     by_va: RBTree<u64, Mapping<K, A>>,
     by_bo: RBTree<(K, u64), ()>,
