@@ -7,11 +7,11 @@
 //! all wait for the clear. That is not enough in two cases:
 //!
 //! * Page-table entries show the BO to all jobs of an address space, including those that do not
-//! name it. So none is written before the BO is cleared: mapping leaves the entries to the next job
-//! that names the BO, and its submission waits ([`finish`]). * The clear may fail, because the card
-//! is given up. Then no job runs any more, but the CPU still reaches VRAM. So page faults and
-//! moves, which are about to let the CPU see the VRAM, check how the clear ended ([`finish`]
-//! again), and if it failed the CPU clears.
+//!   name it. So none is written before the BO is cleared: mapping leaves the entries to the next
+//!   job that names the BO, and its submission waits ([`finish`]).
+//! * The clear may fail, because the card is given up. Then no job runs any more, but the CPU still
+//!   reaches VRAM. So page faults and moves, which are about to let the CPU see the VRAM, check how
+//!   the clear ended ([`finish`] again), and if it failed the CPU clears.
 //!
 //! The CPU also clears BOs that are too small for a job to be worthwhile, and those that are
 //! created after the card was given up. Page tables are not cleared here: only the GPU's address
