@@ -337,8 +337,9 @@ impl<'a> Parsed<'a> {
     /// # Errors
     ///
     /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
-    /// `ENOENT` for an unknown BO list, BO in one, or synchronization object to wait for; `EPERM` for
-    /// another process's memory; those of [`Request::copy_in`]; the error of a queue that is lost.
+    /// `ENOENT` for an unknown BO list, BO in one, or synchronization object to wait for; `EPERM`
+    /// for another process's memory; those of [`Request::copy_in`]; the error of a queue that is
+    /// lost.
     fn new(
         dev: &'a DrmDevice,
         args: &bindings::drm_amdgpu_cs_in,
@@ -352,7 +353,7 @@ impl<'a> Parsed<'a> {
         for part in request.others {
             others.push(Member::look_up(dev, &context, part)?, GFP_KERNEL_ACCOUNT)?;
         }
-        // As in the C driver, on hardware that cannot flush a VMID that is in use.
+        // As in the C driver, on hardware that cannot flush a VM context (VMID) that is in use.
         if !others.is_empty() && inner.has_own_vmid() {
             return Err(EINVAL);
         }
@@ -672,7 +673,7 @@ impl Bound {
 }
 
 /// Adds a job's fence to every reservation that is held. Later submissions wait for the leader's
-/// fence ([`Usage::Write`]). Waits until a BO is idle wait for the fences of all jobs.
+/// fence ([`Usage::Write`]). A wait until a BO is idle waits for the fences of all jobs.
 fn attach(fence: &Fence, vm: &Vm, locked: &Locked, usage: Usage) {
     for resv in locked.reservations() {
         // The reservation of the address space, which its private BOs share, has the fences that

@@ -280,7 +280,7 @@ const RESERVED_TOP: u64 = (64 << 10) + (2 << 20) + (2 << 20);
 pub(crate) const USER_SPACE: Range<u64> =
     RESERVED_BOTTOM..(SPACE_PAGES << PAGE_SHIFT) - RESERVED_TOP;
 
-/// Addresses that are not canonical. Bits above [`HOLE_MASK`] are ignored.
+/// Addresses that are not canonical (`AMDGPU_GMC_HOLE_*`). Bits above [`HOLE_MASK`] are ignored.
 const HOLE: Range<u64> = 0x8000_0000_0000..0xffff_8000_0000_0000;
 const HOLE_MASK: u64 = 0xffff_ffff_ffff;
 

@@ -395,8 +395,9 @@ impl Userptr {
 
     /// Looks the pages up, faults in the missing ones, and looks again.
     ///
-    /// Faulting a page in may change others, for example by copying a page shared with a child
-    /// process. So the generation is that of the last look-up, during which nothing is faulted in.
+    /// Faulting a page in may change the mapping, for example if the page is copied because a child
+    /// process shares it. So the generation is that of the last look-up, during which nothing is
+    /// faulted in.
     fn collect(&self) -> Result<UserPages> {
         /// Number of look-ups before giving up. Pages that go away this often mean that memory is
         /// scarce.

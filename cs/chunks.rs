@@ -228,7 +228,7 @@ impl Order {
         Ok(Self::Signal { handle, point: 0 })
     }
 
-    /// Decodes `struct drm_amdgpu_cs_chunk_syncobj` of an object to signal, whose flags are
+    /// Decodes `struct drm_amdgpu_cs_chunk_syncobj` of an object to signal. The chunk's flags are
     /// ignored.
     fn signal_point([handle, _flags, low, high]: [u32; 4]) -> Result<Self> {
         Ok(Self::Signal {

@@ -346,7 +346,8 @@ impl BoData {
         }
     }
 
-    /// Called before the BO's bytes move. Ensures that no job can access the old location.
+    /// Called before the BO's bytes move or go away. Ensures that no job can access the old
+    /// location.
     ///
     /// The reservation must be held, so that nobody maps the BO meanwhile. On failure only the
     /// state of page-table entries has changed.

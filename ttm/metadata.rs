@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Metadata that user space stores with a buffer object (BO) for its other users: `GEM_METADATA`.
+//! Metadata that user space stores with a buffer object (BO) for its other users: `GEM_METADATA`
+//! (`amdgpu_bo_set_metadata` in the C driver).
 
 use kernel::prelude::*;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! VRAM for page tables: getting it, losing it to eviction, and getting it back.
+//! VRAM for page tables (`amdgpu_vm_pt.c`): getting it, losing it to eviction, and getting it back.
 //!
 //! The directory and the tables are ordinary BOs. TTM evicts them from VRAM when it needs their
 //! room, after all other BOs, and after the jobs of the address space have ended

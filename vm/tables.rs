@@ -290,7 +290,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Makes the other pages of those of `pages`' tables that are not linked map nothing.
+    /// Clears the entries outside of `pages` in those of its tables that are not linked.
     fn clear_around(&self, memory: &impl Memory, pages: Range<u64>) {
         for chunk in layout::chunks(pages) {
             let table = self.tables.get(&chunk.table);
