@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Clearing the VRAM that a buffer object (BO) was given, which holds its previous owner's data.
+//! Clearing the VRAM that a buffer object (BO) was given, which holds its previous owner's data
+//! (`amdgpu_ttm_clear_buffer` in the C driver).
 //!
 //! A DMA engine clears it, while the BO is already handed out. The fence of the clear is in the
 //! BO's reservation, with usage `Kernel`, so jobs that name the BO, moves of it, and waits for it

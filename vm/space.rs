@@ -4,7 +4,7 @@
 //! transitions between the two.
 //!
 //! The page-table entries of a buffer object (BO) are in one of four states. The C driver keeps a
-//! `bo_va` on one of several lists instead: evicted, moved, idle and others.
+//! `bo_va` on a list instead: evicted, needs_update (formerly moved) or idle.
 //!
 //! | state | contents of the page tables for the BO's mappings |
 //! |---|---|
