@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Buffer lists: the buffers that a submission uses, named by user space.
+//! Buffer lists (`amdgpu_bo_list`): the buffers that a submission uses, named by user space.
 //!
 //! A list is either an object of the file (`AMDGPU_BO_LIST` ioctl) or comes with one submission
 //! (`BO_HANDLES` chunk). It is immutable: an update puts a new list under the old handle, and a
-//! submission that is under way keeps the one that it began with. So two threads may submit one
-//! list at once, and what a submission gathers never lives here.
+//! submission under way keeps the list that it started with. So two threads may submit one list at
+//! once, and the pages that a submission gathers are never stored here.
 //!
-//! Entries are in the order in which they are reserved and validated: most important first, user
-//! memory last, so that it forms one run that the submission path can walk by itself. A buffer that user
-//! space names more than once is in the list once: each entry costs a submission something.
+//! Entries are in the order in which they are reserved and validated: highest priority first, user
+//! memory last, so that it forms one run that the submission path can walk by itself. A buffer that
+//! user space names more than once is in the list once: each entry adds to the cost of a
+//! submission.
 
 use crate::{
     abstractions::drm::gem::Handle,
@@ -36,13 +37,13 @@ use kernel::{
     },
 };
 
-/// Most entries in one list, as in the C driver.
+/// Maximum number of entries in one list, as in the C driver.
 const MAX_ENTRIES: u32 = 128 * 1024;
 
-/// Highest priority; higher ones of user space are lowered to it, as in the C driver.
+/// Highest priority; user space's priorities are clamped to it, as in the C driver.
 const MAX_PRIORITY: u32 = 32;
 
-/// Where user space keeps the entries of a list to be.
+/// Location in user memory of the entries of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Source {
     entries: u32,
@@ -50,11 +51,11 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// From the fields of `struct drm_amdgpu_bo_list_in`.
+    /// Takes the fields of `struct drm_amdgpu_bo_list_in`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for too many entries or an unknown size of one.
+    /// `EINVAL` for too many entries or an unknown entry size.
     pub(crate) fn new(entries: u32, entry_size: u32, address: u64) -> Result<Self> {
         let known = size_of::<bindings::drm_amdgpu_bo_list_entry>();
         if entries > MAX_ENTRIES || usize::try_from(entry_size)? != known {
@@ -63,7 +64,7 @@ impl Source {
         Ok(Self { entries, address })
     }
 
-    /// Copies the entries in: pairs of handle and priority.
+    /// Copies in the entries: pairs of handle and priority.
     fn copy_in(self) -> Result<KVVec<RawEntry>> {
         let entries = usize::try_from(self.entries)?;
         let address = usize::try_from(self.address).map_err(|_| EFAULT)?;
@@ -80,14 +81,14 @@ impl Source {
     }
 }
 
-/// An entry as user space names it, with the priority already within bounds.
+/// An entry as user space passed it, with its priority clamped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct RawEntry {
     handle: u32,
     priority: u32,
 }
 
-/// Where an entry of this priority belongs: user memory last, else the most important first.
+/// Returns the sort key of an entry: user memory last, otherwise highest priority first.
 /// Entries with equal keys keep the order in which user space named them.
 fn sort_key(priority: u32, is_userptr: bool) -> u32 {
     let rank = MAX_PRIORITY - priority.min(MAX_PRIORITY);
@@ -98,8 +99,8 @@ fn sort_key(priority: u32, is_userptr: bool) -> u32 {
     }
 }
 
-/// The places of entries with these keys in a stable ascending order: `places[n]` is the index of
-/// the entry that comes at `n`. One counting pass, since there are few distinct keys.
+/// Returns the stable ascending order of entries with these keys: `places[n]` is the index of the
+/// entry that comes at `n`. One counting pass, since there are few distinct keys.
 fn stable_order(keys: &[u32]) -> Result<KVVec<usize>> {
     const KEYS: usize = 2 * (MAX_PRIORITY as usize + 1);
     let mut next = [0usize; KEYS + 1];
@@ -118,8 +119,8 @@ fn stable_order(keys: &[u32]) -> Result<KVVec<usize>> {
     Ok(places)
 }
 
-/// Sorts in place, without memory of its own. (That of `core` ends, for an order that is none, in a way that
-/// the kernel's checker of object code does not know.)
+/// Sorts in place, without memory of its own. `core`'s sort is not used: its panic for an
+/// inconsistent `Ord` ends in a way that objtool does not know.
 fn heap_sort<T: Ord>(items: &mut [T]) {
     for root in (0..items.len() / 2).rev() {
         sift_down(items, root);
@@ -130,7 +131,7 @@ fn heap_sort<T: Ord>(items: &mut [T]) {
     }
 }
 
-/// Makes a heap of what is one but for the item at `root`.
+/// Restores the heap property, which holds for all items but possibly the one at `root`.
 fn sift_down<T: Ord>(heap: &mut [T], mut root: usize) {
     loop {
         let mut largest = root;
@@ -147,7 +148,7 @@ fn sift_down<T: Ord>(heap: &mut [T], mut root: usize) {
     }
 }
 
-/// Returns, for each of `items` in its order, whether it is the first of those that are equal.
+/// Returns, for each of `items` in order, true if no earlier item equals it.
 fn first_of_equals(items: impl ExactSizeIterator<Item = impl Ord + Copy>) -> Result<KVVec<bool>> {
     let mut firsts = KVVec::from_elem(false, items.len(), GFP_KERNEL_ACCOUNT)?;
     let mut sorted = KVVec::with_capacity(items.len(), GFP_KERNEL_ACCOUNT)?;
@@ -169,13 +170,14 @@ pub(crate) struct BoList {
     ///
     /// # Invariants
     ///
-    /// Entries from `first_userptr` on are user memory, those before are not. No buffer occurs twice.
+    /// Entries from `first_userptr` on are user memory, those before are not. No buffer occurs
+    /// twice.
     bos: KVVec<ARef<Bo>>,
     first_userptr: usize,
 }
 
 impl BoList {
-    /// A list of no buffers, for submissions that come without one.
+    /// Returns a list of no buffers, for submissions that come without one.
     pub(crate) fn empty() -> Result<Arc<Self>> {
         Ok(Arc::new(
             Self {
@@ -190,7 +192,7 @@ impl BoList {
     ///
     /// # Errors
     ///
-    /// `EFAULT` or `ENOMEM` from copying, what `lookup` returns for a bad handle, and `EPERM` if a
+    /// `EFAULT` or `ENOMEM` from copying, the error of `lookup` for a bad handle, and `EPERM` if a
     /// buffer is the memory of another process.
     pub(crate) fn new(
         source: Source,
@@ -221,23 +223,24 @@ impl BoList {
             }
             bos.push(found[place].clone(), GFP_KERNEL_ACCOUNT)?;
         }
-        // INVARIANT: Keys of user memory are above all others, and all others were counted. Of what
-        // user space names twice only the more important entry was taken.
+        // INVARIANT: Keys of user memory are above all others, and all others were counted. Of a
+        // buffer that user space names more than once only the entry with the highest priority was
+        // taken.
         Ok(Arc::new(Self { bos, first_userptr }, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Every buffer, once, in order of reservation.
+    /// Returns every buffer, once, in order of reservation.
     pub(crate) fn bos(&self) -> &[ARef<Bo>] {
         &self.bos
     }
 
-    /// The buffers that are user memory.
+    /// Returns the buffers that are user memory.
     pub(crate) fn userptrs(&self) -> &[ARef<Bo>] {
         &self.bos[self.first_userptr..]
     }
 }
 
-/// The place of a list under its handle. An update exchanges the list in it.
+/// A list under its handle. An update replaces the list in it.
 #[pin_data]
 pub(crate) struct Slot {
     #[pin]
@@ -266,12 +269,12 @@ impl BoLists {
     pub(crate) fn update(&self, handle: u32, list: Arc<BoList>) -> Result {
         let slot = self.get(handle).ok_or(ENOENT)?;
         let old = core::mem::replace(&mut *slot.list.lock(), list);
-        // Dropped here, without the lock: the last reference to a buffer may go with it.
+        // Dropped here, without the lock: this may drop the last reference to a buffer.
         drop(old);
         Ok(())
     }
 
-    /// The list under `handle`, as it is now.
+    /// Returns the current list under `handle`.
     ///
     /// # Errors
     ///
@@ -283,12 +286,12 @@ impl BoLists {
     }
 }
 
-/// `AMDGPU_BO_LIST`: makes, replaces or drops a list.
+/// Creates, updates or destroys a list: `AMDGPU_BO_LIST`.
 ///
 /// # Errors
 ///
 /// `EINVAL` for an unknown operation; those of [`Source::new`] and [`BoList::new`]; `ENOENT` for an
-/// update of a list that is not there. Dropping one that is not there is no error.
+/// update of a list that does not exist. Destroying one that does not exist is no error.
 pub(crate) fn ioctl(
     _dev: &DrmDevice,
     args: &bindings::drm_amdgpu_bo_list_in,

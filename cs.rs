@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Command submission: the `AMDGPU_CS` ioctl.
+//! Command submission: the `AMDGPU_CS` ioctl (`amdgpu_cs.c`).
 //!
 //! A submission names a context and a queue, the indirect buffers (IBs) to run, and the buffer
-//! objects (BOs) that they use. It may name several queues: then it becomes as many jobs, a gang, that
-//! run at the same time (`exec/gang.rs`). BOs may be user memory, whose pages the process may take away at
-//! any moment, and pages must not be faulted in while a BO is reserved: the fault may need memory,
-//! reclaim may call the MMU notifier, and the notifier waits for the GPU. So the path is a loop:
+//! objects (BOs) that they use. It may name several queues: then it becomes one job for each, a
+//! gang, and the jobs run at the same time (`exec/gang.rs`). BOs may be user memory, whose pages
+//! the process may take away at any moment. Pages must not be faulted in while a BO is reserved:
+//! the fault may need memory, reclaim may call the MMU notifier, and the notifier waits for the
+//! GPU. So the path is a loop:
 //!
 //! ```text
 //! parse:      copy the chunks in and check them; look up context, BO list, user-fence BO, and the
@@ -18,33 +19,34 @@
 //!                 pages gathered earlier, but invalidated since?   drop them
 //!                 neither bound with current pages nor holding any?  it needs pages
 //!             if any needs pages:
-//!                 let go of all reservations, gather them, try again
+//!                 drop all reservations, gather the pages, try again
 //! bind:       EPERM unless the memory is the caller's; hand the pages to TTM; validate every BO;
 //!             build the job with its dependencies
 //! publish:    take the address space's publish lock, which the notifier takes too; if page-table
-//!             entries went stale, let go of it until the jobs of the address space are done
-//!             (none can come after: who queues one holds the reservations, and that is us)
-//!                 generation of any user-memory BO moved?  let go of all, try again
+//!             entries went stale, drop the lock until the jobs of the address space have ended
+//!             (none can come after: queueing one takes the reservations, which are held here)
+//!                 generation of any user-memory BO moved?  drop everything, try again
 //!                 write the page-table entries; attach the job's fence to every BO; push the job
 //! ```
 //!
 //! # States
 //!
-//! [`Parsed`] (nothing locked; keeps what it gathered from try to try) → [`Locked`] (the
+//! [`Parsed`] (nothing locked; keeps the gathered pages from try to try) → [`Locked`] (the
 //! reservations) → [`Bound`] (pages in place, job ready) → a queued job, known by its sequence
-//! number. A step that fails drops what it was given, which undoes it.
+//! number. A step that fails drops the state that it was given, which undoes it.
 //!
 //! # How long a submission may take
 //!
-//! Its tries are bounded in number, and each in time, but for what the process itself has to wait for: the
-//! memory that it brings in, and jobs that stand in the way of binding. A process that replaces its memory all the
-//! time, beside several threads that submit it, may see one of them lose again and again. It is told after ten
-//! tries (`EDEADLK`), each of which looks for an undisturbed moment for at most a tenth of a second.
+//! Its tries are bounded in number, and each in time, except for waits that the process itself
+//! causes: faulting in its memory, and jobs that stand in the way of binding. A process that
+//! replaces its memory all the time, while several of its threads submit it, may see one of them
+//! lose again and again. That thread gets `EDEADLK` after ten tries, each of which looks for an
+//! undisturbed moment for at most a tenth of a second.
 //!
 //! # What a submission costs
 //!
-//! A user-memory BO that was not invalidated costs two comparisons of a counter, whatever its
-//! size. Page-table entries are written only if something moved.
+//! A user-memory BO that was not invalidated costs two comparisons of a counter, whatever its size.
+//! Page-table entries are written only if something moved.
 //!
 //! # Lock order
 //!
@@ -137,13 +139,13 @@ use kernel::{
     },
 };
 
-/// `AMDGPU_CS`: queues a job; the answer is its sequence number in its context and queue.
+/// Queues a job and returns its sequence number in its context and queue: `AMDGPU_CS`.
 ///
 /// # Errors
 ///
-/// What the chunks ask for in vain: see [`Request::copy_in`] and [`Parsed::new`]. Then `EDEADLK`
-/// if the process took its memory away faster than the kernel could gather it, what
-/// [`Userptr::gather`] returns, `ENOMEM`, `ERESTARTSYS`.
+/// Errors from parsing the chunks: see [`Request::copy_in`] and [`Parsed::new`]. Then `EDEADLK` if
+/// the process took its memory away faster than the kernel could gather it, the errors of
+/// [`Userptr::gather`], `ENOMEM`, `ERESTARTSYS`.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
     args: &bindings::drm_amdgpu_cs_in,
@@ -159,30 +161,32 @@ pub(crate) fn ioctl(
     Ok(bindings::drm_amdgpu_cs_out { handle })
 }
 
-/// What a job keeps until it is done.
+/// Resources that a job keeps until it has ended.
 type Keep = KBox<dyn Send>;
 
 /// The reservations, in a section that the unplugging of the device waits for. Pages are gathered
-/// outside of it: who lends them chooses how long that takes.
+/// outside the section: the process that owns them determines how long that takes.
 struct Reserved {
     // Dropped first.
     locked: Locked,
     _section: UnplugGuard,
 }
 
-/// What the engines may do with a user fence's page.
+/// Access of the engines to a user fence's page.
 const READ_WRITE: Access = Access {
     read: true,
     write: true,
 };
 
-/// Where the job writes its sequence number for user space.
+/// Location to which the job writes its sequence number for user space.
 struct UserFence {
     bo: ARef<Bo>,
     offset: u32,
 }
 
 impl UserFence {
+    /// Looks up the BO of a user fence.
+    ///
     /// # Errors
     ///
     /// `EINVAL` for a bad handle, a BO that is not one page, or one that is user memory.
@@ -198,18 +202,20 @@ impl UserFence {
     }
 }
 
-/// A user-memory BO of this submission, and what was gathered for it.
+/// A user-memory BO of this submission, and the pages gathered for it.
 ///
-/// It belongs to the submission and not to the BO list, which others may be submitting too.
+/// The entry belongs to the submission and not to the BO list, which others may be submitting too.
 struct UserEntry {
     bo: ARef<Bo>,
-    /// Pages that are not handed to TTM yet.
+    /// Pages that have not been handed to TTM yet.
     pages: Option<UserPages>,
-    /// Whether it needs pages: neither bound with current ones nor holding any.
+    /// Set if the BO needs pages: it is neither bound to current ones nor are any held for it.
     needy: bool,
 }
 
 impl UserEntry {
+    /// Creates an entry without pages.
+    ///
     /// # Errors
     ///
     /// `EPERM` for another process's memory; `EINVAL` if the BO is not user memory.
@@ -222,7 +228,7 @@ impl UserEntry {
         })
     }
 
-    /// With the BO reserved: drops pages that were invalidated, and says whether any are missing.
+    /// Drops pages that were invalidated, and returns whether any are missing. The BO is reserved.
     fn check(&mut self, locked: &Locked) -> Result<Pages> {
         let userptr = self.bo.userptr().ok_or(EINVAL)?;
         let generation = userptr.generation();
@@ -244,21 +250,21 @@ impl UserEntry {
         Ok(Pages::Missing)
     }
 
-    /// With nothing reserved: gathers pages if they are missing.
+    /// Gathers pages if they are missing. Nothing is reserved.
     fn gather(&mut self) -> Result {
         if !self.needy {
             return Ok(());
         }
         let userptr = self.bo.userptr().ok_or(EINVAL)?;
         self.pages = match userptr.gather() {
-            // Lost to invalidations: that is what the tries are counted for.
+            // Lost to invalidations: the retry loop counts this as a failed try.
             Err(error) if error == EBUSY => None,
             result => Some(result?),
         };
         Ok(())
     }
 
-    /// With the BO reserved: hands the pages to TTM.
+    /// Hands the pages to TTM. The BO is reserved.
     fn bind(&mut self, locked: &Locked) -> Result {
         let Some(pages) = self.pages.take() else {
             return Ok(());
@@ -266,14 +272,15 @@ impl UserEntry {
         let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
         let userptr = self.bo.userptr().ok_or(EINVAL)?;
         if userptr.bound(&reserved) == Some(pages.generation()) {
-            // Another submission was quicker. Binding once more would wait for its job.
+            // Another submission was faster. Binding again would wait for its job.
             return Ok(());
         }
         Userptr::bind(&reserved, pages)
     }
 }
 
-/// Under the publish lock: whether the GPU may be shown where the bytes of `bo` are.
+/// Returns true if page-table entries may point to the bytes of `bo`. Called under the publish
+/// lock.
 fn is_current(bo: &Bo, locked: &Locked) -> bool {
     match (bo.userptr(), bo.reserved_in(locked)) {
         (_, None) => false,
@@ -282,7 +289,7 @@ fn is_current(bo: &Bo, locked: &Locked) -> bool {
     }
 }
 
-/// A job of a submission: what a queue of its context is to run.
+/// A job of a submission: the IBs for one queue of its context.
 struct Member {
     queue: Arc<ctx::Queue>,
     name: ctx::QueueName,
@@ -290,6 +297,8 @@ struct Member {
 }
 
 impl Member {
+    /// Looks up the queue of `part`.
+    ///
     /// # Errors
     ///
     /// The error of a queue that is lost; `ENOMEM`; `ENODEV`.
@@ -303,33 +312,34 @@ impl Member {
     }
 }
 
-/// A submission whose every part makes sense, with nothing locked.
+/// A submission that has been checked and looked up, with nothing locked.
 struct Parsed<'a> {
     dev: &'a DrmDevice,
     file: &'a DrmFile,
-    /// The job whose number and fence are those of the submission.
+    /// The job whose number and fence become those of the submission.
     leader: Member,
-    /// Jobs of other queues that run at the same time: with the leader, a gang.
+    /// Jobs of other queues that run at the same time: together with the leader, a gang.
     others: KVec<Member>,
     user_fence: Option<UserFence>,
     list: Arc<BoList>,
     user_entries: KVVec<UserEntry>,
-    /// What the job comes after.
+    /// Fences that the jobs wait for.
     dependencies: KVVec<ARef<Fence>>,
-    /// Where its own fence goes.
+    /// Syncobjs that get the submission's fence.
     signals: KVVec<Signal>,
-    /// The right to one more submission on the queue.
+    /// Permission for one more submission on the queue.
     admission: Option<Admission>,
 }
 
 impl<'a> Parsed<'a> {
-    /// Copies the chunks in and looks up what they name.
+    /// Copies the chunks in and looks up the objects that they name.
     ///
     /// # Errors
     ///
     /// `EINVAL` for an unknown context, queue, user-fence buffer, dependency, or for two BO lists;
-    /// `ENOENT` for an unknown BO list, BO in one, or synchronization object to wait for; `EPERM` for
-    /// another process's memory; those of [`Request::copy_in`]; the error of a queue that is lost.
+    /// `ENOENT` for an unknown BO list, BO in one, or synchronization object to wait for; `EPERM`
+    /// for another process's memory; those of [`Request::copy_in`]; the error of a queue that is
+    /// lost.
     fn new(
         dev: &'a DrmDevice,
         args: &bindings::drm_amdgpu_cs_in,
@@ -343,7 +353,7 @@ impl<'a> Parsed<'a> {
         for part in request.others {
             others.push(Member::look_up(dev, &context, part)?, GFP_KERNEL_ACCOUNT)?;
         }
-        // As the C driver, on hardware that cannot flush a VM context that is in use.
+        // As in the C driver, on hardware that cannot flush a VM context (VMID) that is in use.
         if !others.is_empty() && inner.has_own_vmid() {
             return Err(EINVAL);
         }
@@ -392,8 +402,8 @@ impl<'a> Parsed<'a> {
         1 + self.others.len()
     }
 
-    /// With everything reserved: hands the pages over, brings every BO to where the GPU reaches it,
-    /// and makes the jobs.
+    /// Hands the pages to TTM, moves every BO to where the GPU reaches it, and creates the jobs.
+    /// Everything is reserved.
     ///
     /// # Errors
     ///
@@ -420,13 +430,13 @@ impl<'a> Parsed<'a> {
         }
         let leader = self.job(&self.leader, seats.next(), user_fence, keep, locked)?;
         for resv in locked.reservations() {
-            // Moves may have taken the room that was made when the buffers were reserved.
+            // Moves may have used up the fence slots that were reserved with the buffers.
             resv.reserve_fences(u32::try_from(self.jobs())?)?;
         }
         Ok(Bound { leader, others })
     }
 
-    /// With everything reserved and in its place: makes a job, with what it comes after.
+    /// Creates a job with its dependencies. Everything is reserved and in its place.
     fn job(
         &self,
         member: &Member,
@@ -458,14 +468,14 @@ impl<'a> Parsed<'a> {
             job.add_dependency(fence.clone())?;
         }
         self.order_after_others(&mut job, locked)?;
-        // Moves and clears that the kernel has under way.
+        // Moves and clears that the kernel has in progress.
         for resv in locked.reservations() {
             job.add_resv_dependencies(resv, Usage::Kernel)?;
         }
         Ok(job)
     }
 
-    /// Lets the job come after what others do to the BOs that it names.
+    /// Orders the job after other users of the BOs that it names.
     fn order_after_others(&self, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
         for bo in self.list.bos() {
             self.order_after_others_of(bo, job, locked)?;
@@ -476,8 +486,9 @@ impl<'a> Parsed<'a> {
         }
     }
 
-    /// Lets the job come after the jobs of other address spaces that name the BO, unless the BO says that
-    /// it need not, and after whatever fences user space has put into a DMA buffer of it.
+    /// Orders the job after the jobs of other address spaces that name the BO, unless the BO was
+    /// created with explicit synchronization, and after any fences that user space has put into its
+    /// DMA buffer.
     fn order_after_others_of(&self, bo: &Bo, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
         let own = self.vm().owner();
 
@@ -491,7 +502,8 @@ impl<'a> Parsed<'a> {
         })
     }
 
-    /// The user fence as the ring writes it, but for the number, and what must stay until then.
+    /// Returns the user fence for the ring, except for its value, and the resources to keep until
+    /// then.
     fn bind_user_fence(
         &self,
         locked: &Locked,
@@ -519,8 +531,8 @@ impl<'a> Parsed<'a> {
             gpu_addr: address + u64::from(*offset),
             value: 0,
         };
-        // The reservation keeps the page in place until the job's fence. The window goes a moment
-        // later, so the page must not go before: fields are dropped in order.
+        // The reservation keeps the page in place until the job's fence signals. The GART window
+        // goes a moment later, so the page must outlive it: fields are dropped in order.
         let keep = match window {
             Some(window) => Some(KBox::new((window, bo.clone()), GFP_KERNEL_ACCOUNT)? as Keep),
             None => None,
@@ -528,7 +540,8 @@ impl<'a> Parsed<'a> {
         Ok((Some(fence), keep))
     }
 
-    /// Under the publish lock: whether every user-memory BO is bound with the pages that it has now.
+    /// Returns true if every user-memory BO is bound to its current pages. Called under the publish
+    /// lock.
     fn is_current(&self, locked: &Locked) -> bool {
         let overtaken = self
             .user_entries
@@ -549,7 +562,7 @@ impl<'a> Parsed<'a> {
         );
     }
 
-    /// Under the publish lock: the job was queued.
+    /// Traces that the job was queued. Called under the publish lock.
     fn trace_publish(&self, number: u64, fence: &Fence) {
         let (ip, queue) = self.leader.name.as_uapi();
         let client = self.file.client_id();
@@ -568,7 +581,7 @@ impl Attempt for Parsed<'_> {
 
     fn reserve(&mut self) -> Result<Reserved> {
         let section = self.dev.enter().ok_or(ENODEV)?;
-        // The fences of the jobs go into each.
+        // Each reservation gets the fences of all jobs.
         let fences = u32::try_from(self.jobs())?;
         let locked = exec::lock_all(Interruptible::Yes, |locker| {
             locker.prepare(self.vm().root(), fences)?;
@@ -610,7 +623,7 @@ impl Attempt for Parsed<'_> {
     }
 }
 
-/// A submission that only needs to be queued: everything is reserved and in its place.
+/// A submission that only has to be queued: everything is reserved and in its place.
 struct Bound {
     leader: PendingJob<Job>,
     others: KVec<PendingJob<Job>>,
@@ -623,7 +636,7 @@ impl Bound {
     ///
     /// `ERESTARTSYS`, if stale page-table entries had to be waited for.
     fn publish(self, parsed: &mut Parsed<'_>, locked: &Locked) -> Result<Publication<u64>> {
-        // What is not used up under the lock must be dropped after it: dropping may sleep.
+        // Values that are not consumed under the lock must be dropped after it: dropping may sleep.
         let mut parts = parsed
             .admission
             .take()
@@ -659,12 +672,12 @@ impl Bound {
     }
 }
 
-/// Puts a job's fence into every reservation that is held. Who comes after a submission waits for
-/// [`Usage::Write`], the leader's, and who waits until a BO is idle for all of them.
+/// Adds a job's fence to every reservation that is held. Later submissions wait for the leader's
+/// fence ([`Usage::Write`]). A wait until a BO is idle waits for the fences of all jobs.
 fn attach(fence: &Fence, vm: &Vm, locked: &Locked, usage: Usage) {
     for resv in locked.reservations() {
-        // What the notifier and moves wait for is in the reservation of the address space, with
-        // what is private to it; nobody else's job comes after that.
+        // The reservation of the address space, which its private BOs share, has the fences that
+        // the notifier and moves wait for. Nobody else's job comes after those.
         let usage = if core::ptr::eq(resv.as_raw(), vm.resv().as_raw()) {
             Usage::Bookkeep
         } else {
@@ -674,7 +687,8 @@ fn attach(fence: &Fence, vm: &Vm, locked: &Locked, usage: Usage) {
     }
 }
 
-/// What a job comes after, and where its fence goes. May wait until there is a fence to come after.
+/// Looks up the fences that a job waits for, and the syncobjs that get its own. May wait until
+/// there is a fence to wait for.
 fn look_up_orders(
     dev: &DrmDevice,
     file: &DrmFile,
@@ -696,7 +710,7 @@ fn look_up_orders(
             }
             Order::After(wait) => dependencies.push(wait.fence(file)?, GFP_KERNEL_ACCOUNT)?,
             Order::Signal { handle, point } => {
-                // Here, and not for a fence to come after, an unknown handle is an invalid argument.
+                // An unknown handle is `EINVAL` here, but not for a fence to wait for.
                 let signal = Signal::new(file, handle, point).map_err(|e| {
                     if e == ENOENT {
                         EINVAL

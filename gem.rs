@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The ioctls on buffer objects (BOs), but for those made of user memory (`userptr.rs`).
+//! The ioctls on buffer objects (BOs), except for BOs made of user memory (`userptr.rs`). Their
+//! counterpart is `amdgpu_gem.c`.
 //!
-//! | ioctl | what it does |
+//! | ioctl | purpose |
 //! |---|---|
-//! | `GEM_CREATE` | makes a BO and gives a handle |
-//! | `GEM_MMAP` | tells the offset at which the BO can be mapped by the CPU |
+//! | `GEM_CREATE` | creates a BO and returns a handle |
+//! | `GEM_MMAP` | returns the offset at which the CPU can map the BO |
 //! | `GEM_WAIT_IDLE` | waits until no job uses the BO |
 //! | `GEM_VA` | maps BOs into the file's GPU address space |
-//! | `GEM_METADATA` | keeps a few words that user space wants to share with a BO |
-//! | `GEM_OP` | tells how a BO was made or mapped, or changes where it is to be |
-//! | `GEM_LIST_HANDLES` | tells which BOs the file has handles to (`gem/handles.rs`) |
+//! | `GEM_METADATA` | stores a few words that user space shares with a BO |
+//! | `GEM_OP` | returns how a BO was created or mapped, or changes its preferred domains |
+//! | `GEM_LIST_HANDLES` | lists the BOs to which the file has handles (`gem/handles.rs`) |
 //!
-//! User space chooses every bit of the arguments. Checks come in the order in which the C driver makes
-//! them, so that a call with two faults answers the same.
+//! User space chooses every bit of the arguments. Checks come in the order in which the C driver
+//! makes them, so that a call with two errors returns the same errno.
 
 mod handles;
 
@@ -85,7 +86,7 @@ use crate::{
     },
 };
 
-/// The flags of `GEM_CREATE` that user space may give.
+/// Flags of `GEM_CREATE` that user space may pass.
 const CREATE_FLAGS: u32 = bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED
     | bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS
     | bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC
@@ -99,10 +100,10 @@ const CREATE_FLAGS: u32 = bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED
     | bindings::AMDGPU_GEM_CREATE_EXT_COHERENT
     | bindings::AMDGPU_GEM_CREATE_GFX12_DCC;
 
-/// `GEM_CREATE`.
+/// Implements `GEM_CREATE`.
 ///
 /// Encrypted memory and the domains of on-chip memory and doorbells, which nothing on this hardware
-/// asks for, are refused like unknown ones.
+/// requests, are rejected like unknown ones.
 pub(crate) fn create(
     dev: &DrmDevice,
     args: &drm_amdgpu_gem_create_in,
@@ -142,12 +143,12 @@ fn create_bo(dev: &DrmDevice, new: NewBo, file: &DrmFile) -> Result<ARef<Bo>> {
     Bo::create(dev, new, Some((vm, &root.reserved())))
 }
 
-/// The address space of an open file.
+/// Returns the address space of an open file.
 fn vm(file: &DrmFile) -> &Arc<Vm> {
     &file.inner().get_ref().vm
 }
 
-/// `GEM_MMAP`.
+/// Implements `GEM_MMAP`.
 pub(crate) fn mmap(
     _dev: &DrmDevice,
     args: &drm_amdgpu_gem_mmap_in,
@@ -161,7 +162,7 @@ pub(crate) fn mmap(
     })
 }
 
-/// `GEM_WAIT_IDLE`.
+/// Implements `GEM_WAIT_IDLE`.
 pub(crate) fn wait_idle(
     _dev: &DrmDevice,
     args: &drm_amdgpu_gem_wait_idle_in,
@@ -182,7 +183,7 @@ pub(crate) fn wait_idle(
     })
 }
 
-/// `GEM_METADATA`.
+/// Implements `GEM_METADATA`.
 pub(crate) fn metadata(
     _dev: &DrmDevice,
     args: &mut drm_amdgpu_gem_metadata,
@@ -203,13 +204,13 @@ pub(crate) fn metadata(
             metadata.set_tiling(args.data.tiling_info)?;
             metadata.set(args.data.flags, data);
         }
-        // The C driver has no complaint.
+        // The C driver ignores this as well.
         _ => (),
     }
     Ok(0)
 }
 
-/// `GEM_OP`.
+/// Implements `GEM_OP`.
 pub(crate) fn op(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_op, file: &DrmFile) -> Result<u32> {
     if args.padding != 0 {
         return Err(EINVAL);
@@ -232,7 +233,8 @@ pub(crate) fn op(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_op, file: &DrmFile)
     Ok(0)
 }
 
-/// Tells where a BO is mapped, if there is room for it all, and in any case in how many places.
+/// Returns the number of a BO's mappings, and the mappings themselves if there is room for all of
+/// them.
 fn mapping_info(args: &mut drm_amdgpu_gem_op, bo: &Bo, file: &DrmFile) -> Result {
     let vm = vm(file);
     let room = usize::try_from(args.num_entries)?;
@@ -243,13 +245,13 @@ fn mapping_info(args: &mut drm_amdgpu_gem_op, bo: &Bo, file: &DrmFile) -> Result
     if room > i32::MAX as usize / size_of::<drm_amdgpu_gem_vm_entry>() {
         return Err(EINVAL);
     }
-    // The room is user space's to choose, the memory is not.
+    // User space chooses the room, but not the memory allocated here.
     let mut there = 0;
     vm.for_each_mapping(bo, |_| there += 1);
     let mut entries = KVVec::with_capacity(room.min(there), GFP_KERNEL_ACCOUNT)?;
     let mut count = 0u32;
     vm.for_each_mapping(bo, |mapping| {
-        // What does not fit is counted only.
+        // Mappings that do not fit are only counted.
         let _ = entries.push_within_capacity(vm_entry(&mapping));
         count = count.saturating_add(1);
     });
@@ -269,20 +271,20 @@ fn vm_entry(mapping: &Mapping) -> drm_amdgpu_gem_vm_entry {
     }
 }
 
-/// Addresses below this, and the last ones, are not given to user space, as by the C driver, which keeps
-/// things of its own at the end.
+/// Sizes of the ranges at the bottom and top of the address space that user space may not use. The
+/// C driver also reserves them; it keeps things of its own at the top.
 const RESERVED_BOTTOM: u64 = 64 << 10;
 const RESERVED_TOP: u64 = (64 << 10) + (2 << 20) + (2 << 20);
 
-/// The addresses that user space may map things at.
+/// Addresses at which user space may map things.
 pub(crate) const USER_SPACE: Range<u64> =
     RESERVED_BOTTOM..(SPACE_PAGES << PAGE_SHIFT) - RESERVED_TOP;
 
-/// No address has these bits differ from one another; those above [`HOLE_MASK`] do not count.
+/// Addresses that are not canonical (`AMDGPU_GMC_HOLE_*`). Bits above [`HOLE_MASK`] are ignored.
 const HOLE: Range<u64> = 0x8000_0000_0000..0xffff_8000_0000_0000;
 const HOLE_MASK: u64 = 0xffff_ffff_ffff;
 
-/// Flags of `GEM_VA`: those of a mapping of a BO.
+/// Flags of `GEM_VA` for a mapping of a BO.
 const MAP_FLAGS: u32 = bindings::AMDGPU_VM_DELAY_UPDATE
     | bindings::AMDGPU_VM_PAGE_READABLE
     | bindings::AMDGPU_VM_PAGE_WRITEABLE
@@ -290,10 +292,10 @@ const MAP_FLAGS: u32 = bindings::AMDGPU_VM_DELAY_UPDATE
     | bindings::AMDGPU_VM_MTYPE_MASK
     | bindings::AMDGPU_VM_PAGE_NOALLOC;
 
-/// Flags of `GEM_VA`: those of a range that reads as zeroes.
+/// Flags of `GEM_VA` for a range that reads as zeroes.
 const PRT_FLAGS: u32 = bindings::AMDGPU_VM_DELAY_UPDATE | bindings::AMDGPU_VM_PAGE_PRT;
 
-/// What `GEM_VA` is asked to do.
+/// Operation of `GEM_VA`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum VaOp {
     Map(Overlap),
@@ -313,7 +315,8 @@ impl VaOp {
     }
 }
 
-/// The part of the address space that `GEM_VA` is about; checked as far as that goes without a BO.
+/// The range of the address space that `GEM_VA` operates on, checked as far as possible without a
+/// BO.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct VaRange {
     address: u64,
@@ -332,8 +335,8 @@ impl VaRange {
         }
     }
 
-    /// The pages that it consists of, and the page at `offset`, of something of `limit` bytes that is
-    /// to be seen there.
+    /// Returns the pages of the range, and the page at `offset` of the object of `limit` bytes that
+    /// is mapped there.
     fn pages(&self, offset: u64, limit: u64) -> Result<(Range<u64>, u64)> {
         let misaligned = (self.address | self.size | offset) & (PAGE_SIZE - 1) != 0;
         let end = offset.checked_add(self.size).ok_or(EINVAL)?;
@@ -348,9 +351,9 @@ impl VaRange {
     }
 }
 
-/// `GEM_VA`.
+/// Implements `GEM_VA`.
 ///
-/// Ranges that read as zeroes (PRT) are refused: `EINVAL`.
+/// Ranges that read as zeroes (PRT) are rejected with `EINVAL`.
 pub(crate) fn va(dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
     let range = VaRange::from_user(args.va_address, args.map_size)?;
     if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
@@ -432,9 +435,9 @@ fn clear(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRan
     Ok(())
 }
 
-/// Waits for what user space wants to have come before a change of its address space.
+/// Waits for the fences that user space wants to precede a change of its address space.
 fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
-    /// More than anyone has.
+    /// More handles than anyone has.
     const MAX: usize = 64 << 10;
 
     let count = args.num_syncobj_handles as usize;
@@ -445,7 +448,7 @@ fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
         if handle == 0 {
             return Err(EINVAL);
         }
-        // Whether it ended well does not matter.
+        // The fence's status does not matter.
         let wait = Wait {
             handle,
             point: 0,
@@ -459,8 +462,8 @@ fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
     Ok(())
 }
 
-/// Where user space wants to be told that a change of its address space is complete, which it is when
-/// the ioctl returns.
+/// Returns the point that user space wants signaled when a change of its address space is complete.
+/// It is complete when the ioctl returns.
 fn signal_after(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Option<Signal>> {
     match args.vm_timeline_syncobj_out {
         0 => Ok(None),

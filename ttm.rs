@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where the bytes of buffer objects (BOs) live.
+//! The location of the bytes of buffer objects (BOs): the driver's side of TTM (`amdgpu_ttm.c`).
 //!
-//! The kernel's TTM decides what lies where. A BO lies in video memory (VRAM, managed by [`vram`]), in
-//! system memory that the GPU reaches (TTM's kind TT; user space calls it GTT), or in system memory
-//! that it does not reach. TTM moves BOs to where they are asked for ([`Bo::validate`]), and out of
-//! VRAM when it needs room.
+//! The kernel's TTM decides where a BO lies: in video memory (VRAM, managed by [`vram`]), in system
+//! memory that the GPU reaches (TTM's kind TT; user space calls it GTT), or in system memory that
+//! the GPU does not reach. TTM moves BOs to where they are asked for ([`Bo::validate`]), and evicts
+//! them from VRAM when it needs room.
 //!
 //! Nothing that one client wrote is ever seen by another: new system pages come zeroed, VRAM is
 //! cleared when a BO gets it ([`clear`]), and a move overwrites all of the new place.
 //!
 //! # Moves
 //!
-//! For now the CPU moves, through the VRAM aperture. So only VRAM that the CPU reaches is
-//! managed, and a BO's VRAM is in one piece. Before the bytes go, every address space that maps the BO
-//! is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`]. What the
-//! CPU writes to VRAM reaches it when the host data path (HDP) is flushed, and what it reads may be old
-//! before that is invalidated: both are part of the move. A copy by the GPU would take the place of
+//! For now the CPU moves the bytes, through the VRAM aperture. So only VRAM that the CPU reaches is
+//! managed, and a BO's VRAM is in one piece. Before the bytes go, every address space that maps the
+//! BO is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`].
+//! CPU writes reach VRAM when the host data path (HDP) is flushed, and CPU reads may return old
+//! data until it is invalidated: both are part of the move. A copy by the GPU would replace
 //! `copy_by_cpu` in [`Ttm::move_`].
 //!
 //! # Debuggers
 //!
-//! A debugger reads and writes the memory of a process through the kernel, which has no pages to look at
-//! where a mapping shows VRAM: [`access`] copies then.
+//! A debugger reads and writes the memory of a process through the kernel, which finds no pages
+//! where a mapping shows VRAM: [`access`] copies the bytes instead.
 //!
 //! # Lock order
 //!
-//! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may move
-//! BOs within reclaim, so nothing is allocated under these two. A BO's clear has a lock that is taken
-//! last.
+//! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may
+//! move BOs within reclaim, so nothing is allocated under the latter two. A BO's clear has a lock
+//! that is taken last.
 
 mod access;
 mod bo;
@@ -85,26 +85,26 @@ pub(crate) use self::{
     vram::Vram, //
 };
 
-/// What the driver does for TTM.
+/// The driver's TTM callbacks.
 pub(crate) struct Ttm;
 
 impl Ttm {
-    /// What the CPU wrote to VRAM reaches it.
+    /// Flushes the HDP, so that the CPU's writes reach VRAM.
     fn flush_hdp(dev: &DrmDevice) -> Result {
         let card = dev.card().ok_or(ENODEV)?;
         dev.hw.memory.flush_hdp(&card);
         Ok(())
     }
 
-    /// What the CPU reads from VRAM is what the GPU wrote.
+    /// Invalidates the HDP, so that the CPU reads what the GPU wrote to VRAM.
     fn invalidate_hdp(dev: &DrmDevice) -> Result {
         let card = dev.card().ok_or(ENODEV)?;
         dev.hw.memory.invalidate_hdp(&card);
         Ok(())
     }
 
-    /// A page directory or page table gets memory, with whatever is in there, or loses it: what it holds is
-    /// not kept.
+    /// Moves a page directory or page table into or out of memory. Its contents are not kept: in
+    /// its new memory they are arbitrary.
     fn move_table(mv: ttm::Move<'_, Self>, table: TableId) -> Result<ttm::Moved> {
         let from = mv.old().map(|old| old.mem_type());
 
@@ -115,7 +115,7 @@ impl Ttm {
         mv.in_place()
     }
 
-    /// The bytes go through the CPU, from or to VRAM.
+    /// Copies the bytes from or to VRAM by the CPU.
     fn copy(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
         let from = mv.old().map(|old| old.mem_type());
         let to = mv.new_place().mem_type();
@@ -124,13 +124,13 @@ impl Ttm {
         if from == Some(ttm::MemType::VRAM) {
             mv.wait_idle()?;
             let piece = || Some(mv.old()?.allocation::<Vram>()?.clone());
-            // A clear that was under way has ended with that.
+            // This waits for a clear that is under way.
             clear::finish(mv.buffer(), piece, Interruptible::No)?;
             Self::invalidate_hdp(dev)?;
         }
         let moved = mv.copy_by_cpu()?;
         if to == ttm::MemType::VRAM {
-            // Without a card there is nobody to see it.
+            // Without a card nobody can see the bytes.
             let _ = Self::flush_hdp(dev);
         }
         Ok(moved)
@@ -188,8 +188,9 @@ impl ttm::Driver for Ttm {
         }
     }
 
-    /// The CPU must not see what was there before. Most clears have ended by then, as faults wait for what
-    /// the kernel does to a BO before they come here, without the address space of the process.
+    /// Waits for a clear of the BO: the CPU must not see the old contents of VRAM. Most clears have
+    /// ended by then, as faults wait for the kernel's work on a BO before they come here, without
+    /// the `mmap_lock`.
     fn fault(bo: &ReservedBo<'_>) -> Result {
         bo.finish_clear(Interruptible::Yes)
     }
@@ -212,10 +213,10 @@ impl ttm::Driver for Ttm {
     }
 }
 
-/// How pages are allocated for a card that reaches so much of the system's memory. Nobody synchronizes
-/// bounce buffers here, so where there would be any the DMA layer allocates.
+/// Returns the allocation flags for a card that reaches `reach` of the system's memory. Nobody
+/// synchronizes bounce buffers here, so if there would be any, the DMA layer allocates the pages.
 fn page_flags(reach: Reach) -> ttm::Flags {
-    /// Pieces larger than 2 MiB make no entry of a page table larger.
+    /// Chunks larger than 2 MiB make no entry of a page table larger.
     const ORDER: u8 = 9;
 
     let mut flags = ttm::Flags::NONE.beneficial_order(ORDER);
@@ -227,18 +228,18 @@ fn page_flags(reach: Reach) -> ttm::Flags {
     }
     flags
 }
-/// A card that may reach the memory of buffers. Dropped after the card was stopped and the DRM device
-/// unplugged: files may stay open, and keep the buffers.
+/// A card that may reach the memory of buffers. Dropped after the card was stopped and the DRM
+/// device unplugged: files may stay open, and keep the buffers alive.
 pub(crate) type Attached = ttm::Attachment<Ttm>;
 
-/// The memory of a device, as BOs get it.
+/// The memory of a device that BOs are allocated from.
 #[pin_data]
 pub(crate) struct Memory {
     #[pin]
     ttm: ttm::Device<Ttm>,
-    /// Whether the card reaches the memory of processes.
+    /// Set if the card reaches the memory of processes.
     has_user_memory: bool,
-    /// How many bytes of VRAM and of system memory BOs may have.
+    /// Bytes of VRAM and of system memory that BOs may have.
     vram: u64,
     gtt: u64,
     bytes_moved: Atomic<u64>,
@@ -246,8 +247,8 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// The memory of a card, for the DRM device that this is to be part of. `reach` is what the card reaches
-    /// of the system's.
+    /// Creates the memory managers of a card, for the DRM device that contains them. `reach` is the
+    /// part of system memory that the card reaches.
     pub(crate) fn new(
         base: &drm::device::Base,
         layout: VramLayout,
@@ -258,7 +259,7 @@ impl Memory {
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {
                 setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
-                // Not before: TTM sets it when the first of all devices is made.
+                // TTM sets this limit when the first device is created, so it is not read earlier.
                 let gtt = ttm::system_limit();
                 setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))
             }),
@@ -270,38 +271,38 @@ impl Memory {
         })
     }
 
-    /// Returns true if the card reaches the memory of processes: what it does is seen there, and not in a
-    /// copy.
+    /// Returns true if the card reaches the memory of processes, so that its writes are seen there
+    /// and not in a copy.
     pub(crate) fn has_user_memory(&self) -> bool {
         self.has_user_memory
     }
 
-    /// How many bytes of VRAM BOs may have.
+    /// Returns the number of bytes of VRAM that BOs may have.
     pub(crate) fn vram_size(&self) -> u64 {
         self.vram
     }
 
-    /// How many bytes of VRAM BOs have.
+    /// Returns the number of bytes of VRAM that BOs have.
     pub(crate) fn vram_used(&self) -> u64 {
         self.ttm.usage(ttm::MemType::VRAM)
     }
 
-    /// How many bytes of system memory BOs may have where the GPU reaches it.
+    /// Returns the number of bytes of GPU-accessible system memory that BOs may have.
     pub(crate) fn gtt_size(&self) -> u64 {
         self.gtt
     }
 
-    /// How many bytes of system memory BOs have where the GPU reaches it.
+    /// Returns the number of bytes of GPU-accessible system memory that BOs have.
     pub(crate) fn gtt_used(&self) -> u64 {
         self.ttm.usage(ttm::MemType::TT)
     }
 
-    /// How many bytes were moved for jobs.
+    /// Returns the number of bytes that were moved for jobs.
     pub(crate) fn bytes_moved(&self) -> u64 {
         self.bytes_moved.load(Relaxed)
     }
 
-    /// How often a BO had to make room.
+    /// Returns the number of times a BO was evicted.
     pub(crate) fn evictions(&self) -> u64 {
         self.evictions.load(Relaxed)
     }

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! User memory as a buffer object.
+//! User memory as a buffer object (`amdgpu_ttm_tt_get_user_pages` and `amdgpu_hmm.c` in the C
+//! driver).
 //!
-//! A userptr buffer is a range of the memory of the process that made it. The process remains free
-//! to unmap, replace or move that memory at any time; the kernel tells us of it through an MMU
-//! interval notifier. The pages are not pinned. Instead, two rules keep the GPU away from pages
+//! A userptr buffer is a range of the memory of the process that created it. The process remains
+//! free to unmap, replace or move that memory at any time; the kernel tells the driver through an
+//! MMU interval notifier. The pages are not pinned. Instead, two rules keep the GPU away from pages
 //! that the process has given up:
 //!
 //! * **Notifier.** An invalidation takes the publish lock of the address space ([`Vm`]) that the
-//!   buffer belongs to, raises the buffer's generation, lets go of the lock, and then waits until
-//!   every job of that address space is done. When it returns, the pages may be reused: nothing on
-//!   the GPU can reach them. A job may reach a page without naming its buffer, since page tables
-//!   belong to the address space; so the wait is for all of its jobs.
-//! * **Publishing.** A page-table entry that names user pages is written, and a job is queued,
-//!   under the same lock, after a check that the generation is still the one of the pages at hand.
-//!   So whatever the notifier does not wait for has not been queued with old pages, and never will
-//!   be.
+//!   buffer belongs to, raises the buffer's generation, drops the lock, and then waits until every
+//!   job of that address space has ended. When the notifier returns, the pages may be reused:
+//!   nothing on the GPU can reach them. A job may reach a page without naming its buffer, since
+//!   page tables belong to the address space; so the wait is for all of its jobs.
+//! * **Publishing.** A page-table entry that points to user pages is written, and a job is queued,
+//!   under the same lock, after a check that the pages are of the current generation. So a job that
+//!   the notifier does not wait for has not been queued with old pages, and never will be.
 //!
-//! The generation is raised on every invalidation, whether the buffer is bound or not: pages may
-//! have been gathered that are bound only later.
+//! Every invalidation raises the generation, whether the buffer is bound or not: pages may have
+//! been gathered that are bound only later.
 //!
 //! # Life of the pages
 //!
-//! [`Userptr::gather`] brings the pages in, with no reservation held, and gives [`UserPages`], a
+//! [`Userptr::gather`] faults the pages in, with no reservation held, and returns [`UserPages`], a
 //! value that belongs to one submission. With the buffer reserved, it is handed to TTM
 //! ([`Bo::bind_user_pages`](crate::ttm::Bo)), which maps the pages for DMA. Dropping the value
-//! instead releases the array, on every path.
+//! instead frees the array, on every path.
 //!
 //! # Lock order
 //!
@@ -94,42 +94,43 @@ use kernel::{
     },
 };
 
-/// The flags of `AMDGPU_GEM_USERPTR`, each as the choice that it makes.
+/// Flags of `AMDGPU_GEM_USERPTR`, decoded into one choice each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flags {
-    /// What the GPU may do with the memory.
+    /// Access that the GPU has to the memory.
     pub(crate) access: Access,
-    /// Which mappings the range may consist of.
+    /// Mappings that the range may consist of.
     pub(crate) backing: Backing,
-    /// Whether the pages are gathered and bound when the buffer is made.
+    /// Time at which the pages are gathered and bound.
     pub(crate) validate: Validate,
 }
 
-/// Which mappings a range may consist of.
+/// Mappings that a range may consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backing {
-    /// Any memory that the process can reach, and that is for devices.
+    /// Any memory that the process can reach and that devices may use.
     Any,
     /// One mapping of anonymous memory: `EPERM` for anything else.
     AnonymousOnly,
 }
 
-/// When the pages of a new buffer are gathered.
+/// Time at which the pages of a new buffer are gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Validate {
     /// With the first submission that uses the buffer.
     OnUse,
-    /// At once: making the buffer fails if the memory is not there.
+    /// On creation, which fails if the memory is not there.
     Now,
 }
 
 impl Flags {
-    /// From `AMDGPU_GEM_USERPTR_*`.
+    /// Decodes `AMDGPU_GEM_USERPTR_*`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for an unknown flag; `EACCES` for writable memory whose changes would not be
-    /// watched. Ours always is, but user space must say that it expects it.
+    /// `EINVAL` for an unknown flag; `EACCES` for writable memory without `REGISTER`, which asks
+    /// for changes to be watched. This driver always watches them, but user space must say that it
+    /// expects this.
     pub(crate) fn from_uapi(flags: u32) -> Result<Self> {
         const READONLY: u32 = bindings::AMDGPU_GEM_USERPTR_READONLY;
         const ANONONLY: u32 = bindings::AMDGPU_GEM_USERPTR_ANONONLY;
@@ -192,24 +193,24 @@ impl UserRange {
         })
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub(crate) fn len(self) -> usize {
-        // Cannot overflow: it came from a length in bytes.
+        // Cannot overflow: the number of pages came from a length in bytes.
         self.pages * PAGE_SIZE
     }
 
-    /// The addresses.
+    /// Returns the addresses of the range.
     fn addresses(self) -> Range<usize> {
         // Cannot overflow: these are user addresses.
         self.start..self.start + self.len()
     }
 
-    /// The addresses of some of its pages, counted from 0.
+    /// Returns the addresses of some of the range's pages, counted from 0.
     fn addresses_of(self, pages: Range<usize>) -> Range<usize> {
         self.start + pages.start * PAGE_SIZE..self.start + pages.end * PAGE_SIZE
     }
 
-    /// How many of its pages `addresses` touch.
+    /// Returns the number of the range's pages that `addresses` touches.
     fn pages_in(self, addresses: Range<usize>) -> u64 {
         let own = self.addresses();
         let (start, end) = (addresses.start.max(own.start), addresses.end.min(own.end));
@@ -217,38 +218,40 @@ impl UserRange {
     }
 }
 
-/// How often the memory behind a buffer has been invalidated.
+/// Number of times that the memory behind a buffer has been invalidated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
 impl Generation {
-    /// As a number, for traces.
+    /// Returns the generation as a number, for traces.
     pub(crate) fn get(self) -> u64 {
         self.0
     }
 }
 
-/// What the notifier works on.
+/// Data of the notifier.
 struct Watched {
     vm: Arc<Vm>,
     bo: BoId,
     range: UserRange,
     stats: Arc<Stats>,
-    /// Raised under the publish lock of `vm`; read under it to be sure, outside it as a hint.
+    /// Raised under the publish lock of `vm`. A read is reliable under that lock, and a hint
+    /// outside it.
     generation: Atomic<u64>,
 }
 
 impl Callbacks for Watched {
     fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock> {
-        // Waiting for the GPU may take long; who cannot wait is told before anything changes.
+        // Waiting for the GPU may take long. A caller that cannot block is told before anything
+        // changes.
         if !invalidation.may_block() {
             self.stats.would_block.add(1);
             return Err(WouldBlock);
         }
         let pages = self.range.pages_in(invalidation.range());
         let ((generation, noted), reach) = self.vm.invalidate(self.bo, || {
-            // In this order: whoever gathers reads the generation without the lock, and if it is the new
-            // one the look-up of the pages must know that they are about to go, and wait.
+            // In this order: a gatherer reads the generation without the lock. If it reads the new
+            // generation, its look-up of the pages must know that they are about to go, and wait.
             let noted = invalidation.note();
             (self.generation.fetch_add(1, Release) + 1, noted)
         });
@@ -256,12 +259,13 @@ impl Callbacks for Watched {
         let wait = reach == Reach::PublishedJobs;
         trace::userptr_invalidate(self.bo.get(), generation, pages, wait);
         if wait {
-            // The memory of a process goes before its files: its jobs must not be waited for first.
+            // When a process exits, its memory goes before its files: its jobs must not be waited
+            // for first.
             self.vm.submitters().leave();
             if !self.vm.is_idle() {
                 self.stats.waits.add(1);
             }
-            // Cannot fail: it is not interruptible.
+            // Cannot fail: the wait is not interruptible.
             let _ = self.vm.wait_jobs(Interruptible::No);
         }
         trace::userptr_invalidated(self.bo.get(), generation, pages);
@@ -269,11 +273,11 @@ impl Callbacks for Watched {
     }
 }
 
-/// The user-memory half of a buffer object.
+/// State of a buffer object that is specific to user memory.
 pub(crate) struct Userptr {
     flags: Flags,
-    /// Generation of the pages that the buffer is bound with, 0 if with none. Belongs to who holds
-    /// the reservation.
+    /// Generation of the pages that the buffer is bound to, or 0 if to none. Protected by the
+    /// reservation.
     bound: Atomic<u64>,
     watch: Pin<KBox<IntervalNotifier<Watched>>>,
 }
@@ -313,18 +317,18 @@ impl Userptr {
         })
     }
 
-    /// What the GPU may do with the memory.
+    /// Returns the access that the GPU has to the memory.
     pub(crate) fn access(&self) -> Access {
         self.flags.access
     }
 
-    /// The generation of the memory. Only a value read under the publish lock of the address space
-    /// is sure to last, and only until that lock is dropped.
+    /// Returns the generation of the memory. Only a value read under the publish lock of the
+    /// address space is reliable, and only until that lock is dropped.
     pub(crate) fn generation(&self) -> Generation {
         Generation(self.watch.data().generation.load(Acquire))
     }
 
-    /// Generation of the pages that the buffer is bound with.
+    /// Returns the generation of the pages that the buffer is bound to.
     pub(crate) fn bound(&self, _reserved: &ReservedBo<'_>) -> Option<Generation> {
         match self.bound.load(Relaxed) {
             0 => None,
@@ -332,8 +336,8 @@ impl Userptr {
         }
     }
 
-    /// Binds the buffer with `pages`, and maps them for DMA. Waits for jobs that may reach those
-    /// that were bound before. Page tables do not change.
+    /// Binds the buffer to `pages`, and maps them for DMA. Waits for jobs that may reach the
+    /// previously bound pages. Page tables do not change.
     ///
     /// # Errors
     ///
@@ -346,7 +350,7 @@ impl Userptr {
         Ok(())
     }
 
-    /// Refuses callers in another process.
+    /// Rejects callers in another process.
     ///
     /// # Errors
     ///
@@ -359,17 +363,18 @@ impl Userptr {
         }
     }
 
-    /// Brings the pages in and notes them.
+    /// Faults the pages in and records them.
     ///
-    /// Sleeps, and takes the `mmap_lock`: no reservation may be held. The result may be out of
-    /// date before it is looked at; its generation tells.
+    /// Sleeps, and takes the `mmap_lock`: no reservation may be held. The result may already be out
+    /// of date on return; its generation tells.
     ///
     /// # Errors
     ///
-    /// `EFAULT` for a hole or for memory that is not for devices, `EPERM` for anything but one
-    /// anonymous mapping in an anonymous-only buffer or write access to a read-only mapping, `ESRCH` if
-    /// the process is gone, `ENOMEM`, `ERESTARTSYS` if a signal came while a page was waited for,
-    /// `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered all the time.
+    /// `EFAULT` for a hole or for memory that devices may not use, `EPERM` for anything but one
+    /// anonymous mapping in an anonymous-only buffer or write access to a read-only mapping,
+    /// `ESRCH` if the process is gone, `ENOMEM`, `ERESTARTSYS` if a signal came during the wait for
+    /// a page, `EINTR` if the caller is being killed; `EBUSY` if invalidations interfered with
+    /// every attempt.
     pub(crate) fn gather(&self) -> Result<UserPages> {
         let (bo, count) = (self.watch.data().bo.get(), self.pages());
 
@@ -388,12 +393,14 @@ impl Userptr {
         Ok(gathered)
     }
 
-    /// Looks the pages up, brings in those that are not there, and looks again.
+    /// Looks the pages up, faults in the missing ones, and looks again.
     ///
-    /// To bring a page in may change what is there, for example if it is copied since a child process
-    /// shares it. So the generation is that of the last look, during which nothing is brought in.
+    /// Faulting a page in may change the mapping, for example if the page is copied because a child
+    /// process shares it. So the generation is that of the last look-up, during which nothing is
+    /// faulted in.
     fn collect(&self) -> Result<UserPages> {
-        /// So often pages may go again before they are seen: memory is scarce then.
+        /// Number of look-ups before giving up. Pages that go away this often mean that memory is
+        /// scarce.
         const LOOKS: usize = 10;
 
         let range = self.watch.data().range;
@@ -419,12 +426,12 @@ impl Userptr {
         Err(EBUSY)
     }
 
-    /// Looks at the mappings that the range consists of.
+    /// Checks the mappings that the range consists of.
     fn check_mappings(&self, mm: &MmWithUser) -> Result {
         let end = self.watch.range().end;
 
         areas::for_each(mm, self.watch.range(), |area| {
-            // As the C driver: one mapping, also where several were as good.
+            // As in the C driver: a single mapping, even where several would do as well.
             if self.flags.backing == Backing::AnonymousOnly && (area.has_file() || area.end() < end)
             {
                 return Err(EPERM);
@@ -433,18 +440,18 @@ impl Userptr {
         })
     }
 
-    /// How many pages the buffer has.
+    /// Returns the number of pages of the buffer.
     fn pages(&self) -> u64 {
         usize_as_u64(self.watch.data().range.pages)
     }
 
-    /// For traces: the buffer makes a submission try again.
+    /// Traces that the buffer makes a submission try again.
     pub(crate) fn trace_retry(&self, why: Why) {
         let (bo, generation) = (self.watch.data().bo.get(), self.generation().get());
         trace::userptr_retry(bo, generation, self.pages(), why.number());
     }
 
-    /// For traces: a job that names the buffer is queued, under this number. Called under the publish
+    /// Traces that a job that names the buffer is queued, with its number. Called under the publish
     /// lock.
     pub(crate) fn trace_publish(&self, ip: u32, queue: u32, number: u64) {
         let (bo, generation) = (self.watch.data().bo.get(), self.generation().get());
@@ -452,11 +459,11 @@ impl Userptr {
     }
 }
 
-/// Returns the runs of pages that are not there for `access`.
+/// Returns the runs of pages that are not present for `access`.
 ///
 /// # Errors
 ///
-/// `EFAULT` if there is anything else than pages.
+/// `EFAULT` if an entry is neither a page nor missing.
 fn missing(pages: &[Pfn], access: Access) -> Result<impl Iterator<Item = Range<usize>> + '_> {
     if pages.iter().any(|page| page.is_error()) {
         return Err(EFAULT);
@@ -471,28 +478,28 @@ fn missing(pages: &[Pfn], access: Access) -> Result<impl Iterator<Item = Range<u
     }))
 }
 
-/// The pages of a buffer as they were at one moment.
+/// A snapshot of the pages of a buffer.
 ///
-/// Owns the array. It owns no page: whether they still are the buffer's is told by the generation,
-/// under the publish lock.
+/// Owns the array, but no page. The generation tells, under the publish lock, whether they still
+/// are the buffer's pages.
 pub(crate) struct UserPages {
     pages: KVVec<Pfn>,
     generation: Generation,
 }
 
 impl UserPages {
-    /// Generation of the buffer that they belong to.
+    /// Returns the generation of the buffer that the pages belong to.
     pub(crate) fn generation(&self) -> Generation {
         self.generation
     }
 }
 
-/// `AMDGPU_GEM_USERPTR`: makes a buffer object of a range of the caller's memory.
+/// Creates a buffer object from a range of the caller's memory: `AMDGPU_GEM_USERPTR`.
 ///
 /// # Errors
 ///
-/// Those of [`UserRange::new`], [`Flags::from_uapi`] and [`Userptr::new`]; `ENOSPC` if the range is empty,
-/// `ENODEV` if the card does not reach the memory of processes; if the pages are wanted at once, those of
+/// Those of [`UserRange::new`], [`Flags::from_uapi`] and [`Userptr::new`]; `ENOSPC` if the range is
+/// empty, `ENODEV` if the card does not reach the memory of processes; with `VALIDATE`, those of
 /// [`Userptr::gather`], but `EAGAIN` if invalidations interfered; `ENOMEM`.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
@@ -509,7 +516,8 @@ pub(crate) fn ioctl(
     }
     let vm: &Arc<Vm> = &file.inner().get_ref().vm;
     let id = BoId::new();
-    // Waits for the address space of the process: not in a section, which unplugging waits for.
+    // Takes the `mmap_lock` of the process, so this is outside the section, which unplugging waits
+    // for.
     let userptr = Userptr::new(vm.clone(), id, dev.stats.clone(), range, flags)?;
     let bo = {
         let _section = dev.enter().ok_or(ENODEV)?;
@@ -522,7 +530,7 @@ pub(crate) fn ioctl(
     Ok(0)
 }
 
-/// Gathers the pages of a new buffer and binds it. All or nothing: on failure the buffer goes.
+/// Gathers the pages of a new buffer and binds it. On failure the buffer is dropped.
 fn validate(dev: &DrmDevice, bo: &Bo) -> Result {
     let userptr = bo.userptr().ok_or(EINVAL)?;
     let pages = userptr

@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GPU's address spaces: what each open file's jobs can reach.
+//! GPU address spaces: the memory that each open file's jobs can reach. The C driver calls one an
+//! `amdgpu_vm`, its mappings of one BO a `bo_va`, and one such mapping a `bo_va_mapping`.
 //!
 //! A [`Vm`] has a page directory and page tables in VRAM, which the CPU writes through the VRAM
-//! aperture. It has a reservation of its own, that of the page directory ([`Vm::root`]); the page tables and the buffer objects (BOs)
-//! that are private to the address space share it. Whoever maps, unmaps or submits holds it; the fence
-//! of every job of the address space is in it, with usage `Bookkeep`.
+//! aperture. The reservation of the page directory ([`Vm::root`]) is that of the address space: the
+//! page tables and the buffer objects (BOs) that are private to the address space share it.
+//! Mapping, unmapping and submitting hold this reservation. The fence of every job of the address
+//! space is in it, with usage `Bookkeep`.
 //!
-//! # Bytes that are about to move or go
+//! # Bytes that are about to move or go away
 //!
 //! TTM moves BOs, and processes take back the memory behind userptr BOs. Both do the same:
 //!
-//! 1. [`Vm::invalidate`] (under the publish lock) makes the BO's entries stale: no later job of this
-//!    address space runs before they are rewritten or cleared;
-//! 2. if that says that jobs reach the bytes, [`Vm::wait_jobs`] with no lock held: a job may use what
-//!    it does not name, so all of them count. Then the bytes may go.
+//! 1. [`Vm::invalidate`] (under the publish lock) makes the BO's entries stale: no later job of
+//!    this address space runs before they are rewritten or cleared;
+//! 2. if [`Vm::invalidate`] says that jobs can reach the bytes, [`Vm::wait_jobs`] is called with no
+//!    lock held. A job may use a BO that it does not name, so all jobs count. Then the bytes may
+//!    go.
 //!
-//! Page tables are in VRAM that others may need: [`room`].
+//! Page tables are in VRAM that others may need: see [`room`].
 //!
 //! # How a job is submitted
 //!
 //! ```text
 //! reserve vm.root() (one fence) and the BOs        drm::exec
-//! vm.validate(&locked)?                            what is private to the address space is in place
+//! vm.validate(&locked)?                            private BOs and page tables are in place
 //! before user pages are replaced in a BO: wait_jobs(Interruptible::Yes)?
-//!                                                  (the old ones are unmapped for DMA by that)
-//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if any are stale
+//!                                                  (replacing unmaps the old ones for DMA)
+//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if stale
 //!     if a userptr generation moved { back out }
 //!     guard.update(|bo| is reserved here, and a userptr has current pages)
 //!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job
@@ -33,15 +36,15 @@
 //! ```
 //!
 //! Nothing in the closure may allocate, fail half way, or drop the last reference to a BO. When the
-//! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of date.
-//! The job keeps an `Arc<Vm>`, so that the page tables are there.
+//! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of
+//! date. The job keeps an `Arc<Vm>`, which keeps the page tables alive.
 //!
 //! # A circle
 //!
-//! Address spaces, buffer objects (`ttm.rs`) and user memory (`userptr.rs`) know each other: a BO lists
-//! the address spaces that it must tell of a move, these hold the BOs that they map, and user memory is
-//! a BO that its process may take away. That is what they are; so these three, and no other files
-//! above the abstractions, import each other in a circle.
+//! Address spaces, buffer objects (`ttm.rs`) and user memory (`userptr.rs`) know each other. A BO
+//! lists the address spaces that it must tell of a move, an address space holds the BOs that it
+//! maps, and user memory is a BO that its process may take away. This circle is inherent in the
+//! problem: these three, and no other files above the abstractions, import each other in a circle.
 //!
 //! # Lock order
 //!
@@ -139,20 +142,23 @@ use self::{
     tables::Memory, //
 };
 
-/// How many mappings are looked at, or unmapped, while the publish lock is held: reclaim may wait for it.
+/// Number of mappings that are visited or unmapped per hold of the publish lock: reclaim may wait
+/// for the lock.
 const AT_ONCE: usize = 256;
 
-/// What to do if something is mapped already where a mapping is to be.
+/// Action to take if a new mapping overlaps an existing one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overlap {
-    /// Answer `EINVAL`.
+    /// Return `EINVAL`.
     Refuse,
-    /// Unmap it first.
+    /// Unmap the existing one first.
     Replace,
 }
 
-/// The address space of an open file. On drop, with which no new job can come, its page tables are no
-/// longer known to it: they go with its last job, or before when others need their memory.
+/// Address space of an open file.
+///
+/// No new job can come once this is dropped. Dropping it makes the page tables forget the address
+/// space: they are freed with its last job, or earlier if others need their memory.
 pub(crate) struct OpenVm(Arc<Vm>);
 
 impl Deref for OpenVm {
@@ -169,31 +175,31 @@ impl Drop for OpenVm {
     }
 }
 
-/// An address space.
+/// A GPU address space.
 #[pin_data]
 pub(crate) struct Vm {
     /// The page directory.
     root: ARef<Bo>,
-    /// Where it is in the GPU's own address space. Changed with the reservation of `root` held, when no
-    /// job runs.
+    /// Address of the directory in the GPU's own address space. Changed with the reservation of
+    /// `root` held, while no job runs.
     pd_addr: Atomic<u64>,
-    /// Raised after each change of the page tables.
+    /// Incremented after each change of the page tables.
     tlb_seq: Atomic<u64>,
-    /// The process whose jobs came last.
+    /// Process that submitted last.
     #[pin]
     submitters: LastSubmitter,
-    /// Set when the file is being closed: no jobs are submitted any more.
+    /// Set when the file is being closed: no more jobs are submitted.
     closing: AtomicFlag,
-    /// Set after that, when its jobs are not to be run any more.
+    /// Set after `closing`, once the remaining jobs are no longer to be run.
     abandoned: AtomicFlag,
-    /// The publish lock, and what is changed under it. Mappings, handles and tables are changed only
+    /// The publish lock, and the state it protects. Mappings, handles and tables are changed only
     /// with the reservation of `root` held as well.
     #[pin]
     publish: Mutex<Space<ARef<Bo>, ARef<Bo>>>,
 }
 
 impl Vm {
-    /// Makes an empty address space for an open file, without memory for page tables.
+    /// Creates an empty address space for an open file, without memory for page tables.
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
         let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
         let vm = Arc::pin_init(
@@ -213,49 +219,49 @@ impl Vm {
         Ok(OpenVm(vm))
     }
 
-    /// What tells address spaces apart.
+    /// Returns the number that identifies this address space.
     pub(crate) fn id(&self) -> BoId {
         self.root.id()
     }
 
-    /// In whose name its jobs run.
+    /// Returns the owner under which its jobs run.
     pub(crate) fn owner(&self) -> Owner {
-        // CAST: Counted from zero.
+        // CAST: IDs are counted from zero.
         Owner(self.id().get() as usize)
     }
 
-    /// The processes that submit jobs to run in it.
+    /// Returns the processes that submit jobs to this address space.
     pub(crate) fn submitters(&self) -> &LastSubmitter {
         &self.submitters
     }
 
-    /// The BO whose reservation is that of the address space.
+    /// Returns the BO whose reservation is that of the address space.
     pub(crate) fn root(&self) -> &Bo {
         &self.root
     }
 
-    /// The reservation of the address space: the fences of all its jobs are in it.
+    /// Returns the reservation of the address space, which has the fences of all its jobs.
     pub(crate) fn resv(&self) -> &Resv {
         Buffer::resv(&self.root)
     }
 
-    /// A number that is higher after each change of the page tables; never 0. A VMID whose caches were
-    /// last dropped for a lower one must have them dropped before a job runs.
+    /// Returns a number that increases with each change of the page tables; never 0. A VMID whose
+    /// caches were last flushed for a lower number must have them flushed before a job runs.
     pub(crate) fn tlb_seq(&self) -> u64 {
         self.tlb_seq.load(Acquire)
     }
 
-    /// Waits until no job of this address space runs or is queued.
+    /// Waits until no job of this address space is running or queued.
     pub(crate) fn wait_jobs(&self, intr: Interruptible) -> Result {
         self.resv().wait(Usage::Bookkeep, intr)
     }
 
-    /// Whether no job of this address space runs or is queued; as a hint.
+    /// Returns true if no job of this address space is running or queued; only a hint.
     pub(crate) fn is_idle(&self) -> bool {
         self.resv().is_idle(Usage::Bookkeep)
     }
 
-    /// User space has got a handle of `bo` in the file of this address space.
+    /// Called when this address space's file gains a handle to `bo`.
     ///
     /// # Errors
     ///
@@ -271,9 +277,9 @@ impl Vm {
         Ok(())
     }
 
-    /// User space has given a handle of `bo` back. With the last one goes what is mapped of the BO,
-    /// after the jobs have ended. If it is the file that is closed, nobody waits for them here:
-    /// [`Vm::tear_down`] does the rest.
+    /// Called when this address space's file loses a handle to `bo`. Losing the last handle unmaps
+    /// the BO once the jobs have ended. If the file itself is being closed, this does not wait for
+    /// them: [`Vm::tear_down`] does the rest.
     pub(crate) fn close(&self, bo: &Bo) {
         if self.closing.load(Relaxed) && !self.is_idle() {
             return;
@@ -281,13 +287,13 @@ impl Vm {
         self.forget_handle(bo);
     }
 
-    /// The file is being closed: from now on no job is submitted.
+    /// Called when the file starts to close. No job is submitted after this.
     pub(crate) fn begin_close(&self) {
         self.closing.store(true, Relaxed);
     }
 
-    /// Lets the jobs that are still queued go on for no longer than `grace`, and waits for the jobs that
-    /// run; then takes down what is mapped. To be called once the file is closed.
+    /// Lets queued jobs continue for at most `grace`, and waits for running jobs. Then unmaps
+    /// everything. To be called once the file is closed.
     pub(crate) fn tear_down(&self, grace: Jiffies) {
         let waited = self
             .resv()
@@ -312,7 +318,7 @@ impl Vm {
         if !self.publish.lock().close(bo.id()) {
             return;
         }
-        // To unmap whole mappings takes no memory.
+        // Unmapping whole mappings takes no memory.
         let mut spare = Spare::none();
         while let Some(mapping) = self.first_mapping(bo) {
             // Only interruptible sleeps fail.
@@ -329,11 +335,11 @@ impl Vm {
         drop(forgotten);
     }
 
-    /// Maps a part of a BO. `locked` must hold the BO and [`Vm::root`].
+    /// Maps a part of `bo`. `locked` must hold the BO and [`Vm::root`].
     ///
     /// # Errors
     ///
-    /// `ENOENT` without a handle of the BO in this address space's file, `EINVAL` if something else is
+    /// `ENOENT` if this address space's file has no handle to the BO, `EINVAL` if something else is
     /// mapped there, `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn map(
         self: &Arc<Self>,
@@ -359,14 +365,14 @@ impl Vm {
         if overlap == Overlap::Replace {
             self.unmap_pages(&root, mapping.pages(), Interruptible::Yes, &mut spare)?;
         }
-        // User pages may go with the reservation held.
+        // User pages may go away even with the reservation held.
         let held = if bo.is_user_memory() {
             Held::NotHere
         } else {
             Held::Here
         };
         reserved.with_backing(|backing| {
-            // Entries would show what is there to jobs that do not wait for the clear.
+            // Written entries would expose the old contents to jobs that do not wait for the clear.
             let backing = backing.filter(|_| bo.is_cleared());
             let mut space = self.publish.lock();
             self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
@@ -374,12 +380,12 @@ impl Vm {
         })
     }
 
-    /// Unmaps the mapping of `bo` that starts at `page`, after the jobs have ended. `locked` must hold
-    /// [`Vm::root`].
+    /// Unmaps the mapping of `bo` that starts at `page`, after the jobs have ended. `locked` must
+    /// hold [`Vm::root`].
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is none, `ENOMEM`, `ERESTARTSYS`.
+    /// `ENOENT` if there is no such mapping, `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn unmap(&self, locked: &Locked, bo: &Bo, page: u64) -> Result {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
         let mapping = self.publish.lock().mappings().starting_at(page);
@@ -395,7 +401,7 @@ impl Vm {
         )
     }
 
-    /// Unmaps all that is mapped in `pages`, after the jobs have ended. `locked` must hold
+    /// Unmaps everything mapped in `pages`, after the jobs have ended. `locked` must hold
     /// [`Vm::root`].
     ///
     /// # Errors
@@ -407,13 +413,13 @@ impl Vm {
         self.unmap_pages(&root, pages, Interruptible::Yes, &mut Spare::new()?)
     }
 
-    /// Whether user space holds a handle of the BO in the file of this address space.
+    /// Returns true if user space holds a handle to the BO in this address space's file.
     pub(crate) fn knows(&self, bo: &Bo) -> bool {
         self.publish.lock().knows(bo.id())
     }
 
-    /// Calls `f` with each mapping of the BO. `f` runs under the publish lock, which is not held all the
-    /// time: there may be many.
+    /// Calls `f` with each mapping of the BO. `f` runs under the publish lock. The lock is dropped
+    /// now and then, as there may be many mappings.
     pub(crate) fn for_each_mapping(&self, bo: &Bo, mut f: impl FnMut(Mapping)) {
         let mut next = 0;
         loop {
@@ -430,19 +436,20 @@ impl Vm {
         }
     }
 
-    /// The BO's bytes are about to go from where they are: no job that is published after this reaches
-    /// them there. Calls `then` under the publish lock.
+    /// Called before the BO's bytes move or go away: no job published after this reaches them at
+    /// the old location. Calls `then` under the publish lock.
     ///
-    /// Unless this gives [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
+    /// Unless this returns [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
     pub(crate) fn invalidate<R>(&self, bo: BoId, then: impl FnOnce() -> R) -> (R, Reach) {
         let mut space = self.publish.lock();
         let reach = space.invalidate(bo);
         (then(), reach)
     }
 
-    /// Brings the page tables, and the BOs that are private to this address space, to where jobs can reach
-    /// them, and waits until those that `locked` holds, and whose page-table entries are to be written, are
-    /// cleared. `locked` must hold [`Vm::root`], whose reservation the tables and the private ones share.
+    /// Brings the page tables, and the BOs that are private to this address space, to where jobs
+    /// can reach them. Waits until the BOs in `locked` whose page-table entries are to be written
+    /// are cleared. `locked` must hold [`Vm::root`], whose reservation the page tables and the
+    /// private BOs share.
     ///
     /// # Errors
     ///
@@ -468,7 +475,7 @@ impl Vm {
         }
     }
 
-    /// Takes the publish lock, at a time when page-table entries may be written, and calls `f`.
+    /// Takes the publish lock at a time when page-table entries may be written, and calls `f`.
     /// `locked` must hold [`Vm::root`].
     ///
     /// # Errors
@@ -484,7 +491,8 @@ impl Vm {
         let mut space = self.publish.lock();
         if space.has_stale() {
             drop(space);
-            // Jobs are published with the reservation held, which is ours: none can come after.
+            // Jobs are published with the root's reservation held. This caller holds it, so none
+            // can come after.
             self.wait_jobs(Interruptible::Yes)?;
             space = self.publish.lock();
         }
@@ -499,13 +507,13 @@ impl Vm {
         self.publish.lock().mappings().of(bo.id()).next()
     }
 
-    /// Whether anything is mapped in `pages`.
+    /// Returns true if anything is mapped in `pages`.
     fn is_mapped(&self, pages: Range<u64>) -> bool {
         self.publish.lock().mappings().first_in(pages).is_some()
     }
 
-    /// Unmaps all that is mapped in `pages`, after the jobs have ended. None can come after, as the root
-    /// is reserved.
+    /// Unmaps everything mapped in `pages`, after the jobs have ended. No job can come after, as
+    /// the root is reserved.
     fn unmap_pages(
         &self,
         _root: &ReservedBo<'_>,
@@ -526,8 +534,8 @@ impl Vm {
         }
     }
 
-    /// Calls `f`, which may write page tables, and makes the GPU see what it wrote. If the card is
-    /// gone, nothing is written.
+    /// Calls `f`, which may write page tables, and makes its writes visible to the GPU. If the card
+    /// is gone, nothing is written.
     fn change<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> R {
         let dev = self.root.drm();
         let card = dev.card();
@@ -570,11 +578,12 @@ pub(crate) struct PublishGuard<'a> {
 }
 
 impl PublishGuard<'_> {
-    /// Makes the page tables right for the job: what is not up to date is rewritten for each BO that
-    /// `is_named` says true of, and cleared for all others.
+    /// Brings the page tables up to date for the job. Entries that are not current are rewritten
+    /// for each BO for which `is_named` returns true, and stale entries of all others are cleared.
     ///
-    /// `is_named` must only say true of BOs that get the job's fence; of a userptr BO only if it is
-    /// bound to the pages of its present generation. It runs under the publish lock.
+    /// `is_named` may return true only for BOs that get the job's fence. For a userptr BO it may do
+    /// so only if the BO is bound to the pages of its present generation. It runs under the publish
+    /// lock.
     pub(crate) fn update(&mut self, mut is_named: impl FnMut(&Bo) -> bool) {
         if !self.space.is_pending() {
             return;
@@ -586,9 +595,9 @@ impl PublishGuard<'_> {
                     return;
                 }
                 if let Some(reserved) = bo.reserved_in(locked) {
-                    // SAFETY: The publish lock is held, which the notifier takes, and `is_named` says
-                    // that the pages are those of the present generation.
-                    // This is above the abstractions, because only here both are known.
+                    // SAFETY: The publish lock is held, which the notifier takes, and `is_named`
+                    // says that the pages are those of the present generation. This `unsafe` is
+                    // above the abstractions, because only here both facts are known.
                     unsafe { reserved.mark_user_pages_dirty() };
                     reserved.with_backing(|backing| backing.into_iter().for_each(found));
                 }
@@ -597,7 +606,7 @@ impl PublishGuard<'_> {
     }
 }
 
-/// VRAM as the CPU reaches it, if the card is there.
+/// VRAM as the CPU accesses it, if the card is there.
 struct Aperture<'a> {
     dev: &'a DrmDevice,
     card: Option<&'a Card<'a>>,

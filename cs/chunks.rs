@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The chunks of a submission: copied from user space, checked, and sorted into a [`Request`].
+//! The chunks of a submission: copied from user space, checked, and sorted into a [`Request`]
+//! (`amdgpu_cs_pass1` in the C driver).
 //!
 //! A submission is an array of user pointers, each to a header `{ id, length in dwords, data }`
-//! (`struct drm_amdgpu_cs_chunk`). Nothing here looks up a handle or takes a lock: what comes out
-//! is numbers that are known to make sense by themselves. The layouts are those of
+//! (`struct drm_amdgpu_cs_chunk`). Nothing here looks up a handle or takes a lock: the result is
+//! numbers that have been checked as far as possible by themselves. The layouts are those of
 //! `include/uapi/drm/amdgpu_drm.h`.
 
 use crate::{
@@ -26,19 +27,21 @@ use kernel::{
     },
 };
 
-/// Most chunks in one submission. The C driver has no limit of its own; user space sends below 20.
+/// Maximum number of chunks in one submission. The C driver has no limit of its own; user space
+/// sends fewer than 20.
 const MAX_CHUNKS: u32 = 256;
 
-/// Most dwords in one chunk: 64 Ki entries of the largest kind of 6 dwords.
+/// Maximum number of dwords in one chunk: 64 Ki entries of the largest kind, of 6 dwords.
 const MAX_CHUNK_DWORDS: u32 = 6 * 65536;
 
-/// Most fences that one submission waits for, and most places where its own goes.
+/// Maximum number of fences that one submission waits for, and of places that get its own.
 const MAX_ORDERS: usize = 65536;
 
-/// Most rings in one submission.
+/// Maximum number of rings in one submission.
 pub(crate) const MAX_RINGS: usize = 4;
 
-/// Most indirect buffers in one job, as the C driver reports in `AMDGPU_INFO_MAX_IBS`.
+/// Returns the maximum number of indirect buffers in one job, as the C driver reports it in
+/// `AMDGPU_INFO_MAX_IBS`.
 const fn max_ibs(ip: Ip) -> usize {
     match ip {
         Ip::Gfx => 192,
@@ -50,31 +53,31 @@ const fn max_ibs(ip: Ip) -> usize {
 /// A fence of an earlier submission that this one waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dependency {
-    /// The queue that it was submitted to.
+    /// Queue to which the submission went.
     pub(crate) queue: QueueName,
-    /// Context that it was submitted from.
+    /// Context from which the submission came.
     pub(crate) ctx: u32,
     /// Sequence number, as that submission returned it.
     pub(crate) sequence: u64,
 }
 
-/// What a job comes after, or what comes after it.
+/// An ordering between a job and others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
-    /// It comes after another submission.
+    /// The job comes after another submission.
     AfterJob(Dependency),
-    /// It comes after the fence of a synchronization object.
+    /// The job comes after the fence of a synchronization object.
     After(Wait),
-    /// Its own fence goes into a synchronization object.
+    /// The job's own fence goes into a synchronization object.
     Signal {
         /// Handle of the object.
         handle: u32,
-        /// Point of a timeline; 0: the object as a whole.
+        /// Point of a timeline; 0 means the object as a whole.
         point: u64,
     },
 }
 
-/// Where the GPU writes the 64-bit sequence number for user space to poll.
+/// Location to which the GPU writes the 64-bit sequence number for user space to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct UserFence {
     /// GEM handle of a one-page buffer.
@@ -88,15 +91,15 @@ pub(crate) struct UserFence {
 pub(crate) struct Part {
     /// The queue.
     pub(crate) queue: QueueName,
-    /// Run in this order; not empty.
+    /// Indirect buffers in the order in which they run; not empty.
     pub(crate) ibs: KVec<Ib>,
 }
 
-/// Everything that one submission asks for.
+/// Everything that one submission requests.
 #[derive(Debug)]
 pub(crate) struct Request {
-    /// The part whose number, user fence and fence are those of the submission: the one with the last
-    /// indirect buffer.
+    /// The part whose number, user fence and fence become those of the submission: the one with the
+    /// last indirect buffer.
     pub(crate) leader: Part,
     /// Parts that run at the same time, in the order in which user space names their queues.
     pub(crate) others: KVec<Part>,
@@ -104,7 +107,7 @@ pub(crate) struct Request {
     pub(crate) user_fence: Option<UserFence>,
     /// A buffer list that came with the submission.
     pub(crate) bo_handles: Option<bo_list::Source>,
-    /// What comes before and after, in the order in which user space names it.
+    /// Orderings, in the order in which user space names them.
     pub(crate) orders: KVVec<Order>,
 }
 
@@ -114,15 +117,15 @@ enum Chunk {
     Ib(QueueName, Ib),
     UserFence(UserFence),
     BoHandles(bo_list::Source),
-    /// What the job comes after. There may be several such chunks.
+    /// Fences that the job waits for. There may be several such chunks.
     Waits(KVVec<Order>),
-    /// Where its fence goes. There may be one such chunk, of either kind.
+    /// Places that get the job's fence. There may be one such chunk, of either kind.
     Signals(KVVec<Order>),
-    /// Asks for nothing.
+    /// A request for nothing.
     Nothing,
 }
 
-/// The first `N` dwords of `data`.
+/// Returns the first `N` dwords of `data`.
 fn fixed<const N: usize>(data: &[u32]) -> Result<[u32; N]> {
     data.first_chunk::<N>().copied().ok_or(EINVAL)
 }
@@ -132,9 +135,9 @@ const fn join(low: u32, high: u32) -> u64 {
     low as u64 | (high as u64) << 32
 }
 
-/// From `struct drm_amdgpu_cs_chunk_ib`.
+/// Decodes `struct drm_amdgpu_cs_chunk_ib`.
 ///
-/// Of the flags none changes what is done: caches are synchronized before and after every job, a
+/// None of the flags changes anything: caches are synchronized before and after every job, a
 /// preamble is run like any other buffer, and nothing is ever preempted.
 fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
     let [_pad, flags, va_low, va_high, bytes, ip_type, instance, ring] = fixed(data)?;
@@ -143,7 +146,7 @@ fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
     if va % 4 != 0 || bytes % 4 != 0 || !(1..=Ib::MAX_DWORDS).contains(&dwords) {
         return Err(EINVAL);
     }
-    // The constant engine of GFX7 has no use in this interface; the C driver refuses it too.
+    // The constant engine of GFX7 has no use in this interface; the C driver rejects it too.
     if flags & bindings::AMDGPU_IB_FLAG_CE != 0 {
         return Err(EINVAL);
     }
@@ -151,10 +154,10 @@ fn decode_ib(data: &[u32]) -> Result<(QueueName, Ib)> {
     Ok((queue, Ib { va, dwords }))
 }
 
-/// From `struct drm_amdgpu_cs_chunk_cp_gfx_shadow`.
+/// Decodes `struct drm_amdgpu_cs_chunk_cp_gfx_shadow`.
 ///
-/// It says where the graphics engine of newer generations keeps its state while it does something
-/// else. Where there is no such thing, the chunk is checked, and means nothing.
+/// The chunk says where the graphics engine of newer generations keeps its state while it does
+/// something else. Hardware without this feature ignores the chunk after it has been checked.
 fn decode_shadow(data: &[u32]) -> Result {
     let [_, _, _, _, _, _, low, high] = fixed(data)?;
     let known = u64::from(bindings::AMDGPU_CS_CHUNK_CP_GFX_SHADOW_FLAGS_INIT_SHADOW);
@@ -165,7 +168,7 @@ fn decode_shadow(data: &[u32]) -> Result {
 }
 
 impl UserFence {
-    /// From `struct drm_amdgpu_cs_chunk_fence`.
+    /// Decodes `struct drm_amdgpu_cs_chunk_fence`.
     fn decode(data: &[u32]) -> Result<Self> {
         let [handle, offset] = fixed(data)?;
         if offset % 8 != 0 || offset > 4088 {
@@ -176,7 +179,8 @@ impl UserFence {
 }
 
 impl Order {
-    /// From an array of entries of `N` dwords; a trailing partial entry is ignored, as in the C driver.
+    /// Decodes an array of entries of `N` dwords. A trailing partial entry is ignored, as in the C
+    /// driver.
     fn decode_all<const N: usize>(
         data: &[u32],
         decode: impl Fn([u32; N]) -> Result<Self>,
@@ -192,7 +196,7 @@ impl Order {
         Ok(orders)
     }
 
-    /// From `struct drm_amdgpu_cs_chunk_dep`.
+    /// Decodes `struct drm_amdgpu_cs_chunk_dep`.
     fn after_job([ip_type, instance, ring, ctx, low, high]: [u32; 6]) -> Result<Self> {
         Ok(Self::AfterJob(Dependency {
             queue: QueueName::from_user(ip_type, instance, ring)?,
@@ -201,7 +205,7 @@ impl Order {
         }))
     }
 
-    /// From `struct drm_amdgpu_cs_chunk_sem`.
+    /// Decodes `struct drm_amdgpu_cs_chunk_sem` of a fence to wait for.
     fn after([handle]: [u32; 1]) -> Result<Self> {
         Ok(Self::After(Wait {
             handle,
@@ -210,7 +214,7 @@ impl Order {
         }))
     }
 
-    /// From `struct drm_amdgpu_cs_chunk_syncobj`.
+    /// Decodes `struct drm_amdgpu_cs_chunk_syncobj` of a fence to wait for.
     fn after_point([handle, flags, low, high]: [u32; 4]) -> Result<Self> {
         Ok(Self::After(Wait {
             handle,
@@ -219,12 +223,13 @@ impl Order {
         }))
     }
 
-    /// From `struct drm_amdgpu_cs_chunk_sem`.
+    /// Decodes `struct drm_amdgpu_cs_chunk_sem` of an object to signal.
     fn signal([handle]: [u32; 1]) -> Result<Self> {
         Ok(Self::Signal { handle, point: 0 })
     }
 
-    /// From `struct drm_amdgpu_cs_chunk_syncobj`, whose flags mean nothing here.
+    /// Decodes `struct drm_amdgpu_cs_chunk_syncobj` of an object to signal. The chunk's flags are
+    /// ignored.
     fn signal_point([handle, _flags, low, high]: [u32; 4]) -> Result<Self> {
         Ok(Self::Signal {
             handle,
@@ -240,12 +245,12 @@ impl Chunk {
             bindings::AMDGPU_CHUNK_ID_FENCE => UserFence::decode(data).map(Self::UserFence),
             bindings::AMDGPU_CHUNK_ID_BO_HANDLES => {
                 let [operation, handle, number, entry_size, low, high] = fixed(data)?;
-                // The chunk is always a new list: operation and handle have no meaning here.
+                // The chunk always creates a list: operation and handle are ignored.
                 let _ = (operation, handle);
                 bo_list::Source::new(number, entry_size, join(low, high)).map(Self::BoHandles)
             }
-            // Waiting until the other job has ended is more than waiting until it has reached the
-            // hardware, and never wrong.
+            // Waiting until the other job has ended includes waiting until it has reached the
+            // hardware, and is always correct.
             bindings::AMDGPU_CHUNK_ID_DEPENDENCIES
             | bindings::AMDGPU_CHUNK_ID_SCHEDULED_DEPENDENCIES => {
                 Order::decode_all(data, Order::after_job).map(Self::Waits)
@@ -292,7 +297,7 @@ fn user(address: u64, length: usize) -> Result<UserSlice> {
     Ok(UserSlice::new(UserPtr::from_addr(address), length))
 }
 
-/// Collects chunks into a request and checks what concerns more than one of them.
+/// Collects chunks into a request, and checks them against each other.
 struct Collector {
     parts: KVec<Part>,
     /// Index of the part that has the last indirect buffer.
@@ -339,7 +344,7 @@ impl Collector {
         Ok(ibs.push(ib, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// Returns the index of a queue's part, which is made if there is none yet.
+    /// Returns the index of a queue's part, which is created if it does not exist yet.
     fn part(&mut self, queue: QueueName) -> Result<usize> {
         if let Some(index) = self.parts.iter().position(|part| part.queue == queue) {
             return Ok(index);
@@ -360,7 +365,7 @@ impl Collector {
     }
 
     fn finish(mut self) -> Result<Request> {
-        // There is no such part if there is no indirect buffer.
+        // Without an indirect buffer there is no such part.
         let leader = self.parts.remove(self.last).map_err(|_| EINVAL)?;
         Ok(Request {
             leader,
@@ -387,8 +392,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// `EFAULT` for an address that cannot be read, `ENOMEM`, and `EINVAL` for everything that
-    /// does not make sense.
+    /// `EFAULT` for an address that cannot be read, `ENOMEM`, and `EINVAL` for anything invalid.
     pub(crate) fn copy_in(array: u64, count: u32) -> Result<Self> {
         if count == 0 || count > MAX_CHUNKS {
             return Err(EINVAL);

@@ -3,29 +3,29 @@
 //! The retry loop of a submission that uses user memory.
 //!
 //! User pages may only be faulted in while no reservation is held, and may go away again before
-//! everything is reserved. So a submission tries: reserve, look whether pages are missing or were
-//! invalidated since they were gathered, and if so let go of everything, gather, and start over.
+//! everything is reserved. So a submission tries: reserve, check whether pages are missing or were
+//! invalidated since they were gathered, and if so drop all reservations, gather, and start over.
 //! The number of tries is bounded: a process that remaps its memory faster than the kernel can
-//! gather it gets `EDEADLK` and not an endless ioctl.
+//! gather it gets `EDEADLK` instead of an endless ioctl.
 //!
-//! The loop knows nothing of buffers. It is written over the five things that it needs
-//! ([`Attempt`]), so that tests can let an invalidation strike at each of them.
+//! The loop does not know about buffers. It is written over the five operations that it needs
+//! ([`Attempt`]), so that tests can make an invalidation strike at each of them.
 
 use kernel::prelude::*;
 
-/// Failed tries after which a submission is given up with `EDEADLK`.
+/// Number of failed tries after which a submission fails with `EDEADLK`.
 pub(crate) const MAX_TRIES: u32 = 10;
 
-/// Whether a reserved submission may go on.
+/// State of the user pages of a reserved submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pages {
-    /// Every user-memory buffer is bound with current pages, or holds current pages to be bound.
+    /// Every user-memory buffer is bound to current pages, or holds current pages to be bound.
     Ready,
     /// At least one buffer has neither.
     Missing,
 }
 
-/// How an attempt to publish ended.
+/// Result of an attempt to publish.
 #[derive(Debug)]
 pub(crate) enum Publication<T> {
     /// The job is queued; nothing can fail any more.
@@ -34,31 +34,31 @@ pub(crate) enum Publication<T> {
     Invalidated,
 }
 
-/// What the loop needs of a submission.
+/// Operations that the loop needs of a submission.
 pub(crate) trait Attempt {
-    /// The reservations, held. Dropping the value lets go of all of them.
+    /// The reservations, held. Dropping the value releases all of them.
     type Reserved;
-    /// What a published submission leaves behind.
+    /// Result of a published submission.
     type Output;
 
     /// Reserves every buffer.
     fn reserve(&mut self) -> Result<Self::Reserved>;
 
-    /// With everything reserved: drops gathered pages that were invalidated, and notes the buffers
-    /// that need pages.
+    /// Drops gathered pages that were invalidated, and records the buffers that need pages.
+    /// Everything is reserved.
     fn check_pages(&mut self, reserved: &Self::Reserved) -> Result<Pages>;
 
-    /// With nothing reserved: gathers the pages of the buffers noted by [`Self::check_pages`].
+    /// Gathers the pages of the buffers recorded by [`Self::check_pages`]. Nothing is reserved.
     fn gather(&mut self) -> Result;
 
     /// Binds, writes page tables, and queues the job unless an invalidation came first.
     fn publish(&mut self, reserved: Self::Reserved) -> Result<Publication<Self::Output>>;
 
-    /// Called for each failed try, for statistics, with how many there were.
+    /// Called for each failed try, for statistics, with the number of tries so far.
     fn retried(&mut self, _tries: u32) {}
 }
 
-/// Runs `attempt` until it is published, fails, or has used up its tries.
+/// Runs `attempt` until it is published, fails, or runs out of tries.
 ///
 /// # Errors
 ///

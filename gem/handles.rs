@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! `GEM_LIST_HANDLES`: all BOs of a file, for those who save a process and restore it later.
+//! `GEM_LIST_HANDLES`: all BOs of a file, for tools that save a process and restore it later.
 
 use kernel::prelude::*;
 
@@ -23,12 +23,11 @@ use crate::{
     uapi, //
 };
 
-/// Lists the BOs of a file if there is room for all of them, and tells in any case how many there
-/// are.
+/// Returns the number of a file's BOs, and lists them if there is room for all of them.
 ///
 /// # Errors
 ///
-/// `EAGAIN` if BOs were made meanwhile; `EFAULT`; `ENOMEM`.
+/// `EAGAIN` if BOs were created meanwhile; `EFAULT`; `ENOMEM`.
 pub(crate) fn list_handles(
     _dev: &DrmDevice,
     args: &mut drm_amdgpu_gem_list_handles,
@@ -55,7 +54,7 @@ fn count(file: &DrmFile) -> Result<u32> {
 ///
 /// # Errors
 ///
-/// `EAGAIN` if there are more than `room`; `ENOMEM`.
+/// `EAGAIN` if there are more than `room` BOs; `ENOMEM`.
 fn entries(file: &DrmFile, room: usize) -> Result<KVVec<drm_amdgpu_gem_list_handles_entry>> {
     let mut entries = KVVec::with_capacity(room, GFP_KERNEL_ACCOUNT)?;
     let mut fits = true;
@@ -70,7 +69,7 @@ fn entries(file: &DrmFile, room: usize) -> Result<KVVec<drm_amdgpu_gem_list_hand
     }
 }
 
-/// Returns all that is needed to make the BO anew.
+/// Returns all that is needed to recreate the BO.
 fn entry(handle: Handle, bo: &Bo) -> drm_amdgpu_gem_list_handles_entry {
     let info = bo.create_info();
     let flags = if bo.is_imported() {

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Debuggers (ptrace, /proc/PID/mem) that read and write what a process has mapped of VRAM.
+//! Debugger access (ptrace, /proc/PID/mem) to VRAM that a process has mapped: the `access_memory`
+//! callback of TTM.
 //!
-//! The CPU copies, through the VRAM aperture. What jobs do to the BO meanwhile is not waited for, as
-//! little as where the process itself looks at it: a job may well be what the debugger is after, one that
-//! hangs. But as nobody may see what was in VRAM before, a clear that is under way is: with the address
-//! space of the process locked, as TTM leaves it.
+//! The CPU copies, through the VRAM aperture. Jobs that use the BO meanwhile are not waited for,
+//! just as when the process itself looks at it: the debugger may well be after a job that hangs. A
+//! clear that is under way is waited for, as nobody may see the old contents of VRAM. That wait
+//! happens with the process's `mmap_lock` held, as TTM leaves it.
 //!
-//! The bytes are those that the process sees: both go through the host data path (HDP), which is
-//! invalidated before a read, so that it shows what jobs wrote, and flushed after a write, so that jobs
-//! see it.
+//! The bytes are those that the process sees: both go through the host data path (HDP). It is
+//! invalidated before a read, so that the read shows what jobs wrote, and flushed after a write, so
+//! that jobs see it.
 
 use kernel::{
     num::casts::usize_as_u64,
@@ -31,11 +32,12 @@ use crate::{
     drm::DrmDevice, //
 };
 
-/// Copies from or to a BO in VRAM, from its byte `offset` on.
+/// Copies from or to a BO in VRAM, starting at its byte `offset`.
 ///
 /// # Errors
 ///
-/// `EIO` if it does not lie in VRAM, or ends before; `ENODEV` if the card is gone; `ERESTARTSYS`.
+/// `EIO` if the BO does not lie in VRAM, or is too short; `ENODEV` if the card is gone;
+/// `ERESTARTSYS`.
 pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
     let piece = bo.allocation::<Vram>().ok_or(EIO)?;
     let dev = bo.drm();
@@ -53,9 +55,9 @@ pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>
     }
 }
 
-/// The bytes go through the aperture, block by block.
+/// Copies the bytes through the aperture, block by block.
 fn copy(dev: &DrmDevice, piece: &VramPiece, offset: usize, mut access: ttm::Access<'_>) -> Result {
-    /// How much is copied at a time: nobody sleeps meanwhile, and reading VRAM is slow.
+    /// Number of bytes copied at a time: the copy of a step cannot sleep, and reading VRAM is slow.
     const STEP: usize = 16 << 10;
 
     let mut done = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Buffer objects (BOs): what they are made of, and what can be done to them.
+//! Buffer objects (BOs): their data, and the operations on them (`amdgpu_bo`, `amdgpu_object.c`).
 
 use kernel::{
     new_mutex,
@@ -75,48 +75,48 @@ pub(crate) type Bo = ttm::Object<BoData>;
 /// A buffer object whose reservation is held.
 pub(crate) type ReservedBo<'a> = ttm::Reserved<'a, BoData>;
 
-/// What tells BOs apart, for as long as the driver is loaded.
+/// ID of a BO, unique for as long as the driver is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BoId(u64);
 
 impl BoId {
-    /// The least there is.
+    /// The lowest ID.
     pub(crate) const FIRST: Self = Self(0);
 
-    /// One that no BO has yet.
+    /// Returns an ID that no BO has yet.
     pub(crate) fn new() -> Self {
         static LAST: Atomic<u64> = Atomic::new(0);
 
         Self(LAST.fetch_add(1, Relaxed)).next()
     }
 
-    /// As a number.
+    /// Returns the ID as a number.
     pub(crate) fn get(self) -> u64 {
         self.0
     }
 
-    /// The next greater one.
+    /// Returns the next higher ID.
     pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// What a BO is made of.
+/// Type of a BO's memory.
 pub(crate) enum Kind {
-    /// Memory that TTM gives and takes.
+    /// Memory that TTM allocates and frees.
     Plain,
-    /// A page directory or page table of the one address space that it knows.
+    /// A page directory or page table of the one address space that the BO knows.
     Table(TableId),
     /// Memory of a process.
     User(Userptr),
 }
 
-/// What a new BO is to be like.
+/// Properties of a new BO.
 #[derive(Clone, Copy)]
 pub(crate) struct NewBo {
-    /// In bytes; rounded up to whole pages.
+    /// Size in bytes; rounded up to whole pages.
     pub(crate) size: u64,
-    /// In bytes; a power of two, or less than a page.
+    /// Alignment in bytes; a power of two, or less than a page.
     pub(crate) alignment: u64,
     pub(crate) domains: Domains,
     /// `AMDGPU_GEM_CREATE_*`.
@@ -124,7 +124,8 @@ pub(crate) struct NewBo {
 }
 
 impl NewBo {
-    /// After there was no room: asks for less, or gives false if that was the least.
+    /// Relaxes the request after an allocation failed. Returns false if it cannot be relaxed
+    /// further.
     pub(crate) fn ask_for_less(&mut self) -> bool {
         if self.flags & bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED != 0 {
             self.flags &= !bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED;
@@ -137,7 +138,7 @@ impl NewBo {
         self.domains != same
     }
 
-    /// The size in whole pages, not 0.
+    /// Returns the size in whole pages, not 0.
     fn pages_size(&self) -> Result<usize> {
         if self.size == 0 {
             return Err(ENOSPC);
@@ -149,7 +150,7 @@ impl NewBo {
         usize::try_from(size).map_err(|_| EINVAL)
     }
 
-    /// The alignment in whole pages.
+    /// Returns the alignment in whole pages.
     fn pages_alignment(&self) -> Result<usize> {
         let alignment = self.alignment.max(PAGE_SIZE as u64);
         if !alignment.is_power_of_two() || alignment > u64::from(u32::MAX) {
@@ -164,24 +165,25 @@ impl NewBo {
 pub(crate) struct BoData {
     id: BoId,
     kind: Kind,
-    /// `AMDGPU_GEM_CREATE_*`, as user space gave them.
+    /// `AMDGPU_GEM_CREATE_*`, as user space passed them.
     flags: u32,
-    /// In bytes, as user space gave it, in whole pages. 0: it does not care.
+    /// Alignment in bytes, as user space passed it, in whole pages. 0 means no requirement.
     alignment: u64,
-    /// Where user space prefers it.
+    /// Domains that user space prefers.
     domains: Atomic<u32>,
-    /// The address space that it is private to, if it is.
+    /// The address space that the BO is private to, if any.
     private_to: Option<BoId>,
     #[pin]
     metadata: Mutex<Metadata>,
-    /// Whether fences may be in its reservation of which its first address space knows nothing: a
-    /// second address space has known it, or it was exported. Set before either can add a fence.
+    /// Set if the reservation may hold fences that the BO's first address space does not know of: a
+    /// second address space has known the BO, or it was exported. Set before either can add a
+    /// fence.
     shared: AtomicFlag,
-    /// The address spaces in whose file there is a handle, by their [`Vm::id`].
+    /// The address spaces whose file has a handle, by their [`Vm::id`].
     #[pin]
     spaces: Mutex<RBTree<BoId, Arc<Vm>>>,
-    /// The fence of the engine that clears the BO's VRAM, unless it is known to have ended well. Changed
-    /// with the reservation held only.
+    /// The fence of the engine that clears the BO's VRAM, unless the clear is known to have
+    /// succeeded. Changed only with the reservation held.
     #[pin]
     clear: SpinLock<Option<ARef<Fence>>>,
 }
@@ -207,12 +209,12 @@ impl BoData {
         })
     }
 
-    /// What tells it apart.
+    /// Returns the BO's ID.
     pub(crate) fn id(&self) -> BoId {
         self.id
     }
 
-    /// The page directory or page table that it is, if it is.
+    /// Returns the page directory or page table that the BO holds, if any.
     pub(super) fn table(&self) -> Option<TableId> {
         match self.kind {
             Kind::Table(table) => Some(table),
@@ -220,12 +222,12 @@ impl BoData {
         }
     }
 
-    /// Whether it is made of a process's memory.
+    /// Returns true if the BO consists of a process's memory.
     pub(crate) fn is_user_memory(&self) -> bool {
         self.userptr().is_some()
     }
 
-    /// The memory of a process that it is made of, if it is.
+    /// Returns the process memory that the BO consists of, if any.
     pub(crate) fn userptr(&self) -> Option<&Userptr> {
         match &self.kind {
             Kind::User(userptr) => Some(userptr),
@@ -233,13 +235,14 @@ impl BoData {
         }
     }
 
-    /// Whether it is private to an address space, whose jobs use it without naming it.
+    /// Returns true if the BO is private to an address space, whose jobs use it without naming it.
     pub(crate) fn is_always_valid(&self) -> bool {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
     }
 
-    /// Returns the usage that the fences of jobs which may use it have in its reservation. In the
-    /// reservation of an address space, which an always valid BO shares, that is `Bookkeep`.
+    /// Returns the usage with which fences of jobs that may use the BO are in its reservation. In
+    /// the reservation of an address space, which an always valid BO shares, the usage is
+    /// `Bookkeep`.
     pub(crate) fn usage_by_jobs(&self) -> Usage {
         if self.is_always_valid() {
             Usage::Bookkeep
@@ -248,7 +251,7 @@ impl BoData {
         }
     }
 
-    /// `EPERM` if user space may not map it.
+    /// Returns `EPERM` if user space may not map the BO.
     pub(crate) fn check_cpu_access(&self) -> Result {
         let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;
         match self.kind {
@@ -257,22 +260,22 @@ impl BoData {
         }
     }
 
-    /// What user space keeps with it.
+    /// Returns the metadata that user space stores with the BO.
     pub(crate) fn metadata(&self) -> &Mutex<Metadata> {
         &self.metadata
     }
 
-    /// Where user space prefers it.
+    /// Returns the domains that user space prefers.
     pub(crate) fn domains(&self) -> Domains {
         Domains::from_bits(self.domains.load(Relaxed))
     }
 
-    /// Changes where user space prefers it, from the next job on.
+    /// Sets the domains that user space prefers, from the next job on.
     pub(crate) fn set_domains(&self, domains: Domains) {
         self.domains.store(domains.bits(), Relaxed);
     }
 
-    /// Notes that there is a handle in the file of an address space, whose reservation is held.
+    /// Adds an address space whose file has a handle, and whose reservation is held.
     pub(crate) fn add_space(&self, node: RBTreeNode<BoId, Arc<Vm>>) {
         let mut spaces = self.spaces.lock();
         let replaced = spaces.insert(node);
@@ -283,26 +286,26 @@ impl BoData {
         drop(replaced);
     }
 
-    /// Returns true if a job that names it may have to wait for fences that are neither the kernel's
-    /// nor those of the job's own address space.
+    /// Returns true if a job that names the BO may have to wait for fences that are neither the
+    /// kernel's nor those of the job's own address space.
     pub(crate) fn has_foreign_fences(&self) -> bool {
         self.shared.load(Relaxed)
     }
 
-    /// Returns true if jobs that name it come after the jobs of other address spaces that did, without
-    /// being told to.
+    /// Returns true if jobs that name the BO are ordered after other address spaces' jobs that name
+    /// it, without an explicit dependency.
     pub(crate) fn has_implicit_order(&self) -> bool {
         self.flags & bindings::AMDGPU_GEM_CREATE_EXPLICIT_SYNC == 0
     }
 
-    /// Notes that there is none any more, and that nothing is mapped there. The reservation of the
-    /// address space is held.
+    /// Removes an address space whose file has no handle any more, and that maps nothing of the BO.
+    /// The reservation of the address space is held.
     pub(crate) fn remove_space(&self, vm: BoId) {
         let removed = self.spaces.lock().remove_node(&vm);
         drop(removed);
     }
 
-    /// The address space after the one given, of those in whose file there is a handle.
+    /// Returns the address space after `after` among those whose file has a handle.
     fn next_space(&self, after: Option<BoId>) -> Option<Arc<Vm>> {
         let spaces = self.spaces.lock();
         let from = after.map_or(BoId::FIRST, BoId::next);
@@ -310,45 +313,48 @@ impl BoData {
         Some(cursor.current().1.clone())
     }
 
-    /// An engine clears the BO's VRAM, until `fence`. The reservation must be held.
+    /// Records that an engine clears the BO's VRAM, until `fence`. The reservation must be held.
     pub(super) fn clear_begins(&self, fence: ARef<Fence>) {
         let replaced = self.clear.lock().replace(fence);
         drop(replaced);
     }
 
-    /// The BO's VRAM is cleared. The reservation must be held.
+    /// Records that the BO's VRAM is cleared. The reservation must be held.
     pub(super) fn clear_ended(&self) {
         let fence = self.clear.lock().take();
         drop(fence);
     }
 
-    /// The fence of the clear of the BO's VRAM, unless that is known to have ended well.
+    /// Returns the fence of the clear of the BO's VRAM, unless the clear is known to have
+    /// succeeded.
     pub(super) fn unfinished_clear(&self) -> Option<ARef<Fence>> {
         self.clear.lock().clone()
     }
 
-    /// Whether what lies in the BO's VRAM is its own. It stays so for as long as the reservation is held.
+    /// Returns true once the BO's VRAM has been cleared of its previous owner's data. This stays
+    /// true for as long as the reservation is held.
     pub(crate) fn is_cleared(&self) -> bool {
         self.unfinished_clear()
             .is_none_or(|clear| matches!(clear.status(), Some(Ok(()))))
     }
 
-    /// The page directory or page table that this is loses its memory. The reservation must be held, and no
-    /// job may run.
+    /// Called before this page directory or page table loses its memory. The reservation must be
+    /// held, and no job may run.
     pub(super) fn leave_table(&self, table: TableId) {
         if let Some(vm) = self.next_space(None) {
             vm.evict_table(table);
         }
     }
 
-    /// The bytes are about to go from where they are: sees to it that no job reaches them.
+    /// Called before the BO's bytes move or go away. Ensures that no job can access the old
+    /// location.
     ///
-    /// The reservation must be held, so that nobody maps the BO meanwhile. On failure nothing but the
+    /// The reservation must be held, so that nobody maps the BO meanwhile. On failure only the
     /// state of page-table entries has changed.
     ///
     /// # Errors
     ///
-    /// `ERESTARTSYS`; `EBUSY` if there are jobs and `wait` does not allow to wait for them.
+    /// `ERESTARTSYS`; `EBUSY` if there are jobs and `wait` does not allow waiting for them.
     pub(super) fn leave(&self, wait: ttm::Wait) -> Result {
         let mut last = None;
         while let Some(vm) = self.next_space(last) {
@@ -362,14 +368,14 @@ impl BoData {
     }
 }
 
-/// What is specific to our BOs.
+/// The driver's own operations on BOs.
 impl Bo {
-    /// A BO for user space. `private` is the address space that it is private to, and the proof that
-    /// its reservation is held, which the BO shares then.
+    /// Creates a BO for user space. `private` is the address space that the BO is private to, and
+    /// the proof that its reservation is held, which the BO then shares.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for sizes and alignments that make no sense, `ENOSPC` if the size is 0, `ENOMEM`,
+    /// `EINVAL` for an invalid size or alignment, `ENOSPC` if the size is 0, `ENOMEM`,
     /// `ERESTARTSYS`.
     pub(crate) fn create(
         dev: &DrmDevice,
@@ -398,8 +404,8 @@ impl Bo {
         )
     }
 
-    /// Makes the BO `id` of `size` bytes of a process's memory, for the address space `vm`, to which it
-    /// is private.
+    /// Creates the BO `id` of `size` bytes of a process's memory. The BO is private to the address
+    /// space `vm`.
     ///
     /// # Errors
     ///
@@ -419,7 +425,7 @@ impl Bo {
         };
         check_room(dev, new.domains, new.size)?;
 
-        // It has no pages before it is used, or validated.
+        // The BO has no pages until it is used or validated.
         const NOWHERE: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
         Self::new(
             dev,
@@ -435,7 +441,7 @@ impl Bo {
         )
     }
 
-    /// Makes the BO of a page directory, without memory.
+    /// Creates the BO of a page directory, without memory.
     ///
     /// # Errors
     ///
@@ -447,8 +453,8 @@ impl Bo {
         Self::create_kernel(dev, size, TableId::Directory, placement, None)
     }
 
-    /// Makes the BO of a page table, in VRAM, with whatever is in there. `root` is that of the page
-    /// directory, whose reservation it shares.
+    /// Creates the BO of a page table, in VRAM, with arbitrary contents. `root` is the BO of the
+    /// page directory, whose reservation it shares.
     ///
     /// # Errors
     ///
@@ -490,58 +496,59 @@ impl Bo {
         )
     }
 
-    /// How it was made, as user space asks for it.
+    /// Returns the arguments with which the BO was created, for user space.
     pub(crate) fn create_info(&self) -> drm_amdgpu_gem_create_in {
         drm_amdgpu_gem_create_in {
             bo_size: self.size() as u64,
             alignment: self.alignment,
             domains: self.domains().bits().into(),
-            // Whatever is in VRAM is wiped, only later: before somebody else gets it.
+            // VRAM is always wiped, but later than at release: before somebody else gets it.
             domain_flags: u64::from(self.flags | bindings::AMDGPU_GEM_CREATE_VRAM_WIPE_ON_RELEASE),
         }
     }
 }
 
-/// What can be done to a BO whose reservation is held.
+/// Operations on a BO whose reservation is held.
 pub(crate) trait ReservedExt {
-    /// Brings it to where user space prefers it, if there is room, or at least to where the GPU reaches
-    /// it.
+    /// Moves the BO to the domains that user space prefers if there is room, or at least to where
+    /// the GPU reaches it.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
     fn place(&self) -> Result;
 
-    /// Brings it to VRAM. Others may have to make room.
+    /// Moves the BO to VRAM. This may evict others.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
 
-    /// Waits until what lies in VRAM that the BO got is its own, and nobody else's any more.
+    /// Waits until the BO's VRAM has been cleared of its previous owner's data.
     ///
     /// # Errors
     ///
     /// `ERESTARTSYS`; `ENODEV` if the card is gone.
     fn finish_clear(&self, intr: Interruptible) -> Result;
 
-    /// Binds the pages of a process, and maps them for DMA. Those that were bound before are let go,
-    /// after the jobs that may reach them have ended. No job reaches the new ones before its page-table
-    /// entries are made current.
+    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released
+    /// after the jobs that may reach them have ended. No job reaches the new pages before its
+    /// page-table entries are made current.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if it is no userptr BO.
+    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if the BO is no userptr BO.
     fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
 
-    /// Calls `f` with where the bytes are, if the GPU reaches them there.
+    /// Calls `f` with the location of the bytes, or `None` if the GPU does not reach them there.
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
 }
 
 impl ReservedExt for ReservedBo<'_> {
     fn place(&self) -> Result {
-        // No job throws others out of VRAM: two that do not fit there together would do so in turn.
+        // No job evicts others from VRAM: two that do not fit there together would evict each other
+        // in turn.
         let domains = match self.domains() {
             Domains::VRAM => Domains::VRAM.or_gtt(),
             domains => domains,
@@ -598,12 +605,12 @@ impl SystemPages for ReservedBo<'_> {
     }
 
     fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
-        // The device's DMA mask keeps addresses within an entry's field for them.
+        // The device's DMA mask keeps addresses within the address field of an entry.
         self.dma_addresses(first, of_page_0.into_raw(), into)
     }
 }
 
-/// `ENOMEM` for a BO that is larger than all that there is where it is to be, however empty that were.
+/// Returns `ENOMEM` if the BO would not fit into its preferred domains even if they were empty.
 fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
     let limit = if domains == Domains::VRAM {
         dev.memory.vram
@@ -656,12 +663,12 @@ impl ttm::DriverObject for BoData {
 
     /// # Errors
     ///
-    /// `EPERM` if it cannot be used outside of one address space.
+    /// `EPERM` if the BO cannot be used outside of one address space.
     fn export(bo: &Bo) -> Result {
         if bo.private_to.is_some() {
             return Err(EPERM);
         }
-        // User space may put fences of anyone's into a DMA buffer.
+        // User space may put anybody's fences into a DMA buffer.
         bo.shared.store(true, Relaxed);
         Ok(())
     }

@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Clearing VRAM that a buffer object (BO) got: what was there is somebody else's.
+//! Clearing the VRAM that a buffer object (BO) was given, which holds its previous owner's data
+//! (`amdgpu_ttm_clear_buffer` in the C driver).
 //!
-//! A DMA engine clears it, while the BO is handed out already. The fence of that is in the BO's
-//! reservation, for the kernel's use, so jobs that name the BO, moves of it and who waits for it wait for
-//! the clear. That is not enough for two:
+//! A DMA engine clears it, while the BO is already handed out. The fence of the clear is in the
+//! BO's reservation, with usage `Kernel`, so jobs that name the BO, moves of it, and waits for it
+//! all wait for the clear. That is not enough in two cases:
 //!
-//! * Page-table entries show the BO to all jobs of an address space, also to those that do not name it.
-//!   So none is written before the BO is cleared: mapping leaves that to the next job that names it, and
-//!   the submission of that waits ([`finish`]).
+//! * Page-table entries show the BO to all jobs of an address space, including those that do not
+//!   name it. So none is written before the BO is cleared: mapping leaves the entries to the next
+//!   job that names the BO, and its submission waits ([`finish`]).
 //! * The clear may fail, because the card is given up. Then no job runs any more, but the CPU still
-//!   reaches VRAM. So whoever is about to let the CPU see it ([`finish`] again: page faults, moves) looks
-//!   at how the clear ended, and if it failed the CPU clears.
+//!   reaches VRAM. So page faults and moves, which are about to let the CPU see the VRAM, check how
+//!   the clear ended ([`finish`] again), and if it failed the CPU clears.
 //!
-//! The CPU also clears what is too small for the detour, and what is given out when the card was given up
-//! already. Page tables are not cleared here: nobody but the GPU's address translation reads them, and
-//! `vm.rs` writes what that is to find before it may find it.
+//! The CPU also clears BOs that are too small for a job to be worthwhile, and those that are
+//! created after the card was given up. Page tables are not cleared here: only the GPU's address
+//! translation reads them, and `vm.rs` writes their entries before it may find them.
 //!
 //! # Caches
 //!
-//! What the CPU wrote for the former owner is in VRAM before the engine clears it, as each submission
-//! begins with a flush of the host data path (HDP). It ends with an invalidation of it, before its fence,
-//! so that the CPU does not read what was there before.
+//! The CPU's writes for the previous owner are in VRAM before the engine clears it, as each
+//! submission begins with a flush of the host data path (HDP). Each submission ends with an
+//! invalidation of the HDP, before its fence, so that the CPU does not read old data.
 
 use kernel::{
     prelude::*,
@@ -48,11 +49,11 @@ use crate::{
     drm::DrmDevice, //
 };
 
-/// From how many bytes on an engine clears. The CPU spends as much on a job and its interrupt as on
-/// clearing a few pages (docs/performance.md, row `bo`).
+/// Smallest size in bytes that an engine clears. The CPU spends as much time on a job and its
+/// interrupt as on clearing a few pages (docs/performance.md, row `bo`).
 const BY_ENGINE_FROM: usize = 64 << 10;
 
-/// The BO gets VRAM that somebody may have written to.
+/// Clears the VRAM that the BO was given, which somebody may have written to.
 pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?.clone();
 
@@ -68,7 +69,7 @@ pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     }
 }
 
-/// Lets an engine clear, if that is possible and sensible.
+/// Starts a clear by an engine, if that is possible and worthwhile.
 fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> {
     let bo = mv.buffer();
     let dev = bo.drm();
@@ -83,9 +84,9 @@ fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> 
     dev.kernel_queue.clear(ranges, mv.held()).ok()
 }
 
-/// Clears at once.
+/// Clears VRAM at once, by the CPU.
 fn by_cpu(dev: &DrmDevice, piece: &VramPiece) -> Result {
-    /// How much is cleared at a time: nobody sleeps meanwhile.
+    /// Number of bytes cleared at a time: the clear of a step cannot sleep.
     const STEP: u64 = 256 << 10;
 
     for block in piece.blocks() {
@@ -98,8 +99,8 @@ fn by_cpu(dev: &DrmDevice, piece: &VramPiece) -> Result {
     Ttm::flush_hdp(dev)
 }
 
-/// Sees to it that the BO is cleared, if it lies in VRAM, where `piece` says. The reservation must be
-/// held.
+/// Ensures that the BO is cleared, if it lies in VRAM. `piece` returns its VRAM. The reservation
+/// must be held.
 ///
 /// # Errors
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where user space asks for a buffer object to be.
+//! Domains that user space requests for a buffer object (`amdgpu_bo_placement_from_domain`).
 
 use kernel::prelude::*;
 
@@ -26,7 +26,8 @@ impl Domains {
     pub(crate) const VRAM: Self = Self(VRAM);
     pub(crate) const GTT: Self = Self(GTT);
 
-    /// What user space asks of a new object. Anything else is `EINVAL`.
+    /// Returns the domains that user space requests for a new object, or `EINVAL` for any other
+    /// bits.
     pub(crate) fn from_user(domains: u64) -> Result<Self> {
         let domains = u32::try_from(domains).map_err(|_| EINVAL)?;
         if domains & !(VRAM | GTT | CPU) != 0 {
@@ -35,9 +36,9 @@ impl Domains {
         Ok(Self(domains))
     }
 
-    /// What user space asks of an object that is there. Anything else is left out.
+    /// Returns the domains that user space requests for an existing object. Other bits are ignored.
     pub(crate) fn masked(domains: u64) -> Self {
-        // CAST: What is cut off would be left out.
+        // CAST: The bits that are cut off would be ignored.
         Self(domains as u32 & (VRAM | GTT | CPU))
     }
 
@@ -49,13 +50,13 @@ impl Domains {
         self.0
     }
 
-    /// The same, with GTT.
+    /// Returns these domains and GTT.
     #[must_use]
     pub(crate) fn or_gtt(self) -> Self {
         Self(self.0 | GTT)
     }
 
-    /// The places to try, best first, for an object that these domains are preferred for.
+    /// Returns the places to try, best first, for an object that prefers these domains.
     ///
     /// An object that prefers VRAM may also be used from GTT, when there is no room.
     pub(crate) fn placement(self) -> Placement {

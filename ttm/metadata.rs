@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What user space keeps with a buffer object (BO), for whoever else has it: `GEM_METADATA`.
+//! Metadata that user space stores with a buffer object (BO) for its other users: `GEM_METADATA`
+//! (`amdgpu_bo_set_metadata` in the C driver).
 
 use kernel::prelude::*;
 
 use crate::bindings;
 
-/// A number of bytes of user space, as the interface transports them.
+/// Bytes from user space, in the words of the ioctl's structure.
 ///
 /// # Invariants
 ///
-/// `size` is at most the size of `words`, whose bytes behind that are 0: the caller of the ioctl did not
-/// mean to give those away.
+/// `size` is at most the size of `words`, whose bytes beyond `size` are 0: the caller of the ioctl
+/// did not mean to share those.
 #[derive(Clone, Copy)]
 pub(crate) struct Words {
     size: u32,
@@ -29,14 +30,14 @@ impl Words {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there are not so many.
+    /// `EINVAL` if there are fewer bytes.
     pub(crate) fn first(size: u32, words: &[u32; Self::COUNT]) -> Result<Self> {
         if usize::try_from(size)? > size_of_val(words) {
             return Err(EINVAL);
         }
         let mut taken = Self { size, ..Self::NONE };
         taken.words = core::array::from_fn(|n| words[n] & taken.mask(n));
-        // INVARIANT: The masks have cleared the bytes behind `size`.
+        // INVARIANT: The masks have cleared the bytes beyond `size`.
         Ok(taken)
     }
 
@@ -45,14 +46,14 @@ impl Words {
         self.size
     }
 
-    /// Overwrites as many bytes of `words` as these are.
+    /// Overwrites the first `size` bytes of `words`.
     pub(crate) fn copy_to(&self, words: &mut [u32; Self::COUNT]) {
         for (n, word) in words.iter_mut().enumerate() {
             *word = self.words[n] | *word & !self.mask(n);
         }
     }
 
-    /// Returns the bits of word `n` that count.
+    /// Returns the mask of the bits of word `n` that are within `size`.
     fn mask(&self, n: usize) -> u32 {
         let bytes = usize::try_from(self.size).map_or(0, |size| {
             size.saturating_sub(n * size_of::<u32>())
@@ -64,7 +65,7 @@ impl Words {
     }
 }
 
-/// A few words that user space wants to share with a BO.
+/// A few words that user space shares with a BO.
 #[derive(Clone, Copy)]
 pub(crate) struct Metadata {
     pub(crate) tiling: u64,
@@ -79,7 +80,7 @@ impl Metadata {
         data: Words::NONE,
     };
 
-    /// Keeps how the BO is tiled.
+    /// Stores how the BO is tiled.
     pub(crate) fn set_tiling(&mut self, tiling: u64) -> Result {
         const SHIFT: u32 = bindings::AMDGPU_TILING_TILE_SPLIT_SHIFT;
         const MASK: u64 = bindings::AMDGPU_TILING_TILE_SPLIT_MASK as u64;
@@ -92,7 +93,7 @@ impl Metadata {
         Ok(())
     }
 
-    /// Keeps `data` and `flags`; with no data the flags stay as they are.
+    /// Stores `data` and `flags`; with no data the flags stay unchanged.
     pub(crate) fn set(&mut self, flags: u64, data: Words) {
         if data.size() != 0 {
             self.flags = flags;

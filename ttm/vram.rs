@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Gives out video memory (VRAM), by means of the kernel's buddy allocator.
+//! Allocates video memory (VRAM) with the kernel's buddy allocator (`amdgpu_vram_mgr.c`).
 //!
-//! Only VRAM that the CPU reaches is given out, for as long as the CPU is what moves it.
+//! Only VRAM that the CPU reaches is allocated, for as long as the CPU does the moves.
 
 use core::ops::Range;
 
@@ -39,12 +39,13 @@ use crate::{
 /// The manager of VRAM.
 pub(crate) struct Vram {
     buddy: GpuBuddy,
-    /// What is on the screen: see [`VramLayout::picture`].
+    /// The displayed picture: see [`VramLayout::picture`].
     _picture: Option<Pin<KBox<AllocatedBlocks>>>,
 }
 
 impl Vram {
-    /// Manages VRAM up to what the driver keeps for itself. What is on the screen stays there.
+    /// Manages VRAM up to the part that the driver keeps for itself. The displayed picture stays in
+    /// place.
     pub(crate) fn new(layout: &VramLayout) -> Result<Self> {
         let buddy = GpuBuddy::new(GpuBuddyParams {
             base_offset: 0,
@@ -69,19 +70,19 @@ impl Vram {
         })
     }
 
-    /// How many bytes of VRAM are given out.
+    /// Returns the number of bytes of VRAM that are managed.
     pub(crate) fn managed(layout: &VramLayout) -> u64 {
         Self::end(layout).saturating_sub(layout.picture)
     }
 
-    /// Where ends what is given out.
+    /// Returns the end of the managed VRAM.
     fn end(layout: &VramLayout) -> u64 {
         let end = layout.visible.min(layout.reserved().start);
         end - end % PAGE_SIZE
     }
 
-    /// Allocates at least `size` bytes. If it is to be in one piece, that is aligned to `alignment`, and
-    /// else each block is.
+    /// Allocates at least `size` bytes. A contiguous piece is aligned to `alignment` as a whole,
+    /// otherwise each block is.
     fn allocate(
         &self,
         size: usize,
@@ -101,8 +102,8 @@ impl Vram {
         )
     }
 
-    /// What to ask of the allocator, which aligns a piece to its size rounded up to a power of two, or
-    /// if it is a block, to the alignment asked for.
+    /// Returns the size and flags for the allocator. It aligns a contiguous piece to its size
+    /// rounded up to a power of two, and a block to the alignment asked for.
     fn request(
         size: usize,
         alignment: Alignment,
@@ -120,7 +121,7 @@ impl Vram {
     }
 }
 
-/// The bytes that `place` is limited to, if it is.
+/// Returns the bytes that `place` is limited to, if it is limited.
 fn within(place: &Place, size: u64) -> Option<Range<u64>> {
     let pages = place.pages();
     if pages.start == 0 && pages.end == 0 {
@@ -140,17 +141,18 @@ pub(crate) struct VramPiece {
 }
 
 impl VramPiece {
-    /// The blocks that it consists of, in order.
+    /// Returns the blocks of the piece, in order.
     pub(crate) fn blocks(&self) -> &[Block] {
         &self.blocks
     }
 
-    /// The VRAM from byte `offset` of the piece on, as far as it is in one block; `None` behind the end.
+    /// Returns the VRAM from byte `offset` of the piece to the end of its block, or `None` beyond
+    /// the end.
     pub(crate) fn run_at(&self, offset: u64) -> Option<Range<u64>> {
         run_at(&self.blocks, offset)
     }
 
-    /// Whether the piece has memory in `place`.
+    /// Returns true if the piece has memory in `place`.
     fn touches(&self, place: &Place) -> bool {
         within(place, u64::MAX).is_none_or(|range| {
             self.blocks
@@ -159,7 +161,7 @@ impl VramPiece {
         })
     }
 
-    /// Whether the piece is as `place` asks for.
+    /// Returns true if the piece meets the requirements of `place`.
     fn fits(&self, place: &Place) -> bool {
         let within = within(place, u64::MAX).is_none_or(|range| {
             self.blocks
@@ -176,7 +178,7 @@ impl VramPiece {
     }
 }
 
-/// As [`VramPiece::run_at`].
+/// Implements [`VramPiece::run_at`].
 fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
     let mut within = offset;
     for block in blocks {
@@ -188,7 +190,7 @@ fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
     None
 }
 
-/// The blocks of an allocation, those that are next to one another joined.
+/// Returns the blocks of an allocation, with adjacent ones merged.
 fn blocks(allocated: &AllocatedBlocks) -> Result<KVec<Block>> {
     let mut blocks: KVec<Block> = KVec::with_capacity(allocated.iter().count(), GFP_KERNEL)?;
 
@@ -220,7 +222,7 @@ impl ResourceManager for Vram {
             .ok_or(EINVAL)?;
         let owner = self
             .allocate(request.size, alignment, request.place)
-            // Whatever the allocator cannot do with what is free, it may be able to do with more.
+            // A request that the allocator cannot meet with the free memory may succeed with more.
             .map_err(|e| if e == ENOMEM { e } else { ENOSPC })?;
         let blocks = blocks(&owner)?;
         let first = blocks.first().ok_or(ENOSPC)?.offset >> PAGE_SHIFT;

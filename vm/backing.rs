@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where a buffer object's bytes are, and the page-table entries that show them to the GPU.
+//! The location of a buffer object's bytes, and the page-table entries that show them to the GPU.
 
 use kernel::{
     dma::DmaAddress,
@@ -31,32 +31,32 @@ pub(crate) struct Block {
     pub(crate) size: u64,
 }
 
-/// Pages of system memory, as the GPU finds them.
+/// Pages of system memory, as the GPU addresses them.
 pub(crate) trait SystemPages {
-    /// The DMA address of a page.
+    /// Returns the DMA address of a page.
     fn address(&self, page: usize) -> Option<DmaAddress>;
 
-    /// Puts page-table entries for the pages from `first` on into `into`, as far as there are such pages,
-    /// and gives how many those are. `of_page_0` is what the entry were if the page's address was 0.
+    /// Writes page-table entries for the pages from `first` on to `into`, as far as there are such
+    /// pages, and returns their number. `of_page_0` is the entry for a page at address 0.
     fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize;
 }
 
-/// Where the bytes of a buffer object are.
+/// The location of the bytes of a buffer object.
 #[derive(Clone, Copy)]
 pub(crate) enum Backing<'a> {
-    /// In these blocks of VRAM, one after the other.
+    /// These blocks of VRAM, one after the other.
     Vram(&'a [Block]),
-    /// In these pages of system memory.
+    /// These pages of system memory.
     System {
         pages: &'a dyn SystemPages,
         snoop: Snoop,
-        /// Whether the GPU may not write to them, whatever a mapping asks for.
+        /// Forbids the GPU to write to the pages, whatever access a mapping asks for.
         read_only: bool,
     },
 }
 
 impl<'a> Backing<'a> {
-    /// The entries of the pages of `mapping`, in order.
+    /// Returns the entries of the pages of `mapping`, in order.
     pub(super) fn entries<K: Copy, A: Copy + Into<Access>>(
         self,
         mapping: &Mapping<K, A>,
@@ -92,8 +92,8 @@ impl<'a> Backing<'a> {
     }
 }
 
-/// The pieces, each with its fragment, of `count` pages of a buffer in VRAM, from its page `bo_page` on,
-/// where the address space has them from `page` on.
+/// Returns the pieces of `count` pages of a buffer in VRAM, each with its fragment. The pages start
+/// at page `bo_page` of the buffer and are mapped from `page` of the address space on.
 fn vram_pieces(
     blocks: &[Block],
     page: u64,
@@ -106,14 +106,14 @@ fn vram_pieces(
     layout::runs(blocks, page, bo_page, count).flat_map(layout::fragments)
 }
 
-/// The entries of the pages of a mapping, as far as they have not been given out.
+/// The entries of a mapping's pages that have not been handed out yet.
 enum Entries<'a, P> {
     Vram {
-        /// What comes after the piece that `next` is of.
+        /// The pieces that follow the one of `next`.
         pieces: P,
         access: Access,
         next: Pte,
-        /// How many pages of the piece are left.
+        /// Number of pages of the piece that are left.
         left: usize,
     },
     System {
@@ -146,7 +146,7 @@ impl<P: Iterator<Item = (Run, Fragment)>> Fill for Entries<'_, P> {
     }
 }
 
-/// Takes entries of as many pages as `into` has room for. Gives how many there were.
+/// Writes entries for as many pages as `into` has room for. Returns their number.
 fn fill_vram(
     pieces: &mut impl Iterator<Item = (Run, Fragment)>,
     access: Access,
@@ -178,7 +178,7 @@ fn fill_vram(
     filled
 }
 
-/// Takes entries of as many pages as `into` has room for. Gives how many there were.
+/// Writes entries for as many pages as `into` has room for. Returns their number.
 fn fill_system(
     pages: &dyn SystemPages,
     next: &mut u64,
@@ -224,7 +224,7 @@ mod tests {
             bo_page,
             access: Access { read: true, write },
         };
-        // In steps that do not divide what there is, and beyond its end.
+        // In steps that do not divide the number of pages, and beyond the end.
         [1, 2, 5].into_iter().all(|step| {
             let mut entries = backing.entries(&mapping);
             let mut seen = [!0; 10];
@@ -252,7 +252,7 @@ mod tests {
         assert!(same(backing, 0, 3, true, &[0x100e1, 0x110e1, 0x4061]));
         assert!(same(backing, 1, 2, false, &[0x11021, 0x4021]));
         assert!(same(backing, 2, 0, true, &[]));
-        // No more than there is.
+        // No more than the buffer has.
         assert!(same(backing, 2, 5, true, &[0x4061]));
     }
 
@@ -266,7 +266,7 @@ mod tests {
         };
         assert!(same(cached, 0, 2, true, &[0x7067, 0x3067]));
         assert!(same(cached, 2, 1, false, &[0x1_0000_0027]));
-        // A page that is not there maps nothing.
+        // A missing page maps nothing.
         assert!(same(cached, 2, 2, true, &[0x1_0000_0067, 0]));
         let read_only = Backing::System {
             pages: &pages,

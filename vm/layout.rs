@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The shape of a GPU address space: which page table and which entry hold a page, and how far one
-//! entry may speak for its neighbors.
+//! The shape of a GPU address space: the page table and entry that hold a page, and the number of
+//! neighboring pages that one entry may describe.
 //!
-//! The page directory's entries point to page tables, and those of the page tables to pages
-//! (`hw/page_table.rs`). An entry of a page table has a fragment field: it tells the translation cache
-//! that the naturally aligned block of pages around it is mapped to memory that is contiguous and
-//! aligned to the same size, so that one cache entry serves all of them.
+//! The page directory's entries (PDEs) point to page tables, and those of the page tables (PTEs) to
+//! pages (`hw/page_table.rs`). A PTE has a fragment field. It tells the translation cache that the
+//! naturally aligned block of pages around it is mapped to memory that is contiguous and aligned to
+//! the same size, so that one cache entry serves all of them.
 //!
 //! Everything here is arithmetic on page numbers; nothing touches memory.
 
@@ -20,13 +20,13 @@ use crate::hw::page_table::{
     PAGE_SHIFT, //
 };
 
-/// Pages of an address space.
+/// Number of pages of an address space.
 pub(crate) const SPACE_PAGES: u64 = 1 << page_table::SPACE_SHIFT;
 
-/// Entries of a page table.
+/// Number of entries of a page table.
 pub(super) const TABLE_ENTRIES: u64 = 1 << page_table::TABLE_SHIFT;
 
-/// Bytes of an entry, of a page table, and of the page directory.
+/// Sizes in bytes of an entry, of a page table, and of the page directory.
 pub(super) const ENTRY_SIZE: u64 = 8;
 pub(super) const TABLE_SIZE: usize = page_table::TABLE_ENTRIES * page_table::ENTRY_SIZE;
 pub(super) const DIRECTORY_ENTRIES: u64 = page_table::DIRECTORY_ENTRIES as u64;
@@ -35,33 +35,33 @@ pub(super) const DIRECTORY_SIZE: usize = page_table::DIRECTORY_ENTRIES * page_ta
 /// Neighboring pages whose PTEs are in one page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// The PDE that leads to the table.
+    /// The index of the PDE that points to the table.
     pub(super) table: u64,
     /// The first page.
     pub(super) page: u64,
-    /// How many pages.
+    /// The number of pages.
     pub(super) count: u64,
 }
 
 impl Chunk {
-    /// The places of the PTEs in their table.
+    /// Returns the indices of the PTEs in their table.
     pub(super) fn entries(&self) -> Range<u64> {
         let first = self.page % TABLE_ENTRIES;
         first..first + self.count
     }
 
-    /// Whether these are all pages of the table.
+    /// Returns true if these are all pages of the table.
     pub(super) fn is_whole_table(&self) -> bool {
         self.count == TABLE_ENTRIES
     }
 }
 
-/// The pages whose PTEs are in one page table.
+/// Returns the pages whose PTEs are in one page table.
 pub(super) fn pages_of_table(table: u64) -> Range<u64> {
     table * TABLE_ENTRIES..(table + 1) * TABLE_ENTRIES
 }
 
-/// Cuts a range of pages at the borders of page tables.
+/// Cuts a range of pages at page-table boundaries.
 pub(super) fn chunks(pages: Range<u64>) -> impl Iterator<Item = Chunk> {
     let mut page = pages.start;
 
@@ -88,12 +88,12 @@ pub(super) struct Run {
     pub(super) page: u64,
     /// The address of its memory: an offset in VRAM or a DMA address, a multiple of the page size.
     pub(super) address: u64,
-    /// How many pages.
+    /// The number of pages.
     pub(super) count: u64,
 }
 
-/// Where the pages from `bo_page` on of a buffer are whose memory is `blocks`, one after the other, each
-/// an address and a number of pages. They are to be seen from `page` on.
+/// Returns the runs of `count` pages of a buffer from its page `bo_page` on, as mapped from `page`
+/// on. `blocks` is the buffer's memory in order: each an address and a number of pages.
 pub(super) fn runs(
     blocks: impl Iterator<Item = (u64, u64)>,
     page: u64,
@@ -116,7 +116,7 @@ pub(super) fn runs(
     })
 }
 
-/// Cuts a run into pieces, each as large a fragment as its alignment allows.
+/// Cuts a run into pieces, each the largest fragment that its alignment allows.
 pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
     let mut left = run;
 
@@ -136,10 +136,10 @@ pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
     })
 }
 
-/// The pages around `border` whose PTEs may carry a fragment that spans it.
+/// Returns the pages around `border` whose PTEs may carry a fragment that spans it.
 ///
-/// When the mapping on one side of `border` goes, those on the other side must not claim it any
-/// longer.
+/// When the mapping on one side of `border` goes, the PTEs on the other side must no longer claim
+/// it.
 pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
     let block = 1 << Fragment::MAX;
     let start = border - border % block;
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn fragments_cover_the_run_and_are_aligned_on_both_sides() {
-        // (page, address, count, how many fragments)
+        // (page, address, count, number of fragments)
         let cases = [
             (0, 0, 0, 0),
             (0, 0, 1, 1),

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What is mapped where in a GPU address space: a set of ranges that never overlap, found by address
-//! and by buffer object (BO).
+//! The mappings of a GPU address space (`amdgpu_bo_va_mapping` in the C driver): a set of ranges
+//! that never overlap, found by address and by buffer object (BO).
 //!
-//! The set changes under a lock below which nothing may allocate (reclaim may take it, see vm.rs), so
-//! whoever changes it brings the memory along as [`Spare`], made before the lock was taken.
+//! The set changes under a lock below which nothing may allocate (reclaim may take it, see vm.rs).
+//! The caller therefore passes in the memory for a change as [`Spare`], allocated before taking the
+//! lock.
 
 use core::ops::Range;
 
@@ -19,18 +20,18 @@ use kernel::{
 /// A range of pages of the address space, and the part of a BO that it shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mapping<K, A> {
-    /// The first page, and how many; never 0.
+    /// The first page, and the number of pages; never 0.
     pub(crate) page: u64,
     pub(crate) count: u64,
-    /// The BO, and the page in it that the first page shows.
+    /// The BO, and the page of the BO that the first page shows.
     pub(crate) bo: K,
     pub(crate) bo_page: u64,
-    /// What jobs may do there.
+    /// The access that jobs have there.
     pub(crate) access: A,
 }
 
 impl<K: Copy, A: Copy> Mapping<K, A> {
-    /// The pages of the address space that are mapped.
+    /// Returns the pages of the address space that are mapped.
     pub(super) fn pages(&self) -> Range<u64> {
         self.page..self.page + self.count
     }
@@ -39,7 +40,7 @@ impl<K: Copy, A: Copy> Mapping<K, A> {
         self.page + self.count - 1
     }
 
-    /// The part of the mapping that lies in `pages`, or nothing.
+    /// Returns the part of the mapping that lies in `pages`, if any.
     fn part(&self, pages: Range<u64>) -> Option<Self> {
         let start = self.page.max(pages.start);
         let end = (self.page + self.count).min(pages.end);
@@ -53,8 +54,8 @@ impl<K: Copy, A: Copy> Mapping<K, A> {
     }
 }
 
-/// Memory for mappings to come. Any one change holds at most three: two to begin with, and that of a
-/// mapping that it cuts.
+/// Preallocated memory for mappings. A change needs at most three slots: two to begin with, and
+/// that of a mapping that it cuts.
 pub(super) struct Spare<K, A>([Option<Slot<K, A>>; 3]);
 
 struct Slot<K, A> {
@@ -63,12 +64,13 @@ struct Slot<K, A> {
 }
 
 impl<K, A> Spare<K, A> {
-    /// Enough to take whole mappings out.
+    /// Returns no slots: enough to remove whole mappings.
     pub(super) fn none() -> Self {
         Self([None, None, None])
     }
 
-    /// Enough for any one change: a new mapping, and one more piece if it cuts a mapping in two.
+    /// Allocates enough for any one change: a new mapping, and one more piece if it cuts a mapping
+    /// in two.
     pub(super) fn new() -> Result<Self> {
         Ok(Self([Some(Self::slot()?), Some(Self::slot()?), None]))
     }
@@ -84,7 +86,7 @@ impl<K, A> Spare<K, A> {
         self.0.iter_mut().find_map(Option::take)
     }
 
-    /// Keeps the memory of a mapping that went, if there is room.
+    /// Keeps the memory of a removed mapping, if there is room.
     fn put(&mut self, slot: Slot<K, A>) {
         if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(slot);
@@ -96,8 +98,8 @@ impl<K, A> Spare<K, A> {
 ///
 /// # Invariants
 ///
-/// No two mappings overlap. Each mapping is in `by_va` under its last page, and its BO and last page
-/// are in `by_bo`. Nothing else is in either.
+/// No two mappings overlap. Each mapping is in `by_va` under its last page, and its BO and last
+/// page are in `by_bo`. Nothing else is in either.
 pub(super) struct Mappings<K, A> {
     by_va: RBTree<u64, Mapping<K, A>>,
     by_bo: RBTree<(K, u64), ()>,
@@ -111,7 +113,7 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         }
     }
 
-    /// The first mapping that has a page in `pages`.
+    /// Returns the first mapping that has a page in `pages`.
     pub(super) fn first_in(&self, pages: Range<u64>) -> Option<Mapping<K, A>> {
         // By the order of the tree this is the first mapping that does not end before `pages`.
         let cursor = self.by_va.cursor_lower_bound(&pages.start)?;
@@ -120,18 +122,18 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         (mapping.page < pages.end && !pages.is_empty()).then_some(*mapping)
     }
 
-    /// The mapping that starts at `page`.
+    /// Returns the mapping that starts at `page`.
     pub(super) fn starting_at(&self, page: u64) -> Option<Mapping<K, A>> {
         self.first_in(page..page + 1)
             .filter(|mapping| mapping.page == page)
     }
 
-    /// The mappings of `bo`, by address.
+    /// Returns the mappings of `bo`, by address.
     pub(super) fn of(&self, bo: K) -> impl Iterator<Item = Mapping<K, A>> + '_ {
         self.of_from(bo, 0)
     }
 
-    /// The mappings of `bo` that do not end before `page`, by address.
+    /// Returns the mappings of `bo` that do not end before `page`, by address.
     pub(super) fn of_from(&self, bo: K, page: u64) -> impl Iterator<Item = Mapping<K, A>> + '_ {
         let mut next = page;
 
@@ -146,7 +148,7 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         })
     }
 
-    /// Adds a mapping; gives it back if it overlaps another.
+    /// Adds a mapping, or returns it as the error if it overlaps another.
     pub(super) fn insert(
         &mut self,
         mapping: Mapping<K, A>,
@@ -165,8 +167,8 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         Ok(())
     }
 
-    /// Takes from `pages` the part that the first mapping in it has, and leaves the rest of that mapping
-    /// where it is. Gives the part that went; nothing is left in `pages` when it gives nothing.
+    /// Removes from `pages` the part covered by the first mapping in it, and leaves the rest of
+    /// that mapping in place. Returns the removed part, or `None` once nothing is left in `pages`.
     pub(super) fn carve_next(
         &mut self,
         pages: Range<u64>,
@@ -177,8 +179,8 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         self.remove(&mapping, spare);
         for rest in [0..pages.start, pages.end..u64::MAX] {
             if let Some(rest) = mapping.part(rest) {
-                // Only one mapping can leave two pieces. Its own slot was just won, and `spare` has one
-                // for the other piece.
+                // Only one mapping can leave two pieces. Its own slot was just freed, and `spare`
+                // has one for the other piece.
                 let _ = self.insert(rest, spare);
             }
         }
@@ -219,7 +221,7 @@ mod tests {
         map.insert(new, &mut Spare::new()?).map_err(|_| EINVAL)
     }
 
-    /// Carves, and checks which parts went: (page, count, bo, bo_page).
+    /// Carves, and checks the removed parts: (page, count, bo, bo_page).
     fn carve(map: &mut Map, pages: Range<u64>, expected: &[(u64, u64, u32, u64)]) -> Result {
         let mut spare = Spare::new()?;
         let mut n = 0;

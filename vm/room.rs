@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where page tables have their memory.
+//! VRAM for page tables (`amdgpu_vm_pt.c`): getting it, losing it to eviction, and getting it back.
 //!
-//! The directory and the tables are BOs like others: TTM takes their VRAM away when it needs it, after all
-//! other BOs, and after the jobs of the address space have ended ([`Vm::evict_table`]). What was in them is not
-//! kept, as it follows from what is mapped. Whoever maps something or submits a job brings back what that
-//! needs first, with the reservation held, which keeps it there: [`Vm::validate`]. Until then what is mapped
-//! is only noted. An address space that was never used has no VRAM at all.
+//! The directory and the tables are ordinary BOs. TTM evicts them from VRAM when it needs their
+//! room, after all other BOs, and after the jobs of the address space have ended
+//! ([`Vm::evict_table`]). Their contents are not kept, as they follow from the mappings. Mapping
+//! and submitting bring back the tables that they need first ([`Vm::validate`]), with the
+//! reservation held, which keeps the tables in place. Until then a mapping is only recorded. An
+//! address space that was never used has no VRAM at all.
 //!
-//! The BOs know their address space by [`crate::ttm::BoData::add_space`], as any BO does, and the address
-//! space has references to them: [`OpenVm`](super::OpenVm) ends that when the file is closed.
+//! The BOs know their address space by [`crate::ttm::BoData::add_space`], as any BO does, and the
+//! address space has references to them. [`OpenVm`](super::OpenVm) breaks this cycle when the file
+//! is closed.
 
 use kernel::{
     prelude::*,
@@ -40,7 +42,7 @@ use crate::ttm::{
     Vram, //
 };
 
-/// The page directory of an address space, or one of its page tables by its place there.
+/// The page directory of an address space, or one of its page tables by its index there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TableId {
     Directory,
@@ -64,8 +66,8 @@ impl Vm {
         Some((index, table.clone()))
     }
 
-    /// The page directory, or a page table, is about to lose its memory. No job may run, and the reservation
-    /// of [`Vm::root`] must be held.
+    /// Called before the page directory or a page table loses its memory. No job may run, and the
+    /// reservation of [`Vm::root`] must be held.
     pub(crate) fn evict_table(&self, table: TableId) {
         let mut space = self.publish.lock();
         match table {
@@ -74,7 +76,7 @@ impl Vm {
         }
     }
 
-    /// Sees to it that the directory, and all tables in whose range something is mapped, have memory.
+    /// Ensures that the directory, and all tables in whose range something is mapped, have memory.
     pub(super) fn place_tables(self: &Arc<Self>, root: &ReservedBo<'_>) -> Result {
         if self.publish.lock().tables().is_complete() {
             return Ok(());
@@ -93,16 +95,17 @@ impl Vm {
         Ok(())
     }
 
-    /// Returns the first table from `index` on that has no memory, and whether anything is mapped there.
+    /// Returns the first table from `index` on that has no memory, and whether anything is mapped
+    /// there.
     fn next_evicted(&self, index: u64) -> Option<(u64, bool)> {
         let mut space = self.publish.lock();
         let index = space.tables().next_evicted(index)?;
         Some((index, space.is_table_used(index)))
     }
 
-    /// Sees to it that the directory has memory.
+    /// Ensures that the directory has memory.
     pub(super) fn place_directory(&self, root: &ReservedBo<'_>) -> Result {
-        /// How many entries are written with the publish lock held: others have to wait for it.
+        /// Number of entries written per hold of the publish lock: others have to wait for it.
         const STEP: usize = 1024;
 
         if self.publish.lock().tables().has_directory() {
@@ -118,10 +121,11 @@ impl Vm {
         for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
             let mut space = self.publish.lock();
             let entries = first..first + STEP as u64;
-            // Tables change with the reservation held only, which is ours.
+            // Tables change only with the root's reservation held, which this caller holds.
             self.change(|memory| space.tables().fill_directory(memory, offset, entries));
         }
-        // No job has run since it lost its memory. The next one drops what is cached of its former place.
+        // No job has run since the directory lost its memory. The next job flushes the translations
+        // that were cached for its former place.
         self.pd_addr.store(dev.facts.vram.mc_addr(offset), Release);
         self.change(|memory| memory.flush());
         self.tlb_seq.fetch_add(1, Release);
@@ -129,8 +133,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Sees to it that there is a page table at a place of the directory, and that it has memory. It stays,
-    /// whatever fails later.
+    /// Ensures that the page table at an index of the directory exists and has memory. The table
+    /// stays, even if a later step fails.
     pub(super) fn place_table(self: &Arc<Self>, root: &ReservedBo<'_>, index: u64) -> Result {
         let dev = self.root.drm();
         let place = |bo: &Bo| {
@@ -157,7 +161,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Returns the page table at a place of the directory, and whether it has memory.
+    /// Returns the page table at an index of the directory, and whether it has memory.
     fn find_table(&self, index: u64) -> Option<(ARef<Bo>, bool)> {
         let mut space = self.publish.lock();
         let (bo, placed) = space.tables().get(index)?;
@@ -165,7 +169,8 @@ impl Vm {
     }
 }
 
-/// Where a page directory or page table is in VRAM. It stays there for as long as the reservation is held.
+/// Returns the VRAM offset of a page directory or page table. The table stays there for as long as
+/// the reservation is held.
 fn vram_offset(table: &ReservedBo<'_>) -> Result<u64> {
     let piece = table.allocation::<Vram>().ok_or(EINVAL)?;
     Ok(piece.blocks().first().ok_or(EINVAL)?.offset)

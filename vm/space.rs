@@ -1,23 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What one address space maps, which of it the page tables show, and the steps between the two.
+//! The mappings of one address space, the part of them that the page tables show, and the
+//! transitions between the two.
 //!
-//! The page-table entries of a buffer object (BO) are in one of four states:
+//! The page-table entries of a buffer object (BO) are in one of four states. The C driver keeps a
+//! `bo_va` on a list instead: evicted, needs_update (formerly moved) or idle.
 //!
-//! | state | what the page tables hold for its mappings |
+//! | state | contents of the page tables for the BO's mappings |
 //! |---|---|
-//! | current | the place where its bytes are; so also while it has no mapping |
+//! | current | the place where its bytes are; also the state while it has no mapping |
 //! | holes | the place where its bytes are, or nothing |
 //! | stale | a place where its bytes were: no further job may run before they are rewritten |
 //! | clear | nothing |
 //!
 //! Bytes that are about to move, or pages that are about to go, make entries stale
-//! ([`Space::invalidate`]). They leave that state only when no job runs: a job that names the BO makes
-//! them current again, any other job clears them ([`Space::update`]). A page table that loses its memory
-//! leaves holes ([`Space::evict_table`]), which a job that names the BO fills.
+//! ([`Space::invalidate`]). Entries leave that state only while no job runs: a job that names the
+//! BO makes them current again, any other job clears them ([`Space::update`]). A page table that
+//! loses its memory leaves holes ([`Space::evict_table`]), which a job that names the BO fills.
 //!
-//! All of this lives under the publish lock of `vm.rs`, which reclaim may take: nothing here allocates
-//! but where it says so, nothing fails half way, and no BO is released.
+//! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
+//! allocates unless it says so, nothing fails half way, and no BO is released.
 
 use core::ops::Range;
 
@@ -51,7 +53,7 @@ use crate::{
     ttm::BoId, //
 };
 
-/// What a mapping allows: `AMDGPU_VM_PAGE_*` and what else user space gave.
+/// Flags of a mapping: `AMDGPU_VM_PAGE_*` and any others that user space passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MapFlags(pub(crate) u32);
 
@@ -66,22 +68,22 @@ impl From<MapFlags> for Access {
 
 pub(crate) type Mapping = mapping::Mapping<BoId, MapFlags>;
 
-/// Whether jobs may still reach the bytes of a BO.
+/// Ability of jobs to reach the bytes of a BO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "bytes that jobs reach may not go before those jobs have ended"]
 pub(crate) enum Reach {
-    /// No job of this address space can.
+    /// No job of this address space can reach them.
     None,
-    /// Those that were published can. No later one will.
+    /// Published jobs can reach them. No later job will.
     PublishedJobs,
 }
 
-/// Whether a BO's bytes can go without [`Space::invalidate`] having been called.
+/// Ability of a BO's bytes to go away without a call of [`Space::invalidate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
-    /// They stay as long as its reservation is held, which it is now.
+    /// The bytes stay as long as the BO's reservation is held, which it is now.
     Here,
-    /// They may go at any time, or are not where the GPU can reach them.
+    /// The bytes may go at any time, or are not where the GPU can reach them.
     NotHere,
 }
 
@@ -94,7 +96,7 @@ enum Entries {
 }
 
 impl Entries {
-    /// Those of a BO for which all entries were written, but for those of tables that are not there.
+    /// Returns the state of a BO after writing all its entries, with `written` as the result.
     fn after(written: Written) -> Self {
         match written {
             Written::All => Self::Current,
@@ -103,28 +105,28 @@ impl Entries {
     }
 }
 
-/// How far [`Space::unmap`] came.
+/// Progress of [`Space::unmap`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "there may be more"]
 pub(super) enum Unmapped {
-    /// Nothing is mapped there any more.
+    /// Nothing is mapped in the range any more.
     All,
-    /// There is more to be unmapped.
+    /// More mappings are left in the range.
     Some,
 }
 
-/// What the address space knows of a BO for which user space holds a handle.
+/// State that the address space keeps for a BO with a handle: the `amdgpu_bo_va` of the C driver.
 pub(super) struct BoVa<B> {
     bo: B,
-    /// How many handles.
+    /// Number of handles.
     handles: usize,
     entries: Entries,
-    /// Memory for the BO's place in `Space::pending`, while it is not there.
+    /// Memory for the BO's node in `Space::pending`, while the node is not in the tree.
     pending: Option<RBTreeNodeReservation<BoId, ()>>,
 }
 
 impl<B> BoVa<B> {
-    /// Allocates.
+    /// Creates the state for a first handle. Allocates.
     pub(super) fn new(bo: B) -> Result<Self> {
         Ok(Self {
             bo,
@@ -152,7 +154,7 @@ pub(super) struct Space<B, T> {
 }
 
 impl<B, T> Space<B, T> {
-    /// An empty address space, see [`Tables::new`].
+    /// Creates an empty address space, see [`Tables::new`].
     pub(super) fn new() -> Self {
         Self {
             mappings: Mappings::new(),
@@ -163,7 +165,7 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Adds a handle of a BO; gives `node` back if there was one already.
+    /// Adds a handle to a BO. Returns `node` if it was not needed, as the BO has one already.
     pub(super) fn open(
         &mut self,
         bo: BoId,
@@ -176,7 +178,7 @@ impl<B, T> Space<B, T> {
         self.bos.insert(node)
     }
 
-    /// Takes a handle of a BO away. Gives true if it was the last: then the BO's mappings must be
+    /// Removes a handle to a BO. Returns true if it was the last: then the BO's mappings must be
     /// cleared, and [`Space::forget`] called.
     pub(super) fn close(&mut self, bo: BoId) -> bool {
         match self.bos.get_mut(&bo) {
@@ -188,7 +190,8 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Forgets a BO that has no mapping and no handle. The caller drops what it gets after the lock.
+    /// Removes a BO that has no mapping and no handle. The caller drops the node after releasing
+    /// the lock.
     pub(super) fn forget(&mut self, bo: BoId) -> Option<RBTreeNode<BoId, BoVa<B>>> {
         if self.is_mapped(bo) || self.bos.get(&bo).is_some_and(|va| va.handles != 0) {
             return None;
@@ -196,17 +199,17 @@ impl<B, T> Space<B, T> {
         self.bos.remove_node(&bo)
     }
 
-    /// Whether user space holds a handle of the BO.
+    /// Returns true if user space holds a handle to the BO.
     pub(super) fn knows(&self, bo: BoId) -> bool {
         self.bos.get(&bo).is_some_and(|va| va.handles != 0)
     }
 
-    /// A BO of which there is a handle.
+    /// Returns any BO that is known to the address space.
     pub(super) fn any_bo(&self) -> Option<&B> {
         self.bos.values().next().map(|va| &va.bo)
     }
 
-    /// The BOs whose entries are not current, each after the one given.
+    /// Returns the first BO after `after` whose entries are not current.
     pub(super) fn next_pending(&self, after: Option<BoId>) -> Option<&B> {
         let from = after.map_or(BoId::FIRST, BoId::next);
         let cursor = self.pending.cursor_lower_bound(&from)?;
@@ -231,7 +234,7 @@ impl<B, T> Space<B, T> {
         self.tables.add(index, table, node);
     }
 
-    /// A page table loses its memory, see [`Tables::evict`]. No job may run.
+    /// Called when a page table loses its memory, see [`Tables::evict`]. No job may run.
     pub(super) fn evict_table(&mut self, memory: &impl Memory, index: u64) {
         self.tables.evict(memory, index);
 
@@ -253,12 +256,12 @@ impl<B, T> Space<B, T> {
         self.mappings.first_in(pages).is_some()
     }
 
-    /// Whether jobs that were published must have ended before [`Space::update`] is called.
+    /// Returns true if published jobs must have ended before [`Space::update`] is called.
     pub(super) fn has_stale(&self) -> bool {
         self.any_stale
     }
 
-    /// Tells that the BO's bytes are about to go from where they are.
+    /// Called before the BO's bytes move or go away.
     pub(super) fn invalidate(&mut self, bo: BoId) -> Reach {
         let mapped = self.is_mapped(bo);
         let Some(va) = self.bos.get_mut(&bo) else {
@@ -275,11 +278,11 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Maps. `backing` is where the BO's bytes are, if `held` says that they stay there. Gives the mapping
-    /// back if it overlaps another.
+    /// Adds a mapping, or returns it as the error if it overlaps another. `backing` is the location
+    /// of the BO's bytes; `held` tells whether they stay there.
     ///
-    /// The entries are written at once where that is safe and there are tables, and else when a job is
-    /// published.
+    /// The entries are written at once if that is safe and there are tables, and otherwise when a
+    /// job is published.
     pub(super) fn map(
         &mut self,
         memory: &impl Memory,
@@ -295,7 +298,7 @@ impl<B, T> Space<B, T> {
             return Ok(());
         };
         match (va.entries, backing) {
-            // Entries that are current say that nothing moved since they were written.
+            // Current entries imply that nothing has moved since they were written.
             (Entries::Current, Some(backing)) if held == Held::Here || !first => {
                 let written =
                     self.tables
@@ -342,8 +345,7 @@ impl<B, T> Space<B, T> {
         entries
     }
 
-    /// Unmaps what is mapped in `pages`, from their start on, but no more than `most` mappings. No job may
-    /// run.
+    /// Unmaps at most `most` mappings in `pages`, from the start on. No job may run.
     pub(super) fn unmap(
         &mut self,
         memory: &impl Memory,
@@ -366,10 +368,10 @@ impl<B, T> Space<B, T> {
         Unmapped::Some
     }
 
-    /// Makes the page tables right for a job that is about to be published. `find` calls its second
-    /// argument with where the BO's bytes are, if they will stay there until the job has ended. The
-    /// entries of such BOs become current, stale ones of all others are cleared. If any are stale, no job
-    /// may run.
+    /// Brings the page tables up to date for a job that is about to be published. `find` calls its
+    /// second argument with the location of the BO's bytes, if they will stay there until the job
+    /// has ended. The entries of such BOs become current, stale entries of all others are cleared.
+    /// If any are stale, no job may run.
     pub(super) fn update(
         &mut self,
         memory: &impl Memory,
@@ -399,7 +401,7 @@ impl<B, T> Space<B, T> {
         self.any_stale = false;
     }
 
-    /// Whether anything is pending: [`Space::update`] would have work.
+    /// Returns true if anything is pending, so that [`Space::update`] would have work.
     pub(super) fn is_pending(&self) -> bool {
         !self.pending.is_empty()
     }
@@ -413,14 +415,14 @@ impl<B, T> Space<B, T> {
         self.mappings.of(bo).next().is_some()
     }
 
-    /// Whether the pages on both sides of `border` belong to one mapping.
+    /// Returns true if the pages on both sides of `border` belong to one mapping.
     fn is_within_mapping(&self, border: u64) -> bool {
         self.mappings
             .first_in(border..border.saturating_add(1))
             .is_some_and(|mapping| mapping.page < border)
     }
 
-    /// A BO whose last mapping went has nothing that could be wrong.
+    /// Makes the entries of a BO current once its last mapping is gone: none are left to be wrong.
     fn settle(&mut self, bo: BoId) {
         if self.is_mapped(bo) {
             return;
@@ -430,9 +432,9 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Changes the state of a BO's entries, and whether it is pending.
+    /// Sets the state of a BO's entries, and adds it to or removes it from `pending`.
     fn set(pending: &mut RBTree<BoId, ()>, bo: BoId, va: &mut BoVa<B>, entries: Entries) {
-        // INVARIANT: It is in `pending` if and only if `entries` is not `Current`.
+        // INVARIANT: The BO is in `pending` if and only if `entries` is not `Current`.
         if entries == Entries::Current {
             if let Some(node) = pending.remove_node(&bo) {
                 va.pending = Some(node.into_reservation());
@@ -481,7 +483,7 @@ mod tests {
     }
 
     impl World {
-        /// One page table, and BOs 1 and 2.
+        /// Creates one page table, and BOs 1 and 2.
         fn new() -> Result<Self> {
             let memory = Fake::new();
             let mut space = Space::new();
@@ -648,7 +650,7 @@ mod tests {
         assert!(world.space.is_pending() && !world.space.has_stale());
         assert!(world.space.is_table_used(0) && !world.space.is_table_used(1));
 
-        // Without a table nothing is written, and nothing is right.
+        // Without a table nothing is written, and nothing becomes current.
         world.publish(1, 0x100_0000);
         assert!(world.space.is_pending());
 
@@ -657,7 +659,7 @@ mod tests {
         world.publish(1, 0x100_0000);
         assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
         assert_eq!((world.entry(17), world.entry(19)), (0x100_0061, 0));
-        // The other has its hole until a job names it, and is not lost from sight.
+        // The other BO keeps its hole until a job names it, and stays pending.
         assert!(world.space.is_pending());
         world.publish(2, 0x200_0000);
         assert_eq!(world.entry(19), 0x200_0061);

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The page directory and page tables of one address space, as they are in video memory (VRAM).
+//! The page directory and page tables of one address space, as they are in video memory (VRAM): the
+//! PDB and PTBs of the C driver.
 //!
-//! Tables are added when something is first mapped in their range. Both the directory and tables may lose
-//! their memory while no job of the address space runs: others need it. What they held follows from what
-//! is mapped, so it is not kept: such a table maps nothing until it has memory again and its entries are
-//! written; the directory only has to name its tables anew. Writing entries neither allocates nor fails:
-//! what has no table, or one without memory, is not mapped.
+//! A table is added when something is first mapped in its range. The directory and the tables may
+//! lose their memory to others while no job of the address space runs. Their contents follow from
+//! the mappings, so they are not kept. A table that lost its memory maps nothing until it has
+//! memory again and its entries are written. The directory only has to link its tables again.
+//! Writing entries neither allocates nor fails: pages without a table, or whose table has no
+//! memory, are not mapped.
 //!
-//! To make a whole table map nothing, its entry in the directory is cleared, and not those in the table:
-//! one write for 1024. Such a table is *unlinked*, and what its entries hold means nothing until they are
-//! written and the directory names the table again. A new table begins like that.
+//! A whole table is made to map nothing by clearing its entry in the directory instead of its own
+//! entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until they are
+//! written and the directory links the table again. A new table starts out unlinked.
 //!
-//! A write is seen by the GPU once the host data path (HDP) is flushed, and used once the translation
-//! caches are: both is up to the caller, who knows when a change is complete. But for one thing: jobs that
-//! run meanwhile must not find a table before what it holds, so the HDP is flushed between the two.
+//! The GPU sees a write once the host data path (HDP) is flushed, and uses it once the translation
+//! caches are flushed. Both are up to the caller, who knows when a change is complete. There is one
+//! exception: jobs that run meanwhile must not find a table before its contents, so the HDP is
+//! flushed between writing a table's entries and linking it.
 
 use core::ops::Range;
 
@@ -36,27 +39,28 @@ use crate::hw::page_table::{
     Pte, //
 };
 
-/// VRAM as the CPU sees it, by offset from its start.
+/// VRAM as the CPU sees it, addressed by offset from its start.
 pub(super) trait Memory {
     /// Reads the eight bytes at `offset`.
     fn read(&self, offset: u64) -> u64;
-    /// Writes `values`, eight bytes each, from `offset` on.
+    /// Writes `values`, eight bytes each, starting at `offset`.
     fn write(&self, offset: u64, values: &[u64]);
-    /// Lets the GPU see what was written before this, before it sees what is written after it.
+    /// Orders writes: the GPU sees everything written before this before anything written after it.
     fn flush(&self);
 }
 
-/// Page-table entries, one after the other.
+/// A sequence of page-table entries.
 pub(super) trait Fill {
-    /// Gives the next ones; after the last those that map nothing.
+    /// Fills `into` with the next entries, and with entries that map nothing once the sequence has
+    /// ended.
     fn fill(&mut self, into: &mut [u64]);
 }
 
-/// How many entries are made at a time, and how many are cleared.
+/// Number of entries that are generated, and that are cleared, at a time.
 const BLOCK: usize = 64;
 const CLEAR_BLOCK: usize = 256;
 
-/// Where a page table is.
+/// Location of a page table.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
     /// Offset in VRAM.
@@ -67,15 +71,15 @@ pub(super) struct Place {
 
 /// A page table.
 pub(super) struct Table<T> {
-    /// `None` if it has lost its memory.
+    /// `None` if the table has lost its memory.
     place: Option<Place>,
     link: Link,
-    /// What keeps its memory.
+    /// The owner of the table's memory.
     owner: T,
 }
 
 impl<T> Table<T> {
-    /// Makes one in the memory that `owner` keeps, with whatever is in there.
+    /// Creates a table in the memory that `owner` keeps, with arbitrary contents.
     pub(super) fn new(place: Place, owner: T) -> Self {
         Self {
             place: Some(place),
@@ -85,22 +89,23 @@ impl<T> Table<T> {
     }
 }
 
-/// Whether the directory names a table.
+/// State of a table's entry in the directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// It does, or will as soon as it has memory.
+    /// The directory points to the table, or will as soon as it has memory.
     Linked,
-    /// It does not: all of the table's pages map nothing, whatever its entries hold.
+    /// The directory does not point to the table: all of its pages map nothing, whatever its
+    /// entries hold.
     Unlinked,
 }
 
-/// Whether all entries could be written.
+/// Result of writing entries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "what was not written is not mapped"]
 pub(super) enum Written {
-    /// They were.
+    /// All entries were written.
     All,
-    /// Not those of tables that are not there.
+    /// Entries of tables that are missing or have no memory were not written.
     WithHoles,
 }
 
@@ -109,19 +114,20 @@ pub(super) enum Written {
 /// # Invariants
 ///
 /// - The directory and every table that has a place is memory of this address space alone.
-/// - An entry of a directory that has a place is valid if and only if its table is in `tables`, and linked.
+/// - An entry of a directory that has a place is valid if and only if its table is in `tables`, and
+///   linked.
 /// - A table that is linked has a place.
 /// - `evicted` is the number of tables without a place.
 pub(super) struct Tables<T> {
     /// The page directory's offset in VRAM, if it has memory.
     directory: Option<u64>,
-    /// Page tables by their place in the directory.
+    /// Page tables by their index in the directory.
     tables: RBTree<u64, Table<T>>,
     evicted: usize,
 }
 
 impl<T> Tables<T> {
-    /// An empty address space, whose directory has no memory yet.
+    /// Creates an empty address space, whose directory has no memory yet.
     pub(super) fn new() -> Self {
         Self {
             directory: None,
@@ -140,8 +146,8 @@ impl<T> Tables<T> {
         self.directory.is_some()
     }
 
-    /// Writes what the entries `entries` of the directory hold into the one at the VRAM offset `directory`,
-    /// which must be zeroed, for [`Tables::place_directory`].
+    /// Writes the directory entries `entries` to the directory at VRAM offset `directory`, which
+    /// must be zeroed. Prepares for [`Tables::place_directory`].
     pub(super) fn fill_directory(&self, memory: &impl Memory, directory: u64, entries: Range<u64>) {
         for index in entries {
             let table = self.tables.get(&index);
@@ -154,19 +160,19 @@ impl<T> Tables<T> {
         }
     }
 
-    /// The directory is now at the VRAM offset `directory`, whose entries were all written by
-    /// [`Tables::fill_directory`] since tables were linked or unlinked last.
+    /// Sets the directory's place to VRAM offset `directory`. All of its entries must have been
+    /// written by [`Tables::fill_directory`] since tables were last linked or unlinked.
     pub(super) fn place_directory(&mut self, directory: u64) {
-        // INVARIANT: That is what the caller has done.
+        // INVARIANT: The caller has written the entries of all linked tables.
         self.directory = Some(directory);
     }
 
-    /// The directory loses its memory. No job may run.
+    /// Called when the directory loses its memory. No job may run.
     pub(super) fn evict_directory(&mut self) {
         self.directory = None;
     }
 
-    /// Returns what keeps a table's memory, and whether it has any, if there is such a table.
+    /// Returns the owner of a table's memory, and whether it has any, if there is such a table.
     pub(super) fn get(&self, index: u64) -> Option<(&T, bool)> {
         let table = self.tables.get(&index)?;
         Some((&table.owner, table.place.is_some()))
@@ -195,49 +201,49 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Adds a table. There must be none at that place.
+    /// Adds a table. There must be none at that index.
     pub(super) fn add(
         &mut self,
         index: u64,
         table: Table<T>,
         node: RBTreeNodeReservation<u64, Table<T>>,
     ) {
-        // INVARIANT: It is not linked, and the directory does not name it.
+        // INVARIANT: The table is not linked, and the directory does not point to it.
         self.tables.insert(node.into_node(index, table));
     }
 
-    /// Gives a table memory again, with whatever is in there. It maps nothing.
+    /// Gives a table memory again, with arbitrary contents. The table maps nothing.
     pub(super) fn place(&mut self, index: u64, place: Place) {
         if let Some(table) = self.tables.get_mut(&index) {
             if table.place.replace(place).is_none() {
-                // INVARIANT: It is not linked, and has a place now.
+                // INVARIANT: The table is not linked, and has a place now.
                 self.evicted -= 1;
             }
         }
     }
 
-    /// A table loses its memory: it maps nothing any more. No job may run.
+    /// Called when a table loses its memory: it no longer maps anything. No job may run.
     pub(super) fn evict(&mut self, memory: &impl Memory, index: u64) {
         self.unlink(memory, index);
         if let Some(table) = self.tables.get_mut(&index) {
             if table.place.take().is_some() {
-                // INVARIANT: It is not linked, and has no place now.
+                // INVARIANT: The table is not linked, and has no place now.
                 self.evicted += 1;
             }
         }
     }
 
-    /// Takes a table out that has no memory. The caller drops it after the lock.
+    /// Removes a table that has no memory. The caller drops it after releasing the lock.
     pub(super) fn remove_evicted(&mut self, index: u64) -> Option<RBTreeNode<u64, Table<T>>> {
         if self.get(index)?.1 {
             return None;
         }
-        // INVARIANT: It had no place, so it was not linked.
+        // INVARIANT: The table had no place, so it was not linked.
         self.evicted -= 1;
         self.tables.remove_node(&index)
     }
 
-    /// Writes the entries of `pages`, one after the other. Pages for which there is none map nothing.
+    /// Writes the entries of `pages`, one after the other. Pages beyond the last entry map nothing.
     pub(super) fn write(
         &mut self,
         memory: &impl Memory,
@@ -276,7 +282,7 @@ impl<T> Tables<T> {
     fn unlink(&mut self, memory: &impl Memory, index: u64) {
         let table = self.tables.get_mut(&index);
         if let Some(table) = table.filter(|table| table.link == Link::Linked) {
-            // INVARIANT: The directory does not name it any more.
+            // INVARIANT: The directory no longer points to the table.
             table.link = Link::Unlinked;
             if let Some(directory) = self.directory {
                 write_pde(memory, directory, index, Pde::INVALID);
@@ -284,7 +290,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Makes the pages around `pages` that are in the same tables map nothing, where those are not linked.
+    /// Clears the entries outside of `pages` in those of its tables that are not linked.
     fn clear_around(&self, memory: &impl Memory, pages: Range<u64>) {
         for chunk in layout::chunks(pages) {
             let table = self.tables.get(&chunk.table);
@@ -296,7 +302,7 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Lets the directory name the tables of `pages`.
+    /// Links the tables of `pages` in the directory.
     fn link(&mut self, memory: &impl Memory, pages: Range<u64>) {
         let mut flushed = false;
 
@@ -307,7 +313,7 @@ impl<T> Tables<T> {
             let (Link::Unlinked, Some(place)) = (table.link, table.place) else {
                 continue;
             };
-            // INVARIANT: It has a place, and the directory names it, or will.
+            // INVARIANT: The table has a place, and the directory points to it, or will.
             table.link = Link::Linked;
             let Some(directory) = self.directory else {
                 continue;
@@ -321,10 +327,10 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Makes no entry next to `border` speak for pages on its other side.
+    /// Stops entries next to `border` from describing pages on its other side.
     ///
-    /// To be called before the mapping on one side of `border` is changed, if it is the same mapping
-    /// as that on the other side.
+    /// To be called before the mapping on one side of `border` is changed, if the same mapping is
+    /// on the other side.
     pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
         let neighbors = layout::fragment_neighbors(border);
         self.for_each_block(neighbors, BLOCK, |offset, count| {
@@ -337,8 +343,8 @@ impl<T> Tables<T> {
         });
     }
 
-    /// Calls `entries` for at most `most` pages at a time, in order, with the offset in VRAM of their
-    /// entries, or nothing if there is no table for them, and their number.
+    /// Calls `entries` for at most `most` pages at a time, in order. Its arguments are the VRAM
+    /// offset of their entries, or `None` without a table that has memory, and the number of pages.
     fn for_each_block(
         &self,
         pages: Range<u64>,
@@ -352,7 +358,7 @@ impl<T> Tables<T> {
                 .and_then(|table| table.place)
                 .map(|place| place.offset + chunk.entries().start * ENTRY_SIZE);
             for first in (0..chunk.count).step_by(most) {
-                // LOSSLESS: No more than `most`.
+                // LOSSLESS: At most `most`.
                 let count = (chunk.count - first).min(most as u64) as usize;
                 entries(place.map(|start| start + first * ENTRY_SIZE), count);
             }
@@ -371,7 +377,7 @@ fn clear_entries<T>(memory: &impl Memory, table: &Table<T>, entries: Range<u64>)
 
     let Some(place) = table.place else { return };
     for first in entries.clone().step_by(CLEAR_BLOCK) {
-        // LOSSLESS: No more than `CLEAR_BLOCK`.
+        // LOSSLESS: At most `CLEAR_BLOCK`.
         let count = (entries.end - first).min(CLEAR_BLOCK as u64) as usize;
         memory.write(place.offset + first * ENTRY_SIZE, &NOTHING[..count]);
     }
@@ -384,7 +390,7 @@ pub(super) mod fake {
     use core::cell::RefCell;
     use kernel::prelude::*;
 
-    /// A little VRAM: every write in order, the last one to an address counts.
+    /// A small VRAM: records every write in order; the last one to an address counts.
     pub(in crate::vm) struct Fake(RefCell<KVec<(u64, u64)>>);
 
     impl Fake {
@@ -392,15 +398,15 @@ pub(super) mod fake {
             Self(RefCell::new(KVec::new()))
         }
 
-        /// Where flushes are noted.
+        /// Offset at which flushes are recorded.
         pub(in crate::vm) const FLUSH: u64 = 1 << 60;
 
-        /// How many writes there were.
+        /// Returns the number of writes.
         pub(in crate::vm) fn writes(&self) -> usize {
             self.0.borrow().len()
         }
 
-        /// After how many writes the last one to `offset` came.
+        /// Returns the number of writes before the last one to `offset`.
         pub(in crate::vm) fn last_write_to(&self, offset: u64) -> Option<usize> {
             self.0.borrow().iter().rposition(|(to, _)| *to == offset)
         }
@@ -440,7 +446,7 @@ mod tests {
 
     const DIRECTORY: u64 = 0x4_0000;
 
-    /// The entries that an iterator gives.
+    /// Entries from an iterator.
     struct Each<I>(I);
 
     impl<I: Iterator<Item = Pte>> Fill for Each<I> {
@@ -467,13 +473,13 @@ mod tests {
         }
     }
 
-    /// Tables 0 at 0x2000 and 1 at 0x8000.
+    /// Creates tables 0 at 0x2000 and 1 at 0x8000.
     fn two_tables() -> Result<(Fake, Tables<()>)> {
         let memory = Fake::new();
         let mut tables = Tables::new();
         tables.place_directory(DIRECTORY);
         for (index, offset) in [(0, 0x2000), (1, 0x8000)] {
-            // What somebody else left there.
+            // Leftovers of a previous owner.
             memory.write(offset, &[!0; 1024]);
             let table = Table::new(place(offset), ());
             tables.add(index, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
@@ -481,7 +487,7 @@ mod tests {
         Ok((memory, tables))
     }
 
-    /// Writes, where all can be written.
+    /// Writes entries, all of which can be written.
     fn write(tables: &mut Tables<()>, memory: &Fake, pages: Range<u64>, mut entries: impl Fill) {
         let written = tables.write(memory, pages, &mut entries);
         assert_eq!(written, Written::All);
@@ -553,7 +559,7 @@ mod tests {
         assert_eq!(memory.writes(), before + 1);
         assert_eq!(memory.read(DIRECTORY), Pde::INVALID.into_raw());
         assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
-        // It is so already.
+        // It already maps nothing.
         tables.clear(&memory, 0..1024);
         tables.clear(&memory, 3..5);
         assert_eq!(memory.writes(), before + 1);
@@ -598,7 +604,7 @@ mod tests {
         let flush = memory.last_write_to(Fake::FLUSH);
         let named = memory.last_write_to(DIRECTORY);
         assert!(entry < flush && around < flush && flush < named);
-        // With nothing to be named there is nothing to be ordered.
+        // Nothing is linked, so nothing needs to be ordered.
         write(&mut tables, &memory, 8..9, All(vram(9, Fragment::NONE)));
         assert!(memory.last_write_to(Fake::FLUSH) == flush);
         Ok(())
@@ -616,7 +622,7 @@ mod tests {
         assert_eq!(tables.next_evicted(0), Some(1));
         assert_eq!(tables.next_evicted(2), None);
 
-        // Its former place is somebody else's.
+        // Its former place belongs to somebody else.
         let before = memory.writes();
         tables.clear(&memory, 1030..1040);
         tables.split_fragments(&memory, 1030);
@@ -650,7 +656,7 @@ mod tests {
         tables.evict_directory();
         assert!(!tables.has_directory());
 
-        // Tables are written and cleared meanwhile, and the former place left alone.
+        // Tables are written and cleared meanwhile, and the former place is left alone.
         let before = memory.last_write_to(DIRECTORY + 8);
         write(
             &mut tables,
