@@ -17,8 +17,8 @@
 //! 4. When the last [`ARef`](kernel::sync::aref::ARef) and the last open file are gone, the
 //!    driver's data is dropped.
 //!
-//! The parts of a driver's interface (device, driver, file, GEM object, ioctl) are written in terms of
-//! each other, as in C: these files import each other in a circle.
+//! The parts of a driver's interface (device, driver, file, GEM object, ioctl) are written in terms
+//! of each other, as in C: these files import each other in a circle.
 
 mod children;
 pub(crate) mod device;
