@@ -11,7 +11,7 @@ use kernel::ffi;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capability(u32);
 
-/// Permits raising priorities above those of other tasks.
+/// Capability to raise priorities above those of other tasks.
 pub(crate) const CAP_SYS_NICE: Capability = Capability(bindings::CAP_SYS_NICE);
 
 /// Returns true if the current task has `capability` in the initial user namespace.

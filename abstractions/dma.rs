@@ -32,7 +32,7 @@ pub(crate) const IN_PLACE: ffi::c_ulong =
 pub(crate) enum Bounces {
     /// None.
     Nothing,
-    /// Pages that the device does not reach. There may be none.
+    /// Pages that the device does not reach, if there are any.
     OutOfReach,
     /// All pages but those that come from the DMA layer itself.
     Everything,
@@ -72,8 +72,8 @@ impl Reach {
     }
 }
 
-/// Returns true if the device accesses the pages themselves within its DMA mask. Maps a page to
-/// find out.
+/// Returns true if the device accesses pages themselves where its DMA mask allows. Maps one to
+/// test.
 fn maps_in_place(dev: &Device<Bound>) -> Result<bool> {
     const DIRECTION: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
     /// `DMA_MAPPING_ERROR`.

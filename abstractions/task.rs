@@ -8,8 +8,8 @@ use kernel::current;
 
 use crate::bindings;
 
-/// Identity of a process, for comparison only. It may equal that of a later process once the first
-/// one is gone.
+/// Identity of a process, for comparison only. Two values are equal only if they stand for the same
+/// process, or if one of the two processes is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process(usize);
 

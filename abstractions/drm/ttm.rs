@@ -11,8 +11,8 @@
 //! when a driver asks for it ([`Reserved::validate`]), or to make room; the driver says where to
 //! ([`Driver::evict`]), and moves the bytes ([`Driver::move_`]).
 //!
-//! TTM's nouns are told in terms of each other, as in C: the files of this folder import each other in
-//! a circle.
+//! TTM's nouns are told in terms of each other, as in C: the files of this folder import each other
+//! in a circle.
 //!
 //! # References
 //!
@@ -21,9 +21,9 @@
 //! objects that nobody refers to any more. So the callbacks get a [`Buffer`], which an [`Object`]
 //! dereferences to, but which cannot be referenced anew.
 //!
-//! Objects point at their device without a reference to it. When the last reference to the DRM device
-//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns,
-//! must not own objects, and an object's data must not own a reference to the device.
+//! Objects point at their device without a reference to it. When the last reference to the DRM
+//! device is gone it waits for the last object before it drops the driver's data; so a device, or
+//! what it owns, must not own objects, and an object's data must not own a reference to the device.
 //!
 //! Objects outlive the binding of the device to the driver, too, and then hold nothing: see
 //! [`Attachment`].

@@ -46,8 +46,8 @@ impl<'a> Area<'a> {
     }
 
     /// Returns true if the kernel promises to keep the memory from everyone but the process or a
-    /// virtual machine: `memfd_secret()` and guest memory. It is memory that the kernel's own page
-    /// pinning or direct map omits, too.
+    /// virtual machine: `memfd_secret()` and guest memory. The kernel's own page pinning refuses
+    /// such memory, or its direct map omits it.
     pub(crate) fn is_secret(&self) -> bool {
         // SAFETY: The area is valid, and does not change while the `mmap_lock` is held.
         unsafe { bindings::rust_ext_vma_is_secret(self.0.as_ptr()) }

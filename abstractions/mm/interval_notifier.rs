@@ -20,7 +20,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A snapshot of a range's invalidation count, current until the next invalidation.
+/// Sequence number of a range's state, current until the next invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seq(usize);
 
