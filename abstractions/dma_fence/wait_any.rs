@@ -132,7 +132,7 @@ impl Drop for Entries<'_> {
     fn drop(&mut self) {
         for (fence, entry) in self.fences.iter().zip(&self.entries) {
             // SAFETY: By the type invariant the callback was added to this fence, or would have
-            // been if the fence had not been signaled. Whoever calls it holds the fence's lock,
+            // been if the fence had not been signaled. Its caller holds the fence's lock,
             // which this takes: it is not called any more afterwards.
             unsafe {
                 bindings::dma_fence_remove_callback(fence.as_raw(), entry.callback.get());

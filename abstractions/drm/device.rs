@@ -59,7 +59,7 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.dev.get()
     }
@@ -104,7 +104,7 @@ pub(crate) struct Device<T: Driver> {
 }
 
 impl<T: Driver> Device<T> {
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.base.as_raw()
     }

@@ -38,7 +38,7 @@ use kernel::{
 /// point to an initialized `struct drm_gem_object` whose reference count is not 0. The object must
 /// have a reservation, which stays the same for as long as the object lives.
 pub(crate) unsafe trait AsGemObject {
-    /// The C object.
+    /// Returns the C object.
     fn as_gem_object(&self) -> *mut bindings::drm_gem_object;
 
     /// Returns the object's reservation. Objects may share one.

@@ -47,7 +47,7 @@ impl<D: Driver> File<D> {
         unsafe { &*ptr.cast() }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_file {
         self.0.get()
     }
@@ -76,11 +76,11 @@ impl<D: Driver> File<D> {
         unsafe { Device::from_raw((*(*self.as_raw()).minor).dev) }
     }
 
-    /// The `open` callback.
+    /// Implements the `open` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn open_callback(
         dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
@@ -98,11 +98,11 @@ impl<D: Driver> File<D> {
         }
     }
 
-    /// The `postclose` callback.
+    /// Implements the `postclose` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn postclose_callback(
         _dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
@@ -112,11 +112,11 @@ impl<D: Driver> File<D> {
         D::close(unsafe { Pin::new_unchecked(KBox::from_raw((*file).driver_priv.cast())) });
     }
 
-    /// The `release` callback.
+    /// Implements the `release` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct file_operations` of `D`.
+    /// Must only be called through a `struct file_operations` of `D`.
     pub(super) unsafe extern "C" fn release_callback(
         inode: *mut bindings::inode,
         filp: *mut bindings::file,
@@ -129,11 +129,11 @@ impl<D: Driver> File<D> {
         unsafe { bindings::drm_release(inode, filp) }
     }
 
-    /// The `flush` callback.
+    /// Implements the `flush` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct file_operations` of `D`.
+    /// Must only be called through a `struct file_operations` of `D`.
     pub(super) unsafe extern "C" fn flush_callback(
         filp: *mut bindings::file,
         _id: bindings::fl_owner_t,
@@ -144,11 +144,11 @@ impl<D: Driver> File<D> {
         0
     }
 
-    /// The `show_fdinfo` callback.
+    /// Implements the `show_fdinfo` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn show_fdinfo_callback(
         // The kernel crate only declares this type.
         printer: *mut kernel::bindings::drm_printer,

@@ -36,7 +36,7 @@ pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
     /// The driver that the objects belong to.
     type Driver: Driver<Object = Self>;
 
-    /// The C object.
+    /// Returns the C object.
     fn as_gem(&self) -> *mut bindings::drm_gem_object;
 
     /// Turns a pointer to the C object into a reference.

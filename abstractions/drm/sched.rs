@@ -500,7 +500,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn prepare_job(
         job: *mut bindings::drm_sched_job,
         _entity: *mut bindings::drm_sched_entity,
@@ -515,7 +515,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn run_job(job: *mut bindings::drm_sched_job) -> *mut bindings::dma_fence {
         let _section = SignalingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
@@ -531,7 +531,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn timedout_job(
         job: *mut bindings::drm_sched_job,
     ) -> bindings::drm_gpu_sched_stat {
@@ -551,7 +551,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn free_job(job: *mut bindings::drm_sched_job) {
         // SAFETY: The scheduler calls this once for each job that was pushed to it, when the job's
         // finished fence is signaled.
