@@ -4,8 +4,8 @@
 //!
 //! Reservations are wait/wound mutexes: a thread that loses against an older one must release all
 //! reservations that it holds and start over. [`lock_all`] does so: it calls a closure that names
-//! the objects until all of them are locked. The result is a [`Locked`], which holds them until it
-//! is dropped. Functions that need reservations take a `&Locked` as the proof.
+//! the objects, repeatedly, until all of them are locked. The result is a [`Locked`], which holds
+//! them until it is dropped. Functions that need reservations take a `&Locked` as the proof.
 //!
 //! The same object, or two objects that share a reservation, may be named more than once.
 //!

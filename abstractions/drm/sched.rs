@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GPU job scheduler.
+//! The GPU job scheduler: `struct drm_gpu_scheduler`, `drm_sched_entity` and `drm_sched_job`.
 //!
 //! A [`Scheduler`] feeds one hardware ring. An [`Entity`] is a queue of jobs that run in order. It
 //! belongs to one or more schedulers; the least busy one takes its jobs. A job passes through
@@ -11,17 +11,15 @@
 //!    *finished* fence. It then lets the caller publish that fence, and pushes the job. Nothing in
 //!    between can fail, so a job can neither be pushed twice nor be forgotten after its fence was
 //!    published.
-//! 3. From then on the scheduler owns the job and calls the driver through [`JobOps`]. It waits for
-//!    the dependencies, and calls [`JobOps::prepare`] for more until there is none. It then calls
-//!    [`JobOps::run`], and waits for the hardware fence that this returns.
+//! 3. From then on the scheduler owns the job and calls the driver through [`JobOps`] (amdgpu:
+//!    `amdgpu_sched_ops`). It waits for the dependencies, and calls [`JobOps::prepare`] for more
+//!    until there is none. It then calls [`JobOps::run`], and waits for the hardware fence that
+//!    this returns.
 //! 4. The driver's data is dropped on a workqueue that the driver provides, so that its destructors
 //!    may sleep and take any lock without delaying other jobs.
 //!
 //! The callbacks run in a [`SignalingSection`], on the way to the signal of a fence, so they may
 //! not allocate except from pools that need no reclaim.
-//!
-//! The C objects are `struct drm_gpu_scheduler`, `drm_sched_entity` and `drm_sched_job`. [`JobOps`]
-//! stands for amdgpu's `amdgpu_sched_ops`, with the job timeout in [`JobOps::timed_out`].
 //!
 //! # The order of fences
 //!
@@ -37,12 +35,12 @@
 //!
 //! - Jobs of an entity are queued in the order of their fences (`Entity::submission`).
 //! - A job keeps its entity, so an entity is destroyed with an empty queue, and none is ever
-//! killed. Jobs leave the queue only at its head, through [`JobOps::run`]. A driver that wants to
-//! cancel a job lets `run` return it undone, in its turn.
+//!   killed. Jobs leave the queue only at its head, through [`JobOps::run`]. A driver that wants to
+//!   cancel a job lets `run` return it undone, in its turn.
 //! - A job keeps its scheduler, so a scheduler is torn down with no job on the hardware.
 //! - `run` cannot return an error. It returns a fence, which the driver signals, with or without an
-//! error, after those that it returned before for the same scheduler. The finished fence ends by
-//! that fence only.
+//!   error, after those that it returned before for the same scheduler. The finished fence ends by
+//!   that fence only.
 //! - An entity changes to another scheduler (`drm_sched_entity_select_rq`) only when its queue is
 //!   empty and the finished fence of the job that left it last has ended.
 //!
@@ -144,8 +142,7 @@ impl Owner {
         core::ptr::without_provenance_mut(self.0)
     }
 
-    /// Returns the owner of the job that a fence belongs to, if it is the fence of a scheduler's
-    /// job.
+    /// Returns the owner of the job that a fence belongs to, if it is a scheduler's fence.
     fn of(fence: &Fence) -> Option<Self> {
         // SAFETY: The fence is alive. The function looks at what kind of fence it is.
         let fence = unsafe { bindings::to_drm_sched_fence(fence.as_raw()) };
@@ -176,11 +173,10 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     ///
     /// # Panics
     ///
-    /// The scheduler panics if the fence is that of a scheduler: the job would wait for itself.
+    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself.
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
-    /// Called when the hardware fence was not signaled within the scheduler's timeout (job
-    /// timeout).
+    /// Called on a job timeout: the hardware fence was not signaled in the scheduler's time limit.
     ///
     /// The scheduler keeps the job. It ends when its hardware fence is signaled, by this function
     /// or later. Until then this is called again after each further timeout.

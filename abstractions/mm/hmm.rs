@@ -101,7 +101,6 @@ impl Pfn {
 
 /// Time in ms for which a range may be invalidated repeatedly before [`snapshot`] gives up. Looking
 /// up the pages that are present takes much less.
-/// there takes much less.
 const PATIENCE: u32 = 100;
 
 /// Looks up the pages of `range` in one walk that no invalidation disturbed. `range` must be

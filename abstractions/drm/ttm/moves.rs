@@ -38,9 +38,9 @@ use kernel::{
 ///
 /// A move is completed by one of the functions that consume it.
 ///
-/// The device's work for a move must wait for the fences in [`Move::resv`]: those of the object's
-/// users. Those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel) include the
-/// fences of evictions, which must signal before the new place is free.
+/// The device's work for a move must wait for the fences in [`Move::resv`]. These are the fences of
+/// the object's users. Those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel)
+/// also include the fences of evictions, which must signal before the new place is free.
 ///
 /// # Invariants
 ///
@@ -151,7 +151,7 @@ impl<'a, D: Driver> Move<'a, D> {
     }
 
     /// Returns true if the system pages behind the object exist. For a move out of a kind of memory
-    /// that is backed by such pages, this means that it ever had contents.
+    /// that is backed by such pages, this means that the object has ever had contents.
     pub(crate) fn is_populated(&self) -> bool {
         self.bo.is_populated()
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Operations on buffer objects whose reservation is held.
+//! Operations on buffer objects whose reservation is held (amdgpu: `amdgpu_bo_reserve()`).
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Translation tables: the system pages behind a buffer object.
+//! Translation tables: the system pages behind a buffer object (`struct ttm_tt`).
 //!
 //! C header: [`include/drm/ttm/ttm_tt.h`](srctree/include/drm/ttm/ttm_tt.h)
 //!
