@@ -2,8 +2,8 @@
 
 //! Safe Rust over the C subsystems that the kernel crate lacks.
 //!
-//! Each module lies where the kernel crate would have it, knows nothing of this driver, and is a
-//! whole interface, of which the driver uses what it needs.
+//! Each module lies where the kernel crate would have it and knows nothing of this driver. Each is
+//! a complete interface, of which the driver uses the parts it needs.
 
 #![allow(dead_code)]
 

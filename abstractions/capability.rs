@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the current task may do beyond what everyone may.
+//! Capabilities of the current task.
 //!
 //! C header: [`include/linux/capability.h`](srctree/include/linux/capability.h)
 
@@ -11,10 +11,10 @@ use kernel::ffi;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Capability(u32);
 
-/// To raise priorities above what others have.
+/// Capability to raise priorities above those of other tasks.
 pub(crate) const CAP_SYS_NICE: Capability = Capability(bindings::CAP_SYS_NICE);
 
-/// Whether the current task has a capability, in the initial user namespace.
+/// Returns true if the current task has `capability` in the initial user namespace.
 pub(crate) fn has_capability(capability: Capability) -> bool {
     // CAST: Capabilities are small numbers.
     // SAFETY: The current task may always be asked for any valid capability.

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How the platform lets a device reach system memory.
+//! Limits that the platform puts on a device's access to system memory.
 //!
-//! Where a device does not reach all memory, or memory is encrypted, the DMA layer maps a copy instead
-//! (a *bounce buffer*) and expects the driver to have it synchronized around each use. A driver whose
-//! device and processor work on the same pages for long cannot do that: it has to ask before.
+//! If a device does not reach all memory, or memory is encrypted, the DMA layer maps a copy instead
+//! (a *bounce buffer*, swiotlb). It then expects the driver to synchronize the copy around each
+//! use. A driver whose device and processor share pages for a long time cannot do that, and has to
+//! check beforehand.
 //!
 //! C header: [`include/linux/dma-mapping.h`](srctree/include/linux/dma-mapping.h)
 
@@ -22,40 +23,40 @@ use kernel::{
     prelude::*, //
 };
 
-/// Attributes of a mapping that must not be a copy.
+/// Attributes of a mapping that must not use a bounce buffer.
 pub(crate) const IN_PLACE: ffi::c_ulong =
     (bindings::DMA_ATTR_REQUIRE_COHERENT | bindings::DMA_ATTR_SKIP_CPU_SYNC) as ffi::c_ulong;
 
-/// The pages that the DMA layer would map copies of.
+/// Pages for which the DMA layer would map a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Bounces {
     /// None.
     Nothing,
-    /// Those that the device does not reach. There may be some.
+    /// Pages that the device does not reach, if there are any.
     OutOfReach,
-    /// All but those that come from the DMA layer itself.
+    /// All pages but those that come from the DMA layer itself.
     Everything,
 }
 
-/// What of system memory a device reaches.
+/// System memory that a device reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Reach {
-    /// What it reaches by copies only.
+    /// Pages that the device reaches only through copies.
     pub(crate) bounces: Bounces,
-    /// Whether there is memory behind its DMA mask.
+    /// Set if there is memory beyond the device's DMA mask.
     pub(crate) is_limited: bool,
 }
 
 impl Reach {
-    /// Asks for a device whose DMA mask has `bits` bits, and is set.
+    /// Determines the reach of a device whose DMA mask has been set to `bits` bits.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EINVAL` for a number of bits that makes no sense.
+    /// `ENOMEM`; `EINVAL` for an invalid number of bits.
     pub(crate) fn of(dev: &Device<Bound>, bits: u32) -> Result<Self> {
         // SAFETY: The device is bound.
         let is_limited = unsafe { bindings::dma_addressing_limited(device_as_raw(dev)) };
-        // SAFETY: This function has no requirement; it looks at what the platform is like.
+        // SAFETY: This function has no requirement; it only inspects the platform.
         let may_bounce = unsafe { bindings::drm_need_swiotlb(bits.try_into()?) };
         let bounces = if !maps_in_place(dev)? {
             Bounces::Everything
@@ -71,7 +72,8 @@ impl Reach {
     }
 }
 
-/// Returns true if a device works on pages themselves where its DMA mask allows for it, by trying one.
+/// Returns true if the device accesses pages themselves where its DMA mask allows. Maps one to
+/// test.
 fn maps_in_place(dev: &Device<Bound>) -> Result<bool> {
     const DIRECTION: bindings::dma_data_direction = bindings::dma_data_direction::DMA_BIDIRECTIONAL;
 

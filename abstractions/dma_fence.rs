@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Fences: a promise that some asynchronous work will be done, in finite time.
+//! Fences: promises that some asynchronous work completes in finite time.
 //!
-//! A [`Fence`] is a reference-counted `struct dma_fence` of anyone's making: it can be asked and
-//! waited for. A driver makes its own in three steps, each of which consumes the one before, so
-//! that a fence is neither published twice nor forgotten:
+//! A [`Fence`] is a reference-counted `struct dma_fence` of any driver. It can be queried and
+//! waited for. A driver makes its own fences in three steps, each of which consumes the previous
+//! one, so that a fence is neither published twice nor forgotten:
 //!
-//! 1. [`UniqueFence`]: memory, allocated ahead of time, that nobody else knows of.
-//! 2. [`PendingFence`]: published under a sequence number by [`UniqueFence::publish`], which cannot
-//!    fail. Whoever owns it is the one party that may signal it.
-//! 3. [`PendingFence::signal`] ends it. If it is dropped instead, it is signaled with `ECANCELED`,
-//!    so a published fence is always signaled.
+//! 1. [`UniqueFence`]: memory, allocated ahead of time, that only its owner knows.
+//! 2. [`PendingFence`]: the fence, published under a sequence number by [`UniqueFence::publish`],
+//!    which cannot fail. Only its owner may signal it.
+//! 3. [`PendingFence::signal`] signals it. A `PendingFence` that is dropped instead is signaled
+//!    with `ECANCELED`, so a published fence is always signaled.
 //!
-//! The kernel waits for fences when it reclaims memory. So the way to a signal may neither wait for
-//! memory nor take a lock that is ever held while memory is allocated; [`SignalingSection`] marks
-//! such a way, and lockdep then checks it.
+//! The kernel waits for fences when it reclaims memory. So code on the way to a signal may neither
+//! wait for memory nor take a lock that is ever held while memory is allocated.
+//! [`SignalingSection`] marks such code, and lockdep then checks it.
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 
@@ -51,33 +51,33 @@ use kernel::{
     },
 };
 
-/// Whether a signal to the waiting task ends a wait.
+/// Effect of a signal to the waiting task on a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Interruptible {
     /// A signal ends the wait with `ERESTARTSYS`.
     Yes,
-    /// Only what is waited for ends the wait.
+    /// A signal does not end the wait.
     No,
 }
 
 impl Interruptible {
-    /// As the C functions take it.
+    /// Returns the value that the C functions take.
     pub(crate) fn as_bool(self) -> bool {
         self == Self::Yes
     }
 }
 
-/// How a wait with a timeout ended, when no signal interrupted it.
+/// Result of a wait with a timeout that no signal interrupted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waited {
-    /// What was waited for has come.
+    /// The condition came true.
     Done,
-    /// It has not come within the time given.
+    /// The timeout expired first.
     TimedOut,
 }
 
 impl Waited {
-    /// From what the C functions return: negative is an error, 0 a timeout.
+    /// Converts the return value of a C function: negative is an error, 0 a timeout.
     pub(crate) fn from_c(remaining: ffi::c_long) -> Result<Self> {
         match remaining {
             0 => Ok(Self::TimedOut),
@@ -89,15 +89,15 @@ impl Waited {
     }
 }
 
-/// The longest timeout that the C functions take: no timeout at all.
+/// Longest timeout that the C functions take, which means no timeout.
 pub(crate) const FOREVER: Jiffies = Jiffies::MAX >> 1;
 
-/// A timeout as the C functions take it.
+/// Converts a timeout for the C functions.
 pub(crate) fn timeout_to_c(timeout: Jiffies) -> ffi::c_long {
     ffi::c_long::try_from(timeout).unwrap_or(ffi::c_long::MAX)
 }
 
-/// A fence of anyone's making.
+/// A fence of any driver.
 ///
 /// # Invariants
 ///
@@ -131,8 +131,8 @@ impl Fence {
     ///
     /// `ptr` must point to an initialized fence that stays alive for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_fence) -> &'a Self {
-        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
-        // same as `Fence` is transparent.
+        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are
+        // the same as `Fence` is transparent.
         unsafe { &*ptr.cast() }
     }
 
@@ -147,17 +147,17 @@ impl Fence {
         NonNull::new(ptr.cast()).map(|ptr| unsafe { ARef::from_raw(ptr) })
     }
 
-    /// Gives a reference away to C code.
+    /// Gives a reference to C code.
     pub(crate) fn into_raw(this: ARef<Self>) -> *mut bindings::dma_fence {
         ARef::into_raw(this).cast().as_ptr()
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::dma_fence {
         self.0.get()
     }
 
-    /// A fence that is signaled already.
+    /// Returns a fence that is signaled already.
     pub(crate) fn stub() -> ARef<Self> {
         // SAFETY: This function has no requirement; it gives a reference to the global stub fence.
         let ptr = unsafe { bindings::dma_fence_get_stub() };
@@ -165,25 +165,25 @@ impl Fence {
         unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) }
     }
 
-    /// The context, that is the line of work, that the fence belongs to.
+    /// Returns the fence context (timeline) that the fence belongs to.
     pub(crate) fn context(&self) -> u64 {
         // SAFETY: By the type invariant the fence is alive; the field never changes.
         unsafe { (*self.as_raw()).context }
     }
 
-    /// The place of the fence within its context.
+    /// Returns the sequence number of the fence within its context.
     pub(crate) fn seqno(&self) -> u64 {
         // SAFETY: By the type invariant the fence is alive; the field never changes.
         unsafe { (*self.as_raw()).seqno }
     }
 
-    /// Whether the work is done, well or not.
+    /// Returns true once the work has ended, successfully or not.
     pub(crate) fn is_signaled(&self) -> bool {
         // SAFETY: By the type invariant the fence is alive.
         unsafe { bindings::rust_ext_dma_fence_is_signaled(self.as_raw()) }
     }
 
-    /// How the work ended; `None` while it has not.
+    /// Returns the result of the work, or `None` while it has not ended.
     pub(crate) fn status(&self) -> Option<Result> {
         // SAFETY: By the type invariant the fence is alive.
         match unsafe { bindings::dma_fence_get_status(self.as_raw()) } {
@@ -192,12 +192,12 @@ impl Fence {
         }
     }
 
-    /// Sleeps until the work is done, well or not.
+    /// Sleeps until the work has ended, successfully or not.
     pub(crate) fn wait(&self, intr: Interruptible) -> Result {
         self.wait_timeout(intr, FOREVER).map(|_| ())
     }
 
-    /// Sleeps until the work is done, well or not, but not longer than `timeout`.
+    /// Sleeps until the work has ended, successfully or not, or until `timeout` has expired.
     pub(crate) fn wait_timeout(&self, intr: Interruptible, timeout: Jiffies) -> Result<Waited> {
         // SAFETY: By the type invariant the fence is alive.
         Waited::from_c(unsafe {
@@ -206,34 +206,34 @@ impl Fence {
     }
 }
 
-/// A context for fences: numbers them against each other.
+/// A fence context (timeline), within which fences are numbered.
 ///
 /// Fences of one context must be signaled in the order of their sequence numbers.
 pub(crate) struct FenceContext(u64);
 
 impl FenceContext {
-    /// Takes a context number that nobody else in the system has.
+    /// Allocates a context number that is unique in the system.
     pub(crate) fn new() -> Self {
         // SAFETY: This function has no requirement.
         Self(unsafe { bindings::dma_fence_context_alloc(1) })
     }
 }
 
-/// What a driver says of its fences, in traces and debug output.
+/// A driver's description of its fences, for traces and debug output.
 ///
-/// Once a fence is signaled it is nobody's: the kernel frees it without asking the driver. So the
-/// data in it is not dropped.
+/// A signaled fence no longer belongs to the driver: the kernel frees it without asking. So the
+/// data in the fence is not dropped.
 pub(crate) trait DriverFence: Sync + Send + 'static {
     /// The driver's name.
     const DRIVER_NAME: &'static CStr;
 
-    /// The name of the line of work that the fence belongs to.
+    /// Returns the name of the timeline that the fence belongs to.
     fn timeline_name(&self) -> &'static CStr;
 }
 
-/// A fence and what the driver keeps with it.
+/// A fence with the driver's data for it.
 ///
-/// `fence` must come first: the kernel frees the allocation by the fence's address.
+/// `fence` must come first: the kernel frees the allocation through the address of the fence.
 #[repr(C)]
 struct Inner<T> {
     fence: bindings::dma_fence,
@@ -270,7 +270,7 @@ impl<T: DriverFence> Inner<T> {
 /// Memory for a fence that is not published yet.
 pub(crate) struct UniqueFence<T: DriverFence>(KBox<MaybeUninit<Inner<T>>>);
 
-// SAFETY: It is memory, with nothing in it yet.
+// SAFETY: It is memory that holds nothing yet.
 unsafe impl<T: DriverFence> Send for UniqueFence<T> {}
 
 impl<T: DriverFence> UniqueFence<T> {
@@ -279,9 +279,9 @@ impl<T: DriverFence> UniqueFence<T> {
         Ok(Self(KBox::new_uninit(flags)?))
     }
 
-    /// Publishes the fence: from now on it can be waited for, and will be signaled.
+    /// Publishes the fence. From now on it can be waited for, and will be signaled.
     ///
-    /// `seqno` must grow with each fence that is published in `context`; it does not wrap.
+    /// `seqno` must increase with each fence that is published in `context`; it does not wrap.
     pub(crate) fn publish(self, context: &FenceContext, seqno: u64, data: T) -> PendingFence<T> {
         const {
             assert!(!needs_drop::<T>(), "nobody drops the data of a fence");
@@ -302,8 +302,8 @@ impl<T: DriverFence> UniqueFence<T> {
             )
         };
         // INVARIANT: The fence is initialized, and its first reference is ours. The allocation is
-        // freed by `dma_fence_free()`, which uses `kfree_rcu()` on the address of the fence; that is
-        // the address of the allocation, which came from `kmalloc()`.
+        // freed by `dma_fence_free()`, which uses `kfree_rcu()` on the address of the fence; that
+        // is the address of the allocation, which came from `kmalloc()`.
         PendingFence {
             // SAFETY: `ptr` is not null and the initial reference is ours.
             fence: unsafe { ARef::from_raw(NonNull::new_unchecked(ptr.cast())) },
@@ -324,12 +324,12 @@ pub(crate) struct PendingFence<T: DriverFence> {
 }
 
 impl<T: DriverFence> PendingFence<T> {
-    /// The fence, as everyone may hold it.
+    /// Returns the fence, which may be shared freely.
     pub(crate) fn fence(&self) -> &ARef<Fence> {
         &self.fence
     }
 
-    /// Signals that the work is done, and how it ended. Callbacks run before this returns.
+    /// Signals the fence with the result of the work. Callbacks run before this returns.
     ///
     /// May be called in any context.
     pub(crate) fn signal(self, result: Result) {
@@ -363,13 +363,16 @@ impl<T: DriverFence> Drop for PendingFence<T> {
     }
 }
 
-/// Marks a way that leads to the signal of a fence, for lockdep: while it lives, the thread may
-/// neither wait for a fence nor do what waits for one, such as allocating with `GFP_KERNEL`.
+/// A section of code on the way to the signal of a fence, marked for lockdep. While it lives, the
+/// thread may neither wait for a fence nor do anything that waits for one, such as allocating with
+/// `GFP_KERNEL`.
 ///
-/// Sections may be nested. It costs nothing without lockdep.
+/// C: `dma_fence_begin_signalling()`.
+///
+/// Sections may be nested. They cost nothing without lockdep.
 pub(crate) struct SignalingSection {
     cookie: bool,
-    // It must end on the thread that began it.
+    // The section must end on the thread that began it.
     _not_thread_safe: NotThreadSafe,
 }
 

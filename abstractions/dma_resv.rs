@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Reservations: the lock of a buffer, and the fences that say who still uses it.
+//! Reservations: the lock of a buffer object, and the fences of the work that still uses it.
 //!
-//! A [`Resv`] can be waited for by anyone. Who wants to change what it guards, or add fences, must
-//! hold it: [`HeldResv`] is the proof, given by [`Resv::lock`] for one reservation, or by
+//! Anyone may wait for a [`Resv`]. Changing the state that it guards, or adding fences, requires
+//! holding it. [`HeldResv`] is the proof of that, given by [`Resv::lock`] for one reservation or by
 //! [`drm::exec`](super::drm::exec) for many at once. Reservations are wait/wound mutexes of one
 //! class: a second one may only be taken in the same locking context.
 //!
@@ -35,16 +35,17 @@ use kernel::{
     },
 };
 
-/// What a fence in a reservation stands for. A query for one usage also yields those before it.
+/// Usage that a fence in a reservation stands for. A query for one usage also yields the fences of
+/// the usages before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Usage {
-    /// The kernel moves or clears the memory; everyone must wait for it.
+    /// The kernel moves or clears the memory. Every user must wait for this.
     Kernel,
-    /// A write that implicit synchronization knows of.
+    /// A write that takes part in implicit synchronization.
     Write,
-    /// A read that implicit synchronization knows of.
+    /// A read that takes part in implicit synchronization.
     Read,
-    /// Any other use: the memory must stay in place, nothing more.
+    /// Any other use. It only requires that the memory stays in place.
     Bookkeep,
 }
 
@@ -80,23 +81,23 @@ impl Resv {
     ///
     /// `ptr` must point to an initialized `struct dma_resv` that stays so for `'a`.
     pub(crate) unsafe fn from_raw<'a>(ptr: *mut bindings::dma_resv) -> &'a Self {
-        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are the
-        // same as `Resv` is transparent.
+        // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are
+        // the same as `Resv` is transparent.
         unsafe { &*ptr.cast() }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::dma_resv {
         self.0.get()
     }
 
-    /// Sleeps until every fence of this usage is signaled. The lock is not needed; fences that are
-    /// added meanwhile may be missed.
+    /// Sleeps until every fence of this usage is signaled. Does not need the lock; fences that are
+    /// added during the wait may be missed.
     pub(crate) fn wait(&self, usage: Usage, intr: Interruptible) -> Result {
         self.wait_timeout(usage, intr, FOREVER).map(|_| ())
     }
 
-    /// As [`Resv::wait`], but no longer than `timeout`; with 0 it only looks.
+    /// Waits as [`Resv::wait`] does, but no longer than `timeout`. A timeout of 0 only tests.
     pub(crate) fn wait_timeout(
         &self,
         usage: Usage,
@@ -110,14 +111,14 @@ impl Resv {
         })
     }
 
-    /// Whether every fence of this usage is signaled. The lock is not needed.
+    /// Returns true if every fence of this usage is signaled. Does not need the lock.
     pub(crate) fn is_idle(&self, usage: Usage) -> bool {
         // SAFETY: By the type invariant the reservation is initialized.
         unsafe { bindings::dma_resv_test_signaled(self.as_raw(), usage.as_raw()) }
     }
 
-    /// The fences of this usage that are not signaled. The lock is not needed: when fences are
-    /// added meanwhile, the walk starts again, and yields some a second time.
+    /// Iterates over the unsignaled fences of this usage. Does not need the lock. If fences are
+    /// added during the walk, it restarts and may yield some fences again.
     pub(crate) fn fences(&self, usage: Usage) -> Fences<'_> {
         let cursor = Opaque::uninit();
         // SAFETY: The cursor is valid for writes; by the type invariant the reservation is
@@ -125,7 +126,7 @@ impl Resv {
         unsafe {
             bindings::rust_ext_dma_resv_iter_begin(cursor.get(), self.as_raw(), usage.as_raw())
         };
-        // INVARIANT: `cursor` was just initialized, and stands at no fence yet.
+        // INVARIANT: `cursor` was just initialized, and is not at a fence yet.
         Fences {
             cursor,
             position: Position::Start,
@@ -133,7 +134,7 @@ impl Resv {
         }
     }
 
-    /// Takes this one reservation. The caller must hold no other.
+    /// Takes this reservation alone. The caller must hold no other.
     pub(crate) fn lock(&self, intr: Interruptible) -> Result<LockedResv<'_>> {
         let ptr = self.as_raw();
         let no_context = core::ptr::null_mut();
@@ -154,7 +155,7 @@ impl Resv {
         })
     }
 
-    /// Takes this reservation if it is free; may be called while others are held.
+    /// Takes this reservation if it is free. May be called while other reservations are held.
     pub(crate) fn try_lock(&self) -> Option<LockedResv<'_>> {
         // SAFETY: By the type invariant the reservation is initialized.
         unsafe { bindings::rust_ext_dma_resv_trylock(self.as_raw()) }.then(||
@@ -166,18 +167,18 @@ impl Resv {
     }
 }
 
-/// One reservation that was taken alone; released on drop.
+/// A reservation that was taken alone; released on drop.
 ///
 /// # Invariants
 ///
-/// The reservation is held by this thread, and this value is what releases it.
+/// This thread holds the reservation, and this value releases it.
 pub(crate) struct LockedResv<'a> {
     resv: &'a Resv,
     _not_thread_safe: NotThreadSafe,
 }
 
 impl LockedResv<'_> {
-    /// The proof that the reservation is held.
+    /// Returns the proof that the reservation is held.
     pub(crate) fn held(&self) -> HeldResv<'_> {
         // SAFETY: By the type invariant the reservation is held by this thread, for as long as
         // `self` is borrowed.
@@ -193,7 +194,7 @@ impl Drop for LockedResv<'_> {
     }
 }
 
-/// The proof that a reservation is held for `'a`, however it was taken.
+/// Proof that a reservation is held for `'a`, by whatever means.
 ///
 /// # Invariants
 ///
@@ -213,7 +214,7 @@ impl Deref for HeldResv<'_> {
 }
 
 impl<'a> HeldResv<'a> {
-    /// Bears witness that a reservation is held.
+    /// Asserts that a reservation is held.
     ///
     /// # Safety
     ///
@@ -226,20 +227,20 @@ impl<'a> HeldResv<'a> {
         }
     }
 
-    /// Makes room for `count` more fences. It lasts until the reservation is released; a second
-    /// call before fences are added does not add to the first.
+    /// Reserves slots for `count` more fences, until the reservation is released. A second call
+    /// before fences are added does not add to the first.
     pub(crate) fn reserve_fences(&self, count: u32) -> Result {
         // SAFETY: By the type invariants the reservation is initialized and held.
         to_result(unsafe { bindings::dma_resv_reserve_fences(self.as_raw(), count) })
     }
 
-    /// Adds a fence. A fence of the same context that is there already is replaced by it.
+    /// Adds a fence. It replaces an older fence of the same context.
     ///
     /// Does not allocate and cannot fail.
     ///
     /// # Panics
     ///
-    /// If no room was made for the fence.
+    /// If no slot was reserved for the fence.
     pub(crate) fn add_fence(&self, fence: &Fence, usage: Usage) {
         // SAFETY: By the type invariants the reservation is initialized and held.
         // C looks into the list to see whether there is room.
@@ -250,19 +251,19 @@ impl<'a> HeldResv<'a> {
     }
 }
 
-/// Where a walk through fences stands.
+/// Position of a walk through fences.
 enum Position {
     Start,
     Within,
     End,
 }
 
-/// A walk through the fences of a reservation that are not signaled.
+/// A walk through the unsignaled fences of a reservation.
 ///
 /// # Invariants
 ///
 /// `cursor` is an initialized iterator over a reservation that lives for `'a`, and owns a reference
-/// to the fence it stands at.
+/// to the fence at its position.
 pub(crate) struct Fences<'a> {
     cursor: Opaque<bindings::dma_resv_iter>,
     position: Position,

@@ -2,23 +2,24 @@
 
 //! Direct Rendering Manager (DRM): devices, open files, ioctls and memory managers of GPU drivers.
 //!
-//! `kernel::drm` exists only where the DRM core is built into the kernel, and is closed to buffer
-//! objects of the Translation Table Maps memory manager (TTM) and to synchronization objects; this
-//! module is for drivers that need those, and for kernels whose DRM core is a module.
+//! `kernel::drm` exists only where the DRM core is built into the kernel. It does not support
+//! buffer objects of the Translation Table Maps memory manager (TTM) or synchronization objects.
+//! This module is for drivers that need those, and for kernels whose DRM core is a module.
 //!
 //! The life of a device:
 //!
-//! 1. [`device::Allocation::new`] allocates the `struct drm_device` with room for the driver's
-//!    data behind it, [`device::Allocation::init`] fills that in. The result is an
+//! 1. [`device::Allocation::new`] allocates the `struct drm_device` with room for the driver's data
+//!    behind it, and [`device::Allocation::init`] initializes that data. The result is an
 //!    [`UnregisteredDevice`].
-//! 2. [`Registration::new`] shows it to user space.
-//! 3. Dropping the [`Registration`], at the latest when the parent device is unbound, hides it
-//!    again and waits for the ioctls in progress. Open files stay; their ioctls fail with `ENODEV`.
+//! 2. [`Registration::new`] makes the device visible to user space.
+//! 3. Dropping the [`Registration`], at the latest when the parent device is unbound, unplugs the
+//!    device and waits for the ioctls in progress. Open files stay; their ioctls fail with
+//!    `ENODEV`.
 //! 4. When the last [`ARef`](kernel::sync::aref::ARef) and the last open file are gone, the
 //!    driver's data is dropped.
 //!
-//! The parts of a driver's interface (device, driver, file, GEM object, ioctl) are written in terms of
-//! each other, as in C: these files import each other in a circle.
+//! The parts of a driver's interface (device, driver, file, GEM object, ioctl) are defined in terms
+//! of each other, as in C: these files import each other in a circle.
 
 mod children;
 pub(crate) mod device;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A maple tree that threads share.
+//! A maple tree that threads may share.
 
 use core::ops::Deref;
 use kernel::{
@@ -9,8 +9,8 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-/// [`MapleTreeAlloc`], and what the kernel crate does not say of it: that it may be sent to another
-/// thread, and used by several.
+/// A [`MapleTreeAlloc`] that may be sent to another thread and used by several, which the kernel
+/// crate does not declare.
 #[pin_data]
 pub(crate) struct SharedMapleTree<T: ForeignOwnable> {
     #[pin]
@@ -21,13 +21,13 @@ pub(crate) struct SharedMapleTree<T: ForeignOwnable> {
 // may be sent.
 unsafe impl<T: ForeignOwnable + Send> Send for SharedMapleTree<T> {}
 
-// SAFETY: All methods that take `&self` take the tree's own lock, and what gives access to a value
+// SAFETY: All methods that take `&self` take the tree's own lock. Any code with access to a value
 // holds that lock or has taken the value out: values go from thread to thread, and no two threads
 // have one at a time.
 unsafe impl<T: ForeignOwnable + Send> Sync for SharedMapleTree<T> {}
 
 impl<T: ForeignOwnable> SharedMapleTree<T> {
-    /// An empty tree.
+    /// Returns an empty tree.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self { tree <- MapleTreeAlloc::new() })
     }

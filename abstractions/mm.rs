@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Memory of user space, for devices that read and write it in place.
+//! User memory for devices that read and write it in place (userptr).
 //!
-//! A device that uses pages of a process without pinning them must follow what the kernel does with
-//! them: [`interval_notifier`] tells it that pages of a range are about to go away, [`hmm`] gives it
-//! those that are there now. The protocol between the two:
+//! A device that uses a process's pages without pinning them must follow the kernel's changes to
+//! them. [`interval_notifier`] reports that pages of a range are about to go away. [`hmm`] returns
+//! the pages that are present now. The protocol between the two:
 //!
-//! 1. Look the pages of the range up, with [`hmm::snapshot`], which yields an
-//!    [`interval_notifier::Seq`]. If any is missing, bring it in ([`fault::fault_in`]), and look again.
-//! 2. Take the lock that the notifier's callback takes too, and ask
-//!    [`interval_notifier::IntervalNotifier::is_current`]. If it says no, drop all and begin again.
-//! 3. With the lock still held, let the device see the pages. From now on the callback finds them.
+//! 1. Look up the pages of the range with [`hmm::snapshot`], which yields an
+//!    [`interval_notifier::Seq`]. If a page is missing, bring it in with [`fault::fault_in`], and
+//!    look again.
+//! 2. Take the lock that the notifier's callback takes too, and call
+//!    [`interval_notifier::IntervalNotifier::is_current`]. If it returns false, drop the pages and
+//!    start over.
+//! 3. With the lock still held, let the device access the pages. From now on the callback finds
+//!    them.
 //!
-//! Not all memory of a process is for devices: [`areas`] tells.
+//! Devices may not use all memory of a process: see [`areas`].
 //!
-//! Lock order: `mmap_lock`, reservations, reclaim, then what a notifier's callback takes.
+//! Lock order: `mmap_lock`, reservations, reclaim, then the lock that the notifier's callback
+//! takes.
 
 pub(crate) mod areas;
 pub(crate) mod fault;
@@ -38,7 +42,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// This thread holds the lock of `mm`, and this value is what releases it.
+/// This thread holds the lock of `mm`, and this value releases it.
 struct ReadGuard<'a> {
     mm: &'a MmWithUser,
     _not_thread_safe: NotThreadSafe,
@@ -64,16 +68,16 @@ impl<'a> ReadGuard<'a> {
     fn area_at(&self, address: usize) -> Option<Area<'_>> {
         // SAFETY: By the type invariant the lock is held.
         let vma = unsafe { bindings::vma_lookup(self.mm.as_raw(), address) };
-        // SAFETY: If there is a mapping, it stays as long as the lock is held, which it is for as long as
-        // `self` is borrowed.
+        // SAFETY: If there is a mapping, it stays as long as the lock is held, which it is for as
+        // long as `self` is borrowed.
         (!vma.is_null()).then(|| Area::new(unsafe { VmaRef::from_raw(vma) }))
     }
 
-    /// The kernel has released the lock meanwhile.
+    /// Forgets the lock, which the kernel has already released.
     ///
     /// # Safety
     ///
-    /// It must have.
+    /// The kernel must have released the lock.
     unsafe fn was_released(self) {
         let _ = ManuallyDrop::new(self);
     }
@@ -86,13 +90,14 @@ impl Drop for ReadGuard<'_> {
     }
 }
 
-/// The address without the bits that the processor ignores, and user space may use as it likes.
+/// Returns the address without the tag bits that the processor ignores and user space may use
+/// freely.
 pub(crate) fn untagged(address: usize) -> usize {
     // SAFETY: This function has no requirement; it looks at the current task's settings.
     unsafe { bindings::rust_ext_untagged_addr(address) }
 }
 
-/// Whether these are addresses that a process could have memory at.
+/// Returns true if a process could have memory at these addresses.
 pub(crate) fn is_user_range(start: usize, length: usize) -> bool {
     // SAFETY: This function has no requirement; it only compares numbers.
     unsafe { bindings::rust_ext_access_ok(start, length) }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! PCI devices: what the kernel crate does not do for them.
+//! PCI device functions that the kernel crate lacks.
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
@@ -38,18 +38,18 @@ use kernel::{
     }, //
 };
 
-/// The C object.
+/// Returns the C object.
 fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
     // CAST: `pci::Device` is a transparent wrapper of `struct pci_dev`.
     core::ptr::from_ref(pdev).cast_mut().cast()
 }
 
-/// A PCI driver that is told when the system goes down.
+/// A PCI driver that is notified of system shutdown.
 pub(crate) trait Shutdown: pci::Driver {
     /// Called before the system is powered off, restarted, or replaced by another kernel (kexec).
     ///
-    /// When it returns the device must neither access memory nor interrupt. It stays bound: nothing is
-    /// dropped, and whoever has `this` may go on using it.
+    /// When this returns, the device must neither access memory nor interrupt. It stays bound:
+    /// nothing is dropped, and holders of `this` may go on using it.
     fn shutdown<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>);
 }
 
@@ -88,18 +88,18 @@ impl<T: Shutdown> Adapter<T> {
         // SAFETY: The PCI bus calls this with a valid device that is bound to the driver, with the
         // device's lock held, so that it stays so.
         let pdev = unsafe { &*pdev.cast::<pci::Device<CoreInternal<'_>>>() };
-        // SAFETY: A device is bound once its probe has succeeded, which stored this data, and the lock is
-        // held when it is taken back.
+        // SAFETY: A device is bound once its probe has succeeded, which stored this data, and the
+        // lock is held when it is taken back.
         let data = unsafe { pdev.as_ref().drvdata_borrow::<T::Data<'_>>() };
         T::shutdown(pdev, data);
     }
 }
 
-/// A device that is enabled, until this is dropped.
+/// An enabled device, disabled when this is dropped.
 pub(crate) struct Enabled<'a>(&'a pci::Device<Bound>);
 
 impl<'a> Enabled<'a> {
-    /// Enables the device's memory.
+    /// Enables the device's memory space.
     pub(crate) fn new(pdev: &'a pci::Device<Core<'_>>) -> Result<Self> {
         pdev.enable_device_mem()?;
         Ok(Self(pdev))
@@ -113,8 +113,8 @@ impl Drop for Enabled<'_> {
     }
 }
 
-/// Takes the memory of the device from whoever draws on it through what the system firmware has set
-/// up. `name` is the driver's.
+/// Removes drivers that draw to the device's memory through a framebuffer that the system firmware
+/// has set up. `name` is the name of the calling driver.
 pub(crate) fn remove_firmware_framebuffer(
     pdev: &pci::Device<Bound>,
     name: &'static CStr,
@@ -125,11 +125,11 @@ pub(crate) fn remove_firmware_framebuffer(
     })
 }
 
-/// A memory BAR, claimed, and mapped so that the processor combines writes.
+/// A memory BAR, claimed and mapped write-combined.
 ///
 /// # Invariants
 ///
-/// The BAR `number` is claimed; `io` is the whole of it, mapped.
+/// The BAR `number` is claimed; `io` maps all of it.
 pub(crate) struct WriteCombinedBar<'a> {
     pdev: &'a pci::Device<Bound>,
     number: ffi::c_int,
@@ -138,11 +138,11 @@ pub(crate) struct WriteCombinedBar<'a> {
 }
 
 impl<'a> WriteCombinedBar<'a> {
-    /// Claims and maps a BAR; `name` is shown in /proc/iomem.
+    /// Claims and maps a BAR. `name` is shown in /proc/iomem.
     ///
-    /// - `EBUSY`: another driver has it.
+    /// - `EBUSY`: another driver has claimed the BAR.
     /// - `ENODEV`: there is no such BAR.
-    /// - `ENOMEM`: it cannot be mapped.
+    /// - `ENOMEM`: the BAR cannot be mapped.
     pub(crate) fn map(
         pdev: &'a pci::Device<Bound>,
         number: u32,
@@ -174,34 +174,34 @@ impl<'a> WriteCombinedBar<'a> {
         })
     }
 
-    /// Physical address.
+    /// Returns the physical address.
     pub(crate) fn phys(&self) -> u64 {
         self.phys
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> usize {
         self.io.size()
     }
 
-    /// What is there.
+    /// Returns the mapping.
     pub(crate) fn io(&self) -> Mmio<'_, Region> {
         // SAFETY: By the type invariant the whole range is mapped.
         unsafe { Mmio::from_raw(self.io) }
     }
 
-    /// Writes `values`, one after the other, in no order that is known.
+    /// Writes `values` to consecutive locations, in no particular order.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if that is not all within the BAR, or `offset` is not a multiple of 8.
+    /// `EINVAL` if the range is not within the BAR, or `offset` is not a multiple of 8.
     pub(crate) fn write64s(&self, offset: usize, values: &[u64]) -> Result {
         let end = offset.checked_add(size_of_val(values)).ok_or(EINVAL)?;
         if offset % size_of::<u64>() != 0 || end > self.size() {
             return Err(EINVAL);
         }
-        // SAFETY: By the type invariant the whole range is mapped, to which what is written to was
-        // compared just now. A mapping starts at a page, so a multiple of 8 in it is aligned.
+        // SAFETY: By the type invariant the whole BAR is mapped, and the range was just checked to
+        // be within it. A mapping starts at a page, so a multiple of 8 in it is aligned.
         unsafe {
             bindings::__iowrite64_copy(
                 without_provenance_mut(self.io.addr() + offset),
@@ -212,27 +212,27 @@ impl<'a> WriteCombinedBar<'a> {
         Ok(())
     }
 
-    /// Copies what lies from `offset` on, by accesses of any size and order.
+    /// Copies bytes from `offset` on, with accesses of any size and order.
     ///
     /// # Errors
     ///
-    /// `ERANGE` if that is not all within the BAR.
+    /// `ERANGE` if the range is not within the BAR.
     pub(crate) fn read_bytes(&self, offset: usize, into: &mut [u8]) -> Result {
         self.bytes(offset, into.len())?.copy_to_slice(into);
         Ok(())
     }
 
-    /// Copies to what lies from `offset` on, by accesses of any size and order.
+    /// Copies bytes to `offset` and on, with accesses of any size and order.
     ///
     /// # Errors
     ///
-    /// `ERANGE` if that is not all within the BAR.
+    /// `ERANGE` if the range is not within the BAR.
     pub(crate) fn write_bytes(&self, offset: usize, from: &[u8]) -> Result {
         self.bytes(offset, from.len())?.copy_from_slice(from);
         Ok(())
     }
 
-    /// `len` bytes from `offset` on.
+    /// Returns `len` bytes of the mapping from `offset` on.
     fn bytes(&self, offset: usize, len: usize) -> Result<Mmio<'_, [u8]>> {
         let end = offset.checked_add(len).ok_or(ERANGE)?;
         let region = MmioBackend::as_ptr(self.io());
@@ -252,13 +252,13 @@ impl Drop for WriteCombinedBar<'_> {
     }
 }
 
-/// Gives back a BAR, which the caller has claimed.
+/// Releases a BAR that the caller has claimed.
 fn release(pdev: &pci::Device<Bound>, number: ffi::c_int) {
     // SAFETY: The device is bound, and the BAR's number is that of one which was claimed.
     unsafe { bindings::pci_release_region(as_raw(pdev), number) };
 }
 
-/// A copy of the device's expansion ROM; `ENODEV` if it has none that begins as one must.
+/// Returns a copy of the device's expansion ROM, or `ENODEV` if it has none with a valid signature.
 pub(crate) fn read_rom(pdev: &pci::Device<Bound>) -> Result<KVVec<u8>> {
     let rom = Rom::map(pdev)?;
     let io = rom.io();
@@ -270,11 +270,11 @@ pub(crate) fn read_rom(pdev: &pci::Device<Bound>) -> Result<KVVec<u8>> {
     Ok(image)
 }
 
-/// The device's ROM, mapped.
+/// The device's expansion ROM, mapped.
 ///
 /// # Invariants
 ///
-/// `io` is the mapping that `pci_map_rom()` gave for the device.
+/// `io` is the mapping that `pci_map_rom()` returned for the device.
 struct Rom<'a> {
     pdev: &'a pci::Device<Bound>,
     io: MmioRaw<Region>,
@@ -288,7 +288,7 @@ impl<'a> Rom<'a> {
         if address.is_null() {
             return Err(ENODEV);
         }
-        // Sizes of images are multiples of 512.
+        // Sizes of ROM images are multiples of 512.
         let io = MmioRaw::new_region(address.addr(), size & !3)?;
         // INVARIANT: Just mapped.
         Ok(Self { pdev, io })

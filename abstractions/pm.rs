@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! System sleep, as drivers hear of it before it begins.
+//! Callbacks to drivers before system sleep begins (PM notifiers).
 //!
 //! C header: [`include/linux/suspend.h`](srctree/include/linux/suspend.h)
 
@@ -18,19 +18,19 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What the system is about to do.
+/// A transition that the system is about to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sleep {
-    /// To stop, with its memory kept.
+    /// Suspend to RAM or idle, with memory kept.
     Suspend,
-    /// To power off, with its memory saved.
+    /// Hibernation: memory is saved and the system powered off.
     Hibernation,
-    /// To put memory that was saved in the place of what there is now.
+    /// Restore: a saved memory image replaces the current contents.
     Restore,
 }
 
 impl Sleep {
-    /// From the event of the notifier chain; `None` for the end of a sleep.
+    /// Converts an event of the notifier chain; `None` for the end of a sleep.
     fn from_event(event: ffi::c_ulong) -> Option<Self> {
         match event {
             bindings::RUST_EXT_PM_SUSPEND_PREPARE => Some(Self::Suspend),
@@ -41,14 +41,14 @@ impl Sleep {
     }
 }
 
-/// What a driver does about system sleep.
+/// Operations of a driver before system sleep.
 pub(crate) trait Callbacks: Send + Sync + 'static {
-    /// Called before processes are frozen. An error keeps the system from it, and is what whoever asked
-    /// for it gets.
+    /// Called before processes are frozen. An error aborts the transition and is returned to its
+    /// initiator.
     fn prepare(&self, sleep: Sleep) -> Result;
 }
 
-/// A registration of [`Callbacks`], which lasts until this is dropped, or the device is unbound.
+/// A registration of [`Callbacks`], which lasts until it is dropped or the device is unbound.
 pub(crate) struct Notifier<T: Callbacks>(#[expect(dead_code)] Devres<Registered<T>>);
 
 impl<T: Callbacks> Notifier<T> {
@@ -58,7 +58,7 @@ impl<T: Callbacks> Notifier<T> {
     }
 }
 
-/// What the kernel calls.
+/// The notifier block that the kernel calls.
 ///
 /// # Invariants
 ///
@@ -79,7 +79,7 @@ impl<T: Callbacks> Registered<T> {
     fn new(callbacks: T) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             callbacks,
-            // This comes last, as the callback uses the other field.
+            // This comes last, because the callback uses the other field.
             block <- Opaque::try_ffi_init(|block: *mut bindings::notifier_block| {
                 // SAFETY: `block` is valid for writes, and pinned until it is unregistered.
                 to_result(unsafe {
@@ -93,15 +93,15 @@ impl<T: Callbacks> Registered<T> {
 
     /// # Safety
     ///
-    /// Only the kernel calls this, with a registered block that is the field of a `Self`.
+    /// Only the kernel may call this, with a registered block that is the field of a `Self`.
     unsafe extern "C" fn callback(
         block: *mut bindings::notifier_block,
         event: ffi::c_ulong,
         _data: *mut ffi::c_void,
     ) -> ffi::c_int {
         let block: *const Opaque<bindings::notifier_block> = Opaque::cast_from(block);
-        // SAFETY: By the function's requirement `block` is the field of a `Self`, which unregisters it
-        // before it goes, and that waits for this function.
+        // SAFETY: By the function's requirement `block` is the field of a `Self`, which unregisters
+        // it before it goes, and that waits for this function.
         let this = unsafe { &*container_of!(block, Self, block) };
         let result = Sleep::from_event(event).map_or(Ok(()), |sleep| this.callbacks.prepare(sleep));
         // SAFETY: This function only computes.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Sync files: fences that user space has file descriptors of.
+//! Sync files: fences behind file descriptors of user space.
 //!
 //! C header: [`include/linux/sync_file.h`](srctree/include/linux/sync_file.h)
 
@@ -19,12 +19,12 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// Makes a sync file of `fence`, and gives the current process a descriptor of it, which is closed
-/// on `exec`.
+/// Makes a sync file for `fence`, and installs a descriptor for it in the current process, with
+/// close-on-exec set.
 ///
 /// # Errors
 ///
-/// `EMFILE` if the process has no room for one more; `ENOMEM`.
+/// `EMFILE` if the process has no free descriptor; `ENOMEM`.
 pub(crate) fn install(fence: &Fence) -> Result<u32> {
     let reservation = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     // SAFETY: The fence is alive; the sync file takes a reference of its own.

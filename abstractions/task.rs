@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The calling task: what the kernel crate does not tell of it.
+//! Properties of the calling task that the kernel crate does not provide.
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
@@ -8,31 +8,32 @@ use kernel::current;
 
 use crate::bindings;
 
-/// A process, as something to compare: equal only if it is the same one, or if the other one is
-/// gone.
+/// Identity of a process, for comparison only. Two values are equal only if they stand for the same
+/// process, or if one of the two processes is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Process(usize);
 
 impl Process {
-    /// The process of the calling task.
+    /// Returns the process of the calling task.
     pub(crate) fn current() -> Self {
         Self(current!().group_leader().as_ptr().addr())
     }
 }
 
-/// State of the calling task, as far as its end is concerned.
+/// Exit state of the calling task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It goes on.
+    /// The task is not exiting.
     No,
-    /// It exits.
+    /// The task is exiting.
     Exiting,
-    /// It exits because it was killed (`SIGKILL`), by someone or for want of memory.
+    /// The task is exiting because it was killed with `SIGKILL`, by another process or the OOM
+    /// killer.
     Killed,
 }
 
 impl Exit {
-    /// Returns that of the calling task.
+    /// Returns the exit state of the calling task.
     pub(crate) fn of_current() -> Self {
         let task: *mut bindings::task_struct = current!().as_ptr();
         // SAFETY: The calling task is alive. It alone writes its exit code, and that flag.
@@ -40,7 +41,7 @@ impl Exit {
         if flags & bindings::PF_EXITING == 0 {
             return Self::No;
         }
-        // The lower 7 bits are the signal.
+        // The lower 7 bits are the signal number.
         if u32::try_from(code & 0x7f) == Ok(bindings::SIGKILL) {
             Self::Killed
         } else {

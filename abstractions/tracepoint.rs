@@ -2,12 +2,13 @@
 
 //! Tracepoints that the C side of this module defines with `TRACE_EVENT`.
 //!
-//! The kernel crate's `declare_trace!` looks for tracepoints among its own bindings, where those of
-//! a module are not. This one looks among ours, and makes safe functions, as it takes numbers only.
+//! The kernel crate's `declare_trace!` looks for tracepoints among its own bindings, which do not
+//! have those of a module. This macro looks among ours. The functions that it makes are safe, as
+//! they take only numbers.
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
-/// What a tracepoint may be called with: values that refer to nothing.
+/// A valid argument of a tracepoint: a value that refers to nothing.
 pub(crate) trait Number: Copy {}
 
 impl Number for bool {}
@@ -15,10 +16,10 @@ impl Number for i32 {}
 impl Number for u32 {}
 impl Number for u64 {}
 
-/// Makes a function of each tracepoint, and one that says whether anybody listens.
+/// Makes one function that emits each tracepoint, and one that returns true while it is enabled.
 ///
-/// While nobody does, either is an instruction that does nothing. The C file must define
-/// `CREATE_RUST_TRACE_POINTS`, and the arguments must be of the types of `TP_PROTO`.
+/// While the tracepoint is disabled, each function costs one no-op instruction. The C file must
+/// define `CREATE_RUST_TRACE_POINTS`, and the argument types must be those of `TP_PROTO`.
 macro_rules! declare_tracepoints {
     ($(
         $(#[$attr:meta])*
@@ -33,8 +34,8 @@ macro_rules! declare_tracepoints {
 
                 if [<$name _enabled>]() {
                     #[cfg(CONFIG_TRACEPOINTS)]
-                    // SAFETY: A tracepoint may be called anywhere, and its arguments are numbers: it
-                    // copies them, and follows no pointer.
+                    // SAFETY: A tracepoint may be called anywhere, and its arguments are numbers:
+                    // it copies them, and follows no pointer.
                     unsafe {
                         $crate::bindings::[<rust_do_trace_ $name>]($($arg),*)
                     };
@@ -43,7 +44,7 @@ macro_rules! declare_tracepoints {
                 }
             }
 
-            /// Whether anybody listens.
+            /// Returns true while the tracepoint is enabled.
             #[inline(always)]
             #[allow(dead_code)]
             $vis fn [<$name _enabled>]() -> bool {

@@ -2,9 +2,9 @@
 
 //! Work queues that a driver owns.
 //!
-//! The system's queues outlive every module. A work item that ends in waking whoever waits for it may
-//! still have some way to go when that one unloads the module, and with it the item's function. Whoever
-//! owns the queue waits for that end, too.
+//! The system's queues outlive every module. A work item may wake a waiter as its last act, and
+//! still have some instructions to run when the waiter unloads the module, and with it the item's
+//! function. An owned queue lets the driver wait for the end of those instructions, too.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
@@ -18,13 +18,13 @@ use kernel::{
     workqueue::Queue, //
 };
 
-/// A queue whose items may run on any processor, and long.
+/// A queue for long-running items that may run on any processor.
 ///
-/// Dropping it waits for all items, to their last instruction; it may not be dropped by one of them.
+/// Dropping it waits for all items, to their last instruction. An item may not drop its own queue.
 ///
 /// # Invariants
 ///
-/// It owns the queue.
+/// This value owns the queue.
 pub(crate) struct OwnedQueue(NonNull<kernel::bindings::workqueue_struct>);
 
 // SAFETY: A work queue may be used and destroyed from any thread.
@@ -33,7 +33,7 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Makes a queue.
+    /// Allocates a queue.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: The name is a string, which the function copies.
         let queue = unsafe { bindings::rust_ext_alloc_unbound_workqueue(name.as_char_ptr()) };
@@ -44,7 +44,7 @@ impl OwnedQueue {
 }
 
 impl OwnedQueue {
-    /// Waits for the items that are in the queue now, to their last instruction.
+    /// Waits for the items that are queued now, to their last instruction.
     pub(crate) fn flush(&self) {
         // SAFETY: By the type invariant the queue is valid.
         unsafe { kernel::bindings::__flush_workqueue(self.0.as_ptr()) };

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Waiting for the first of many fences.
+//! Waits for the first of many fences.
 //!
-//! The kernel's `dma_fence_wait_any_timeout()` takes its memory in one physical piece, however many
-//! fences there are. Here user space may choose how many, so the memory is a [`KVVec`], charged to
-//! the caller.
+//! The kernel's `dma_fence_wait_any_timeout()` allocates physically contiguous memory for any
+//! number of fences. Here user space chooses the number (amdgpu: `amdgpu_cs_wait_any_fence()`), so
+//! the memory is a [`KVVec`] that is charged to the caller.
 
 use super::{
     timeout_to_c,
@@ -21,7 +21,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Completed when one of the fences is signaled.
+/// Completion of a wait: completed once one of the fences is signaled.
 #[pin_data]
 struct Done {
     #[pin]
@@ -56,7 +56,7 @@ impl Done {
     }
 }
 
-/// A callback on one fence.
+/// Callback on one fence.
 struct Entry {
     callback: Opaque<bindings::dma_fence_cb>,
     done: *mut bindings::completion,
@@ -65,7 +65,7 @@ struct Entry {
 impl Entry {
     /// # Safety
     ///
-    /// Only to be called for the callback of an `Entry`, whose completion is alive.
+    /// Must only be called for the callback of an `Entry` whose completion is alive.
     unsafe extern "C" fn signaled(
         _fence: *mut bindings::dma_fence,
         callback: *mut bindings::dma_fence_cb,
@@ -78,12 +78,12 @@ impl Entry {
     }
 }
 
-/// The callbacks, which are taken back when this is dropped.
+/// Callbacks on the fences, removed when this is dropped.
 ///
 /// # Invariants
 ///
-/// `entries` has the capacity for all of `fences`, so that no entry moves. Those that it has were
-/// added to the fences of the same index.
+/// `entries` has the capacity for all of `fences`, so that no entry moves. Each entry was added to
+/// the fence of the same index.
 struct Entries<'a> {
     fences: &'a [ARef<Fence>],
     entries: KVVec<Entry>,
@@ -100,7 +100,7 @@ impl<'a> Entries<'a> {
         })
     }
 
-    /// Adds a callback to each fence. Ends early where one is signaled already.
+    /// Adds a callback to each fence. Stops early at a fence that is signaled already.
     fn add_all(&mut self) -> Result {
         for fence in self.fences {
             self.entries.push_within_capacity(Entry {
@@ -110,8 +110,8 @@ impl<'a> Entries<'a> {
             let Some(entry) = self.entries.last() else {
                 return Err(EINVAL);
             };
-            // SAFETY: The fence is alive. By the type invariant the entry stays where it is until it is
-            // dropped, before which the callback is taken back.
+            // SAFETY: The fence is alive. By the type invariant the entry stays where it is until
+            // it is dropped, before which the callback is taken back.
             let added = unsafe {
                 bindings::dma_fence_add_callback(
                     fence.as_raw(),
@@ -120,7 +120,7 @@ impl<'a> Entries<'a> {
                 )
             };
             if added != 0 {
-                // The only failure: it is signaled. The callback can be taken back all the same.
+                // This fails only for a signaled fence. Removing the callback is still valid.
                 break;
             }
         }
@@ -131,9 +131,9 @@ impl<'a> Entries<'a> {
 impl Drop for Entries<'_> {
     fn drop(&mut self) {
         for (fence, entry) in self.fences.iter().zip(&self.entries) {
-            // SAFETY: By the type invariant the callback was added to this fence, or would have been
-            // if the fence had not been signaled. Whoever calls it holds the fence's lock, which this
-            // takes: it is not called any more afterwards.
+            // SAFETY: By the type invariant the callback was added to this fence, or would have
+            // been if the fence had not been signaled. Its caller holds the fence's lock,
+            // which this takes: it is not called any more afterwards.
             unsafe {
                 bindings::dma_fence_remove_callback(fence.as_raw(), entry.callback.get());
             }
@@ -141,8 +141,8 @@ impl Drop for Entries<'_> {
     }
 }
 
-/// Sleeps until the first of `fences` is signaled, but not longer than `timeout`. Returns the index
-/// of a fence that is signaled, the lowest one that was seen so.
+/// Sleeps until one of `fences` is signaled or `timeout` has expired. Returns the lowest index at
+/// which a signaled fence was seen.
 ///
 /// # Errors
 ///
@@ -220,7 +220,7 @@ mod tests {
     fn the_first_of_those_that_are_signaled() -> Result {
         let [a, b, c] = [pending()?, pending()?, pending()?];
         let fences = fences(&[a, b, c])?;
-        // Dropping the promises has signaled them all.
+        // Dropping the pending fences has signaled them all.
         assert_eq!(wait_any(&fences, Interruptible::No, FOREVER), Ok(Some(0)));
         Ok(())
     }
@@ -249,7 +249,7 @@ mod tests {
         b.signal(Ok(()));
         assert_eq!(done.wait(Interruptible::No, FOREVER), Ok(Waited::Done));
         drop(entries);
-        // They must not be called any more.
+        // The callbacks must not be called any more.
         a.signal(Ok(()));
         c.signal(Err(EIO));
         Ok(())

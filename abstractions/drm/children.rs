@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Counting the objects that point at another one, so that it can wait for them to go.
+//! A count of the objects that point at another object, so that it can wait for them to go away.
 
 use kernel::{
     prelude::*,
@@ -12,8 +12,8 @@ use kernel::{
 
 /// The number of objects that point at the owner of this field.
 ///
-/// A count is what is left where a reference would be a cycle, or would be dropped where the last
-/// drop must not happen. The owner calls [`Children::wait`] before it goes.
+/// A count is used where a reference would make a cycle, or would be dropped in a place where the
+/// last drop must not happen. The owner calls [`Children::wait`] before it goes away.
 ///
 /// # Invariants
 ///
@@ -27,7 +27,7 @@ pub(super) struct Children {
 }
 
 impl Children {
-    /// No children yet.
+    /// Returns a count of no children.
     pub(super) fn new() -> impl PinInit<Self> {
         // INVARIANT: No children; `wait` was not called.
         pin_init!(Self {
@@ -36,7 +36,7 @@ impl Children {
         })
     }
 
-    /// Adds a child. Not to be called after [`Children::wait`] began, except by a child.
+    /// Adds a child. Must not be called after [`Children::wait`] began, except by a child.
     pub(super) fn add(&self) {
         self.count.inc();
     }
@@ -48,7 +48,7 @@ impl Children {
         }
     }
 
-    /// Waits until there is no child. To be called once, by the owner.
+    /// Waits until there is no child. Must be called once, by the owner.
     pub(super) fn wait(&self) {
         self.remove();
         self.gone.wait_for_completion();

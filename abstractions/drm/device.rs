@@ -35,7 +35,7 @@ use kernel::{
     },
 };
 
-/// The C object of a device, which `kernel::device` keeps to itself.
+/// Returns the C object of a device, which `kernel::device` does not export.
 pub(crate) fn device_as_raw<Ctx: device::DeviceContext>(
     dev: &device::Device<Ctx>,
 ) -> *mut bindings::device {
@@ -59,26 +59,26 @@ pub(crate) struct Base {
 }
 
 impl Base {
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.dev.get()
     }
 
-    /// What looks at the driver's data without a reference to the device, such as buffer objects:
-    /// the data is not dropped before they are gone.
+    /// Returns the count of objects that use the driver's data without a reference to the device,
+    /// such as buffer objects. The data is not dropped before they are gone.
     pub(super) fn objects(&self) -> &Children {
         &self.objects
     }
 
-    /// What points at this, but not at the driver's data, without a reference to the device: parts
-    /// of that data, which should be gone with it.
+    /// Returns the count of objects that point at this `Base`, but not at the driver's data,
+    /// without a reference to the device. These are parts of that data, and should be gone with it.
     pub(super) fn children(&self) -> &Children {
         &self.children
     }
 }
 
 impl AsRef<device::Device> for Base {
-    /// The parent device, for example the one on the PCI bus.
+    /// Returns the parent device, for example the one on the PCI bus.
     fn as_ref(&self) -> &device::Device {
         // SAFETY: By the type invariant the C object is initialized, and it holds a reference to
         // its parent as long as it lives.
@@ -88,14 +88,15 @@ impl AsRef<device::Device> for Base {
 
 /// A DRM device with the data of its driver, which it dereferences to.
 ///
-/// It may outlive the binding of its parent device to the driver. What has a `&Device` may look at it,
-/// but not keep it: a buffer object sees its device while that waits for the object to go, when the last
-/// reference is gone already. [`Shared`] is what can be referenced anew.
+/// It may outlive the binding of its parent device to the driver. The holder of a `&Device` may use
+/// the device, but not take a reference: a buffer object sees its device while the device waits for
+/// that object to go away, when the last reference is gone already. Only a [`Shared`] can be
+/// referenced again.
 ///
 /// # Invariants
 ///
-/// `data` is initialized, and is dropped in [`Device::release`], when the last reference and the last
-/// buffer object are gone.
+/// `data` is initialized, and is dropped in [`Device::release`], when the last reference and the
+/// last buffer object are gone.
 #[repr(C)]
 pub(crate) struct Device<T: Driver> {
     base: Base,
@@ -103,7 +104,7 @@ pub(crate) struct Device<T: Driver> {
 }
 
 impl<T: Driver> Device<T> {
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_device {
         self.base.as_raw()
     }
@@ -120,15 +121,16 @@ impl<T: Driver> Device<T> {
         unsafe { &*ptr.cast() }
     }
 
-    /// Enters a section that the unplugging of the device waits for, unless that has begun.
+    /// Enters a section that unplugging the device waits for. Returns `None` once unplugging has
+    /// begun.
     ///
-    /// As long as the guard lives, the parent device stays bound to the driver, if the device was
+    /// While the guard lives, the parent device stays bound to the driver, if the device was
     /// registered at all.
     pub(crate) fn enter(&self) -> Option<UnplugGuard> {
         let mut idx = 0;
         // SAFETY: By the type invariant the C object is valid.
         let entered = unsafe { bindings::drm_dev_enter(self.as_raw(), &mut idx) };
-        // A guard may only be made, as it will be dropped, if the section was entered.
+        // Dropping a guard leaves the section, so a guard is made only if it was entered.
         // INVARIANT: It was.
         entered.then(|| UnplugGuard {
             idx,
@@ -136,12 +138,12 @@ impl<T: Driver> Device<T> {
         })
     }
 
-    /// Whether the unplugging of the device has begun.
+    /// Returns true if the device is being unplugged, or was.
     pub(crate) fn is_unplugged(&self) -> bool {
         self.enter().is_none()
     }
 
-    /// The `release` callback: the last reference is gone.
+    /// Implements the `release` callback, called when the last reference is gone.
     pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
         // CAST: See `from_raw`.
         let this: *mut Self = ptr.cast();
@@ -154,7 +156,7 @@ impl<T: Driver> Device<T> {
         // to the data, which is initialized by the type invariant and not used again.
         unsafe { ptr::drop_in_place(&raw mut (*this).data) };
 
-        // There are none, unless a part of the data was leaked.
+        // There are no children, unless a part of the data was leaked.
         base.children.wait();
     }
 }
@@ -215,7 +217,7 @@ unsafe impl<T: Driver> Send for Device<T> {}
 // SAFETY: The C object does its own locking; the data is `Sync`.
 unsafe impl<T: Driver> Sync for Device<T> {}
 
-/// A section that the unplugging of a device waits for: see [`Device::enter`].
+/// A section that unplugging a device waits for: see [`Device::enter`].
 ///
 /// # Invariants
 ///
@@ -233,7 +235,7 @@ impl Drop for UnplugGuard {
     }
 }
 
-/// A device whose driver's data is not there yet.
+/// A device whose driver's data is not initialized yet.
 ///
 /// ```ignore
 /// let alloc = drm::device::Allocation::<MyDriver>::new(pdev.as_ref())?;
@@ -247,22 +249,22 @@ impl Drop for UnplugGuard {
 ///
 /// # Invariants
 ///
-/// `dev` owns a reference to the C object; its `base` is initialized, its `data` if and only if
-/// `state` is [`State::Complete`]. The `release` callback is set if and only if it is.
+/// `dev` owns a reference to the C object, and its `base` is initialized. Its `data` is
+/// initialized, and the `release` callback set, if and only if `state` is [`State::Complete`].
 pub(crate) struct Allocation<T: Driver> {
     dev: NonNull<Device<T>>,
     state: Cell<State>,
     _not_send: NotThreadSafe,
 }
 
-/// How far the data of an [`Allocation`] is.
+/// Progress of the initialization of an [`Allocation`]'s data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// There is none.
+    /// The data is not initialized.
     Empty,
-    /// Its initializer runs.
+    /// The initializer of the data runs.
     Busy,
-    /// It is there.
+    /// The data is initialized.
     Complete,
 }
 
@@ -299,13 +301,14 @@ impl<T: Driver> Allocation<T> {
         })
     }
 
-    /// What the driver's data may be built on.
+    /// Returns the base that the driver's data may be built on.
     pub(crate) fn base(&self) -> &Base {
         // SAFETY: By the type invariant `base` is initialized, and lives as long as `self`.
         unsafe { &self.dev.as_ref().base }
     }
 
-    /// Fills in the driver's data. This works once, and not within the initializer of that data.
+    /// Initializes the driver's data. This succeeds only once, and fails within the initializer
+    /// itself.
     pub(crate) fn init(&self, data: impl PinInit<T::Data, Error>) -> Result<UnregisteredDevice<T>> {
         if self.state.get() != State::Empty {
             return Err(EBUSY);
@@ -334,7 +337,7 @@ impl<T: Driver> Allocation<T> {
 impl<T: Driver> Drop for Allocation<T> {
     fn drop(&mut self) {
         if self.state.get() != State::Complete {
-            // There is no data to be dropped with the device, but parts of it may have been made outside
+            // There is no data to drop with the device, but parts of it may have been made outside
             // of `init`, and point at `base`.
             self.base().children().wait();
         }
@@ -344,7 +347,7 @@ impl<T: Driver> Drop for Allocation<T> {
     }
 }
 
-/// A device that user space has never seen.
+/// A device that was never visible to user space.
 ///
 /// # Invariants
 ///
@@ -352,7 +355,7 @@ impl<T: Driver> Drop for Allocation<T> {
 pub(crate) struct UnregisteredDevice<T: Driver>(ARef<Shared<T>>, NotThreadSafe);
 
 impl<T: Driver> UnregisteredDevice<T> {
-    /// Gives up the knowledge that the device is not registered.
+    /// Returns the device, no longer known to be unregistered.
     pub(super) fn into_inner(self) -> ARef<Shared<T>> {
         self.0
     }

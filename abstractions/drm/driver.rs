@@ -28,7 +28,7 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// What a driver says of itself to user space.
+/// A driver's description of itself for user space.
 pub(crate) struct DriverInfo {
     /// Major version of the driver's interface.
     pub(crate) major: i32,
@@ -36,28 +36,28 @@ pub(crate) struct DriverInfo {
     pub(crate) minor: i32,
     /// Patch level of the driver's interface.
     pub(crate) patchlevel: i32,
-    /// Name, by which user space chooses how to talk to it.
+    /// Name, by which user space chooses the interface that it uses.
     pub(crate) name: &'static CStr,
-    /// Description for people.
+    /// Human-readable description.
     pub(crate) desc: &'static CStr,
 }
 
-/// A set of features that the DRM core offers on behalf of a driver.
+/// A set of features that the DRM core provides on behalf of a driver.
 #[derive(Clone, Copy)]
 pub(crate) struct Features(u32);
 
 impl Features {
-    /// Buffer objects with handles. Every driver that has memory of its own needs it.
+    /// Buffer objects with handles. Every driver with its own memory needs this.
     pub(crate) const GEM: Self = Self(bindings::drm_driver_feature_DRIVER_GEM);
-    /// A render node, `/dev/dri/renderD*`, beside the primary one.
+    /// A render node, `/dev/dri/renderD*`, in addition to the primary one.
     pub(crate) const RENDER: Self = Self(bindings::drm_driver_feature_DRIVER_RENDER);
     /// Synchronization objects.
     pub(crate) const SYNCOBJ: Self = Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ);
-    /// Synchronization objects with many points on a line.
+    /// Synchronization objects with points on a timeline.
     pub(crate) const SYNCOBJ_TIMELINE: Self =
         Self(bindings::drm_driver_feature_DRIVER_SYNCOBJ_TIMELINE);
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     #[must_use]
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -70,49 +70,50 @@ pub(crate) trait Driver: Sized + 'static {
     /// The driver's data in each device, dropped with the last reference to the device.
     type Data: Send + Sync;
 
-    /// The driver's data in each open file, handed to [`Driver::close`] when the file is closed.
+    /// The driver's data in each open file, passed to [`Driver::close`] when the file is closed.
     type File: Send + Sync;
 
-    /// The driver's kind of buffer object.
+    /// The driver's buffer object type.
     type Object: gem::Object<Driver = Self>;
 
-    /// What the driver says of itself.
+    /// The driver's description of itself.
     const INFO: DriverInfo;
 
-    /// What the DRM core offers on the driver's behalf.
+    /// The features that the DRM core provides on the driver's behalf.
     const FEATURES: Features;
 
     /// The driver's ioctls: see [`drm_ioctls!`](super::ioctl::drm_ioctls).
     const IOCTLS: &'static [ioctl::Descriptor<Self>];
 
-    /// A file is opened.
+    /// Called when a file is opened.
     fn open(dev: &Device<Self>) -> Result<Pin<KBox<Self::File>>>;
 
-    /// One of the file descriptors of an open file is closed, for example as its process exits.
+    /// Called when one of the descriptors of an open file is closed, for example as its process
+    /// exits.
     ///
-    /// The process's memory is still there.
+    /// The process's memory still exists.
     fn flush(_dev: &Device<Self>, _file: &File<Self>) {}
 
-    /// The last file descriptor of an open file was closed. Its handles are still there.
+    /// Called when the last descriptor of an open file was closed. Its handles still exist.
     fn release(_dev: &Device<Self>, _file: &File<Self>) {}
 
-    /// An open file is gone, with its handles.
+    /// Called when an open file and its handles are gone.
     fn close(file: Pin<KBox<Self::File>>) {
         drop(file);
     }
 
-    /// Someone reads `/proc/PID/fdinfo/FD` of an open file.
+    /// Called when `/proc/PID/fdinfo/FD` of an open file is read.
     fn show_fdinfo(_dev: &Device<Self>, _file: &File<Self>, _printer: &mut file::Printer) {}
 }
 
-/// The C descriptions of a driver.
+/// The C tables of a driver.
 pub(super) struct Vtable<T>(PhantomData<T>);
 
 impl<T: Driver> Vtable<T> {
-    /// For a device without data.
+    /// Table for a device without data.
     pub(super) const ALLOCATED: &'static bindings::drm_driver = const { &Self::driver(None) };
 
-    /// For a device with data.
+    /// Table for a device with data.
     pub(super) const COMPLETE: &'static bindings::drm_driver =
         const { &Self::driver(Some(Device::<T>::release)) };
 
@@ -171,15 +172,16 @@ impl<T: Driver> Vtable<T> {
     }
 }
 
-/// A device that user space sees.
+/// A device that is visible to user space.
 ///
-/// Dropping this hides it; if it is leaked, the driver core does so when the parent is unbound. That waits
-/// for the ioctls in progress and the other sections of [`Device::enter`], and takes away the CPU mappings
-/// of the device's memory.
+/// Dropping this unplugs the device. If it is leaked, the driver core unplugs the device when the
+/// parent is unbound. Unplugging waits for the ioctls in progress and the other sections of
+/// [`Device::enter`], and removes the CPU mappings of the device's memory.
 pub(crate) struct Registration<T: Driver>(#[expect(dead_code)] Devres<Registered<T>>);
 
 impl<T: Driver> Registration<T> {
-    /// Shows a device to user space. `parent` must be the one that it was allocated with.
+    /// Registers a device, which makes it visible to user space. `parent` must be the device that
+    /// it was allocated with.
     pub(crate) fn new(
         parent: &device::Device<device::Bound>,
         drm: UnregisteredDevice<T>,
@@ -202,11 +204,11 @@ impl<T: Driver> Registration<T> {
     }
 }
 
-/// What the driver core drops before the parent is unbound.
+/// The part of a registration that the driver core drops before the parent is unbound.
 ///
 /// # Invariants
 ///
-/// `drm_dev_register()` was called on the device with success, and `drm_dev_unplug()` was not.
+/// `drm_dev_register()` succeeded on the device, and `drm_dev_unplug()` was not called.
 struct Registered<T: Driver> {
     drm: ARef<Shared<T>>,
 }

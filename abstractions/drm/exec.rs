@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Taking the reservations of many GEM objects at once.
+//! Locks the reservations of many GEM objects at once.
 //!
-//! Reservations are wait/wound mutexes: a taker that is in another's way must release all that it
-//! holds and begin again. [`lock_all`] does so: it calls a closure that names the objects, again
-//! and again until all of them are held, and gives [`Locked`], which holds them until it is
-//! dropped. Functions that need reservations take a `&Locked` as the proof.
+//! Reservations are wait/wound mutexes: a thread that loses against an older one must release all
+//! reservations that it holds and start over. [`lock_all`] does so: it calls a closure that names
+//! the objects, repeatedly, until all of them are locked. The result is a [`Locked`], which holds
+//! them until it is dropped. Functions that need reservations take a `&Locked` as the proof.
 //!
 //! The same object, or two objects that share a reservation, may be named more than once.
 //!
@@ -30,18 +30,18 @@ use kernel::{
     },
 };
 
-/// A GEM object, of whatever type.
+/// A GEM object of any type.
 ///
 /// # Safety
 ///
 /// The pointer that `as_gem_object` returns must be valid for as long as `self` is borrowed, and
-/// point to an initialized `struct drm_gem_object` with a reservation, which stays the same for as
-/// long as the object lives, and with a reference count that is not 0.
+/// point to an initialized `struct drm_gem_object` whose reference count is not 0. The object must
+/// have a reservation, which stays the same for as long as the object lives.
 pub(crate) unsafe trait AsGemObject {
-    /// The C object.
+    /// Returns the C object.
     fn as_gem_object(&self) -> *mut bindings::drm_gem_object;
 
-    /// The object's reservation; objects may share one.
+    /// Returns the object's reservation. Objects may share one.
     fn resv(&self) -> &Resv {
         // SAFETY: By the trait's requirement the object and its reservation are initialized and
         // live as long as `self` is borrowed.
@@ -65,14 +65,14 @@ unsafe impl<T: super::gem::Object> AsGemObject for T {
 /// - The wrapped `struct drm_exec` was initialized, by the thread that drops it.
 /// - The objects in it are held and referenced.
 struct Exec {
-    // A wait/wound context is referred to by the locks that it holds, hence the box: it never moves.
+    // The locks that it holds refer to the wait/wound context, so it is boxed and never moves.
     inner: Pin<KBox<Opaque<bindings::drm_exec>>>,
     _not_thread_safe: NotThreadSafe,
 }
 
 impl Exec {
-    /// For how many objects there is room at first. Without a number it would be a page, to be cleared
-    /// for each use; if there are more, there will be.
+    /// Initial capacity in objects, which grows on demand. The default would be a whole page,
+    /// cleared for each use.
     const FEW: u32 = 64;
 
     fn new(intr: Interruptible) -> Result<Self> {
@@ -100,13 +100,13 @@ impl Exec {
         self.inner.get()
     }
 
-    /// Whether an object was found held by another who comes first, and has not been taken since.
+    /// Returns true if an older context holds an object and it has not been taken since.
     fn is_contended(&self) -> bool {
         // SAFETY: By the type invariant the context is initialized, and only this thread uses it.
         unsafe { !(*self.as_raw()).contended.is_null() }
     }
 
-    /// Whether to (re)start: true releases all objects, false means that all of them are held.
+    /// Returns true to (re)start, with all objects released, or false if all of them are held.
     fn begin(&mut self) -> bool {
         // SAFETY: By the type invariant the context is initialized.
         unsafe { bindings::drm_exec_cleanup(self.as_raw()) }
@@ -120,20 +120,21 @@ impl Drop for Exec {
     }
 }
 
-/// What the closure of [`lock_all`] names objects to.
+/// A round of [`lock_all`], to which the closure names objects.
 pub(crate) struct Locker<'a> {
     exec: &'a mut Exec,
-    /// In this round an object was found held by another who comes first: all must be released.
+    /// Set if an older context was found to hold an object in this round, so that all must be
+    /// released.
     ///
-    /// The C context does not tell: what it found contended it remembers until the next round has
+    /// The C context cannot be asked: it remembers a contended object until the next round has
     /// taken it.
     backing_off: bool,
 }
 
 impl Locker<'_> {
-    /// Takes the reservation of `object`, and makes room in it for `num_fences` more fences.
+    /// Takes the reservation of `object`, and reserves slots in it for `num_fences` more fences.
     ///
-    /// An error means that the closure should end: hand it on with `?`.
+    /// On an error the closure should stop: return the error with `?`.
     pub(crate) fn prepare(&mut self, object: &impl AsGemObject, num_fences: u32) -> Result {
         if self.backing_off {
             return Err(EDEADLK);
@@ -147,8 +148,8 @@ impl Locker<'_> {
         result
     }
 
-    /// Ends a round in which all objects were named. If none was, takes what was contended in the
-    /// round before, as the next round would else be no better.
+    /// Ends a round in which all objects were named. If none was named, takes the object that was
+    /// contended in the previous round; otherwise the next round would fare no better.
     fn finish(self) -> Result {
         if !self.exec.is_contended() {
             return Ok(());
@@ -162,8 +163,8 @@ impl Locker<'_> {
 
 /// Takes the reservations of all objects that `name` names.
 ///
-/// `name` may be called several times; each time it must begin anew. An error of its own ends the
-/// whole, with nothing held.
+/// `name` may be called several times, and must start over each time. An error of its own ends the
+/// whole operation, with nothing held.
 pub(crate) fn lock_all(
     intr: Interruptible,
     mut name: impl FnMut(&mut Locker<'_>) -> Result,
@@ -184,7 +185,7 @@ pub(crate) fn lock_all(
     Ok(Locked(exec))
 }
 
-/// Takes the reservation of one object, with room for `num_fences` fences.
+/// Takes the reservation of one object, with slots for `num_fences` fences.
 pub(crate) fn lock_one(
     intr: Interruptible,
     object: &impl AsGemObject,
@@ -193,7 +194,7 @@ pub(crate) fn lock_one(
     lock_all(intr, |locker| locker.prepare(object, num_fences))
 }
 
-/// Objects whose reservations are held by this thread until this is dropped.
+/// Objects whose reservations this thread holds until this is dropped.
 ///
 /// It also holds a reference to each object.
 ///
@@ -203,7 +204,7 @@ pub(crate) fn lock_one(
 pub(crate) struct Locked(Exec);
 
 impl Locked {
-    /// The proof that the object's reservation is among those held; `None` if it is not.
+    /// Returns the proof that the object's reservation is among those held, or `None` if it is not.
     pub(crate) fn held<'a>(&'a self, object: &'a impl AsGemObject) -> Option<HeldResv<'a>> {
         self.contains(object).then(|| {
             // SAFETY: The reservation is held in our context, which is this thread's, and not
@@ -212,7 +213,7 @@ impl Locked {
         })
     }
 
-    /// Whether the object's reservation is among those held.
+    /// Returns true if the object's reservation is among those held.
     pub(crate) fn contains(&self, object: &impl AsGemObject) -> bool {
         // SAFETY: By the type invariant the context is initialized, and the reservation is as well.
         // The context of a lock is ours only while we hold it, so no other thread can make the
@@ -223,7 +224,7 @@ impl Locked {
         }
     }
 
-    /// The objects, each reservation once.
+    /// Iterates over the reservations, each once.
     pub(crate) fn reservations(&self) -> impl Iterator<Item = HeldResv<'_>> {
         let exec = self.0.as_raw();
         // SAFETY: By the type invariant the context is initialized, and does not change any more.
@@ -235,7 +236,7 @@ impl Locked {
         })
     }
 
-    /// The wait/wound context, for C functions that may take more reservations by themselves.
+    /// Returns the wait/wound context, for C functions that may take more reservations themselves.
     pub(crate) fn ticket(&self) -> *mut bindings::ww_acquire_ctx {
         // SAFETY: By the type invariant the context is initialized.
         unsafe { bindings::rust_ext_drm_exec_ticket(self.0.as_raw()) }

@@ -4,9 +4,9 @@
 //!
 //! C header: [`include/drm/drm_file.h`](srctree/include/drm/drm_file.h)
 //!
-//! Order at close: [`Driver::release`], then the core closes the file's handles (synchronization
-//! objects, then buffer objects, for each of which the driver's `close` is called), then
-//! [`Driver::close`] gets the driver's data.
+//! Order of events at close: [`Driver::release`] is called. Then the core closes the file's
+//! handles: synchronization objects first, then buffer objects, for each of which the driver's
+//! `close` is called. Then [`Driver::close`] receives the driver's data.
 
 use super::{
     Device,
@@ -26,7 +26,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// An open file of a DRM device, with the driver's data in it.
+/// An open file of a DRM device, with the driver's data.
 ///
 /// # Invariants
 ///
@@ -47,40 +47,40 @@ impl<D: Driver> File<D> {
         unsafe { &*ptr.cast() }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(crate) fn as_raw(&self) -> *mut bindings::drm_file {
         self.0.get()
     }
 
-    /// The driver's data.
+    /// Returns the driver's data.
     pub(crate) fn inner(&self) -> Pin<&D::File> {
         // SAFETY: By the type invariant.
         unsafe { Pin::new_unchecked(&*(*self.as_raw()).driver_priv.cast()) }
     }
 
-    /// A number that no other open file has had since boot.
+    /// Returns a number that no other open file has had since boot.
     pub(crate) fn client_id(&self) -> u64 {
         // SAFETY: By the type invariant; constant since before `open`.
         unsafe { (*self.as_raw()).client_id }
     }
 
-    /// Whether this is the file that controls the primary node at present.
+    /// Returns true if this file is the current master of the primary node.
     pub(crate) fn is_current_master(&self) -> bool {
         // SAFETY: By the type invariant.
         unsafe { bindings::drm_is_current_master(self.as_raw()) }
     }
 
-    /// The device that was opened.
+    /// Returns the device that was opened.
     pub(crate) fn device(&self) -> &Device<D> {
         // SAFETY: By the type invariant; an open file keeps its minor and that its device alive.
         unsafe { Device::from_raw((*(*self.as_raw()).minor).dev) }
     }
 
-    /// The `open` callback.
+    /// Implements the `open` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn open_callback(
         dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
@@ -98,11 +98,11 @@ impl<D: Driver> File<D> {
         }
     }
 
-    /// The `postclose` callback.
+    /// Implements the `postclose` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn postclose_callback(
         _dev: *mut bindings::drm_device,
         file: *mut bindings::drm_file,
@@ -112,11 +112,11 @@ impl<D: Driver> File<D> {
         D::close(unsafe { Pin::new_unchecked(KBox::from_raw((*file).driver_priv.cast())) });
     }
 
-    /// The `release` callback.
+    /// Implements the `release` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct file_operations` of `D`.
+    /// Must only be called through a `struct file_operations` of `D`.
     pub(super) unsafe extern "C" fn release_callback(
         inode: *mut bindings::inode,
         filp: *mut bindings::file,
@@ -129,11 +129,11 @@ impl<D: Driver> File<D> {
         unsafe { bindings::drm_release(inode, filp) }
     }
 
-    /// The `flush` callback.
+    /// Implements the `flush` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct file_operations` of `D`.
+    /// Must only be called through a `struct file_operations` of `D`.
     pub(super) unsafe extern "C" fn flush_callback(
         filp: *mut bindings::file,
         _id: bindings::fl_owner_t,
@@ -144,13 +144,13 @@ impl<D: Driver> File<D> {
         0
     }
 
-    /// The `show_fdinfo` callback.
+    /// Implements the `show_fdinfo` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_driver` of `D`.
+    /// Must only be called through a `struct drm_driver` of `D`.
     pub(super) unsafe extern "C" fn show_fdinfo_callback(
-        // The kernel crate has but a declaration of this type.
+        // The kernel crate only declares this type.
         printer: *mut kernel::bindings::drm_printer,
         file: *mut bindings::drm_file,
     ) {
@@ -160,7 +160,7 @@ impl<D: Driver> File<D> {
     }
 }
 
-/// An open file that was found by its descriptor. It stays open for as long as this lives.
+/// An open file that was looked up by its descriptor. It stays open while this lives.
 ///
 /// # Invariants
 ///
@@ -168,8 +168,8 @@ impl<D: Driver> File<D> {
 pub(crate) struct Opened<D: Driver>(ARef<LocalFile>, PhantomData<D>);
 
 impl<D: Driver> Opened<D> {
-    /// The file that a descriptor of the current process stands for, if it is one of the same
-    /// driver as `dev`: of this device or another one.
+    /// Returns the file behind a descriptor of the current process, or `None` unless it is a file
+    /// of the same driver as `dev`. Its device may be another one.
     pub(crate) fn from_fd(dev: &Device<D>, fd: u32) -> Option<Self> {
         let file = LocalFile::fget(fd).ok()?;
         // SAFETY: The device is valid, and its driver's description a constant.
@@ -199,7 +199,7 @@ impl<D: Driver> Deref for Opened<D> {
     }
 }
 
-/// Somewhere that the DRM core prints to.
+/// A printer of the DRM core.
 ///
 /// # Invariants
 ///

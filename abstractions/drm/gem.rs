@@ -4,8 +4,8 @@
 //!
 //! C header: [`include/drm/drm_gem.h`](srctree/include/drm/drm_gem.h)
 //!
-//! This is what every kind of buffer object has; the objects themselves come from a memory manager
-//! such as [`ttm`](super::ttm).
+//! This is the part that all kinds of buffer objects share. The objects themselves come from a
+//! memory manager such as [`ttm`](super::ttm).
 
 use super::{
     Device,
@@ -24,19 +24,19 @@ use kernel::{
     },
 };
 
-/// A kind of buffer object.
+/// A type of buffer object.
 ///
 /// # Safety
 ///
-/// * `as_gem` must return an initialized `struct drm_gem_object` of a `Device<Self::Driver>`,
-///   whose reference count is that of `self`, and whose reservation stays the same as long as there
-///   are references, and `from_gem` must be its inverse.
+/// * `as_gem` must return an initialized `struct drm_gem_object` of a `Device<Self::Driver>`. Its
+///   reference count must be that of `self`, and its reservation must stay the same while there are
+///   references. `from_gem` must be the inverse of `as_gem`.
 /// * Every object that has a handle in a file of that driver must be a `Self`.
 pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
-    /// The driver whose objects these are.
+    /// The driver that the objects belong to.
     type Driver: Driver<Object = Self>;
 
-    /// The C object.
+    /// Returns the C object.
     fn as_gem(&self) -> *mut bindings::drm_gem_object;
 
     /// Turns a pointer to the C object into a reference.
@@ -48,21 +48,21 @@ pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
     unsafe fn from_gem<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self;
 }
 
-/// What every kind of buffer object can do.
+/// Operations on all kinds of buffer objects.
 pub(crate) trait ObjectExt: Object {
-    /// The size in bytes, a multiple of the page size.
+    /// Returns the size in bytes, a multiple of the page size.
     fn size(&self) -> usize {
         // SAFETY: By the safety requirements of `Object`; constant.
         unsafe { (*self.as_gem()).size }
     }
 
-    /// Returns true if the object came as a DMA buffer of another device.
+    /// Returns true if the object was imported as a DMA buffer of another device.
     fn is_imported(&self) -> bool {
         // SAFETY: By the safety requirements of `Object`; set before the object has a handle.
         !unsafe { (*self.as_gem()).import_attach }.is_null()
     }
 
-    /// The device.
+    /// Returns the device.
     fn device(&self) -> &Device<Self::Driver> {
         // SAFETY: By the safety requirements of `Object`; a device outlives its objects.
         unsafe { Device::from_raw((*self.as_gem()).dev) }
@@ -80,7 +80,7 @@ pub(crate) trait ObjectExt: Object {
         Ok(Handle(handle))
     }
 
-    /// The offset at which user space finds the object when it calls `mmap` on the device.
+    /// Returns the offset of the object for `mmap` on the device.
     fn mmap_offset(&self) -> Result<u64> {
         let gem = self.as_gem();
         // SAFETY: The object is valid; an offset that it already has is kept.
@@ -94,7 +94,8 @@ impl<T: Object> ObjectExt for T {}
 
 /// Calls `f` with each handle of an open file and its object, in the order of the handles.
 ///
-/// Handles neither come nor go meanwhile: a spin lock of the file is held, so `f` may not sleep.
+/// Handles are neither added nor removed meanwhile: a spin lock of the file is held, so `f` may not
+/// sleep.
 pub(crate) fn for_each_handle<D: Driver>(file: &File<D>, mut f: impl FnMut(Handle, &D::Object)) {
     let file = file.as_raw();
     // SAFETY: The file is valid, and so is its lock.
@@ -108,14 +109,14 @@ pub(crate) fn for_each_handle<D: Driver>(file: &File<D>, mut f: impl FnMut(Handl
 fn visit<D: Driver, F: FnMut(Handle, &D::Object)>(file: *mut bindings::drm_file, f: &mut F) {
     /// # Safety
     ///
-    /// `data` must be an `F` that nobody else uses, `object` null or an object with a handle in a file
-    /// of the driver `D`, which stays meanwhile.
+    /// `data` must be an `F` that nobody else uses. `object` must be null or an object with a
+    /// handle in a file of the driver `D`, which stays for the duration of the call.
     unsafe extern "C" fn each<D: Driver, F: FnMut(Handle, &D::Object)>(
         handle: ffi::c_int,
         object: *mut ffi::c_void,
         data: *mut ffi::c_void,
     ) -> ffi::c_int {
-        // Null: the handle is about to be given, or taken back.
+        // A null object means that the handle is just being created or deleted.
         if !object.is_null() {
             // SAFETY: By the function's requirement.
             let f = unsafe { &mut *data.cast::<F>() };
@@ -128,8 +129,8 @@ fn visit<D: Driver, F: FnMut(Handle, &D::Object)>(file: *mut bindings::drm_file,
         0
     }
 
-    // SAFETY: The file is valid, and its table does not change while its lock is held: each object in
-    // it has a reference from its handle. `data` is the closure.
+    // SAFETY: The file is valid, and its table does not change while its lock is held: each object
+    // in it has a reference from its handle. `data` is the closure.
     unsafe {
         bindings::idr_for_each(
             &raw const (*file).object_idr,
@@ -139,12 +140,12 @@ fn visit<D: Driver, F: FnMut(Handle, &D::Object)>(file: *mut bindings::drm_file,
     };
 }
 
-/// The name of a buffer object in an open file.
+/// A handle to a buffer object in an open file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Handle(pub u32);
 
 impl Handle {
-    /// The object with this name in `file`, or `ENOENT`.
+    /// Returns the object with this handle in `file`, or `ENOENT`.
     pub(crate) fn lookup<D: Driver>(self, file: &File<D>) -> Result<ARef<D::Object>> {
         // SAFETY: The file is valid.
         let gem = unsafe { bindings::drm_gem_object_lookup(file.as_raw(), self.0) };
@@ -156,7 +157,7 @@ impl Handle {
         Ok(unsafe { ARef::from_raw(NonNull::from(<D::Object as Object>::from_gem(gem))) })
     }
 
-    /// Removes the name from `file`, and the reference that it held. Calls the driver's `close`.
+    /// Deletes the handle from `file`, with the reference that it held. Calls the driver's `close`.
     pub(crate) fn delete<D: Driver>(self, file: &File<D>) -> Result {
         // SAFETY: The file is valid.
         to_result(unsafe { bindings::drm_gem_handle_delete(file.as_raw(), self.0) })

@@ -4,9 +4,9 @@
 //!
 //! C header: [`include/drm/drm_ioctl.h`](srctree/include/drm/drm_ioctl.h)
 //!
-//! The DRM core copies the argument in and out, checks the permissions, and calls what
-//! [`drm_ioctls!`] has put into the driver's table, which makes sure that the device is not being
-//! unplugged and calls the driver's function with references.
+//! The DRM core copies the argument in and out, checks the permissions, and calls the entry that
+//! [`drm_ioctls!`] has put into the driver's table. The entry ensures that the device is not being
+//! unplugged, and calls the driver's function with references.
 
 use super::{
     device::UnplugGuard,
@@ -26,7 +26,7 @@ use kernel::{
     str::as_char_ptr_in_const_context, //
 };
 
-/// On a primary node the caller must be authenticated.
+/// The caller must be authenticated on a primary node.
 pub(crate) const AUTH: u32 = bindings::drm_ioctl_flags_DRM_AUTH;
 /// The caller must be the master of a primary node.
 pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
@@ -34,14 +34,14 @@ pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
 pub(crate) const ROOT_ONLY: u32 = bindings::drm_ioctl_flags_DRM_ROOT_ONLY;
 /// The ioctl may be used on a render node.
 pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
-/// The driver's function enters the section of [`Device::enter`] by itself, for as long as it needs
-/// it: it waits for others, or copies from or to user space. The DRM core has one such section for
-/// all devices, and whoever unplugs any of them waits for all who are in it.
+/// The driver's function enters the section of [`Device::enter`] itself, for as long as it needs
+/// the section, because it waits for others, or copies from or to user space. The DRM core has one
+/// such section for all devices, and unplugging any device waits for all threads in it.
 pub(crate) const OUTSIDE: u32 = 1 << 31;
 
 const _: () = assert!((AUTH | MASTER | ROOT_ONLY | RENDER_ALLOW) & OUTSIDE == 0);
 
-/// Which way the argument is copied, and the ioctl's code that follows from that.
+/// Direction in which the argument is copied, which determines the ioctl's code.
 #[derive(Clone, Copy)]
 #[allow(clippy::upper_case_acronyms)]
 pub(crate) enum Direction {
@@ -53,11 +53,11 @@ pub(crate) enum Direction {
     IOWR,
 }
 
-/// An entry of a driver's table of ioctls: [`drm_ioctls!`] makes them.
+/// An entry of a driver's table of ioctls, made by [`drm_ioctls!`].
 #[repr(transparent)]
 pub(crate) struct Descriptor<D>(bindings::drm_ioctl_desc, PhantomData<fn(D)>);
 
-/// What a table holds is a function of the driver `D`.
+/// Type of the functions in a table of the driver `D`.
 type Callback = unsafe extern "C" fn(
     *mut bindings::drm_device,
     *mut ffi::c_void,
@@ -73,10 +73,10 @@ impl<D> Clone for Descriptor<D> {
 impl<D> Copy for Descriptor<D> {}
 
 impl<D> Descriptor<D> {
-    /// The place of a number that has no ioctl.
+    /// Entry for a number that has no ioctl.
     const NONE: Self = Self(pin_init::zeroed(), PhantomData);
 
-    /// Used by [`drm_ioctls!`].
+    /// Makes an entry. Used by [`drm_ioctls!`].
     ///
     /// # Safety
     ///
@@ -110,7 +110,7 @@ impl<D> Descriptor<D> {
 // SAFETY: A descriptor is constant.
 unsafe impl<D> Sync for Descriptor<D> {}
 
-/// The length of a table with these numbers. Used by [`drm_ioctls!`].
+/// Returns the length of a table with these numbers. Used by [`drm_ioctls!`].
 pub(crate) const fn table_len(numbers: &[u32]) -> usize {
     let mut len = 0;
     let mut i = 0;
@@ -124,7 +124,7 @@ pub(crate) const fn table_len(numbers: &[u32]) -> usize {
     len
 }
 
-/// Puts each entry in the place of its number. Used by [`drm_ioctls!`].
+/// Builds a table with each entry at the index of its number. Used by [`drm_ioctls!`].
 pub(crate) const fn table<D, const N: usize, const LEN: usize>(
     entries: [Descriptor<D>; N],
 ) -> [Descriptor<D>; LEN] {
@@ -140,7 +140,8 @@ pub(crate) const fn table<D, const N: usize, const LEN: usize>(
     table
 }
 
-/// The section that an ioctl with these flags runs in, if any; `ENODEV` if the device is unplugged.
+/// Enters the section that an ioctl with these flags runs in, if any. Returns `ENODEV` if the
+/// device is unplugged.
 fn section<D: Driver>(dev: &Device<D>, flags: u32) -> Result<Option<UnplugGuard>> {
     if flags & OUTSIDE != 0 {
         return Ok(None);
@@ -152,8 +153,8 @@ fn section<D: Driver>(dev: &Device<D>, flags: u32) -> Result<Option<UnplugGuard>
 ///
 /// # Safety
 ///
-/// The pointers must be those that the DRM core calls an ioctl of the driver `D` with, and every
-/// bit pattern must be valid for `Arg`, which the ioctl's code was made from.
+/// The pointers must be those that the DRM core calls an ioctl of the driver `D` with. The ioctl's
+/// code must have been made from `Arg`, and every bit pattern must be valid for it.
 pub(crate) unsafe fn call<D: Driver, Arg>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
@@ -175,8 +176,8 @@ pub(crate) unsafe fn call<D: Driver, Arg>(
     }
 }
 
-/// Calls a driver's function for an argument that is a union of what comes in and what goes out.
-/// Used by [`drm_ioctls!`].
+/// Calls a driver's function for an argument that is a union of input and output. Used by
+/// [`drm_ioctls!`].
 ///
 /// # Safety
 ///
@@ -216,16 +217,16 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 ///
 /// The driver comes first. Each entry then has the direction of the argument, the name of the
 /// number within the driver's range, the type of the argument, flags, and a function. Names and
-/// types are looked up in `crate::bindings`, and must be those of the user-space interface, as
+/// types are looked up in `crate::bindings`. They must be those of the user-space interface, as
 /// user space chooses every bit of the argument.
 ///
-/// * For a structure: `fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>`, where the number is
-///   ioctl's return value (mostly 0).
+/// * For a structure: `fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>`, where the number is the
+///   ioctl's return value (usually 0).
 /// * For a union, given as `Arg: In => Out`: `fn(&Device<D>, &In, &File<D>) -> Result<Out>`. On
-///   failure the argument stays as it was.
+///   failure the argument is unchanged.
 ///
-/// The function runs within a section of [`Device::enter`], unless the flags have [`OUTSIDE`]; an
-/// unplugged device answers `ENODEV`.
+/// The function runs within a section of [`Device::enter`], unless the flags contain [`OUTSIDE`].
+/// An unplugged device returns `ENODEV`.
 ///
 /// ```ignore
 /// const IOCTLS: &'static [ioctl::Descriptor<Self>] = drm_ioctls! { MyDriver;
@@ -252,13 +253,13 @@ macro_rules! drm_ioctls {
                 ///
                 /// # Safety
                 ///
-                /// Only to be called by the DRM core, as the driver's ioctl.
+                /// Must only be called by the DRM core, as the driver's ioctl.
                 unsafe extern "C" fn callback(
                     dev: *mut $crate::bindings::drm_device,
                     data: *mut ::kernel::ffi::c_void,
                     file: *mut $crate::bindings::drm_file,
                 ) -> ::kernel::ffi::c_int {
-                    // What the driver wrote is evaluated here, where it may do no more than anywhere.
+                    // The driver's expressions are evaluated here, outside of the unsafe block.
                     let flags = $flags;
                     let handler = $handler;
                     // SAFETY: This function is in a table of the driver only, with the code made
@@ -312,7 +313,7 @@ pub(crate) use drm_ioctls;
 mod tests {
     use super::*;
 
-    /// A driver in name only: these tables are never given to the DRM core.
+    /// A placeholder driver: these tables are never given to the DRM core.
     struct Nobody;
 
     unsafe extern "C" fn func(
@@ -340,7 +341,7 @@ mod tests {
         assert_eq!(TABLE.len(), 4);
         assert!(TABLE[1].0.func.is_none() && TABLE[2].0.func.is_none());
 
-        // Direction, size, type `d`, number: 0x40 is where those of drivers begin.
+        // Direction, size, type `d`, number: drivers' numbers begin at 0x40.
         assert_eq!(TABLE[0].0.cmd, 0x4004_6440);
         assert_eq!(TABLE[0].0.flags, RENDER_ALLOW);
         assert_eq!(TABLE[3].0.cmd, 0xc018_6443);

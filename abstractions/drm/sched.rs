@@ -1,51 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GPU job scheduler.
+//! The GPU job scheduler: `struct drm_gpu_scheduler`, `drm_sched_entity` and `drm_sched_job`.
 //!
-//! A [`Scheduler`] feeds one hardware ring. An [`Entity`] is a queue of jobs that run in order; it
-//! belongs to one or more schedulers, of which the least busy one takes its jobs. A job goes
-//! through types, each of which consumes the one before:
+//! A [`Scheduler`] feeds one hardware ring. An [`Entity`] is a queue of jobs that run in order. It
+//! belongs to one or more schedulers; the least busy one takes its jobs. A job passes through
+//! types, each of which consumes the previous one:
 //!
-//! 1. [`PendingJob`]: made, may gain dependencies, may be dropped.
-//! 2. [`PendingJob::submit`] arms it, which gives it its place in the entity and its *finished*
-//!    fence, lets the caller publish that fence, and pushes it. Nothing in between can fail, so a
-//!    job can neither be pushed twice nor be forgotten after its fence was published.
-//! 3. From then on it is the scheduler's, which calls the driver through [`JobOps`]: it waits for
-//!    the dependencies, asks [`JobOps::prepare`] for more until there is none, then calls
-//!    [`JobOps::run`], and waits for the hardware fence that this returns.
-//! 4. The driver's data is dropped on a queue that the driver gives, so that its destructors may
-//!    sleep and take any lock without being in the way of other jobs.
+//! 1. [`PendingJob`]: a new job. It may gain dependencies, and may be dropped.
+//! 2. [`PendingJob::submit`] arms the job, which gives it its place in the entity and its
+//!    *finished* fence. It then lets the caller publish that fence, and pushes the job. Nothing in
+//!    between can fail, so a job can neither be pushed twice nor be forgotten after its fence was
+//!    published.
+//! 3. From then on the scheduler owns the job and calls the driver through [`JobOps`] (amdgpu:
+//!    `amdgpu_sched_ops`). It waits for the dependencies, and calls [`JobOps::prepare`] for more
+//!    until there is none. It then calls [`JobOps::run`], and waits for the hardware fence that
+//!    this returns.
+//! 4. The driver's data is dropped on a workqueue that the driver provides, so that its destructors
+//!    may sleep and take any lock without delaying other jobs.
 //!
-//! The callbacks are on the way to the signal of a fence: they run in a
-//! [`SignalingSection`], hence may not allocate, except from pools that need no reclaim.
+//! The callbacks run in a [`SignalingSection`], on the way to the signal of a fence, so they may
+//! not allocate except from pools that need no reclaim.
 //!
 //! # The order of fences
 //!
 //! *The finished fence of a job never ends before those of older jobs of its entity, whatever
 //! happens to any of them.* A reservation keeps only the newest fence of a fence context, so a
-//! fence that ends early hides the older ones, and memory is given away while their jobs still use
+//! fence that ends early hides the older ones, and memory is reused while their jobs still access
 //! it.
 //!
-//! The C scheduler does not promise that. It ends the fence of a job on the spot if `run_job`
-//! returns an error, whatever older jobs of the entity are doing; those of a killed entity in an
-//! order of their own; and those that are on the hardware when the scheduler is torn down with the
-//! newest first. Here none of this happens:
+//! The C scheduler does not promise that. It ends the fence of a job immediately if `run_job`
+//! returns an error, whatever the state of older jobs of the entity. It ends the fences of a killed
+//! entity in an order of their own. When it is torn down, it ends the fences of jobs on the
+//! hardware newest first. Here none of this happens:
 //!
 //! - Jobs of an entity are queued in the order of their fences (`Entity::submission`).
 //! - A job keeps its entity, so an entity is destroyed with an empty queue, and none is ever
-//!   killed: the only way out of the queue is by its head, through [`JobOps::run`]. A driver that
-//!   wants to be rid of a job lets `run` hand it back undone, in its turn.
+//!   killed. Jobs leave the queue only at its head, through [`JobOps::run`]. A driver that wants to
+//!   cancel a job lets `run` return it undone, in its turn.
 //! - A job keeps its scheduler, so a scheduler is torn down with no job on the hardware.
-//! - `run` has no error to return. It returns a fence, which the driver ends, well or not, after
-//!   those that it returned before for the same scheduler. The finished fence ends by that fence
-//!   only.
+//! - `run` cannot return an error. It returns a fence, which the driver signals, with or without an
+//!   error, after those that it returned before for the same scheduler. The finished fence ends by
+//!   that fence only.
 //! - An entity changes to another scheduler (`drm_sched_entity_select_rq`) only when its queue is
 //!   empty and the finished fence of the job that left it last has ended.
 //!
 //! So by induction: while an older job of the entity has not ended, the next one is either queued,
-//! or on the same scheduler behind it, and its hardware fence ends later. The callbacks that pass
-//! the end on run in that order too: one that is late to be added runs at once, on the ordered
-//! workqueue that has added those before it.
+//! or on the same scheduler behind it, and its hardware fence ends later. The callbacks that
+//! propagate the end run in that order too: a callback that is added after its fence has signaled
+//! runs at once, on the ordered workqueue that has added those before it.
 //!
 //! C header: [`include/drm/gpu_scheduler.h`](srctree/include/drm/gpu_scheduler.h)
 
@@ -106,14 +108,14 @@ use kernel::{
     }, //
 };
 
-/// Which entity goes first; jobs of a lower priority run only when there are none of a higher.
+/// Priority of an entity. Its jobs run only when there are none of a higher priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// The kernel's own work.
+    /// The kernel's own jobs.
     Kernel,
     /// Privileged clients.
     High,
-    /// Everyone.
+    /// All other clients.
     Normal,
     /// Background work.
     Low,
@@ -130,17 +132,17 @@ impl Priority {
     }
 }
 
-/// In whose name a job runs, as the driver counts those that there are.
+/// Owner of a job, numbered by the driver (amdgpu: `AMDGPU_FENCE_OWNER_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Owner(pub(crate) usize);
 
 impl Owner {
-    /// The C scheduler keeps a pointer that it never looks behind.
+    /// Returns the pointer that the C scheduler stores but never dereferences.
     fn as_raw(self) -> *mut ffi::c_void {
         core::ptr::without_provenance_mut(self.0)
     }
 
-    /// The owner of the job that a fence belongs to, if it is the fence of a scheduler's job.
+    /// Returns the owner of the job that a fence belongs to, if it is a scheduler's fence.
     fn of(fence: &Fence) -> Option<Self> {
         // SAFETY: The fence is alive. The function looks at what kind of fence it is.
         let fence = unsafe { bindings::to_drm_sched_fence(fence.as_raw()) };
@@ -149,38 +151,39 @@ impl Owner {
     }
 }
 
-/// What a driver's job does. None of the callbacks may wait for memory.
+/// Operations on a driver's job. None of the callbacks may wait for memory.
 pub(crate) trait JobOps: Send + Sized + 'static {
-    /// What the driver keeps with each scheduler of such jobs: for example, which ring it feeds.
+    /// The driver's data for each scheduler of such jobs, for example the ring that it feeds.
     type Queue: Send + Sync + 'static;
 
-    /// Called when all dependencies of the job are signaled: gathers what it needs to run.
+    /// Called when all dependencies of the job are signaled. Acquires the resources that it needs
+    /// to run.
     ///
-    /// If something is missing, returns a fence after whose signal it makes sense to call again. It
+    /// If one is missing, returns the fence after whose signal the scheduler calls this again. It
     /// must not be the *finished* fence of a job of the same scheduler.
     fn prepare(&mut self, _queue: &Self::Queue) -> Option<ARef<Fence>> {
         None
     }
 
-    /// Puts the job on the hardware, and returns the fence that the driver will signal when the
-    /// hardware is done with it. The error of the fence becomes that of the job.
+    /// Submits the job to the hardware, and returns the fence that the driver will signal when the
+    /// hardware has finished it. The error of the fence becomes that of the job.
     ///
-    /// The fence must end after those that earlier calls for the same scheduler returned, also if
+    /// The fence must end after those that earlier calls for the same scheduler returned, even if
     /// the job cannot be run: see the head of this file.
     ///
     /// # Panics
     ///
-    /// The scheduler does, if a scheduler ends the fence: the job would come to wait for itself.
+    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself.
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
-    /// Called when the hardware fence was not signaled within the scheduler's timeout.
+    /// Called on a job timeout: the hardware fence was not signaled in the scheduler's time limit.
     ///
-    /// The job goes on being the scheduler's: it ends when its hardware fence is signaled, by this
-    /// function or later. While it has not, this is called again after another timeout.
+    /// The scheduler keeps the job. It ends when its hardware fence is signaled, by this function
+    /// or later. Until then this is called again after each further timeout.
     fn timed_out(&mut self, queue: &Self::Queue);
 }
 
-/// The jobs that were armed for a scheduler, and not dropped yet.
+/// The number of jobs that were armed for a scheduler and not dropped yet.
 #[pin_data]
 struct JobCount {
     #[pin]
@@ -217,22 +220,22 @@ impl JobCount {
     }
 }
 
-/// Feeds one hardware ring.
+/// A scheduler, which feeds one hardware ring.
 ///
 /// # Invariants
 ///
 /// - `inner` is an initialized `struct drm_gpu_scheduler` with the operations of `T`. Every entity
 ///   of it and every job that was pushed to it owns a reference.
-/// - `jobs` is the number of jobs that were armed for this scheduler, and not dropped yet.
+/// - `jobs` is the number of jobs that were armed for this scheduler and not dropped yet.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Scheduler<T: JobOps> {
     #[pin]
     inner: Opaque<bindings::drm_gpu_scheduler>,
-    // The last that a job lets go of, so it has an allocation of its own.
+    // A job releases this last, so it has an allocation of its own.
     jobs: Arc<JobCount>,
     reaper: Arc<OwnedQueue>,
     queue: T::Queue,
-    // The C scheduler refers to it.
+    // The C scheduler refers to this device.
     _device: ARef<device::Device>,
 }
 
@@ -248,14 +251,14 @@ impl<T: JobOps> Scheduler<T> {
         run_job: Some(Job::<T>::run_job),
         timedout_job: Some(Job::<T>::timedout_job),
         free_job: Some(Job::<T>::free_job),
-        // For jobs that are on the hardware when the scheduler is torn down: there are none.
+        // Called for jobs that are on the hardware when the scheduler is torn down: there are none.
         cancel_job: None,
     };
 
     /// Makes a scheduler for a ring.
     ///
-    /// The jobs that are on the ring at one time have at most `credits` credits together. They are
-    /// dropped on `reaper`, which the owner flushes before the module goes.
+    /// The jobs on the ring at any time have at most `credits` credits in total. They are dropped
+    /// on `reaper`, which the owner flushes before the module is unloaded.
     pub(crate) fn new(
         name: &'static CStr,
         dev: &device::Device,
@@ -293,19 +296,19 @@ impl<T: JobOps> Scheduler<T> {
         )
     }
 
-    /// What the driver keeps with the scheduler.
+    /// Returns the driver's data for the scheduler.
     pub(crate) fn queue(&self) -> &T::Queue {
         &self.queue
     }
 
     /// Sleeps until every job that was pushed to this scheduler is done and dropped.
     ///
-    /// The caller sees to it that none is pushed any more, and that those on the hardware end.
+    /// The caller ensures that no more jobs are pushed and that the jobs on the hardware end.
     pub(crate) fn drain(&self) {
         self.jobs.wait_for_none();
     }
 
-    /// Returns the driver's data of a C scheduler.
+    /// Returns the driver's data for a C scheduler.
     ///
     /// # Safety
     ///
@@ -320,17 +323,18 @@ impl<T: JobOps> Scheduler<T> {
 #[pinned_drop]
 impl<T: JobOps> PinnedDrop for Scheduler<T> {
     fn drop(self: Pin<&mut Self>) {
-        // `drm_sched_entity_wakeup()` may still look for us by way of an entity that is gone.
+        // `drm_sched_entity_wakeup()` may still look for this scheduler through an entity that is
+        // gone.
         synchronize_rcu();
         // SAFETY: By the type invariant the scheduler is initialized. Each entity and each job owns
         // a reference to its schedulers, so there is none any more.
         unsafe { bindings::drm_sched_fini(self.inner.get()) };
-        // Someone may just be reading the timeline name of a fence that was signaled meanwhile.
+        // Another thread may be reading the timeline name of a fence that has just been signaled.
         synchronize_rcu();
     }
 }
 
-/// A queue of jobs, which run in the order in which they are submitted.
+/// A queue of jobs, which run in the order of submission.
 ///
 /// Each of its jobs owns a reference to it.
 ///
@@ -340,7 +344,7 @@ impl<T: JobOps> PinnedDrop for Scheduler<T> {
 /// `list` names.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Entity<T: JobOps> {
-    // The signal of a dependency may still look at it when it is destroyed already.
+    // The signal of a dependency may still access this after the entity is destroyed.
     inner: ManuallyDrop<KBox<Opaque<bindings::drm_sched_entity>>>,
     // Held from arming to pushing a job, so that jobs are queued in the order of their fences.
     #[pin]
@@ -356,7 +360,7 @@ unsafe impl<T: JobOps> Send for Entity<T> {}
 unsafe impl<T: JobOps> Sync for Entity<T> {}
 
 impl<T: JobOps> Entity<T> {
-    /// Makes a queue whose jobs run on whichever of `schedulers` has the least to do.
+    /// Makes a queue whose jobs run on the least busy of `schedulers`.
     pub(crate) fn new(
         priority: Priority,
         schedulers: KVec<Arc<Scheduler<T>>>,
@@ -365,7 +369,7 @@ impl<T: JobOps> Entity<T> {
         for scheduler in &schedulers {
             list.push(scheduler.inner.get(), GFP_KERNEL_ACCOUNT)?;
         }
-        // The address of the elements, which does not change when the vector moves.
+        // The address of the elements does not change when the vector moves.
         let elements = list.as_mut_ptr();
         let count = u32::try_from(list.len())?;
         let inner = KBox::new(Opaque::zeroed(), GFP_KERNEL)?;
@@ -374,7 +378,7 @@ impl<T: JobOps> Entity<T> {
                 submission <- new_mutex!(()),
                 schedulers,
                 _list: list,
-                // This comes last, as it is not undone if something else fails.
+                // This comes last, because it is not undone if something else fails.
                 inner: {
                     // SAFETY: The memory is valid for writes. The schedulers and the list live as
                     // long as the entity. The C function refuses an empty list.
@@ -394,7 +398,8 @@ impl<T: JobOps> Entity<T> {
         )
     }
 
-    /// How the last job that was put on the hardware ended, as far as it is known.
+    /// Returns the result of the last job that was submitted to the hardware, as far as it is
+    /// known.
     pub(crate) fn error(&self) -> Result {
         // SAFETY: By the type invariant the entity is initialized.
         to_result(unsafe { bindings::drm_sched_entity_error(self.inner.get()) })
@@ -406,7 +411,7 @@ impl<T: JobOps> Entity<T> {
         unsafe { bindings::drm_sched_entity_set_priority(self.inner.get(), priority.as_raw()) };
     }
 
-    /// One of the entity's schedulers, by its C object.
+    /// Returns the scheduler of this entity with the given C object.
     fn scheduler(&self, ptr: *mut bindings::drm_gpu_scheduler) -> Option<&Arc<Scheduler<T>>> {
         self.schedulers.iter().find(|s| s.inner.get() == ptr)
     }
@@ -416,10 +421,10 @@ impl<T: JobOps> Entity<T> {
 impl<T: JobOps> PinnedDrop for Entity<T> {
     fn drop(self: Pin<&mut Self>) {
         let inner = self.inner.get();
-        // SAFETY: By the type invariant the entity is initialized. Whoever could push a job owns a
-        // reference to the entity, so there is nobody, and so does each job, so the queue is empty.
-        // The memory is that of a box, which is not used any more; `drm_sched_entity_wakeup()`
-        // looks at it with interrupts off, which is an RCU section.
+        // SAFETY: By the type invariant the entity is initialized. Only the owner of a reference to
+        // the entity could push a job, so nobody can. Each job owns a reference too, so the queue
+        // is empty. The memory is that of a box, which is not used any more;
+        // `drm_sched_entity_wakeup()` looks at it with interrupts off, which is an RCU section.
         unsafe {
             bindings::drm_sched_entity_fini(inner);
             bindings::rust_ext_kfree_rcu_mightsleep(inner.cast());
@@ -427,7 +432,7 @@ impl<T: JobOps> PinnedDrop for Entity<T> {
     }
 }
 
-/// A job and the driver's data for it.
+/// A job with the driver's data for it.
 ///
 /// # Invariants
 ///
@@ -439,7 +444,7 @@ struct Job<T: JobOps> {
     base: Opaque<bindings::drm_sched_job>,
     entity: Arc<Entity<T>>,
     scheduler: Option<Arc<Scheduler<T>>>,
-    // Whether `run` is over, so that nobody but `timed_out` uses `data`.
+    // Set once `run` has returned, so that only `timed_out` uses `data`.
     started: AtomicFlag,
     #[pin]
     reap: Work<Job<T>>,
@@ -456,7 +461,7 @@ impl_has_work! {
 impl<T: JobOps> WorkItem for Job<T> {
     type Pointer = Pin<KBox<Self>>;
 
-    /// Drops a job that is done, and its entity with the last one.
+    /// Drops a finished job, and its entity if this was the last reference.
     fn run(this: Pin<KBox<Self>>) {
         let jobs = this.scheduler.as_ref().map(|s| s.jobs.clone());
         drop(this);
@@ -467,7 +472,7 @@ impl<T: JobOps> WorkItem for Job<T> {
 }
 
 impl<T: JobOps> Job<T> {
-    /// The job that a C job is part of.
+    /// Returns the job that a C job is part of.
     ///
     /// # Safety
     ///
@@ -478,7 +483,7 @@ impl<T: JobOps> Job<T> {
         unsafe { container_of!(Opaque::cast_from(ptr).cast_mut(), Self, base) }
     }
 
-    /// What the driver keeps with the scheduler that runs a job.
+    /// Returns the driver's data for the scheduler that runs a job.
     ///
     /// # Safety
     ///
@@ -491,7 +496,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn prepare_job(
         job: *mut bindings::drm_sched_job,
         _entity: *mut bindings::drm_sched_entity,
@@ -506,7 +511,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn run_job(job: *mut bindings::drm_sched_job) -> *mut bindings::dma_fence {
         let _section = SignalingSection::begin();
         // SAFETY: The scheduler calls this for jobs that were pushed to it, which are `Job<T>`.
@@ -522,7 +527,7 @@ impl<T: JobOps> Job<T> {
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn timedout_job(
         job: *mut bindings::drm_sched_job,
     ) -> bindings::drm_gpu_sched_stat {
@@ -535,14 +540,14 @@ impl<T: JobOps> Job<T> {
             // function returns.
             unsafe { &mut *addr_of_mut!((*job).data) }.timed_out(queue);
         }
-        // The job stays on the scheduler's list. If its fence is signaled by now it is freed, else
-        // the timeout starts again.
+        // The job stays on the scheduler's list. If its fence is signaled by now, the job is freed;
+        // otherwise the timeout starts again.
         bindings::drm_gpu_sched_stat_DRM_GPU_SCHED_STAT_NO_HANG
     }
 
     /// # Safety
     ///
-    /// Only the scheduler calls this, on a job that was pushed to it.
+    /// Only the scheduler may call this, on a job that was pushed to it.
     unsafe extern "C" fn free_job(job: *mut bindings::drm_sched_job) {
         // SAFETY: The scheduler calls this once for each job that was pushed to it, when the job's
         // finished fence is signaled.
@@ -567,7 +572,7 @@ impl<T: JobOps> InitializedJob<T> {
         self.0.base.get()
     }
 
-    /// Gives the job away. Its address stays.
+    /// Gives up ownership of the job. Its address does not change.
     fn into_raw(self) -> *mut Job<T> {
         let this = ManuallyDrop::new(self);
         // SAFETY: `this` is not used nor dropped afterward, so the box moves out of it.
@@ -584,16 +589,16 @@ impl<T: JobOps> Drop for InitializedJob<T> {
     }
 }
 
-/// A job that may gain dependencies, and is then submitted, or dropped.
+/// A job that may gain dependencies, before it is submitted or dropped.
 pub(crate) struct PendingJob<T: JobOps> {
     job: InitializedJob<T>,
 }
 
 impl<T: JobOps> PendingJob<T> {
-    /// Makes a job for a queue, that takes `credits` of its scheduler's credits while it runs.
+    /// Makes a job for a queue. It takes `credits` of its scheduler's credits while it runs.
     ///
-    /// `owner` is in whose name it runs, for [`PendingJob::add_dependencies_of`]; `client_id`
-    /// names the client in traces.
+    /// `owner` is its owner for [`PendingJob::add_dependencies_of`]; `client_id` identifies the
+    /// client in traces.
     pub(crate) fn new(
         entity: Arc<Entity<T>>,
         credits: u32,
@@ -629,18 +634,18 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// The driver's data.
+    /// Returns the driver's data.
     pub(crate) fn data(&self) -> &T {
         &self.job.0.data
     }
 
-    /// The driver's data.
+    /// Returns the driver's data.
     pub(crate) fn data_mut(&mut self) -> &mut T {
         // SAFETY: The job is not moved: `data` is not one of its pinned fields.
         unsafe { &mut self.job.0.as_mut().get_unchecked_mut().data }
     }
 
-    /// Lets the job run only after `fence` is signaled.
+    /// Makes the job wait for `fence` before it runs.
     pub(crate) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
         // SAFETY: By the type invariant the job is initialized. The reference is given away.
         to_result(unsafe {
@@ -648,8 +653,8 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Lets the job run only after all fences of this usage that are now in a reservation are
-    /// signaled.
+    /// Makes the job wait for all fences of this usage that are now in a reservation before it
+    /// runs.
     pub(crate) fn add_resv_dependencies(&mut self, resv: HeldResv<'_>, usage: Usage) -> Result {
         // SAFETY: By the type invariants the job is initialized, and the reservation is held.
         to_result(unsafe {
@@ -661,8 +666,8 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Lets the job run only after those fences of this usage that are now in a reservation and
-    /// whose owner `wanted` accepts. A fence that is not a scheduler's, in itself, has none.
+    /// Makes the job wait for those fences of this usage that are now in a reservation and whose
+    /// owner `wanted` accepts. A fence that is not itself a scheduler's has no owner.
     pub(crate) fn add_dependencies_of(
         &mut self,
         resv: HeldResv<'_>,
@@ -677,11 +682,13 @@ impl<T: JobOps> PendingJob<T> {
         Ok(())
     }
 
-    /// Submits the job: arms it, calls `publish` with the fence that will be signaled when the job
-    /// has ended, well or not, and the driver's data, and pushes it. Cannot fail.
+    /// Submits the job. Arms it, calls `publish`, and pushes it; none of this can fail. `publish`
+    /// receives the driver's data and the fence that will be signaled when the job has ended, with
+    /// or without an error.
     ///
-    /// Submissions to one entity exclude each other, so what `publish` does comes in the order in
-    /// which the jobs run. It is on the way to the signal of a fence: it may not wait for memory.
+    /// Submissions to one entity exclude each other, so the effects of `publish` are in the order
+    /// in which the jobs run. `publish` is on the way to the signal of a fence: it may not wait for
+    /// memory.
     pub(crate) fn submit<R>(self, publish: impl FnOnce(&Fence, &mut T) -> R) -> R {
         let job = self.job;
         let entity = job.0.entity.clone();

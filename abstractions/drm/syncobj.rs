@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Synchronization objects: fences that user space has handles to.
+//! Synchronization objects: fence containers that user space has handles to.
 //!
 //! C header: [`include/drm/drm_syncobj.h`](srctree/include/drm/drm_syncobj.h)
 
@@ -26,21 +26,21 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// It owns a reference to the C object.
+/// This value owns a reference to the C object.
 pub(crate) struct Syncobj(NonNull<bindings::drm_syncobj>);
 
 impl Syncobj {
-    /// A new object, which holds `fence`.
+    /// Makes a new object, which holds `fence`.
     pub(crate) fn new(fence: &Fence) -> Result<Self> {
         let mut raw = ptr::null_mut();
-        // SAFETY: The fence is alive, and `raw` valid for writes; the object takes a reference of its
-        // own.
+        // SAFETY: The fence is alive, and `raw` valid for writes; the object takes a reference of
+        // its own.
         to_result(unsafe { bindings::rust_ext_drm_syncobj_create(&mut raw, 0, fence.as_raw()) })?;
         // INVARIANT: The function gives a reference.
         NonNull::new(raw).map(Self).ok_or(ENOMEM)
     }
 
-    /// Gives `file` a handle to the object.
+    /// Creates a handle to the object in `file`.
     pub(crate) fn create_handle<D: Driver>(&self, file: &File<D>) -> Result<u32> {
         let mut handle = 0;
         // SAFETY: File and object are valid, and `handle` valid for writes.
@@ -50,7 +50,7 @@ impl Syncobj {
         Ok(handle)
     }
 
-    /// Gives the current process a file descriptor of the object, which any file can import.
+    /// Installs a file descriptor of the object in the current process. Any DRM file can import it.
     pub(crate) fn install(&self) -> Result<u32> {
         let mut fd = 0;
         // SAFETY: The object is valid, and `fd` valid for writes.
@@ -58,7 +58,7 @@ impl Syncobj {
         Ok(u32::try_from(fd)?)
     }
 
-    /// The object with this handle in `file`, or `ENOENT`.
+    /// Returns the object with this handle in `file`, or `ENOENT`.
     pub(crate) fn find<D: Driver>(file: &File<D>, handle: u32) -> Result<Self> {
         // SAFETY: The file is valid.
         let raw = unsafe { bindings::drm_syncobj_find(file.as_raw(), handle) };
@@ -66,14 +66,15 @@ impl Syncobj {
         NonNull::new(raw).map(Self).ok_or(ENOENT)
     }
 
-    /// The fence that the object with this handle in `file` holds for `point`, which is 0 unless it
-    /// is a line. Of `flags` there is `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT`: then a fence that is
-    /// not there yet is waited for, for some seconds. No lock may be held for that.
+    /// Returns the fence that the object with this handle in `file` holds for `point`, which is 0
+    /// unless the object is a timeline. `flags` may be `DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT`,
+    /// which waits some seconds for a fence that does not exist yet. The caller must hold no lock
+    /// then.
     ///
     /// - `ENOENT`: there is no such object.
     /// - `EINVAL`: it holds no such fence, or a flag is unknown.
-    /// - `ETIME`: none came.
-    /// - `ERESTARTSYS`: a signal did.
+    /// - `ETIME`: no fence came in time.
+    /// - `ERESTARTSYS`: a signal ended the wait.
     pub(crate) fn find_fence<D: Driver>(
         file: &File<D>,
         handle: u32,
@@ -89,13 +90,13 @@ impl Syncobj {
         Ok(unsafe { ARef::from_raw(NonNull::from(Fence::from_raw(fence))) })
     }
 
-    /// Lets the object hold `fence` instead of what it holds.
+    /// Replaces the fence that the object holds.
     pub(crate) fn replace_fence(&self, fence: &Fence) {
         // SAFETY: By the type invariant the object is valid; it takes a reference of its own.
         unsafe { bindings::drm_syncobj_replace_fence(self.0.as_ptr(), fence.as_raw()) };
     }
 
-    /// Adds `fence` to what the object holds, as a point on a line.
+    /// Adds `fence` to the object as a point on its timeline.
     pub(crate) fn add_point(&self, link: Link, fence: &Fence, point: u64) {
         let chain = KBox::into_raw(link.0);
         // SAFETY: By the type invariant the object is valid; it takes a reference to the fence, and
@@ -113,11 +114,11 @@ impl Drop for Syncobj {
     }
 }
 
-/// Memory for a point on a line: see [`Syncobj::add_point`].
+/// Memory for a point on a timeline: see [`Syncobj::add_point`].
 pub(crate) struct Link(KBox<bindings::dma_fence_chain>);
 
 impl Link {
-    /// Allocates it.
+    /// Allocates the memory.
     pub(crate) fn new() -> Result<Self> {
         Ok(Self(KBox::new(
             bindings::dma_fence_chain::default(),

@@ -5,37 +5,38 @@
 //! C headers: [`include/drm/ttm/`](srctree/include/drm/ttm)
 //!
 //! A [`Device`] has up to nine kinds of memory ([`MemType`]), each with a [`ResourceManager`] that
-//! gives out pieces of it, and buffer objects ([`Object`]), each with a piece of one kind, or none.
-//! Kinds that system memory stands behind have the pages in a translation table ([`tt`]), which
+//! allocates pieces of it. Its buffer objects ([`Object`]) each have a piece of one kind, or none.
+//! Kinds that are backed by system memory keep the pages in a translation table ([`tt`]), which
 //! knows the device addresses of the pages. TTM moves objects from one kind of memory to another
-//! when a driver asks for it ([`Reserved::validate`]), or to make room; the driver says where to
-//! ([`Driver::evict`]), and moves the bytes ([`Driver::move_`]).
+//! when a driver asks for it ([`Reserved::validate`]), or to make room. The driver chooses the
+//! destination ([`Driver::evict`]) and moves the contents ([`Driver::move_`]).
 //!
-//! TTM's nouns are told in terms of each other, as in C: the files of this folder import each other in
-//! a circle.
+//! TTM's types are defined in terms of each other, as in C: the files of this folder import each
+//! other in a circle.
 //!
 //! # References
 //!
-//! [`Object`] is reference-counted. When the last reference is gone TTM may need to wait for fences
-//! before it destroys the object, and meanwhile, as when it makes room, calls the driver with
-//! objects that nobody refers to any more. So the callbacks get a [`Buffer`], which an [`Object`]
-//! dereferences to, but which cannot be referenced anew.
+//! [`Object`] is reference-counted. When the last reference is gone, TTM may need to wait for
+//! fences before it destroys the object. Meanwhile, for example when it makes room, it calls the
+//! driver with objects that have no references any more. So the callbacks receive a [`Buffer`],
+//! which an [`Object`] dereferences to, but which cannot be referenced again.
 //!
-//! Objects point at their device without a reference to it. When the last reference to the DRM device
-//! is gone it waits for the last object before it drops the driver's data; so a device, or what it owns,
-//! must not own objects, and an object's data must not own a reference to the device.
+//! Objects point at their device without a reference to it. When the last reference to the DRM
+//! device is gone, the device waits for the last object before it drops the driver's data. So a
+//! device, or an object that it owns, must not own buffer objects, and an object's data must not
+//! own a reference to the device.
 //!
-//! Objects outlive the binding of the device to the driver, too, and then hold nothing: see
+//! Objects also outlive the binding of the device to the driver, and then hold nothing: see
 //! [`Attachment`].
 //!
 //! Dropping the last reference may sleep.
 //!
 //! # Lock order
 //!
-//! Reservations, then what a [`ResourceManager`] locks, then TTM's own list lock. The callbacks run
-//! with the object's reservation held, except [`Driver::io_memory`], and may run within reclaim
-//! (memory pressure may swap objects out), so that what they lock must never be held while
-//! allocating memory.
+//! Reservations, then the locks of a [`ResourceManager`], then TTM's own list lock. The callbacks
+//! run with the object's reservation held, except [`Driver::io_memory`]. They may run within
+//! reclaim (memory pressure may swap objects out), so the locks that they take must never be held
+//! while allocating memory.
 //!
 //! # Example
 //!

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The mappings (virtual memory areas) that a range of user memory consists of.
+//! Mappings (virtual memory areas) that make up a range of user memory.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
@@ -21,7 +21,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// One mapping, while the `mmap_lock` is held.
+/// A mapping, while the `mmap_lock` is held.
 pub(crate) struct Area<'a>(&'a VmaRef);
 
 impl<'a> Area<'a> {
@@ -29,36 +29,36 @@ impl<'a> Area<'a> {
         Self(vma)
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::vm_area_struct {
         self.0.as_ptr()
     }
 
-    /// Returns the address behind its last byte.
+    /// Returns the end address (exclusive).
     pub(crate) fn end(&self) -> usize {
         self.0.end()
     }
 
-    /// Returns true if a file stands behind it, also a nameless one.
+    /// Returns true if the mapping has a file, including an unnamed one.
     pub(crate) fn has_file(&self) -> bool {
         // SAFETY: The area is valid, and does not change while the `mmap_lock` is held.
         !unsafe { (*self.0.as_ptr()).vm_file }.is_null()
     }
 
-    /// Returns true if it is memory that the kernel promises to keep from everyone but the process, or a
-    /// virtual machine: `memfd_secret()`, and the memory of guests. The kernel's own page pinning, or the
-    /// kernel's own mapping of memory, does without it, too.
+    /// Returns true if the kernel promises to keep the memory from everyone but the process or a
+    /// virtual machine: `memfd_secret()` and guest memory. The kernel's own page pinning refuses
+    /// such memory, or its direct map omits it.
     pub(crate) fn is_secret(&self) -> bool {
         // SAFETY: The area is valid, and does not change while the `mmap_lock` is held.
         unsafe { bindings::rust_ext_vma_is_secret(self.0.as_ptr()) }
     }
 
-    /// Checks that a device may use the memory like this.
+    /// Checks that a device may use the memory with `access`.
     ///
     /// # Errors
     ///
-    /// `EFAULT` for what is not memory, what the process itself may not read, and what is secret;
-    /// `EPERM` for a write where the process may not write.
+    /// `EFAULT` for a mapping that is not memory, that the process itself may not read, or that is
+    /// secret; `EPERM` for a write where the process may not write.
     pub(crate) fn check(&self, access: Access) -> Result {
         let has = |flag| self.0.flags() & flag != 0;
 
@@ -72,15 +72,15 @@ impl<'a> Area<'a> {
     }
 }
 
-/// Calls `look` for each of the mappings that `range` consists of, in order, until it fails.
+/// Calls `look` for each mapping in `range`, in order, until `look` fails.
 ///
-/// Takes the `mmap_lock`, so the answer may be old when it is read. Whoever watches the range with an
-/// [`IntervalNotifier`](super::interval_notifier::IntervalNotifier) is told when a mapping goes; nothing is
-/// said of one that comes where there was none.
+/// Takes the `mmap_lock`, so the answer may be stale by the time it is used. An
+/// [`IntervalNotifier`](super::interval_notifier::IntervalNotifier) on the range is notified when a
+/// mapping goes away, but not when a new mapping fills a hole.
 ///
 /// # Errors
 ///
-/// That of `look`; `EFAULT` if there is a hole; `EINTR` if the caller is being killed.
+/// The error of `look`; `EFAULT` if there is a hole; `EINTR` if the caller is being killed.
 pub(crate) fn for_each(
     mm: &MmWithUser,
     range: Range<usize>,

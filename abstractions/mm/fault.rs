@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Bringing user memory in, as if the process touched it.
+//! Faults user memory in, as if the process touched it.
 //!
-//! [`hmm::snapshot`](super::hmm::snapshot) tells which pages are there; this brings in those that are not.
-//! The kernel has both in one ([`hmm_range_fault`](srctree/mm/hmm.c)), which begins its walk again after
-//! each change of the range, also one that its own faults made: a page that is copied because it was
-//! shared with a child process is such a change. And while it waits for whoever provides a page (a
-//! userfaultfd, a file system) only death interrupts it.
+//! [`hmm::snapshot`](super::hmm::snapshot) returns the pages that are present; this module brings
+//! in the missing ones. The kernel combines both in [`hmm_range_fault`](srctree/mm/hmm.c), which
+//! restarts its walk after each change of the range, including changes that its own faults made:
+//! copying a page that was shared with a child process is such a change. And while it waits for the
+//! provider of a page (a userfaultfd, a file system), only a fatal signal interrupts it.
 //!
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
@@ -24,20 +24,20 @@ use kernel::{
     prelude::*, //
 };
 
-/// How many pages are brought in before others get at the `mmap_lock`.
+/// Number of pages that are brought in before the `mmap_lock` is released for other users.
 const AT_ONCE: usize = 512;
 
-/// Brings the pages of `range` in, page-aligned, and makes them writable if that is asked for. They may be
-/// gone again when this returns.
+/// Faults in the pages of `range`, which is page-aligned, and makes them writable if `access` asks
+/// for it. The pages may be gone again when this returns.
 ///
-/// Takes the `mmap_lock`, and waits for whoever provides the pages: no lock may be held that comes after it,
-/// in particular no reservation.
+/// Takes the `mmap_lock`, and waits for the provider of the pages. The caller must hold no lock
+/// that comes after `mmap_lock`, in particular no reservation.
 ///
 /// # Errors
 ///
-/// Those of [`Area::check`](super::areas::Area::check) for each mapping; `EFAULT` for a hole or a page that
-/// is not to be had; `ENOMEM`; `ERESTARTSYS` if a signal came while it waited, `EINTR` if the caller is
-/// being killed.
+/// Those of [`Area::check`](super::areas::Area::check) for each mapping; `EFAULT` for a hole or a
+/// page that cannot be provided; `ENOMEM`; `ERESTARTSYS` if a signal arrived during the wait,
+/// `EINTR` if the caller is being killed.
 pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: Access) -> Result {
     let mut next = Next {
         address: range.start,
@@ -57,24 +57,24 @@ pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: Access) -> 
     Ok(())
 }
 
-/// The page to be brought in next.
+/// The next page to fault in.
 struct Next {
     address: usize,
-    /// Whether it was waited for already.
+    /// Set if this page has been waited for already.
     tried: bool,
 }
 
 impl Next {
-    /// Brings one page in. Gives the lock back, unless it was dropped to wait for the page: then the same
-    /// one may be next.
+    /// Faults one page in. Returns the lock, or `None` if it was dropped to wait for the page. In
+    /// that case the same page may be next.
     fn fault<'a>(&mut self, guard: ReadGuard<'a>, access: Access) -> Result<Option<ReadGuard<'a>>> {
         const DROPPED: ffi::c_uint =
             bindings::vm_fault_reason_VM_FAULT_RETRY | bindings::vm_fault_reason_VM_FAULT_COMPLETED;
 
         let area = guard.area_at(self.address).ok_or(EFAULT)?;
         area.check(access)?;
-        // SAFETY: The area is valid and contains the address, and the lock is held. The flags say that it
-        // may be dropped.
+        // SAFETY: The area is valid and contains the address, and the lock is held. The flags say
+        // that it may be dropped.
         let ret = unsafe {
             bindings::handle_mm_fault(
                 area.as_raw(),

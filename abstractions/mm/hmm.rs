@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Heterogeneous Memory Management (HMM): which pages a range of user memory consists of now.
+//! Heterogeneous Memory Management (HMM): the pages that a range of user memory has now.
+//!
+//! In amdgpu this is the lookup in `amdgpu_hmm_range_get_pages()`.
 //!
 //! C header: [`include/linux/hmm.h`](srctree/include/linux/hmm.h)
 
@@ -21,29 +23,29 @@ use kernel::{
     time::msecs_to_jiffies, //
 };
 
-/// What the device will do with the pages.
+/// Access that the device needs to the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Read them.
+    /// Reads.
     Read,
-    /// Read and write them: each page is made writable, as if the process wrote to it.
+    /// Reads and writes. Each page is made writable, as if the process wrote to it.
     Write,
 }
 
-/// A page of a range, or none.
+/// An entry for one page of a range, which may be empty.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Pfn(usize);
 
 impl Pfn {
-    /// No page.
+    /// Entry without a page.
     pub(crate) const NONE: Self = Self(0);
 
-    /// Something that is no page.
+    /// Entry for something that is not a page.
     #[cfg(CONFIG_KUNIT)]
     pub(crate) const ERROR: Self = Self(bindings::hmm_pfn_flags_HMM_PFN_ERROR);
 
-    /// A page for `access`, for tests of what does not look at it.
+    /// Returns an entry that allows `access`, for tests that do not access the page.
     #[cfg(CONFIG_KUNIT)]
     pub(crate) fn for_test(number: usize, access: Access) -> Self {
         let flags = match access {
@@ -53,17 +55,17 @@ impl Pfn {
         Self(number | bindings::hmm_pfn_flags_HMM_PFN_VALID | flags)
     }
 
-    /// Whether there is a page.
+    /// Returns true if there is a page.
     pub(crate) fn is_valid(self) -> bool {
         self.0 & bindings::hmm_pfn_flags_HMM_PFN_VALID != 0
     }
 
-    /// Whether there is something that is no page, and that no device can use.
+    /// Returns true if the entry is something other than a page, which no device can use.
     pub(crate) fn is_error(self) -> bool {
         self.0 & bindings::hmm_pfn_flags_HMM_PFN_ERROR != 0
     }
 
-    /// Whether the page is there for `access`.
+    /// Returns true if the page is present and allows `access`.
     pub(crate) fn allows(self, access: Access) -> bool {
         match access {
             Access::Read => self.is_valid(),
@@ -71,22 +73,24 @@ impl Pfn {
         }
     }
 
-    /// Whether the page may be written to.
+    /// Returns true if the page may be written to.
     pub(crate) fn is_writable(self) -> bool {
         self.0 & bindings::hmm_pfn_flags_HMM_PFN_WRITE != 0
     }
 
-    /// The number of the page in physical memory.
+    /// Returns the page frame number in physical memory.
     pub(crate) fn number(self) -> usize {
         self.0 & !bindings::hmm_pfn_flags_HMM_PFN_FLAGS
     }
 
-    /// The power of two of pages, in virtual and physical memory, of which this is one.
+    /// Returns the order of the block of pages, contiguous in virtual and physical memory, that
+    /// contains this page.
     pub(crate) fn order(self) -> usize {
         (self.0 >> bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT) & 0x1f
     }
 
-    /// The page. Nothing but the protocol of the [parent module](super) keeps it from being freed.
+    /// Returns the page. Only the protocol of the [parent module](super) keeps the page from being
+    /// freed.
     pub(crate) fn page(self) -> Option<*mut bindings::page> {
         self.is_valid().then(|| {
             // SAFETY: HMM only yields numbers of pages that have a `struct page`.
@@ -95,21 +99,22 @@ impl Pfn {
     }
 }
 
-/// How long a range may be invalidated again and again before [`snapshot`] gives up, in ms. A look at what is
-/// there takes much less.
+/// Time in ms for which a range may be invalidated repeatedly before [`snapshot`] gives up. Looking
+/// up the pages that are present takes much less.
 const PATIENCE: u32 = 100;
 
-/// Looks up the pages of `range`, which must lie within that of `notifier`, page-aligned, and be as
-/// long as `pfns`, all in one walk that no invalidation disturbed. What `pfns` holds is overwritten; a page
-/// that is not there is [`Pfn::NONE`].
+/// Looks up the pages of `range` in one walk that no invalidation disturbed. `range` must be
+/// page-aligned, lie within that of `notifier`, and be as long as `pfns`. The contents of `pfns`
+/// are overwritten; a missing page is [`Pfn::NONE`].
 ///
-/// Takes `mmap_lock`, and may drop the last use of the address space: no lock may be held that comes
-/// after those, in particular no reservation. Waits for invalidations that are under way.
+/// Takes `mmap_lock`, and may drop the last use of the address space. The caller must hold no lock
+/// that comes after those, in particular no reservation. Waits for invalidations that are under
+/// way.
 ///
 /// # Errors
 ///
-/// `ESRCH` if the address space has no users any more, `EBUSY` if the range was invalidated all the
-/// time, `EINTR` if the caller is being killed.
+/// `ESRCH` if the address space has no users any more, `EBUSY` if the range was invalidated
+/// throughout, `EINTR` if the caller is being killed.
 pub(crate) fn snapshot<T: Callbacks>(
     notifier: &IntervalNotifier<T>,
     range: Range<usize>,
@@ -125,7 +130,7 @@ pub(crate) fn snapshot<T: Callbacks>(
     }
     let _mm = notifier.mm().mmget_not_zero().ok_or(ESRCH)?;
 
-    // What pages had before is not part of the question.
+    // The old contents must not affect the lookup.
     pfns.fill(Pfn::NONE);
     let mut walk = bindings::hmm_range {
         notifier: notifier.as_raw(),

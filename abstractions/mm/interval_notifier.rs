@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A callback before pages of a range of user memory go away.
+//! Callbacks before pages of a range of user memory go away.
+//!
+//! The C object is `struct mmu_interval_notifier` (amdgpu: `amdgpu_hmm_invalidate_gfx()`).
 //!
 //! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
 
@@ -18,7 +20,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A state of a range of memory: it holds until the next invalidation.
+/// Sequence number of a range's state, current until the next invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seq(usize);
 
@@ -28,38 +30,39 @@ impl Seq {
     }
 }
 
-/// What is about to happen to a part of the range.
+/// An invalidation that is about to happen to a part of the range.
 ///
 /// # Invariants
 ///
-/// `notifier` is the one whose callback is running, and `seq` is what it was called with.
+/// `notifier` is the notifier whose callback is running, and `seq` is the number that the callback
+/// received.
 pub(crate) struct Invalidation<'a> {
     notifier: &'a Opaque<bindings::mmu_interval_notifier>,
     range: &'a bindings::mmu_notifier_range,
     seq: usize,
 }
 
-/// The proof that an invalidation was taken note of.
+/// Proof that an invalidation was recorded.
 pub(crate) struct Noted(());
 
-/// The callback would have had to sleep, and may not.
+/// Reply of a callback that would have to sleep, but may not.
 pub(crate) struct WouldBlock;
 
 impl Invalidation<'_> {
-    /// The addresses concerned; they may reach beyond the notifier's range.
+    /// Returns the addresses concerned, which may reach beyond the notifier's range.
     pub(crate) fn range(&self) -> Range<usize> {
         self.range.start..self.range.end
     }
 
-    /// Whether the callback may sleep.
+    /// Returns true if the callback may sleep.
     pub(crate) fn may_block(&self) -> bool {
         self.range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE != 0
     }
 
-    /// Takes note of the invalidation: whatever was gathered before is no longer current.
+    /// Records the invalidation: pages that were looked up before are no longer current.
     ///
-    /// Must be called with the lock held under which
-    /// [`is_current`](IntervalNotifier::is_current) is asked.
+    /// The caller must hold the lock under which [`is_current`](IntervalNotifier::is_current) is
+    /// called.
     pub(crate) fn note(self) -> Noted {
         // SAFETY: By the type invariants the notifier is alive and this is its callback, which is
         // where it may be called, with the number that the callback got.
@@ -68,25 +71,25 @@ impl Invalidation<'_> {
     }
 }
 
-/// What a driver does before pages go away.
+/// Operations of a driver that uses user memory.
 pub(crate) trait Callbacks: Send + Sync + 'static {
-    /// Called before pages of the range go away. When it returns, the device must not use them any
-    /// more: they will be freed.
+    /// Called before pages of the range go away. The device must not use the pages after this
+    /// returns: they will be freed.
     ///
-    /// It must take the driver's lock, call [`Invalidation::note`], and may release the lock before
-    /// it waits for the device. It may be called by reclaim: it may neither wait for memory nor for
-    /// anything that does. If it may not block but would have to, it does nothing and answers
-    /// [`WouldBlock`]; the kernel will do without those pages, or call again.
+    /// The callback must take the driver's lock and call [`Invalidation::note`]. It may release the
+    /// lock before it waits for the device. Reclaim may call it, so it may neither wait for memory
+    /// nor for anything that does. If it may not block but would have to, it does nothing and
+    /// returns [`WouldBlock`]. The kernel then does without those pages, or calls again.
     ///
-    /// It is also called when the memory's owner exits, and may be called at the same time for
+    /// It is also called when the owner of the memory exits, and may be called concurrently for
     /// several parts of the range.
     fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock>;
 }
 
 /// A registered notifier for a range of user memory.
 ///
-/// It is removed on drop, which waits for callbacks that are running: the drop may not come from a
-/// callback, nor with a lock held that a callback takes, nor in reclaim.
+/// Dropping it removes the notifier and waits for running callbacks. It may not be dropped from a
+/// callback, with a lock held that a callback takes, or in reclaim.
 ///
 /// # Invariants
 ///
@@ -111,9 +114,9 @@ impl<T: Callbacks> IntervalNotifier<T> {
         ..pin_init::zeroed()
     };
 
-    /// Registers a notifier for `range`. Callbacks may come at once.
+    /// Registers a notifier for `range`. Callbacks may come immediately.
     ///
-    /// Takes `mmap_lock`. Fails with `EOVERFLOW` if the range is empty or goes over the end.
+    /// Takes `mmap_lock`. Fails with `EOVERFLOW` if the range is empty or its end overflows.
     pub(crate) fn new(
         mm: &MmWithUser,
         range: Range<usize>,
@@ -124,7 +127,7 @@ impl<T: Callbacks> IntervalNotifier<T> {
             data,
             mm: (&**mm).into(),
             range,
-            // This comes last, as a callback uses the other fields.
+            // This comes last, because a callback uses the other fields.
             inner <- Opaque::try_ffi_init(move |ptr: *mut bindings::mmu_interval_notifier| {
                 // SAFETY: `ptr` is valid for writes, and stays so until `self` is dropped, as it is
                 // pinned. `mm` has users, and the operations are static.
@@ -142,38 +145,38 @@ impl<T: Callbacks> IntervalNotifier<T> {
         })
     }
 
-    /// The range.
+    /// Returns the range.
     pub(crate) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
 
-    /// The address space that the range belongs to. It may have no users any more.
+    /// Returns the address space of the range. It may have no users any more.
     pub(crate) fn mm(&self) -> &Mm {
         &self.mm
     }
 
-    /// What the driver keeps with the notifier.
+    /// Returns the driver's data.
     pub(crate) fn data(&self) -> &T {
         &self.data
     }
 
-    /// Whether nothing was invalidated since `seq`.
+    /// Returns true if nothing was invalidated since `seq`.
     ///
-    /// Certain if asked under the lock that the callback notes invalidations under; else 'yes' is a
-    /// guess.
+    /// The answer is reliable only under the lock that the callback records invalidations under.
+    /// Without it, true is a guess.
     pub(crate) fn is_current(&self, seq: Seq) -> bool {
         // SAFETY: By the type invariant the notifier is registered.
         unsafe { !bindings::rust_ext_mmu_interval_check_retry(self.inner.get(), seq.0) }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::mmu_interval_notifier {
         self.inner.get()
     }
 
     /// # Safety
     ///
-    /// Only the kernel calls this, on a registered notifier that is the `inner` of a `Self`.
+    /// Only the kernel may call this, on a registered notifier that is the `inner` of a `Self`.
     unsafe extern "C" fn invalidate(
         notifier: *mut bindings::mmu_interval_notifier,
         range: *const bindings::mmu_notifier_range,

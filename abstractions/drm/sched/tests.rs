@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tests of the order of fences, with hardware that is a list of fences.
+//! Tests of the order of fences, on hardware that is a list of fences.
 
 use super::*;
 use crate::abstractions::dma_fence::{
@@ -33,7 +33,7 @@ impl DriverFence for Name {
     }
 }
 
-/// A ring: jobs are done when the test says so, in order.
+/// A ring whose jobs end in order, when the test says so.
 #[pin_data]
 struct Ring {
     context: FenceContext,
@@ -91,7 +91,7 @@ impl JobOps for TestJob {
         let pending = fence.publish(&ring.context, seqno, Name);
         let fence = pending.fence().clone();
         let mut unfinished = ring.unfinished.lock();
-        // There is room.
+        // There is capacity for it.
         let _ = unfinished.push_within_capacity((pending, self.result));
         fence
     }
@@ -133,7 +133,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// Ends what a test has left, as jobs must be gone before their queue is.
+    /// Ends the jobs that a test has left, as they must be gone before their queue.
     fn drop(&mut self) {
         while *self.scheduler.jobs.count.lock() != 0 {
             let _ = self.ring.finish();
@@ -143,7 +143,7 @@ impl Drop for World {
     }
 }
 
-/// Queues a job that ends with `result`; gives its finished fence.
+/// Queues a job that ends with `result`, and returns its finished fence.
 fn queue(entity: &Arc<Entity<TestJob>>, result: Result) -> Result<ARef<Fence>> {
     let fence = Some(UniqueFence::new(GFP_KERNEL)?);
     let data = TestJob { fence, result };
@@ -186,7 +186,7 @@ mod order {
         let running = queue(&entity, Ok(()))?;
         let queued = [queue(&entity, Ok(()))?, queue(&entity, Err(EIO))?];
         world.ring.wait_for(1)?;
-        // Nothing of this ends a job.
+        // None of these drops ends a job.
         drop(entity);
         fsleep(Delta::from_millis(20));
         assert_eq!(running.status(), None);

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The time for which the objects of a TTM device may use the hardware below it.
+//! The period in which the objects of a TTM device may use the hardware below it.
 //!
 //! Objects outlive the binding of the parent device: an open file, a mapping or a DMA buffer keeps
-//! them. Their system pages are mapped for DMA by the parent, and their other memory is a BAR of it,
-//! so both must be gone when the parent is unbound, and neither may come back. An [`Attachment`] is
-//! that time: it is made for a bound parent, and the driver core ends it when the parent is unbound,
-//! if its owner has not done so before. Outside of it, nothing is populated, moved or mapped for the
-//! kernel: `ENODEV`.
+//! them. Their system pages are mapped for DMA by the parent, and their other memory is one of its
+//! BARs. Both must be gone when the parent is unbound, and neither may come back. An [`Attachment`]
+//! stands for that period: it is made for a bound parent. The driver core ends it when the parent
+//! is unbound, if its owner has not done so before. Outside of it, populating an object, moving it,
+//! or mapping it for the kernel fails with `ENODEV`.
 //!
-//! `ttm_device_clear_dma_mappings()` is there for the same purpose, and is not used: it unpopulates
-//! objects whose reservations others hold, and waits with a spin lock held for objects that need that
-//! lock to go away.
+//! `ttm_device_clear_dma_mappings()` serves the same purpose, but is not used. It unpopulates
+//! objects whose reservations others hold. With a spin lock held, it also waits for objects whose
+//! destruction needs that lock.
 //!
 //! # The end of an attachment
 //!
-//! 1. The [`Gate`] is closed: nobody begins to use the hardware any more, and those who have begun
-//!    are waited for.
-//! 2. Each object that is not being destroyed already gives up its system pages, with its reservation
-//!    held, and after the fences in it.
-//! 3. What is left belongs to objects on their way out, and to remnants of moves, which TTM destroys
-//!    by itself when their fences are signalled: that is waited for.
+//! 1. The [`Gate`] is closed: no new use of the hardware begins, and those under way are waited
+//!    for.
+//! 2. Each object that is not already being destroyed gives up its system pages, with its
+//!    reservation held and after the fences in it have signaled.
+//! 3. The rest are objects on their way out and remnants of moves (ghost objects). TTM destroys
+//!    them itself when their fences are signaled, and this step waits for that.
 //!
 //! # Lock order
 //!
@@ -66,17 +66,17 @@ use kernel::{
     }, //
 };
 
-/// The states of a [`Gate`]. Each is entered once, in this order.
+/// States of a [`Gate`]. Each is entered once, in this order.
 mod state {
-    /// Nothing was attached yet.
+    /// No attachment was made yet.
     pub(super) const NEW: u32 = 0;
-    /// There is an attachment.
+    /// An attachment exists.
     pub(super) const OPEN: u32 = 1;
-    /// The attachment is over.
+    /// The attachment has ended.
     pub(super) const CLOSED: u32 = 2;
 }
 
-/// What everyone passes who is about to use the hardware below a device.
+/// A gate that every user of the hardware below a device passes.
 ///
 /// # Invariants
 ///
@@ -88,13 +88,13 @@ pub(super) struct Gate {
     state: Atomic<u32>,
 }
 
-/// A time in which the parent device stays bound.
+/// A section of code in which the parent device stays bound.
 pub(super) struct Section<'a> {
     _guard: srcu::Guard<'a>,
 }
 
 impl Gate {
-    /// A gate that nobody has opened yet.
+    /// Returns a gate that was not opened yet.
     pub(super) fn new() -> impl PinInit<Self, Error> {
         // INVARIANT: Neither is it open, nor is there a section.
         try_pin_init!(Self {
@@ -103,14 +103,14 @@ impl Gate {
         })
     }
 
-    /// Begins a section, if the gate is open. Sections may be nested, and may sleep.
+    /// Enters a section, if the gate is open. Sections may be nested, and may sleep.
     pub(super) fn enter(&self) -> Option<Section<'_>> {
         let guard = self.sections.read_lock();
         // INVARIANT: `close` waits for the section, as it has begun before this look at the state.
         (self.state.load(Acquire) == state::OPEN).then_some(Section { _guard: guard })
     }
 
-    /// Opens the gate. `EBUSY` if somebody has done so before.
+    /// Opens the gate. Returns `EBUSY` if it was opened before.
     ///
     /// # Safety
     ///
@@ -123,7 +123,7 @@ impl Gate {
         Ok(())
     }
 
-    /// Closes the gate, and waits for the sections that have begun.
+    /// Closes the gate, and waits for the sections that were entered.
     fn close(&self) {
         self.state.store(state::CLOSED, Relaxed);
         self.sections.synchronize();
@@ -143,21 +143,21 @@ pub(super) struct Entry(NonNull<bindings::ttm_buffer_object>);
 // SAFETY: A buffer object may be used from any thread.
 unsafe impl Send for Entry {}
 
-/// The objects of a device that are complete, and not being freed.
+/// The set of objects of a device that are complete and not being freed.
 #[pin_data]
 pub(super) struct Objects {
-    /// By address.
+    /// Entries by address.
     #[pin]
     entries: SpinLock<RBTree<usize, Entry>>,
 }
 
 impl Objects {
-    /// None yet.
+    /// Returns an empty set.
     pub(super) fn new() -> impl PinInit<Self> {
         pin_init!(Self { entries <- new_spinlock!(RBTree::new(), "ttm::Objects") })
     }
 
-    /// The node for an object.
+    /// Allocates the node for an object.
     pub(super) fn node(bo: NonNull<bindings::ttm_buffer_object>) -> Result<Node> {
         // INVARIANT: By the safety requirements of `add`.
         RBTreeNode::new(bo.addr().get(), Entry(bo), GFP_KERNEL)
@@ -179,13 +179,14 @@ impl Objects {
         drop(removed);
     }
 
-    /// The first object from `from` on that is not being destroyed already.
+    /// Returns the first object at or after `from` that is not already being destroyed.
     fn next(&self, from: usize) -> Option<Referenced> {
         let entries = self.entries.lock();
         let mut from = from;
         loop {
             let bo = entries.cursor_lower_bound(&from)?.current().1 .0;
-            // SAFETY: By the type invariant of `Entry` the object is not freed while we hold the lock.
+            // SAFETY: By the type invariant of `Entry` the object is not freed while we hold the
+            // lock.
             if unsafe { bindings::rust_ext_ttm_bo_get_unless_zero(bo.as_ptr()) } {
                 // INVARIANT: The reference was just taken.
                 return Some(Referenced(bo));
@@ -195,26 +196,27 @@ impl Objects {
     }
 }
 
-/// An object with a reference of TTM's own kind, as those have that are without users but not idle yet.
+/// An object with a reference of TTM's own kind (`ttm_bo_get()`). Objects without users that are
+/// not idle yet have such references, too.
 ///
 /// # Invariants
 ///
-/// It owns the reference.
+/// This value owns the reference.
 struct Referenced(NonNull<bindings::ttm_buffer_object>);
 
 impl Referenced {
-    /// The least address that a next object may have.
+    /// Returns the lowest address that the next object may have.
     fn after(&self) -> usize {
         self.0.addr().get() + 1
     }
 
-    /// Takes the system pages behind the object away, and user space's mappings of them, once its fences
-    /// are signalled. The caller must hold no reservation.
+    /// Removes the system pages behind the object, and user space's mappings of them, once its
+    /// fences are signaled. The caller must hold no reservation.
     fn take_pages(&self) {
         let bo = self.0.as_ptr();
-        // SAFETY: By the type invariant the object is alive, and as long as it is referenced its
-        // reservation stays the same. What is done to the object is done with that held. An object with a
-        // table that is idle is emptied without fail.
+        // SAFETY: By the type invariant the object is alive, and while it is referenced its
+        // reservation stays the same. The object is modified with that held. An object with a table
+        // that is idle is emptied without fail.
         unsafe {
             let resv = (*bo).base.resv;
             bindings::rust_ext_dma_resv_lock(resv, core::ptr::null_mut());
@@ -243,20 +245,20 @@ impl Drop for Referenced {
 /// The number of tables with pages that are mapped for DMA.
 pub(super) type Populated = Children;
 
-/// The time for which the objects of a device may use the hardware below it; see the head of this file.
+/// The period in which the objects of a device may use the hardware; see the head of this file.
 ///
-/// Dropping it ends that time. If it is leaked, the driver core does so when the parent is unbound. The
-/// caller must hold no reservation, and the hardware must have been stopped, so that the fences of its
-/// work are signalled; what it wrote to the objects' system pages is lost.
+/// Dropping it ends the period. If it is leaked, the driver core ends the period when the parent is
+/// unbound. The caller must hold no reservation. The hardware must have been stopped, so that the
+/// fences of its work are signaled. Data that it wrote to the objects' system pages is lost.
 pub(crate) struct Attachment<D: Driver>(#[expect(dead_code)] Devres<Attached<D>>);
 
 impl<D: Driver> Attachment<D> {
-    /// Lets the objects of the TTM device of `drm` use the hardware. `parent` must be the device that
-    /// `drm` was allocated with. This works once for each device.
+    /// Lets the objects of the TTM device of `drm` use the hardware. `parent` must be the device
+    /// that `drm` was allocated with. This succeeds once for each device.
     ///
     /// # Errors
     ///
-    /// `EINVAL` for another parent; `EBUSY` for the second time; `ENOMEM`.
+    /// `EINVAL` for another parent; `EBUSY` on a second call; `ENOMEM`.
     pub(crate) fn new(
         parent: &device::Device<Bound>,
         drm: &drm::device::Shared<D::Drm>,
@@ -267,8 +269,8 @@ impl<D: Driver> Attachment<D> {
         }
         let attached = try_init!(Attached::<D> {
             drm: {
-                // SAFETY: The driver core drops what is made here before the parent is unbound, and that
-                // closes the gate.
+                // SAFETY: The driver core drops what is made here before the parent is unbound, and
+                // that closes the gate.
                 unsafe { device.gate().open() }?;
                 drm.into()
             },
@@ -277,7 +279,7 @@ impl<D: Driver> Attachment<D> {
     }
 }
 
-/// What the driver core drops before the parent is unbound.
+/// The part of an attachment that the driver core drops before the parent is unbound.
 struct Attached<D: Driver> {
     drm: ARef<drm::device::Shared<D::Drm>>,
 }

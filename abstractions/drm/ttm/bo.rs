@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Buffer objects: their life, and what user space does to them.
+//! Buffer objects: creation, destruction, and operations by user space.
+//!
+//! The C object is `struct ttm_buffer_object`, which amdgpu wraps as `struct amdgpu_bo`.
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
@@ -56,54 +58,56 @@ use kernel::{
     types::Opaque, //
 };
 
-/// The TTM device's DRM driver, by way of an object's data.
+/// The TTM device's DRM driver, reached through an object's data.
 pub(crate) type Drm<T> = <<T as DriverObject>::Driver as Driver>::Drm;
 
 /// A driver's data in each buffer object.
 #[vtable]
 pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
-    /// What the driver does for TTM.
+    /// The driver's operations for TTM.
     type Driver: Driver<Bo = Self>;
 
-    /// Where the system pages behind an object with this data come from. Asked once, when it is made.
+    /// Returns the source of the system pages behind an object with this data. Called once, when
+    /// the object is made.
     fn backing(&self) -> Backing;
 
-    /// A file gets its first handle to `bo`, or one more.
+    /// Called when a file gains its first handle to `bo`, or another one.
     fn open(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) -> Result {
         Ok(())
     }
 
-    /// A file loses a handle to `bo`.
+    /// Called when a file loses a handle to `bo`.
     fn close(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) {}
 
-    /// User space wants to map `bo`, whose system pages are not those of a process.
+    /// Called when user space maps `bo`, unless its system pages are those of a process.
     fn mmap(_bo: &Object<Self>) -> Result {
         Ok(())
     }
 
-    /// User space wants to give `bo` to other files of the device, as a DMA buffer. Other devices
-    /// cannot attach to it.
+    /// Called when user space exports `bo` to other files of the device, as a DMA buffer. Other
+    /// devices cannot attach to it.
     fn export(_bo: &Object<Self>) -> Result {
         Err(EOPNOTSUPP)
     }
 
-    /// The last reference to `bo` is gone. It is destroyed when no fence needs it any more.
+    /// Called when the last reference to `bo` is gone. It is destroyed when no fence needs it any
+    /// more.
     ///
-    /// The reservation is not held by this call, but may be held by others, and by the caller.
+    /// The reservation is not held for this call, but others may hold it, and so may the caller.
     fn unreferenced(_bo: &Buffer<Self>) {}
 }
 
-/// What an object is for.
+/// The user that an object is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Kind {
-    /// For user space, which may map it. New system pages are cleared.
+    /// User space, which may map it. New system pages are cleared.
     Device,
-    /// For the kernel alone, which gives it back after all others when memory is needed.
+    /// The kernel alone. Such objects are evicted last when memory is needed.
     Kernel,
 }
 
 impl Kind {
-    /// Objects of a lower priority make room before those of a higher one.
+    /// Returns the priority. Objects of a lower priority are evicted before those of a higher one.
     fn priority(self) -> ffi::c_uint {
         match self {
             Self::Device => 0,
@@ -112,25 +116,25 @@ impl Kind {
     }
 }
 
-/// What a new object should be like.
+/// Properties of a new object.
 pub(crate) struct Spec<'a, T: DriverObject> {
     /// The size in bytes, a multiple of the page size, not 0.
     pub(crate) size: usize,
     /// The alignment in bytes, a multiple of the page size; 0 if there is none.
     pub(crate) align: usize,
-    /// What it is for.
+    /// The user that the object is for.
     pub(crate) kind: Kind,
-    /// Where it may lie.
+    /// Places where it may lie.
     pub(crate) placement: &'a Placement,
-    /// The object whose reservation it shares, which it then keeps; `None` for one of its own.
+    /// The object whose reservation it shares and keeps alive; `None` to have its own.
     pub(crate) share: Option<&'a Reserved<'a, T>>,
 }
 
-/// How an operation may sleep and fail.
+/// Conditions under which an operation may sleep and fail.
 pub(crate) struct Ctx(pub(super) bindings::ttm_operation_ctx);
 
 impl Ctx {
-    /// Waits as long as it takes.
+    /// Makes a context for operations that wait for as long as needed.
     pub(crate) fn new(intr: Interruptible) -> Self {
         Self(bindings::ttm_operation_ctx {
             interruptible: intr.as_bool(),
@@ -138,27 +142,27 @@ impl Ctx {
         })
     }
 
-    /// Fails rather than wait for the device.
+    /// Makes operations fail rather than wait for the device.
     #[must_use]
     pub(crate) fn no_wait(mut self) -> Self {
         self.0.no_wait_gpu = true;
         self
     }
 
-    /// Fails rather than have processes killed for want of memory.
+    /// Makes operations fail rather than trigger the OOM killer.
     #[must_use]
     pub(crate) fn may_fail(mut self) -> Self {
         self.0.gfp_retry_mayfail = true;
         self
     }
 
-    /// How many bytes have been moved.
+    /// Returns the number of bytes that have been moved.
     pub(crate) fn bytes_moved(&self) -> u64 {
         self.0.bytes_moved
     }
 }
 
-/// A buffer object as the callbacks of a driver see it: it may be without references already.
+/// A buffer object as the callbacks of a driver see it. It may have no references any more.
 ///
 /// It dereferences to the driver's data.
 ///
@@ -166,9 +170,9 @@ impl Ctx {
 ///
 /// * `raw` is initialized, of the device of the object's driver, and is destroyed by
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
-/// * `eviction` and `moving` belong to who holds the reservation. `moving` says that the driver's
-///   [`move_`](Driver::move_) is running for the object.
-/// * If the reservation is that of another object, `share` is a reference to that one.
+/// * `eviction` and `moving` belong to the holder of the reservation. `moving` means that the
+///   driver's [`move_`](Driver::move_) is running for the object.
+/// * If the reservation is that of another object, `share` is a reference to that object.
 #[repr(C)]
 pub(crate) struct Buffer<T: DriverObject> {
     raw: Opaque<bindings::ttm_buffer_object>,
@@ -194,21 +198,21 @@ impl<T: DriverObject> Deref for Buffer<T> {
 }
 
 impl<T: DriverObject> Buffer<T> {
-    /// Turns a pointer to the C object into a reference, or `None` if it is a remnant that TTM
-    /// made, without a driver's data.
+    /// Turns a pointer to the C object into a reference. Returns `None` for a remnant of a move
+    /// that TTM made (ghost object), which has no driver's data.
     ///
     /// # Safety
     ///
     /// `ptr` must point to an object of a `Device<T::Driver>` that is alive for `'a`.
     pub(super) unsafe fn from_raw<'a>(ptr: *mut bindings::ttm_buffer_object) -> Option<&'a Self> {
-        // A remnant is a copy of an object but for a few fields; this one is null there, and never
-        // here.
+        // A remnant is a copy of an object except for a few fields. This field is null in a
+        // remnant, but never here.
         // SAFETY: By the safety requirements. The C object is the first field of a `repr(C)`
         // structure.
         unsafe { (!(*ptr).base.dev.is_null()).then(|| &*ptr.cast()) }
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::ttm_buffer_object {
         self.raw.get()
     }
@@ -223,25 +227,25 @@ impl<T: DriverObject> Buffer<T> {
         unsafe { Device::from_raw((*self.as_raw()).bdev) }
     }
 
-    /// The size in bytes.
+    /// Returns the size in bytes.
     pub(crate) fn size(&self) -> usize {
         // SAFETY: By the type invariant; constant.
         unsafe { (*self.gem()).size }
     }
 
-    /// The DRM device.
+    /// Returns the DRM device.
     pub(crate) fn drm(&self) -> &drm::Device<Drm<T>> {
         // SAFETY: By the type invariant; the device waits for its objects.
         unsafe { drm::Device::from_raw((*self.gem()).dev) }
     }
 
-    /// The reservation.
+    /// Returns the reservation.
     pub(crate) fn resv(&self) -> &Resv {
         // SAFETY: By the type invariant. It is part of this object or of one that `share` keeps.
         unsafe { Resv::from_raw((*self.gem()).resv) }
     }
 
-    /// What the object is for.
+    /// Returns the user that the object is for.
     pub(crate) fn kind(&self) -> Kind {
         // SAFETY: By the type invariant; constant.
         match unsafe { (*self.as_raw()).type_ } {
@@ -250,15 +254,16 @@ impl<T: DriverObject> Buffer<T> {
         }
     }
 
-    /// What can be done to the object while its reservation is held; `None` if `held` is the proof
-    /// for another reservation, or if the object is being moved: who moves it relies on what it holds.
+    /// Returns the operations on the object that need its reservation. Returns `None` if `held` is
+    /// the proof for another reservation, or if the object is being moved, as the move relies on
+    /// the object's contents.
     pub(crate) fn reserved<'a>(&'a self, held: HeldResv<'a>) -> Option<Reserved<'a, T>> {
         let ours = ptr::eq(held.as_raw(), self.resv().as_raw());
         // INVARIANT: The proof is for the object's reservation.
         (ours && !self.moving.get()).then_some(Reserved { bo: self, held })
     }
 
-    /// Calls `f`, which moves the object. The reservation must be held.
+    /// Calls `f`, which moves the object. The caller must hold the reservation.
     pub(super) fn while_moving<R>(&self, f: impl FnOnce() -> R) -> R {
         self.moving.set(true);
         let result = f();
@@ -266,17 +271,18 @@ impl<T: DriverObject> Buffer<T> {
         result
     }
 
-    /// Where the system pages behind it come from.
+    /// Returns the source of the system pages behind the object.
     pub(crate) fn backing(&self) -> Backing {
         self.backing
     }
 
-    /// The object whose reservation this one shares, if it shares one.
+    /// Returns the object whose reservation this one shares, if any.
     pub(super) fn share(&self) -> Option<&ARef<Object<T>>> {
         self.share.as_ref()
     }
 
-    /// Whether the system pages behind it are there. The reservation must be held.
+    /// Returns true if the system pages behind the object exist. The caller must hold the
+    /// reservation.
     pub(super) fn is_populated(&self) -> bool {
         // SAFETY: The object is valid; its table as long as the reservation is held.
         unsafe {
@@ -285,12 +291,12 @@ impl<T: DriverObject> Buffer<T> {
         }
     }
 
-    /// Whether the system pages behind it are those of a process.
+    /// Returns true if the system pages behind the object are those of a process.
     pub(super) fn has_user_pages(&self) -> bool {
         self.backing.is_user()
     }
 
-    /// Remembers where the object may be evicted to. The reservation must be held.
+    /// Stores the places that the object may be evicted to. The caller must hold the reservation.
     pub(super) fn set_eviction(&self, placement: Placement) -> bindings::ttm_placement {
         // SAFETY: By the type invariant the field is ours as long as we hold the reservation, which
         // is as long as TTM uses what we return.
@@ -301,8 +307,8 @@ impl<T: DriverObject> Buffer<T> {
     }
 }
 
-/// A buffer object, reference-counted; it dereferences to [`Buffer`] and by that to the driver's
-/// data.
+/// A reference-counted buffer object. It dereferences to [`Buffer`], and through that to the
+/// driver's data.
 ///
 /// # Invariants
 ///
@@ -348,7 +354,7 @@ unsafe impl<T: DriverObject> gem::Object for Object<T> {
 }
 
 impl<T: DriverObject> Object<T> {
-    /// C counts pages in an `int` in places.
+    /// Largest size, as C code counts pages in an `int` in places.
     const MAX_SIZE: usize = (i32::MAX as usize) << PAGE_SHIFT;
 
     const GEM_FUNCS: bindings::drm_gem_object_funcs = {
@@ -373,7 +379,7 @@ impl<T: DriverObject> Object<T> {
 
     /// Makes an object, and places it as `spec` says.
     ///
-    /// - `EINVAL`: `spec` makes no sense.
+    /// - `EINVAL`: `spec` is invalid.
     /// - `ENOMEM`: there is no room.
     pub(crate) fn new(
         drm: &drm::Device<Drm<T>>,
@@ -396,7 +402,7 @@ impl<T: DriverObject> Object<T> {
             Some(share) => Some(share.owner()?),
             None => None,
         };
-        // Until the object is complete and known, so that the end of the attachment sees it.
+        // Held until the object is complete and listed, so that the end of the attachment sees it.
         let _section = device.gate().enter();
 
         let mut memory = KBox::<Buffer<T>>::new_uninit(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?;
@@ -465,7 +471,8 @@ impl<T: DriverObject> Object<T> {
         })
     }
 
-    /// As [`Object::lock`] if the reservation is free; may be called while others are held.
+    /// Takes the reservation as [`Object::lock`] does, if it is free. May be called while others
+    /// are held.
     pub(crate) fn try_lock(&self) -> Option<LockedObject<'_, T>> {
         Some(LockedObject {
             bo: self,
@@ -473,17 +480,17 @@ impl<T: DriverObject> Object<T> {
         })
     }
 
-    /// What can be done to the object while its reservation is held; `None` if it is not among
+    /// Returns the operations on the object that need its reservation, or `None` if it is not among
     /// those of `locked`.
     pub(crate) fn reserved_in<'a>(&'a self, locked: &'a Locked) -> Option<Reserved<'a, T>> {
         self.reserved(locked.held(self)?)
     }
 
-    /// The `destroy` callback: TTM is done with the object.
+    /// Implements the `destroy` callback, called when TTM is done with the object.
     ///
     /// # Safety
     ///
-    /// Only to be called by TTM, for an object that `new` made.
+    /// Must only be called by TTM, for an object that `new` made.
     unsafe extern "C" fn destroy_callback(bo: *mut bindings::ttm_buffer_object) {
         // SAFETY: TTM gives us back what `new` gave to it; nobody else uses it. The device waits
         // for us to be done with it.
@@ -496,11 +503,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// The `free` callback: the last reference is gone.
+    /// Implements the `free` callback, called when the last reference is gone.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn free_callback(gem: *mut bindings::drm_gem_object) {
         let bo = gem.cast::<bindings::ttm_buffer_object>();
         // SAFETY: GEM calls this for our objects, as the last reference is gone; TTM has the object
@@ -515,11 +522,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// The `open` callback.
+    /// Implements the `open` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn open_callback(
         gem: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
@@ -537,11 +544,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// The `close` callback.
+    /// Implements the `close` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn close_callback(
         gem: *mut bindings::drm_gem_object,
         file: *mut bindings::drm_file,
@@ -556,12 +563,12 @@ impl<T: DriverObject> Object<T> {
         T::close(bo, file);
     }
 
-    /// The `export` callback. Without a way to get at the pages in the table of functions the core
-    /// lets no other device attach to what it makes.
+    /// Implements the `export` callback. The table has no function to get the pages, so the core
+    /// lets no other device attach to the exported DMA buffer.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
     unsafe extern "C" fn export_callback(
         gem: *mut bindings::drm_gem_object,
         flags: ffi::c_int,
@@ -575,11 +582,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// The `mmap` callback.
+    /// Implements the `mmap` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct drm_gem_object_funcs` of `Self`.
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
     pub(super) unsafe extern "C" fn mmap_callback(
         gem: *mut bindings::drm_gem_object,
         vma: *mut bindings::vm_area_struct,
@@ -603,11 +610,11 @@ impl<T: DriverObject> Object<T> {
         }
     }
 
-    /// The `access` callback: a debugger reads or writes what a process has mapped.
+    /// Implements the `access` callback, for a debugger that reads or writes a process's mapping.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
+    /// Must only be called through a `struct vm_operations_struct` of `Self`.
     unsafe extern "C" fn access_callback(
         vma: *mut bindings::vm_area_struct,
         addr: ffi::c_ulong,
@@ -615,7 +622,8 @@ impl<T: DriverObject> Object<T> {
         len: ffi::c_int,
         write: ffi::c_int,
     ) -> ffi::c_int {
-        // SAFETY: The memory manager gives us a mapping of ours, which has a reference to the object.
+        // SAFETY: The memory manager gives us a mapping of ours, which has a reference to the
+        // object.
         let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
         match bo.ttm_device().gate().enter() {
             // SAFETY: The arguments are those of the callback.

@@ -39,36 +39,36 @@ use kernel::{
     types::Opaque, //
 };
 
-/// How a [`Device`] allocates pages.
+/// Flags that control how a [`Device`] allocates pages.
 #[derive(Clone, Copy)]
 pub(crate) struct Flags(u32);
 
 impl Flags {
-    /// Ordinary pages, given to the DMA layer one by one.
+    /// Ordinary pages, mapped by the DMA layer one by one.
     pub(crate) const NONE: Self = Self(0);
     /// Pages from the DMA layer's coherent allocator.
     pub(crate) const DMA_ALLOC: Self = Self(bindings::RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA_ALLOC);
     /// Pages below 4 GiB.
     pub(crate) const DMA32: Self = Self(bindings::RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32);
 
-    /// Both.
+    /// Returns the union of both.
     #[must_use]
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Do not try hard to get more than this power of two of pages in one piece.
+    /// Avoids trying hard to get contiguous blocks of more than this power of two of pages.
     #[must_use]
     pub(crate) const fn beneficial_order(self, order: u8) -> Self {
         Self(self.0 | order as u32)
     }
 }
 
-/// A manager that a device owns.
+/// A manager slot of a device.
 enum Slot {
-    /// None, or TTM's own.
+    /// No manager, or TTM's own.
     None,
-    /// One of ours.
+    /// A manager of the driver.
     Ours {
         type_id: TypeId,
         raw: NonNull<bindings::ttm_resource_manager>,
@@ -83,12 +83,13 @@ enum Slot {
 /// # Invariants
 ///
 /// * `raw` is initialized, with `FUNCS`.
-/// * `drm` points to the DRM device that it was made for, which has been told of this child and
-///   thus outlives it.
-/// * `slots` says which managers `raw` has; it does not change once [`Device::new`] is through.
-/// * `children` counts the objects; the DRM device counts them too, as they look at its data.
-/// * `populated` counts the tables of pages that are mapped for DMA by the DRM device's parent. There
-///   are none unless that is bound.
+/// * `drm` points to the DRM device that it was made for. That device counts it as a child and thus
+///   outlives it.
+/// * `slots` names the managers that `raw` has; it does not change once [`Device::new`] has
+///   returned.
+/// * `children` counts the objects; the DRM device counts them too, as they use its data.
+/// * `populated` counts the tables of pages that are mapped for DMA by the DRM device's parent.
+///   There are none unless the parent is bound.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device<D: Driver> {
@@ -159,7 +160,7 @@ impl<D: Driver> Device<D> {
         .pin_chain(|this| setup(&mut Setup(Pin::into_ref(this).get_ref())))
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::ttm_device {
         self.raw.get()
     }
@@ -182,12 +183,12 @@ impl<D: Driver> Device<D> {
         self.children.add();
     }
 
-    /// Counts one object less.
+    /// Counts one less object.
     ///
     /// # Safety
     ///
-    /// `this` must be alive, and the object counted, which must not be used any more. After this
-    /// both the TTM device and the DRM device may be gone.
+    /// `this` must be alive. The object must have been counted, and must not be used any more.
+    /// After this, both the TTM device and the DRM device may be gone.
     pub(super) unsafe fn remove_object(this: *const Self) {
         // SAFETY: The TTM device waits for the first removal, the DRM device for the second.
         unsafe {
@@ -197,34 +198,34 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// What is passed before the hardware is used.
+    /// Returns the gate that is passed before the hardware is used.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// The objects that are complete.
+    /// Returns the set of complete objects.
     pub(super) fn objects(&self) -> &Objects {
         &self.objects
     }
 
-    /// The tables of pages that are mapped for DMA.
+    /// Returns the count of tables of pages that are mapped for DMA.
     pub(super) fn populated(&self) -> &Populated {
         &self.populated
     }
 
-    /// Whether this is part of `drm`.
+    /// Returns true if this device is part of `drm`.
     pub(super) fn belongs_to(&self, drm: &drm::Device<D::Drm>) -> bool {
         ptr::eq(self.drm.as_ptr(), drm.as_ref())
     }
 
-    /// The DRM device.
+    /// Returns the DRM device.
     pub(super) fn drm(&self) -> &drm::Device<D::Drm> {
         // SAFETY: By the type invariant it outlives us. Only objects call this, whose creation
         // checks that the device is complete and of this driver.
         unsafe { drm::Device::from_raw(self.drm.as_ref().as_raw()) }
     }
 
-    /// The device that does DMA.
+    /// Returns the device that does DMA.
     pub(super) fn dma_device(&self) -> *mut bindings::device {
         // SAFETY: By the type invariant the DRM device outlives us; it keeps its parent.
         unsafe { (*self.drm.as_ref().as_raw()).dev }
@@ -236,7 +237,7 @@ impl<D: Driver> Device<D> {
         unsafe { &(*self.slots.get())[mem_type.index()] }
     }
 
-    /// The type of the manager that was added for a kind of memory.
+    /// Returns the type of the manager that was added for a kind of memory.
     pub(super) fn manager_type(&self, mem_type: MemType) -> Option<TypeId> {
         match self.slot(mem_type) {
             Slot::Ours { type_id, .. } => Some(*type_id),
@@ -244,7 +245,7 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// The manager that was added for a kind of memory, if it is an `M`.
+    /// Returns the manager that was added for a kind of memory, if it is an `M`.
     pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {
         match self.slot(mem_type) {
             Slot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {
@@ -255,7 +256,7 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// Whether system pages stand behind a kind of memory.
+    /// Returns true if a kind of memory is backed by system pages.
     pub(super) fn uses_tt(&self, mem_type: MemType) -> bool {
         // SAFETY: By the type invariant the device is initialized; managers do not change.
         unsafe {
@@ -264,7 +265,7 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// How many bytes of a kind of memory are given out.
+    /// Returns the number of bytes that are allocated of a kind of memory.
     pub(crate) fn usage(&self, mem_type: MemType) -> u64 {
         // SAFETY: By the type invariant the device is initialized; managers do not change.
         unsafe {
@@ -304,7 +305,7 @@ impl<D: Driver> PinnedDrop for Device<D> {
                 // SAFETY: The manager is there, and without objects.
                 unsafe {
                     bindings::rust_ext_ttm_resource_manager_set_used(man, false);
-                    // Evictions leave fences behind that the next user of the memory waits for.
+                    // Evictions leave fences behind, for which the next user of the memory waits.
                     bindings::ttm_resource_manager_evict_all(bdev, man);
                     bindings::rust_ext_ttm_resource_manager_cleanup(man);
                 }
@@ -313,7 +314,7 @@ impl<D: Driver> PinnedDrop for Device<D> {
 
         // SAFETY: By the type invariant the device is initialized, and there are no objects.
         unsafe { bindings::ttm_device_fini(bdev) };
-        // When TTM is short of memory it walks through the managers of all devices, until now.
+        // Until now, TTM could walk through the managers of all devices when it is short of memory.
         for slot in slots {
             if let Slot::Ours { raw, drop, .. } = core::mem::replace(slot, Slot::None) {
                 // SAFETY: The manager is there, and nobody can find it any more.
@@ -325,13 +326,13 @@ impl<D: Driver> PinnedDrop for Device<D> {
     }
 }
 
-/// Adds kinds of memory to a device that nobody uses yet.
+/// A device under construction, to which kinds of memory are added before anyone uses it.
 pub(crate) struct Setup<'a, D: Driver>(&'a Device<D>);
 
 impl<D: Driver> Setup<'_, D> {
-    /// Adds a kind of memory of `size` bytes, which `manager` gives out.
+    /// Adds a kind of memory of `size` bytes, which `manager` allocates.
     ///
-    /// TTM makes no use of the size but to show it.
+    /// TTM only uses the size to show it.
     pub(crate) fn add<M: ResourceManager>(
         &mut self,
         mem_type: MemType,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a driver does for TTM.
+//! Operations of a driver for TTM.
+//!
+//! The C object is `struct ttm_device_funcs` (amdgpu: `amdgpu_bo_driver`).
 //!
 //! C header: [`include/drm/ttm/ttm_device.h`](srctree/include/drm/ttm/ttm_device.h)
 
@@ -45,9 +47,9 @@ use kernel::{
     prelude::*, //
 };
 
-/// What a driver does for TTM.
+/// Operations of a driver for TTM.
 ///
-/// The functions run with the reservation of the object held, except where said otherwise.
+/// They are called with the reservation of the object held, unless stated otherwise.
 #[vtable]
 pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// The DRM driver.
@@ -56,27 +58,27 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// The driver's data in each buffer object.
     type Bo: DriverObject<Driver = Self>;
 
-    /// The TTM device of a DRM device. It must be part of the DRM driver's data.
+    /// Returns the TTM device of a DRM device. It must be part of the DRM driver's data.
     fn device(drm: &drm::Device<Self::Drm>) -> &Device<Self>;
 
-    /// Where `bo`, which lies in `from`, may go to make room; `Placement::NOWHERE` throws away
-    /// what it holds.
+    /// Returns the places where `bo`, which lies in `from`, may go to make room.
+    /// `Placement::NOWHERE` discards its contents.
     fn evict(bo: &Buffer<Self::Bo>, from: MemType) -> Placement;
 
-    /// Whether `bo` may be evicted at all.
+    /// Returns true if `bo` may be evicted.
     fn evictable(_bo: &Buffer<Self::Bo>) -> bool {
         true
     }
 
-    /// Moves an object, or gives it its first place, as `mv` says.
+    /// Moves an object, or gives it its first place, as `mv` requests.
     ///
-    /// On failure nothing must have changed.
+    /// On failure nothing may have changed.
     fn move_(mv: Move<'_, Self>) -> Result<Moved>;
 
-    /// Where the processor finds memory that it does not have `struct page`s for; `None` if
-    /// `resource` is system memory. So much as `resource` is large must be there.
+    /// Returns the CPU-visible location of memory that has no `struct page`s, or `None` if
+    /// `resource` is system memory. The returned memory must be as large as `resource`.
     ///
-    /// Runs while the resource belongs to an object that is reserved or being destroyed.
+    /// Called while the resource belongs to an object that is reserved or being destroyed.
     fn io_memory(
         _drm: &drm::Device<Self::Drm>,
         _resource: Resource<'_, Self>,
@@ -84,8 +86,8 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Where a page of memory is for which [`Driver::io_memory`] answered, if it is not that many pages
-    /// behind what that gave.
+    /// Returns the location of one page of memory for which [`Driver::io_memory`] returned a
+    /// location, or `None` if the page lies linearly behind that.
     fn io_page(
         _drm: &drm::Device<Self::Drm>,
         _resource: Resource<'_, Self>,
@@ -94,17 +96,18 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
         None
     }
 
-    /// The processor is about to access `bo` through a mapping of user space. The driver may move
-    /// it to where that works.
+    /// Called before the processor accesses `bo` through a mapping of user space. The driver may
+    /// move it to a place where that works.
     ///
-    /// `EINTR`, `ERESTARTSYS`, `EAGAIN` and `EBUSY` let the access be tried again, anything else is
-    /// a bus error to the process. Runs within a section of [`drm::Device::enter`].
+    /// `EINTR`, `ERESTARTSYS`, `EAGAIN` and `EBUSY` let the access be retried. Any other error is a
+    /// bus error to the process. Called within a section of [`drm::Device::enter`].
     fn fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
         Ok(())
     }
 
-    /// A debugger reads or writes what `bo` holds from its byte `offset` on, of a process that has it
-    /// mapped: all of it, or an error. TTM does this itself where system memory stands behind `bo`.
+    /// Called when a debugger reads or writes the contents of `bo` from byte `offset` on, through a
+    /// mapping of the debugged process. Accesses the whole range, or returns an error. TTM does
+    /// this itself if `bo` is backed by system memory.
     ///
     /// The range lies within `bo`, and is not empty.
     fn access_memory(_bo: &Reserved<'_, Self::Bo>, _offset: usize, _access: Access<'_>) -> Result {
@@ -112,16 +115,16 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     }
 }
 
-/// What [`Driver::access_memory`] is to do.
+/// Request to [`Driver::access_memory`].
 pub(crate) enum Access<'a> {
-    /// Fill these bytes with what the object holds. They are zero before.
+    /// Fills these bytes with the contents of the object. They are zero before.
     Read(&'a mut [u8]),
-    /// Put these bytes into the object.
+    /// Writes these bytes to the object.
     Write(&'a [u8]),
 }
 
 impl Access<'_> {
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Read(into) => into.len(),
@@ -130,12 +133,12 @@ impl Access<'_> {
     }
 }
 
-/// Memory that the processor finds at a physical address: a BAR of the device, from some byte on.
+/// Memory at a physical address that the processor can access: a part of one of the device's BARs.
 ///
 /// # Invariants
 ///
-/// `phys..phys + len` is within a BAR that the driver has claimed, for as long as the parent device is
-/// bound.
+/// `phys..phys + len` is within a BAR that the driver has claimed, for as long as the parent device
+/// is bound.
 #[derive(Clone, Copy)]
 pub(crate) struct IoMemory {
     phys: u64,
@@ -144,7 +147,7 @@ pub(crate) struct IoMemory {
 }
 
 impl IoMemory {
-    /// What is in a BAR from `offset` on; `None` if that is behind its end.
+    /// Returns the part of a BAR from `offset` on, or `None` if that is beyond its end.
     pub(crate) fn in_bar(bar: &WriteCombinedBar<'_>, offset: u64) -> Option<Self> {
         let start = usize::try_from(offset).ok()?;
         // INVARIANT: It is within the BAR, which is claimed.
@@ -157,7 +160,7 @@ impl IoMemory {
 }
 
 impl<D: Driver> Device<D> {
-    /// The functions, as TTM takes them.
+    /// Table of functions for TTM.
     pub(super) const FUNCS: bindings::ttm_device_funcs = bindings::ttm_device_funcs {
         ttm_tt_create: Some(Tt::create::<D>),
         ttm_tt_populate: Some(Tt::populate::<D>),
@@ -183,11 +186,11 @@ impl<D: Driver> Device<D> {
         release_notify: None,
     };
 
-    /// The `eviction_valuable` callback.
+    /// Implements the `eviction_valuable` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn eviction_valuable_callback(
         bo: *mut bindings::ttm_buffer_object,
         place: *const bindings::ttm_place,
@@ -199,17 +202,17 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// The `evict_flags` callback.
+    /// Implements the `evict_flags` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn evict_flags_callback(
         bo: *mut bindings::ttm_buffer_object,
         placement: *mut bindings::ttm_placement,
     ) {
-        // What is left of an object that was moved away may be thrown away once it is idle, which
-        // is what an empty placement means.
+        // The remnant of a moved object may be discarded once it is idle. An empty placement means
+        // that.
         // SAFETY: TTM gives us a valid object of this device, reserved, in some place, and a
         // placement to fill in.
         unsafe {
@@ -219,17 +222,17 @@ impl<D: Driver> Device<D> {
                 *placement = buffer.set_eviction(D::evict(buffer, from));
             }
             if (*placement).num_placement == 0 {
-                // TTM takes the pages away, and leaves user space's mappings of them to its caller.
+                // TTM removes the pages, and leaves user space's mappings of them to its caller.
                 bindings::ttm_bo_unmap_virtual(bo);
             }
         }
     }
 
-    /// The `move` callback.
+    /// Implements the `move` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn move_callback(
         bo: *mut bindings::ttm_buffer_object,
         evict: bool,
@@ -240,8 +243,8 @@ impl<D: Driver> Device<D> {
         // SAFETY: TTM gives us a valid object of this device, reserved, with the new place.
         unsafe {
             let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) else {
-                // What is left of an object that was moved away: once it is idle, nobody needs what
-                // it holds.
+                // This is the remnant of a moved object: once it is idle, its contents are not
+                // needed.
                 let ret = bindings::ttm_bo_wait_ctx(bo, ctx);
                 if ret == 0 {
                     bindings::rust_ext_ttm_bo_move_null(bo, new);
@@ -253,8 +256,8 @@ impl<D: Driver> Device<D> {
                 return EINVAL.to_errno();
             };
             let result = buffer.while_moving(|| D::move_(mv).map(|moved| moved.to_errno()));
-            // TTM frees the new place after an error, and the old one was freed by a move. So it is told
-            // what happened, and not what the driver made of it.
+            // TTM frees the new place after an error, and a move has already freed the old one. So
+            // the result tells TTM which of them happened, whatever the driver returned.
             if (*bo).resource == new {
                 return 0;
             }
@@ -266,11 +269,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// The `io_mem_reserve` callback.
+    /// Implements the `io_mem_reserve` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn io_mem_reserve_callback(
         bdev: *mut bindings::ttm_device,
         res: *mut bindings::ttm_resource,
@@ -293,17 +296,17 @@ impl<D: Driver> Device<D> {
                 }
                 0
             }
-            // There are no pages behind it, or the memory ends before it does.
+            // There are no pages, or the memory ends before the resource does.
             Ok(_) => EINVAL.to_errno(),
             Err(e) => e.to_errno(),
         }
     }
 
-    /// The `io_mem_pfn` callback.
+    /// Implements the `io_mem_pfn` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn io_mem_pfn_callback(
         bo: *mut bindings::ttm_buffer_object,
         page: ffi::c_ulong,
@@ -321,11 +324,11 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// The `access_memory` callback. It answers how many bytes were copied: all.
+    /// Implements the `access_memory` callback. Returns the number of bytes copied: all.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     unsafe extern "C" fn access_memory_callback(
         bo: *mut bindings::ttm_buffer_object,
         offset: ffi::c_ulong,
@@ -342,8 +345,9 @@ impl<D: Driver> Device<D> {
         };
         // SAFETY: The object is reserved for as long as this call takes.
         let held = unsafe { HeldResv::new(buffer.resv()) };
-        // SAFETY: TTM gives us `size` bytes of its caller's, which nobody else uses during the call. Its
-        // caller has filled them if it writes; if it reads they need hold nothing before we zero them.
+        // SAFETY: TTM gives us `size` bytes of its caller's, which nobody else uses during the
+        // call. For a write its caller has filled them. For a read they need not be initialized
+        // before we zero them.
         let access = unsafe {
             if write != 0 {
                 Access::Write(slice::from_raw_parts(buf.cast(), size))
@@ -363,7 +367,8 @@ impl<D: Driver> Device<D> {
     }
 }
 
-/// `len`, if it is not 0, and so many bytes from `offset` on are within an object of `size`.
+/// Returns `len` if it is not 0 and that many bytes from `offset` on are within an object of
+/// `size`.
 fn size_within(size: usize, offset: usize, len: ffi::c_int) -> Option<usize> {
     let len = usize::try_from(len).ok().filter(|&len| len != 0)?;
     (offset.checked_add(len)? <= size).then_some(len)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Page faults in mappings of user space.
+//! Page faults in user space's mappings of buffer objects (amdgpu: `amdgpu_gem_fault()`).
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
@@ -30,16 +30,16 @@ use kernel::{
 };
 
 impl<T: DriverObject> Object<T> {
-    /// The `fault` callback.
+    /// Implements the `fault` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct vm_operations_struct` of `Self`.
+    /// Must only be called through a `struct vm_operations_struct` of `Self`.
     pub(super) unsafe extern "C" fn fault_callback(
         vmf: *mut bindings::vm_fault,
     ) -> bindings::vm_fault_t {
-        // SAFETY: The memory manager gives us a fault in a mapping of ours, which has a reference to
-        // the object.
+        // SAFETY: The memory manager gives us a fault in a mapping of ours, which has a reference
+        // to the object.
         let bo = unsafe {
             let vma = (*vmf).__bindgen_anon_1.vma;
             <Self as gem::Object>::from_gem((*vma).vm_private_data.cast())
@@ -59,8 +59,8 @@ impl<T: DriverObject> Object<T> {
                 Self::fault_reserved(bo, vmf)
             }
         };
-        // SAFETY: The fault is valid. Where it is to be tried again after TTM or `retry_when_idle` had to
-        // let go of the address space, the reservation has been released as well, and maybe the object.
+        // SAFETY: The fault is valid. If it is to be retried after TTM or `retry_when_idle` had to
+        // release the `mmap_lock`, the reservation has been released as well, and maybe the object.
         unsafe {
             let nowait = (*vmf).flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0;
             if ret != bindings::vm_fault_reason_VM_FAULT_RETRY || nowait {
@@ -70,17 +70,17 @@ impl<T: DriverObject> Object<T> {
         ret
     }
 
-    /// If the kernel has the device do something to the object, and the fault may be tried again: waits for
-    /// that, without the address space of the process, so that others can change it meanwhile. True if
-    /// the fault is to be tried again. The reservation is released then, too, but not if the fault must
-    /// not wait.
+    /// Waits for the kernel's work on the object, if there is any and the fault may be retried.
+    /// Waits without the `mmap_lock`, so that others can change the address space meanwhile.
+    /// Returns true if the fault is to be retried. The reservation is then released, too, unless
+    /// the fault must not wait.
     ///
-    /// TTM does the same before it maps pages. This is for what the driver has to do before that.
+    /// TTM does the same before it maps pages. This is for the driver's work before that.
     ///
     /// # Safety
     ///
-    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. When this gives true `bo` may be
-    /// gone.
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. When this returns true,
+    /// `bo` may be gone.
     unsafe fn retry_when_idle(bo: &Self, vmf: *mut bindings::vm_fault) -> bool {
         // SAFETY: By the safety requirements the fault is valid.
         let flags = unsafe { (*vmf).flags };
@@ -92,24 +92,25 @@ impl<T: DriverObject> Object<T> {
         if flags & bindings::fault_flag_FAULT_FLAG_RETRY_NOWAIT != 0 {
             return true;
         }
-        // The mapping, and its reference to the object, may go when the address space is let go of.
+        // The mapping, and its reference to the object, may go away once the `mmap_lock` is
+        // released.
         let bo: ARef<Self> = bo.into();
-        // SAFETY: By the safety requirements the fault is valid, and such a fault holds the lock. After
-        // this nobody looks at the mapping.
+        // SAFETY: By the safety requirements the fault is valid, and such a fault holds the lock.
+        // After this nobody looks at the mapping.
         unsafe { bindings::rust_ext_mmap_read_unlock((*(*vmf).__bindgen_anon_1.vma).vm_mm) };
-        // If a signal ends it, the process has something else to do before it tries again.
+        // A signal may end the wait. The process then handles it before it retries.
         let _ = Buffer::resv(&bo).wait(Usage::Kernel, Interruptible::Yes);
         // SAFETY: By the safety requirements it is reserved.
         unsafe { bindings::rust_ext_dma_resv_unlock((*bo.as_raw()).base.resv) };
         true
     }
 
-    /// Asks the driver, and lets TTM map pages.
+    /// Calls the driver's `fault`, then lets TTM map pages.
     ///
     /// # Safety
     ///
-    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. It still is afterward, but where
-    /// TTM answers that the fault is to be tried again, and may wait.
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved. It stays reserved,
+    /// unless TTM returns that the fault is to be retried and the fault may wait.
     unsafe fn fault_reserved(bo: &Self, vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: By the safety requirements the fault is valid.
         let prot = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_page_prot };

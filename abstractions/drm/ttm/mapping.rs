@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Access of the kernel to what is in a buffer object.
+//! Kernel access to the contents of a buffer object.
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
@@ -24,9 +24,10 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `map` is a mapping of `len` bytes of the object, which is pinned for it.
+/// `map` is a mapping of `len` bytes of the object, which is pinned for the lifetime of the
+/// mapping.
 pub(crate) struct Mapping<'a, T: DriverObject> {
-    // What is mapped is gone when the device is.
+    // The mapped memory is gone when the device is.
     _section: Section<'a>,
     reserved: Reserved<'a, T>,
     map: bindings::ttm_bo_kmap_obj,
@@ -37,7 +38,7 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
     /// Maps `pages` of an object.
     ///
     /// - `EINVAL`: there are no such pages, or they are those of a process.
-    /// - `ENXIO`: it lies nowhere.
+    /// - `ENXIO`: the object lies nowhere.
     /// - `ENODEV`: the device is gone.
     pub(super) fn new(reserved: Reserved<'a, T>, pages: Range<usize>) -> Result<Self> {
         if pages.is_empty()
@@ -69,7 +70,7 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         })
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         self.len
     }

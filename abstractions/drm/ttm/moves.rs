@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Moving an object from one place to another.
+//! Moves of an object from one place to another (amdgpu: `amdgpu_bo_move()`).
 
 use super::{
     bo::Buffer,
@@ -31,21 +31,21 @@ use kernel::{
     prelude::*, //
 };
 
-/// A move that TTM asks the driver for.
+/// A move that TTM requests from the driver.
 ///
-/// The object's reservation is held. If the new place is backed by system pages, they are there,
-/// unless it is [`MemType::SYSTEM`](super::MemType::SYSTEM).
+/// The object's reservation is held. If the new place is backed by system pages, they exist, unless
+/// it is [`MemType::SYSTEM`](super::MemType::SYSTEM).
 ///
-/// A move is done by one of the functions that consume it.
+/// A move is completed by one of the functions that consume it.
 ///
-/// What the device does for a move must wait for the fences in [`Move::resv`]: those of whoever uses
-/// the object, and, among those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel),
-/// those of evictions that the new place is free for only when they are signaled.
+/// The device's work for a move must wait for the fences in [`Move::resv`]. These are the fences of
+/// the object's users. Those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel)
+/// also include the fences of evictions, which must signal before the new place is free.
 ///
 /// # Invariants
 ///
-/// `ctx`, `new_raw` and `hop` are what TTM gave to the `move` callback for `bo`, which is reserved;
-/// the object has not been moved yet.
+/// `ctx`, `new_raw` and `hop` are the arguments that TTM gave to the `move` callback for `bo`,
+/// which is reserved. The object has not been moved yet.
 pub(crate) struct Move<'a, D: Driver> {
     bo: &'a Buffer<D::Bo>,
     evict: bool,
@@ -56,17 +56,17 @@ pub(crate) struct Move<'a, D: Driver> {
     hop: *mut bindings::ttm_place,
 }
 
-/// Whether an operation may wait for the device.
+/// Permission of an operation to wait for the device.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Wait {
-    /// It fails with `EBUSY` rather than wait.
+    /// The operation fails with `EBUSY` rather than wait.
     No,
-    /// It may wait, in this way.
+    /// The operation may wait in this way.
     Yes(Interruptible),
 }
 
 impl Wait {
-    /// Waits until every fence of this usage in `resv` is signaled, as far as that is allowed.
+    /// Waits until every fence of this usage in `resv` is signaled, if waiting is allowed.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Wait {
     }
 }
 
-/// The proof that a move was done, or that the object is to make a stop on its way.
+/// Proof that a move was completed, or that the object is to make an intermediate stop.
 pub(crate) struct Moved(ffi::c_int);
 
 impl Moved {
@@ -94,7 +94,7 @@ impl<'a, D: Driver> Move<'a, D> {
     ///
     /// # Safety
     ///
-    /// They must be that, for `bo`.
+    /// They must be the arguments of the callback for `bo`.
     pub(super) unsafe fn new(
         bo: &'a Buffer<D::Bo>,
         device: &'a Device<D>,
@@ -119,27 +119,27 @@ impl<'a, D: Driver> Move<'a, D> {
         }
     }
 
-    /// The object.
+    /// Returns the object.
     pub(crate) fn buffer(&self) -> &'a Buffer<D::Bo> {
         self.bo
     }
 
-    /// Whether this is to make room for others.
+    /// Returns true if the move makes room for other objects.
     pub(crate) fn is_eviction(&self) -> bool {
         self.evict
     }
 
-    /// Where the object is; `None` if nowhere yet, or if what it held was thrown away.
+    /// Returns the old place; `None` if there was none yet, or the contents were discarded.
     pub(crate) fn old(&self) -> Option<Resource<'_, D>> {
         self.old
     }
 
-    /// Where it goes.
+    /// Returns the new place.
     pub(crate) fn new_place(&self) -> Resource<'_, D> {
         self.new
     }
 
-    /// Returns whether, and how, the move may wait for the device.
+    /// Returns the permission of the move to wait for the device.
     pub(crate) fn may_wait(&self) -> Wait {
         // SAFETY: By the type invariant the context is valid.
         let ctx = unsafe { self.ctx.as_ref() };
@@ -150,24 +150,24 @@ impl<'a, D: Driver> Move<'a, D> {
         }
     }
 
-    /// Whether the system pages behind the object are there: if it moves out of a kind of memory
-    /// that is backed by such pages, whether it ever held anything.
+    /// Returns true if the system pages behind the object exist. For a move out of a kind of memory
+    /// that is backed by such pages, this means that the object has ever had contents.
     pub(crate) fn is_populated(&self) -> bool {
         self.bo.is_populated()
     }
 
-    /// The DMA address of a page, if the pages are there.
+    /// Returns the DMA address of a page, if the pages exist.
     pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
         // SAFETY: By the type invariant the object is reserved.
         unsafe { tt::dma_address((*self.bo.as_raw()).ttm, page) }
     }
 
-    /// The object's reservation, to look at.
+    /// Returns the object's reservation, for inspection.
     pub(crate) fn resv(&self) -> &Resv {
         self.bo.resv()
     }
 
-    /// The proof that the object's reservation is held.
+    /// Returns the proof that the object's reservation is held.
     pub(crate) fn held(&self) -> HeldResv<'_> {
         // SAFETY: By the type invariant the object is reserved, which it stays until TTM's callback
         // returns, which takes this value away before.
@@ -190,16 +190,16 @@ impl<'a, D: Driver> Move<'a, D> {
         Ok(())
     }
 
-    /// Waits until nobody uses the object any more.
+    /// Waits until the object is idle.
     pub(crate) fn wait_idle(&self) -> Result {
         // SAFETY: By the type invariant object and context are valid.
         to_result(unsafe { bindings::ttm_bo_wait_ctx(self.bo.as_raw(), self.ctx.as_ptr()) })
     }
 
-    /// The object has the new place at once: there is nothing to copy, or both places stand for the
-    /// same pages.
+    /// Completes the move at once: there is nothing to copy, or both places stand for the same
+    /// pages.
     ///
-    /// The old place is free for others right away. Where the device may still use it, call
+    /// The old place is free for others immediately. If the device may still use it, call
     /// [`Move::wait_idle`] before.
     pub(crate) fn in_place(self) -> Result<Moved> {
         // SAFETY: By the type invariant the object is reserved and not moved yet.
@@ -209,7 +209,7 @@ impl<'a, D: Driver> Move<'a, D> {
         Ok(Moved(0))
     }
 
-    /// Waits for the device, and copies by the processor, if it can reach both places.
+    /// Waits for the device, then copies by CPU if it can reach both places.
     pub(crate) fn copy_by_cpu(self) -> Result<Moved> {
         if self.bo.has_user_pages() {
             return Err(EINVAL);
@@ -226,18 +226,18 @@ impl<'a, D: Driver> Move<'a, D> {
         Ok(Moved(0))
     }
 
-    /// The device copies, and `fence` says when it is done.
+    /// Completes a move that the device copies. `fence` must signal when the copy is done.
     ///
-    /// The object has the new place at once; the old one is kept until the fence is signaled, and
-    /// so are its old system pages. Evictions out of memory that is backed by system pages wait here.
+    /// The object has the new place at once. The old place and its system pages are kept until the
+    /// fence is signaled. Evictions out of memory that is backed by system pages wait here.
     ///
-    /// The fences of evictions must be of no more than eight timelines.
+    /// The fences of evictions must belong to no more than eight timelines.
     pub(crate) fn pipelined(self, fence: &Fence) -> Result<Moved> {
         let bo = self.bo.as_raw();
         // SAFETY: By the type invariant the object is reserved and not moved yet.
         let result = unsafe {
             if (*bo).resource.is_null() {
-                // There was nothing: the fence is that of a clear.
+                // There was no old place: the fence is that of a clear.
                 let resv = self.resv().as_raw();
                 to_result(bindings::dma_resv_reserve_fences(resv, 1)).map(|()| {
                     bindings::dma_resv_add_fence(
@@ -248,7 +248,7 @@ impl<'a, D: Driver> Move<'a, D> {
                     bindings::rust_ext_ttm_bo_move_null(bo, self.new_raw.as_ptr());
                 })
             } else {
-                // TTM has made room for one fence, which may be another's by now.
+                // TTM has reserved a slot for one fence, which another fence may have used by now.
                 to_result(bindings::dma_resv_reserve_fences(self.resv().as_raw(), 1)).and_then(
                     |()| {
                         to_result(bindings::ttm_bo_move_accel_cleanup(
@@ -263,15 +263,15 @@ impl<'a, D: Driver> Move<'a, D> {
             }
         };
         if result.is_err() {
-            // Both places must stay until the device is through with them.
+            // Both places must stay until the device is done with them.
             let _ = fence.wait(Interruptible::No);
         }
         result.map(|()| Moved(0))
     }
 
-    /// The object is to go to `place` first. The driver is asked for both moves then.
+    /// Requests a stop at `place` first. The driver is then called for both moves.
     ///
-    /// TTM does not allow it in an eviction.
+    /// TTM does not allow this in an eviction.
     pub(crate) fn hop(self, place: Place) -> Result<Moved> {
         if self.hop.is_null() {
             return Err(EINVAL);
@@ -282,6 +282,6 @@ impl<'a, D: Driver> Move<'a, D> {
     }
 }
 
-/// `-EMULTIHOP`, which the kernel crate does not know.
+/// `-EMULTIHOP`, which the kernel crate does not define.
 // CAST: Error numbers are small.
 const EMULTIHOP_ERRNO: ffi::c_int = -(bindings::EMULTIHOP as ffi::c_int);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where buffer objects may lie.
+//! Places where buffer objects may lie.
 //!
 //! C header: [`include/drm/ttm/ttm_placement.h`](srctree/include/drm/ttm/ttm_placement.h)
 
@@ -12,50 +12,50 @@ use core::ops::Range;
 pub(crate) struct MemType(u32);
 
 impl MemType {
-    /// How many kinds there are.
+    /// Number of kinds of memory.
     pub(crate) const COUNT: usize = bindings::TTM_NUM_MEM_TYPES as usize;
-    /// System memory that the device does not see. Every device has it.
+    /// System memory that the device cannot access. Every device has it.
     pub(crate) const SYSTEM: Self = Self(bindings::TTM_PL_SYSTEM);
-    /// System memory that the device sees, through its translation tables.
+    /// System memory that the device accesses through its translation tables (amdgpu: GTT).
     pub(crate) const TT: Self = Self(bindings::TTM_PL_TT);
     /// The device's own memory.
     pub(crate) const VRAM: Self = Self(bindings::TTM_PL_VRAM);
 
-    /// Kinds that the driver gives a meaning to.
+    /// Returns the `n`th kind whose meaning the driver defines.
     ///
     /// # Panics
     ///
-    /// If there are not so many; at build time where `n` is a constant.
+    /// If there are fewer kinds; at build time where `n` is a constant.
     pub(crate) const fn private(n: u32) -> Self {
         let index = bindings::TTM_PL_PRIV + n;
         assert!(index < bindings::TTM_NUM_MEM_TYPES);
         Self(index)
     }
 
-    /// From the number that TTM uses.
+    /// Converts the number that TTM uses.
     pub(super) fn from_raw(index: u32) -> Self {
         Self(index)
     }
 
-    /// The number that TTM uses.
+    /// Returns the number that TTM uses.
     pub(super) fn as_raw(self) -> u32 {
         self.0
     }
 
-    /// The place in an array with [`MemType::COUNT`] members.
+    /// Returns the index in an array of [`MemType::COUNT`] elements.
     pub(super) fn index(self) -> usize {
         // CAST: It is below `COUNT`.
         self.0 as usize
     }
 }
 
-/// A place in memory: a kind, and perhaps limits within it.
+/// A place in memory: a kind of memory, and optional limits within it.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Place(bindings::ttm_place);
 
 impl Place {
-    /// Anywhere in a kind of memory.
+    /// Allows any place in a kind of memory.
     pub(crate) const fn new(mem_type: MemType) -> Self {
         Self(bindings::ttm_place {
             fpfn: 0,
@@ -65,7 +65,7 @@ impl Place {
         })
     }
 
-    /// Only within these pages; an end of 0 is that of the memory.
+    /// Restricts the place to these pages. An end of 0 is the end of the memory.
     #[must_use]
     pub(crate) const fn within(mut self, pages: Range<u64>) -> Self {
         self.0.fpfn = pages.start;
@@ -73,31 +73,32 @@ impl Place {
         self
     }
 
-    /// In one piece.
+    /// Requires one contiguous piece.
     #[must_use]
     pub(crate) const fn contiguous(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_CONTIGUOUS)
     }
 
-    /// Near the end rather than the beginning.
+    /// Prefers the end of the memory to the beginning.
     #[must_use]
     pub(crate) const fn top_down(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_TOPDOWN)
     }
 
-    /// A stop on the way.
+    /// Marks an intermediate stop.
     #[must_use]
     pub(crate) const fn temporary(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_TEMPORARY)
     }
 
-    /// Only if there is room without evicting others.
+    /// Uses the place only if there is room without evicting others.
     #[must_use]
     pub(crate) const fn desired(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_DESIRED)
     }
 
-    /// Only if there is no room in the places without this flag; others are evicted for it.
+    /// Uses the place only if there is no room in the places without this flag. Others are evicted
+    /// for it.
     #[must_use]
     pub(crate) const fn fallback(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_FALLBACK)
@@ -108,27 +109,27 @@ impl Place {
         self
     }
 
-    /// The kind of memory.
+    /// Returns the kind of memory.
     pub(crate) fn mem_type(&self) -> MemType {
         MemType(self.0.mem_type)
     }
 
-    /// The first and the last page, where 0 for the last means the end of the memory.
+    /// Returns the first page and the end page, which is 0 for the end of the memory.
     pub(crate) fn pages(&self) -> Range<u64> {
         self.0.fpfn..self.0.lpfn
     }
 
-    /// Whether it must be in one piece.
+    /// Returns true if the place must be contiguous.
     pub(crate) fn is_contiguous(&self) -> bool {
         self.0.flags & bindings::TTM_PL_FLAG_CONTIGUOUS != 0
     }
 
-    /// Whether it should be near the end.
+    /// Returns true if the place should be near the end of the memory.
     pub(crate) fn is_top_down(&self) -> bool {
         self.0.flags & bindings::TTM_PL_FLAG_TOPDOWN != 0
     }
 
-    /// Borrows what C has.
+    /// Borrows a place from C code.
     ///
     /// # Safety
     ///
@@ -138,7 +139,7 @@ impl Place {
         unsafe { &*ptr.cast() }
     }
 
-    /// The C form.
+    /// Returns the C form.
     pub(super) fn to_raw(self) -> bindings::ttm_place {
         self.0
     }
@@ -152,13 +153,13 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// The largest number of places.
+    /// Largest number of places.
     pub(crate) const MAX: usize = 4;
 
-    /// No place: what the object holds may be thrown away.
+    /// No place: the contents of the object may be discarded.
     pub(crate) const NOWHERE: Self = Self::new(&[]);
 
-    /// These places.
+    /// Makes a placement of these places.
     ///
     /// # Panics
     ///
@@ -177,12 +178,12 @@ impl Placement {
         this
     }
 
-    /// The places.
+    /// Returns the places.
     pub(crate) fn places(&self) -> &[Place] {
         &self.places[..self.len]
     }
 
-    /// The C form, valid as long as `self` stays where it is.
+    /// Returns the C form, which is valid while `self` stays at its address.
     pub(super) fn as_raw(&self) -> bindings::ttm_placement {
         bindings::ttm_placement {
             // CAST: At most `MAX`.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Buffer objects whose reservation is held: what can be done to them.
+//! Operations on buffer objects whose reservation is held (amdgpu: `amdgpu_bo_reserve()`).
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
@@ -47,14 +47,14 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// An object whose reservation was taken alone, released on drop.
+/// An object whose reservation was taken alone; released on drop.
 pub(crate) struct LockedObject<'a, T: DriverObject> {
     pub(super) bo: &'a Object<T>,
     pub(super) lock: LockedResv<'a>,
 }
 
 impl<T: DriverObject> LockedObject<'_, T> {
-    /// What can be done to the object.
+    /// Returns the operations on the object.
     pub(crate) fn reserved(&self) -> Reserved<'_, T> {
         // INVARIANT: The lock is that of the object.
         Reserved {
@@ -97,12 +97,12 @@ impl<T: DriverObject> Deref for Reserved<'_, T> {
 }
 
 impl<'a, T: DriverObject> Reserved<'a, T> {
-    /// The proof that the reservation is held, for example to add fences.
+    /// Returns the proof that the reservation is held, for example to add fences.
     pub(crate) fn held(&self) -> HeldResv<'a> {
         self.held
     }
 
-    /// A reference to the object, unless the last one is gone.
+    /// Returns a reference to the object, unless the last one is gone.
     fn object(&self) -> Result<ARef<Object<T>>> {
         // SAFETY: The object is valid.
         if unsafe { bindings::rust_ext_drm_gem_object_get_unless_zero(self.gem()) } {
@@ -113,9 +113,10 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         }
     }
 
-    /// The object that the reservation is part of, unless its last reference is gone.
+    /// Returns the object that the reservation is part of, unless its last reference is gone.
     pub(super) fn owner(&self) -> Result<ARef<Object<T>>> {
-        // Not the one that only shares it: each would keep the one before.
+        // An object that only shares the reservation must not be returned: each would keep the
+        // previous one.
         self.bo
             .share()
             .map_or_else(|| self.object(), |owner| Ok(owner.clone()))
@@ -126,14 +127,14 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         unsafe { (*self.as_raw()).pin_count != 0 }
     }
 
-    /// Brings the object to one of the places of `placement`, if it is not there yet, and system
-    /// pages behind it if it needs them.
+    /// Moves the object to one of the places of `placement`, if it is not there yet. Populates it
+    /// with system pages if it needs them.
     ///
-    /// Moving it may use up the room for fences that was made in the reservation before.
+    /// Moving it may use up fence slots that were reserved before.
     ///
     /// - `EINVAL`: `placement` is empty.
     /// - `ENOMEM`: there is no room.
-    /// - `EBUSY`: it is mapped, or the device would have to be waited for.
+    /// - `EBUSY`: the object is mapped, or the operation would have to wait for the device.
     /// - `EFAULT`: it needs user pages and has none.
     pub(crate) fn validate(&self, placement: &Placement, ctx: &mut Ctx) -> Result {
         if placement.places().is_empty() {
@@ -152,9 +153,10 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         })
     }
 
-    /// Throws away what the object holds, once the device is through with it. It then lies nowhere.
+    /// Discards the contents of the object, once the device is done with them. It then lies
+    /// nowhere.
     ///
-    /// User space's mappings of it are taken away; TTM leaves that to its caller.
+    /// User space's mappings of it are removed; TTM leaves that to its caller.
     pub(crate) fn discard(&self, ctx: &mut Ctx) -> Result {
         if self.is_pinned() {
             return Err(EBUSY);
@@ -166,10 +168,10 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         })
     }
 
-    /// Brings system pages behind the object, if it lies in memory that has them.
+    /// Populates the object with system pages, if it lies in memory that has them.
     ///
     /// - `ENODEV`: the device is gone.
-    /// - `ENXIO`: it lies nowhere.
+    /// - `ENXIO`: the object lies nowhere.
     pub(crate) fn populate(&self, ctx: &mut Ctx) -> Result {
         if self.placed().is_none() {
             return Err(ENXIO);
@@ -178,53 +180,55 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         to_result(unsafe { bindings::ttm_bo_populate(self.as_raw(), &mut ctx.0) })
     }
 
-    /// Where the object lies.
+    /// Returns the object's place, if any.
     pub(crate) fn placed(&self) -> Option<Placed> {
         self.resource().map(|resource| resource.placed())
     }
 
-    /// The kind of memory that it lies in.
+    /// Returns the kind of memory that the object lies in, if any.
     pub(crate) fn mem_type(&self) -> Option<MemType> {
         self.placed().map(|placed| placed.mem_type)
     }
 
-    /// What the manager gave out for it, if it lies somewhere, and `M` is the manager there.
+    /// Returns the manager's allocation for the object, if it lies somewhere and `M` is the manager
+    /// there.
     pub(crate) fn allocation<M: ResourceManager>(&self) -> Option<M::Allocation> {
         self.resource()?.allocation::<M>().cloned()
     }
 
-    /// Not to be handed out, as it is gone when the object is moved.
+    /// Returns the resource. It must not be handed out, as it is gone when the object is moved.
     fn resource(&self) -> Option<Resource<'_, T::Driver>> {
         // SAFETY: The object is reserved; the resource stays until it is moved.
         unsafe { Resource::from_raw((*self.as_raw()).resource, self.ttm_device()) }
     }
 
-    /// Whether the system pages behind it are there.
+    /// Returns true if the system pages behind the object exist.
     pub(crate) fn is_populated(&self) -> bool {
         self.bo.is_populated()
     }
 
-    /// The DMA address of one of the system pages behind it, if they are there.
+    /// Returns the DMA address of one of the system pages behind the object, if they exist.
     pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
         // SAFETY: The object is reserved.
         unsafe { tt::dma_address((*self.as_raw()).ttm, page) }
     }
 
-    /// Puts the DMA addresses of its system pages from `first` on into `into`, each with `bits` set, as
-    /// far as they are there. Gives how many those are.
+    /// Writes the DMA addresses of the object's system pages from `first` on to `into`, each with
+    /// `bits` set, as far as the pages exist. Returns the number of addresses written.
     pub(crate) fn dma_addresses(&self, first: usize, bits: u64, into: &mut [u64]) -> usize {
         // SAFETY: The object is reserved.
         unsafe { tt::dma_addresses((*self.as_raw()).ttm, first, bits, into) }
     }
 
-    /// Replaces the pages of a process behind the object, whose [`Backing`](super::Backing) says so.
+    /// Replaces the user pages behind the object, whose [`Backing`](super::Backing) must be those
+    /// of a process.
     ///
-    /// Pages that were there before are let go, once the device is through with them, and the
-    /// object lies nowhere until it is validated, which maps the new pages for the device. The
-    /// caller must see to it that the device does not use them once the process has taken them
-    /// back; see [`tt`].
+    /// Pages that were set before are released once the device is done with them. The object lies
+    /// nowhere until it is validated, which maps the new pages for the device. The caller must
+    /// ensure that the device does not use the pages once the process has taken them back; see
+    /// [`tt`].
     ///
-    /// - `EINVAL`: it is not that kind of object, or there are not as many pages as it needs.
+    /// - `EINVAL`: the object does not take user pages, or the number of pages is wrong.
     /// - `EFAULT`: a page is missing.
     pub(crate) fn set_user_pages(&self, pages: &[Pfn], ctx: &mut Ctx) -> Result {
         let raw = self.as_raw();
@@ -242,31 +246,32 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         unsafe { Tt::set_user_pages(tt, pages) }
     }
 
-    /// Marks the pages of a process behind the object as dirty, if the device may write to them. To be
-    /// called before it may; see [`tt`]. Does not sleep, and does nothing to other objects.
+    /// Marks the user pages behind the object as dirty, if the device may write to them. Must be
+    /// called before the device may write; see [`tt`]. Does not sleep, and does not affect other
+    /// objects.
     ///
     /// # Safety
     ///
-    /// The process must not have taken its pages back since they were gathered, and must not be able to
-    /// during the call: the lock that the notifier's callback takes is held, and what was gathered is
-    /// current.
+    /// The process must not have taken its pages back since they were looked up, and must not be
+    /// able to during the call: the lock that the notifier's callback takes is held, and the pages
+    /// are current.
     pub(crate) unsafe fn mark_user_pages_dirty(&self) {
         if self.is_populated() {
-            // SAFETY: The object is valid and reserved, and a populated one has a table; the rest by the
-            // safety requirements.
+            // SAFETY: The object is valid and reserved, and a populated one has a table; the rest
+            // by the safety requirements.
             unsafe { Tt::mark_user_pages_dirty((*self.as_raw()).ttm) };
         }
     }
 
-    /// Notes that the object was used: others are evicted before it.
+    /// Marks the object as recently used: others are evicted before it.
     pub(crate) fn touch(&self) {
         // SAFETY: The object is valid and reserved.
         unsafe { bindings::rust_ext_ttm_bo_move_to_lru_tail_unlocked(self.as_raw()) };
     }
 
-    /// Maps some pages of the object for the kernel. It stays in its place meanwhile.
+    /// Maps some pages of the object for the kernel. The object stays in its place meanwhile.
     ///
-    /// What the device does to the memory is not waited for.
+    /// Does not wait for the device's work on the memory.
     pub(crate) fn map(&self, pages: Range<usize>) -> Result<Mapping<'a, T>> {
         Mapping::new(*self, pages)
     }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Pieces of memory, and the managers that give them out.
+//! Pieces of memory, and the managers that allocate them.
+//!
+//! In C these are `struct ttm_resource` and `struct ttm_resource_manager` (amdgpu:
+//! `amdgpu_vram_mgr`, `amdgpu_gtt_mgr`).
 //!
 //! C header: [`include/drm/ttm/ttm_resource.h`](srctree/include/drm/ttm/ttm_resource.h)
 
@@ -27,45 +30,47 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What is asked of a [`ResourceManager`].
+/// A request to a [`ResourceManager`].
 #[derive(Clone, Copy)]
 pub(crate) struct ResourceRequest<'a> {
     /// The size in bytes, a multiple of the page size.
     pub(crate) size: usize,
-    /// The alignment in pages; 0 is as good as 1.
+    /// The alignment in pages; 0 means the same as 1.
     pub(crate) align_pages: u32,
-    /// Where in the memory.
+    /// The place within the memory.
     pub(crate) place: &'a Place,
 }
 
-/// Gives out the memory of one kind.
+/// An allocator for one kind of memory.
 ///
-/// The functions may be called at any time and from any thread. They may be called within reclaim.
+/// Its functions may be called at any time, from any thread, and within reclaim.
 pub(crate) trait ResourceManager: Send + Sync + 'static {
     /// A piece of the memory. A clone stands for the same piece.
     type Allocation: Clone + Send + Sync + 'static;
 
-    /// Whether system pages stand behind this memory.
+    /// Set if the memory is backed by system pages.
     const USES_TT: bool;
 
-    /// Gives out a piece, and the number of its first page if that has a meaning, or `ENOSPC`.
+    /// Allocates a piece. Returns it with the number of its first page, if that has a meaning, or
+    /// `ENOSPC`.
     fn alloc(&self, request: ResourceRequest<'_>) -> Result<(Self::Allocation, u64)>;
 
-    /// The piece is not used any more. The allocation is dropped next, but for its clones.
+    /// Called when the piece is not used any more. The allocation is dropped next, except for its
+    /// clones.
     fn free(&self, _allocation: &Self::Allocation) {}
 
-    /// Whether evicting the piece could make room in `place`.
+    /// Returns true if evicting the piece could make room in `place`.
     fn intersects(&self, _allocation: &Self::Allocation, _place: &Place, _size: usize) -> bool {
         true
     }
 
-    /// Whether the piece lies within `place`.
+    /// Returns true if the piece lies within `place`.
     fn compatible(&self, _allocation: &Self::Allocation, _place: &Place, _size: usize) -> bool {
         true
     }
 }
 
-/// A piece of memory as C sees it, with what the manager gave out.
+/// A C resource with the manager's allocation for it.
 ///
 /// # Invariants
 ///
@@ -76,7 +81,7 @@ struct Inner<A> {
     allocation: A,
 }
 
-/// A [`ResourceManager`] as C sees it.
+/// A [`ResourceManager`] with its C object.
 ///
 /// # Invariants
 ///
@@ -98,7 +103,7 @@ impl<M: ResourceManager> Manager<M> {
         debug: None,
     };
 
-    /// Not yet known to the device `bdev`, which must be initialized.
+    /// Makes a manager that the device `bdev`, which must be initialized, does not know yet.
     pub(super) fn new(
         bdev: *mut bindings::ttm_device,
         size: u64,
@@ -123,12 +128,12 @@ impl<M: ResourceManager> Manager<M> {
         Ok(this)
     }
 
-    /// The C object.
+    /// Returns the C object.
     pub(super) fn as_raw(&self) -> *mut bindings::ttm_resource_manager {
         self.raw.get()
     }
 
-    /// The manager that `new` made.
+    /// Returns the manager that `new` made.
     ///
     /// # Safety
     ///
@@ -139,16 +144,16 @@ impl<M: ResourceManager> Manager<M> {
         unsafe { &*ptr.cast() }
     }
 
-    /// The driver's part.
+    /// Returns the driver's part.
     pub(super) fn inner(&self) -> &M {
         &self.inner
     }
 
-    /// The `alloc` callback.
+    /// Implements the `alloc` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
+    /// Must only be called through a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn alloc(
         man: *mut bindings::ttm_resource_manager,
         bo: *mut bindings::ttm_buffer_object,
@@ -190,11 +195,11 @@ impl<M: ResourceManager> Manager<M> {
         0
     }
 
-    /// The `free` callback.
+    /// Implements the `free` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
+    /// Must only be called through a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn free(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,
@@ -209,11 +214,11 @@ impl<M: ResourceManager> Manager<M> {
         this.inner.free(&inner.allocation);
     }
 
-    /// The `intersects` callback.
+    /// Implements the `intersects` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
+    /// Must only be called through a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn intersects(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,
@@ -231,11 +236,11 @@ impl<M: ResourceManager> Manager<M> {
         this.inner.intersects(&inner.allocation, place, size)
     }
 
-    /// The `compatible` callback.
+    /// Implements the `compatible` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_resource_manager_func` of `M`.
+    /// Must only be called through a `struct ttm_resource_manager_func` of `M`.
     unsafe extern "C" fn compatible(
         man: *mut bindings::ttm_resource_manager,
         res: *mut bindings::ttm_resource,
@@ -259,7 +264,7 @@ unsafe impl<M: ResourceManager> Send for Manager<M> {}
 // SAFETY: As above.
 unsafe impl<M: ResourceManager> Sync for Manager<M> {}
 
-/// A piece of memory that a callback is told of.
+/// A piece of memory that a callback receives.
 ///
 /// # Invariants
 ///
@@ -279,7 +284,7 @@ impl<D: Driver> Clone for Resource<'_, D> {
 impl<D: Driver> Copy for Resource<'_, D> {}
 
 impl<'a, D: Driver> Resource<'a, D> {
-    /// Wraps a pointer, or `None` if it is null.
+    /// Wraps a pointer. Returns `None` if it is null.
     ///
     /// # Safety
     ///
@@ -296,7 +301,7 @@ impl<'a, D: Driver> Resource<'a, D> {
         })
     }
 
-    /// What it is, in short.
+    /// Returns a summary of the resource.
     pub(crate) fn placed(&self) -> Placed {
         // SAFETY: By the type invariant; these fields are constant.
         unsafe {
@@ -311,12 +316,12 @@ impl<'a, D: Driver> Resource<'a, D> {
         }
     }
 
-    /// The kind of memory.
+    /// Returns the kind of memory.
     pub(crate) fn mem_type(&self) -> MemType {
         self.placed().mem_type
     }
 
-    /// What the manager gave out, if `M` is its manager.
+    /// Returns the manager's allocation, if `M` is its manager.
     pub(crate) fn allocation<M: ResourceManager>(&self) -> Option<&'a M::Allocation> {
         if self.device.manager_type(self.mem_type()) != Some(TypeId::of::<M>()) {
             return None;
@@ -327,27 +332,27 @@ impl<'a, D: Driver> Resource<'a, D> {
     }
 }
 
-/// Where a buffer object lies.
+/// The place of a buffer object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Placed {
     /// The kind of memory.
     pub(crate) mem_type: MemType,
-    /// The first page, where that has a meaning.
+    /// The first page, if that has a meaning.
     pub(crate) start: u64,
     /// The size in bytes.
     pub(crate) size: usize,
-    /// Whether it was asked for in one piece.
+    /// Set if the place was requested to be contiguous.
     pub(crate) contiguous: bool,
 }
 
-/// A manager for memory that has no places: it only counts.
+/// A manager for memory without places, which only counts bytes.
 pub(crate) struct Budget {
     limit: u64,
     used: Atomic<u64>,
 }
 
 impl Budget {
-    /// Gives out `limit` bytes at most.
+    /// Makes a manager that allocates `limit` bytes at most.
     pub(crate) fn new(limit: u64) -> Self {
         Self {
             limit: limit >> PAGE_SHIFT,
@@ -357,7 +362,7 @@ impl Budget {
 }
 
 impl ResourceManager for Budget {
-    /// The number of pages.
+    /// Number of pages.
     type Allocation = u64;
 
     const USES_TT: bool = true;
@@ -365,8 +370,8 @@ impl ResourceManager for Budget {
     fn alloc(&self, request: ResourceRequest<'_>) -> Result<(u64, u64)> {
         // CAST: It never is narrower.
         let pages = (request.size >> PAGE_SHIFT) as u64;
-        // Not added before it is compared: a request that is refused must not be in the way of others
-        // for as long as that takes.
+        // The sum is compared before it is stored: a refused request must not block others
+        // meanwhile.
         let mut used = self.used.load(Relaxed);
         loop {
             let sum = used.checked_add(pages).filter(|&sum| sum <= self.limit);
@@ -397,7 +402,7 @@ mod tests {
 
     #[test]
     fn budget_is_kept() -> Result {
-        // Half a page is none.
+        // Half a page counts as none.
         // CAST: A small number.
         let budget = Budget::new((4 * PAGE_SIZE + PAGE_SIZE / 2) as u64);
 

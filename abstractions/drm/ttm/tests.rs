@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A driver for tests, on a device without hardware, and what the types of this folder promise of it:
-//! that no order of safe calls breaks memory.
+//! A test driver on a device without hardware, and tests of the promise of this folder's types: no
+//! sequence of safe calls breaks memory safety.
 
 use super::{
     Attachment,
@@ -63,10 +63,10 @@ use kernel::{
     workqueue, //
 };
 
-/// A DRM driver that nobody can open.
+/// A DRM driver that cannot be opened.
 struct TestDriver;
 
-/// What it does for TTM.
+/// Its operations for TTM.
 struct TestTtm;
 
 #[pin_data]
@@ -83,14 +83,14 @@ impl TestData {
     }
 }
 
-/// What is done when an object moves.
+/// Action of the driver when an object moves.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnMove {
-    /// It has its new place at once.
+    /// Takes the new place at once.
     InPlace,
-    /// The same, and then an error is answered.
+    /// Takes the new place at once, and then returns an error.
     InPlaceThenFail,
-    /// First it is tried to throw away what it holds.
+    /// Tries to discard the contents first.
     Discard,
 }
 
@@ -178,9 +178,9 @@ impl DriverObject for TestBo {
     }
 }
 
-/// A manager that says, when it is dropped, whether TTM could still find it.
+/// A manager that records on drop whether TTM could still find it.
 struct Probe {
-    /// Set by the test before the device goes.
+    /// Set by the test before the device goes away.
     ttm: Atomic<usize>,
     found: Arc<Atomic<bool>>,
 }
@@ -199,8 +199,8 @@ impl Drop for Probe {
     fn drop(&mut self) {
         let raw = self.ttm.load(Relaxed) as *const bindings::ttm_device;
         if !raw.is_null() {
-            // SAFETY: The test put the address of the device there, which is being dropped. An entry of a
-            // list that was removed points nowhere.
+            // SAFETY: The test put the address of the device there, which is being dropped. An
+            // entry of a list that was removed points nowhere.
             let next = unsafe { (*raw).device_list.next };
             self.found
                 .store(!next.is_null() && next as usize >> 48 == 0xffff, Relaxed);
@@ -221,7 +221,7 @@ impl ResourceManager for Hidden {
     }
 }
 
-/// A device without hardware, with the driver's on it.
+/// A device without hardware, with the driver's device on it.
 struct Fixture {
     attachment: Option<Attachment<TestTtm>>,
     drm: UnregisteredDevice<TestDriver>,
@@ -236,7 +236,7 @@ impl Fixture {
         Self::named(c"ttm-test")
     }
 
-    /// Two at a time need two names.
+    /// Makes a fixture. Two at a time need two names.
     fn named(name: &'static CStr) -> Result<Self> {
         let parent = faux::Registration::new(name, None)?;
         let dev: &kernel::device::Device<Bound> = parent.as_ref().as_ref();
@@ -305,7 +305,7 @@ fn place(mem_type: MemType) -> Placement {
     Placement::new(&[Place::new(mem_type)])
 }
 
-// A device that may be without references cannot be referenced anew: this is ambiguous if it can.
+// A device that may have no references cannot be referenced again: this is ambiguous if it can.
 const _: fn() = || {
     trait AmbiguousIfCounted<A> {
         fn check() {}
@@ -337,7 +337,7 @@ mod tests {
         let lock = bo.lock(Interruptible::No)?;
         assert!(!lock.reserved().is_populated());
         assert!(lock.reserved().dma_address(0).is_none());
-        // It lies nowhere now.
+        // The object lies nowhere now.
         assert_eq!(lock.reserved().populate(&mut ctx()), Err(ENXIO));
         assert_eq!(
             lock.reserved().validate(&place(MemType::TT), &mut ctx()),
@@ -368,7 +368,7 @@ mod tests {
             .reserved()
             .populate(&mut ctx())?;
 
-        // Not dropped before the parent is unbound, as if it had been leaked.
+        // Dropped only after the parent is unbound, as if it had been leaked.
         let leaked = fixture.attachment.take();
         let Fixture { drm, parent, .. } = fixture;
         drop(parent);
@@ -416,7 +416,7 @@ mod tests {
         lock.reserved()
             .validate(&place(MemType::SYSTEM), &mut ctx())?;
         assert_eq!(lock.reserved().mem_type(), Some(MemType::SYSTEM));
-        // And afterwards all is as before.
+        // Afterwards everything is as before.
         assert!(bo.reserved(lock.reserved().held()).is_some());
         Ok(())
     }
@@ -451,7 +451,7 @@ mod tests {
             Device::<TestTtm>::new(allocation.base(), Flags::NONE, |_| Ok(())),
             GFP_KERNEL,
         )?;
-        // It is dropped later than the allocation, whose memory it points to.
+        // The tree is dropped later than the allocation, whose memory it points to.
         workqueue::system().try_spawn(GFP_KERNEL, move || {
             kernel::time::delay::fsleep(kernel::time::Delta::from_millis(100));
             drop(ttm);
@@ -484,7 +484,7 @@ mod tests {
         lock.reserved().discard(&mut ctx())?;
         assert_eq!(lock.reserved().map(0..1).err(), Some(ENXIO));
 
-        // Nor is what the processor cannot reach.
+        // Memory that the processor cannot reach is not mapped either.
         lock.reserved()
             .validate(&place(MemType::VRAM), &mut ctx())?;
         assert_eq!(lock.reserved().map(0..1).err(), Some(EINVAL));

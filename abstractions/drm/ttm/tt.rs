@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Translation tables: the system pages behind a buffer object.
+//! Translation tables: the system pages behind a buffer object (`struct ttm_tt`).
 //!
 //! C header: [`include/drm/ttm/ttm_tt.h`](srctree/include/drm/ttm/ttm_tt.h)
 //!
-//! The pages come from TTM's pool, which also gives them to the DMA layer, or from a process. Pages
-//! of a process are not held: whoever sets them ([`Reserved::set_user_pages`]) must see to it that
-//! the device does not use them once the process has taken them back. So the processor never
-//! touches their contents here, and their `struct page` only while they cannot be taken back:
+//! The pages come from TTM's pool, which also maps them for DMA, or from a process (userptr). Pages
+//! of a process are not held: the caller of [`Reserved::set_user_pages`] must ensure that the
+//! device does not use them once the process has taken them back. So the processor never touches
+//! their contents here, and accesses their `struct page` only while they cannot be taken back:
 //!
-//! * They are marked as external, so that TTM neither swaps nor maps them, nor copies from them.
-//! * The DMA layer is asked for a mapping without bounce buffers ([`IN_PLACE`]), which it would copy from
-//!   and to when it likes; where that cannot be, there is none.
+//! * They are marked as external, so that TTM does not swap them, map them, or copy from them.
+//! * The DMA layer is asked for a mapping without bounce buffers ([`IN_PLACE`]), because it would
+//!   copy to and from those at any time. If that is impossible, there is no mapping.
 //! * They are marked as dirty before the device may write to them
-//!   ([`Reserved::mark_user_pages_dirty`]), and not when they are let go, when they may be another's.
-//!   The page tables of the process do not always know: a page that it has only read since it came
-//!   from swap, or freed lazily, is writable there and clean, and the kernel would drop what the device
-//!   wrote to it. Whoever cleans pages invalidates them first, so the mark lasts as long as they do.
+//!   ([`Reserved::mark_user_pages_dirty`]). They are not marked when they are released, as they may
+//!   belong to another process by then. The page tables of the process do not always record the
+//!   write: a page that the process has only read since it came from swap, or freed lazily, is
+//!   writable there and clean, and the kernel would drop the device's writes to it. Code that
+//!   cleans pages invalidates them first, so the mark lasts as long as the pages do.
 //!
 //! [`Reserved::set_user_pages`]: super::Reserved::set_user_pages
 //! [`Reserved::mark_user_pages_dirty`]: super::Reserved::mark_user_pages_dirty
@@ -42,14 +43,14 @@ use kernel::{
     types::Opaque, //
 };
 
-/// How the processor caches pages.
+/// CPU caching of pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Caching {
-    /// Not at all.
+    /// Not cached.
     Uncached,
     /// Writes are combined, reads are not cached.
     WriteCombined,
-    /// As any memory.
+    /// Cached like any memory.
     Cached,
 }
 
@@ -63,19 +64,19 @@ impl Caching {
     }
 }
 
-/// Where the system pages behind an object come from.
+/// Source of the system pages behind an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Backing {
-    /// From TTM's pool.
+    /// TTM's pool.
     Pages(Caching),
-    /// From a process, for the device to read.
+    /// A process. The device reads the pages.
     UserRead,
-    /// From a process, for the device to read and write.
+    /// A process. The device reads and writes the pages.
     UserWrite,
 }
 
 impl Backing {
-    /// Whether the pages are those of a process.
+    /// Returns true if the pages are those of a process.
     pub(crate) fn is_user(self) -> bool {
         self.direction().is_some()
     }
@@ -89,15 +90,15 @@ impl Backing {
     }
 }
 
-/// A translation table as C sees it.
+/// A C translation table with our data.
 ///
 /// # Invariants
 ///
-/// * `raw` was initialized by `ttm_sg_tt_init()`, with room for pages and DMA addresses, in one piece of
-///   memory that `kvfree()` frees.
+/// * `raw` was initialized by `ttm_sg_tt_init()`, with room for pages and DMA addresses, in one
+///   piece of memory that `kvfree()` frees.
 /// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
 ///   external, and its pages are all null or all valid.
-/// * If those are populated, `sg` is a scatter list of them that is mapped for the device.
+/// * If user pages are populated, `sg` is a scatter list of them that is mapped for the device.
 #[repr(C)]
 pub(super) struct Tt {
     raw: Opaque<bindings::ttm_tt>,
@@ -106,11 +107,11 @@ pub(super) struct Tt {
 }
 
 impl Tt {
-    /// The `ttm_tt_create` callback.
+    /// Implements the `ttm_tt_create` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn create<D: Driver>(
         bo: *mut bindings::ttm_buffer_object,
         page_flags: u32,
@@ -118,7 +119,7 @@ impl Tt {
         // SAFETY: TTM gives us a valid object of this device.
         let backing = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
             Some(buffer) => buffer.backing(),
-            // What is left of an object that was moved away.
+            // The remnant of an object that was moved away.
             None => Backing::Pages(Caching::Cached),
         };
         let caching = match backing {
@@ -157,20 +158,21 @@ impl Tt {
         KBox::into_raw(this).cast()
     }
 
-    /// Takes other arrays for pages and addresses, which are charged to the caller: a new object of a
-    /// process's pages may be as large as it likes, and costs nobody anything but these. (Where an object
-    /// that has a place gets a table it is evicted, by somebody else.)
+    /// Replaces the arrays of pages and addresses with ones that are charged to the caller. A new
+    /// object with user pages may be of any size, and costs nothing but these arrays. (When an
+    /// object that has a place gets a table, another task is evicting it.)
     ///
     /// The table must be new.
     fn charge(&self) -> Result {
         let raw = self.raw.get();
         // SAFETY: By the type invariant the table is initialized.
         let count = unsafe { (*raw).num_pages } as usize;
-        // As TTM allocates them: one after the other, zeroed.
+        // One array after the other, zeroed, as TTM allocates them.
         let arrays = KVVec::<u64>::from_elem(0, 2 * count, GFP_KERNEL_ACCOUNT)?;
         let (arrays, _, _) = arrays.into_raw_parts();
         // SAFETY: As above; nobody uses the arrays of a new table yet. They are freed as they were
-        // allocated, and so will the others be, which hold a pointer and an address for each page.
+        // allocated, and so will their replacements be, which hold a pointer and an address for
+        // each page.
         unsafe {
             bindings::kvfree((*raw).pages.cast());
             (*raw).pages = arrays.cast();
@@ -179,11 +181,11 @@ impl Tt {
         Ok(())
     }
 
-    /// The `ttm_tt_destroy` callback.
+    /// Implements the `ttm_tt_destroy` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs`.
+    /// Must only be called through a `struct ttm_device_funcs`.
     pub(super) unsafe extern "C" fn destroy(
         _bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
@@ -195,11 +197,11 @@ impl Tt {
         }
     }
 
-    /// The `ttm_tt_populate` callback.
+    /// Implements the `ttm_tt_populate` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn populate<D: Driver>(
         bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
@@ -226,11 +228,11 @@ impl Tt {
         }
     }
 
-    /// The `ttm_tt_unpopulate` callback.
+    /// Implements the `ttm_tt_unpopulate` callback.
     ///
     /// # Safety
     ///
-    /// Only to be called by way of a `struct ttm_device_funcs` of `D`.
+    /// Must only be called through a `struct ttm_device_funcs` of `D`.
     pub(super) unsafe extern "C" fn unpopulate<D: Driver>(
         bdev: *mut bindings::ttm_device,
         raw: *mut bindings::ttm_tt,
@@ -262,7 +264,8 @@ impl Tt {
         device.populated().remove();
     }
 
-    /// Maps user pages for the device, and notes their DMA addresses. `dev` must be bound for the section.
+    /// Maps user pages for the device, and stores their DMA addresses. `dev` must be bound for the
+    /// section.
     fn map(
         &self,
         dev: *mut bindings::device,
@@ -278,8 +281,8 @@ impl Tt {
             return Err(EFAULT);
         }
 
-        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound for the
-        // section, and the scatter list is not in use.
+        // SAFETY: By the type invariant all pages are valid, as the first is. The device is bound
+        // for the section, and the scatter list is not in use.
         unsafe {
             to_result(bindings::sg_alloc_table_from_pages_segment(
                 sg,
@@ -312,7 +315,7 @@ impl Tt {
         }
     }
 
-    /// Sets the pages, one for each place.
+    /// Sets the table's pages, one for each entry.
     ///
     /// # Safety
     ///
@@ -339,8 +342,8 @@ impl Tt {
         Ok(())
     }
 
-    /// Marks the pages of a process as dirty, if the device may write to them. Pages of one folio that come
-    /// one after the other are marked as one, as the kernel does anyway.
+    /// Marks the user pages as dirty, if the device may write to them. Successive pages of one
+    /// folio are marked as one, which the kernel does anyway.
     ///
     /// # Safety
     ///
@@ -353,8 +356,9 @@ impl Tt {
             return;
         }
         let mut last = ptr::null_mut();
-        // SAFETY: By the type invariant there are `num_pages` valid pages, as the table is populated.
-        // By the safety requirements they are the process's, which keeps them from being freed.
+        // SAFETY: By the type invariant there are `num_pages` valid pages, as the table is
+        // populated. By the safety requirements they are the process's, which keeps them from being
+        // freed.
         unsafe {
             for i in 0..(*raw).num_pages as usize {
                 let folio = bindings::rust_ext_page_folio(*(*raw).pages.add(i));
@@ -367,8 +371,8 @@ impl Tt {
     }
 }
 
-/// How many bytes of system memory the objects of all devices may have, behind them. It is 0 before
-/// there is any device.
+/// Returns the number of bytes of system memory that may back the objects of all devices. It is 0
+/// before there is any device.
 pub(crate) fn system_limit() -> u64 {
     // SAFETY: It only reads a number.
     let pages = unsafe { bindings::ttm_tt_pages_limit() };
@@ -376,7 +380,7 @@ pub(crate) fn system_limit() -> u64 {
     (pages as u64) << kernel::page::PAGE_SHIFT
 }
 
-/// The DMA address of a page of a populated table.
+/// Returns the DMA address of a page of a populated table.
 ///
 /// # Safety
 ///
@@ -388,8 +392,8 @@ pub(super) unsafe fn dma_address(raw: *mut bindings::ttm_tt, page: usize) -> Opt
     (count == 1).then_some(address[0])
 }
 
-/// Puts the DMA addresses of the pages from `first` on into `into`, each with `bits` set, as far as a
-/// populated table has them. Gives how many those are.
+/// Writes the DMA addresses of the pages from `first` on to `into`, each with `bits` set, as far as
+/// a populated table has them. Returns the number of addresses written.
 ///
 /// # Safety
 ///
@@ -414,8 +418,8 @@ pub(super) unsafe fn dma_addresses(
     let Some(there) = pages.checked_sub(first) else {
         return 0;
     };
-    // SAFETY: A populated table has an address for each of its pages, of which these are the last. They do
-    // not change before we return, as the reservation is held.
+    // SAFETY: A populated table has an address for each of its pages, of which these are the last.
+    // They do not change before we return, as the reservation is held.
     let addresses = unsafe { core::slice::from_raw_parts(addresses.add(first), there) };
     for (to, address) in into.iter_mut().zip(addresses) {
         *to = *address | bits;
