@@ -290,7 +290,7 @@ impl Queue {
 
     /// Returns the error of the last job, after which the queue accepts no more.
     ///
-    /// Jobs that were dropped because the process that queued them was killed (`ESRCH`) do not
+    /// Jobs that did not run because the process that queued them was killed (`ESRCH`) do not
     /// count: another process may go on using the file.
     fn check(&self) -> Result {
         match self.entity.error() {
@@ -301,7 +301,7 @@ impl Queue {
 
     /// Waits until one more submission may be made.
     ///
-    /// To be called with no reservation held.
+    /// Must be called with no reservation held.
     ///
     /// # Errors
     ///

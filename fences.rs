@@ -214,8 +214,8 @@ fn wait_for_any(
 ///
 /// # Errors
 ///
-/// Those of [`ctx::find_fence`]; `EINVAL` for an unknown kind of handle; `EMFILE` if the process has
-/// no room for one more file; `ENOMEM`.
+/// Those of [`ctx::find_fence`]; `EINVAL` for an unknown kind of handle; `EMFILE` if the process
+/// has no room for another file; `ENOMEM`.
 pub(crate) fn to_handle(
     dev: &DrmDevice,
     args: &drm_amdgpu_fence_to_handle_in,

@@ -408,7 +408,7 @@ fn engine_kind(ip: u32) -> Option<EngineKind> {
 
 /// Returns the number of rings of a kind of engine that user space may choose from.
 fn rings(hw: &Chip, kind: EngineKind) -> usize {
-    /// Number of compute queues in a context; more rings would be of no use.
+    /// Limit of compute rings: a context has no more compute queues.
     const MAX_COMPUTE: usize = 4;
 
     match kind {

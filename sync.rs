@@ -28,7 +28,7 @@ pub(crate) struct Wait {
     pub(crate) handle: u32,
     /// Point of a timeline, or 0 for the fence that the object holds.
     pub(crate) point: u64,
-    /// `DRM_SYNCOBJ_WAIT_FLAGS_*`.
+    /// Flags, `DRM_SYNCOBJ_WAIT_FLAGS_*`.
     pub(crate) flags: u32,
 }
 

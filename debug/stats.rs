@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Counters of the driver since the device was bound. debugfs shows them under `amdgpu_rs/<PCI
-//! slot>/`, one number per file.
+//! Counters of the driver since the device was bound, one number per file. debugfs shows them under
+//! `amdgpu_rs/`, in a directory named by the PCI slot.
 
 use kernel::{
     debugfs::ScopedDir,
@@ -63,8 +63,7 @@ pub(crate) struct Stats {
     pub(crate) fail_jobs: FailJobs,
 }
 
-/// A setting that makes one in so many jobs of clients fail with `EIO` on the way to its ring. 0:
-/// none.
+/// A setting that makes every n-th job of clients fail with `EIO` on the way to its ring. 0: none.
 ///
 /// The order in which fences end must hold in the kernel that people run, and that kernel is built
 /// without the kernel's own fault injection. So this is a debugfs file, which only root can write.

@@ -5,10 +5,10 @@
 //! The C driver calls this gang submit (`gang_size` jobs, `amdgpu_device_switch_gang`).
 //!
 //! User space may submit to several rings at once, and the jobs of such a gang may wait for each
-//! other while they run. A ring executes its jobs in order. If one job of a gang were on its ring
-//! while another job cannot get onto its own until something else waits for the first ring, none of
-//! them would make progress. So a gang goes through steps. All of its jobs reach a step before any
-//! of them goes on:
+//! other while they run. A ring executes its jobs in order. Suppose that one job of a gang is on
+//! its ring, and another job cannot get onto its own before something happens that itself waits for
+//! the first ring: none of them would make progress. So a gang goes through steps. All of its jobs
+//! reach a step before any of them goes on:
 //!
 //! ```text
 //! assembled   each is the first of its queue, with no dependencies left; none holds anything

@@ -79,8 +79,8 @@ impl Handler {
         }
     }
 
-    /// Handles all entries of the ring. None may be left: the card need not interrupt
-    /// again for them before the next entry comes. Returns `None` if the driver is being unbound.
+    /// Handles all entries of the ring. None may be left: the card need not interrupt again for
+    /// them before the next entry comes. Returns `None` if the driver is being unbound.
     fn process(&self) -> Option<()> {
         let mut left = ENTRIES;
         let mut written = self.written()?;

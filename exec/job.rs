@@ -244,8 +244,8 @@ impl JobOps for Job {
     }
 }
 
-/// Gathers the VM context that a job needs to run, or returns the fence to wait for before trying
-/// again.
+/// Gets a job ready to run: its gang assembled, a VM context lent to it. If that cannot be done
+/// yet, returns the fence to wait for before trying again.
 fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
     let executor = &*queue.executor;
     if let Some(seat) = &mut work.seat {
@@ -306,7 +306,7 @@ pub(crate) struct Queue {
     watch: Watch,
 }
 
-/// Times of the last look at a ring, and since which its first job has been the first.
+/// Time of the last look at a ring, and the time since which its first job has been the first.
 struct Watch {
     start: Instant<Monotonic>,
     /// Time of the last look at the ring, in ms from `start`.

@@ -10,8 +10,8 @@
 //! needs no flush if the page tables have not changed since. This hardware cannot flush a context
 //! that is in use. So:
 //!
-//! - jobs of one address space share a context if none of them needs a flush, and the job that did
-//!   the flush is sure to have had it: it comes before on the same ring, or is done;
+//! - jobs of one address space share a context if none of them needs a flush, and the earlier flush
+//!   is certain to precede them: the job that did it comes before on the same ring, or is done;
 //! - otherwise a job gets a context that is not in use, the least recently used one, with a flush;
 //! - if all contexts are in use, the job waits for one of their users.
 //!
