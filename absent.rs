@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Ioctls of the interface that ask for what the card or the driver has not.
+//! Ioctls of the interface for features that the card or the driver does not have.
 //!
-//! They answer as the C driver does where it has it not either, so that user space can tell that from
-//! an interface that does not know the call.
+//! They answer as the C driver does on a card without the feature, so that user space can tell this
+//! from an interface that does not know the call.
 
 use kernel::{
     error::code::ENOTSUPP,
@@ -21,13 +21,14 @@ use crate::{
     },
 };
 
-/// `USERQ`, `USERQ_SIGNAL`, `USERQ_WAIT`: queues that user space owns. `INFO` says that there are none.
+/// Handles `USERQ`, `USERQ_SIGNAL` and `USERQ_WAIT`: queues that user space owns. `INFO` reports
+/// that there are none.
 pub(crate) fn user_queues<T>(_dev: &DrmDevice, _args: &mut T, _file: &DrmFile) -> Result<u32> {
     Err(ENOTSUPP)
 }
 
-/// `PROC_OPTIONS`: what the compute interface (KFD) does for the process; it has no part in this
-/// driver.
+/// Handles `PROC_OPTIONS`: options of the compute interface (KFD) for the process. KFD has no part
+/// in this driver.
 pub(crate) fn process_options(
     _dev: &DrmDevice,
     args: &mut drm_amdgpu_proc_options,

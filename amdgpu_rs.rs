@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A DRM driver for AMD GPUs that speaks the amdgpu user-space interface.
+//! A DRM driver for AMD GPUs that implements the amdgpu user-space interface. This file binds the
+//! driver to a card, as amdgpu_drv.c (`amdgpu_pci_probe`) does in the C driver.
 
 use kernel::{
     debugfs,
@@ -73,7 +74,7 @@ mod uapi;
 mod userptr;
 mod vm;
 
-/// C types and functions that the kernel crate has no bindings for.
+/// C types and functions for which the kernel crate has no bindings.
 #[allow(
     clippy::all,
     clippy::cast_lossless,
@@ -135,9 +136,9 @@ const fn amd(device: u32) -> pci::DeviceId {
 
 pub(crate) struct AmdgpuDriver;
 
-/// What belongs to a card for as long as the driver is bound to it.
+/// State of a card for as long as the driver is bound to it.
 ///
-/// The order of the fields is the order in which they are dropped: the reverse of bring-up.
+/// Fields are dropped in their order here: the reverse of bring-up.
 #[pin_data]
 pub(crate) struct Binding<'bound> {
     registration: Registration<Driver>,
@@ -173,11 +174,11 @@ impl pci::Driver for AmdgpuDriver {
                 .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
             // SAFETY: Nothing is allocated or mapped for DMA yet.
             unsafe { pdev.dma_set_mask_and_coherent(hw.dma_mask)? };
-            // The card finds memory by pages: one piece may be as long as it likes.
+            // The card accesses memory by pages: a segment may have any length.
             // SAFETY: As above.
             unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
             let card = Card::map(pdev)?;
-            // A kernel that this one took the place of (kexec) may have left the card at work.
+            // A kernel that started this one (kexec) may have left the card running.
             card.end_bus_mastering();
             let vbios = check(pdev, hw, &card)?;
             hw.quiesce(&card)
@@ -235,14 +236,14 @@ impl pci::Driver for AmdgpuDriver {
 }
 
 impl Shutdown for AmdgpuDriver {
-    /// Files may be open, and jobs on the rings: they end with an error, as they do when the driver is
-    /// unbound.
+    /// Stops the card. Files may be open and jobs on the rings: they end with an error, as they do
+    /// when the driver is unbound.
     fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
         binding.running.stop();
     }
 }
 
-/// Refuses system sleep while there is a card: nothing brings it back afterwards yet.
+/// Refuses system sleep while a card is bound: nothing brings the card back afterward yet.
 struct SleepRefused(ARef<kernel::device::Device>);
 
 impl pm::Callbacks for SleepRefused {
@@ -255,17 +256,17 @@ impl pm::Callbacks for SleepRefused {
     }
 }
 
-/// Where debugfs shows what the user-memory path does, for all cards.
+/// Name of the debugfs directory with the counters of all cards.
 const DEBUGFS_ROOT: &CStr = c"amdgpu_rs";
 
-/// The counters of a card, in debugfs for as long as this lives.
+/// The counters of a card, in debugfs for as long as this value lives.
 type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 
-/// What all cards share.
+/// State shared by all cards.
 #[derive(Clone)]
 struct Globals {
     debugfs: debugfs::Dir,
-    /// Where jobs are dropped.
+    /// Work queue on which jobs are dropped.
     reaper: Arc<OwnedQueue>,
 }
 
@@ -280,7 +281,7 @@ impl Globals {
     }
 }
 
-/// The time for which there are [`Globals`].
+/// A guard for the time during which there are [`Globals`].
 struct Loaded;
 
 impl Loaded {
@@ -297,14 +298,14 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         let globals = GLOBALS.lock().take();
-        // There are no jobs any more, but the last may still be on its way out.
+        // There are no jobs any more, but the last one may still be on its way out.
         if let Some(globals) = globals {
             globals.reaper.flush();
         }
     }
 }
 
-/// Shows the counters of a card.
+/// Shows the counters of a card in debugfs.
 fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Counters> {
     let root = Globals::get()?.debugfs;
     let stats = Ok::<_, Error>(stats);
@@ -316,14 +317,14 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
     )
 }
 
-/// The hardware layer of a chip, if there is one.
+/// Returns the hardware layer of a chip, if there is one.
 fn supported(dev: &kernel::device::Device<Bound>, chip: ChipId) -> Result<&'static Chip> {
     chip.chip()
         .ok_or(ENODEV)
         .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))
 }
 
-/// Sees whether the card is there and ready, and reads its video BIOS.
+/// Checks that the card responds and was posted, and reads its video BIOS.
 fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios> {
     if !hw.system.responds(card) {
         dev_err!(
@@ -343,7 +344,7 @@ fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios>
     Ok(vbios)
 }
 
-/// Sets the chip's golden registers, opens its memory, and reads what there is to know of it.
+/// Sets the chip's golden registers, starts its memory controller, and reads the facts of the card.
 fn open_memory(
     pdev: &pci::Device<Bound>,
     chip: ChipId,
@@ -373,14 +374,15 @@ fn open_memory(
     })
 }
 
-/// Message-signaled interrupts only: with others the interrupt ring would be run differently.
+/// Returns the interrupt types: message-signaled only, as the interrupt ring would have to be run
+/// differently with others.
 fn messages() -> pci::IrqTypes {
     pci::IrqTypes::default()
         .with(pci::IrqType::Msi)
         .with(pci::IrqType::MsiX)
 }
 
-/// Sets all blocks of the card going, tests each ring, and lets what is idle save power.
+/// Starts all blocks of the card, tests each ring, and lets idle blocks save power.
 fn start(device: &Device, up: &BringUp<'_>) -> Result {
     let hw = device.hw;
     hw.memory.enable_translation(up.card, &up.translation);
@@ -397,7 +399,7 @@ fn start(device: &Device, up: &BringUp<'_>) -> Result {
     Ok(())
 }
 
-/// Says what came up.
+/// Logs the card that came up.
 fn greet(device: &Device) {
     let facts = &device.facts;
     dev_info!(
@@ -417,8 +419,8 @@ fn greet(device: &Device) {
     );
 }
 
-/// On drop, which must come after the DRM device was unplugged and while interrupts are served, what
-/// the kernel itself has its engines do is waited for.
+/// A guard that waits for the kernel's own jobs on drop. It must be dropped after the DRM device
+/// was unplugged and while interrupts are served.
 struct Settled(Arc<Device>);
 
 impl Drop for Settled {
@@ -427,8 +429,8 @@ impl Drop for Settled {
     }
 }
 
-/// A card whose engines may run. On drop they are stopped, and the card is left quiet: no engine
-/// runs, nothing interrupts, and the card may not reach memory any more.
+/// A card whose engines may run. Dropping it stops them and leaves the card quiet: no engine runs,
+/// nothing interrupts, and the card can no longer access memory.
 struct Running<'bound> {
     pdev: &'bound pci::Device<Bound>,
     device: Arc<Device>,
@@ -439,7 +441,7 @@ impl<'bound> Running<'bound> {
         Self { pdev, device }
     }
 
-    /// Stops the card for good, and ends all jobs that there are or will be. May be called again.
+    /// Stops the card for good, and ends all present and future jobs. May be called again.
     fn stop(&self) {
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
             self.device.hw.system.gate_clocks(card, ClockGating::Off);
@@ -457,7 +459,7 @@ impl Drop for Running<'_> {
     }
 }
 
-/// The fields are dropped in order: no card is left when what cards share goes.
+/// The module. Fields are dropped in order: no card is left when the globals go.
 #[pin_data]
 struct AmdgpuModule {
     #[pin]
@@ -467,8 +469,8 @@ struct AmdgpuModule {
 
 impl kernel::InPlaceModule for AmdgpuModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        // SAFETY: Called once, before all else in this module. A macro of the kernel crate wants it
-        // so, as there is no data of a module that a probe could reach.
+        // SAFETY: Called once, before all else in this module. A macro of the kernel crate requires
+        // the call, as there is no data of a module that a probe could reach.
         unsafe { GLOBALS.init() };
 
         try_pin_init!(Self {

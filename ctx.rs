@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Contexts: in whose name a client submits, and how it finds its jobs again.
+//! Contexts: the objects through which a client submits jobs and finds them again.
 //!
-//! A context has a priority, and queues ([`Queue`]) that are made when they are first named, by the
-//! kind of engine and a number. Jobs of one queue run in order; those of different queues do not.
-//! Several rings of a kind share the work: a number is that of a queue, not of a ring.
+//! The C driver has this in amdgpu_ctx.c (`amdgpu_ctx`, `amdgpu_ctx_entity`,
+//! `amdgpu_ctx_wait_prev_fence`).
 //!
-//! A queue numbers its submissions from 1. The number is what user space gets, and hands in to wait
-//! for the job. Only the fences of the last [`HISTORY`] submissions are kept: older ones are done,
-//! as nobody may submit ([`Queue::admit`]) before the submission whose place it will take is. Who
-//! is admitted has a place that nobody else is given, so no more than [`HISTORY`] are at a time.
+//! A context has a priority, and queues ([`Queue`]) that are created when they are first named, by
+//! the kind of engine and a number. Jobs of one queue run in order; those of different queues do
+//! not. Several rings of a kind share the work: the number is that of a queue, not of a ring.
 //!
-//! # What ioctls answer
+//! A queue numbers its submissions from 1. User space gets that number, and passes it in to wait
+//! for the job. Only the fences of the last [`HISTORY`] submissions are kept. Older submissions are
+//! done: a new one is admitted ([`Queue::admit`]) only when the submission whose place it will take
+//! is done. An admitted submission has a place that is given to no other, so at most [`HISTORY`]
+//! are admitted at a time.
 //!
-//! An unknown context or queue is `EINVAL`. A queue whose last job failed answers with that error,
-//! from then on, to submissions and waits; user space makes a new context.
+//! # Answers of ioctls
+//!
+//! An unknown context or queue is `EINVAL`. A queue whose last job failed answers with that job's
+//! error, from then on, to submissions and waits; user space creates a new context.
 //!
 //! # Lock order
 //!
-//! `Context::pstate`, then that of [`pstate::Pstates`]. `Context::queues` is taken while memory is
-//! allocated. A queue's `history` is taken last, also where nothing may be allocated.
+//! `Context::pstate`, then the lock of [`pstate::Pstates`]. Memory is allocated under
+//! `Context::queues`. A queue's `history` is taken last, also where nothing may be allocated.
 
 pub(crate) mod pstate;
 mod sched;
@@ -82,10 +86,10 @@ use crate::{
     },
 };
 
-/// How many submissions of a queue may be unfinished, and are remembered. A power of two.
+/// Number of submissions of a queue that may be unfinished, and are remembered. A power of two.
 const HISTORY: usize = 32;
 
-/// A kind of engine, as user space names them.
+/// A kind of engine, as user space names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ip {
     Gfx,
@@ -94,7 +98,7 @@ pub(crate) enum Ip {
 }
 
 impl Ip {
-    /// What `AMDGPU_HW_IP_*` says, if there are such engines.
+    /// Converts from `AMDGPU_HW_IP_*`. Returns `None` if there are no such engines.
     pub(crate) fn from_user(ip: u32) -> Option<Self> {
         match ip {
             bindings::AMDGPU_HW_IP_GFX => Some(Self::Gfx),
@@ -104,7 +108,7 @@ impl Ip {
         }
     }
 
-    /// `AMDGPU_HW_IP_*`.
+    /// Converts to `AMDGPU_HW_IP_*`.
     fn as_uapi(self) -> u32 {
         match self {
             Self::Gfx => bindings::AMDGPU_HW_IP_GFX,
@@ -113,7 +117,7 @@ impl Ip {
         }
     }
 
-    /// How many queues of this kind a context has.
+    /// Returns the number of queues of this kind in a context.
     pub(crate) const fn queues(self) -> usize {
         match self {
             Self::Gfx => 1,
@@ -122,7 +126,7 @@ impl Ip {
         }
     }
 
-    /// Whether the jobs run on such a ring.
+    /// Returns true if jobs of this kind run on `ring`.
     fn runs_on(self, ring: RingId) -> bool {
         ring.engine()
             == match self {
@@ -132,7 +136,7 @@ impl Ip {
             }
     }
 
-    /// Where queues of this kind begin among all of a context's.
+    /// Returns the position of the first queue of this kind among all queues of a context.
     const fn first_queue(self) -> usize {
         match self {
             Self::Gfx => 0,
@@ -142,10 +146,10 @@ impl Ip {
     }
 }
 
-/// How many queues a context has.
+/// Number of queues in a context.
 const QUEUES: usize = Ip::Dma.first_queue() + Ip::Dma.queues();
 
-/// Which of a context's queues.
+/// The name of one of a context's queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct QueueName {
     pub(crate) ip: Ip,
@@ -153,11 +157,12 @@ pub(crate) struct QueueName {
 }
 
 impl QueueName {
-    /// What user space names by a kind of engine (`AMDGPU_HW_IP_*`), an instance of it, and a ring.
+    /// Converts from user space's name: a kind of engine (`AMDGPU_HW_IP_*`), an instance of it, and
+    /// a ring.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is none.
+    /// `EINVAL` if there is no such queue.
     pub(crate) fn from_user(ip: u32, instance: u32, ring: u32) -> Result<Self> {
         let ip = Ip::from_user(ip).ok_or(EINVAL)?;
         let index = usize::try_from(ring)?;
@@ -167,9 +172,9 @@ impl QueueName {
         Ok(Self { ip, index })
     }
 
-    /// As user space names it: a kind of engine and a ring.
+    /// Returns user space's name for the queue: a kind of engine and a ring.
     pub(crate) fn as_uapi(self) -> (u32, u32) {
-        // CAST: Fewer than `QUEUES`.
+        // CAST: The index is less than `QUEUES`.
         (self.ip.as_uapi(), self.index as u32)
     }
 
@@ -178,33 +183,34 @@ impl QueueName {
     }
 }
 
-/// The numbers that were given out, and the fences of the last.
+/// The numbers that were assigned, and the fences of the last ones.
 struct History<F> {
-    /// The number of the next submission.
+    /// Number of the next submission.
     next: u64,
     /// Admissions that have no number yet.
     admitted: u64,
-    /// The fence of submission `n` is at index `n` modulo the length.
+    /// Fences; that of submission `n` is at index `n` modulo the length.
     fences: [Option<F>; HISTORY],
 }
 
-/// What a number stands for.
+/// The state of a submission number.
 #[derive(Debug, PartialEq, Eq)]
 enum Lookup<F> {
     /// A submission that may be unfinished.
     Recent(F),
-    /// One that is done, or none.
+    /// A submission that is done, or no submission.
     Done,
-    /// A number that was never given out.
+    /// A number that was never assigned.
     Future,
 }
 
 /// Obstacle to one more submission.
 #[derive(Debug, PartialEq, Eq)]
 enum InTheWay<F> {
-    /// An unfinished submission has its place.
+    /// An unfinished submission still has its place.
     Submission(F),
-    /// All places are promised to those who are admitted: one of them has to submit, or give up.
+    /// All places are promised to admitted submissions: one of them has to be submitted, or given
+    /// up.
     Admitted,
 }
 
@@ -222,7 +228,7 @@ impl<F: Clone> History<F> {
         (number % HISTORY as u64) as usize
     }
 
-    /// Admits one more submission, unless something stands in the way.
+    /// Admits one more submission, or returns the obstacle.
     fn admit(&mut self, is_done: impl FnOnce(&F) -> bool) -> Result<(), InTheWay<F>> {
         if self.admitted == HISTORY as u64 {
             return Err(InTheWay::Admitted);
@@ -236,7 +242,7 @@ impl<F: Clone> History<F> {
         }
     }
 
-    /// Numbers one that was admitted, and gives what it replaces.
+    /// Numbers an admitted submission. Returns the number and the fence that it replaces.
     fn record(&mut self, fence: F) -> (u64, Option<F>) {
         let number = self.next;
         self.next += 1;
@@ -264,7 +270,7 @@ pub(crate) struct Queue {
     pub(crate) entity: Arc<Entity<Job>>,
     #[pin]
     history: SpinLock<History<ARef<Fence>>>,
-    /// Notified when one who was admitted has submitted, or given up.
+    /// Notified when an admitted submission was submitted, or given up.
     #[pin]
     admitted: CondVar,
 }
@@ -282,10 +288,10 @@ impl Queue {
         )
     }
 
-    /// Returns the error of the last job, after which the queue takes no more.
+    /// Returns the error of the last job, after which the queue accepts no more.
     ///
-    /// Jobs that were taken back because the process that queued them was killed (`ESRCH`) do not
-    /// count: another process may go on with the file.
+    /// Jobs that did not run because the process that queued them was killed (`ESRCH`) do not
+    /// count: another process may go on using the file.
     fn check(&self) -> Result {
         match self.entity.error() {
             Err(ESRCH) => Ok(()),
@@ -295,7 +301,7 @@ impl Queue {
 
     /// Waits until one more submission may be made.
     ///
-    /// To be called with no reservation held.
+    /// Must be called with no reservation held.
     ///
     /// # Errors
     ///
@@ -325,8 +331,8 @@ impl Queue {
         )))
     }
 
-    /// The fence of a submission, or `None` if it is done for long. [`u64::MAX`] stands for the
-    /// last.
+    /// Returns the fence of a submission, or `None` if it finished too long ago to be remembered.
+    /// [`u64::MAX`] stands for the last one.
     ///
     /// # Errors
     ///
@@ -349,9 +355,9 @@ impl Queue {
 pub(crate) struct Admission(ScopeGuard<Arc<Queue>, fn(Arc<Queue>)>);
 
 impl Admission {
-    /// Gives the submission its number. Neither sleeps nor allocates.
+    /// Assigns the submission its number. Neither sleeps nor allocates.
     ///
-    /// To be called while the scheduler
+    /// Must be called while the scheduler
     /// [`submit`](crate::abstractions::drm::sched::PendingJob::submit)s the job, so that numbers
     /// follow the order of jobs.
     pub(crate) fn record(self, fence: &Fence) -> u64 {
@@ -363,7 +369,7 @@ impl Admission {
     }
 }
 
-/// How urgent a client says that its work is; values between those that have a name have none.
+/// Context priority as requested by the client. Only the named values are valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Urgency {
     Low,
@@ -372,13 +378,14 @@ enum Urgency {
 }
 
 impl Urgency {
-    /// What `AMDGPU_CTX_PRIORITY_*` says. Old clients leave garbage there, which is 'normal'.
+    /// Converts from `AMDGPU_CTX_PRIORITY_*`. Old clients leave garbage there, which means
+    /// 'normal'.
     fn from_user(priority: i32) -> Self {
         Self::named(priority).unwrap_or(Self::Normal)
     }
 
-    /// Converts from `AMDGPU_CTX_PRIORITY_*`; `None` unless it is a priority that a context can
-    /// have.
+    /// Converts from `AMDGPU_CTX_PRIORITY_*`. Returns `None` unless it is a priority that a context
+    /// can have.
     fn named(priority: i32) -> Option<Self> {
         const VERY_LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_VERY_LOW;
         const LOW: i32 = bindings::AMDGPU_CTX_PRIORITY_LOW;
@@ -405,20 +412,21 @@ impl Urgency {
 /// A context.
 #[pin_data]
 pub(crate) struct Context {
-    /// Set if the card had been given up before the context was made: then it has lost nothing.
+    /// Set if the card was given up before the context was created: then the context has lost
+    /// nothing.
     is_late: bool,
     #[pin]
     queues: Mutex<Queues>,
-    /// The context's hold on the card's power state, if it has one.
+    /// Hold of the context on the card's power state, if it has one.
     #[pin]
     pstate: Mutex<Option<pstate::Hold>>,
 }
 
 /// The queues of a context.
 struct Queues {
-    /// Urgency of their jobs, those to come included.
+    /// Urgency of their jobs, including jobs to come.
     urgency: Urgency,
-    /// Those that were named so far, by position.
+    /// Queues named so far, by position.
     made: [Option<Arc<Queue>>; QUEUES],
 }
 
@@ -434,11 +442,11 @@ impl Context {
         )
     }
 
-    /// A queue of the context, which is made if it was never named before.
+    /// Returns a queue of the context, which is created if it was never named before.
     ///
     /// # Errors
     ///
-    /// That of the queue's last job, `ECANCELED` if the card hung, `ENOMEM`.
+    /// The error of the queue's last job, `ECANCELED` if the card hung, `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
         let mut queues = self.queues.lock();
         let urgency = queues.urgency;
@@ -458,10 +466,10 @@ impl Context {
         Ok(queue)
     }
 
-    /// The queues that were named so far.
+    /// Calls `f` with each queue that was named so far.
     fn for_each_queue(&self, mut f: impl FnMut(&Queue)) {
         for name in 0..QUEUES {
-            // Not within the statement below, as the lock would be held for as long as that lasts.
+            // Not within the `if let` below: the lock would be held for the whole statement.
             let queue = self.queues.lock().made[name].clone();
             if let Some(queue) = queue {
                 f(&queue);
@@ -469,7 +477,7 @@ impl Context {
         }
     }
 
-    /// Changes how urgent the jobs are that are submitted from now on.
+    /// Changes the urgency of jobs that are submitted from now on.
     fn set_urgency(&self, urgency: Urgency) {
         let mut queues = self.queues.lock();
         queues.urgency = urgency;
@@ -478,7 +486,7 @@ impl Context {
         }
     }
 
-    /// Whether the last job of a queue hung the card.
+    /// Returns true if the last job of a queue hung the card.
     fn is_guilty(&self) -> bool {
         let mut guilty = false;
         self.for_each_queue(|queue| guilty |= queue.entity.error() == Err(ETIME));
@@ -494,16 +502,16 @@ pub(crate) struct Contexts {
 }
 
 impl Contexts {
-    /// None yet.
+    /// Creates an empty set of contexts.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self { table <- HandleTable::new() })
     }
 
-    /// A context.
+    /// Returns the context with number `id`.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if there is none by that number.
+    /// `EINVAL` if there is none.
     pub(crate) fn get(&self, id: u32) -> Result<Arc<Context>> {
         self.table.get(id).ok_or(EINVAL)
     }
@@ -531,17 +539,17 @@ impl Contexts {
     }
 }
 
-/// What became of a context.
+/// The fate of a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Status {
-    /// Its jobs were lost.
+    /// Jobs of the context were lost.
     reset: bool,
-    /// One of them was to blame.
+    /// A job of the context was to blame.
     guilty: bool,
 }
 
 impl Status {
-    /// As `AMDGPU_CTX_OP_QUERY_STATE` answers, with one of `AMDGPU_CTX_*_RESET`.
+    /// Returns the answer to `AMDGPU_CTX_OP_QUERY_STATE`, one of `AMDGPU_CTX_*_RESET`.
     fn reset_status(self) -> u32 {
         match self {
             Self { guilty: true, .. } => bindings::AMDGPU_CTX_GUILTY_RESET,
@@ -550,7 +558,7 @@ impl Status {
         }
     }
 
-    /// As `AMDGPU_CTX_OP_QUERY_STATE2` answers, with `AMDGPU_CTX_QUERY2_FLAGS_*`.
+    /// Returns the answer to `AMDGPU_CTX_OP_QUERY_STATE2`, `AMDGPU_CTX_QUERY2_FLAGS_*`.
     fn flags(self) -> u32 {
         let mut flags = 0;
         if self.reset {
@@ -563,8 +571,8 @@ impl Status {
     }
 }
 
-/// An answer of the `AMDGPU_CTX` ioctl that consists of these four fields, of which all kinds of
-/// answers are made.
+/// Builds an answer of the `AMDGPU_CTX` ioctl from four fields, of which all kinds of answers
+/// consist.
 fn answer(fields: [u32; 4]) -> drm_amdgpu_ctx_out {
     let pair = |[low, high]: [u32; 2]| {
         let [a, b, c, d] = low.to_ne_bytes();
@@ -578,7 +586,7 @@ fn answer(fields: [u32; 4]) -> drm_amdgpu_ctx_out {
     }
 }
 
-/// The `AMDGPU_CTX` ioctl. `ctx/pstate.rs` says what becomes of power states.
+/// Handles the `AMDGPU_CTX` ioctl. `ctx/pstate.rs` explains power states.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
     args: &drm_amdgpu_ctx_in,
@@ -625,11 +633,11 @@ pub(crate) fn ioctl(
     }
 }
 
-/// The fence of a submission, if it may still be unfinished.
+/// Returns the fence of a submission if it may still be unfinished.
 ///
 /// # Errors
 ///
-/// `EINVAL` for a context, queue or number that never was; the error of a queue that is lost;
+/// `EINVAL` for a context, queue or number that never existed; the error of a queue that is lost;
 /// `ENODEV`.
 pub(crate) fn find_fence(
     dev: &DrmDevice,
@@ -643,7 +651,7 @@ pub(crate) fn find_fence(
     context.queue(&dev.schedulers, queue)?.fence(number)
 }
 
-/// Waits until a job has ended, but not longer than until `deadline`, in nanoseconds since boot.
+/// Waits until a job has ended, but no longer than until `deadline`, in nanoseconds since boot.
 ///
 /// # Errors
 ///
@@ -656,7 +664,7 @@ pub(crate) fn wait_until(fence: &Fence, deadline: u64) -> Result<Waited> {
     Ok(waited)
 }
 
-/// The `AMDGPU_WAIT_CS` ioctl: waits for a submission.
+/// Handles the `AMDGPU_WAIT_CS` ioctl: waits for a submission.
 pub(crate) fn wait_cs(
     dev: &DrmDevice,
     args: &drm_amdgpu_wait_cs_in,
@@ -681,7 +689,7 @@ mod tests {
 
     const HISTORY: u64 = super::HISTORY as u64;
 
-    /// Submissions are known by their numbers, which also are what stands for their fences.
+    /// Submits; a submission is known by its number, which also stands for its fence.
     fn submit(history: &mut History<u64>, done: u64) -> Result<u64, InTheWay<u64>> {
         history.admit(|number| *number <= done)?;
         let number = history.next;
@@ -706,7 +714,7 @@ mod tests {
         for number in 1..=HISTORY {
             assert_eq!(submit(&mut history, 0), Ok(number));
         }
-        // The first must be done before there is room for one more.
+        // The first must be done before there is room for another.
         assert_eq!(submit(&mut history, 0), Err(InTheWay::Submission(1)));
         assert_eq!(submit(&mut history, 1), Ok(HISTORY + 1));
         assert_eq!(submit(&mut history, 1), Err(InTheWay::Submission(2)));
@@ -724,11 +732,11 @@ mod tests {
             assert_eq!(submit(&mut history, 0), Ok(number));
         }
         assert_eq!(history.admit(|_| false), Ok(()));
-        // The next one's place is that of the first, which is not done.
+        // The next one needs the place of the first, which is not done.
         assert_eq!(history.admit(|_| false), Err(InTheWay::Submission(1)));
         assert_eq!(history.record(HISTORY), (HISTORY, None));
         assert_eq!(history.admit(|number| *number <= 1), Ok(()));
-        // Two at a time, of which one is given up.
+        // Admits two at a time, one of which is given up.
         assert_eq!(history.admit(|number| *number <= 2), Ok(()));
         history.admitted -= 1;
         assert_eq!(history.record(HISTORY + 1), (HISTORY + 1, Some(1)));
@@ -753,7 +761,7 @@ mod tests {
                 history.admit(|number| *number < first),
                 Err(InTheWay::Submission(first))
             );
-            // All that were admitted are found again, as no place was taken by another.
+            // All that were admitted are found again: no other submission took their place.
             for number in first + 1..first + HISTORY {
                 assert_eq!(history.record(number).0, number);
             }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The driver's view of one GPU.
+//! The driver's view of one GPU: the C driver's `struct amdgpu_device`.
 //!
-//! A [`Device`] lives as long as anyone has it open, which may be longer than the driver is bound
-//! to it: what touches the card goes through [`CardHandle`] and buffers that are gone by then.
+//! A [`Device`] lives as long as user space has it open, which may be longer than the driver is
+//! bound to it. So everything that touches the card goes through [`CardHandle`] and through buffers
+//! that are gone after unbinding.
 
 use kernel::{
     device::{
@@ -62,7 +63,7 @@ use crate::{
     },
 };
 
-/// What bring-up learned about the card and never changes.
+/// Facts about the card that bring-up learned and that never change.
 pub(crate) struct Facts {
     pub(crate) chip: ChipId,
     pub(crate) pci: PciIds,
@@ -75,7 +76,7 @@ pub(crate) struct Facts {
     pub(crate) graphics: GraphicsInfo,
 }
 
-/// What the card calls itself on the PCI bus.
+/// The card's identity on the PCI bus.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PciIds {
     pub(crate) device: u16,
@@ -85,32 +86,32 @@ pub(crate) struct PciIds {
 /// One GPU.
 #[pin_data]
 pub(crate) struct Device {
-    /// For messages.
+    /// Kernel device, for messages.
     pub(crate) dev: ARef<device::Device>,
     pub(crate) hw: &'static Chip,
     pub(crate) facts: Facts,
     pub(crate) card: CardHandle,
     pub(crate) gart: Gart,
-    /// Where accesses go that no page table allows.
+    /// Page that receives accesses that no page table allows.
     dummy_page: KernelBuffer,
     pub(crate) interrupt_memory: InterruptMemory,
-    /// What the engines have for themselves.
+    /// Scratch memory of the engines.
     scratch: KernelBuffer,
     rings: KVec<Arc<Ring>>,
-    /// What was counted, for debugfs.
+    /// Counters for debugfs.
     pub(crate) stats: Arc<Stats>,
-    /// Where jobs are dropped, and files are torn down whose jobs have to be waited for.
+    /// Work queue that drops jobs, and tears down files whose jobs have to be waited for.
     pub(crate) reaper: Arc<OwnedQueue>,
-    /// What feeds the rings with jobs.
+    /// Schedulers, which feed the rings with jobs.
     pub(crate) schedulers: Schedulers,
-    /// What the kernel itself has DMA engines do.
+    /// Queue of the kernel's own jobs for DMA engines.
     #[pin]
     pub(crate) kernel_queue: KernelQueue,
 }
 
 impl Device {
-    /// Makes the device and everything that it shares with the card; nothing is started yet. Jobs are
-    /// dropped on `reaper`.
+    /// Creates the device and everything that it shares with the card. Nothing is started yet. Jobs
+    /// are dropped on `reaper`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
         hw: &'static Chip,
@@ -142,7 +143,7 @@ impl Device {
         })
     }
 
-    /// What bring-up works with.
+    /// Returns the inputs of bring-up.
     pub(crate) fn bring_up<'a>(
         &'a self,
         card: &'a Card<'a>,
@@ -168,17 +169,17 @@ impl Device {
         }
     }
 
-    /// The card, unless the driver is unbound. Nobody may sleep while holding it.
+    /// Returns the card, unless the driver is unbound. The caller must not sleep while holding it.
     pub(crate) fn card(&self) -> Option<CardGuard<'_>> {
         self.card.try_access()
     }
 
-    /// One of the rings, if the chip has it.
+    /// Returns the ring with this ID, if the chip has it.
     pub(crate) fn ring(&self, id: RingId) -> Option<&Ring> {
         self.rings().find(|ring| ring.kind == id)
     }
 
-    /// All rings, in the order of [`Chip::rings`].
+    /// Returns all rings, in the order of [`Chip::rings`].
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
     }
@@ -210,7 +211,7 @@ fn make_rings(
     Ok(rings)
 }
 
-/// The rings, as their schedulers want them.
+/// Returns the rings in the form that the schedulers take.
 fn fed_by_schedulers(rings: &[Arc<Ring>]) -> Result<KVec<Arc<Ring>>> {
     let mut fed = KVec::with_capacity(rings.len(), GFP_KERNEL)?;
     for ring in rings {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the DRM core is told of the driver: its name and version, its ioctls, its files and buffers.
+//! The driver as the DRM core sees it: its name and version, its ioctls, its files and buffers. The
+//! C driver has this in amdgpu_drv.c (`amdgpu_kms_driver`, `amdgpu_ioctls_kms`).
 
 use core::ops::Deref;
 
@@ -58,17 +59,17 @@ use crate::{
 #[pin_data]
 pub(crate) struct Data {
     device: Arc<Device>,
-    /// What buffers get their memory from.
+    /// Memory manager from which buffers get their memory.
     #[pin]
     pub(crate) memory: ttm::Memory,
     #[pin]
     pub(crate) info: Info,
-    /// The card's power state, which one context may hold.
+    /// Power state of the card, which one context may hold.
     pub(crate) pstates: Arc<Pstates>,
 }
 
 impl Data {
-    /// `base` is the DRM device that this is to be part of, `reach` what it reaches of system memory.
+    /// Creates the data of the DRM device `base`, which reaches `reach` of system memory.
     pub(crate) fn new<'a>(
         base: &'a drm::device::Base,
         device: Arc<Device>,
@@ -85,7 +86,7 @@ impl Data {
     }
 }
 
-/// Makes the DRM device of a card; user space does not see it yet.
+/// Creates the DRM device of a card. User space does not see it yet.
 pub(crate) fn allocate(
     parent: &kernel::device::Device<Bound>,
     device: Arc<Device>,
@@ -115,9 +116,9 @@ impl drm::Driver for Driver {
     type File = File;
     type Object = Bo;
 
-    // User space goes by the name, and by the minor version for what it may ask; what came with
-    // which version stands in the kernel's amdgpu_drv.c. From 59 on all VRAM is handed out zeroed,
-    // from 64 on the queues that user space may own can be asked for: there are none.
+    // User space identifies the driver by its name, and its features by the minor version. The
+    // kernel's amdgpu_drv.c lists which version added which feature. From 59 on, all VRAM is handed
+    // out zeroed. From 64 on, user space can query the queues that it may own: there are none.
     const INFO: DriverInfo = DriverInfo {
         major: 3,
         minor: 64,
@@ -126,8 +127,8 @@ impl drm::Driver for Driver {
         desc: c"AMD GPU, in Rust",
     };
 
-    // No MODESET: the card has no display here. The core then answers EOPNOTSUPP to all of its display
-    // ioctls, as for every driver that only renders; libdrm's drmIsKMS() goes by that.
+    // No MODESET: the card has no display here. The core then answers EOPNOTSUPP to all of its
+    // display ioctls, as for every driver that only renders. libdrm's drmIsKMS() relies on that.
     const FEATURES: Features = Features::GEM
         .and(Features::RENDER)
         .and(Features::SYNCOBJ)

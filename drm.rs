@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The driver's own DRM types. [`crate::driver`] tells the DRM core what they do.
+//! The driver's own DRM types. [`crate::driver`] defines how they behave toward the DRM core.
 
 use crate::abstractions::drm;
 
 /// The driver, as the DRM core knows it.
 pub(crate) struct Driver;
 
-/// A device, which user space may keep open for longer than the driver is bound to its card.
+/// A DRM device, which user space may keep open for longer than the driver is bound to its card.
 pub(crate) type DrmDevice = drm::Device<Driver>;
 
 /// An open file.

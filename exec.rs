@@ -2,11 +2,12 @@
 
 //! Execution of jobs: queues, rings, VMIDs, fences and the interrupts that signal them.
 //!
-//! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), runs in a VM context that it
-//! was lent ([`vmid`]), and is done when the interrupt handler ([`interrupts`]) finds its fence
-//! ([`fence`]) written. [`submitter`] tells whose jobs are not wanted any more. Jobs that wait for each
-//! other are a [`gang`]. [`kernel_queue`] holds the driver's own jobs. The memory that engines share
-//! with the driver (rings, fences, descriptors) is bound into the [`gart`].
+//! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]). It runs in a VM context that
+//! was lent to it ([`vmid`]). It is done when the interrupt handler ([`interrupts`]) finds its
+//! fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
+//! Jobs that wait for each other form a [`gang`]. [`kernel_queue`] holds the driver's own jobs. The
+//! memory that engines share with the driver (rings, fences, descriptors) is bound into the
+//! [`gart`].
 
 pub(crate) mod fence;
 pub(crate) mod gang;

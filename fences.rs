@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Submissions by their numbers: waiting for several of them, and giving their fences to others.
+//! Submissions by their numbers: waiting for several of them, and exporting their fences.
 //!
 //! | ioctl | what it does |
 //! |---|---|
 //! | `WAIT_FENCES` | waits for all of some submissions, or for the first of them |
 //! | `FENCE_TO_HANDLE` | makes a synchronization object or a sync file of a submission's fence |
 //!
-//! `WAIT_CS`, which waits for one submission, is in `ctx.rs`.
+//! `WAIT_CS`, which waits for one submission, is in `ctx.rs`. The C driver has all three in
+//! amdgpu_cs.c (`amdgpu_cs_wait_fences_ioctl`, `amdgpu_cs_fence_to_handle_ioctl`).
 
 use kernel::{
     prelude::*,
@@ -48,17 +49,17 @@ use crate::{
     uapi, //
 };
 
-/// Size of the longest array of fences. The C driver takes one in one physical piece, of which the
-/// kernel has none larger.
+/// Size limit of the array of fences. The C driver allocates the array as one physically contiguous
+/// piece, and the kernel has none larger.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Most fences that are waited for at once.
+/// Largest number of fences in one wait.
 const MAX_FENCES: usize = MAX_BYTES / size_of::<drm_amdgpu_fence>();
 
-/// `first_signaled` when no fence was.
+/// Value of `first_signaled` when no fence was signaled.
 const NONE: u32 = u32::MAX;
 
-/// A submission, as user space names it. The name may be that of none.
+/// A submission, as user space names it. There may be no submission of that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Submission {
     ctx: u32,
@@ -69,7 +70,7 @@ struct Submission {
 }
 
 impl Submission {
-    /// From the words of a `struct drm_amdgpu_fence`.
+    /// Converts the words of a `struct drm_amdgpu_fence`.
     fn from_words([ctx, ip_type, instance, ring, low, high]: [u32; 6]) -> Self {
         Self {
             ctx,
@@ -80,7 +81,7 @@ impl Submission {
         }
     }
 
-    /// Returns the fence, if the job may still be unfinished.
+    /// Returns the submission's fence if its job may still be unfinished.
     ///
     /// # Errors
     ///
@@ -103,11 +104,11 @@ impl From<&drm_amdgpu_fence> for Submission {
     }
 }
 
-/// Checks the number of fences that user space asks for.
+/// Checks the number of fences that user space passes.
 ///
 /// # Errors
 ///
-/// `EINVAL` for none; `ENOMEM` for too many.
+/// `EINVAL` for zero; `ENOMEM` for too many.
 fn check_count(count: u32) -> Result<usize> {
     match usize::try_from(count)? {
         0 => Err(EINVAL),
@@ -116,11 +117,11 @@ fn check_count(count: u32) -> Result<usize> {
     }
 }
 
-/// Copies the names of `count` submissions in.
+/// Copies the names of `count` submissions from user space.
 ///
 /// # Errors
 ///
-/// `EFAULT` if they are not there; `ENOMEM`.
+/// `EFAULT` if the address is not readable; `ENOMEM`.
 fn copy_in(address: u64, count: usize) -> Result<KVVec<Submission>> {
     let address = usize::try_from(address).map_err(|_| EFAULT)?;
     let size = count * size_of::<drm_amdgpu_fence>();
@@ -133,7 +134,7 @@ fn copy_in(address: u64, count: usize) -> Result<KVVec<Submission>> {
     Ok(submissions)
 }
 
-/// `WAIT_FENCES`.
+/// Handles the `WAIT_FENCES` ioctl.
 ///
 /// # Errors
 ///
@@ -153,8 +154,8 @@ pub(crate) fn wait(
     }
 }
 
-/// Waits for one submission after the other. Those behind one that takes too long are not looked
-/// at.
+/// Waits for the submissions one after the other. After one that times out, later ones are not
+/// looked at.
 fn wait_for_all(
     dev: &DrmDevice,
     file: &DrmFile,
@@ -176,7 +177,8 @@ fn wait_for_all(
     Ok(answer(1))
 }
 
-/// Waits for the first of the submissions. Those behind one that ended long ago are not looked at.
+/// Waits for the first of the submissions to end. After one that ended long ago, later ones are not
+/// looked at.
 fn wait_for_any(
     dev: &DrmDevice,
     file: &DrmFile,
@@ -208,12 +210,12 @@ fn wait_for_any(
     found(index)
 }
 
-/// `FENCE_TO_HANDLE`. A submission that ended long ago has a fence that is signaled.
+/// Handles the `FENCE_TO_HANDLE` ioctl. A submission that ended long ago has a signaled fence.
 ///
 /// # Errors
 ///
-/// Those of [`ctx::find_fence`]; `EINVAL` for an unknown kind of handle; `EMFILE` if the process has
-/// no room for one more file; `ENOMEM`.
+/// Those of [`ctx::find_fence`]; `EINVAL` for an unknown kind of handle; `EMFILE` if the process
+/// has no room for another file; `ENOMEM`.
 pub(crate) fn to_handle(
     dev: &DrmDevice,
     args: &drm_amdgpu_fence_to_handle_in,

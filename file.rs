@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What each open file has of its own.
+//! State of each open file (`amdgpu_fpriv` in the C driver).
 //!
-//! # When it is closed
+//! # Closing a file
 //!
-//! Nobody waits for the GPU to close a file, nor to exit, whatever is queued:
+//! Closing a file or exiting never waits for the GPU, whatever is queued:
 //!
-//! - jobs of a process that is killed are not run any more: `flush` says so, before any handle is
-//!   closed, and so does the notifier of user memory, which goes before the files;
-//! - other jobs have some time ([`File::GRACE`], or less if the process exits), and are not run
+//! - jobs of a process that is killed are no longer run: `flush` marks them before any handle is
+//!   closed, and so does the notifier of user memory, which runs before the files are closed;
+//! - other jobs get some time ([`File::GRACE`], or less if the process exits), and are not run
 //!   after it;
-//! - what the jobs on the rings may reach stays until they have ended: a worker waits for that, and
-//!   takes down what is mapped.
+//! - memory that jobs on the rings may reach stays until they have ended: a worker waits for that,
+//!   and tears down the mappings.
 
 use kernel::{
     impl_has_work,
@@ -59,22 +59,22 @@ use crate::{
 
 /// The driver's data of an open file.
 ///
-/// Fields are dropped in order: first what submits jobs, then what jobs use.
+/// Fields are dropped in order: first those that submit jobs, then those that jobs use.
 #[pin_data]
 pub(crate) struct File {
-    /// Where its submissions come from.
+    /// Contexts, through which the file's submissions come.
     #[pin]
     pub(crate) contexts: Contexts,
-    /// Its lists of buffers, by handle.
+    /// Buffer lists of the file, by handle.
     #[pin]
     pub(crate) bo_lists: BoLists,
-    /// What the GPU sees when it works for this file.
+    /// Address space that the GPU uses for this file.
     pub(crate) vm: OpenVm,
-    /// Its VMID, if it has one for itself.
+    /// Reserved VMID of the file, if it has one.
     own_vmid: OwnVmid,
-    /// Time that the jobs that are left may go on, in ms; set at the end.
+    /// Time that remaining jobs may go on, in ms; set when the file is released.
     grace: Atomic<Msecs>,
-    /// Where it is torn down if jobs are left.
+    /// Work queue on which the file is torn down if jobs remain.
     reaper: Arc<OwnedQueue>,
     #[pin]
     tear_down: Work<File>,
@@ -94,9 +94,9 @@ impl WorkItem for File {
 }
 
 impl File {
-    /// Time that the jobs of a file that was closed may go on, in ms.
+    /// Time that the jobs of a closed file may go on, in ms.
     const GRACE: Msecs = 10_000;
-    /// The same, if its process has exited.
+    /// Time that they may go on if the process has exited, in ms.
     const GRACE_OF_EXITED: Msecs = 1_000;
 
     pub(crate) fn new(dev: &DrmDevice) -> Result<Pin<KBox<Self>>> {
@@ -115,12 +115,12 @@ impl File {
         )
     }
 
-    /// A file descriptor of the file is closed.
+    /// Called when a file descriptor of the file is closed.
     pub(crate) fn flush(&self) {
         self.vm.submitters().leave();
     }
 
-    /// The last file descriptor is closed; next, the handles are.
+    /// Called when the last file descriptor is closed, before the handles are.
     pub(crate) fn release(&self) {
         let grace = match Exit::of_current() {
             Exit::No => Self::GRACE,
@@ -131,24 +131,24 @@ impl File {
         self.vm.begin_close();
     }
 
-    /// The file is closed, and its handles are.
+    /// Called when the file and all of its handles are closed.
     pub(crate) fn close(this: Pin<KBox<Self>>) {
         if this.vm.is_idle() {
             this.vm.tear_down(0);
         } else {
-            // It may wait for long. And the module waits for it.
+            // The tear-down may wait for a long time. The module waits for `reaper` on exit.
             let reaper = this.reaper.clone();
             reaper.enqueue(this);
         }
     }
 
-    /// Returns true if one VMID is kept for the file.
+    /// Returns true if a VMID is reserved for the file.
     pub(crate) fn has_own_vmid(&self) -> bool {
         self.own_vmid.is_reserved()
     }
 }
 
-/// `VM`: has one VMID kept for the file, or gives it back.
+/// Handles the `VM` ioctl: reserves a VMID for the file, or ends the reservation.
 pub(crate) fn vm(
     _dev: &DrmDevice,
     args: &drm_amdgpu_vm_in,

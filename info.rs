@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The `INFO` ioctl: what user space may ask about the card, the driver and its use of memory.
+//! The `INFO` ioctl: user space's queries about the card, the driver and its use of memory.
 //!
-//! A query has a number, up to four words of arguments, and a place and a size for the answer, of which
-//! no more is written than fits. What the driver does not have (video engines, power management, queues
-//! that user space owns) answers as the C driver does on a card without it.
+//! The C driver has this in amdgpu_kms.c (`amdgpu_info_ioctl`).
+//!
+//! A query has a number, up to four words of arguments, and the address and size of a buffer for
+//! the answer. The answer is cut to the size of the buffer. Queries for features that the driver
+//! does not have (video engines, power management, queues that user space owns) answer as the C
+//! driver does on a card without them.
 
 use kernel::{
     new_spinlock,
@@ -49,7 +52,7 @@ use crate::{
     uapi, //
 };
 
-/// What queries share.
+/// State shared by queries.
 #[pin_data]
 pub(crate) struct Info {
     /// Held while the card's clock is read, which takes several accesses.
@@ -74,7 +77,7 @@ struct Query<'a> {
     room: u32,
 }
 
-/// The `INFO` ioctl.
+/// Handles the `INFO` ioctl.
 pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, _file: &DrmFile) -> Result<u32> {
     if args.return_size == 0 || args.return_pointer == 0 {
         return Err(EINVAL);
@@ -91,14 +94,14 @@ pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, _file: &DrmFile
 }
 
 impl Query<'_> {
-    /// Writes as much of the answer as there is room for.
+    /// Writes as much of the answer as the buffer has room for.
     fn give<T: AsBytes + ?Sized>(&self, answer: &T) -> Result {
         uapi::write_up_to(self.to, self.room, answer)
     }
 
     fn answer(&self) -> Result {
         let memory = &self.dev.memory;
-        // What the answer depends on, if on anything.
+        // Argument on which the answer depends, if it depends on one.
         let kind = self.args[0];
 
         match self.number {
@@ -109,7 +112,7 @@ impl Query<'_> {
             bindings::AMDGPU_INFO_FW_VERSION => self.give(&self.firmware_version()?),
             bindings::AMDGPU_INFO_NUM_BYTES_MOVED => self.give(&memory.bytes_moved()),
             bindings::AMDGPU_INFO_NUM_EVICTIONS => self.give(&memory.evictions()),
-            // All VRAM that is given out can be reached by the CPU: nothing has to be moved for it.
+            // The CPU can reach all VRAM that is handed out: no fault ever moves a BO.
             bindings::AMDGPU_INFO_NUM_VRAM_CPU_PAGE_FAULTS => self.give(&0u64),
             bindings::AMDGPU_INFO_VRAM_USAGE | bindings::AMDGPU_INFO_VIS_VRAM_USAGE => {
                 self.give(&memory.vram_used())
@@ -139,7 +142,7 @@ impl Query<'_> {
         }
     }
 
-    /// The rings of one kind of engine, and how command buffers for them must be.
+    /// Returns the rings of one kind of engine, and the format of command buffers for them.
     fn engines(&self) -> Result<EngineInfo> {
         let [kind, instance, ..] = self.args;
         let hw = self.dev.hw;
@@ -171,10 +174,10 @@ impl Query<'_> {
     }
 
     fn firmware_version(&self) -> Result<drm_amdgpu_info_firmware> {
-        /// The engines of the security processor, which asks for programs by number.
+        /// Index of the first engine of the security processor, which requests firmware by number.
         const FIRST_TRUSTED: u32 = 2;
         const LAST_TRUSTED: u32 = 7;
-        /// Numbers without a meaning.
+        /// Number that has no meaning.
         const UNUSED: u32 = 9;
 
         let [kind, instance, index, _] = self.args;
@@ -239,7 +242,7 @@ impl Query<'_> {
         }
     }
 
-    /// Registers that user space may read.
+    /// Reads registers that user space may read.
     fn registers(&self) -> Result {
         const MAX: u32 = 128;
 
@@ -257,7 +260,7 @@ impl Query<'_> {
             let value = graphics
                 .register(&card, &facts.graphics, &facts.memory, engine, register)
                 .ok_or(EFAULT)?;
-            // The card must not be held while memory is allocated; there is room already.
+            // Nothing may be allocated while the card is held; the capacity was reserved before.
             let _ = values.push_within_capacity(value);
         }
         self.give(&values[..])
@@ -334,7 +337,7 @@ impl Query<'_> {
         }
     }
 
-    /// What can be decoded and encoded: nothing, there is no video engine.
+    /// Returns the formats that can be decoded and encoded: none, as there is no video engine.
     fn video(&self) -> Result {
         match self.args[0] {
             bindings::AMDGPU_INFO_VIDEO_CAPS_DECODE | bindings::AMDGPU_INFO_VIDEO_CAPS_ENCODE => {
@@ -364,7 +367,7 @@ const NO_FIRMWARE: firmware::Version = firmware::Version {
     feature: 0,
 };
 
-/// How many command buffers one submission may have, by kind of engine.
+/// Largest number of command buffers in one submission, by kind of engine.
 const MAX_IBS: [u32; bindings::AMDGPU_HW_IP_NUM as usize] = {
     const VIDEO: u32 = 49;
 
@@ -384,7 +387,7 @@ struct EngineInfo {
     capabilities: u64,
     start_alignment: u32,
     size_alignment: u32,
-    /// One bit each.
+    /// Available rings, one bit each.
     rings: u32,
     discovery_version: u32,
     user_queues: u32,
@@ -393,7 +396,7 @@ struct EngineInfo {
 
 uapi::answer!(EngineInfo = size_of::<bindings::drm_amdgpu_info_hw_ip>());
 
-/// The kind of engine that user space knows by this number, if there is such an engine.
+/// Returns the kind of engine that user space knows by this number, if there is such an engine.
 fn engine_kind(ip: u32) -> Option<EngineKind> {
     match ip {
         bindings::AMDGPU_HW_IP_GFX => Some(EngineKind::Gfx),
@@ -403,9 +406,9 @@ fn engine_kind(ip: u32) -> Option<EngineKind> {
     }
 }
 
-/// How many rings of a kind of engine user space may choose from.
+/// Returns the number of rings of a kind of engine that user space may choose from.
 fn rings(hw: &Chip, kind: EngineKind) -> usize {
-    /// A context has no more queues to compute rings.
+    /// Limit of compute rings: a context has no more compute queues.
     const MAX_COMPUTE: usize = 4;
 
     match kind {
@@ -414,7 +417,7 @@ fn rings(hw: &Chip, kind: EngineKind) -> usize {
     }
 }
 
-/// How many engines of a kind there are.
+/// Returns the number of engines of a kind.
 fn engine_count(hw: &Chip, ip: u32) -> Result<u32> {
     match engine_kind(ip).ok_or(EINVAL)? {
         EngineKind::Gfx | EngineKind::Compute => Ok(1),
@@ -432,26 +435,27 @@ fn heap(total: u64, usable: u64, used: u64) -> drm_amdgpu_heap_info {
     }
 }
 
-/// The compute units that work, by engine and array; each engine has one array.
+/// Returns the working compute units, by engine and array; each engine has one array.
 fn units(graphics: &GraphicsInfo) -> [[u32; 4]; 4] {
     graphics.units.map(|units| [units, 0, 0, 0])
 }
 
-/// The same for the first two engines in one word, as old user space wants it.
+/// Returns the working compute units of the first two engines in one word, as old user space
+/// expects.
 fn always_on(graphics: &GraphicsInfo) -> u32 {
     graphics.units[0] | graphics.units[1] << 16
 }
 
-/// Which of the banks of a register user space asks for.
+/// The bank of a register that user space asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Bank {
-    /// The shader engine; that of all of them is the first.
+    /// Shader engine. A request for all engines gets the first.
     engine: usize,
 }
 
 impl Bank {
     fn from_user(instance: u32) -> Result<Self> {
-        /// Arrays of an engine of the largest chip.
+        /// Number of arrays in an engine of the largest chip.
         const MAX_ARRAYS: u32 = 2;
         const MASK: u32 = bindings::AMDGPU_INFO_MMR_SE_INDEX_MASK;
 

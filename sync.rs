@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Synchronization objects in ioctls: what a job or a change of an address space comes after, and
-//! where user space finds its fence.
+//! Synchronization objects (syncobjs) in ioctls: the dependencies of a job or of an address-space
+//! change, and the objects that get its fence.
 //!
-//! The objects themselves, and the ioctls on them, are the DRM core's.
+//! The objects themselves and the ioctls on them belong to the DRM core.
 
 use kernel::{
     prelude::*,
@@ -21,42 +21,44 @@ use crate::{
     drm::DrmFile, //
 };
 
-/// A fence that something comes after.
+/// A dependency: the fence that a job or an address-space change waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
-    /// Handle of the object.
+    /// Handle of the synchronization object.
     pub(crate) handle: u32,
-    /// Point of a timeline; 0: whatever the object holds.
+    /// Point of a timeline, or 0 for the fence that the object holds.
     pub(crate) point: u64,
-    /// `DRM_SYNCOBJ_WAIT_FLAGS_*`.
+    /// Flags, `DRM_SYNCOBJ_WAIT_FLAGS_*`.
     pub(crate) flags: u32,
 }
 
 impl Wait {
-    /// The fence. Where the flags say so, waits until there is one: nothing may be locked.
+    /// Returns the fence of the object. Waits until it has one where the flags say so: no lock may
+    /// be held.
     ///
     /// # Errors
     ///
-    /// `ENOENT` without such an object; `EINVAL` for an unknown flag or if there is no such fence;
-    /// `ETIME` if none came in time, `ERESTARTSYS`.
+    /// `ENOENT` if there is no such object; `EINVAL` for an unknown flag, or if the object has no
+    /// such fence; `ETIME` if no fence arrived in time; `ERESTARTSYS`.
     pub(crate) fn fence(self, file: &DrmFile) -> Result<ARef<Fence>> {
         Syncobj::find_fence(file, self.handle, self.point, self.flags)
     }
 }
 
-/// Where a fence is to go.
+/// A synchronization object that is to receive a fence.
 pub(crate) struct Signal {
     syncobj: Syncobj,
-    /// The point of a timeline, unless the fence takes the place of all that the object holds.
+    /// Point of a timeline, unless the fence replaces everything that the object holds.
     point: Option<(Link, u64)>,
 }
 
 impl Signal {
-    /// Point `point` of the timeline with this handle; 0: the object as a whole.
+    /// Prepares point `point` of the timeline with this handle, or the object as a whole if `point`
+    /// is 0.
     ///
     /// # Errors
     ///
-    /// `ENOENT` without such an object; `ENOMEM`.
+    /// `ENOENT` if there is no such object; `ENOMEM`.
     pub(crate) fn new(file: &DrmFile, handle: u32, point: u64) -> Result<Self> {
         let syncobj = Syncobj::find(file, handle)?;
         let point = match point {
@@ -66,7 +68,7 @@ impl Signal {
         Ok(Self { syncobj, point })
     }
 
-    /// Puts the fence there.
+    /// Puts the fence into the object.
     pub(crate) fn give(self, fence: &Fence) {
         match self.point {
             None => self.syncobj.replace_fence(fence),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the ioctls share: writing answers to user space, its notion of time, and its handles.
+//! Facilities that ioctls share: writing answers to user space, its notion of time, and its
+//! handles.
 
 mod handle_table;
 
@@ -27,7 +28,7 @@ use crate::{
     bindings, //
 };
 
-/// Marks a structure of the user-space interface, of the size given, whose fields leave no gaps.
+/// Marks a structure of the user-space interface, of the given size, whose fields leave no gaps.
 macro_rules! answer {
     ($name:ty = $size:expr) => {
         const _: () = assert!(size_of::<$name>() == $size);
@@ -53,12 +54,12 @@ answer!(bindings::drm_amdgpu_info_video_caps = 192);
 answer!(bindings::drm_amdgpu_info_vram_gtt = 24);
 answer!(bindings::drm_amdgpu_memory_info = 96);
 
-/// Writes `value` to where user space wants it. `EFAULT` if that is no place.
+/// Writes `value` to a user-space address. Returns `EFAULT` if the address is not writable.
 pub(crate) fn write<T: AsBytes + ?Sized>(address: u64, value: &T) -> Result {
     write_up_to(address, u32::MAX, value)
 }
 
-/// As [`write`], but no more than `size` bytes.
+/// Writes `value` as [`write`] does, but no more than `size` bytes.
 pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &T) -> Result {
     let address = usize::try_from(address).map_err(|_| EFAULT)?;
     let bytes = value.as_bytes();
@@ -69,7 +70,7 @@ pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &
         .write_slice(bytes)
 }
 
-/// Reads so many words from user space. `EFAULT` if they are not there.
+/// Reads `count` words from user space. Returns `EFAULT` if the address is not readable.
 pub(crate) fn read_words(address: u64, count: usize) -> Result<KVVec<u32>> {
     let mut words = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
     if count != 0 {
@@ -83,7 +84,7 @@ pub(crate) fn read_words(address: u64, count: usize) -> Result<KVVec<u32>> {
     Ok(words)
 }
 
-/// How long it is until `deadline`, in nanoseconds since boot. A negative one never comes.
+/// Returns the time until `deadline`, in nanoseconds since boot. A negative deadline never comes.
 pub(crate) fn timeout(deadline: u64) -> Jiffies {
     until(deadline, Monotonic::ktime_get())
 }

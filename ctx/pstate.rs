@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Power states that a context may hold the card at, for measurements that are to be repeatable.
+//! Stable power states that a context may hold the card at, so that measurements can be repeated
+//! (`amdgpu_ctx_set_stable_pstate` in the C driver).
 //!
-//! The driver does not manage power: the card stands at the clocks that its BIOS gave it, always, so a
-//! state that is held changes nothing. But whoever measures must know that nobody else has asked
-//! for another state meanwhile, so one context at a time may hold the card, until it is freed.
+//! The driver does not manage power: the card always runs at the clocks that its BIOS set, so a
+//! state that is held changes nothing. But a client that measures must know that no other client
+//! has asked for another state in the meantime. So one context at a time may hold the card, until
+//! the context is freed.
 
 use kernel::{
     new_mutex,
@@ -25,11 +27,11 @@ pub(crate) struct Pstates {
     held: Mutex<bool>,
 }
 
-/// The right to say at which power state the card is. One at a time.
+/// The right to choose the card's power state. There is one at a time.
 pub(crate) struct Hold(Arc<Pstates>);
 
 impl Pstates {
-    /// Nobody holds the card.
+    /// Creates the power state of a card that no context holds.
     pub(crate) fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
@@ -39,12 +41,12 @@ impl Pstates {
         )
     }
 
-    /// Holds the card at a state, one of `AMDGPU_CTX_STABLE_PSTATE_*`, in the name of a context, which
-    /// has `hold`. Who asks for none gets no hold, but keeps one that it has.
+    /// Holds the card at a state, one of `AMDGPU_CTX_STABLE_PSTATE_*`, for the context whose hold
+    /// is `hold`. A request for `NONE` acquires no hold, but keeps an existing one.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if another context holds it.
+    /// `EBUSY` if another context holds the card.
     pub(super) fn set(self: &Arc<Self>, hold: &Mutex<Option<Hold>>, state: u32) -> Result {
         let mut hold = hold.lock();
         if hold.is_some() {

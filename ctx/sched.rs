@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! `SCHED`: the master of the primary node, a compositor, says how urgent the work of others is.
+//! The `SCHED` ioctl (`amdgpu_sched_ioctl` in the C driver): the master of the primary node, a
+//! compositor, sets the urgency of other clients' work.
 //!
-//! The core lets nobody else call it. Files are named by descriptors of the caller, contexts by their
-//! numbers in that file; the file may be one of another device of this driver.
+//! The DRM core lets nobody else call it. Files are named by descriptors of the caller, contexts by
+//! their numbers in that file. The file may belong to another device of this driver.
 
 use kernel::prelude::*;
 
@@ -21,7 +22,7 @@ use crate::{
 
 use super::Urgency;
 
-/// Changes the urgency of all contexts that a file has at present, or of one.
+/// Changes the urgency of one context of a file, or of all that the file has at present.
 ///
 /// # Errors
 ///

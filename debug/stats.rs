@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Counters of the driver since the device was bound, as debugfs shows them under
-//! `amdgpu_rs/<PCI slot>/`: one number a file.
+//! Counters of the driver since the device was bound, one number per file. debugfs shows them under
+//! `amdgpu_rs/`, in a directory named by the PCI slot.
 
 use kernel::{
     debugfs::ScopedDir,
@@ -26,13 +26,13 @@ impl Counter {
         self.0.fetch_add(amount, Relaxed);
     }
 
-    /// The number now.
+    /// Returns the current value.
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// How debugfs shows it.
+/// Format in which debugfs shows a counter.
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.get())
@@ -51,23 +51,23 @@ pub(crate) struct Stats {
     pub(crate) retries: Counter,
     /// Submissions given up after too many tries.
     pub(crate) edeadlk: Counter,
-    /// Invalidations that found jobs under way, and waited for them.
+    /// Invalidations that found unfinished jobs, and waited for them.
     pub(crate) waits: Counter,
-    /// Invalidations that may not wait for the GPU, and were put off.
+    /// Invalidations that must not wait for the GPU, and were put off.
     pub(crate) would_block: Counter,
     /// Submissions whose interrupt did not come.
     pub(crate) lost_interrupts: Counter,
-    /// Times that the ring of interrupts was full.
+    /// Number of times that the interrupt ring was full.
     pub(crate) interrupt_overflows: Counter,
-    /// Lets jobs fail.
+    /// Setting that makes jobs fail.
     pub(crate) fail_jobs: FailJobs,
 }
 
-/// Lets one job of clients in so many fail with `EIO`, on the way to its ring; 0: none.
+/// A setting that makes every n-th job of clients fail with `EIO` on the way to its ring. 0: none.
 ///
-/// The order in which fences end must hold in the kernel that people run, and the kernel's own
-/// fault injection is not built into it. So this is a file of debugfs, which is root's, and costs a
-/// job one look at a number that does not change.
+/// The order in which fences end must hold in the kernel that people run, and that kernel is built
+/// without the kernel's own fault injection. So this is a debugfs file, which only root can write.
+/// It costs a job one read of a number that does not change.
 pub(crate) struct FailJobs {
     every: Atomic<u32>,
     count: Atomic<u32>,
@@ -81,7 +81,7 @@ impl FailJobs {
         }
     }
 
-    /// Counts a job, and returns an error if it is to fail.
+    /// Counts a job, and returns an error if the job is meant to fail.
     pub(crate) fn check(&self) -> Result {
         let every = self.every.load(Relaxed);
         if every != 0 && self.count.fetch_add(1, Relaxed) % every == every - 1 {
@@ -92,7 +92,7 @@ impl FailJobs {
 }
 
 impl Stats {
-    /// All at zero.
+    /// Creates counters that are all zero.
     pub(crate) const fn new() -> Self {
         Self {
             gathers: Counter::new(),
@@ -108,7 +108,7 @@ impl Stats {
         }
     }
 
-    /// Puts one file for each counter into `dir`.
+    /// Creates one file for each counter in `dir`.
     pub(crate) fn show_in<'data>(&'data self, dir: &ScopedDir<'data, '_>) {
         dir.read_only_file(c"gathers", &self.gathers);
         dir.read_only_file(c"pages_gathered", &self.pages_gathered);

@@ -2,26 +2,26 @@
 
 //! The tracepoints of the user-memory path: `amdgpu_rs:*` in tracefs.
 //!
-//! `bindings/trace.h` says how they are shown. What the scheduler traces by itself
-//! (`gpu_scheduler:*`) says when a job runs and when it is done; [`cs_publish`] names the fence
-//! that connects the two. `make timeline` draws all of them.
+//! `bindings/trace.h` defines their format. The scheduler's own tracepoints (`gpu_scheduler:*`)
+//! show when a job runs and when it is done; [`cs_publish`] names the fence that connects the two.
+//! `make timeline` draws all of them.
 
 use crate::abstractions::tracepoint::declare_tracepoints;
 
-/// Why a buffer makes a submission try again.
+/// The reason for which a buffer makes a submission try again.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Why {
-    /// It has no pages.
+    /// The buffer has no pages.
     Missing = 0,
-    /// Its pages were invalidated since they were gathered or bound.
+    /// The buffer's pages were invalidated since they were gathered or bound.
     Stale = 1,
-    /// It was invalidated while the submission was on its way to the queue.
+    /// The buffer was invalidated while the submission was on its way to the queue.
     Overtaken = 2,
 }
 
 impl Why {
-    /// As the tracepoint has it.
+    /// Returns the number that the tracepoint records.
     pub(crate) fn number(self) -> u32 {
         // CAST: The enumeration is `repr(u32)`.
         self as u32
@@ -29,23 +29,23 @@ impl Why {
 }
 
 declare_tracepoints! {
-    /// The pages of a buffer are about to be gathered.
+    /// Traces that the pages of a buffer are about to be gathered.
     pub(crate) fn userptr_gather(bo: u64, generation: u64, pages: u64);
 
-    /// They were gathered, or could not be: `error` is 0 or negative.
+    /// Traces that the pages were gathered, or could not be: `error` is 0 or negative.
     pub(crate) fn userptr_gathered(bo: u64, generation: u64, pages: u64, error: i32);
 
-    /// The notifier has raised the generation; `pages` of the buffer are going, and if `wait` says
-    /// so, jobs may reach some and are waited for.
+    /// Traces that the notifier has raised the generation and `pages` of the buffer are going away.
+    /// If `wait` is set, jobs may reach some of them and are waited for.
     pub(crate) fn userptr_invalidate(bo: u64, generation: u64, pages: u64, wait: bool);
 
-    /// The notifier returns: no job reaches the pages.
+    /// Traces that the notifier returns: no job reaches the pages.
     pub(crate) fn userptr_invalidated(bo: u64, generation: u64, pages: u64);
 
-    /// A buffer makes a submission try again: see [`Why`].
+    /// Traces that a buffer makes a submission try again: see [`Why`].
     pub(crate) fn userptr_retry(bo: u64, generation: u64, pages: u64, why: u32);
 
-    /// A job that names a buffer is queued, with the pages of this generation.
+    /// Traces that a job that names a buffer is queued, with the pages of this generation.
     pub(crate) fn userptr_publish(
         bo: u64,
         generation: u64,
@@ -55,13 +55,14 @@ declare_tracepoints! {
         seq: u64,
     );
 
-    /// A submission is parsed, and begins its first try.
+    /// Traces that a submission is parsed, and begins its first try.
     pub(crate) fn cs_submit(client: u64, bos: u64, userptrs: u64);
 
-    /// A try has failed; so many were made.
+    /// Traces that a try has failed; `tries` were made so far.
     pub(crate) fn cs_retry(client: u64, tries: u32);
 
-    /// A job is queued; `context` and `seqno` are those of the scheduler's fence for it.
+    /// Traces that a job is queued; `context` and `seqno` are those of the scheduler's fence for
+    /// it.
     pub(crate) fn cs_publish(
         client: u64,
         ip: u32,

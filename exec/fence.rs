@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Hardware fences: what a ring has finished, as the rest of the kernel waits for it.
+//! Hardware fences: the progress of a ring, in the form that the rest of the kernel waits for.
+//!
+//! The C driver has this in amdgpu_fence.c (`amdgpu_fence_driver`, `amdgpu_fence_emit`,
+//! `amdgpu_fence_process`).
 //!
 //! Submissions of a ring are numbered, and finish in order. The last command of each writes its
-//! number, 32 bits wide, to memory and raises an interrupt. A [`Timeline`] gives out the numbers
-//! and keeps the fences of what is not finished yet: 64 bits wide, so that they never wrap; the
-//! hardware's number is the lower half.
+//! number, 32 bits wide, to memory and raises an interrupt. A [`Timeline`] assigns the numbers and
+//! keeps the fences of unfinished submissions. Its own numbers are 64 bits wide, so they never
+//! wrap; the hardware's number is the lower half.
 //!
-//! The interrupt thread calls [`Timeline::process`]. No timer looks after lost interrupts: the job
-//! timeout does so, and says that it had to.
+//! The interrupt thread calls [`Timeline::process`]. No fallback timer looks for lost interrupts:
+//! the job timeout does so, and reports that it had to.
 //!
 //! A submission whose commands are left out is a submission like any other: its fence has an error
-//! from the start, and ends with it when the engine gets there.
+//! from the start, and ends with that error when the engine reaches it.
 //!
-//! When the engine will do no more, because it hangs or the card is gone, [`Timeline::abort`] ends
-//! all fences with an error. Those of later submissions end at once, after these.
+//! When the engine will make no more progress, because it hangs or the card is gone,
+//! [`Timeline::abort`] ends all fences with an error. Fences of later submissions end at once,
+//! after these.
 //!
 //! # Invariants
 //!
-//! Fences of a timeline are signaled in the order in which they were emitted, each exactly once. To
-//! emit one never fails, so there is no other way for a submission to end: the order of all fences
-//! of the driver rests on this (see the head of `abstractions/drm/sched.rs`).
+//! Fences of a timeline are signaled in the order in which they were emitted, each exactly once.
+//! Emitting a fence never fails, so there is no other way for a submission to end: the order of all
+//! fences of the driver rests on this (see the head of `abstractions/drm/sched.rs`).
 //!
 //! # Lock order
 //!
@@ -49,12 +53,12 @@ use crate::abstractions::dma_fence::{
     UniqueFence, //
 };
 
-/// What our fences say of themselves.
+/// Names of the driver's fences, as the kernel reports them.
 pub(crate) struct RingName(&'static CStr);
 
 #[cfg(CONFIG_KUNIT = "y")]
 impl RingName {
-    /// For fences of no ring.
+    /// Name for fences that belong to no ring.
     pub(crate) const TEST: Self = Self(c"test");
 }
 
@@ -66,36 +70,36 @@ impl DriverFence for RingName {
     }
 }
 
-/// Memory for the fence of a submission, allocated before there is no way back.
+/// Fence memory of a submission, allocated before the point of no return.
 pub(crate) type HwFence = UniqueFence<RingName>;
 
 /// A submission's place on its ring.
 pub(crate) struct Emission {
-    /// Number that the hardware writes when it is done; `None` if it will do no more: then
-    /// [`Timeline::end_late`] is to be called.
+    /// Number that the hardware writes when the submission is done. `None` if the engine will make
+    /// no more progress: then [`Timeline::end_late`] must be called.
     pub(crate) seq: Option<u32>,
-    /// Signaled when it has.
+    /// Fence of the submission, signaled when the number has been written.
     pub(crate) fence: ARef<Fence>,
 }
 
 /// An unfinished submission.
 struct Unfinished {
     fence: PendingFence<RingName>,
-    /// Its result if the engine gets there.
+    /// Result with which the fence ends if the engine reaches it.
     result: Result,
 }
 
-/// The submissions of a ring that are not finished.
+/// The unfinished submissions of a ring.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Timeline {
     name: &'static CStr,
     context: FenceContext,
-    /// Held by whoever signals fences, so that they are signaled in order.
+    /// Held while fences are signaled, so that they are signaled in order.
     #[pin]
     signaling: Mutex<()>,
     #[pin]
     state: SpinLock<State>,
-    /// Notified when a submission is finished.
+    /// Notified when a submission has finished.
     #[pin]
     room: CondVar,
 }
@@ -104,27 +108,26 @@ struct State {
     window: Window,
     /// The fence numbered `n` is at index `n` modulo the length.
     pending: KVec<Option<Unfinished>>,
-    /// Why the engine does no more.
+    /// Error with which fences end once the engine makes no more progress.
     aborted: Option<Error>,
 }
 
-/// The numbers that were given out, and have not been seen finished.
+/// The numbers that were assigned and have not been seen finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Window {
-    /// The oldest.
+    /// Oldest unfinished number.
     first: u64,
-    /// The one after the newest.
+    /// Number after the newest one.
     next: u64,
 }
 
 impl Window {
-    /// Moves `first` up to what the hardware says it has finished last; returns the oldest number
-    /// that is finished by that and was not before, if there is one.
+    /// Advances `first` by one if `completed` covers it, and returns the number that has finished
+    /// by that. Returns `None` if `completed` covers no unfinished number.
     ///
-    /// What the hardware says is wrong if it is a number that was never given out. Then nothing is
-    /// finished.
+    /// A `completed` number that was never assigned is wrong. Then nothing is finished.
     fn finish_one(&mut self, completed: u32) -> Option<u64> {
-        // Both wrap in the same way, so the difference is right.
+        // Both numbers wrap at 32 bits, so their difference is right.
         let finished = completed
             .wrapping_sub(Self::low(self.first))
             .wrapping_add(1);
@@ -136,21 +139,21 @@ impl Window {
         Some(seqno)
     }
 
-    /// What the hardware knows of a number.
+    /// Returns the lower half of a number, which is all that the hardware knows of it.
     fn low(seqno: u64) -> u32 {
-        // CAST: The lower half is what is wanted.
+        // CAST: Only the lower half is wanted.
         seqno as u32
     }
 }
 
 impl State {
-    /// Returns true if there is no place for one more.
+    /// Returns true if there is no place for one more fence.
     fn is_full(&mut self) -> bool {
         let next = self.window.next;
         self.place(next).is_some_and(|place| place.is_some())
     }
 
-    /// The place of the fence with this number; `None` if there is no room for any.
+    /// Returns the place of the fence with number `seqno`, or `None` if the timeline has no places.
     fn place(&mut self, seqno: u64) -> Option<&mut Option<Unfinished>> {
         let capacity = self.pending.len() as u64;
         // CAST: The remainder is smaller than the length, a `usize`.
@@ -164,10 +167,10 @@ impl State {
 }
 
 impl Timeline {
-    /// What the hardware's number must be before the first submission.
+    /// Number that the hardware must report before the first submission.
     const START: u64 = 0;
 
-    /// A timeline on which at most `capacity` submissions are unfinished at a time.
+    /// Creates a timeline with at most `capacity` unfinished submissions at a time.
     pub(crate) fn new(name: &'static CStr, capacity: usize) -> impl PinInit<Self, Error> {
         Self::starting_at(name, capacity, Self::START)
     }
@@ -192,10 +195,11 @@ impl Timeline {
         })
     }
 
-    /// Gives the next number out. The submission must be written to the ring before another calls
-    /// this for the same ring. It ends with `result` if the engine gets there.
+    /// Assigns the next number to `fence`. The submission must be written to the ring before `emit`
+    /// is called again for that ring. The fence ends with `result` if the engine reaches it.
     ///
-    /// Gives the fence back if too much is unfinished: see [`Timeline::wait_for_room`].
+    /// Returns the fence memory if too many submissions are unfinished: see
+    /// [`Timeline::wait_for_room`].
     pub(crate) fn emit(&self, fence: HwFence, result: Result) -> Result<Emission, HwFence> {
         let mut state = self.state.lock();
         let seqno = state.window.next;
@@ -220,8 +224,8 @@ impl Timeline {
         }
     }
 
-    /// Signals all submissions up to number `completed`, which the hardware has written. Returns
-    /// how many there were.
+    /// Signals the fences of all submissions up to number `completed`, which the hardware has
+    /// written. Returns the number of fences signaled.
     pub(crate) fn process(&self, completed: u32) -> usize {
         let _signaling = self.signaling.lock();
         let _section = SignalingSection::begin();
@@ -245,10 +249,10 @@ impl Timeline {
         finished
     }
 
-    /// Ends all unfinished submissions, as the hardware will not: `guilty` with `ETIME`, all others
-    /// with `error`, as will all that come later.
+    /// Ends the fences of all unfinished submissions, as the hardware will not: `guilty` with
+    /// `ETIME`, all others with `error`. Fences of later submissions also end with `error`.
     ///
-    /// The caller has seen to it that the hardware does not touch memory for their sake any more.
+    /// The caller has ensured that the hardware no longer accesses memory on their behalf.
     pub(crate) fn abort(&self, guilty: Option<&Fence>, error: Error) {
         let _signalling = self.signaling.lock();
         let _section = SignalingSection::begin();
@@ -256,7 +260,7 @@ impl Timeline {
         self.end_all(guilty, error);
     }
 
-    /// Ends what was emitted after [`Timeline::abort`].
+    /// Ends the fences that were emitted after [`Timeline::abort`].
     pub(crate) fn end_late(&self) {
         let _signaling = self.signaling.lock();
         let _section = SignalingSection::begin();
@@ -266,7 +270,7 @@ impl Timeline {
         }
     }
 
-    /// Ends all unfinished submissions, with `signaling` held.
+    /// Ends the fences of all unfinished submissions. The caller holds `signaling`.
     fn end_all(&self, guilty: Option<&Fence>, error: Error) {
         while let Some(Unfinished { fence, .. }) = self.abort_one() {
             let error = match guilty {
@@ -287,14 +291,14 @@ impl Timeline {
         self.take(&mut state, seqno)
     }
 
-    /// Returns true if the hardware's number `completed` says that submissions are finished that
-    /// were not signaled yet.
+    /// Returns true if `completed`, the hardware's number, covers fences that were not signaled
+    /// yet.
     pub(crate) fn is_behind(&self, completed: u32) -> bool {
         let mut window = self.state.lock().window;
         window.finish_one(completed).is_some()
     }
 
-    /// The numbers of the oldest unfinished submission and of the next one to come, for messages.
+    /// Returns the numbers of the oldest unfinished submission and of the next one, for messages.
     pub(crate) fn unfinished(&self) -> core::ops::Range<u64> {
         let state = self.state.lock();
         state.window.first..state.window.next
@@ -314,7 +318,7 @@ mod tests {
 
     const WRAP: u64 = 1 << 32;
 
-    /// All numbers that are finished when the hardware says `completed`.
+    /// Returns all numbers that are finished when the hardware reports `completed`.
     fn finish(window: &mut Window, completed: u32) -> core::ops::Range<u64> {
         let first = window.first;
         while window.finish_one(completed).is_some() {}
@@ -323,16 +327,16 @@ mod tests {
 
     #[test]
     fn window_follows_the_hardware() {
-        // (first, next, what the hardware says, first afterward)
+        // (first, next, number that the hardware reports, first afterward)
         let cases = [
             (1, 1, 0, 1),
             (1, 4, 0, 1),
             (1, 4, 1, 2),
             (1, 4, 3, 4),
-            // Never given out: nothing.
+            // A number that was never assigned: nothing is finished.
             (1, 4, 4, 1),
             (1, 4, u32::MAX, 1),
-            // Old news: nothing.
+            // An old number: nothing is finished.
             (3, 4, 1, 3),
             (3, 4, 2, 3),
             // Around the wrap of the hardware's number.
@@ -422,10 +426,10 @@ mod tests {
         assert_eq!(fences[0].fence.status(), Some(Ok(())));
         assert_eq!(fences[1].fence.status(), Some(Err(ETIME)));
         assert_eq!(fences[2].fence.status(), Some(Err(ECANCELED)));
-        // What the hardware still writes changes nothing.
+        // Numbers that the hardware still writes change nothing.
         timeline.process(3);
         assert_eq!(timeline.unfinished(), 4..4);
-        // What comes later ends, too, but not before all that was there.
+        // Later fences end, too, but only after all earlier ones.
         let late = emit(&timeline)?;
         assert_eq!(late.seq, None);
         assert_eq!(late.fence.status(), None);

@@ -2,36 +2,38 @@
 
 //! Gangs: jobs on several rings that run at the same time.
 //!
+//! The C driver calls this gang submit (`gang_size` jobs, `amdgpu_device_switch_gang`).
+//!
 //! User space may submit to several rings at once, and the jobs of such a gang may wait for each
-//! other while they run. A ring executes what it has in order. So if one job of a gang were on its
-//! ring while another cannot get to its own before something happens that waits for that ring, all
-//! would stand still. A gang goes through steps, each of which all of its jobs reach before one
-//! goes on:
+//! other while they run. A ring executes its jobs in order. Suppose that one job of a gang is on
+//! its ring, and another job cannot get onto its own before something happens that itself waits for
+//! the first ring: none of them would make progress. So a gang goes through steps. All of its jobs
+//! reach a step before any of them goes on:
 //!
 //! ```text
-//! assembled   each is the first of its queue, and comes after nothing any more; none holds anything
+//! assembled   each is the first of its queue, with no dependencies left; none holds anything
 //!     |       then they take the floor, which one gang has at a time
-//! equipped    each has what it needs to run, its VM context; none is on a ring
+//! equipped    each has the VM context that it needs to run; none is on a ring
 //!     |
-//! entered     each is on its ring; the next gang may have the floor
+//! entered     each is on its ring; the next gang may take the floor
 //! ```
 //!
 //! # Why they all get there
 //!
-//! A job only comes after older ones, and its gang is submitted as a whole: so *assembled* waits for
-//! older jobs only. The floor goes to a gang that is assembled, which needs nothing more
-//! than VM contexts to leave it. Those are held by jobs that are on rings, and end: an entered gang
-//! ends because all of it is there, and of the one on the floor nothing is there yet. From
-//! *equipped* on, no job waits for anything but room on its ring.
+//! A job depends on older jobs only, and its gang is submitted as a whole: so *assembled* waits for
+//! older jobs only. The floor goes to a gang that is assembled. To leave the floor, that gang needs
+//! nothing more than VM contexts. Those are held by jobs that are on rings, and those jobs end: an
+//! entered gang ends because all of its jobs are on rings, and the gang that has the floor has no
+//! job on a ring yet. From *equipped* on, no job waits for anything but room on its ring.
 //!
 //! # All or none
 //!
-//! Once the jobs are equipped it is decided that all are run, or none ([`Seat::give_up`] comes
-//! before). A job that never comes so far, as the card is gone, is no longer waited for.
+//! Once the jobs are equipped it is settled that all of them run, or none ([`Seat::give_up`] comes
+//! before). A job that never gets that far, as the card is gone, is no longer waited for.
 //!
 //! # Lock order
 //!
-//! The locks here are taken last; no fence is signaled under them, and nothing is allocated.
+//! The locks here are taken last. No fence is signaled and nothing is allocated under them.
 
 use kernel::{
     new_spinlock,
@@ -51,7 +53,7 @@ use crate::abstractions::dma_fence::{
     UniqueFence, //
 };
 
-/// Names of the fences of steps.
+/// Names of the fences of the steps.
 struct StepName;
 
 impl DriverFence for StepName {
@@ -65,7 +67,7 @@ impl DriverFence for StepName {
 /// A step that all jobs of a gang have to reach.
 #[pin_data]
 struct Barrier {
-    /// Signaled when all have.
+    /// Signaled when all jobs have reached the step.
     fence: ARef<Fence>,
     #[pin]
     missing: SpinLock<Missing>,
@@ -77,9 +79,9 @@ struct Missing {
 }
 
 impl Barrier {
-    /// A step that `jobs` jobs have to reach.
+    /// Creates a step that `jobs` jobs have to reach.
     fn new(jobs: usize) -> Result<impl PinInit<Self>> {
-        // Each in a context of its own: there is no order between them.
+        // Each fence has a context of its own: there is no order between them.
         let memory = UniqueFence::new(GFP_KERNEL_ACCOUNT)?;
         let promise = memory.publish(&FenceContext::new(), 1, StepName);
         let fence = promise.fence().clone();
@@ -89,7 +91,7 @@ impl Barrier {
         }))
     }
 
-    /// Notes that one more job has reached it.
+    /// Notes that one more job has reached the step.
     fn reach(&self) {
         let mut missing = self.missing.lock();
         missing.jobs = missing.jobs.saturating_sub(1);
@@ -103,7 +105,7 @@ impl Barrier {
         }
     }
 
-    /// Returns the step's fence, unless all have reached it.
+    /// Returns the step's fence, unless all jobs have reached the step.
     fn pending(&self) -> Option<ARef<Fence>> {
         (!self.fence.is_signaled()).then(|| self.fence.clone())
     }
@@ -118,7 +120,7 @@ struct Gang {
     equipped: Barrier,
     #[pin]
     entered: Barrier,
-    /// The error with which its jobs end unrun. Does not change any more once they are equipped.
+    /// Error with which the jobs end without running. Does not change once the jobs are equipped.
     #[pin]
     given_up: SpinLock<Result>,
 }
@@ -132,14 +134,14 @@ enum Step {
     Entered,
 }
 
-/// A job's place in its gang. When it is dropped the job is no longer waited for.
+/// A job's place in its gang. Dropping it means that the job is no longer waited for.
 pub(crate) struct Seat {
     gang: Arc<Gang>,
     reached: Step,
 }
 
 impl Seat {
-    /// Makes the places of a gang of `jobs` jobs.
+    /// Creates the seats of a gang of `jobs` jobs.
     ///
     /// # Errors
     ///
@@ -170,7 +172,7 @@ impl Seat {
         Ok(seats)
     }
 
-    /// Notes that the job has reached `step`, and with it those before.
+    /// Notes that the job has reached `step`, and all steps before.
     fn reach(&mut self, step: Step) {
         let gang = &self.gang;
         for (next, barrier) in [
@@ -185,28 +187,29 @@ impl Seat {
         self.reached = self.reached.max(step);
     }
 
-    /// Called when the job is the first of its queue, and comes after nothing any more. Returns the
-    /// fence to wait for before it may take what it needs.
+    /// Called when the job is the first of its queue, with no dependencies left. Returns the fence
+    /// to wait for before the job may take a VM context.
     pub(crate) fn assemble(&mut self, floor: &Floor) -> Option<ARef<Fence>> {
         self.reach(Step::Assembled);
         let pending = self.gang.assembled.pending();
         pending.or_else(|| floor.take(&self.gang))
     }
 
-    /// Lets no job of the gang be run: all end with `error`. To be called before [`Seat::equip`].
+    /// Prevents all jobs of the gang from running: they end with `error`. Must be called before
+    /// [`Seat::equip`].
     pub(crate) fn give_up(&self, error: Error) {
         *self.gang.given_up.lock() = Err(error);
     }
 
-    /// Called when the job has what it needs. Returns the fence to wait for before it may go on its
-    /// ring.
+    /// Called when the job has all that it needs to run. Returns the fence to wait for before the
+    /// job may go onto its ring.
     pub(crate) fn equip(&mut self) -> Option<ARef<Fence>> {
         self.reach(Step::Equipped);
         self.gang.equipped.pending()
     }
 
-    /// Returns an error if the job is not to be run. The same for all of the gang, once they are
-    /// equipped.
+    /// Returns an error if the job must not run. The answer is the same for all jobs of the gang
+    /// once they are equipped.
     pub(crate) fn check_wanted(&self) -> Result {
         *self.gang.given_up.lock()
     }
@@ -226,23 +229,24 @@ impl Drop for Seat {
     }
 }
 
-/// The floor: what one gang of a card has at a time.
+/// The right to go onto the rings, which one gang of a card has at a time.
 #[pin_data]
 pub(crate) struct Floor {
-    /// The fence of the gang that had it last, signaled when that has left.
+    /// Fence of the last gang that had the floor, signaled when that gang has left it.
     #[pin]
     left: SpinLock<Option<ARef<Fence>>>,
 }
 
 impl Floor {
-    /// Nobody has it.
+    /// Creates a floor that no gang has.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             left <- new_spinlock!(None, "Floor::left"),
         })
     }
 
-    /// Gives the floor to a gang, or returns the fence that says when the other gang has left it.
+    /// Gives the floor to `gang`, or returns the fence that is signaled when the other gang leaves
+    /// it.
     fn take(&self, gang: &Gang) -> Option<ARef<Fence>> {
         let mut left = self.left.lock();
         let replaced = match &*left {
@@ -299,7 +303,7 @@ mod tests {
         a.assemble(&floor);
         c.assemble(&floor);
         assert!(d.assemble(&floor).is_none());
-        // Not the first that came has it, but the first that was complete.
+        // The floor goes to the gang that was complete first, not to the one that came first.
         let left = b.assemble(&floor).ok_or(EINVAL)?;
         for seat in [&mut c, &mut d] {
             assert!(!left.is_signaled());
@@ -317,7 +321,7 @@ mod tests {
         let assembled = a.assemble(&floor).ok_or(EINVAL)?;
         drop(b);
         assert!(assembled.is_signaled() && a.assemble(&floor).is_none());
-        // Then the other is not run either.
+        // Then the other job of the gang does not run either.
         assert!(a.equip().is_none());
         assert_eq!(a.check_wanted(), Err(ECANCELED));
         let left = {

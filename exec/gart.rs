@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GART: the window of the GPU's address space through which the kernel shows it system memory.
+//! The GART: the window of the GPU's address space through which the kernel shows system memory to
+//! the GPU.
 //!
-//! Virtual memory context 0 is the kernel's. VRAM is not translated there; the addresses of the
-//! GART window go through one flat table of page-table entries, which lies in VRAM, in the range
-//! that [`VramLayout`](crate::hw::layout::VramLayout) keeps from everyone else. The CPU writes the table through
-//! the VRAM aperture; the host data path is flushed and the translations of context 0 are dropped
-//! as part of each change.
+//! The C driver has this in amdgpu_gart.c (`amdgpu_gart_bind`).
+//!
+//! Virtual memory context 0 is the kernel's. VRAM is not translated there. Addresses of the GART
+//! window go through one flat table of page-table entries. That table lies in VRAM, in the range
+//! that [`VramLayout`](crate::hw::layout::VramLayout) reserves for the driver. The CPU writes the
+//! table through the VRAM aperture. Each change also flushes the host data path and drops the
+//! translations of context 0.
 //!
 //! [`KernelBuffer`] is memory that the kernel and the card share (rings, write-back slots, ...):
 //! coherent memory with a place in the window.
@@ -60,13 +63,13 @@ struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
     layout: GartLayout,
-    /// Pages of the window that are taken.
+    /// Pages of the window that are in use.
     #[pin]
     taken: SharedMapleTree<()>,
 }
 
 impl Gart {
-    /// A window in which nothing is mapped. Clears the table.
+    /// Creates a window in which nothing is mapped. Clears the table.
     pub(crate) fn new(
         card: CardHandle,
         dev: &device::Device<Bound>,
@@ -89,7 +92,7 @@ impl Gart {
 
     /// Maps pages of system memory into the window, side by side in the order given.
     ///
-    /// Fails with `ENOSPC` if the window has no room; `EINVAL` for no pages at all.
+    /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
     pub(crate) fn bind(
         &self,
         pages: impl ExactSizeIterator<Item = DmaAddress>,
@@ -117,7 +120,7 @@ impl Gart {
 }
 
 impl Inner {
-    /// Writes entries of consecutive pages, and makes the GPU forget what it knew of them.
+    /// Writes the entries of consecutive pages, and invalidates the GPU's cached translations.
     fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
         for (page, entry) in (first..).zip(entries) {
@@ -138,7 +141,7 @@ pub(crate) struct GartRange {
 }
 
 impl GartRange {
-    /// Address of the first page in the GPU's address space (context 0).
+    /// Returns the address of the first page in the GPU's address space (context 0).
     pub(crate) fn gpu_addr(&self) -> u64 {
         self.gart.0.layout.gpu_addr(self.first)
     }
@@ -147,16 +150,16 @@ impl GartRange {
 impl Drop for GartRange {
     fn drop(&mut self) {
         let gart = &self.gart.0;
-        // Once the driver is unbound there is no table any more, and no GPU that reads it.
+        // Once the driver is unbound, there is neither a table nor a GPU that reads it.
         let _ = gart.write(self.first, core::iter::repeat_n(Pte::INVALID, self.count));
         gart.taken.erase(self.first);
     }
 }
 
-/// Memory of the kernel that the card reads and writes too.
+/// Kernel memory that the card reads and writes too.
 ///
-/// Its memory is given back when the driver is unbound, even if the buffer lives on; accesses have
-/// no effect from then on.
+/// Its memory is freed when the driver is unbound, even if the buffer lives on. Accesses have no
+/// effect from then on.
 pub(crate) struct KernelBuffer {
     // Dropped first: no translation may outlive the memory.
     range: GartRange,
@@ -165,7 +168,7 @@ pub(crate) struct KernelBuffer {
 }
 
 impl KernelBuffer {
-    /// Zeroed memory of at least `size` bytes.
+    /// Allocates at least `size` bytes of zeroed memory.
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart, size: usize) -> Result<Self> {
         let pages = size.div_ceil(SZ_4K);
         let dwords = pages * SZ_4K / size_of::<u32>();
@@ -180,7 +183,7 @@ impl KernelBuffer {
         })
     }
 
-    /// Address in the GPU's address space (context 0).
+    /// Returns the address in the GPU's address space (context 0).
     pub(crate) fn gpu_addr(&self) -> u64 {
         self.range.gpu_addr()
     }

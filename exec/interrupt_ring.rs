@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Memory of the interrupt ring, which the card writes and [`super::interrupts`] reads.
+//! Memory of the interrupt ring (the C driver's `amdgpu_ih_ring`), which the card writes and
+//! [`super::interrupts`] reads.
 
 use kernel::{
     device::{
@@ -26,7 +27,7 @@ use crate::{
 /// Memory of the interrupt ring.
 pub(crate) struct InterruptMemory {
     ring: KernelBuffer,
-    /// Its first dword is how far the card has written, in bytes.
+    /// Write-back of the card's write pointer, in bytes, in the first dword.
     write_pointer: KernelBuffer,
 }
 
@@ -38,25 +39,25 @@ impl InterruptMemory {
         })
     }
 
-    /// Address of the ring in the GPU's address space (context 0).
+    /// Returns the address of the ring in the GPU's address space (context 0).
     pub(crate) fn ring(&self) -> u64 {
         self.ring.gpu_addr()
     }
 
-    /// Address of the write pointer, likewise.
+    /// Returns the address of the write pointer, likewise.
     pub(crate) fn write_pointer(&self) -> u64 {
         self.write_pointer.gpu_addr()
     }
 
-    /// How far the card has written, in bytes, or that it overflowed, as of the last entry.
+    /// Returns the card's write pointer, in bytes, or its overflow bit, as of the last entry.
     pub(crate) fn written(&self) -> Option<u32> {
         let written = self.write_pointer.read(0);
-        // No entry may be read before the pointer that says that it is there.
+        // No entry may be read before the pointer that covers it.
         mb(barrier::Read);
         written
     }
 
-    /// The entry at a position in bytes.
+    /// Returns the entry at a position in bytes.
     pub(crate) fn entry(&self, position: u32) -> Option<[u32; 4]> {
         let first = u32_as_usize(position) / size_of::<u32>();
         let mut entry = [0; 4];

@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Interrupts: reads the interrupt ring and tells whom it concerns.
+//! Interrupts: reads the interrupt ring and passes each event on.
 //!
-//! The card writes entries of 16 bytes into a ring in system memory, writes how far it got beside
-//! it, and sends a message. The handler's thread reads the entries up to there and says so; not
-//! before that will the card send another message.
+//! The C driver calls it the IH ring (amdgpu_ih.c, `amdgpu_ih_process`; amdgpu_irq.c).
+//!
+//! The card writes entries of 16 bytes into a ring in system memory, writes its write pointer to
+//! memory as well, and sends a message. The handler's thread reads the entries up to there and
+//! acknowledges them. The card sends no further message before that.
 //!
 //! # When there are too many
 //!
-//! A process may have an engine interrupt as often as it likes. So what a pass over the ring asks
-//! for is noted first and done once: each ring is looked at once, however often it interrupted, as
-//! is the register that holds a fault. If the ring overflowed its entries are dropped, and all that
-//! they could have asked for is done. The thread rests after that, and after a ring full of
-//! entries.
+//! A process can make an engine interrupt as often as it likes. So a pass over the ring first notes
+//! all that the entries ask for, and then does each of those things once: each ring is looked at
+//! once, however often it interrupted, and so is the register that holds a fault. If the ring
+//! overflowed, its entries are dropped, and everything that they could have asked for is done. The
+//! thread rests after an overflow, and after a ring full of entries.
 //!
-//! The card writes to memory how far it got with each entry, and only then. So after an overflow
-//! what is in memory tells of it until the next entry comes: then the register is right.
+//! The card writes its write pointer to memory with each entry, and at no other time. So after an
+//! overflow, the copy in memory reports the overflow until the next entry comes. In that case the
+//! register is right.
 
 use kernel::{
     irq::{
@@ -51,19 +54,19 @@ use crate::{
 
 /// Size of an entry in bytes.
 const ENTRY_SIZE: u32 = 16;
-/// Entries in the ring.
+/// Number of entries in the ring.
 const ENTRIES: u32 = InterruptRing::SIZE / ENTRY_SIZE;
-/// Pause after more entries than that.
+/// Pause after more than [`ENTRIES`] entries.
 const REST: Delta = Delta::from_millis(2);
-/// Set in the write pointer when entries were lost because the ring was full.
+/// Bit of the write pointer that is set when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
 
-/// Reads the ring.
+/// The handler, which reads the ring.
 pub(crate) struct Handler {
     device: Arc<Device>,
-    /// How far the ring has been read, in bytes. Only the handler's thread uses it.
+    /// Read pointer of the ring, in bytes. Only the handler's thread uses it.
     position: Atomic<u32>,
-    /// The first overflow is told of, as all others would say the same.
+    /// Set when the first overflow was logged; later ones would say the same.
     said_overflow: AtomicFlag,
 }
 
@@ -76,8 +79,8 @@ impl Handler {
         }
     }
 
-    /// Handles all entries that are there: for those that are left the card need not interrupt
-    /// again before the next one. `None` if the driver is being unbound.
+    /// Handles all entries of the ring. None may be left: the card need not interrupt again for
+    /// them before the next entry comes. Returns `None` if the driver is being unbound.
     fn process(&self) -> Option<()> {
         let mut left = ENTRIES;
         let mut written = self.written()?;
@@ -106,7 +109,7 @@ impl Handler {
         }
     }
 
-    /// Returns the write pointer. If the ring overflowed, that is cleared.
+    /// Returns the write pointer. Clears the overflow if the ring overflowed.
     fn written(&self) -> Option<Written> {
         let written = self.device.interrupt_memory.written()?;
         if written & OVERFLOW == 0 {
@@ -123,7 +126,8 @@ impl Handler {
         Some(Written::Overflow(end))
     }
 
-    /// Reads entries up to `end`, `left` at most. Returns how far that was, and what they ask for.
+    /// Reads entries up to `end`, but no more than `left`. Returns the position reached and the
+    /// requests of the entries read.
     fn read(&self, end: u32, left: &mut u32) -> Option<(u32, Found)> {
         let device = &*self.device;
         let mut position = self.position.load(Relaxed);
@@ -161,23 +165,23 @@ impl Handler {
 /// The card's write pointer, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
-    /// All entries before this are there.
+    /// All entries before this position are there.
     UpTo(u32),
-    /// It got here, and has overwritten some that were not read.
+    /// The card got to this position, and has overwritten entries that were not read.
     Overflow(u32),
 }
 
 /// Requests that entries of the ring stand for.
 #[derive(Default)]
 struct Found {
-    /// The rings that have written fences, a bit each, by place.
+    /// Rings that have written fences, one bit each, by place.
     rings: u32,
-    /// The memory controller has found a fault.
+    /// Set if the memory controller has found a fault.
     fault: bool,
 }
 
 impl Found {
-    /// All that entries which nobody has read may have asked for.
+    /// All requests that unread entries may have stood for.
     const EVERYTHING: Self = Self {
         rings: !0,
         fault: true,
@@ -213,7 +217,7 @@ impl Found {
     }
 }
 
-/// Position of the entry after this one.
+/// Returns the position of the entry after the one at `position`.
 const fn next(position: u32) -> u32 {
     (position + ENTRY_SIZE) % InterruptRing::SIZE
 }

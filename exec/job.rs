@@ -2,34 +2,36 @@
 
 //! Jobs: from the scheduler to a ring.
 //!
-//! A [`Job`] is everything that a submission needs on its way through the scheduler, gathered while
-//! that could still fail. The scheduler waits for its dependencies, then:
+//! The C driver has this in amdgpu_job.c (`amdgpu_job`, `amdgpu_job_run`, `amdgpu_job_timedout`).
+//!
+//! A [`Job`] is everything that a submission needs on its way through the scheduler, collected
+//! while failure is still possible. The scheduler waits for its dependencies, then:
 //!
 //! ```text
-//! prepare   if it is one of a gang: wait for the others (exec/gang.rs)
-//!           borrow a VM context (exec/vmid.rs); if all are in use: wait for one, again
-//! run       write the submission to the ring; its fence is signaled by the interrupt (exec/fence.rs)
-//! reap      drop all that the job kept
+//! prepare   if the job is one of a gang: wait for the others (exec/gang.rs)
+//!           borrow a VM context (exec/vmid.rs); if all are in use: wait for one, and ask again
+//! run       write the submission to the ring; the interrupt signals its fence (exec/fence.rs)
+//! reap      drop everything that the job kept
 //! ```
 //!
 //! Neither `prepare` nor `run` allocates: memory reclaim may be waiting for them.
 //!
 //! # Jobs that are not run
 //!
-//! A job of a process that was killed, or of a file that was closed, is not run any more. It stays
-//! in the queue all the same, and goes on its ring in its turn, with no commands and an error: so
-//! its fence ends after those of the jobs before it, which may be running. See the head of
-//! `abstractions/drm/sched.rs` for why that matters.
+//! Jobs of a process that was killed, or of a file that was closed, are no longer run. Such a job
+//! stays in the queue all the same and goes onto its ring in its turn, with no commands and an
+//! error: so its fence ends after those of the jobs before it, which may be running. See the head
+//! of `abstractions/drm/sched.rs` for the reason.
 //!
 //! # When a job takes too long
 //!
-//! While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If it has finished some and
-//! the interrupt was lost, they end well, and that is counted. If the first of them is there for
-//! longer than [`TIMEOUT`], the card hangs. There is no way yet to reset it, so it is given up: all
-//! engines are stopped, so that they touch no memory any more, and only then do fences end, as
-//! those who wait for them will reuse that memory: the guilty job's with `ETIME`, all others with
-//! `ECANCELED`, as will those of jobs to come. The same way ends what is unfinished when the driver
-//! is unbound, with `ENODEV`.
+//! This is the job timeout. While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If
+//! the ring has finished jobs and their interrupt was lost, they end well, and the loss is counted.
+//! If the first job has been there for longer than [`TIMEOUT`], the card hangs. There is no way yet
+//! to reset the card, so it is given up: all engines are stopped, so that they no longer access
+//! memory, and only then do fences end, as those who wait for them will reuse that memory. The
+//! fence of the guilty job ends with `ETIME`, all others and those of jobs to come with
+//! `ECANCELED`. Unbinding the driver ends all unfinished jobs the same way, with `ENODEV`.
 
 use kernel::{
     device,
@@ -97,39 +99,40 @@ use crate::{
 
 /// Time that a job may be the first on its ring, in ms.
 const TIMEOUT: Msecs = 10_000;
-/// Time between two looks at a ring that has jobs, in ms. A lost interrupt costs two of these at most.
+/// Time between two looks at a ring that has jobs, in ms. A lost interrupt costs at most two of
+/// these.
 const TICK: Msecs = 200;
 
-/// What of an address space a job needs.
+/// The part of an address space that a job needs.
 pub(crate) trait AddressSpace: Send + Sync {
-    /// Which it is, and the state of its page tables.
+    /// Returns the identity of the address space and the state of its page tables.
     fn space(&self) -> Space;
 
-    /// Where its page directory is, in the GPU's own address space. Never changes.
+    /// Returns the address of the page directory in the GPU's own address space. It never changes.
     fn pd_addr(&self) -> u64;
 
-    /// Returns true if the jobs that are still queued are not to be run. Does not change back.
+    /// Returns true if jobs that are still queued must not run. Never changes back.
     fn is_abandoned(&self) -> bool;
 }
 
-/// What a client wants to have run, and what must stay until it has.
+/// Work that a client submits, and the objects that must stay until it is done.
 pub(crate) struct Work {
-    /// `None`: the kernel's own address space.
+    /// Address space of the job. `None`: the kernel's own.
     pub(crate) space: Option<Arc<dyn AddressSpace>>,
-    /// The process that wants it; `None`: the kernel.
+    /// Process that submitted the job. `None`: the kernel.
     pub(crate) submitter: Option<Arc<Submitter>>,
-    /// What interrupts that the job causes bear.
+    /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
     pub(crate) user_fence: Option<FenceSlot>,
-    /// Its place in a gang, if it is one of several jobs that run at the same time.
+    /// The job's place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
-    /// Dropped when the job is done; nobody looks at it before.
+    /// Objects dropped when the job is done; nothing reads them before.
     pub(crate) _keep: Option<KBox<dyn Send>>,
 }
 
 impl Work {
-    /// Returns an error if the job is not to be run any more. Does not change back.
+    /// Returns an error if the job must no longer run. Never changes back.
     fn check_wanted(&self) -> Result {
         let killed = self.submitter.as_ref().is_some_and(|s| s.is_killed());
         let abandoned = self.space.as_ref().is_some_and(|s| s.is_abandoned());
@@ -140,11 +143,11 @@ impl Work {
     }
 }
 
-/// What a job does.
+/// The commands of a job.
 pub(crate) enum Task {
-    /// Executes these buffers.
+    /// Executes these indirect buffers.
     Ibs(KVec<Ib>),
-    /// Fills memory. For queues whose rings are all those of DMA engines.
+    /// Fills memory. Only for queues whose rings all belong to DMA engines.
     Fill(Fill),
 }
 
@@ -163,23 +166,23 @@ pub(crate) struct Job {
     stage: Stage,
 }
 
-/// How far a job has got.
+/// Progress of a job.
 enum Stage {
-    /// It waits for its dependencies, or for a VM context.
+    /// The job waits for its dependencies, or for a VM context.
     Waiting(HwFence),
-    /// It may run.
+    /// The job may run.
     Ready(HwFence, Option<Lease>),
-    /// It is on the ring, or done.
+    /// The job is on the ring, or done.
     Running(ARef<Fence>),
-    /// Between two stages.
+    /// The job is between two stages.
     Changing,
 }
 
 impl Job {
-    /// Credits of a job: each takes one of a ring's [`Ring::MAX_SUBMISSIONS`] places.
+    /// Scheduler credits of a job. Each takes one of a ring's [`Ring::MAX_SUBMISSIONS`] places.
     pub(crate) const CREDITS: u32 = 1;
 
-    /// Makes a job.
+    /// Creates a job.
     pub(crate) fn new(work: Work) -> Result<Self> {
         Ok(Self {
             work,
@@ -187,14 +190,14 @@ impl Job {
         })
     }
 
-    /// Says what the job's user fence is to be.
+    /// Sets the number that the job writes to its user fence.
     pub(crate) fn set_number(&mut self, number: u64) {
         if let Some(fence) = &mut self.work.user_fence {
             fence.value = number;
         }
     }
 
-    /// Goes to the next stage with what `step` makes of this one.
+    /// Moves to the stage that `step` makes of the current one.
     fn advance<R>(&mut self, step: impl FnOnce(&mut Work, Stage) -> (Stage, R)) -> R {
         let stage = core::mem::replace(&mut self.stage, Stage::Changing);
         let (stage, result) = step(&mut self.work, stage);
@@ -241,7 +244,8 @@ impl JobOps for Job {
     }
 }
 
-/// Gathers what a job needs to run, or returns what it has to wait for before that can be had.
+/// Gets a job ready to run: its gang assembled, a VM context lent to it. If that cannot be done
+/// yet, returns the fence to wait for before trying again.
 fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
     let executor = &*queue.executor;
     if let Some(seat) = &mut work.seat {
@@ -252,7 +256,7 @@ fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<
     if let (Some(seat), Err(error)) = (&work.seat, queue.check_wanted(work)) {
         seat.give_up(error);
     }
-    // What is not run needs no context.
+    // A job that does not run needs no context.
     let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
         return (Stage::Ready(fence, None), None);
     };
@@ -262,7 +266,7 @@ fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<
     }
 }
 
-/// Puts a job on its ring, with its commands if it is to be run and has what it needs.
+/// Puts a job on its ring, with its commands if it is to run and has all that it needs.
 fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
@@ -288,28 +292,28 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         user_fence: work.user_fence,
     };
     let fence = queue.ring.submit(&submission, fence);
-    // The flush of one that is not run does not happen.
+    // A job that does not run does not do its flush.
     if let Some(lease) = lease.filter(|_| submission.vm.is_some()) {
         lease.submitted(queue.ring.kind, &fence);
     }
     fence
 }
 
-/// What a scheduler's jobs run on.
+/// The ring on which a scheduler's jobs run, and its watch.
 pub(crate) struct Queue {
     executor: Arc<Executor>,
     ring: Arc<Ring>,
     watch: Watch,
 }
 
-/// When a ring was looked at, and since when its first job is the first.
+/// Time of the last look at a ring, and the time since which its first job has been the first.
 struct Watch {
     start: Instant<Monotonic>,
-    /// When the ring was looked at last, in ms from `start`.
+    /// Time of the last look at the ring, in ms from `start`.
     looked: Atomic<i64>,
-    /// The number of the first job at the last tick.
+    /// Number of the first job at the last tick.
     head: Atomic<u64>,
-    /// When it was first seen to be that, in ms from `start`.
+    /// Time at which job `head` was first seen to be the first, in ms from `start`.
     since: Atomic<i64>,
 }
 
@@ -331,13 +335,13 @@ impl Watch {
         self.looked.store(self.now(), Relaxed);
     }
 
-    /// Returns true if the last look is longer ago than [`TICK`].
+    /// Returns true if the last look is at least [`TICK`] ago.
     fn is_due(&self) -> bool {
         self.now() - self.looked.load(Relaxed) >= TICK.into()
     }
 
-    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. To be
-    /// asked at each tick.
+    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. Must
+    /// be called at each tick.
     fn is_stuck(&self, head: u64) -> bool {
         let now = self.now();
         if self.head.xchg(head, Relaxed) != head {
@@ -356,12 +360,12 @@ impl Queue {
         }
     }
 
-    /// Returns an error if a job is not to be run, or is to fail.
+    /// Returns an error if a job must not run, or is meant to fail.
     fn check_wanted(&self, work: &Work) -> Result {
         work.check_wanted().and(self.check_luck(work))
     }
 
-    /// Returns an error if a client's job is to fail: see
+    /// Returns an error if a client's job is meant to fail: see
     /// [`FailJobs`](crate::debug::stats::FailJobs).
     fn check_luck(&self, work: &Work) -> Result {
         match work.submitter {
@@ -370,8 +374,8 @@ impl Queue {
         }
     }
 
-    /// Called every [`TICK`] while the ring has jobs and no new ones come. `first` is the first of
-    /// them.
+    /// Called every [`TICK`] while the ring has jobs and no new ones arrive. `first` is the fence
+    /// of the first job.
     fn tick(&self, first: &ARef<Fence>) {
         self.look();
         if first.is_signaled() || !self.watch.is_stuck(first.seqno()) {
@@ -389,14 +393,14 @@ impl Queue {
         self.executor.give_up(Some(first), ECANCELED);
     }
 
-    /// Does what [`Queue::tick`] does for lost interrupts, as each new job puts off the tick.
+    /// Looks for lost interrupts as [`Queue::tick`] does, because each new job postpones the tick.
     fn look_if_due(&self) {
         if self.watch.is_due() {
             self.look();
         }
     }
 
-    /// Looks after lost interrupts.
+    /// Looks for lost interrupts.
     fn look(&self) {
         self.watch.look();
         let lost = self.ring.look();
@@ -415,7 +419,7 @@ impl Queue {
     }
 }
 
-/// All that runs jobs on a card.
+/// Everything that runs jobs on a card.
 #[pin_data]
 pub(crate) struct Executor {
     dev: ARef<device::Device>,
@@ -424,14 +428,14 @@ pub(crate) struct Executor {
     rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
     stats: Arc<Stats>,
-    /// The gang that may go on its rings has it.
+    /// Floor that a gang must have to go onto its rings.
     #[pin]
     floor: Floor,
-    /// Held while the card is given up: two rings may hang at a time.
+    /// Held while the card is given up, as two rings may hang at a time.
     #[pin]
     giving_up: Mutex<()>,
     given_up: AtomicFlag,
-    /// The first lost interrupt is told of, as all others would say the same.
+    /// Set when the first lost interrupt was logged; later ones would say the same.
     said_lost: AtomicFlag,
 }
 
@@ -461,11 +465,11 @@ impl Executor {
         )
     }
 
-    /// Stops the card, and then ends all jobs that are on its rings, and all that would come.
+    /// Stops the card, and then ends all jobs on its rings and all later ones.
     fn give_up(&self, guilty: Option<&Fence>, error: Error) {
         let _giving_up = self.giving_up.lock();
         self.given_up.store(true, Relaxed);
-        // If the driver is unbound, the card was stopped before.
+        // If the driver is unbound, the card was stopped earlier.
         if let Some(card) = self.card.try_access() {
             if self.hw.quiesce(&card).is_err() {
                 dev_err!(self.dev, "the engines do not stop\n");
@@ -480,13 +484,13 @@ impl Executor {
 /// The schedulers of a card, one for each ring.
 pub(crate) struct Schedulers {
     executor: Arc<Executor>,
-    /// In the order of [`Chip::rings`].
+    /// Schedulers in the order of [`Chip::rings`].
     schedulers: KVec<Arc<Scheduler<Job>>>,
 }
 
 impl Schedulers {
-    /// Makes a scheduler for each of `rings`, which are all of a card's, by index. Jobs are dropped on
-    /// `reaper`.
+    /// Creates a scheduler for each of `rings`, which are all rings of a card, by index. Jobs are
+    /// dropped on `reaper`.
     pub(crate) fn new(
         dev: &device::Device,
         hw: &'static Chip,
@@ -515,7 +519,8 @@ impl Schedulers {
         })
     }
 
-    /// The schedulers of some rings, for a queue whose jobs may run on any of them.
+    /// Returns the schedulers of the rings that `accept` selects, for a queue whose jobs may run on
+    /// any of them.
     pub(crate) fn of(
         &self,
         mut accept: impl FnMut(RingId) -> bool,
@@ -529,18 +534,18 @@ impl Schedulers {
         Ok(schedulers)
     }
 
-    /// What lets an address space have a VM context for itself.
+    /// Returns the means to reserve a VM context for an address space.
     pub(crate) fn own_vmid(&self, space: &dyn AddressSpace) -> OwnVmid {
         OwnVmid::new(self.executor.vmids.clone(), space.space().id)
     }
 
-    /// Whether the card hung, so that no job runs any more.
+    /// Returns true if the card hung, so that no job runs any more.
     pub(crate) fn is_given_up(&self) -> bool {
         self.executor.given_up.load(Relaxed)
     }
 
-    /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped. For
-    /// when the driver is being unbound: nobody may submit any more.
+    /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped.
+    /// Called when the driver is being unbound, and nobody can submit any more.
     pub(crate) fn shut_down(&self) {
         self.executor.give_up(None, ENODEV);
         for scheduler in &self.schedulers {

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The kernel's own jobs: what it has a DMA engine do to memory, for now clearing VRAM.
+//! The kernel's own jobs: work that the driver has a DMA engine do, so far clearing VRAM.
 //!
-//! They run before those of processes, in order, in the kernel's own address space (context 0), in
-//! which VRAM is found without page tables. Their commands are written straight into the ring.
+//! The C driver uses its TTM entity and buffer functions for that (`amdgpu_fill_buffer`).
 //!
-//! Whoever submits such a job puts its fence into the reservation of the buffer, for
-//! [`Usage::Kernel`], and looks at how it ended: the card may be given up meanwhile.
+//! These jobs run before those of processes, in order, in the kernel's own address space (context
+//! 0), which reaches VRAM without page tables. Their commands are written straight into the ring.
 //!
-//! Jobs are submitted within a section of
-//! [`drm::Device::enter`](crate::abstractions::drm::Device::enter) only, so that there are no more
-//! when the device was unplugged: [`KernelQueue::wait_idle`] waits for the rest.
+//! The submitter of such a job puts its fence into the reservation of the buffer, for
+//! [`Usage::Kernel`], and checks how the fence ended: the card may be given up in the meantime.
+//!
+//! Jobs are submitted only within a section of
+//! [`drm::Device::enter`](crate::abstractions::drm::Device::enter), so none is submitted after the
+//! device was unplugged: [`KernelQueue::wait_idle`] waits for the rest.
 //!
 //! # Lock order
 //!
-//! `last` is taken last, on the way to the signal of a fence: nothing is allocated under it.
+//! `last` is taken last, and is taken on the way to the signaling of a fence: nothing is allocated
+//! under it.
 
 use core::ops::Range;
 
@@ -61,15 +64,15 @@ use crate::{
 #[pin_data]
 pub(crate) struct KernelQueue {
     entity: Arc<Entity<Job>>,
-    /// The fence of the newest job.
+    /// Fence of the newest job.
     #[pin]
     last: Mutex<Option<ARef<Fence>>>,
 }
 
 impl KernelQueue {
-    /// In whose name the jobs run: nobody's that has an address space, as those count from 1.
+    /// Owner of kernel jobs. 0 is reserved: address-space IDs start at 1.
     const OWNER: Owner = Owner(0);
-    /// The name of the kernel among the clients, in traces.
+    /// Client ID of the kernel in traces.
     const CLIENT: u64 = 0;
 
     pub(crate) fn new(schedulers: &Schedulers) -> impl PinInit<Self, Error> + '_ {
@@ -82,12 +85,13 @@ impl KernelQueue {
         })
     }
 
-    /// Fills ranges of the GPU's own address space with zeros, after what the kernel does to the
-    /// buffer whose reservation is `after`. The fence is signaled when that is done, or has failed.
+    /// Fills ranges of the GPU's own address space with zeros, after the kernel's work on the
+    /// buffer whose reservation is `after`. The returned fence is signaled when the ranges are
+    /// cleared, or the clearing has failed.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `EINVAL` if there is nothing to fill. Nothing was begun then.
+    /// `ENOMEM`, or `EINVAL` if there is nothing to fill. No job was submitted in either case.
     pub(crate) fn clear(
         &self,
         ranges: impl Iterator<Item = Range<u64>>,
@@ -97,12 +101,12 @@ impl KernelQueue {
         for fill in ranges.flat_map(fills) {
             jobs.push(self.job(Task::Fill(fill), after)?, GFP_KERNEL)?;
         }
-        // They run in order, and if one fails because the card is given up, those after it do, too.
+        // The jobs run in order. If one fails because the card is given up, later ones fail, too.
         let fences = jobs.into_iter().map(|job| self.submit(job));
         fences.last().ok_or(EINVAL)
     }
 
-    /// A job that waits for what else the kernel does to a buffer.
+    /// Creates a job that waits for the kernel's other work on a buffer.
     fn job(&self, task: Task, after: HeldResv<'_>) -> Result<PendingJob<Job>> {
         let job = Job::new(Work {
             space: None,
@@ -128,20 +132,20 @@ impl KernelQueue {
         fence
     }
 
-    /// Waits until all jobs have ended, well or not.
+    /// Waits until all jobs have ended, with or without an error.
     pub(crate) fn wait_idle(&self) {
         let last = self.last.lock().clone();
         if let Some(fence) = last {
-            // Not interruptible: cannot fail.
+            // An uninterruptible wait cannot fail.
             let _ = fence.wait(Interruptible::No);
         }
     }
 }
 
-/// The submissions that clear a range.
+/// Returns the submissions that clear a range.
 fn fills(range: Range<u64>) -> impl Iterator<Item = Fill> {
     let end = range.end;
-    // CAST: The kernel is one of 64 bits.
+    // CAST: The kernel is a 64-bit one.
     range
         .step_by(Fill::MAX_BYTES as usize)
         .map(move |addr| Fill {

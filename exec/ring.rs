@@ -2,16 +2,18 @@
 
 //! Rings: how the kernel hands commands to an engine.
 //!
+//! The C driver has this in amdgpu_ring.c (`amdgpu_ring`, `amdgpu_ring_commit`).
+//!
 //! A ring is a circular buffer of dwords that the kernel writes and one engine reads. A submission
-//! is written whole, then the engine is told the new write pointer. Its last command writes the
-//! submission's number to the ring's write-back slot and raises an interrupt: all submissions up
-//! to that number are done. Numbers are 32 bits wide, rise by one, and wrap.
+//! is written as a whole, and then the engine is told the new write pointer. Its last command
+//! writes the submission's number to the ring's write-back slot and raises an interrupt: all
+//! submissions up to that number are done. Numbers are 32 bits wide, rise by one, and wrap.
 //!
-//! There is always room: at most [`Ring::MAX_SUBMISSIONS`] may be unfinished at a time (whoever
-//! queues jobs sees to that), and none is longer than [`MAX_SUBMISSION_DWORDS`].
+//! There is always room: at most [`Ring::MAX_SUBMISSIONS`] may be unfinished at a time (the
+//! scheduler's credits ensure that), and none is longer than [`MAX_SUBMISSION_DWORDS`].
 //!
-//! Lock order: a ring's lock is taken last but for its timeline's; nothing is allocated and nobody
-//! sleeps under it.
+//! Lock order: of all locks but its timeline's, a ring's lock is taken last. Nothing is allocated
+//! and nobody sleeps under it.
 
 use kernel::{
     device::{
@@ -83,28 +85,28 @@ use crate::{
     },
 };
 
-/// How long a test of a ring may take.
+/// Longest time that a test of a ring may take, in ms.
 const TEST_MILLISECONDS: Msecs = 2000;
 
-/// What each ring has in the write-back page.
+/// The slots of each ring in the write-back page.
 #[derive(Clone, Copy)]
 #[repr(usize)]
 enum Slot {
     /// Number of the last finished submission.
     Fence = 0,
-    /// How far the engine has read.
+    /// The engine's read pointer.
     ReadPointer = 2,
-    /// How far the kernel has written, for engines that look here.
+    /// The kernel's write pointer, for engines that poll it here.
     WritePointer = 4,
-    /// For the kernel's tests of the engine.
+    /// Slot for the kernel's tests of the engine.
     Scratch = 6,
 }
 
-/// The page to which all engines write back how far they got.
+/// The page to which all engines write back their progress.
 pub(crate) struct Writeback(KernelBuffer);
 
 impl Writeback {
-    /// Dwords of each ring.
+    /// Distance between the slots of two rings, in dwords.
     const STRIDE: usize = 16;
 
     pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
@@ -129,23 +131,23 @@ pub(crate) struct Ring {
     card: CardHandle,
     buffer: KernelBuffer,
     writeback: Arc<Writeback>,
-    /// What was submitted, and is not finished.
+    /// Submissions that are not finished.
     #[pin]
     pub(crate) timeline: Timeline,
-    /// The number that [`Ring::look`] saw last.
+    /// Completed number that [`Ring::look`] saw last.
     looked_at: Atomic<u32>,
     #[pin]
     state: SpinLock<State>,
 }
 
 struct State {
-    /// Where the next dword goes; not wrapped.
+    /// Position of the next dword; not wrapped.
     write_pointer: u64,
 }
 
 impl Ring {
-    /// How many unfinished submissions a ring has room for. One more fits, which is what may still
-    /// be executing the padding behind its fence.
+    /// Number of unfinished submissions that a ring has room for. One more fits: the one that may
+    /// still be executing the padding behind its fence.
     pub(crate) const MAX_SUBMISSIONS: u32 = (1 << RING_SHIFT) / MAX_SUBMISSION_DWORDS - 1;
 
     pub(crate) fn new<'a>(
@@ -168,7 +170,7 @@ impl Ring {
         })
     }
 
-    /// Where the ring is.
+    /// Returns the addresses of the ring and its pointers.
     pub(crate) fn memory(&self) -> RingMemory {
         RingMemory {
             base: self.buffer.gpu_addr(),
@@ -177,12 +179,13 @@ impl Ring {
         }
     }
 
-    /// Queues a submission; the fence ends when the engine has finished it, after all fences of
+    /// Queues a submission. Its fence ends when the engine has finished it, after all fences of
     /// earlier submissions.
     ///
-    /// Never fails: what the engine cannot do is [`Commands::Fail`], and if the ring was given up
-    /// the fence ends with an error, in its turn as well. Does not allocate, and sleeps only if
-    /// there is no room, which whoever queues jobs sees to (see the head of this file).
+    /// Never fails: commands that the engine cannot execute become [`Commands::Fail`], and if the
+    /// ring was given up, the fence ends with an error, in its turn as well. Does not allocate.
+    /// Sleeps only if there is no room, which the scheduler's credits prevent (see the head of this
+    /// file).
     pub(crate) fn submit(&self, submission: &Submission<'_>, mut fence: HwFence) -> ARef<Fence> {
         let mut submission = *submission;
         if !self.engine.can(&submission.commands) {
@@ -197,7 +200,7 @@ impl Ring {
         }
     }
 
-    /// Queues a submission, or gives the fence back if there is no room.
+    /// Queues a submission, or returns the fence memory if there is no room.
     fn try_submit(
         &self,
         submission: &Submission<'_>,
@@ -224,13 +227,13 @@ impl Ring {
         Ok(emission.fence)
     }
 
-    /// Executes commands that have no fence. For bring-up, while nobody else uses the ring.
+    /// Executes commands without a fence. For bring-up, while nobody else uses the ring.
     pub(crate) fn emit(&self, emit: impl FnOnce(&mut Writer<'_>)) {
         self.write(&mut self.state.lock(), emit);
     }
 
-    /// Sees whether the engine executes commands, writes fences, and interrupts. What fails is said
-    /// in the log.
+    /// Tests that the engine executes commands, writes fences, and interrupts. Logs the step that
+    /// fails.
     pub(crate) fn test(&self, dev: &device::Device) -> Result {
         let name = self.kind.name();
         self.test_write().inspect_err(|e| {
@@ -249,7 +252,7 @@ impl Ring {
         })
     }
 
-    /// Lets the engine write to memory, and waits for that.
+    /// Has the engine write to memory, and waits for the value.
     fn test_write(&self) -> Result {
         const VALUE: u32 = 0xdead_beef;
         let index = Writeback::index(self.kind, Slot::Scratch);
@@ -265,7 +268,7 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits nothing at all, and waits for its fence.
+    /// Submits no commands at all, and waits for the fence.
     fn test_fence(&self) -> Result {
         let submission = Submission {
             vm: None,
@@ -280,20 +283,19 @@ impl Ring {
         }
     }
 
-    /// How far the engine says that it has read, in the units of its kind.
+    /// Returns the read pointer that the engine reports, in the units of its kind.
     fn read_pointer(&self) -> u32 {
         let slot = Writeback::index(self.kind, Slot::ReadPointer);
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
-    /// Signals the fences of what the engine has finished. Called when it says that it has finished
-    /// something; sleeps.
+    /// Signals the fences of finished submissions. Called when the engine reports progress; sleeps.
     pub(crate) fn process(&self) {
         self.timeline.process(self.completed_seq());
     }
 
-    /// Looks whether the engine has finished something that no interrupt has told of since the last
-    /// look, and signals that. Returns how many submissions there were; sleeps.
+    /// Signals the fences of submissions that the engine had finished by the last look, but that no
+    /// interrupt has reported since. Returns the number of fences signaled; sleeps.
     pub(crate) fn look(&self) -> usize {
         let completed = self.completed_seq();
         let stood_still = self.looked_at.xchg(completed, Relaxed) == completed;
@@ -303,13 +305,14 @@ impl Ring {
         0
     }
 
-    /// Number of the last submission that the engine has finished.
+    /// Returns the number of the last submission that the engine has finished.
     pub(crate) fn completed_seq(&self) -> u32 {
         let slot = Writeback::index(self.kind, Slot::Fence);
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
-    /// Lets `emit` write commands, pads them as the engine wants it, and sets the engine going.
+    /// Has `emit` write commands, pads them to the ring's alignment, and tells the engine to run
+    /// them.
     fn write(&self, state: &mut State, emit: impl FnOnce(&mut Writer<'_>)) {
         let written = self.buffer.with(|memory| {
             let mut writer = Writer {
@@ -317,7 +320,7 @@ impl Ring {
                 position: state.write_pointer,
             };
             emit(&mut writer);
-            // CAST: Less than the alignment.
+            // CAST: The remainder is less than the alignment.
             let unaligned = (writer.position % u64::from(Self::ALIGNMENT)) as u32;
             if unaligned != 0 {
                 let padding = Self::ALIGNMENT - unaligned;
@@ -326,7 +329,7 @@ impl Ring {
             writer.position
         });
         let (Some(position), Some(card)) = (written, self.card.try_access()) else {
-            // The driver is unbound: nobody will execute this, and the fence is failed elsewhere.
+            // The driver is unbound: no engine executes this, and its fence is failed elsewhere.
             return;
         };
         state.write_pointer = position;
@@ -335,11 +338,11 @@ impl Ring {
         self.engine.kick(&card, self.kind, position);
     }
 
-    /// Dwords that the write pointer is kept a multiple of.
+    /// Alignment of the write pointer, in dwords.
     const ALIGNMENT: u32 = 16;
 }
 
-/// Writes commands into a ring.
+/// A writer of commands into a ring.
 pub(crate) struct Writer<'a> {
     memory: CoherentView<'a, [u32]>,
     position: u64,
@@ -348,7 +351,7 @@ pub(crate) struct Writer<'a> {
 impl Sink for Writer<'_> {
     fn put(&mut self, dwords: &[u32]) {
         for dword in dwords {
-            // CAST: The kernel is one of 64 bits.
+            // CAST: The kernel is a 64-bit one.
             let index = self.position as usize % RING_DWORDS;
             let _ = self.store(index, *dword);
             self.position += 1;

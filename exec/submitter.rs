@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The processes whose jobs are queued, so that those of one that is killed are not run any more.
+//! The processes whose jobs are queued, so that jobs of a killed process are no longer run.
 //!
-//! An open file may be used by several processes, by turns: after a fork, or passed on. The C
-//! driver kills the queues of a file when the process that used them last is killed. Here each job
-//! keeps the [`Submitter`] that it is of, and only jobs of that process go.
+//! Several processes may use an open file in turn: after a fork, or when the file is passed on. The
+//! C driver kills the queues of a file (`drm_sched_entity_flush`) when the process that used them
+//! last is killed. Here each job keeps the [`Submitter`] that it belongs to, and only jobs of the
+//! killed process go.
 //!
-//! Killing marks, and does nothing else: no fence ends by it. What becomes of the jobs is told in
-//! [`job`](super::job).
+//! Killing only sets a mark: no fence ends by it. See [`job`](super::job) for what becomes of the
+//! jobs.
 
 use kernel::{
     new_spinlock,
@@ -40,7 +41,7 @@ impl Submitter {
     }
 }
 
-/// The process that has submitted jobs to a file last.
+/// The process that was the last to submit jobs to a file.
 #[pin_data]
 pub(crate) struct LastSubmitter {
     #[pin]
@@ -48,7 +49,7 @@ pub(crate) struct LastSubmitter {
 }
 
 impl LastSubmitter {
-    /// None yet.
+    /// Creates one that names no process yet.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self { last <- new_spinlock!(None, "LastSubmitter::last") })
     }
@@ -60,7 +61,7 @@ impl LastSubmitter {
             .cloned()
     }
 
-    /// The calling process, which is about to submit a job.
+    /// Returns the calling process, which is about to submit a job.
     ///
     /// # Errors
     ///
@@ -82,8 +83,8 @@ impl LastSubmitter {
         Ok(submitter)
     }
 
-    /// Takes the calling process's jobs back if it is exiting because it was killed, and was the
-    /// last to submit any.
+    /// Marks the calling process's jobs as unwanted if it is exiting because it was killed, and was
+    /// the last to submit any.
     pub(crate) fn leave(&self) {
         if Exit::of_current() == Exit::Killed {
             if let Some(submitter) = self.get(Process::current()) {

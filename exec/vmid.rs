@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! VM contexts, lent to jobs.
+//! VM contexts, lent to jobs: the VMID manager (`amdgpu_vmid_grab` in the C driver).
 //!
 //! The hardware walks the page tables of 16 address spaces at a time, each known by a VM context
-//! number (VMID). 0 is the kernel's. The others are lent: a job gets one when it is about to run,
-//! and has it until the hardware is done with the job.
+//! number (VMID). VMID 0 is the kernel's. The others are lent: a job gets one when it is about to
+//! run, and has it until the hardware is done with the job.
 //!
-//! What a context has cached of the page tables stays in it, so a later job of the same address
-//! space needs no flush if the tables have not changed since. As this hardware cannot flush a
-//! context that is in use:
+//! A context keeps the translations that it has cached, so a later job of the same address space
+//! needs no flush if the page tables have not changed since. This hardware cannot flush a context
+//! that is in use. So:
 //!
-//! - jobs of one address space share a context if none of them needs a flush, where the one that
-//!   did must have had it: it comes before on the same ring, or is done;
-//! - otherwise a job gets a context that nobody uses, the one least recently used, with a flush;
-//! - if all are in use the job waits for one of those who use it.
+//! - jobs of one address space share a context if none of them needs a flush, and the earlier flush
+//!   is certain to precede them: the job that did it comes before on the same ring, or is done;
+//! - otherwise a job gets a context that is not in use, the least recently used one, with a flush;
+//! - if all contexts are in use, the job waits for one of their users.
 //!
-//! One context may be kept for one address space, so that a debugger knows its number: [`OwnVmid`].
+//! One context may be reserved for one address space, so that a debugger knows its number:
+//! [`OwnVmid`] (the C driver's reserved VMID).
 //!
 //! # A context's states
 //!
@@ -26,15 +27,15 @@
 //!      +------------------------------+-------------------------+ all its fences are signaled
 //! ```
 //!
-//! A [`Lease`] is what lies between 'lend' and 'submitted'; if it is dropped instead, the flush
-//! that it stood for has not happened.
+//! A [`Lease`] covers the time between 'lend' and 'submitted'. If it is dropped instead, its flush
+//! has not happened.
 //!
 //! # Invariants
 //!
 //! Between two flushes a context is only lent for one page directory.
 //!
-//! There is always an answer: a context, or a fence to wait for. It depends on which fences have
-//! ended, and they end at any time; so they are looked at once ([`State::forget_ended`]).
+//! There is always an answer: a context, or a fence to wait for. The answer depends on which fences
+//! have ended, and fences end at any time; so they are looked at once ([`State::forget_ended`]).
 
 use core::ops::Range;
 
@@ -57,27 +58,27 @@ use crate::{
     },
 };
 
-/// An address space, as far as contexts are concerned.
+/// An address space, as far as VM contexts are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Space {
-    /// Tells it from all other address spaces that there ever were.
+    /// Unique ID of the address space, never reused.
     pub(crate) id: u64,
-    /// Raised with each change of the page tables.
+    /// Sequence number of page-table changes, raised with each change.
     pub(crate) tlb_seq: u64,
 }
 
-/// The contexts of a card.
+/// The VM contexts of a card.
 #[pin_data]
 pub(crate) struct Vmids {
     #[pin]
     state: SpinLock<State>,
 }
 
-/// What came of asking for a context.
+/// The outcome of a request for a context.
 pub(crate) enum Loan {
-    /// There it is.
+    /// A context was lent.
     Lent(Lease),
-    /// All are in use. After this fence is signaled it makes sense to ask again.
+    /// All contexts are in use. The caller should ask again once this fence is signaled.
     Busy(ARef<Fence>),
 }
 
@@ -85,7 +86,7 @@ pub(crate) enum Loan {
 ///
 /// # Invariants
 ///
-/// The context counts it in its `leases`.
+/// The context counts this lease in its `leases`.
 pub(crate) struct Lease {
     vmids: Arc<Vmids>,
     vmid: Vmid,
@@ -93,29 +94,29 @@ pub(crate) struct Lease {
 }
 
 struct State {
-    /// VMID `n` is at index `n - 1`.
+    /// Contexts; VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
-    /// Counts loans, to know which context was lent last.
+    /// Number of loans so far, which orders contexts by their last loan.
     clock: u64,
-    /// The ID of the address space that has the last context for itself.
+    /// ID of the address space for which the last context is reserved.
     holder: Option<u64>,
 }
 
 struct Context {
-    /// Whose translations it holds.
+    /// Address space whose translations the context holds.
     resident: Option<Resident>,
-    /// How many leases are out.
+    /// Number of outstanding leases.
     leases: usize,
-    /// The last submission of each ring that runs in it.
+    /// Last submission of each ring that runs in the context.
     users: [Option<ARef<Fence>>; RingId::PLACES],
-    /// When it was lent last.
+    /// Value of `clock` at the last loan.
     lent: u64,
 }
 
 struct Resident {
-    /// With the number of the change that was flushed last.
+    /// Address space, with the number of the page-table change that was flushed last.
     space: Space,
-    /// Who does, or did, the flush; `None` while that is not submitted.
+    /// Ring and fence of the submission that does, or did, the flush; `None` until it is submitted.
     flusher: Option<(RingId, ARef<Fence>)>,
 }
 
@@ -127,7 +128,7 @@ impl Context {
         lent: 0,
     };
 
-    /// A submission that runs in it, as of the last [`State::forget_ended`].
+    /// Returns a submission that runs in the context, as of the last [`State::forget_ended`].
     fn user(&self) -> Option<&ARef<Fence>> {
         self.users.iter().flatten().next()
     }
@@ -136,7 +137,7 @@ impl Context {
         self.leases == 0 && self.user().is_none()
     }
 
-    /// Whether a job on `ring` can use it without a flush.
+    /// Returns true if a job on `ring` can use the context without a flush.
     fn is_ready_for(&self, space: Space, ring: RingId) -> bool {
         let Some(resident) = &self.resident else {
             return false;
@@ -153,10 +154,9 @@ impl Context {
     }
 }
 
-/// A context, and whether it must be flushed; if there is none, a submission that stands in the
-/// way.
+/// A context and the need to flush it, or else a submission that stands in the way.
 ///
-/// No submission stands in the way only if all contexts are claimed.
+/// There is no such submission only if all contexts are claimed.
 type Choice = Result<(usize, Flush), Option<ARef<Fence>>>;
 
 impl State {
@@ -169,7 +169,7 @@ impl State {
     }
 
     /// Forgets the submissions that have ended. Fences may be signaled at any time, so this is the
-    /// only look at them: what is decided next is decided on what it saw.
+    /// only look at them: later decisions rest on what it saw.
     fn forget_ended(&mut self) {
         for user in self.contexts.iter_mut().flat_map(|c| &mut c.users) {
             if user.as_ref().is_some_and(|fence| fence.is_signaled()) {
@@ -182,14 +182,14 @@ impl State {
     fn choose(&mut self, space: Space, ring: RingId) -> Choice {
         self.forget_ended();
         let count = self.contexts.len();
-        // The index of the context that an address space may have for itself.
+        // Index of the context that can be reserved for an address space.
         let reserved = count - 1;
         match self.holder {
             None => self.choose_among(0..count, space, ring),
             Some(holder) if holder != space.id => self.choose_among(0..reserved, space, ring),
             Some(_) => match self.choose_among(reserved..count, space, ring) {
-                // Another ring has just claimed it: there is no fence to wait for yet. Rather
-                // another context than none.
+                // Another ring has just claimed the reserved context: there is no fence to wait for
+                // yet. Another context is better than none.
                 Err(None) => self.choose_among(0..reserved, space, ring),
                 choice => choice,
             },
@@ -201,8 +201,8 @@ impl State {
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
         }
-        // Its own, if it has one that is idle: the others' translations may still be of use to
-        // them.
+        // Prefer an idle context of this address space: translations of other address spaces may
+        // still be of use to them.
         let own = |context: &&Context| {
             let resident = context.resident.as_ref();
             context.is_idle() && resident.is_some_and(|resident| resident.space.id == space.id)
@@ -213,7 +213,7 @@ impl State {
         if let Some(index) = idle {
             return Ok((index, Flush::Needed));
         }
-        // The one that was lent first is the one that may come back first.
+        // The context that was lent first is likely to come back first.
         Err(self.contexts[among]
             .iter()
             .filter(|context| context.leases == 0)
@@ -222,8 +222,7 @@ impl State {
             .cloned())
     }
 
-    /// Of the contexts in `among` for which `accept` says true, the one that was lent least
-    /// recently.
+    /// Returns the least recently lent of the contexts in `among` that `accept` selects.
     fn position(&self, among: &Range<usize>, accept: impl Fn(&&Context) -> bool) -> Option<usize> {
         self.contexts
             .iter()
@@ -235,16 +234,16 @@ impl State {
 }
 
 impl Vmids {
-    /// All contexts of a card that has `vmids` of them, the kernel's included; their caches may hold
-    /// anything.
+    /// Creates the contexts of a card that has `vmids` of them, including the kernel's. Their
+    /// caches may hold anything.
     pub(crate) fn new(vmids: u8) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             state <- {
                 let count = usize::from(vmids).saturating_sub(1);
-                // A claimed context has no fence to wait for. Each ring claims one at most for the job
-                // that goes on it next, so there must be others that are idle or have one. The jobs of
-                // one gang (exec/gang.rs) at a time claim theirs a little earlier: while they do, a
-                // look may find all claimed, and looks again.
+                // A claimed context has no fence to wait for. Each ring claims at most one for its
+                // next job, so there must be others that are idle or have a fence. The jobs of one
+                // gang (exec/gang.rs) at a time claim theirs a little earlier: meanwhile a look may
+                // find all contexts claimed, and looks again.
                 if count <= RingId::PLACES + 1 {
                     return Err(EINVAL);
                 }
@@ -257,10 +256,10 @@ impl Vmids {
         })
     }
 
-    /// Asks for a context for a submission to `ring`. Neither sleeps nor allocates.
+    /// Lends a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
-    /// A ring has one lease at a time, what [`Loan::Lent`] gives for its next submission, and that
-    /// of a job of the gang that has the floor.
+    /// A ring has at most one lease for its next submission, and one more for a job of the gang
+    /// that has the floor.
     pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingId) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
@@ -269,7 +268,7 @@ impl Vmids {
         });
         let (vmid, flush) = match choice {
             Ok(choice) => choice,
-            // All are claimed: soon not any more.
+            // All contexts are claimed, but not for long.
             Err(user) => return Loan::Busy(user.unwrap_or_else(Fence::stub)),
         };
         state.clock += 1;
@@ -281,7 +280,7 @@ impl Vmids {
             let flusher = None;
             context.resident = Some(Resident { space, flusher });
         }
-        // INVARIANT: The lease was just counted.
+        // INVARIANT: The lease was counted just now.
         Loan::Lent(Lease {
             vmids: self.clone(),
             vmid,
@@ -290,20 +289,20 @@ impl Vmids {
     }
 }
 
-/// What lets an address space have a context for itself, for as long as this lives.
+/// The means to reserve a context for an address space, for as long as this value lives.
 pub(crate) struct OwnVmid {
     vmids: Arc<Vmids>,
     space_id: u64,
 }
 
 impl OwnVmid {
-    /// For the address space with that [`Space::id`]; it has none yet.
+    /// Creates one for the address space with this [`Space::id`]. No context is reserved yet.
     pub(crate) fn new(vmids: Arc<Vmids>, space_id: u64) -> Self {
         Self { vmids, space_id }
     }
 
-    /// Keeps a context for it, whose jobs may have to wait for that one then. `ENOENT` if another
-    /// address space has it.
+    /// Reserves a context for the address space. Its jobs may have to wait for that context then.
+    /// Returns `ENOENT` if the context is reserved for another address space.
     pub(crate) fn reserve(&self) -> Result {
         let holder = &mut self.vmids.state.lock().holder;
         if holder.is_some_and(|holder| holder != self.space_id) {
@@ -313,12 +312,12 @@ impl OwnVmid {
         Ok(())
     }
 
-    /// Returns true if it has one.
+    /// Returns true if a context is reserved for the address space.
     pub(crate) fn is_reserved(&self) -> bool {
         self.vmids.state.lock().holder == Some(self.space_id)
     }
 
-    /// Gives it back, if it has it.
+    /// Ends the reservation, if there is one.
     pub(crate) fn unreserve(&self) {
         let holder = &mut self.vmids.state.lock().holder;
         if *holder == Some(self.space_id) {
@@ -334,17 +333,17 @@ impl Drop for OwnVmid {
 }
 
 impl Lease {
-    /// The context.
+    /// Returns the VMID of the context.
     pub(crate) fn vmid(&self) -> Vmid {
         self.vmid
     }
 
-    /// Whether the submission must flush it.
+    /// Returns the submission's need to flush the context.
     pub(crate) fn flush(&self) -> Flush {
         self.flush
     }
 
-    /// The submission is on its way: the context is in use until `fence` is signaled.
+    /// Called when the submission is on the ring: the context is in use until `fence` is signaled.
     pub(crate) fn submitted(mut self, ring: RingId, fence: &Fence) {
         let mut state = self.vmids.state.lock();
         let context = state.context(self.vmid);
@@ -355,7 +354,7 @@ impl Lease {
             }
         }
         drop(state);
-        // What is left to do is what remains when there was nothing to flush.
+        // From here on, dropping the lease only has to decrement the count.
         self.flush = Flush::NotNeeded;
     }
 }
@@ -385,9 +384,9 @@ mod tests {
 
     const RING: RingId = RingId::Gfx;
     const OTHER_RING: RingId = RingId::Sdma(0);
-    /// How many contexts can be lent.
+    /// Number of contexts that can be lent.
     const COUNT: usize = 15;
-    /// The index of the context that an address space may have for itself.
+    /// Index of the context that can be reserved for an address space.
     const RESERVED: usize = COUNT - 1;
 
     fn space(id: u64, tlb_seq: u64) -> Space {
@@ -410,7 +409,7 @@ mod tests {
         }
     }
 
-    /// Lends a context and submits; gives its number, whether it was flushed, and the fence.
+    /// Lends a context and submits. Returns its number, the flush, and the fence.
     fn run(
         vmids: &Arc<Vmids>,
         space: Space,
@@ -432,7 +431,7 @@ mod tests {
         let (again, flush, fence) = run(&vmids, space(1, 1), OTHER_RING)?;
         assert_eq!((again, flush), (vmid, Flush::NotNeeded));
         fence.signal(Ok(()));
-        // A change of the tables: a flush, of the same context.
+        // A change of the page tables needs a flush of the same context.
         let (again, flush, _fence) = run(&vmids, space(1, 2), RING)?;
         assert_eq!((again, flush), (vmid, Flush::Needed));
         Ok(())
@@ -442,7 +441,7 @@ mod tests {
     fn sharing_waits_for_the_flush() -> Result {
         let vmids = vmids()?;
         let (vmid, _, flusher) = run(&vmids, space(1, 1), RING)?;
-        // The same ring comes after the flush, another may come before.
+        // A job on the same ring comes after the flush; one on another ring may come before it.
         let (same, flush, _same) = run(&vmids, space(1, 1), RING)?;
         assert_eq!((same, flush), (vmid, Flush::NotNeeded));
         let (other, flush, _other) = run(&vmids, space(1, 1), OTHER_RING)?;
@@ -468,7 +467,7 @@ mod tests {
         let (_, _, fence) = run(&vmids, space(1, 1), RING)?;
         fence.signal(Err(ETIME));
         assert_eq!(run(&vmids, space(1, 1), RING)?.1, Flush::Needed);
-        // Neither does one that was never submitted.
+        // A flush that was never submitted does not count, either.
         let vmids = self::vmids()?;
         drop(lend(&vmids, space(1, 1), RING)?);
         assert_eq!(run(&vmids, space(1, 1), RING)?.1, Flush::Needed);
@@ -498,7 +497,7 @@ mod tests {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*fence, &**fences[0].fence()));
-        // Who has one already does not wait.
+        // An address space that has a context already does not wait.
         assert_eq!(run(&vmids, space(3, 1), RING)?.0, 4);
 
         fences.remove(0).map_err(|_| EINVAL)?.signal(Ok(()));
@@ -510,7 +509,7 @@ mod tests {
     #[test]
     fn there_is_always_something_to_wait_for() -> Result {
         let vmids = vmids()?;
-        // All claimed, and none submitted: not in the driver, as there are fewer rings.
+        // All are claimed and none submitted. The driver never gets here, as there are fewer rings.
         let mut leases = KVec::new();
         for id in 0..COUNT as u64 {
             leases.push(lend(&vmids, space(id, 1), RING)?, GFP_KERNEL)?;
@@ -518,9 +517,9 @@ mod tests {
         let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
             return Err(EINVAL);
         };
-        // The next look makes sense at once.
+        // The caller may ask again at once.
         assert!(fence.is_signaled());
-        // One is submitted: then it is that which is waited for.
+        // Once one is submitted, its fence is the one to wait for.
         let submitted = leases.remove(7).map_err(|_| EINVAL)?;
         let running = pending()?;
         submitted.submitted(RING, running.fence());
@@ -548,7 +547,7 @@ mod tests {
 
         let (vmid, flush, fence) = run(&vmids, space(1, 1), RING)?;
         assert_eq!((vmid, flush), (VMID, Flush::Needed));
-        // It waits for its own, and not for another.
+        // The holder waits for its own context, and not for another.
         let Loan::Busy(busy) = vmids.lend(space(1, 2), RING) else {
             return Err(EINVAL);
         };

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Objects of one file that user space names by a small number: contexts and buffer lists.
+//! Objects of one file that user space names by a small number: contexts and buffer lists. The C
+//! driver has two IDRs for them, `ctx_handles` and `bo_list_handles`.
 //!
-//! Handles start at 1, as 0 means 'none' in this interface. A look-up gives a counted reference,
-//! so an object that is removed while an ioctl uses it lives until that ioctl lets go of it.
+//! Handles start at 1, as 0 means 'none' in this interface. A lookup returns a counted reference,
+//! so an object that is removed while an ioctl uses it lives until that ioctl drops it.
 
 use crate::abstractions::maple_tree::SharedMapleTree;
 use kernel::{
@@ -19,7 +20,7 @@ pub(crate) struct HandleTable<T: 'static> {
 }
 
 impl<T: 'static> HandleTable<T> {
-    /// An empty table.
+    /// Creates an empty table.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self { tree <- SharedMapleTree::new() })
     }
@@ -36,14 +37,14 @@ impl<T: 'static> HandleTable<T> {
         Ok(u32::try_from(handle)?)
     }
 
-    /// The object under `handle`.
+    /// Returns the object with this handle.
     pub(crate) fn get(&self, handle: u32) -> Option<Arc<T>> {
         let mut tree = self.tree.lock();
         tree.load(usize::try_from(handle).ok()?)
             .map(|object| object.into())
     }
 
-    /// All objects, in the order of their handles, as they are at one moment.
+    /// Returns all objects in the order of their handles, as a snapshot of one moment.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl<T: 'static> HandleTable<T> {
             self.for_each(|_| count += 1);
             let mut objects = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?;
             let mut fits = true;
-            // Nothing may be allocated meanwhile.
+            // Nothing may be allocated under the lock of the table.
             self.for_each(|object| fits &= objects.push_within_capacity(object).is_ok());
             if fits {
                 return Ok(objects);
@@ -62,7 +63,7 @@ impl<T: 'static> HandleTable<T> {
         }
     }
 
-    /// Calls `f` with each object. The lock of the table is held.
+    /// Calls `f` with each object, under the lock of the table.
     fn for_each(&self, mut f: impl FnMut(Arc<T>)) {
         let mut tree = self.tree.lock();
         let mut place = tree.ma_state(0, HANDLE_MAX);
@@ -71,11 +72,11 @@ impl<T: 'static> HandleTable<T> {
         }
     }
 
-    /// Takes the object out of the table.
+    /// Removes the object from the table.
     pub(crate) fn remove(&self, handle: u32) -> Option<Arc<T>> {
         self.tree.erase(usize::try_from(handle).ok()?)
     }
 }
 
-/// Highest handle: positive in a signed 32-bit field, as user space may keep it in one.
+/// Highest handle. User space may keep handles in a signed 32-bit field, so it is positive there.
 const HANDLE_MAX: usize = 0x7fff_ffff;
