@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the driver asks of the hardware, and which generation of it answers.
+//! Operations of the hardware, independent of its generation (the C driver's `amdgpu_ip_block` and
+//! tables of functions).
 //!
-//! Each trait is one noun of the card. A generation is a set of implementations, chosen once, at
-//! probe ([`ChipId::chip`]); from then on nobody asks what the card is.
+//! Each trait describes one part of the card. A generation is a set of implementations, chosen
+//! once, at probe ([`ChipId::chip`]). After that, no code asks which chip it runs on.
 
 pub(crate) mod card;
 pub(crate) mod command;
@@ -46,7 +47,7 @@ use self::{
     },
 };
 
-/// A model of GPU.
+/// A GPU model (the C driver's `CHIP_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChipId {
     Bonaire,
@@ -54,7 +55,7 @@ pub(crate) enum ChipId {
 }
 
 impl ChipId {
-    /// Its operations and facts, or `None` while there are none.
+    /// Returns the chip's operations and facts, or `None` while the driver has none.
     pub(crate) fn chip(self) -> Option<&'static Chip> {
         match self {
             Self::Bonaire => Some(&gfx7::BONAIRE),
@@ -63,40 +64,40 @@ impl ChipId {
     }
 }
 
-/// The operations and facts of one chip.
+/// Operations and facts of one chip.
 pub(crate) struct Chip {
     pub(crate) firmware: firmware::Names,
     pub(crate) system: &'static dyn System,
     pub(crate) memory: &'static dyn MemoryController,
     pub(crate) interrupts: &'static dyn InterruptController,
     pub(crate) graphics: &'static dyn Graphics,
-    /// All of its rings.
+    /// All rings of the chip.
     pub(crate) rings: &'static [RingId],
     pub(crate) gfx: EngineFacts,
     pub(crate) compute: EngineFacts,
     pub(crate) sdma: EngineFacts,
-    /// Bytes of memory that the engines want to have for themselves.
+    /// Bytes of memory that the engines need for their own use.
     pub(crate) scratch: usize,
-    /// Number of its contexts for address spaces, that of the kernel included.
+    /// Number of virtual memory contexts (VMIDs), including the kernel's.
     pub(crate) vmids: u8,
-    /// Width of the bus addresses that it can use.
+    /// Width of the bus addresses that the chip can use.
     pub(crate) dma_mask: DmaMask,
-    /// `AMDGPU_FAMILY_*`.
+    /// Family of the chip: `AMDGPU_FAMILY_*`.
     pub(crate) family: u32,
-    /// The link that the chip is made for.
+    /// PCI Express link that the chip is made for.
     pub(crate) link: Link,
-    /// Lanes of a wave front.
+    /// Lanes of a wavefront.
     pub(crate) wave_size: u32,
     /// Bytes of the constant engine's memory.
     pub(crate) constant_ram: u32,
 }
 
-/// Facts of one kind of engine, and what drives it.
+/// Facts of one kind of engine, and its driver.
 pub(crate) struct EngineFacts {
     pub(crate) driver: &'static dyn Engine,
-    /// Major and minor version, as user space knows them.
+    /// Major and minor version, as reported to user space.
     pub(crate) version: (u32, u32),
-    /// Of what the address and the size in bytes of a command buffer must be multiples.
+    /// Alignment of a command buffer: of its address, and in the next field, of its size in bytes.
     pub(crate) ib_alignment: u32,
     pub(crate) ib_size_alignment: u32,
 }
@@ -108,7 +109,7 @@ pub(crate) struct Link {
 }
 
 impl Chip {
-    /// A kind of engine.
+    /// Returns the facts of a kind of engine.
     pub(crate) fn engine(&self, kind: EngineKind) -> &EngineFacts {
         match kind {
             EngineKind::Gfx => &self.gfx,
@@ -117,24 +118,25 @@ impl Chip {
         }
     }
 
-    /// Number of the rings of a kind of engine.
+    /// Returns the number of rings of a kind of engine.
     pub(crate) fn ring_count(&self, kind: EngineKind) -> usize {
         let of_kind = |ring: &&RingId| ring.engine() == kind;
         self.rings.iter().filter(of_kind).count()
     }
 
-    /// Stops every engine and every interrupt, so that the card touches no memory any more.
+    /// Stops every engine and every interrupt, so that the card no longer accesses memory.
     ///
-    /// To halt an engine keeps it from beginning anything. What it has begun goes on, as do
-    /// shaders, until the engines are idle; they are reset if they do not get there. Then the card
-    /// loses the right to reach the memory of the system, and translation, without which addresses
-    /// mean anything.
+    /// Halting an engine only keeps it from starting anything new. Work already started goes on, as
+    /// do shaders, until the engines are idle. Engines that do not become idle are reset. Then the
+    /// card loses access to system memory (bus mastering), and address translation, without which
+    /// addresses mean nothing.
     ///
-    /// May be called in any state of the card; does not sleep.
+    /// May be called in any state of the card. Does not sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if the engines are busy even so: then they may still write to VRAM.
+    /// Returns `EBUSY` if the engines are busy even after the reset. They may then still write to
+    /// VRAM.
     pub(crate) fn quiesce(&self, card: &Card<'_>) -> Result {
         for engine in [&self.sdma, &self.compute, &self.gfx] {
             engine.driver.halt(card);
@@ -150,7 +152,7 @@ impl Chip {
     }
 }
 
-/// What bring-up works with. Addresses are the GPU's own (context 0), but for those of the bus.
+/// Inputs of bring-up. Addresses are the GPU's own (context 0), except for bus addresses.
 pub(crate) struct BringUp<'a> {
     pub(crate) card: &'a Card<'a>,
     pub(crate) firmware: &'a firmware::Files,
@@ -162,71 +164,73 @@ pub(crate) struct BringUp<'a> {
     pub(crate) scratch: u64,
 }
 
-/// What address translation is set up with.
+/// Inputs of address translation.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Translation {
     pub(crate) vram: VramLayout,
     pub(crate) gart: GartLayout,
-    /// Bus address of the page to which accesses go that no page table allows.
+    /// Bus address of the page that receives the accesses that no page table allows.
     pub(crate) dummy_page: DmaAddress,
 }
 
-/// Where the interrupt ring is.
+/// Location of the interrupt ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct InterruptRing {
     pub(crate) base: u64,
-    /// Where the card writes how far it has written.
+    /// Address to which the card writes its write pointer.
     pub(crate) write_pointer: u64,
     /// Bus address of a page that the card may read at any time.
     pub(crate) dummy_page: DmaAddress,
 }
 
 impl InterruptRing {
-    /// Its size in bytes, a power of two.
+    /// Size of the ring in bytes, a power of two.
     pub(crate) const SIZE: u32 = 64 << 10;
 }
 
-/// The rings, for those who set up the engines behind them. `ENODEV` for one that there is not.
+/// The rings, for the code that sets up their engines. Both methods return `ENODEV` for a ring that
+/// does not exist.
 pub(crate) trait Rings {
-    /// Where a ring and its write-back slots are.
+    /// Returns the location of a ring and of its write-back slots.
     fn memory(&self, ring: RingId) -> Result<RingMemory>;
 
     /// Has the ring's engine execute commands that have no fence.
     fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result;
 }
 
-/// The chip as a whole.
+/// Operations on the chip as a whole (the C driver's `amdgpu_asic_funcs`).
 pub(crate) trait System: Sync {
-    /// Whether the card answers at all.
+    /// Returns true if the card responds to register reads.
     fn responds(&self, card: &Card<'_>) -> bool;
 
-    /// Whether the system firmware has made the card ready.
+    /// Returns true if the system firmware has initialized the card (posted it).
     fn is_posted(&self, card: &Card<'_>) -> bool;
 
-    /// Which revision of the chip it is.
+    /// Returns the revision of the chip.
     fn revision(&self, card: &Card<'_>) -> Revision;
 
-    /// Sets what AMD found by measurement to be right for the chip.
+    /// Programs the golden registers: values that AMD found by measurement to be right for the
+    /// chip.
     fn program_golden_registers(&self, card: &Card<'_>);
 
-    /// Waits until the engines, which were halted, have ended what they had begun, for some
-    /// milliseconds. Does not sleep.
+    /// Waits some milliseconds for the halted engines to finish what they had started. Does not
+    /// sleep.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if they have not.
+    /// Returns `EBUSY` if they have not finished.
     fn wait_idle(&self, card: &Card<'_>) -> Result;
 
-    /// Ends what the engines, which were halted, are doing. They have to be started anew. Does not
-    /// sleep.
+    /// Resets the halted engines, which ends what they are doing. They have to be started again
+    /// afterwards. Does not sleep.
     fn reset_engines(&self, card: &Card<'_>);
 
-    /// Lets blocks that have nothing to do stop their clocks, or no longer. For a card whose
-    /// engines run, and are idle.
+    /// Enables or disables clock gating of idle blocks. The card's engines must be running and
+    /// idle.
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating);
 }
 
-/// Whether blocks that have nothing to do stop their clocks.
+/// Clock gating: idle blocks stop their clocks, or do not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockGating {
     On,
@@ -236,22 +240,23 @@ pub(crate) enum ClockGating {
 /// Revision of a chip.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Revision {
-    /// As the chip says.
+    /// Revision as reported by the chip.
     pub(crate) internal: u32,
-    /// As user space knows it, unique within the family.
+    /// Revision as reported to user space, unique within the family.
     pub(crate) external: u32,
 }
 
-/// The memory controller: where memory lies in the GPU's address space, and its caches.
+/// The memory controller (the C driver's `amdgpu_gmc_funcs`): the location of memory in the GPU's
+/// address space, and its caches.
 pub(crate) trait MemoryController: Sync {
-    /// Reads where VRAM is, and decides where the kernel's own memory goes.
+    /// Reads the location of VRAM, and decides where the kernel's own memory goes.
     fn layout(&self, card: &Card<'_>, dev: &device::Device) -> Result<(VramLayout, GartLayout)>;
 
-    /// What memory chips the board has, and how they are wired.
+    /// Returns the kind of the board's memory chips, and how they are wired.
     fn describe(&self, card: &Card<'_>) -> MemoryInfo;
 
-    /// Loads the memory controller's microcode, unless it runs already, and opens VRAM to the CPU
-    /// and to the engines.
+    /// Loads the memory controller's microcode unless it is already running, and opens VRAM to the
+    /// CPU and to the engines.
     fn start(
         &self,
         card: &Card<'_>,
@@ -263,109 +268,109 @@ pub(crate) trait MemoryController: Sync {
     /// Sets up address translation: the GART for the kernel, page tables for processes.
     fn enable_translation(&self, card: &Card<'_>, translation: &Translation);
 
-    /// Ends address translation.
+    /// Turns off address translation.
     fn disable_translation(&self, card: &Card<'_>);
 
-    /// Makes what the CPU wrote to VRAM visible to the GPU.
+    /// Makes the CPU's writes to VRAM visible to the GPU.
     fn flush_hdp(&self, card: &Card<'_>);
 
-    /// Makes what the GPU wrote to VRAM visible to the CPU.
+    /// Makes the GPU's writes to VRAM visible to the CPU.
     fn invalidate_hdp(&self, card: &Card<'_>);
 
-    /// Drops the kernel's (context 0) cached translations.
+    /// Drops the cached translations of the kernel's context (0).
     fn flush_gart_tlb(&self, card: &Card<'_>);
 
-    /// The protection fault that the processes' contexts hold, which is cleared.
+    /// Returns and clears the protection fault recorded for the processes' contexts.
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault>;
 }
 
-/// What memory chips a board has.
+/// Memory chips of a board.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MemoryInfo {
-    /// Kind of memory, in the numbers of `AMDGPU_VRAM_TYPE_*`.
+    /// Kind of memory: `AMDGPU_VRAM_TYPE_*`.
     pub(crate) kind: u32,
     /// Width of the memory bus in bits.
     pub(crate) bus_width: u32,
-    /// The register that describes the chips, which user space wants as it is.
+    /// Value of the register that describes the chips, passed to user space unchanged.
     pub(crate) ram_config: u32,
     /// Size of a row in KiB.
     pub(crate) row_kib: u32,
 }
 
-/// An access that a page table forbade.
+/// An access that a page table does not allow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
-    /// Page of the address space.
+    /// Page number in the address space.
     pub(crate) page: u32,
     pub(crate) vmid: u8,
     pub(crate) write: bool,
-    /// What was wrong: see `VM_CONTEXT1_PROTECTION_FAULT_STATUS`.
+    /// Kinds of violation: see `VM_CONTEXT1_PROTECTION_FAULT_STATUS`.
     pub(crate) protections: u8,
-    /// Four letters that name the memory client.
+    /// Name of the memory client, in four letters.
     pub(crate) client: [u8; 4],
 }
 
-/// The interrupt ring: who interrupts, and why.
+/// The interrupt ring (the C driver's `amdgpu_ih_funcs`): sources and causes of interrupts.
 pub(crate) trait InterruptController: Sync {
-    /// Sets up the ring and lets interrupts through.
+    /// Sets up the ring and enables interrupts.
     fn start(&self, card: &Card<'_>, ring: &InterruptRing);
 
-    /// Lets no interrupt through any more.
+    /// Disables all interrupts.
     fn stop(&self, card: &Card<'_>);
 
-    /// Lets the engines interrupt at fences and on errors.
+    /// Enables the engines' interrupts for fences and errors.
     fn enable_sources(&self, card: &Card<'_>);
 
-    /// Says how far the ring has been read, after which the card may interrupt again.
+    /// Tells the card how far the ring has been read. The card may interrupt again after that.
     fn acknowledge(&self, card: &Card<'_>, read_pointer: u32);
 
     /// Returns the card's write pointer in bytes, with bit 0 set if entries were lost because the
     /// ring was full.
     fn write_pointer(&self, card: &Card<'_>) -> u32;
 
-    /// Goes on after entries were lost because the ring was full.
+    /// Resumes after an overflow, when entries were lost because the ring was full.
     fn clear_overflow(&self, card: &Card<'_>);
 
-    /// What an entry of the ring means.
+    /// Returns the meaning of an entry of the ring.
     fn decode(&self, entry: [u32; 4]) -> Event;
 }
 
-/// What an interrupt says.
+/// Meaning of an interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A ring wrote a fence.
     Fence(RingId),
-    /// A compute queue wrote a fence; the card does not say reliably which.
+    /// A compute queue wrote a fence. The card does not reliably say which queue.
     ComputeFence,
-    /// A process's page table forbade an access.
+    /// A process's page table did not allow an access.
     Fault,
     /// A ring executed something that it must not.
     Illegal(Illegal, RingId),
-    /// Nothing that the driver asked for.
+    /// An interrupt that the driver did not ask for.
     Other { source: u8, data: u32 },
 }
 
-/// What a ring executed that it must not.
+/// Kind of illegal action of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Illegal {
     /// A command that does not exist.
     Opcode,
-    /// A privileged register.
+    /// An access to a privileged register.
     Register,
     /// An instruction that is not allowed.
     Instruction,
 }
 
-/// Shaders and render backends.
+/// The shaders and render backends.
 pub(crate) trait Graphics: Sync {
-    /// What of them this card has.
+    /// Returns the shaders and render backends that this card has.
     fn describe(&self, card: &Card<'_>, memory: &MemoryInfo) -> GraphicsInfo;
 
-    /// Sets up what never changes while the driver runs.
+    /// Programs the settings that never change while the driver runs.
     fn configure(&self, card: &Card<'_>, info: &GraphicsInfo);
 
-    /// The value of a register that user space may read, by its dword index, for a shader engine if
-    /// it is banked.
+    /// Returns the value of a register that user space may read, by its dword index. For a banked
+    /// register, `engine` selects the shader engine.
     fn register(
         &self,
         card: &Card<'_>,
@@ -375,32 +380,32 @@ pub(crate) trait Graphics: Sync {
         register: usize,
     ) -> Option<u32>;
 
-    /// The clock that time stamps are taken from, in units of the crystal's.
+    /// Returns the clock from which timestamps are taken, in ticks of the crystal's clock.
     ///
-    /// Only one reader at a time gets a right answer.
+    /// Concurrent calls return wrong values: callers must allow only one reader at a time.
     fn clock(&self, card: &Card<'_>) -> u64;
 }
 
-/// Shader engines of the largest chip.
+/// Number of shader engines of the largest chip.
 pub(crate) const MAX_SHADER_ENGINES: usize = 4;
 
-/// What shaders and render backends a card has.
+/// Shaders and render backends of a card.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GraphicsInfo {
     pub(crate) shader_engines: u32,
     pub(crate) arrays_per_engine: u32,
-    /// Compute units that an array may have.
+    /// Maximum number of compute units of an array.
     pub(crate) max_units_per_array: u32,
-    /// Render backends that an engine may have.
+    /// Maximum number of render backends of an engine.
     pub(crate) max_backends_per_engine: u32,
     pub(crate) texture_caches: u32,
     pub(crate) gs_threads: u32,
     pub(crate) contexts: u32,
-    /// Render backends that work, one bit each.
+    /// Mask of the working render backends.
     pub(crate) backends: u32,
-    /// Compute units that work, one bit each, of each engine's only array.
+    /// Mask of the working compute units, for each engine's only array.
     pub(crate) units: [u32; MAX_SHADER_ENGINES],
-    /// Each engine's render backends, as the registers say.
+    /// Render backends of each engine, as the registers describe them.
     pub(crate) rasters: [Raster; MAX_SHADER_ENGINES],
     pub(crate) address_config: u32,
     /// Size of the global data share in bytes.
@@ -408,7 +413,7 @@ pub(crate) struct GraphicsInfo {
     pub(crate) tiling: TilingTables,
 }
 
-/// Registers about one shader engine's render backends, which user space wants as they are.
+/// Registers about one shader engine's render backends, passed to user space unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Raster {
     pub(crate) backend_disable: u32,
@@ -417,75 +422,75 @@ pub(crate) struct Raster {
     pub(crate) config_1: u32,
 }
 
-/// What the tile mode numbers mean on this card.
+/// Meaning of the tile mode numbers on this card.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct TilingTables {
     pub(crate) tile_modes: [u32; 32],
     pub(crate) macrotile_modes: [u32; 16],
 }
 
-/// An engine that executes the commands of one or more rings.
+/// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).
 pub(crate) trait Engine: Sync {
-    /// Uploads the microcode, sets up the rings and sets them going. They answer nothing yet that
-    /// would show that they work.
+    /// Uploads the microcode, sets up the rings and starts them. Does not check that they work.
     fn start(&self, up: &BringUp<'_>) -> Result;
 
-    /// Stops the engine at once. May be called in any state; does not sleep.
+    /// Stops the engine at once. May be called in any state. Does not sleep.
     fn halt(&self, card: &Card<'_>);
 
-    /// Tells the engine how far its ring is written: the position of the dword that comes next.
+    /// Tells the engine how far its ring is written. `position` is that of the next dword.
     fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
 
-    /// Its way of moving memory by itself, if it has one.
+    /// Returns the engine's way of moving memory by itself, if it has one.
     fn dma(&self) -> Option<&dyn Dma> {
         None
     }
 
-    /// Writes commands that do nothing, `dwords` in all.
+    /// Emits commands that do nothing, `dwords` in all.
     fn nops(&self, out: &mut dyn Sink, dwords: u32);
 
-    /// Writes one dword to memory.
+    /// Emits a write of one dword to memory.
     fn write(&self, out: &mut dyn Sink, addr: u64, value: u32);
 
-    /// Waits until a dword of memory has a value.
+    /// Emits a wait until a dword of memory has a value.
     fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32);
 
-    /// Sets the context's page directory and drops the translations that it knows.
+    /// Emits the change of the context's page directory and the drop of its cached translations.
     fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState);
 
-    /// Drops what the engine's own caches hold of memory, if it has any.
+    /// Emits the invalidation of the engine's own caches of memory, if it has any.
     fn invalidate_caches(&self, _out: &mut dyn Sink) {}
 
-    /// Makes what the CPU wrote to VRAM visible to what follows.
+    /// Emits the HDP flush, which makes the CPU's writes to VRAM visible to later commands.
     fn flush_hdp(&self, out: &mut dyn Sink, ring: RingId);
 
-    /// Leaves the state of the process before.
+    /// Emits the switch away from the state of the previous process.
     fn begin(&self, _out: &mut dyn Sink) {}
 
-    /// Executes a buffer in the context `vmid`.
+    /// Emits the execution of a command buffer (IB) in the context `vmid`.
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8);
 
-    /// Waits for what buffers have left behind and a fence does not wait for.
+    /// Emits waits for work that IBs have left behind and that a fence does not cover.
     fn drain(&self, _out: &mut dyn Sink) {}
 
-    /// Makes what was written to VRAM visible to the CPU.
+    /// Emits the HDP invalidation, which makes writes to VRAM visible to the CPU.
     fn invalidate_hdp(&self, out: &mut dyn Sink);
 
-    /// When all before it is done and the caches are written back: writes `value`, and interrupts.
+    /// Emits a fence. Once all commands before it are done and the caches are written back, the
+    /// engine writes `value` and, for [`Interrupt::Yes`], raises an interrupt.
     fn fence(&self, out: &mut dyn Sink, addr: u64, value: FenceValue, interrupt: Interrupt);
 
-    /// What the next submission relies on.
+    /// Emits the commands whose effect the next submission relies on.
     fn end(&self, _out: &mut dyn Sink) {}
 }
 
-/// An engine that moves memory by itself.
+/// Operations of an engine that moves memory by itself.
 pub(crate) trait Dma {
-    /// Fills memory.
+    /// Emits the filling of memory.
     fn fill(&self, out: &mut dyn Sink, fill: Fill);
 }
 
 impl dyn Engine {
-    /// Whether the engine can do this.
+    /// Returns true if the engine supports these commands.
     pub(crate) fn can(&self, commands: &Commands<'_>) -> bool {
         match commands {
             Commands::Ibs(_) | Commands::Fail(_) => true,
@@ -493,9 +498,9 @@ impl dyn Engine {
         }
     }
 
-    /// Writes all that a submission asks for, and then the kernel's fence with its interrupt.
+    /// Emits all that a submission asks for, and then the kernel's fence with its interrupt.
     ///
-    /// The order is the same for every engine, and no engine has one of its own.
+    /// The order is the same for every engine. No engine has one of its own.
     pub(crate) fn emit_submission(
         &self,
         out: &mut dyn Sink,
@@ -503,7 +508,7 @@ impl dyn Engine {
         submission: &Submission<'_>,
         fence: FenceWrite,
     ) {
-        // What ran before must be out of the pipeline: it may belong to another process.
+        // The previous submission must have left the pipeline: it may belong to another process.
         self.wait(out, fence.gpu_addr, fence.seq.wrapping_sub(1));
         if let Some(vm) = submission.vm_to_flush() {
             self.flush_vm(out, vm);
@@ -527,7 +532,7 @@ impl dyn Engine {
             Commands::Fail(_) => (),
         }
         self.drain(out);
-        // What the CPU reads from VRAM after the fence is what was written.
+        // The CPU must find the submission's writes to VRAM once the fence has signaled.
         self.invalidate_hdp(out);
         if let Some(user) = submission.user_fence {
             let value = FenceValue::Qword(user.value);

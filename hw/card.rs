@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The card as the CPU sees it: registers (BAR 5), doorbells (BAR 2) and VRAM (BAR 0).
+//! The card as the CPU accesses it: registers (BAR 5), doorbells (BAR 2) and VRAM (BAR 0). The C
+//! driver's names are `RREG32` and `WREG32`, `WDOORBELL32`, and the visible VRAM (`aper_base`).
 //!
-//! A [`Card`] borrows the bound device, so it cannot be used once the driver is unbound. What may
-//! outlive the binding (open files, fences) holds a [`CardHandle`] and asks it for access: it gets
-//! none after unbinding.
+//! A [`Card`] borrows the bound device, so it cannot be used once the driver is unbound. Objects
+//! that may outlive the binding (open files, fences) hold a [`CardHandle`] and ask it for access,
+//! which it refuses after unbinding (the C driver's `drm_dev_enter`).
 
 use core::ptr;
 
@@ -61,10 +62,10 @@ const DOORBELLS_SIZE: usize = SZ_8K;
 
 const _: () = assert!(u32_as_usize(Card::DOORBELLS) * size_of::<u32>() == DOORBELLS_SIZE);
 
-/// Name that the card's resources bear in /proc/iomem.
+/// Name of the card's resources in /proc/iomem.
 const NAME: &CStr = c"amdgpu_rs";
 
-/// A card: its mapped BARs, or in tests what stands for them.
+/// A card: its mapped BARs, or a stand-in for tests.
 pub(crate) enum Card<'a> {
     Mapped(Bars<'a>),
     #[cfg(CONFIG_KUNIT = "y")]
@@ -80,10 +81,10 @@ pub(crate) struct Bars<'a> {
 }
 
 impl<'a> Card<'a> {
-    /// Number of doorbells that are there on every card.
+    /// Number of doorbells that every card has.
     pub(crate) const DOORBELLS: u32 = 2048;
 
-    /// Claims and maps the BARs. Fails if another driver has one of them.
+    /// Claims and maps the BARs. Fails if another driver has claimed one of them.
     pub(crate) fn map(pdev: &'a pci::Device<Bound>) -> Result<Self> {
         Ok(Self::Mapped(Bars {
             pdev,
@@ -98,7 +99,7 @@ impl<'a> Card<'a> {
         }))
     }
 
-    /// The registers.
+    /// Returns the registers.
     pub(crate) fn regs(&self) -> Registers<'_> {
         Registers {
             card: self,
@@ -106,13 +107,13 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// The part of VRAM that the CPU reaches.
+    /// Returns the part of VRAM that the CPU can access.
     pub(crate) fn vram(&self) -> VramAperture<'_> {
         VramAperture(self)
     }
 
-    /// Rings doorbell `index`: tells a queue how far it is written. Out of range is a bug of the
-    /// caller, and does nothing.
+    /// Rings doorbell `index`, which tells a queue how far its ring is written. An index out of
+    /// range is a caller bug and does nothing.
     pub(crate) fn ring_doorbell(&self, index: u32, value: u32) {
         debug_assert!(index < Self::DOORBELLS);
         let offset = u32_as_usize(index) * size_of::<u32>();
@@ -125,7 +126,7 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Reads the register at an offset in bytes.
+    /// Reads the register at a byte offset.
     fn read(&self, offset: usize) -> u32 {
         match self {
             Self::Mapped(bars) => bars.registers.try_read32(offset).unwrap_or(!0),
@@ -134,7 +135,7 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Writes the register at an offset in bytes.
+    /// Writes the register at a byte offset.
     fn write(&self, offset: usize, value: u32) {
         match self {
             Self::Mapped(bars) => {
@@ -145,8 +146,8 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Takes from the card the right to access the memory of the system. When this returns, it is
-    /// gone.
+    /// Turns off bus mastering: the card can no longer access system memory when this function
+    /// returns.
     pub(crate) fn end_bus_mastering(&self) {
         const COMMAND: usize = 0x04;
         const BUS_MASTER: u16 = 1 << 2;
@@ -161,7 +162,7 @@ impl<'a> Card<'a> {
         config.read16(COMMAND);
     }
 
-    /// Makes the mappings accessible to what may outlive the binding.
+    /// Makes the mappings accessible to objects that may outlive the binding.
     pub(crate) fn into_handle(self, dev: &'a device::Device<Bound>) -> Result<CardHandle> {
         // SAFETY: A `Card` holds mappings of the device's BARs, which stay valid for as long as
         // the device is bound.
@@ -170,23 +171,23 @@ impl<'a> Card<'a> {
     }
 }
 
-/// A card, for whatever lifetime.
+/// A card of any lifetime.
 type AnyCard = CovariantForLt!(Card<'_>);
 
-/// Access to a card that ends when the driver is unbound.
+/// Access to a card, which ends when the driver is unbound.
 #[derive(Clone)]
 pub(crate) struct CardHandle(Arc<DevresLt<AnyCard>>);
 
-/// Proof that the card is there. Nothing that sleeps may be called while one is held.
+/// Proof that the card is there. No function that sleeps may be called while a guard is held.
 pub(crate) type CardGuard<'a> = DevresGuard<'a, AnyCard>;
 
 impl CardHandle {
-    /// The card, unless the driver is unbound.
+    /// Returns the card, or `None` if the driver is unbound.
     pub(crate) fn try_access(&self) -> Option<CardGuard<'_>> {
         self.0.try_access()
     }
 
-    /// The card, for code that has the bound device.
+    /// Returns the card to code that has the bound device.
     pub(crate) fn access<'a>(&'a self, dev: &'a device::Device<Bound>) -> Result<&'a Card<'a>> {
         self.0.access(dev)
     }
@@ -194,12 +195,12 @@ impl CardHandle {
 
 #[cfg(CONFIG_KUNIT = "y")]
 impl Card<'_> {
-    /// A card for tests, whose registers hold `values`, by their offset in bytes, and else zero.
+    /// Returns a fake card for tests. `values` are registers by byte offset; all others hold zero.
     pub(crate) fn fake(values: &[(usize, u32)]) -> Result<Self> {
         Fake::new(values).map(Self::Fake)
     }
 
-    /// Whether what was done to a fake card is this. Says where it is not.
+    /// Returns true if the accesses to a fake card were exactly these. Logs the first difference.
     pub(crate) fn saw(&self, expected: &[Access]) -> bool {
         match self {
             Self::Mapped(_) => false,
@@ -208,7 +209,7 @@ impl Card<'_> {
     }
 }
 
-/// The registers of a card, or one of them: `ptr` is an offset among them.
+/// The registers of a card, or one of them. `ptr` is an offset within the registers.
 pub(crate) struct Registers<'a, T: ?Sized = Region<REGISTERS_SIZE>> {
     card: &'a Card<'a>,
     ptr: *mut T,
@@ -230,7 +231,7 @@ impl<'a, T: ?Sized + KnownSize> IoBase<'a> for Registers<'a, T> {
     }
 }
 
-/// Accesses registers through their card.
+/// Backend that accesses registers through their card.
 pub(crate) struct RegisterBackend;
 
 impl IoBackend for RegisterBackend {
@@ -261,15 +262,15 @@ impl IoCapable<u32> for RegisterBackend {
     }
 }
 
-/// The part of VRAM that the CPU reaches, mapped write-combined.
+/// The part of VRAM that the CPU can access, mapped write-combined.
 ///
-/// What is written here lies in the host data path's cache, and what is read may come from it,
-/// until the memory controller flushes or invalidates it.
+/// Writes stay in the host data path's (HDP) cache until the memory controller flushes it. Reads
+/// may be served from that cache until the memory controller invalidates it.
 #[derive(Clone, Copy)]
 pub(crate) struct VramAperture<'a>(&'a Card<'a>);
 
 impl VramAperture<'_> {
-    /// Memory for buffers from `offset` on; `None` if that is behind the end.
+    /// Returns memory for BOs from `offset` on, or `None` if `offset` is beyond the end.
     pub(crate) fn io_memory(&self, offset: u64) -> Option<IoMemory> {
         match self.0 {
             Card::Mapped(bars) => IoMemory::in_bar(&bars.vram, offset),
@@ -278,7 +279,7 @@ impl VramAperture<'_> {
         }
     }
 
-    /// Number of bytes of VRAM that the CPU reaches.
+    /// Returns the number of bytes of VRAM that the CPU can access.
     pub(crate) fn size(&self) -> u64 {
         match self.0 {
             Card::Mapped(bars) => usize_as_u64(bars.vram.size()),
@@ -287,7 +288,7 @@ impl VramAperture<'_> {
         }
     }
 
-    /// Runs `access` at an offset. Out-of-bounds accesses are a bug of the caller and return `None`.
+    /// Runs `access` at an offset. Out-of-bounds accesses are a caller bug and return `None`.
     fn at<R>(
         &self,
         offset: u64,
@@ -295,7 +296,7 @@ impl VramAperture<'_> {
     ) -> Option<R> {
         let bar = match self.0 {
             Card::Mapped(bars) => &bars.vram,
-            // The blocks of the card do not touch what is in VRAM.
+            // The drivers of the card's blocks do not access the contents of VRAM.
             #[cfg(CONFIG_KUNIT = "y")]
             Card::Fake(_) => return None,
         };
@@ -306,18 +307,18 @@ impl VramAperture<'_> {
         done.ok()
     }
 
-    /// Reads from VRAM.
+    /// Reads a qword from VRAM.
     pub(crate) fn read64(&self, offset: u64) -> u64 {
         self.at(offset, |bar, at| bar.io().relaxed().try_read64(at))
             .unwrap_or(!0)
     }
 
-    /// Writes to VRAM.
+    /// Writes a qword to VRAM.
     pub(crate) fn write64(&self, offset: u64, value: u64) {
         self.at(offset, |bar, at| bar.io().relaxed().try_write64(value, at));
     }
 
-    /// Writes `values`, one after the other.
+    /// Writes consecutive qwords to VRAM.
     pub(crate) fn write64s(&self, offset: u64, values: &[u64]) {
         self.at(offset, |bar, at| bar.write64s(at, values));
     }
@@ -332,12 +333,12 @@ impl VramAperture<'_> {
         self.at(offset, |bar, at| bar.write_bytes(at, from));
     }
 
-    /// Fills `len` bytes (a multiple of 8) with zeroes.
+    /// Fills `len` bytes (a multiple of 8) with zeros.
     pub(crate) fn zero(&self, offset: u64, len: u64) {
         static ZEROES: [u64; 512] = [0; 512];
         let end = offset + len;
         for at in (offset..end).step_by(size_of_val(&ZEROES)) {
-            // CAST: No more than there is in `ZEROES`, which is a `usize`.
+            // CAST: At most the length of `ZEROES`, which is a `usize`.
             let left = ((end - at) / size_of::<u64>() as u64).min(ZEROES.len() as u64) as usize;
             self.write64s(at, &ZEROES[..left]);
         }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What rings are made of, and what can be submitted to them.
+//! Rings, and the submissions that they take (the C driver's `amdgpu_ring`, `amdgpu_job` and
+//! `amdgpu_ib`).
 //!
-//! These are the words that the driver and its engines have in common: `exec/` says what is to run,
-//! and `hw/` encodes it for the engine behind the ring.
+//! The driver and its engines share these types: `exec/` says what is to run, and `hw/` encodes it
+//! for the engine behind the ring.
 
 use kernel::prelude::*;
 
@@ -15,7 +16,7 @@ pub(crate) enum EngineKind {
     Sdma,
 }
 
-/// Which ring. A chip need not have all that have a name here.
+/// Identity of a ring. A chip need not have all rings that are named here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RingId {
     /// Graphics.
@@ -42,7 +43,7 @@ impl RingId {
     ];
     const SDMA: [&CStr; 2] = [c"sdma0", c"sdma1"];
 
-    /// The kind of engine behind the ring.
+    /// Returns the kind of engine behind the ring.
     pub(crate) const fn engine(self) -> EngineKind {
         match self {
             Self::Gfx => EngineKind::Gfx,
@@ -51,7 +52,7 @@ impl RingId {
         }
     }
 
-    /// What the ring is called in messages and traces.
+    /// Returns the ring's name for messages and traces.
     pub(crate) fn name(self) -> &'static CStr {
         match self {
             Self::Gfx => c"gfx",
@@ -60,7 +61,7 @@ impl RingId {
         }
     }
 
-    /// The ring's place in tables of rings.
+    /// Returns the ring's place in tables of rings.
     pub(crate) fn place(self) -> usize {
         match self {
             Self::Gfx => 0,
@@ -74,27 +75,27 @@ impl RingId {
 pub(crate) const RING_SHIFT: u32 = 13;
 /// Size of a ring in dwords.
 pub(crate) const RING_DWORDS: usize = 1 << RING_SHIFT;
-/// What of a position is its place in the ring.
+/// Bits of a position that are its place in the ring.
 pub(crate) const RING_MASK: u32 = (1 << RING_SHIFT) - 1;
-/// Size of the longest submission in dwords, padding included.
+/// Size of the longest submission in dwords, including padding.
 pub(crate) const MAX_SUBMISSION_DWORDS: u32 = 1024;
 
-/// Where a ring and its write-back slots are in the GPU's address space (context 0).
+/// Location of a ring and its write-back slots in the GPU's address space (context 0).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RingMemory {
     pub(crate) base: u64,
-    /// Where the engine reports how far it has read.
+    /// Address to which the engine writes how far it has read.
     pub(crate) read_pointer: u64,
-    /// Where an engine may look for how far the kernel has written.
+    /// Address from which an engine may read how far the kernel has written.
     pub(crate) write_pointer: u64,
 }
 
-/// A virtual memory context that is lent to a job, 1 to 15.
+/// A virtual memory context (VMID) that is lent to a job, 1 to 15.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Vmid(u8);
 
 impl Vmid {
-    /// The context with this number; 0 is the kernel's own.
+    /// Returns the context with this number, or `None` if there is none. 0 is the kernel's own.
     pub(crate) const fn new(id: u8) -> Option<Self> {
         if 1 <= id && id <= 15 {
             Some(Self(id))
@@ -108,39 +109,39 @@ impl Vmid {
     }
 }
 
-/// Whether the context must forget the translations that it knows.
+/// Need for a flush of the context's cached translations (the C driver's `vm_needs_flush`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flush {
     Needed,
     NotNeeded,
 }
 
-/// The address space that a submission runs in.
+/// Address space of a submission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VmState {
     pub(crate) vmid: Vmid,
     /// Address of the page directory in the GPU's address space.
     pub(crate) pd_addr: u64,
     pub(crate) flush: Flush,
-    /// Number of the process, which interrupts then bear.
+    /// Number of the process (PASID), which its interrupts carry.
     pub(crate) pasid: u16,
 }
 
-/// A buffer of commands, called from the ring.
+/// An indirect buffer (IB): commands called from the ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ib {
-    /// Address, in the submission's address space; a multiple of 4.
+    /// Address in the submission's address space, a multiple of 4.
     pub(crate) va: u64,
-    /// Length; at most [`Ib::MAX_DWORDS`].
+    /// Length, at most [`Ib::MAX_DWORDS`].
     pub(crate) dwords: u32,
 }
 
 impl Ib {
-    /// What the length field of the packets holds.
+    /// Largest value of the length field of the packets.
     pub(crate) const MAX_DWORDS: u32 = (1 << 20) - 1;
 }
 
-/// The write by which user space sees that its job is done (the C driver's user fence).
+/// Write that tells user space that its job is done (the C driver's user fence).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FenceSlot {
     /// Address in the GPU's address space (context 0).
@@ -148,34 +149,34 @@ pub(crate) struct FenceSlot {
     pub(crate) value: u64,
 }
 
-/// Memory to be filled with one dword again and again.
+/// Memory to fill with a repeated dword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Fill {
-    /// Address in the GPU's own address space (context 0); a multiple of 4.
+    /// Address in the GPU's own address space (context 0), a multiple of 4.
     pub(crate) addr: u64,
-    /// A multiple of 4, at most [`Fill::MAX_BYTES`].
+    /// Length, a multiple of 4, at most [`Fill::MAX_BYTES`].
     pub(crate) bytes: u64,
     pub(crate) value: u32,
 }
 
 impl Fill {
-    /// What one submission can fill: its packets fit into [`MAX_SUBMISSION_DWORDS`].
+    /// Largest fill of one submission: its packets fit into [`MAX_SUBMISSION_DWORDS`].
     pub(crate) const MAX_BYTES: u64 = 256 << 20;
 }
 
-/// What a submission has an engine do.
+/// Commands of a submission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Commands<'a> {
-    /// Execute these buffers, one after the other.
+    /// Execute these IBs, one after the other.
     Ibs(&'a [Ib]),
     /// Fill memory. DMA engines only.
     Fill(Fill),
-    /// Execute nothing. The submission cannot be run; it ends with this error in its turn.
+    /// Execute nothing. The submission cannot run; it ends with this error when its turn comes.
     Fail(Error),
 }
 
 impl Commands<'_> {
-    /// How the submission ends if the engine gets to its end.
+    /// Returns the result of the submission, if the engine gets to its end.
     pub(crate) fn result(&self) -> Result {
         match self {
             Self::Ibs(_) | Self::Fill(_) => Ok(()),
@@ -184,35 +185,35 @@ impl Commands<'_> {
     }
 }
 
-/// What to execute.
+/// A submission to a ring.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Submission<'a> {
-    /// `None`: the kernel's own context.
+    /// Address space, or `None` for the kernel's own context.
     pub(crate) vm: Option<VmState>,
     pub(crate) commands: Commands<'a>,
     pub(crate) user_fence: Option<FenceSlot>,
 }
 
 impl Submission<'_> {
-    /// Number of the context that the buffers run in.
+    /// Returns the number of the context in which the IBs run.
     pub(crate) fn vmid(&self) -> u8 {
         self.vm.map_or(0, |vm| vm.vmid.get())
     }
 
-    /// The address space, if its context must forget the translations that it knows.
+    /// Returns the address space, if its context's cached translations must be flushed.
     pub(crate) fn vm_to_flush(&self) -> Option<&VmState> {
         self.vm.as_ref().filter(|vm| vm.flush == Flush::Needed)
     }
 }
 
-/// The write by which an engine says that it got so far.
+/// Write by which an engine reports its progress (the C driver's hardware fence).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FenceWrite {
     pub(crate) gpu_addr: u64,
     pub(crate) seq: u32,
 }
 
-/// What a fence writes.
+/// Value that a fence writes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum FenceValue {
     Dword(u32),
@@ -220,7 +221,7 @@ pub(crate) enum FenceValue {
 }
 
 impl FenceValue {
-    /// The number before.
+    /// Returns the number before this one.
     pub(crate) fn before(self) -> Self {
         match self {
             Self::Dword(value) => Self::Dword(value.wrapping_sub(1)),
@@ -229,19 +230,19 @@ impl FenceValue {
     }
 }
 
-/// Whether a fence raises an interrupt, once its write has arrived.
+/// Choice of an interrupt once the fence's write has arrived.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Interrupt {
     No,
     Yes,
 }
 
-/// Where commands are written to.
+/// Destination of commands.
 pub(crate) trait Sink {
     /// Appends dwords.
     fn put(&mut self, dwords: &[u32]);
 
-    /// Number of dwords that were put there before, ever.
+    /// Returns the number of dwords ever put here before.
     fn position(&self) -> u64;
 }
 

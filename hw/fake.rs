@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! For tests: a card of which nothing is there but registers that keep what is written to them, and a
-//! log.
+//! A fake card for tests: registers that keep the values written to them, and a log.
 
 use core::ops::Range;
 
@@ -14,33 +13,33 @@ use kernel::{
 /// An access by the driver that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// A register was written: its offset in bytes, and the value.
+    /// A write to a register: its offset in bytes, and the value.
     Register(usize, u32),
-    /// A doorbell was rung: its index, and the value.
+    /// A write to a doorbell: its index, and the value.
     Doorbell(u32, u32),
-    /// The card lost the right to access the memory of the system.
+    /// The end of bus mastering: the card can no longer access system memory.
     EndBusMastering,
 }
 
-/// A write to the register at an offset in bytes.
+/// Returns a write to the register at a byte offset.
 pub(crate) const fn write(offset: usize, value: u32) -> Access {
     Access::Register(offset, value)
 }
 
-/// A card that is not there.
+/// A fake card.
 pub(crate) struct Fake(Pin<KBox<Mutex<State>>>);
 
 struct State {
-    /// Last values of registers, by their offset in bytes; all others are zero.
+    /// Last values of registers, by byte offset. All others are zero.
     registers: KVec<(usize, u32)>,
     log: KVec<Access>,
 }
 
 impl Fake {
-    /// Where the CPU finds its VRAM.
+    /// Addresses at which the CPU finds the card's VRAM.
     pub(crate) const VRAM: Range<u64> = 0xe000_0000..0xf000_0000;
 
-    /// A card whose registers hold `values`, by their offset in bytes, and else zero.
+    /// Returns a card whose registers hold `values`, by byte offset. All others hold zero.
     pub(super) fn new(values: &[(usize, u32)]) -> Result<Self> {
         let mut registers = KVec::new();
         registers.extend_from_slice(values, GFP_KERNEL)?;
@@ -78,7 +77,7 @@ impl Fake {
         let _ = self.0.lock().log.push(Access::EndBusMastering, GFP_KERNEL);
     }
 
-    /// Whether what was done to it is this. Says where it is not.
+    /// Returns true if the accesses were exactly these. Logs the first difference.
     pub(super) fn saw(&self, expected: &[Access]) -> bool {
         let state = self.0.lock();
         let count = state.log.len().max(expected.len());

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Microcode files.
+//! Microcode files (the C driver's ucode, `common_firmware_header`).
 //!
 //! Each engine of the card runs microcode that the driver uploads. A file has a header (sizes,
-//! version, where the microcode lies, a CRC of all that follows the common part of the header),
-//! some fields that depend on the kind of file, and the microcode. Nothing of a file is used
-//! before all of that was checked.
+//! version, location of the microcode, a CRC of all that follows the common part of the header),
+//! some fields that depend on the kind of file, and the microcode. No part of a file is used before
+//! all of this has been checked.
 
 use core::ops::Range;
 
@@ -16,39 +16,39 @@ use kernel::{
     prelude::*, //
 };
 
-/// One file, checked.
+/// A file that has been checked.
 pub(crate) struct Microcode {
     file: firmware::Firmware,
     header: Header,
 }
 
-/// What the header says, checked against the file.
+/// Fields of the header, checked against the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Header {
     version: u32,
-    /// First field after the common part; what it means depends on the kind of file.
+    /// First field after the common part. Its meaning depends on the kind of file.
     first: u32,
     second: u32,
     code: Range<usize>,
 }
 
-/// What is wrong with a file.
+/// Defect of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {
-    /// It is shorter, or longer, than its header says.
+    /// The file is shorter, or longer, than its header says.
     Size { said: usize, is: usize },
-    /// It is too short to have a header.
+    /// The file is too short to have a header.
     NoHeader,
     /// The header is of a kind that this driver does not know.
     HeaderVersion(u16),
-    /// The microcode would lie outside the file, or is empty, or not made of dwords.
+    /// The microcode is outside the file, or is empty, or does not consist of dwords.
     Layout,
-    /// The bytes are not those that were once written.
+    /// The contents do not match the CRC.
     Crc { said: u32, is: u32 },
 }
 
 impl Microcode {
-    /// Loads and checks a file. What fails is said in the log.
+    /// Loads and checks a file. Logs any failure.
     pub(crate) fn load(dev: &device::Device, name: &CStr) -> Result<Self> {
         let file = firmware::Firmware::request_nowarn(name, dev).inspect_err(|e| {
             dev_err!(
@@ -63,22 +63,22 @@ impl Microcode {
         Ok(Self { file, header })
     }
 
-    /// Its version.
+    /// Returns the file's version.
     pub(crate) fn version(&self) -> u32 {
         self.header.version
     }
 
-    /// Which features it has. Not every kind of file says so.
+    /// Returns the version of the file's features. Not every kind of file has one.
     pub(crate) fn feature_version(&self) -> u32 {
         self.header.first
     }
 
-    /// The microcode itself.
+    /// Returns the microcode itself.
     pub(crate) fn code(&self) -> impl Iterator<Item = u32> + '_ {
         dwords(&self.file.data()[self.header.code.clone()])
     }
 
-    /// Of the memory controller's file: pairs of a register and its value.
+    /// Returns pairs of a register and its value. Only the memory controller's file has them.
     pub(crate) fn io_debug(&self) -> impl Iterator<Item = (u32, u32)> + '_ {
         let range = self
             .header
@@ -91,7 +91,7 @@ impl Microcode {
 }
 
 impl Header {
-    /// Length of the part that all kinds of file have.
+    /// Length of the part that is common to all kinds of file.
     const COMMON: usize = 32;
 
     fn parse(data: &[u8]) -> Result<Self, Defect> {
@@ -140,7 +140,7 @@ impl Header {
         })
     }
 
-    /// Where the memory controller's register values lie.
+    /// Returns the range of the memory controller's register values.
     fn io_debug(&self) -> Option<Range<usize>> {
         let size = usize::try_from(self.first).ok()?;
         let start = usize::try_from(self.second).ok()?;
@@ -148,13 +148,13 @@ impl Header {
     }
 }
 
-/// The little-endian dword at an offset.
+/// Returns the little-endian dword at an offset.
 fn dword(data: &[u8], offset: usize) -> Option<u32> {
     let bytes = data.get(offset..offset.checked_add(size_of::<u32>())?)?;
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// The lower and the upper half of a dword.
+/// Returns the lower and the upper half of a dword.
 fn halves(dword: u32) -> [u16; 2] {
     let [a, b, c, d] = dword.to_le_bytes();
     [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
@@ -165,7 +165,7 @@ fn dwords(data: &[u8]) -> impl Iterator<Item = u32> + '_ {
         .filter_map(|bytes| dword(bytes, 0))
 }
 
-/// The CRC of the IEEE (802.3).
+/// Returns the CRC of IEEE 802.3.
 fn crc32(data: &[u8]) -> u32 {
     const POLYNOMIAL: u32 = 0xedb8_8320;
     let step = |crc: u32, byte: &u8| {
@@ -215,7 +215,7 @@ impl Files {
         })
     }
 
-    /// The versions of all files.
+    /// Returns the versions of all files.
     pub(crate) fn versions(&self) -> Versions {
         let of = |file: &Microcode| Version {
             version: file.version(),
@@ -258,7 +258,7 @@ mod tests {
 
     const SIZE: usize = 52;
 
-    /// A file with a header of 40 bytes and three dwords of microcode.
+    /// Returns a file with a header of 40 bytes and three dwords of microcode.
     fn file() -> [u8; SIZE] {
         let mut data = [0; SIZE];
         let fields = [
@@ -285,7 +285,7 @@ mod tests {
         data[offset..offset + 4].copy_from_slice(&value.to_le_bytes());
     }
 
-    /// The file with one field changed and the CRC made right again.
+    /// Returns the file with one field changed and the CRC corrected.
     fn changed(offset: usize, value: u32) -> [u8; SIZE] {
         let mut data = file();
         put(&mut data, offset, value);

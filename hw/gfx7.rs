@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Sea Islands: Bonaire, and Hawaii to come.
+//! Sea Islands (the C driver's CIK: `cik.c`, `gfx_v7_0.c`): Bonaire, and Hawaii to come.
 
 mod clear_state;
 mod clock_gating;
@@ -44,23 +44,23 @@ use crate::{
     },
 };
 
-/// The place in its ring of what is at `position`.
+/// Returns the place in its ring of the dword at `position`.
 const fn place(position: u64) -> u32 {
     low(position) & RING_MASK
 }
 
-/// The lower half of an address, as registers and packets take it.
+/// Returns the lower half of an address, as registers and packets take it.
 const fn low(addr: u64) -> u32 {
-    // CAST: Half of it is what is wanted.
+    // CAST: Only the lower half is wanted.
     addr as u32
 }
 
-/// The upper half of an address, as registers and packets take it.
+/// Returns the upper half of an address, as registers and packets take it.
 const fn high(addr: u64) -> u32 {
     low(addr >> 32)
 }
 
-/// The number of the page of an address: addresses have 40 bits.
+/// Returns the number of the page of an address. Addresses have 40 bits.
 const fn page_number(addr: u64) -> u32 {
     low(addr >> PAGE_SHIFT)
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where memory lies in the GPU's own address space (context 0).
+//! Location of memory in the GPU's own address space, context 0 (the C driver's `vram_start` and
+//! `gart_start`).
 //!
-//! VRAM is a range of it that is not translated. The GART window is another, through which the
-//! kernel shows the GPU system memory: see `exec/gart.rs`.
+//! VRAM is a range of it that is not translated. The GART window is another range, through which
+//! the kernel gives the GPU access to system memory: see `exec/gart.rs`.
 
 use core::ops::Range;
 
@@ -17,34 +18,34 @@ use super::page_table::{
     PAGE_SIZE, //
 };
 
-/// VRAM, and what of it is free to be managed.
+/// VRAM, and the parts of it that are not free to be managed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VramLayout {
-    /// Address of its start in the GPU's address space.
+    /// Start of VRAM in the GPU's address space.
     pub(crate) start: u64,
-    /// Its size in bytes.
+    /// Size of VRAM in bytes.
     pub(crate) size: u64,
-    /// How much of it, from its start, the CPU reaches.
+    /// Bytes, from the start of VRAM, that the CPU can access.
     pub(crate) visible: u64,
-    /// How much of it, from its start, is on the screen, where the firmware put it.
+    /// Bytes, from the start of VRAM, that are on the screen, where the firmware put its picture.
     pub(crate) picture: u64,
-    /// Offsets that the driver keeps for itself, at the end of what is visible.
+    /// Offsets that the driver keeps for itself, at the end of the visible part.
     pub(crate) reserved: (u64, u64),
 }
 
 impl VramLayout {
-    /// Address in the GPU's address space of the byte at `offset` from the start of VRAM.
+    /// Returns the address, in the GPU's address space, of the byte at `offset` in VRAM.
     pub(crate) fn mc_addr(&self, offset: u64) -> u64 {
         self.start + offset
     }
 
-    /// Offsets that the driver keeps for itself.
+    /// Returns the offsets that the driver keeps for itself.
     pub(crate) fn reserved(&self) -> Range<u64> {
         self.reserved.0..self.reserved.1
     }
 }
 
-/// Where the window and its table are.
+/// Location of the GART window and its table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct GartLayout {
     /// Address of the window in the GPU's address space.
@@ -61,12 +62,12 @@ impl GartLayout {
     /// Size of the table in bytes.
     pub(crate) const TABLE_SIZE: u64 = usize_as_u64(Self::PAGES * ENTRY_SIZE);
 
-    /// Address in the GPU's address space of a page of the window.
+    /// Returns the address, in the GPU's address space, of a page of the window.
     pub(crate) fn gpu_addr(&self, page: usize) -> u64 {
         self.start + usize_as_u64(page) * PAGE_SIZE
     }
 
-    /// Offset from the start of VRAM of the entry of a page of the window.
+    /// Returns the offset, from the start of VRAM, of the entry of a page of the window.
     pub(crate) fn entry(&self, page: usize) -> u64 {
         self.table + usize_as_u64(page * ENTRY_SIZE)
     }

@@ -35,7 +35,7 @@ pub(crate) const ENTRY_SIZE: usize = size_of::<u64>();
 
 const _: () = assert!(PAGE_SIZE == SZ_4K as u64);
 
-/// Number of bits of an address, of system memory too.
+/// Number of bits of an address, including those of system memory.
 pub(crate) const ADDRESS_BITS: u32 = 40;
 
 /// Bits of an entry that hold an address.
@@ -49,7 +49,7 @@ const WRITEABLE: u64 = 1 << 6;
 const FRAGMENT_SHIFT: u32 = 7;
 const FRAGMENT_MASK: u64 = 0x1f;
 
-/// What the GPU may do with a page.
+/// Accesses that the GPU may make to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Access {
     pub(crate) read: bool,
@@ -72,10 +72,10 @@ impl Access {
     }
 }
 
-/// Whether the GPU's accesses to system memory look into the CPU's caches.
+/// Snooping of the CPU's caches by the GPU's accesses to system memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Snoop {
-    /// Cached memory: they do.
+    /// Cached memory, whose accesses snoop.
     Yes,
     /// Write-combined memory, which no CPU cache holds.
     No,
@@ -89,10 +89,10 @@ impl Fragment {
     /// One page.
     #[cfg(CONFIG_KUNIT)]
     pub(crate) const NONE: Self = Self(0);
-    /// The largest that the caches are set up for: 2 MiB.
+    /// Largest fragment that the caches are set up for: 2 MiB.
     pub(crate) const MAX: u32 = 9;
 
-    /// The largest fragment that fits at page number `va_page` of the address space when
+    /// Returns the largest fragment that fits at page number `va_page` of the address space when
     /// `pages` pages from there are contiguous at page number `target_page` of the memory.
     pub(crate) fn largest(va_page: u64, target_page: u64, pages: u64) -> Self {
         let aligned = (va_page | target_page).trailing_zeros();
@@ -100,7 +100,7 @@ impl Fragment {
         Self(u64::from(aligned.min(fits).min(Self::MAX)))
     }
 
-    /// Number of pages of the fragment.
+    /// Returns the number of pages of the fragment.
     pub(crate) fn pages(self) -> u64 {
         1 << self.0
     }
@@ -111,7 +111,7 @@ impl Fragment {
 pub(crate) struct Pte(u64);
 
 impl Pte {
-    /// Maps nothing: an access is a fault.
+    /// Entry that maps nothing: an access faults.
     pub(crate) const INVALID: Self = Self(0);
 
     /// Maps the page of VRAM that is `offset` bytes from VRAM's start.
@@ -120,8 +120,8 @@ impl Pte {
         Self((offset & ADDRESS_MASK) | (fragment.0 << FRAGMENT_SHIFT) | access.bits() | VALID)
     }
 
-    /// Maps a page of system memory. Its neighbors in bus address space are no part of it, so
-    /// there is no fragment.
+    /// Maps a page of system memory. Adjacent pages in bus address space are no part of the
+    /// mapping, so there is no fragment.
     pub(crate) fn system(page: DmaAddress, access: Access, snoop: Snoop) -> Self {
         debug_assert!(page & !ADDRESS_MASK == 0);
         let snooped = match snoop {
@@ -131,22 +131,22 @@ impl Pte {
         Self((page & ADDRESS_MASK) | access.bits() | snooped | SYSTEM | VALID)
     }
 
-    /// The same entry, but for the page after it, of which there must be one.
+    /// Returns the same entry for the next page, which must exist.
     pub(crate) const fn next_page(self) -> Self {
         Self(self.0.wrapping_add(PAGE_SIZE))
     }
 
-    /// An entry that was read back.
+    /// Returns an entry that was read back.
     pub(crate) const fn from_raw(raw: u64) -> Self {
         Self(raw)
     }
 
-    /// The same entry, speaking for its own page only.
+    /// Returns the same entry without its fragment: it stands for its own page only.
     pub(crate) const fn without_fragment(self) -> Self {
         Self(self.0 & !(FRAGMENT_MASK << FRAGMENT_SHIFT))
     }
 
-    /// The entry as the GPU reads it.
+    /// Returns the entry as the GPU reads it.
     pub(crate) const fn into_raw(self) -> u64 {
         self.0
     }
@@ -157,16 +157,16 @@ impl Pte {
 pub(crate) struct Pde(u64);
 
 impl Pde {
-    /// No page table: an access is a fault.
+    /// Entry without a page table: an access faults.
     pub(crate) const INVALID: Self = Self(0);
 
-    /// Names the page table at this address of the GPU's address space.
+    /// Points to the page table at this address of the GPU's address space.
     pub(crate) fn table(mc_addr: u64) -> Self {
         debug_assert!(mc_addr & !ADDRESS_MASK == 0);
         Self((mc_addr & ADDRESS_MASK) | VALID)
     }
 
-    /// The entry as the GPU reads it.
+    /// Returns the entry as the GPU reads it.
     pub(crate) const fn into_raw(self) -> u64 {
         self.0
     }

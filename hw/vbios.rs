@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The video BIOS: the card's ROM image.
+//! The video BIOS (the C driver's `amdgpu_bios.c`): the card's ROM image.
 //!
-//! An ATOM BIOS image begins as any PCI expansion ROM (55 AA). The word at 0x48 names the ATOM
-//! header, which bears the letters "ATOM" and names the master data table: a list of tables of
-//! which the driver needs one, FirmwareInfo, for the clocks. User space may ask for the whole image, and
-//! for what it says of itself ([`Identity`]).
+//! An ATOM BIOS image begins like any PCI expansion ROM (55 AA). The word at 0x48 points to the
+//! ATOM header, which contains the letters "ATOM" and points to the master data table. Of the
+//! tables listed there, the driver needs only FirmwareInfo, for the clocks. User space may ask for
+//! the whole image, and for its description of itself ([`Identity`]).
 //!
-//! The image also holds the program that makes a card ready after power-on (the system firmware
-//! runs it: "posting"). This driver does not run it, so it wants a card that is posted.
+//! The image also holds the program that initializes a card after power-on ("posting"), which the
+//! system firmware runs. This driver does not run it, so it needs a card that is posted.
 
 mod identity;
 
@@ -25,7 +25,7 @@ use kernel::{
 
 use crate::abstractions::pci::read_rom;
 
-/// The image, checked.
+/// An image that has been checked.
 pub(crate) struct Vbios {
     pub(crate) image: KVVec<u8>,
     pub(crate) clocks: Clocks,
@@ -34,15 +34,15 @@ pub(crate) struct Vbios {
 /// Clocks in units of 10 kHz.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clocks {
-    /// The engine's, unless power management changes it.
+    /// Clock of the engine, unless power management changes it.
     pub(crate) engine: u32,
-    /// The memory's, unless power management changes it.
+    /// Clock of the memory, unless power management changes it.
     pub(crate) memory: u32,
-    /// The crystal's, from which time stamps are counted.
+    /// Clock of the crystal, from which timestamps are counted.
     pub(crate) reference: u32,
 }
 
-/// What is wrong with an image.
+/// Defect of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {
     NoRomSignature,
@@ -53,7 +53,7 @@ enum Defect {
 }
 
 impl Vbios {
-    /// Reads the image from the ROM and checks it. What fails is said in the log.
+    /// Reads the image from the ROM and checks it. Logs any failure.
     pub(crate) fn read(pdev: &pci::Device<Bound>) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
         let image = read_rom(pdev).inspect_err(|e| {
@@ -70,7 +70,7 @@ impl Vbios {
     }
 }
 
-/// An image to be checked; every read says whether it was inside.
+/// An image that has yet to be checked. Every read checks that it is within the image.
 struct Image<'a>(&'a [u8]);
 
 impl Image<'_> {
@@ -87,14 +87,14 @@ impl Image<'_> {
         Some(u32::from_le_bytes(self.bytes(offset)?))
     }
 
-    /// The offset that the word at `offset` names, if it names one.
+    /// Returns the offset that the word at `offset` points to, unless the word is zero.
     fn pointer(&self, offset: usize) -> Option<usize> {
         self.word(offset).filter(|target| *target != 0)
     }
 
     /// Returns the offset of the table with the clocks and the firmware's version.
     fn firmware_info(&self) -> Result<usize, Defect> {
-        /// Magic that ATI's BIOSes bear.
+        /// Magic of ATI's BIOSes.
         const ATI_MAGIC: &[u8; 10] = b" 761295520";
         /// Place of FirmwareInfo in the master data table.
         const FIRMWARE_INFO: usize = 4;
@@ -134,7 +134,7 @@ impl Image<'_> {
 mod tests {
     use super::*;
 
-    /// The smallest image that is good.
+    /// Returns the smallest valid image.
     fn image() -> [u8; 0x200] {
         let mut image = [0; 0x200];
         image[..2].copy_from_slice(&[0x55, 0xaa]);

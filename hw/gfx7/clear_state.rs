@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The clear state: what all context registers of the graphics pipeline hold after `CLEAR_STATE`.
+//! The clear state: values of all context registers of the graphics pipeline after `CLEAR_STATE`
+//! (the C driver's `clearstate_ci.h`).
 //!
-//! The ring starts with a preamble that sets them; the command processor keeps what it was given
-//! there, and user space's `CLEAR_STATE` packets bring it back. Almost all are zero.
+//! The ring starts with a preamble that sets these registers. The command processor keeps the
+//! values given there, and user space's `CLEAR_STATE` packets restore them. Almost all are zero.
 
 use kernel::num::casts::u32_as_usize;
 
 use super::pm4::SetContextReg;
 use crate::hw::command::Sink;
 
-/// Runs of consecutive registers: number of the first, and how many.
+/// Runs of consecutive registers: number of the first register, and their count.
 const RUNS: [(u32, u32); 7] = [
     (0xa000, 212),
     (0xa0d6, 274),
@@ -21,7 +22,7 @@ const RUNS: [(u32, u32); 7] = [
     (0xa2a5, 233),
 ];
 
-/// The registers of those runs that are not zero: number and value.
+/// Registers of those runs that are not zero: number and value.
 #[rustfmt::skip]
 const VALUES: [(u32, u32); 79] = [
     (0xa00d, 0x4000_4000), // PA_SC_SCREEN_SCISSOR_BR
@@ -105,7 +106,7 @@ const VALUES: [(u32, u32); 79] = [
     (0xa317, 0x0000_0010), // VGT_OUT_DEALLOC_CNTL
 ];
 
-/// Longest of the runs.
+/// Length of the longest run.
 const LONGEST: u32 = 274;
 
 fn value(register: u32) -> u32 {
@@ -115,7 +116,7 @@ fn value(register: u32) -> u32 {
         .map_or(0, |(_, value)| *value)
 }
 
-/// Sets every register of the clear state.
+/// Emits packets that set every register of the clear state.
 pub(super) fn emit(out: &mut dyn Sink) {
     for (first, count) in RUNS {
         let mut values = [0; u32_as_usize(LONGEST)];

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Clock gating: blocks that have nothing to do stop their clocks, and their memories sleep lightly.
+//! Clock gating: idle blocks stop their clocks, and their memories enter light sleep (the C
+//! driver's MGCG, CGCG and LS).
 //!
-//! It saves power and changes nothing else. The golden registers prepare it; here the kinds that work
-//! on Bonaire are switched on, when all engines have been tested, and off before they are stopped. The
-//! graphics engine's coarse-grain gating is not among them. A block's clock may only be switched while
-//! the run list controller stands still.
+//! Clock gating saves power and changes nothing else. The golden registers prepare it. This file
+//! turns on the kinds that work on Bonaire once all engines have been tested, and turns them off
+//! before the engines are stopped. Coarse-grain gating of the graphics engine is not among them. A
+//! block's clock may only be switched while the run list controller is halted.
 
 use kernel::{
     io::{
@@ -45,7 +46,7 @@ pub(super) fn set(card: &Card<'_>, gating: ClockGating) {
     }
 }
 
-/// Sets a field of all registers of the memory controller that gate clocks: they are alike.
+/// Sets a field of all registers of the memory controller that gate clocks, which are alike.
 macro_rules! set_in_all {
     ($card:ident, $set:ident, $on:ident) => {
         set_in_all!(@ $card, $set, $on:
@@ -81,14 +82,14 @@ fn set_graphics(card: &Card<'_>, on: bool) {
     rlc::enable_idle_interrupts(card, true);
 }
 
-/// Clocks of parts of a block.
+/// Enables or disables gating of the clocks of parts of a block (medium grain).
 fn set_medium_grain(card: &Card<'_>, on: bool) {
     let regs = card.regs();
     if on {
         regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(true));
     }
     regs.update(RLC_CGTT_MGCG_OVERRIDE, |r| {
-        // The first bit stays, gated or not.
+        // The first bit stays set, gated or not.
         const ALWAYS: u32 = 1 << 0;
         const NOT_GATED: u32 = 1 << 1;
         let others = r.into_raw() & !NOT_GATED | ALWAYS;
@@ -114,9 +115,9 @@ fn set_medium_grain(card: &Card<'_>, on: bool) {
     }
 }
 
-/// The state machine that gates the shaders' clocks.
+/// Starts or stops the state machine that gates the shaders' clocks.
 fn set_shader_clocks(card: &Card<'_>, on: bool) {
-    // Its name is a word of the language, so it is no field.
+    // The field is named with a Rust keyword, so it is not declared.
     const OVERRIDE: u32 = 1 << 21;
 
     card.regs().update(CGTS_SM_CTRL_REG, |r| {
@@ -133,10 +134,10 @@ fn set_shader_clocks(card: &Card<'_>, on: bool) {
     });
 }
 
-/// Clocks of whole blocks: never gated.
+/// Turns off the gating of whole blocks' clocks (coarse grain), which the driver never uses.
 fn disable_coarse_grain(card: &Card<'_>) {
     rlc::enable_idle_interrupts(card, false);
-    // Time for what is under way.
+    // Time for work that is in progress.
     for _ in 0..4 {
         card.regs().read(CB_CGTT_SCLK_CTRL);
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the rings of both command processors, graphics and compute, have in common.
+//! Commands that the rings of both command processors, graphics and compute, have in common (the C
+//! driver's `gfx_v7_0_ring_emit_*`).
 
 use super::{
     page_number,
@@ -23,20 +24,20 @@ use crate::hw::command::{
     VmState, //
 };
 
-/// Fills `dwords` of a ring with nothing.
+/// Emits `dwords` dwords that do nothing.
 pub(super) fn nops(out: &mut dyn Sink, dwords: u32) {
     for _ in 0..dwords {
         out.put(&[pm4::NOP]);
     }
 }
 
-/// Writes one dword to memory.
+/// Emits a write of one dword to memory.
 pub(super) fn write(out: &mut dyn Sink, addr: u64, value: u32) {
     let by = By::Me;
     emit(out, WriteMemory { by, addr, value });
 }
 
-/// Sets the context's page directory and drops the translations that it knows.
+/// Emits the change of the context's page directory and the drop of its cached translations.
 pub(super) fn flush_vm(out: &mut dyn Sink, by: By, vm: &VmState) {
     for (register, value) in vm_flush_writes(vm) {
         emit(
@@ -54,7 +55,7 @@ pub(super) fn flush_vm(out: &mut dyn Sink, by: By, vm: &VmState) {
     );
 }
 
-/// Executes a buffer.
+/// Emits the execution of a command buffer (IB).
 pub(super) fn ib(out: &mut dyn Sink, ib: &Ib, vmid: u8, queue: Queue) {
     let packet = IndirectBuffer {
         addr: ib.va,
@@ -65,7 +66,7 @@ pub(super) fn ib(out: &mut dyn Sink, ib: &Ib, vmid: u8, queue: Queue) {
     emit(out, packet);
 }
 
-/// Registers (numbers in dwords) and values that make a context a process's.
+/// Returns registers (numbers in dwords) and values that give a context to a process.
 pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
     let vmid = u32::from(vm.vmid.get());
     let directory = match vmid {
@@ -79,21 +80,22 @@ pub(super) fn vm_flush_writes(vm: &VmState) -> [(u32, u32); 3] {
     ]
 }
 
-/// Makes what the CPU wrote to VRAM visible to what follows. Each client has a bit of its own.
+/// Returns the packet that makes the CPU's writes to VRAM visible to later commands. Each client
+/// has its own bit.
 pub(super) fn hdp_flush(by: By, client: u32) -> Wait {
     let request = pm4::register::<GPU_HDP_FLUSH_REQ>();
     Wait::handshake(by, request, pm4::register::<GPU_HDP_FLUSH_DONE>(), client)
 }
 
-/// Waits for the copies that command buffers have left to the DMA of these engines: without it
-/// they may write to memory after the fence, hence after that memory was given to someone else.
+/// Emits waits for the copies that IBs have left to the DMA of these engines. Without the waits,
+/// copies may write to memory after the fence, when that memory may belong to someone else.
 pub(super) fn dma_sync(out: &mut dyn Sink, engines: &[By]) {
     for by in engines {
         emit(out, DmaSync(*by));
     }
 }
 
-/// Makes what was written to VRAM visible to the CPU.
+/// Returns the packet that makes writes to VRAM visible to the CPU.
 pub(super) fn hdp_invalidate(by: By) -> WriteRegister {
     WriteRegister {
         by,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The graphics command processor and its ring.
+//! The graphics command processor and its ring (the C driver's `gfx_v7_0_cp_gfx_*`).
 
 use kernel::{
     io::Io,
@@ -98,9 +98,9 @@ impl Engine for Gfx {
 
     fn flush_vm(&self, out: &mut dyn Sink, vm: &VmState) {
         cp::flush_vm(out, By::Pfp, vm);
-        // What the parser reads next must not be translated the old way.
+        // The parser must not translate what it reads next with the old page directory.
         emit(out, PfpSyncMe);
-        // Nor may the constant engine run ahead with it.
+        // Nor may the constant engine run ahead with the old one.
         emit(out, SwitchBuffer);
         emit(out, SwitchBuffer);
     }
@@ -140,7 +140,7 @@ impl Engine for Gfx {
             })
         };
         // The first of two end-of-pipe events may overtake the cache flush that it asks for, so it
-        // writes the number before.
+        // writes the preceding number.
         emit(out, end_of_pipe(value.before(), Interrupt::No));
         emit(out, end_of_pipe(value, interrupt));
     }
@@ -161,7 +161,7 @@ fn halt_processors(card: &Card<'_>) {
     udelay(Delta::from_micros(50));
 }
 
-/// Uploads the microcode of the three engines. After it their address registers take the version.
+/// Uploads the microcode of the three engines, then writes the version to their address registers.
 fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
     let regs = card.regs();
 
@@ -186,8 +186,8 @@ fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
 
 /// Tells the command processor where its ring is.
 fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
-    /// Sizes are in units of 8 bytes: the ring's, and of what is read before the read pointer is
-    /// written back.
+    /// Sizes are in units of 8 bytes: the ring's, and that of the block which is read before the
+    /// read pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
@@ -202,7 +202,7 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
         .with_const_rb_bufsz::<LOG2_RING>()
         .with_const_rb_blksz::<LOG2_BLOCK>();
     regs.write_reg(control);
-    // Only now may the read pointer be written.
+    // The read pointer may be written only after this.
     regs.write_reg(control.with_rb_rptr_wr_ena(true));
     regs.write_reg(CP_RB0_WPTR::zeroed());
     regs.write_reg(CP_RB0_RPTR::zeroed());
@@ -217,7 +217,7 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
     regs.write_reg(CP_RB0_BASE_HI::from(high(base)));
 }
 
-/// Lets the command processor run, and gives it the clear state.
+/// Starts the command processor and gives it the clear state.
 fn start_ring(up: &BringUp<'_>) -> Result {
     let regs = up.card.regs();
     regs.write_reg(CP_MAX_CONTEXT::from(up.graphics.contexts - 1));
@@ -229,10 +229,10 @@ fn start_ring(up: &BringUp<'_>) -> Result {
     up.rings.emit(RingId::Gfx, &|out| emit_start(out, raster))
 }
 
-/// What the ring begins with: the constant engine's memory is divided, and all context registers
-/// are set, which is kept for `CLEAR_STATE`.
+/// Emits the start of the ring: divides the constant engine's memory, and sets all context
+/// registers. The command processor keeps these for `CLEAR_STATE`.
 fn emit_start(out: &mut dyn Sink, raster: &Raster) {
-    /// In units of 1/0x10000 of its memory: half to each side.
+    /// Half of the memory, in units of 1/0x10000 of it: each side gets one half.
     const HALF: u32 = 0x8000;
     emit(
         out,

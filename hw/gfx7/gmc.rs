@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Memory controller.
+//! Memory controller (the C driver's `gmc_v7_0.c`).
 //!
-//! What the CPU writes through the VRAM aperture may rest in the host data path (HDP) before it
-//! reaches VRAM, and what it reads may be an older copy from there. Translations are cached in
-//! level-1 caches and one level-2 cache, per context; after a page-table entry was changed, the
-//! context's must be dropped. A write of one bit for each context does that.
+//! The CPU's writes through the VRAM aperture may stay in the host data path (HDP) before they
+//! reach VRAM, and its reads may return an older copy from there. Translations are cached per
+//! context, in level-1 caches and one level-2 cache. After a change of a page-table entry, the
+//! context's cached translations must be dropped, by a write of one bit for each context.
 
 use kernel::{
     device,
@@ -45,12 +45,12 @@ use crate::hw::{
 
 /// End of the GPU's address space.
 const ADDRESS_SPACE: u64 = 1 << 40;
-/// The GART window begins at a multiple of this.
+/// Alignment of the start of the GART window.
 const GART_ALIGNMENT: u64 = 1 << 32;
-/// The least VRAM that makes sense.
+/// Smallest plausible size of VRAM.
 const MIN_VRAM: u64 = 64 * u64::SZ_1M;
 
-/// What the kernel keeps of VRAM: the GART table, and a page for accesses that go astray.
+/// Size of the part of VRAM that the kernel keeps: the GART table, and a page for stray accesses.
 const RESERVED_SIZE: u64 = GartLayout::TABLE_SIZE + PAGE_SIZE;
 
 pub(super) struct Gmc;
@@ -145,7 +145,7 @@ impl MemoryController for Gmc {
 
     fn flush_hdp(&self, card: &Card<'_>) {
         card.regs().write_reg(HDP_MEM_COHERENCY_FLUSH_CNTL::from(1));
-        // The read comes back when the write has arrived.
+        // The read returns once the write has arrived.
         card.regs().read(HDP_MEM_COHERENCY_FLUSH_CNTL);
     }
 
@@ -181,7 +181,7 @@ impl MemoryController for Gmc {
     }
 }
 
-/// Number of memory channels.
+/// Returns the number of memory channels.
 fn channels(map: MC_SHARED_CHMAP) -> u32 {
     match map.noofchan().get() {
         1 => 2,
@@ -196,8 +196,8 @@ fn channels(map: MC_SHARED_CHMAP) -> u32 {
     }
 }
 
-/// Clears the 32 sets of surface registers of the host data path, which have no names: the CPU sees
-/// VRAM as it is.
+/// Clears the 32 sets of surface registers of the host data path, which have no names. The CPU then
+/// sees VRAM as it is.
 fn clear_hdp_surfaces(card: &Card<'_>) {
     const FIRST: usize = 0xb05;
     const STRIDE: usize = 6;
@@ -212,7 +212,7 @@ fn clear_hdp_surfaces(card: &Card<'_>) {
         .write_reg(HDP_REG_COHERENCY_FLUSH_CNTL::zeroed());
 }
 
-/// Waits until the memory controller has nothing to do. It goes on without if that never comes.
+/// Waits until the memory controller is idle. Goes on after a timeout.
 fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     let idle = read_poll_timeout(
         || Ok(card.regs().read(SRBM_STATUS)),
@@ -231,7 +231,7 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     }
 }
 
-/// Keeps the legacy VGA window from writing to VRAM that is now ours.
+/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns.
 fn lock_vga_out(card: &Card<'_>) {
     card.regs()
         .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
@@ -250,13 +250,13 @@ fn open_apertures(card: &Card<'_>, vram: &VramLayout) {
     regs.write_reg(MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR::from(page_number(
         vram.mc_addr(stray_page(vram)),
     )));
-    // No AGP: the bottom above the top.
+    // No AGP aperture: its bottom is above its top.
     regs.write_reg(MC_VM_AGP_BASE::zeroed());
     regs.write_reg(MC_VM_AGP_TOP::zeroed());
     regs.write_reg(MC_VM_AGP_BOT::from(0x3_ffff));
 }
 
-/// Offset of the page of VRAM to which accesses go that lie outside everything.
+/// Returns the offset of the page of VRAM that receives accesses outside of all apertures.
 fn stray_page(vram: &VramLayout) -> u64 {
     vram.reserved().end - PAGE_SIZE
 }
@@ -295,7 +295,7 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
     }
 }
 
-/// Sets up the translation caches and empties them.
+/// Sets up and empties the translation caches.
 fn enable_caches(card: &Card<'_>) {
     const NOT_IN_SYSTEM_APERTURE: u32 = 3;
     const FRAGMENT: u32 = Fragment::MAX;
@@ -329,7 +329,7 @@ fn enable_caches(card: &Card<'_>) {
     });
 }
 
-/// Context 0: one flat table, which translates the GART window.
+/// Enables context 0: one flat table, which translates the GART window.
 fn enable_kernel_context(card: &Card<'_>, translation: &Translation) {
     let Translation {
         vram,
@@ -361,11 +361,12 @@ fn enable_kernel_context(card: &Card<'_>, translation: &Translation) {
     regs.write_reg(VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET::zeroed());
 }
 
-/// Contexts 1 to 15: two levels. They get their page directories with the jobs that they are lent
-/// to; until then the GART's table stands in, whose entries are no valid directory of anything.
+/// Enables contexts 1 to 15, which have two levels. They get their page directories with the jobs
+/// to which they are lent. Until then the GART's table stands in, whose entries are not valid
+/// directory entries.
 fn enable_process_contexts(card: &Card<'_>, translation: &Translation) {
     const LAST_PAGE: u32 = (1 << SPACE_SHIFT) - 1;
-    /// log2 of the pages of one page table, counted from 512.
+    /// log2 of the number of pages of one page table, relative to 512.
     const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
 
     let table = page_number(translation.vram.mc_addr(translation.gart.table));
@@ -398,7 +399,7 @@ fn enable_process_contexts(card: &Card<'_>, translation: &Translation) {
     });
 }
 
-/// The GART window lies at the end of the address space, or at its start if VRAM is there.
+/// Returns the start of the GART window: at the end of the address space, or 0 if VRAM is there.
 fn gart_start(vram_start: u64, vram_size: u64) -> u64 {
     let last = ADDRESS_SPACE - GART_ALIGNMENT;
     if vram_start + vram_size <= last {

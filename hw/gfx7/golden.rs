@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Golden registers: values that AMD found by measurement and asks every driver to set.
+//! Golden registers: values that AMD found by measurement and asks every driver to set (the C
+//! driver's `cik_init_golden_registers`).
 //!
-//! They set clock gating, arbitration and work-arounds, and reach most blocks of the chip. No
-//! document explains them one by one.
+//! They set clock gating, arbitration and workarounds in most blocks of the chip. No document
+//! explains them one by one.
 
 use kernel::io::Io;
 
 use crate::hw::card::Card;
 
-/// A register (offset in dwords), the bits to be set anew, and their value.
+/// A register (offset in dwords), the bits to change, and their value.
 struct Golden(usize, u32, u32);
 
-/// Sets all golden registers of Bonaire, in the order in which the tables give them.
+/// Programs all golden registers of Bonaire, in the order of the tables.
 pub(super) fn program_bonaire(card: &Card<'_>) {
     for table in [CLOCK_GATING, BONAIRE, COMMON, STREAM_PERFORMANCE] {
         for entry in table {
@@ -121,7 +122,7 @@ static CLOCK_GATING: &[Golden] = &[
     Golden(0x3603, 0xff00_0ff0, 0x0000_0100), // SDMA1_CLK_CTRL
 ];
 
-/// What is Bonaire's own.
+/// Registers specific to Bonaire.
 #[rustfmt::skip]
 static BONAIRE: &[Golden] = &[
     Golden(0x0cd5, 0x0000_0333, 0x0000_0333), // ATC_L2_CNTL
@@ -176,7 +177,7 @@ static COMMON: &[Golden] = &[
     Golden(0x31e7, !0, 0x0000_7faf), // SPI_RESOURCE_RESERVE_EN_CU_1
 ];
 
-/// Leaves register writes broadcast to all instances.
+/// Broadcast of register writes to all instances, which stays in effect.
 #[rustfmt::skip]
 static STREAM_PERFORMANCE: &[Golden] = &[
     Golden(0xc200, 0xe0ff_ffff, 0xe000_0000), // GRBM_GFX_INDEX

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The interrupt handler block (IH): it writes what happened into a ring and interrupts the CPU.
+//! The interrupt handler block (IH; the C driver's `cik_ih.c`), which writes events into a ring and
+//! interrupts the CPU.
 //!
-//! An entry has 16 bytes: who interrupts (the source), data, the ring and the process. After an
-//! interrupt there is no other until the driver has said how far it has read the ring.
+//! An entry has 16 bytes: the interrupt's source, data, the ring and the process. After an
+//! interrupt, the card does not interrupt again until the driver has told it how far the ring has
+//! been read.
 
 use kernel::{
     io::Io,
@@ -26,7 +28,7 @@ use crate::hw::{
 
 pub(super) struct Ih;
 
-/// Numbers of the sources.
+/// Numbers of the interrupt sources.
 mod source {
     pub(super) const PAGE_INVALID_FAULT: u8 = 146;
     pub(super) const PROTECTION_FAULT: u8 = 147;
@@ -108,7 +110,7 @@ impl InterruptController for Ih {
         let control = ring_control().with_rb_enable(true);
         card.regs()
             .write_reg(control.with_wptr_overflow_clear(true));
-        // Not kept set, or the next overflow would not be seen.
+        // Cleared at once: otherwise the next overflow would not be seen.
         card.regs().write_reg(control);
     }
 
@@ -142,7 +144,7 @@ impl InterruptController for Ih {
     }
 }
 
-/// How the ring is run, not yet enabled.
+/// Returns the settings of the ring, not yet enabled.
 fn ring_control() -> IH_RB_CNTL {
     const LOG2_DWORDS: u32 = InterruptRing::SIZE.ilog2() - size_of::<u32>().ilog2();
     IH_RB_CNTL::zeroed()
@@ -151,8 +153,9 @@ fn ring_control() -> IH_RB_CNTL {
         .with_wptr_overflow_enable(true)
 }
 
-/// An end of pipe of the command processor. The C drivers do not go by the queue that the entry
-/// names on this generation (`gfx_v7_0_eop_irq`): they look at all of the pipe.
+/// Returns the event of an end of pipe of the command processor. On this generation the C drivers
+/// do not rely on the queue that the entry names (`gfx_v7_0_eop_irq`): they check all queues of the
+/// pipe.
 fn fence_of(ring: RingId) -> Event {
     match ring {
         RingId::Compute(_) => Event::ComputeFence,
@@ -160,7 +163,7 @@ fn fence_of(ring: RingId) -> Event {
     }
 }
 
-/// The command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
+/// Returns the command processor's ring with this number: pipe 1:0, engine 3:2, queue 6:4.
 fn command_ring(number: u8) -> Option<RingId> {
     let (pipe, engine, queue) = (number & 3, number >> 2 & 3, number >> 4 & 7);
     match (engine, pipe) {
@@ -170,7 +173,7 @@ fn command_ring(number: u8) -> Option<RingId> {
     }
 }
 
-/// The DMA engine's ring with this number: engine 1:0, queue 3:2.
+/// Returns the DMA engine's ring with this number: engine 1:0, queue 3:2.
 fn dma_ring(number: u8) -> Option<RingId> {
     let (engine, queue) = (number & 3, number >> 2 & 3);
     match (engine, queue) {
@@ -197,7 +200,7 @@ mod tests {
                 [184, 0, 0x14, 0],
                 Event::Illegal(Illegal::Register, RingId::Compute(1)),
             ),
-            // Queues that are not ours, and sources that nobody asked for.
+            // Queues that the driver does not use, and sources that it did not ask for.
             (
                 [181, 5, 0x05, 0],
                 Event::Other {
@@ -223,7 +226,7 @@ mod tests {
         for (entry, event) in cases {
             assert_eq!(Ih.decode(entry), event);
         }
-        // What stands beside the ring's number belongs to someone else.
+        // The bits beside the ring's number are not part of it.
         assert_eq!(Ih.decode([181, 0, 0x1234_0504, 0]), Event::ComputeFence);
     }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The compute command processor (MEC) and its queues.
+//! The compute command processor (MEC) and its queues (the C driver's `gfx_v7_0_cp_compute_*`).
 //!
-//! The MEC has four pipes of eight queues; the driver uses the eight queues of pipe 0. A queue has
-//! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` chooses.
+//! The MEC has four pipes of eight queues. The driver uses the eight queues of pipe 0. A queue has
+//! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` selects.
 
 use kernel::{
     io::{
@@ -60,27 +60,27 @@ use crate::hw::{
 /// Doorbell of the first queue.
 const FIRST_DOORBELL: u32 = 0x10;
 
-/// Pipes of the compute engine.
+/// Number of pipes of the compute engine.
 const PIPES: u32 = 4;
-/// Queues of a pipe.
+/// Number of queues of a pipe.
 const QUEUES: u8 = 8;
-/// Bytes of a pipe's end-of-pipe buffer, as the engine counts them; each has twice as much.
+/// Bytes of a pipe's end-of-pipe buffer, as the engine counts them. The buffer has twice as many.
 const EOP_SIZE: usize = 2048;
-/// Bytes kept for a queue's descriptor (MQD), in which the engine may save its state.
+/// Bytes kept for a queue's descriptor (MQD), in which the engine may save the queue's state.
 const MQD_SIZE: usize = 2048;
 
 pub(super) struct Mec;
 
-/// What the compute engine writes to besides the rings: an end-of-pipe buffer for each pipe, then a
-/// descriptor for each queue.
+/// Bytes that the compute engine writes to besides the rings: an end-of-pipe buffer for each pipe,
+/// then a descriptor for each queue.
 pub(super) const SCRATCH: usize = u32_as_usize(PIPES) * EOP_SIZE * 2 + QUEUES as usize * MQD_SIZE;
 
-/// Address of the end-of-pipe buffer of a pipe.
+/// Returns the address of the end-of-pipe buffer of a pipe.
 fn end_of_pipe(scratch: u64, pipe: u32) -> u64 {
     scratch + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
 }
 
-/// Address of the descriptor of a queue.
+/// Returns the address of the descriptor of a queue.
 fn descriptor(scratch: u64, queue: u8) -> u64 {
     end_of_pipe(scratch, PIPES) + u64::from(queue) * usize_as_u64(MQD_SIZE)
 }
@@ -90,7 +90,7 @@ impl Engine for Mec {
         let card = up.card;
         self.halt(card);
         load_microcode(card, &up.firmware.mec);
-        // A known fault of the fetcher is worked around by this bit.
+        // This bit works around a known bug of the fetcher.
         card.regs()
             .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
         for pipe in 0..PIPES {
@@ -142,7 +142,7 @@ impl Engine for Mec {
     }
 
     fn flush_hdp(&self, out: &mut dyn Sink, _ring: RingId) {
-        // All our queues are of the first pipe.
+        // All queues of the driver belong to the first pipe.
         emit(out, cp::hdp_flush(By::Me, GPU_HDP_FLUSH_DONE::CP2_MASK));
     }
 
@@ -168,7 +168,7 @@ impl Engine for Mec {
     }
 }
 
-/// Lets banked registers speak of a queue of the first compute engine.
+/// Selects a queue of the first compute engine for banked registers.
 fn select(card: &Card<'_>, pipe: u32, queue: u32) {
     const ENGINE: u32 = 1;
     card.regs().write_reg(SRBM_GFX_CNTL::from(
@@ -178,7 +178,7 @@ fn select(card: &Card<'_>, pipe: u32, queue: u32) {
     ));
 }
 
-/// Lets banked registers speak of what they speak of normally.
+/// Restores the default register bank.
 fn select_none(card: &Card<'_>) {
     card.regs().write_reg(SRBM_GFX_CNTL::zeroed());
 }
@@ -193,7 +193,7 @@ fn load_microcode(card: &Card<'_>, microcode: &Microcode) {
 }
 
 fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
-    /// The buffer has 2 to the power of one more dwords.
+    /// log2 of the buffer's size in dwords, minus one.
     const LOG2_SIZE: u32 = (EOP_SIZE / 8).ilog2();
 
     let regs = card.regs();
@@ -207,8 +207,8 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
 }
 
 fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) {
-    /// The ring has 2 to the power of one more dwords; as does what is read before the read
-    /// pointer is written back.
+    /// log2 of sizes in dwords, minus one: the ring's, and that of the block which is read before
+    /// the read pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
@@ -216,11 +216,11 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) 
     select(card, 0, queue.into());
     deactivate(card);
 
-    // Write pointers come by doorbell only.
+    // Write pointers arrive only by doorbell.
     regs.update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
 
     regs.write_reg(CP_HQD_VMID::zeroed());
-    // What another user of the queue may have left: nothing is offloaded, nor left to firmware.
+    // Clear what another user of the queue may have left: offloading, and scheduling by firmware.
     regs.write_reg(CP_HQD_IQ_TIMER::zeroed());
     regs.write_reg(CP_HQD_DMA_OFFLOAD::zeroed());
     regs.write_reg(CP_HQD_HQ_SCHEDULER0::zeroed());
@@ -262,13 +262,12 @@ fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) 
     regs.update(CP_MQD_CONTROL, |r| r.with_const_vmid::<0>());
     regs.write_reg(CP_MQD_BASE_ADDR::from(low(descriptor) & !3));
     regs.write_reg(CP_MQD_BASE_ADDR_HI::from(high(descriptor)));
-    // Last: from here on the queue lives.
+    // Last, because this makes the queue live.
     regs.write_reg(CP_HQD_ACTIVE::zeroed().with_active(true));
     select_none(card);
 }
 
-/// Empties the chosen queue, should it be active. It goes on if the queue does not let go: the
-/// engine is halted.
+/// Empties the selected queue if it is active. Goes on after a timeout, as the engine is halted.
 fn deactivate(card: &Card<'_>) {
     let regs = card.regs();
     if regs.read(CP_HQD_ACTIVE).active() {

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The picture that the firmware left on the screen.
+//! The picture that the firmware left on the screen (the C driver's stolen VGA memory,
+//! `stolen_vga_size`).
 //!
-//! The driver does not touch the display: what the card scans out when it is probed it goes on scanning out,
-//! whatever is written there. So nothing must be: BOs of processes would be on the screen. The firmware puts its
-//! picture to the start of VRAM, be it a console of VGA or a frame buffer (EFI), and all up to the end of what any
-//! pipe shows stays reserved.
+//! The driver does not touch the display. The card continues to scan out the memory that it scanned
+//! out at probe, no matter what is written there. That memory must not be allocated, or the BOs of
+//! processes would be on the screen. The firmware puts its picture at the start of VRAM, be it a
+//! VGA console or an EFI frame buffer. Everything up to the end of what any pipe shows stays
+//! reserved.
 
 use kernel::{
     io::{
@@ -22,17 +24,17 @@ use kernel::{
 use super::regs::*;
 use crate::hw::card::Card;
 
-/// What VGA takes of the start of VRAM, in whichever mode.
+/// Bytes that VGA uses at the start of VRAM, in any mode.
 const VGA_SIZE: u64 = 9 * u64::SZ_1M;
-/// Pictures begin and end somewhere within a tile.
+/// Alignment of the reserved size, as pictures begin and end somewhere within a tile.
 const ALIGNMENT: u64 = u64::SZ_64K;
-/// The least VRAM that must be left, else what the registers say is taken for garbage.
+/// Least VRAM that must be left. Otherwise the contents of the registers are taken for garbage.
 const MIN_LEFT: u64 = 8 * u64::SZ_1M;
 
-/// What one pipe shows.
+/// Picture that one pipe shows.
 #[derive(Clone, Copy)]
 struct Plane {
-    /// Where it begins, in the GPU's address space.
+    /// Start of the picture in the GPU's address space.
     address: u64,
     /// In pixels, of at most four bytes.
     pitch: u32,
@@ -40,7 +42,7 @@ struct Plane {
 }
 
 impl Plane {
-    /// Returns what a pipe shows, if it is on.
+    /// Returns the picture that a pipe shows, or `None` if the pipe is off.
     fn of<P: RegisterBase<PipeBase>>(card: &Card<'_>) -> Option<Self> {
         let regs = card.regs();
 
@@ -60,15 +62,15 @@ impl Plane {
         })
     }
 
-    /// Returns the offset behind its end from `start`, the address of VRAM.
+    /// Returns the offset of the picture's end from `start`, the address of VRAM.
     fn end(&self, start: u64) -> Option<u64> {
         let size = u64::from(self.pitch) * u64::from(self.lines) * 4;
         self.address.checked_sub(start)?.checked_add(size)
     }
 }
 
-/// Returns how much of VRAM, from its start, is shown. `start` is its address, `visible` how much of it the CPU
-/// reaches, which is all that is given out.
+/// Returns how many bytes of VRAM, from its start, are shown. `start` is the address of VRAM.
+/// `visible` is the size of the part that the CPU can access, which is all that is given out.
 pub(super) fn size(card: &Card<'_>, start: u64, visible: u64) -> u64 {
     let planes = [
         Plane::of::<Pipe0>(card),
@@ -81,7 +83,7 @@ pub(super) fn size(card: &Card<'_>, start: u64, visible: u64) -> u64 {
     shown(&planes, is_vga(card), start, visible)
 }
 
-/// Returns true if any pipe shows what VGA makes.
+/// Returns true if any pipe shows a VGA picture.
 fn is_vga(card: &Card<'_>) -> bool {
     let regs = card.regs();
 

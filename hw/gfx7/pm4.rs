@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! PM4: the command packets of the command processors (graphics and compute).
+//! PM4: the command packets of the command processors, graphics and compute (the C driver's
+//! `PACKET3_*`).
 //!
-//! A packet of type 3 is a header and a body. The header holds the opcode and the length of the
-//! body, and both come from the packet's type here ([`emit`]), so that they always agree.
+//! A packet of type 3 has a header and a body. The header holds the opcode and the length of the
+//! body. Both come from the packet's Rust type ([`emit`]), so they always agree.
 //!
-//! The graphics ring is read by two engines in turn: the prefetch parser (PFP) and, behind it, the
-//! micro engine (ME). Some packets say which of them acts. Compute queues have one engine only,
-//! which goes by the number of the ME.
+//! Two engines read the graphics ring in turn: the prefetch parser (PFP) and, behind it, the micro
+//! engine (ME). Some packets name the one that acts. Compute queues have one engine only, which
+//! uses the number of the ME.
 
 use kernel::{
     io::register::Register,
@@ -32,7 +33,7 @@ pub(crate) trait Packet {
     fn body(&self) -> Self::Body;
 }
 
-/// Writes a packet.
+/// Emits a packet.
 pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
     let body = packet.body();
     let body = body.as_ref();
@@ -48,23 +49,23 @@ const fn header(opcode: u8, count: usize) -> u32 {
     3 << 30 | count << 16 | (opcode as u32) << 8
 }
 
-/// Fills one dword. The count that stands for "no body" is all ones.
+/// Packet that fills one dword. Its count, all ones, stands for "no body".
 pub(crate) const NOP: u32 = header(0x10, 0x3fff);
 
-/// Number of a register as packets name it: its offset in dwords.
+/// Returns the number of a register as packets name it: its offset in dwords.
 pub(crate) const fn register<R: Register>() -> u32 {
     // CAST: Registers lie in the first 256 KiB.
     (R::OFFSET / size_of::<u32>()) as u32
 }
 
-/// Which engine of the graphics ring acts.
+/// Engine of the graphics ring that acts.
 #[derive(Clone, Copy)]
 pub(crate) enum By {
     Me = 0,
     Pfp = 1,
 }
 
-/// Writes a register.
+/// Write of a register.
 pub(crate) struct WriteRegister {
     pub(crate) by: By,
     /// Offset in dwords.
@@ -83,7 +84,7 @@ impl Packet for WriteRegister {
     }
 }
 
-/// Writes one dword to memory, and waits until it is there.
+/// Write of one dword to memory, with a wait for its arrival.
 pub(crate) struct WriteMemory {
     pub(crate) by: By,
     pub(crate) addr: u64,
@@ -102,7 +103,7 @@ impl Packet for WriteMemory {
     }
 }
 
-/// What a wait compares for.
+/// Comparison that ends a wait.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 enum Function {
@@ -110,10 +111,10 @@ enum Function {
     Equal = 3,
 }
 
-/// Where a wait looks.
+/// Location that a wait polls.
 #[derive(Clone, Copy)]
 enum Watched {
-    /// A register, written first and then polled until it shows the same bits.
+    /// A register, written first, and then polled until it shows the same bits.
     Handshake {
         request: u32,
         done: u32,
@@ -122,19 +123,19 @@ enum Watched {
     Memory(u64),
 }
 
-/// Waits until something in memory or a register has a value.
+/// Wait until memory or a register has a value.
 pub(crate) struct Wait {
     by: By,
     watched: Watched,
     function: Function,
     reference: u32,
     mask: u32,
-    /// Pause between two looks, in units of 16 clocks.
+    /// Pause between two polls, in units of 16 clocks.
     interval: u32,
 }
 
 impl Wait {
-    /// Writes `bits` to one register and waits until another shows them.
+    /// Writes `bits` to the register `request` and waits until the register `done` shows them.
     pub(crate) fn handshake(by: By, request: u32, done: u32, bits: u32) -> Self {
         Self {
             by,
@@ -158,7 +159,8 @@ impl Wait {
         }
     }
 
-    /// Reads a register once, whatever it holds: what was written to it before has arrived then.
+    /// Reads a register once and ignores its value. Earlier writes to the register have arrived
+    /// then.
     pub(crate) fn register_read(by: By, register: u32) -> Self {
         Self {
             by,
@@ -195,7 +197,7 @@ impl Packet for Wait {
     }
 }
 
-/// Executes a buffer of commands.
+/// Execution of a command buffer (IB).
 pub(crate) struct IndirectBuffer {
     pub(crate) addr: u64,
     pub(crate) dwords: u32,
@@ -203,7 +205,7 @@ pub(crate) struct IndirectBuffer {
     pub(crate) queue: Queue,
 }
 
-/// What kind of queue a packet is written for, where that matters.
+/// Kind of queue that a packet is written for, where that matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Queue {
     Gfx,
@@ -215,7 +217,7 @@ impl Packet for IndirectBuffer {
     type Body = [u32; 3];
 
     fn body(&self) -> [u32; 3] {
-        // The compute queues take no buffer without it.
+        // Compute queues accept no IB without this bit.
         const VALID: u32 = 1 << 23;
         let valid = match self.queue {
             Queue::Gfx => 0,
@@ -235,14 +237,14 @@ enum Event {
     VgtFlush = 0x24,
 }
 
-/// Sends an event down the graphics pipeline.
+/// Event sent down the graphics pipeline.
 pub(crate) struct EventWrite {
     event: Event,
     index: u32,
 }
 
 impl EventWrite {
-    /// Waits until the vertex shaders are done.
+    /// Wait until the vertex shaders are done.
     pub(crate) const VS_PARTIAL_FLUSH: Self = Self {
         event: Event::VsPartialFlush,
         index: 4,
@@ -262,7 +264,7 @@ impl Packet for EventWrite {
     }
 }
 
-/// When all commands before it are done and the caches are written back: a write to memory.
+/// Write to memory once all commands before it are done and the caches are written back.
 pub(crate) struct EndOfPipe {
     pub(crate) addr: u64,
     pub(crate) value: FenceValue,
@@ -270,7 +272,7 @@ pub(crate) struct EndOfPipe {
 }
 
 impl EndOfPipe {
-    /// What is written, and whether there is an interrupt then.
+    /// Returns the selection of the data to write, and of an interrupt after the write.
     fn select(&self) -> u32 {
         let data = match self.value {
             FenceValue::Dword(_) => 1 << 29,
@@ -296,7 +298,7 @@ impl EndOfPipe {
         | 1 << 17; // EOP_TC_ACTION_EN
 }
 
-/// [`EndOfPipe`] as the graphics ring wants it.
+/// [`EndOfPipe`] in the form of the graphics ring.
 pub(crate) struct EventWriteEop(pub(crate) EndOfPipe);
 
 impl Packet for EventWriteEop {
@@ -315,7 +317,7 @@ impl Packet for EventWriteEop {
     }
 }
 
-/// [`EndOfPipe`] as a compute queue wants it.
+/// [`EndOfPipe`] in the form of a compute queue.
 pub(crate) struct ReleaseMem(pub(crate) EndOfPipe);
 
 impl Packet for ReleaseMem {
@@ -335,10 +337,10 @@ impl Packet for ReleaseMem {
     }
 }
 
-/// Waits until all copies that this engine has handed to the command processor's DMA are done: a
-/// copy of nothing, which is waited for.
+/// Wait until all copies that this engine has handed to the command processor's DMA are done: an
+/// empty copy that the engine waits for.
 ///
-/// The end of the pipe does not wait for such copies, and a command buffer need not either.
+/// The end of the pipe does not wait for such copies, and an IB does not have to.
 pub(crate) struct DmaSync(pub(crate) By);
 
 impl Packet for DmaSync {
@@ -352,13 +354,13 @@ impl Packet for DmaSync {
     }
 }
 
-/// Caches that what follows must not find old data in.
+/// Caches that must not hold old data for the commands that follow.
 const COHER_CNTL: u32 = 1 << 22 // TCL1_ACTION_ENA
     | 1 << 23 // TC_ACTION_ENA
     | 1 << 27 // SH_KCACHE_ACTION_ENA
     | 1 << 29; // SH_ICACHE_ACTION_ENA
 
-/// Drops what the shader caches hold of all memory; for the graphics ring.
+/// Invalidation of the shader caches for all memory, for the graphics ring.
 pub(crate) struct SurfaceSync;
 
 impl Packet for SurfaceSync {
@@ -370,7 +372,7 @@ impl Packet for SurfaceSync {
     }
 }
 
-/// Drops what the shader caches hold of all memory; for compute queues.
+/// Invalidation of the shader caches for all memory, for compute queues.
 pub(crate) struct AcquireMem;
 
 impl Packet for AcquireMem {
@@ -382,7 +384,7 @@ impl Packet for AcquireMem {
     }
 }
 
-/// Lets the prefetch parser wait for the micro engine.
+/// Wait of the prefetch parser for the micro engine.
 pub(crate) struct PfpSyncMe;
 
 impl Packet for PfpSyncMe {
@@ -394,7 +396,7 @@ impl Packet for PfpSyncMe {
     }
 }
 
-/// Lets the constant engine go on with the next buffer.
+/// Switch of the constant engine to the next buffer.
 pub(crate) struct SwitchBuffer;
 
 impl Packet for SwitchBuffer {
@@ -406,7 +408,7 @@ impl Packet for SwitchBuffer {
     }
 }
 
-/// Which state is loaded, and which is shadowed.
+/// Selection of the state to load and the state to shadow.
 pub(crate) struct ContextControl {
     load: u32,
     shadow: u32,
@@ -415,7 +417,7 @@ pub(crate) struct ContextControl {
 impl ContextControl {
     const ENABLE: u32 = 1 << 31;
 
-    /// The state of another process's job follows.
+    /// Selection for the state of another process's job, which follows.
     pub(crate) const SWITCH: Self = Self {
         load: Self::ENABLE
             | 1 << 0 // load_global_config
@@ -426,7 +428,7 @@ impl ContextControl {
         shadow: 0,
     };
 
-    /// Neither loads nor shadows anything: how the ring starts.
+    /// Selection of no state to load or shadow, for the start of the ring.
     pub(crate) const NOTHING: Self = Self {
         load: Self::ENABLE,
         shadow: Self::ENABLE,
@@ -442,7 +444,7 @@ impl Packet for ContextControl {
     }
 }
 
-/// Sets consecutive context registers.
+/// Values of consecutive context registers.
 pub(crate) struct SetContextReg<'a> {
     /// Number of the first register.
     pub(crate) register: u32,
@@ -453,14 +455,14 @@ impl SetContextReg<'_> {
     /// Number of the first context register.
     const START: u32 = 0xa000;
 
-    /// Writes the packet; its length depends on its values.
+    /// Emits the packet. Its length depends on its values.
     pub(crate) fn emit(&self, out: &mut dyn Sink) {
         out.put(&[header(0x69, self.values.len()), self.register - Self::START]);
         out.put(self.values);
     }
 }
 
-/// Marks where the preamble that sets the clear state begins and ends.
+/// Marks of the start and end of the preamble that sets the clear state.
 #[derive(Clone, Copy)]
 pub(crate) enum PreambleCntl {
     BeginClearState = 2,
@@ -476,7 +478,7 @@ impl Packet for PreambleCntl {
     }
 }
 
-/// Makes the clear state current.
+/// Activation of the clear state.
 pub(crate) struct ClearState;
 
 impl Packet for ClearState {
@@ -488,7 +490,7 @@ impl Packet for ClearState {
     }
 }
 
-/// Divides the constant engine's memory.
+/// Division of the constant engine's memory.
 pub(crate) struct SetCePartition {
     pub(crate) first: u32,
     pub(crate) second: u32,
@@ -511,8 +513,8 @@ mod tests {
         *, //
     };
 
-    /// Encodes a packet and compares it. The vectors are written from the packet descriptions of
-    /// AMD's "Sea Islands" register and PM4 documents.
+    /// Returns true if a packet is encoded as expected. The vectors are written from the packet
+    /// descriptions of AMD's "Sea Islands" register and PM4 documents.
     fn check<P: Packet>(packet: P, expected: &[u32]) -> bool {
         Recorder::of(|out| emit(out, packet)).dwords() == expected
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The registers that user space may read.
+//! Registers that user space may read (the C driver's `cik_allowed_read_registers`).
 //!
-//! Drivers in user space need some to know how memory is tiled and which render backends work, and
-//! monitoring tools those that tell what is busy. What bring-up wrote once, or read from registers that
-//! are banked by shader engine, is answered from what it kept, so that nobody has to switch banks while
-//! jobs run.
+//! Drivers in user space need some to learn how memory is tiled and which render backends work.
+//! Monitoring tools need those that report what is busy. Registers that bring-up wrote once, or
+//! that are banked by shader engine, are answered from the values that bring-up kept. So no bank
+//! has to be switched while jobs run.
 //!
 //! User space names registers by their dword index.
 
@@ -21,7 +21,7 @@ use crate::hw::{
     Raster, //
 };
 
-/// Status registers, which are read as they are.
+/// Status registers, which are read from the card.
 const STATUS: [usize; 20] = [
     0x0393, // SRBM_STATUS2
     0x0394, // SRBM_STATUS
@@ -55,7 +55,8 @@ const GC_USER_RB_BACKEND_DISABLE: usize = 0x26df;
 const PA_SC_RASTER_CONFIG: usize = 0xa0d4;
 const PA_SC_RASTER_CONFIG_1: usize = 0xa0d5;
 
-/// The value of a register that user space may read; `raster` is that of the shader engine it asks for.
+/// Returns the value of a register that user space may read. `raster` is that of the shader engine
+/// that user space asks for.
 pub(super) fn read(
     card: &Card<'_>,
     graphics: &GraphicsInfo,
@@ -71,7 +72,7 @@ pub(super) fn read(
     })
 }
 
-/// What bring-up kept.
+/// Returns the value that bring-up kept of a register, if it kept one.
 fn kept(
     graphics: &GraphicsInfo,
     memory: &MemoryInfo,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! For tests: keeps the dwords that an encoder writes.
+//! A sink for tests, which keeps the dwords that an encoder writes.
 
 use kernel::num::casts::usize_as_u64;
 
 use crate::hw::command::Sink;
 
-/// More than any submission of the tests has.
+/// Room for more dwords than any submission of the tests has.
 const ROOM: usize = 128;
 
 pub(super) struct Recorder {
@@ -15,7 +15,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// What `encode` writes.
+    /// Returns a recorder of the dwords that `encode` writes.
     pub(super) fn of(encode: impl FnOnce(&mut Self)) -> Self {
         let mut recorder = Self {
             dwords: [0; ROOM],

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The run list controller (RLC): a small processor that saves and restores state, balances load
-//! and gates clocks for the graphics engine. The command processors do not run without it.
+//! The run list controller (RLC; the C driver's `gfx_v7_0_rlc_*`): a small processor that saves and
+//! restores state, balances load and gates clocks for the graphics engine. The command processors
+//! do not run without it.
 
 use kernel::{
     io::{
@@ -24,7 +25,7 @@ use crate::hw::{
     firmware::Microcode, //
 };
 
-/// Resets the controller, uploads its microcode and lets it run.
+/// Resets the controller, uploads its microcode and starts it.
 pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     let regs = card.regs();
     stop(card);
@@ -41,7 +42,7 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     regs.write_reg(RLC_LB_PARAMS::from(0x0060_0408));
     regs.write_reg(RLC_LB_CNTL::from(0x8000_0004));
 
-    // Performance counters are not to be streamed into the kernel's memory.
+    // Performance counters must not be streamed into the kernel's memory.
     regs.update(RLC_SPM_VMID, |r| r.with_const_rlc_spm_vmid::<0xf>());
 
     regs.write_reg(RLC_MC_CNTL::zeroed());
@@ -59,19 +60,19 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     fsleep(Delta::from_micros(50));
 }
 
-/// Stops the controller, without waiting for it.
+/// Stops the controller without waiting for it.
 pub(super) fn halt(card: &Card<'_>) {
     card.regs().write_reg(RLC_CNTL::zeroed());
     enable_idle_interrupts(card, false);
 }
 
-/// Stops the controller.
+/// Stops the controller and waits for its serial links.
 fn stop(card: &Card<'_>) {
     halt(card);
     wait_serdes(card);
 }
 
-/// Runs `f` while the controller, if it runs, stands still.
+/// Runs `f` while the controller is halted. A controller that was running runs again afterwards.
 pub(super) fn while_halted(card: &Card<'_>, f: impl FnOnce()) {
     let control = card.regs().read(RLC_CNTL);
     if control.rlc_enable_f32() {
@@ -91,7 +92,8 @@ fn reset(card: &Card<'_>) {
     }
 }
 
-/// The interrupts by which the controller learns that the graphics engine got busy or idle.
+/// Enables or disables the interrupts that tell the controller that the graphics engine became busy
+/// or idle.
 pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
     card.regs().update(CP_INT_CNTL_RING0, |r| {
         r.with_cntx_busy_int_enable(enable)
@@ -113,7 +115,7 @@ fn wait_serdes(card: &Card<'_>) {
     });
 }
 
-/// Waits until `idle`. It goes on without if that never comes.
+/// Waits until `idle` returns true. Goes on after a timeout.
 fn wait(idle: impl Fn() -> bool) {
     let _ = read_poll_timeout(
         || Ok(idle()),

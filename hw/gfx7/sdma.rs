@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The two DMA engines and their rings.
+//! The two DMA engines and their rings (the C driver's `cik_sdma.c`).
 
 use kernel::{
     io::{
@@ -114,7 +114,7 @@ impl Engine for Sdma {
     }
 
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
-        // The packet must end on a multiple of 8.
+        // The packet must end on a multiple of 8 dwords.
         let end = out.position() + u64::from(IndirectBuffer::DWORDS);
         self.nops(out, low(end.wrapping_neg() % 8));
         let packet = IndirectBuffer {
@@ -134,7 +134,8 @@ impl Engine for Sdma {
         match value {
             FenceValue::Dword(value) => emit(out, Fence { addr, value }),
             FenceValue::Qword(value) => {
-                // A fence is one dword. The upper half goes first: the lower half is what changes.
+                // A fence writes one dword. The upper half goes first: the lower half is what
+                // changes.
                 for (addr, value) in [(addr + 4, high(value)), (addr, low(value))] {
                     emit(out, Fence { addr, value });
                 }
@@ -198,7 +199,7 @@ fn load_microcode<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, microcode: &M
     address(microcode.version());
 }
 
-/// Lets the engine switch between contexts, each of which has a turn of so many clocks.
+/// Lets the engine switch between contexts, each of which gets a turn of `CLOCKS` clocks.
 fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     const CLOCKS: u32 = 32;
     let regs = card.regs();
@@ -215,7 +216,7 @@ fn share_time<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     );
 }
 
-/// No context has apertures of its own.
+/// Leaves no context with apertures of its own.
 fn clear_contexts<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {
     for context in 0..16 {
         shaders::select_context(card, context);
@@ -236,7 +237,7 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
     ring: &RingMemory,
     address_config: u32,
 ) {
-    /// The size of a pipe's interleave, which is all that the engine wants to know of it.
+    /// Field of the pipe interleave size, the only part of the configuration that the engine uses.
     const PIPE_INTERLEAVE: u32 = 0x70;
 
     macro_rules! set {
@@ -273,7 +274,7 @@ fn set_up_ring<Engine: RegisterBase<SdmaBase>>(
     );
 }
 
-/// Lets both engines interrupt at traps.
+/// Enables the trap interrupts of both engines.
 pub(super) fn enable_traps(card: &Card<'_>) {
     let regs = card.regs();
     regs.update(SDMA0_CNTL::of::<Sdma0>(), |r| r.with_trap_enable(true));

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The command packets of the DMA engines.
+//! The command packets of the DMA engines (the C driver's `SDMA_PACKET`).
 //!
-//! A packet's header holds an operation, a sub-operation and 16 bits whose meaning depends on the
-//! operation. Lengths count exactly; there is no "minus one" on this generation.
+//! The header of a packet holds an operation, a sub-operation and 16 bits whose meaning depends on
+//! the operation. Lengths are exact; there is no "minus one" on this generation.
 
 use kernel::prelude::*;
 
@@ -22,7 +22,7 @@ pub(crate) trait Packet {
     const OPERATION: u8;
     type Body: AsRef<[u32]>;
 
-    /// The upper half of the header.
+    /// Returns the upper half of the header.
     fn extra(&self) -> u16 {
         0
     }
@@ -30,16 +30,16 @@ pub(crate) trait Packet {
     fn body(&self) -> Self::Body;
 }
 
-/// Writes a packet.
+/// Emits a packet.
 pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
     out.put(&[u32::from(packet.extra()) << 16 | u32::from(P::OPERATION)]);
     out.put(packet.body().as_ref());
 }
 
-/// Fills one dword.
+/// Packet that fills one dword.
 pub(crate) const NOP: u32 = 0;
 
-/// Writes one dword.
+/// Write of one dword.
 pub(crate) struct Write {
     pub(crate) addr: u64,
     pub(crate) value: u32,
@@ -54,7 +54,7 @@ impl Packet for Write {
     }
 }
 
-/// Executes a buffer of commands. The packet must end on a multiple of 8 dwords of the ring.
+/// Execution of a command buffer (IB). The packet must end on a multiple of 8 dwords of the ring.
 pub(crate) struct IndirectBuffer {
     /// A multiple of 32.
     pub(crate) addr: u64,
@@ -80,7 +80,7 @@ impl Packet for IndirectBuffer {
     }
 }
 
-/// Fills memory with one dword again and again.
+/// Fill of memory with a repeated dword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConstantFill {
     /// A multiple of 4.
@@ -91,15 +91,15 @@ pub(crate) struct ConstantFill {
 }
 
 impl ConstantFill {
-    /// What one packet fills at most. A few bytes more would do, but then the next packet would not
-    /// begin with a page.
+    /// Largest fill of one packet. The field could hold a few bytes more, but then the next packet
+    /// would not begin at the start of a page.
     const MAX_BYTES: u32 = 0x1f_f000;
 
-    /// The packets that fill a range.
+    /// Returns the packets that fill a range.
     pub(crate) fn split(fill: Fill) -> impl Iterator<Item = Self> {
         let mut done = 0;
         core::iter::from_fn(move || {
-            // CAST: No more than the maximum, a `u32`.
+            // CAST: At most `MAX_BYTES`, a `u32`.
             let bytes = (fill.bytes - done).min(u64::from(Self::MAX_BYTES)) as u32;
             let packet = Self {
                 addr: fill.addr + done,
@@ -112,7 +112,7 @@ impl ConstantFill {
     }
 }
 
-/// The packets of the largest fill leave room for what else a submission has.
+/// Proof that the packets of the largest fill leave room for the rest of a submission.
 const _: () = {
     const DWORDS_OF_ONE: u64 = 5;
     const ALL_ELSE: u64 = 64;
@@ -134,7 +134,7 @@ impl Packet for ConstantFill {
     }
 }
 
-/// When everything before it is done, writes a dword.
+/// Write of a dword when everything before it is done.
 pub(crate) struct Fence {
     pub(crate) addr: u64,
     pub(crate) value: u32,
@@ -149,7 +149,7 @@ impl Packet for Fence {
     }
 }
 
-/// Raises an interrupt.
+/// Interrupt of the CPU.
 pub(crate) struct Trap;
 
 impl Packet for Trap {
@@ -161,13 +161,14 @@ impl Packet for Trap {
     }
 }
 
-/// Waits until something has a value.
+/// Wait until memory or a register has a value.
 pub(crate) enum Poll {
     /// Writes bits to one register (numbers in dwords) and waits until another shows them.
     Handshake { request: u32, done: u32, bits: u32 },
     /// Waits until a dword of memory has a value.
     Memory { addr: u64, value: u32 },
-    /// Reads a register once, whatever it holds: what was written to it before has arrived then.
+    /// Reads a register once and ignores its value. Earlier writes to the register have arrived
+    /// then.
     RegisterRead(u32),
 }
 
@@ -188,10 +189,10 @@ impl Packet for Poll {
     }
 
     fn body(&self) -> [u32; 5] {
-        // Retries (all ones: for ever), and the pause between two.
+        // Retries (all ones: forever), and the pause between two.
         const RETRIES: u32 = 0xfff << 16;
         match *self {
-            // Registers by byte offset, and the polled one first: unlike PM4.
+            // Registers are given by byte offset, and the polled one first, unlike in PM4.
             Self::Handshake {
                 request,
                 done,
@@ -203,7 +204,7 @@ impl Packet for Poll {
     }
 }
 
-/// Writes a register (number in dwords).
+/// Write of a register (number in dwords).
 pub(crate) struct SrbmWrite {
     pub(crate) register: u32,
     pub(crate) value: u32,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Shaders, render backends and what surrounds them.
+//! Shaders, render backends and the blocks around them (the C driver's `gfx_v7_0_constants_init`).
 //!
-//! The chip has shader engines of one shader array each; an array has compute units, an engine has
-//! render backends. Boards are sold with some of them switched off, which registers of each engine
-//! tell. `GRBM_GFX_INDEX` chooses the engine that banked registers speak of, or all of them.
+//! The chip has shader engines with one shader array each. An array has compute units, and an
+//! engine has render backends. Boards are sold with some of these disabled, as registers of each
+//! engine report. `GRBM_GFX_INDEX` selects one engine, or all of them, for banked registers.
 
 use kernel::{
     io::{
@@ -41,10 +41,10 @@ pub(super) struct Bonaire;
 const SHADER_ENGINES: u32 = 2;
 const MAX_UNITS_PER_ARRAY: u32 = 7;
 const MAX_BACKENDS_PER_ENGINE: u32 = 2;
-/// Address configuration of Bonaire, but for the size of a row of memory.
+/// Address configuration of Bonaire, without the size of a memory row.
 const ADDRESS_CONFIG: u32 = 0x1201_0001;
-/// Raster configuration of a Bonaire whose four render backends all work: how screen tiles are
-/// shared out. RB_MAP_PKR0 = 2, RB_XSEL2 = 1, SE_MAP = 2, SE_XSEL = 1, SE_YSEL = 1.
+/// Raster configuration of a Bonaire whose four render backends all work: the distribution of
+/// screen tiles. RB_MAP_PKR0 = 2, RB_XSEL2 = 1, SE_MAP = 2, SE_XSEL = 1, SE_YSEL = 1.
 const RASTER_CONFIG: u32 = 2 | 1 << 4 | 2 << 24 | 1 << 26 | 1 << 28;
 /// Number of virtual memory contexts.
 const CONTEXTS: u32 = 16;
@@ -124,7 +124,7 @@ impl Graphics for Bonaire {
     }
 }
 
-/// How the address configuration writes the size of a row of memory.
+/// Returns the size of a memory row as encoded in the address configuration.
 fn row_size(row_kib: u32) -> Bounded<u32, 2> {
     match row_kib {
         2 => Bounded::<u32, 2>::new::<1>(),
@@ -133,7 +133,7 @@ fn row_size(row_kib: u32) -> Bounded<u32, 2> {
     }
 }
 
-/// Lets banked registers speak of one shader engine.
+/// Selects one shader engine for banked registers.
 pub(super) fn select_engine(card: &Card<'_>, engine: u32) {
     const SE_SHIFT: u32 = GRBM_GFX_INDEX::SE_INDEX_SHIFT;
     let index = GRBM_GFX_INDEX::zeroed()
@@ -143,7 +143,7 @@ pub(super) fn select_engine(card: &Card<'_>, engine: u32) {
         .write_reg(GRBM_GFX_INDEX::from(index.into_raw() | engine << SE_SHIFT));
 }
 
-/// Lets writes to banked registers reach all of them.
+/// Selects all shader engines: writes to banked registers reach all of them.
 pub(super) fn select_all(card: &Card<'_>) {
     card.regs().write_reg(
         GRBM_GFX_INDEX::zeroed()
@@ -153,7 +153,7 @@ pub(super) fn select_all(card: &Card<'_>) {
     );
 }
 
-/// Runs `f` for every shader engine, chosen for it, and then chooses all of them.
+/// Runs `f` for every shader engine with that engine selected, and then selects all of them.
 pub(super) fn for_each_engine(card: &Card<'_>, mut f: impl FnMut(u32)) {
     for engine in 0..SHADER_ENGINES {
         select_engine(card, engine);
@@ -171,7 +171,7 @@ fn read_raster(card: &Card<'_>) -> Raster {
     }
 }
 
-/// Render backends of an engine that are switched off neither by fuses nor by hand.
+/// Returns the render backends of an engine that neither fuses nor software disabled.
 fn working_backends(raster: &Raster) -> u32 {
     const ALL: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
     let off = (raster.backend_disable | raster.user_backend_disable)
@@ -179,7 +179,7 @@ fn working_backends(raster: &Raster) -> u32 {
     !off & ALL
 }
 
-/// Compute units of the chosen engine that are switched off neither by fuses nor by hand.
+/// Returns the compute units of the selected engine that neither fuses nor software disabled.
 fn working_units(card: &Card<'_>) -> u32 {
     const ALL: u32 = (1 << MAX_UNITS_PER_ARRAY) - 1;
     let fuses = card.regs().read(CC_GC_SHADER_ARRAY_CONFIG).into_raw();
@@ -188,11 +188,11 @@ fn working_units(card: &Card<'_>) -> u32 {
     !off & ALL
 }
 
-/// How an engine shares out screen tiles when only some of the card's render backends work.
+/// Returns how an engine distributes screen tiles when some of the render backends do not work.
 fn raster_config(backends: u32, engine: u32) -> u32 {
     const ALL: u32 = (1 << (SHADER_ENGINES * MAX_BACKENDS_PER_ENGINE)) - 1;
     const ENGINE: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
-    /// RB_MAP_PKR0 and SE_MAP: 0 sends all to the first of two, 3 all to the second.
+    /// RB_MAP_PKR0 and SE_MAP: 0 sends everything to the first of two, 3 everything to the second.
     const RB_MAP: u32 = 3;
     const SE_MAP: u32 = 3 << 24;
     const RB_SECOND: u32 = 3;
@@ -225,19 +225,19 @@ fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
     });
 }
 
-/// Lets banked registers speak of a virtual memory context.
+/// Selects a virtual memory context for banked registers.
 pub(super) fn select_context(card: &Card<'_>, context: u32) {
     card.regs()
         .write_reg(SRBM_GFX_CNTL::from(context << SRBM_GFX_CNTL::VMID_SHIFT));
 }
 
-/// How shaders see memory in each context.
+/// Configures the shaders' view of memory in each context.
 fn configure_shader_memory(card: &Card<'_>) {
-    /// Accesses need not be aligned.
+    /// Alignment mode that allows unaligned accesses.
     const UNALIGNED: u32 = 3;
     const MTYPE_NONCACHED: u32 = 1;
     const MTYPE_UNCACHED: u32 = 3;
-    /// Upper 16 bits of the address from which processes find private memory.
+    /// Upper 16 bits of the address at which a process's private memory begins.
     const PRIVATE_BASE: u32 = 0x2000;
 
     let regs = card.regs();
@@ -254,7 +254,7 @@ fn configure_shader_memory(card: &Card<'_>) {
     for context in 0..CONTEXTS {
         select_context(card, context);
         regs.write_reg(config);
-        // The second aperture is closed: its base lies above its limit.
+        // The second aperture is closed: its base is above its limit.
         regs.write_reg(SH_MEM_APE1_BASE::from(1));
         regs.write_reg(SH_MEM_APE1_LIMIT::zeroed());
         let bases = if context == 0 { 0 } else { PRIVATE_BASE };
@@ -263,7 +263,7 @@ fn configure_shader_memory(card: &Card<'_>) {
     select_context(card, 0);
 }
 
-/// No process gets a part of the global data share.
+/// Keeps the global data share: no process gets a part of it.
 fn keep_data_share(card: &Card<'_>) {
     let regs = card.regs();
     for context in 1..u32_as_usize(CONTEXTS) {
@@ -281,7 +281,7 @@ fn keep_data_share(card: &Card<'_>) {
     }
 }
 
-/// What the fixed parts of the pipeline are set to.
+/// Configures the fixed parts of the pipeline.
 fn configure_pipeline(card: &Card<'_>) {
     let regs = card.regs();
     let set = |old: u32, clear: u32, value: u32| (old & !clear) | value;

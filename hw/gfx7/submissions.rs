@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! For tests: all that is written to each kind of ring for a submission, packet by packet.
+//! Tests of the commands that a submission writes to each kind of ring, packet by packet.
 //!
-//! What a single packet looks like is tested beside its type. Here the order is, and who acts.
+//! Single packets are tested beside their types. These tests check the order of packets, and the
+//! engine that acts.
 
 use kernel::prelude::*;
 
@@ -28,7 +29,7 @@ const FENCE: FenceWrite = FenceWrite {
     seq: 8,
 };
 
-/// Two buffers.
+/// Two IBs.
 const IBS: &[Ib] = &[
     Ib {
         va: 0x8_0000_1000,
@@ -40,7 +41,7 @@ const IBS: &[Ib] = &[
     },
 ];
 
-/// A job of a process that has all that there is.
+/// Returns a job of a process that has every optional part.
 fn job(flush: Flush) -> Option<Submission<'static>> {
     Some(Submission {
         vm: Some(VmState {
@@ -57,7 +58,7 @@ fn job(flush: Flush) -> Option<Submission<'static>> {
     })
 }
 
-/// What the kernel itself submits.
+/// Returns a submission of the kernel itself.
 fn kernel(commands: Commands<'_>) -> Submission<'_> {
     Submission {
         vm: None,
@@ -66,7 +67,7 @@ fn kernel(commands: Commands<'_>) -> Submission<'_> {
     }
 }
 
-/// Whether `submission` is written to `ring` as these packets. Says where it is not.
+/// Returns true if `submission` is written to `ring` as these packets. Logs the first difference.
 fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool {
     let written = Recorder::of(|out| {
         BONAIRE
@@ -97,7 +98,7 @@ mod tests {
         },
     };
 
-    /// A filler of the DMA engines.
+    /// NOP of the DMA engines.
     const NOP: u32 = 0;
 
     #[test]
@@ -217,7 +218,7 @@ mod tests {
             let flush = match ring {
                 RingId::Gfx => 3 * 5 + 7 + 3 * 2,
                 RingId::Compute(_) => 3 * 5 + 7,
-                // And a filler more.
+                // And one NOP more.
                 RingId::Sdma(_) => 3 * 3 + 6 + 1,
             };
             assert_eq!(length(&flushed) - length(&not), flush);
@@ -313,7 +314,7 @@ mod tests {
             (RingId::Sdma(1), write(0xda10, 0x40)),
         ];
         for (ring, expected) in cases {
-            // The ring goes round; the position does not wrap, not even behind 32 bits.
+            // The ring wraps, but the position does not, not even beyond 32 bits.
             for position in [0x10, 0x2010, (1 << 32) + 0x10] {
                 let card = Card::fake(&[])?;
                 let engine = BONAIRE.engine(ring.engine()).driver;

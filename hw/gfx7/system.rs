@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The chip as a whole.
+//! The chip as a whole (the C driver's `cik_asic_funcs`).
 
 use kernel::{
     io::Io,
@@ -27,12 +27,12 @@ pub(super) struct Bonaire;
 
 impl System for Bonaire {
     fn responds(&self, card: &Card<'_>) -> bool {
-        // What nobody answers reads as ones.
+        // Reads that no device answers return all ones.
         card.regs().read(CONFIG_MEMSIZE).into_raw() != !0
     }
 
     fn is_posted(&self, card: &Card<'_>) -> bool {
-        // The video BIOS leaves a mark when its initialization is complete.
+        // The video BIOS sets this bit when its initialization is complete.
         const ASIC_INIT_COMPLETE: u32 = 1 << 9;
         card.regs().read(BIOS_SCRATCH_7).into_raw() & ASIC_INIT_COMPLETE != 0
     }
@@ -73,7 +73,7 @@ impl System for Bonaire {
             regs.update(SRBM_SOFT_RESET, |r| {
                 r.with_soft_reset_sdma(reset).with_soft_reset_sdma1(reset)
             });
-            // The reset has begun, or ended, when these are read.
+            // These reads return once the reset has begun, or ended.
             regs.read(GRBM_SOFT_RESET);
             regs.read(SRBM_SOFT_RESET);
             udelay(RESET_PULSE);
@@ -85,15 +85,15 @@ impl System for Bonaire {
     }
 }
 
-/// Number of looks at engines that are to become idle, and the pause between two: 5 ms.
+/// Number of checks for idle engines, and the pause between two checks: 5 ms in all.
 const IDLE_LOOKS: u32 = 100;
 const IDLE_PAUSE: Delta = Delta::from_micros(50);
-/// Time that engines are held in reset, and left alone after it.
+/// Time for which engines are held in reset, and left alone after it.
 const RESET_PULSE: Delta = Delta::from_micros(50);
 
-/// Returns true if graphics, compute and DMA engines have nothing under way.
+/// Returns true if the graphics, compute and DMA engines have no work in progress.
 ///
-/// The read also has their writes to memory arrive: no answer of the card overtakes them.
+/// The read also makes the engines' writes to memory arrive: no answer of the card overtakes them.
 fn is_idle(card: &Card<'_>) -> bool {
     let graphics = card.regs().read(GRBM_STATUS);
     let dma = card.regs().read(SRBM_STATUS2);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tiling modes: in which order the texels of a surface lie in memory.
+//! Tiling modes: the order in which the texels of a surface lie in memory (the C driver's
+//! `gfx_v7_0_tiling_mode_table_init`).
 //!
-//! The chip knows 32 tile modes and 16 macro tile modes, which the kernel fills in and user space
-//! then refers to by number (and asks for through the INFO ioctl). What each number means is fixed
-//! by convention between all drivers; only how many bytes a memory row has differs between boards.
+//! The chip has 32 tile modes and 16 macrotile modes. The kernel fills them in, and user space then
+//! refers to them by number (and asks for them through the INFO ioctl). The meaning of each number
+//! is fixed by convention between all drivers. Only the number of bytes in a memory row differs
+//! between boards.
 
 use kernel::io::{
     register::Array,
@@ -42,16 +44,16 @@ enum Micro {
     Rotated = 3,
 }
 
-/// What decides where a tile is split over rows of memory.
+/// Rule that decides where a tile is split over memory rows.
 #[derive(Clone, Copy)]
 enum Split {
-    /// Bytes, as 64 shifted by this.
+    /// Bytes: 64 shifted by this.
     Bytes(u32),
-    /// Samples, as 1 shifted by this.
+    /// Samples: 1 shifted by this.
     Samples(u32),
 }
 
-/// How tiles are spread over four pipes: `ADDR_SURF_P4_16x16`.
+/// Distribution of tiles over four pipes: `ADDR_SURF_P4_16x16`.
 const PIPE_CONFIG_P4_16X16: u32 = 5;
 
 const fn tile(mode: ArrayMode, micro: Micro, split: Split) -> u32 {
@@ -62,7 +64,7 @@ const fn tile(mode: ArrayMode, micro: Micro, split: Split) -> u32 {
     (mode as u32) << 2 | PIPE_CONFIG_P4_16X16 << 6 | (micro as u32) << 22 | split
 }
 
-/// A number that stands for nothing but the split at a row of memory.
+/// Returns a mode that holds only the split at a memory row.
 const fn row_only(row: Split) -> u32 {
     match row {
         Split::Bytes(shift) => shift << 11,
@@ -70,7 +72,7 @@ const fn row_only(row: Split) -> u32 {
     }
 }
 
-/// Tile modes of Bonaire; `row` is the split at a row of memory.
+/// Returns the tile modes of Bonaire. `row` is the split at a memory row.
 const fn tile_modes(row: Split) -> [u32; 32] {
     use ArrayMode::*;
     use Micro::*;
@@ -115,7 +117,7 @@ const fn tile_modes(row: Split) -> [u32; 32] {
     ]
 }
 
-/// A macro tile mode; all four numbers are powers of two.
+/// Returns a macrotile mode. All four numbers are powers of two.
 const fn macrotile(width: u32, height: u32, aspect: u32, banks: u32) -> u32 {
     width.trailing_zeros()
         | height.trailing_zeros() << 2
@@ -123,7 +125,7 @@ const fn macrotile(width: u32, height: u32, aspect: u32, banks: u32) -> u32 {
         | (banks.trailing_zeros() - 1) << 6
 }
 
-/// Macro tile modes of Bonaire. Number 7 (and its counterpart 15) is not used.
+/// Macrotile modes of Bonaire. Number 7 (and its counterpart 15) is not used.
 const MACROTILE_MODES: [u32; 16] = [
     macrotile(1, 4, 4, 16),
     macrotile(1, 2, 4, 16),
@@ -143,10 +145,10 @@ const MACROTILE_MODES: [u32; 16] = [
     0,
 ];
 
-/// The one number that must be left as the video BIOS set it.
+/// Number of the only mode that must keep the value set by the video BIOS.
 const UNUSED_MACROTILE_MODE: usize = 7;
 
-/// The tables for a board whose memory has rows of so many KiB (1, 2 or 4).
+/// Returns the tables for a board whose memory rows have `row_kib` KiB (1, 2 or 4).
 pub(super) fn tables(row_kib: u32) -> TilingTables {
     TilingTables {
         tile_modes: tile_modes(Split::Bytes(4 + row_kib.trailing_zeros())),
@@ -154,7 +156,7 @@ pub(super) fn tables(row_kib: u32) -> TilingTables {
     }
 }
 
-/// Writes the tables into the chip.
+/// Writes the tables to the chip.
 pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
     for (index, mode) in tables.tile_modes.iter().enumerate() {
         if let Some(register) = GB_TILE_MODE::try_at(index) {

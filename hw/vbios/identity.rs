@@ -1,41 +1,42 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A video BIOS's description of itself: for people, and for tools that compare boards.
+//! Description of a video BIOS by itself, for people and for tools that compare boards (the C
+//! driver's `drm_amdgpu_info_vbios`).
 //!
-//! The image has a number of texts, each ended by a zero, the first of which is the part number of
-//! the BIOS; behind the last of them, after a carriage return and a line feed, comes the name of the
-//! board. A date and the version of the BIOS stand elsewhere. None of this is needed to run the card,
-//! so a text that is not there is empty, and no offset in the image is taken on trust.
+//! The image has a number of strings, each ended by a zero. The first is the part number of the
+//! BIOS. The last is followed by a carriage return, a line feed and the name of the board. The date
+//! and the version of the BIOS are elsewhere. The card runs without any of them, so a missing
+//! string is empty, and no offset in the image is trusted.
 
 use kernel::prelude::*;
 
 use super::Image;
 
-/// Offset of the number of texts.
+/// Offset of the number of strings.
 const TEXTS_NUMBER: usize = 0x2f;
-/// Offset of the word that says where they begin.
+/// Offset of the word that points to the first string.
 const TEXTS_START: usize = 0x6e;
-/// Offset of the word that says where the ATOM header begins.
+/// Offset of the word that points to the ATOM header.
 const ATOM_HEADER: usize = 0x48;
 /// Offset of the date.
 const DATE: usize = 0x50;
-/// Offset of the part number, where there are no texts.
+/// Offset of the part number, if there are no strings.
 const PART_NUMBER: usize = 0x80;
 
-/// First letters of a part number that has to be looked for.
+/// First letters of a part number that has to be searched for.
 const PART_NUMBER_PREFIX: &[u8] = b"ATOMBIOS";
-/// Most letters of a part number.
+/// Maximum number of letters of a part number.
 const PART_NUMBER_LETTERS: usize = 43;
-/// Letters before the version of the BIOS, but for four that vary.
+/// Letters before the version of the BIOS, not counting four that vary.
 const VERSION_PREFIX: &[u8] = b"ATOMBIOSBK-AMD";
 const VERSION_AFTER: usize = VERSION_PREFIX.len() + 4;
-/// Offsets at which both are looked for, if the image does not say where they are.
+/// Offsets at which both are searched for, if the image does not say where they are.
 const SEARCHED: core::ops::RangeInclusive<usize> = 3..=1024;
 
-/// The name of a board whose image has none.
+/// Name of a board whose image has none.
 const NO_NAME: &[u8] = b"--N/A--";
 
-/// Texts end with a zero, and are filled up with zeros.
+/// Identity of a video BIOS. Strings end with a zero, and are padded with zeros.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) name: [u8; 64],
@@ -49,7 +50,7 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Reads what `image` says of itself.
+    /// Reads the identity from `image`.
     pub(crate) fn of(image: &[u8]) -> Self {
         let image = Image(image);
         Self {
@@ -62,7 +63,7 @@ impl Identity {
     }
 }
 
-/// As many letters as there is room for, with a zero behind them.
+/// Returns as many letters as fit, followed by a zero.
 fn text<const N: usize>(letters: &[u8]) -> [u8; N] {
     let mut text = [0; N];
     for (to, &letter) in text.iter_mut().zip(letters).take(N - 1) {
@@ -71,7 +72,7 @@ fn text<const N: usize>(letters: &[u8]) -> [u8; N] {
     text
 }
 
-/// `letters` up to the first that `ends` a text.
+/// Returns `letters` up to the first one that `ends` a string.
 fn until(letters: &[u8], ends: impl Fn(u8) -> bool) -> &[u8] {
     let end = letters.iter().position(|&letter| ends(letter));
     &letters[..end.unwrap_or(letters.len())]
@@ -89,21 +90,21 @@ impl<'a> Image<'a> {
             .filter(|&number| number != 0)
     }
 
-    /// The name of the board.
+    /// Returns the name of the board.
     fn name(&self) -> Option<&'a [u8]> {
         let mut rest = self.from(self.word(TEXTS_START)?)?;
         for _ in 0..self.number_of_texts()? {
             let end = rest.iter().position(|&letter| letter == 0)?;
             rest = &rest[end + 1..];
         }
-        // Behind a carriage return and a line feed.
+        // The name follows a carriage return and a line feed.
         let name = until(rest.get(2..).filter(|name| !name.is_empty())?, |letter| {
             letter == 0
         });
         Some(name.trim_ascii_end())
     }
 
-    /// The part number of the BIOS.
+    /// Returns the part number of the BIOS.
     fn part_number(&self) -> Option<&'a [u8]> {
         let start = match self.number_of_texts() {
             Some(_) => self.word(TEXTS_START)?,
@@ -117,7 +118,7 @@ impl<'a> Image<'a> {
         Some(&letters[..letters.len().min(PART_NUMBER_LETTERS)])
     }
 
-    /// The version of the BIOS.
+    /// Returns the version of the BIOS.
     fn version_text(&self) -> Option<&'a [u8]> {
         let (start, end) = (self.word(TEXTS_START)?, self.word(ATOM_HEADER)?);
         let searched = if start < end { start..=end } else { SEARCHED };
@@ -134,7 +135,7 @@ impl<'a> Image<'a> {
         Some(start + place)
     }
 
-    /// `2014/03/27 16:30`, from `03/27/14,16:30`.
+    /// Returns the date as `2014/03/27 16:30`, from `03/27/14,16:30`.
     fn date(&self) -> Option<[u8; 16]> {
         let raw: [u8; 14] = self.bytes(DATE)?;
         let mut date = *b"20yy/mm/dd hh:mm";

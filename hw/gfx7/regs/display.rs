@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the display controllers (DCE 8.0) scan out. The driver only looks.
+//! Scan-out of the display controllers (DCE 8.0). The driver only reads these registers.
 
 use kernel::io::{
     register,
