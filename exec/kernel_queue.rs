@@ -2,7 +2,7 @@
 
 //! The kernel's own jobs: work that the driver has a DMA engine do, so far clearing VRAM.
 //!
-//! The C driver uses its TTM entity and buffer functions for that (`amdgpu_fill_buffer`).
+//! The C driver uses its TTM entity and buffer functions for that (`amdgpu_ttm_clear_buffer`).
 //!
 //! These jobs run before those of processes, in order, in the kernel's own address space (context
 //! 0), which reaches VRAM without page tables. Their commands are written straight into the ring.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The picture that the firmware left on the screen (the C driver's stolen VGA memory,
-//! `stolen_vga_size`).
+//! `stolen_vga_memory`).
 //!
 //! The driver does not touch the display. The card continues to scan out the memory that it scanned
 //! out at probe, no matter what is written there. That memory must not be allocated, or the BOs of
