@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference witness platforms check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict witness platforms check fmt
 test: ## all tests
 	@scripts/test
 
@@ -67,6 +67,9 @@ reference: ## the unmodified C driver on the model, and the client programs on i
 
 platforms: ## a platform that bounces DMA, a picture on the screen
 	@scripts/test platforms
+
+strict: ## the interface on the model as unkind as it can be
+	@scripts/test strict
 
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness

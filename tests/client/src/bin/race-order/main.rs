@@ -27,7 +27,7 @@ mod storm;
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::report::{Outcome, Tally, give_up};
 use amdgpu_client::session::Session;
 use amdgpu_client::stats::FailJobs;
 use std::path::PathBuf;
@@ -42,6 +42,10 @@ fn main() -> ExitCode {
             ("secs", "how long the crowd works at least (default 8)"),
             ("jobs", "how many jobs it does at least (default 0)"),
             ("fail", "one of how many of its jobs fails (default 97; 0: none)"),
+            (
+                "kills",
+                "0: no process is killed, where the checkers of the kernel take most of the time",
+            ),
         ],
     );
     let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
@@ -58,8 +62,17 @@ fn main() -> ExitCode {
     let knob = FailJobs::find(&node.slot);
     let mut tally = Tally::new();
     // Processes are forked while there is one thread.
-    tally.check("killed: a queue of copies", || killed::plain(&node));
-    tally.check("killed: a queue that writes memory of the process", || killed::user(&node));
+    let kills: [(&str, fn(&Node) -> Outcome); 2] = [
+        ("killed: a queue of copies", killed::plain),
+        ("killed: a queue that writes memory of the process", killed::user),
+    ];
+    for (name, kill) in kills {
+        if args.get("kills").unwrap_or(1) == 0 {
+            tally.skip(name, "the time that it takes says nothing on this kernel");
+        } else {
+            tally.check(name, || kill(&node));
+        }
+    }
     tally.check("crowd", || crowd::run(&node, knob.as_ref(), plan));
     for engine in Engine::ALL {
         let name = format!("gated: a job that fails behind one that waits on {engine}");
