@@ -33,6 +33,9 @@ use amdgpu_client::stats::FailJobs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// A process with a long queue that is killed.
+type Kill = fn(&Node) -> Outcome;
+
 fn main() -> ExitCode {
     let args = Args::parse(
         "Sees whether fences of a queue end in order, whatever happens to its jobs.",
@@ -62,7 +65,7 @@ fn main() -> ExitCode {
     let knob = FailJobs::find(&node.slot);
     let mut tally = Tally::new();
     // Processes are forked while there is one thread.
-    let kills: [(&str, fn(&Node) -> Outcome); 2] = [
+    let kills: [(&str, Kill); 2] = [
         ("killed: a queue of copies", killed::plain),
         ("killed: a queue that writes memory of the process", killed::user),
     ];
