@@ -199,32 +199,15 @@ pub fn apply(op: Atomic, width: Width, old: u64, data: u64, compare: u64) -> u64
     let wide = width == Width::B64;
     let signed = |v: u64| if wide { v as i64 } else { i64::from(v as u32 as i32) };
     let float = |v: u64| if wide { f64::from_bits(v) } else { f64::from(f32::from_bits(v as u32)) };
+    let pick = |is_replaced: bool| if is_replaced { data } else { old };
     let new = match op {
         Atomic::Swap => data,
-        Atomic::CompareSwap => {
-            if old == compare {
-                data
-            } else {
-                old
-            }
-        }
+        Atomic::CompareSwap => pick(old == compare),
         Atomic::Add => old.wrapping_add(data),
         Atomic::Sub => old.wrapping_sub(data),
         Atomic::ReverseSub => data.wrapping_sub(old),
-        Atomic::MinSigned => {
-            if signed(data) < signed(old) {
-                data
-            } else {
-                old
-            }
-        }
-        Atomic::MaxSigned => {
-            if signed(data) > signed(old) {
-                data
-            } else {
-                old
-            }
-        }
+        Atomic::MinSigned => pick(signed(data) < signed(old)),
+        Atomic::MaxSigned => pick(signed(data) > signed(old)),
         Atomic::MinUnsigned => old.min(data),
         Atomic::MaxUnsigned => old.max(data),
         Atomic::And => old & data,
@@ -245,27 +228,9 @@ pub fn apply(op: Atomic, width: Width, old: u64, data: u64, compare: u64) -> u64
             }
         }
         Atomic::MaskOr => old & !data | compare,
-        Atomic::FloatCompareSwap => {
-            if float(old) == float(compare) {
-                data
-            } else {
-                old
-            }
-        }
-        Atomic::FloatMin => {
-            if float(data) < float(old) {
-                data
-            } else {
-                old
-            }
-        }
-        Atomic::FloatMax => {
-            if float(data) > float(old) {
-                data
-            } else {
-                old
-            }
-        }
+        Atomic::FloatCompareSwap => pick(float(old) == float(compare)),
+        Atomic::FloatMin => pick(float(data) < float(old)),
+        Atomic::FloatMax => pick(float(data) > float(old)),
     };
     if wide { new } else { new & 0xffff_ffff }
 }
