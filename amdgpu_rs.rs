@@ -165,8 +165,7 @@ impl pci::Driver for AmdgpuDriver {
     ) -> impl PinInit<Binding<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
-            let chip = *chip.ok_or(ENODEV)?;
-            let hw = supported(dev, chip)?;
+            let hw = supported(dev, *chip.ok_or(ENODEV)?)?;
 
             let enabled = Enabled::new(pdev)
                 .inspect_err(|e| dev_err!(dev, "cannot enable the PCI device: {e:?}\n"))?;
@@ -185,7 +184,7 @@ impl pci::Driver for AmdgpuDriver {
                 .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
 
-            let facts = open_memory(pdev, chip, hw, &card, vbios, &firmware)?;
+            let facts = open_memory(pdev, hw, &card, vbios, &firmware)?;
             let card = card.into_handle(dev)?;
             let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
             let device = Arc::pin_init(device, GFP_KERNEL)
@@ -347,7 +346,6 @@ fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios>
 /// Sets the chip's golden registers, starts its memory controller, and reads the facts of the card.
 fn open_memory(
     pdev: &pci::Device<Bound>,
-    chip: ChipId,
     hw: &Chip,
     card: &Card<'_>,
     vbios: Vbios,
@@ -359,7 +357,6 @@ fn open_memory(
     hw.memory.start(card, dev, &vram, &firmware.mc);
     let memory = hw.memory.describe(card);
     Ok(Facts {
-        chip,
         pci: PciIds {
             device: pdev.device_id(),
             revision: pdev.revision_id(),
@@ -404,8 +401,8 @@ fn greet(device: &Device) {
     let facts = &device.facts;
     dev_info!(
         device.dev,
-        "{:?} revision {}, {} MiB of VRAM ({} MiB visible), {} compute units, {} render backends\n",
-        facts.chip,
+        "{} revision {}, {} MiB of VRAM ({} MiB visible), {} compute units, {} render backends\n",
+        device.hw.name,
         facts.revision.internal,
         facts.vram.size >> 20,
         facts.vram.visible >> 20,

@@ -53,7 +53,6 @@ use crate::{
         vbios::Vbios,
         BringUp,
         Chip,
-        ChipId,
         GraphicsInfo,
         InterruptRing,
         MemoryInfo,
@@ -65,7 +64,6 @@ use crate::{
 
 /// Facts about the card that bring-up learned and that never change.
 pub(crate) struct Facts {
-    pub(crate) chip: ChipId,
     pub(crate) pci: PciIds,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,

@@ -66,6 +66,7 @@ impl ChipId {
 
 /// Operations and facts of one chip.
 pub(crate) struct Chip {
+    pub(crate) name: &'static str,
     pub(crate) firmware: firmware::Names,
     pub(crate) system: &'static dyn System,
     pub(crate) memory: &'static dyn MemoryController,

@@ -188,6 +188,7 @@ pub(crate) struct Files {
 }
 
 /// Names of all files of a card.
+#[derive(Clone, Copy)]
 pub(crate) struct Names {
     pub(crate) mc: &'static CStr,
     pub(crate) rlc: &'static CStr,

@@ -2,6 +2,7 @@
 
 //! Sea Islands (the C driver's CIK: `cik.c`, `gfx_v7_0.c`): Bonaire, and Hawaii to come.
 
+mod bonaire;
 mod clear_state;
 mod clock_gating;
 mod cp;
@@ -12,6 +13,7 @@ mod ih;
 mod mec;
 mod picture;
 mod pm4;
+mod raster;
 mod readable;
 #[cfg(CONFIG_KUNIT = "y")]
 mod recorder;
@@ -25,7 +27,14 @@ mod submissions;
 mod system;
 mod tiling;
 
+pub(super) use self::bonaire::BONAIRE;
+
 use kernel::dma::DmaMask;
+
+use self::{
+    golden::Golden,
+    tiling::Tile, //
+};
 
 use super::{
     Chip,
@@ -65,50 +74,79 @@ const fn page_number(addr: u64) -> u32 {
     low(addr >> PAGE_SHIFT)
 }
 
-pub(super) static BONAIRE: Chip = Chip {
-    firmware: Names {
-        mc: c"amdgpu/bonaire_mc.bin",
-        rlc: c"amdgpu/bonaire_rlc.bin",
-        pfp: c"amdgpu/bonaire_pfp.bin",
-        me: c"amdgpu/bonaire_me.bin",
-        ce: c"amdgpu/bonaire_ce.bin",
-        mec: c"amdgpu/bonaire_mec.bin",
-        sdma: [c"amdgpu/bonaire_sdma.bin", c"amdgpu/bonaire_sdma1.bin"],
-    },
-    system: &system::Bonaire,
-    memory: &gmc::Gmc,
-    interrupts: &ih::Ih,
-    graphics: &shaders::Bonaire,
-    rings: &RINGS,
-    gfx: EngineFacts {
-        driver: &gfx::Gfx,
-        version: (7, 2),
-        ib_alignment: 32,
-        ib_size_alignment: 32,
-    },
-    compute: EngineFacts {
-        driver: &mec::Mec,
-        version: (7, 2),
-        ib_alignment: 32,
-        ib_size_alignment: 32,
-    },
-    sdma: EngineFacts {
-        driver: &sdma::Sdma,
-        version: (2, 0),
-        ib_alignment: 256,
-        ib_size_alignment: 4,
-    },
-    scratch: mec::SCRATCH,
-    vmids: 16,
-    dma_mask: DmaMask::new::<40>(),
-    family: bindings::AMDGPU_FAMILY_CI,
-    link: Link {
-        generation: 3,
-        lanes: 16,
-    },
-    wave_size: 64,
-    constant_ram: 32 << 10,
-};
+/// Facts that differ between the chips of this generation.
+struct Parts {
+    name: &'static str,
+    firmware: Names,
+    /// Major and minor version of the graphics engine.
+    version: (u32, u32),
+    /// Derives the revision that user space sees from that of the chip.
+    external_revision: fn(u32) -> u32,
+    /// Tables of golden registers, in the order in which they are programmed.
+    golden: &'static [&'static [Golden]],
+    /// Number of shader engines, of one array each.
+    shader_engines: u32,
+    units_per_array: u32,
+    backends_per_engine: u32,
+    texture_caches: u32,
+    /// `GB_ADDR_CONFIG`, without the size of a memory row.
+    address_config: u32,
+    /// Distribution of screen tiles where all render backends work.
+    raster: raster::Config,
+    tiles: [Tile; 32],
+    macrotiles: [u32; 16],
+    /// Set if the shaders' memories may enter light sleep (the C driver's CGTS_LS).
+    shader_light_sleep: bool,
+    /// Set if there is a `CP_SEM_INCOMPLETE_TIMER_CNTL`.
+    has_semaphore_timer: bool,
+    /// Set if there is an `RLC_DRIVER_CPDMA_STATUS`.
+    has_copy_status: bool,
+}
+
+/// All chips of this generation.
+#[cfg(CONFIG_KUNIT = "y")]
+static CHIPS: [&Parts; 1] = [&bonaire::PARTS];
+
+/// Returns a chip of this generation. `gfx` is its graphics engine.
+const fn chip(parts: &'static Parts, gfx: &'static gfx::Gfx) -> Chip {
+    Chip {
+        name: parts.name,
+        firmware: parts.firmware,
+        system: parts,
+        memory: &gmc::Gmc,
+        interrupts: &ih::Ih,
+        graphics: parts,
+        rings: &RINGS,
+        gfx: EngineFacts {
+            driver: gfx,
+            version: parts.version,
+            ib_alignment: 32,
+            ib_size_alignment: 32,
+        },
+        compute: EngineFacts {
+            driver: &mec::Mec,
+            version: parts.version,
+            ib_alignment: 32,
+            ib_size_alignment: 32,
+        },
+        sdma: EngineFacts {
+            driver: &sdma::Sdma,
+            version: (2, 0),
+            ib_alignment: 256,
+            ib_size_alignment: 4,
+        },
+        scratch: mec::SCRATCH,
+        vmids: 16,
+        dma_mask: DmaMask::new::<40>(),
+        family: bindings::AMDGPU_FAMILY_CI,
+        link: Link {
+            generation: 3,
+            lanes: 16,
+        },
+        wave_size: 64,
+        constant_ram: 32 << 10,
+    }
+}
 
 const RINGS: [RingId; 11] = [
     RingId::Gfx,

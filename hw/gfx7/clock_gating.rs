@@ -4,7 +4,7 @@
 //! driver's MGCG, CGCG and LS).
 //!
 //! Clock gating saves power and changes nothing else. The golden registers prepare it. This file
-//! turns on the kinds that work on Bonaire once all engines have been tested, and turns them off
+//! turns on the kinds that work on the chip once all engines have been tested, and turns them off
 //! before the engines are stopped. Coarse-grain gating of the graphics engine is not among them. A
 //! block's clock may only be switched while the run list controller is halted.
 
@@ -22,24 +22,25 @@ use kernel::{
 use super::{
     regs::*,
     rlc,
-    shaders, //
+    shaders,
+    Parts, //
 };
 use crate::hw::{
     card::Card,
     ClockGating, //
 };
 
-pub(super) fn set(card: &Card<'_>, gating: ClockGating) {
+pub(super) fn set(card: &Card<'_>, parts: &Parts, gating: ClockGating) {
     match gating {
         ClockGating::On => {
             set_memory(card, true);
             set_host_data_path(card, true);
-            set_graphics(card, true);
+            set_graphics(card, parts, true);
             set_dma(card, true);
         }
         ClockGating::Off => {
             set_dma(card, false);
-            set_graphics(card, false);
+            set_graphics(card, parts, false);
             set_host_data_path(card, false);
             set_memory(card, false);
         }
@@ -70,20 +71,20 @@ fn set_host_data_path(card: &Card<'_>, on: bool) {
         .update(HDP_MEM_POWER_LS, |r| r.with_ls_enable(on));
 }
 
-fn set_graphics(card: &Card<'_>, on: bool) {
+fn set_graphics(card: &Card<'_>, parts: &Parts, on: bool) {
     rlc::enable_idle_interrupts(card, false);
     if on {
-        set_medium_grain(card, true);
+        set_medium_grain(card, parts, true);
         disable_coarse_grain(card);
     } else {
         disable_coarse_grain(card);
-        set_medium_grain(card, false);
+        set_medium_grain(card, parts, false);
     }
     rlc::enable_idle_interrupts(card, true);
 }
 
 /// Enables or disables gating of the clocks of parts of a block (medium grain).
-fn set_medium_grain(card: &Card<'_>, on: bool) {
+fn set_medium_grain(card: &Card<'_>, parts: &Parts, on: bool) {
     let regs = card.regs();
     if on {
         regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(true));
@@ -97,9 +98,9 @@ fn set_medium_grain(card: &Card<'_>, on: bool) {
     });
     if !on {
         regs.update(CP_MEM_SLP_CNTL, |r| r.with_cp_mem_ls_en(false));
-        set_shader_clocks(card, false);
+        set_shader_clocks(card, parts, false);
     }
-    rlc::while_halted(card, || {
+    rlc::while_halted(card, parts, || {
         shaders::select_all(card);
         regs.write_reg(RLC_SERDES_WR_CU_MASTER_MASK::from(!0));
         regs.write_reg(RLC_SERDES_WR_NONCU_MASTER_MASK::from(!0));
@@ -111,12 +112,12 @@ fn set_medium_grain(card: &Card<'_>, on: bool) {
         );
     });
     if on {
-        set_shader_clocks(card, true);
+        set_shader_clocks(card, parts, true);
     }
 }
 
 /// Starts or stops the state machine that gates the shaders' clocks.
-fn set_shader_clocks(card: &Card<'_>, on: bool) {
+fn set_shader_clocks(card: &Card<'_>, parts: &Parts, on: bool) {
     // The field is named with a Rust keyword, so it is not declared.
     const OVERRIDE: u32 = 1 << 21;
 
@@ -125,7 +126,7 @@ fn set_shader_clocks(card: &Card<'_>, on: bool) {
             CGTS_SM_CTRL_REG::from(r.into_raw() & !OVERRIDE)
                 .with_const_sm_mode::<2>()
                 .with_sm_mode_enable(true)
-                .with_ls_override(false)
+                .with_ls_override(r.ls_override() && !parts.shader_light_sleep)
                 .with_const_on_monitor_add::<0x96>()
                 .with_on_monitor_add_en(true)
         } else {

@@ -39,7 +39,8 @@ use super::{
         Wait, //
     },
     regs::*,
-    rlc, //
+    rlc,
+    Parts, //
 };
 use crate::hw::{
     card::Card,
@@ -59,16 +60,17 @@ use crate::hw::{
     Raster, //
 };
 
-pub(super) struct Gfx;
+/// The graphics engine of a chip with these parts.
+pub(super) struct Gfx(pub(super) &'static Parts);
 
 impl Engine for Gfx {
     fn start(&self, up: &BringUp<'_>) -> Result {
         let card = up.card;
-        rlc::start(card, &up.firmware.rlc);
+        rlc::start(card, self.0, &up.firmware.rlc);
         rlc::enable_idle_interrupts(card, false);
         halt_processors(card);
         load_microcode(card, up.firmware);
-        set_up_ring(card, &up.rings.memory(RingId::Gfx)?);
+        set_up_ring(card, self.0, &up.rings.memory(RingId::Gfx)?);
         start_ring(up)?;
         rlc::enable_idle_interrupts(card, true);
         Ok(())
@@ -185,7 +187,7 @@ fn load_microcode(card: &Card<'_>, firmware: &firmware::Files) {
 }
 
 /// Tells the command processor where its ring is.
-fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
+fn set_up_ring(card: &Card<'_>, parts: &Parts, ring: &RingMemory) {
     /// Sizes are in units of 8 bytes: the ring's, and that of the block which is read before the
     /// read pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
@@ -193,7 +195,9 @@ fn set_up_ring(card: &Card<'_>, ring: &RingMemory) {
 
     let regs = card.regs();
     regs.write_reg(CP_SEM_WAIT_TIMER::zeroed());
-    regs.write_reg(CP_SEM_INCOMPLETE_TIMER_CNTL::zeroed());
+    if parts.has_semaphore_timer {
+        regs.write_reg(CP_SEM_INCOMPLETE_TIMER_CNTL::zeroed());
+    }
     regs.write_reg(CP_RB_WPTR_DELAY::zeroed());
     regs.write_reg(CP_RB_VMID::zeroed());
     regs.write_reg(SCRATCH_ADDR::zeroed());
@@ -261,7 +265,10 @@ fn emit_start(out: &mut dyn Sink, raster: &Raster) {
 
 #[kunit_tests(amdgpu_rs_gfx)]
 mod tests {
-    use super::*;
+    use super::{
+        super::bonaire,
+        *, //
+    };
     use crate::hw::fake::write;
 
     #[test]
@@ -272,7 +279,7 @@ mod tests {
             read_pointer: 0xff_0001_a008,
             write_pointer: 0xff_0001_a010,
         };
-        set_up_ring(&card, &ring);
+        set_up_ring(&card, &bonaire::PARTS, &ring);
         assert!(card.saw(&[
             write(0x3_01bc, 0),   // CP_SEM_WAIT_TIMER
             write(0x3_01c8, 0),   // CP_SEM_INCOMPLETE_TIMER_CNTL

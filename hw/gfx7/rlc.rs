@@ -18,7 +18,8 @@ use kernel::{
 
 use super::{
     regs::*,
-    shaders, //
+    shaders,
+    Parts, //
 };
 use crate::hw::{
     card::Card,
@@ -26,9 +27,9 @@ use crate::hw::{
 };
 
 /// Resets the controller, uploads its microcode and starts it.
-pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
+pub(super) fn start(card: &Card<'_>, parts: &Parts, microcode: &Microcode) {
     let regs = card.regs();
-    stop(card);
+    stop(card, parts);
     regs.update(RLC_CGCG_CGLS_CTRL, |r| {
         r.with_cgcg_en(false).with_cgls_en(false)
     });
@@ -54,7 +55,9 @@ pub(super) fn start(card: &Card<'_>, microcode: &Microcode) {
     regs.write_reg(RLC_GPM_UCODE_ADDR::from(microcode.version()));
 
     regs.update(RLC_LB_CNTL, |r| r.with_load_balance_enable(false));
-    regs.write_reg(RLC_DRIVER_CPDMA_STATUS::zeroed());
+    if parts.has_copy_status {
+        regs.write_reg(RLC_DRIVER_CPDMA_STATUS::zeroed());
+    }
     regs.write_reg(RLC_CNTL::zeroed().with_rlc_enable_f32(true));
     enable_idle_interrupts(card, true);
     fsleep(Delta::from_micros(50));
@@ -67,18 +70,18 @@ pub(super) fn halt(card: &Card<'_>) {
 }
 
 /// Stops the controller and waits for its serial links.
-fn stop(card: &Card<'_>) {
+fn stop(card: &Card<'_>, parts: &Parts) {
     halt(card);
-    wait_serdes(card);
+    wait_serdes(card, parts);
 }
 
 /// Runs `f` while the controller is halted. A controller that was running runs again afterwards.
-pub(super) fn while_halted(card: &Card<'_>, f: impl FnOnce()) {
+pub(super) fn while_halted(card: &Card<'_>, parts: &Parts, f: impl FnOnce()) {
     let control = card.regs().read(RLC_CNTL);
     if control.rlc_enable_f32() {
         card.regs().write_reg(control.with_rlc_enable_f32(false));
         wait(|| !card.regs().read(RLC_GPM_STAT).rlc_busy());
-        wait_serdes(card);
+        wait_serdes(card, parts);
     }
     f();
     card.regs().write_reg(control);
@@ -102,8 +105,8 @@ pub(super) fn enable_idle_interrupts(card: &Card<'_>, enable: bool) {
 }
 
 /// Waits until the controller's serial links are idle.
-fn wait_serdes(card: &Card<'_>) {
-    shaders::for_each_engine(card, |_| {
+fn wait_serdes(card: &Card<'_>, parts: &Parts) {
+    shaders::for_each_engine(card, parts.shader_engines, |_| {
         wait(|| card.regs().read(RLC_SERDES_CU_MASTER_BUSY).into_raw() == 0);
     });
     wait(|| {

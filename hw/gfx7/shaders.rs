@@ -23,9 +23,11 @@ use kernel::{
 };
 
 use super::{
+    raster,
     readable,
     regs::*,
-    tiling, //
+    tiling,
+    Parts, //
 };
 use crate::hw::{
     card::Card,
@@ -36,52 +38,43 @@ use crate::hw::{
     MAX_SHADER_ENGINES, //
 };
 
-pub(super) struct Bonaire;
-
-const SHADER_ENGINES: u32 = 2;
-const MAX_UNITS_PER_ARRAY: u32 = 7;
-const MAX_BACKENDS_PER_ENGINE: u32 = 2;
-/// Address configuration of Bonaire, without the size of a memory row.
-const ADDRESS_CONFIG: u32 = 0x1201_0001;
-/// Raster configuration of a Bonaire whose four render backends all work: the distribution of
-/// screen tiles. RB_MAP_PKR0 = 2, RB_XSEL2 = 1, SE_MAP = 2, SE_XSEL = 1, SE_YSEL = 1.
-const RASTER_CONFIG: u32 = 2 | 1 << 4 | 2 << 24 | 1 << 26 | 1 << 28;
 /// Number of virtual memory contexts.
 const CONTEXTS: u32 = 16;
 
-impl Graphics for Bonaire {
+impl Graphics for Parts {
     fn describe(&self, card: &Card<'_>, memory: &MemoryInfo) -> GraphicsInfo {
         let mut units = [0; MAX_SHADER_ENGINES];
         let mut rasters = [Raster::default(); MAX_SHADER_ENGINES];
         let mut backends = 0;
-        for engine in 0..SHADER_ENGINES {
-            select_engine(card, engine);
+        for_each_engine(card, self.shader_engines, |engine| {
             let raster = read_raster(card);
-            backends |= working_backends(&raster) << (engine * MAX_BACKENDS_PER_ENGINE);
+            let working = working(self.backends_per_engine, disabled_backends(&raster));
+            backends |= working << (engine * self.backends_per_engine);
             rasters[u32_as_usize(engine)] = raster;
-            units[u32_as_usize(engine)] = working_units(card);
-        }
-        select_all(card);
-        for (engine, raster) in (0..SHADER_ENGINES).zip(&mut rasters) {
-            raster.config = raster_config(backends, engine);
+            units[u32_as_usize(engine)] = working_units(card, self.units_per_array);
+        });
+        for (engine, raster) in (0..self.shader_engines).zip(&mut rasters) {
+            let config = raster::config(self, backends, engine);
+            raster.config = config.config;
+            raster.config_1 = config.config_1;
         }
 
         GraphicsInfo {
-            shader_engines: SHADER_ENGINES,
+            shader_engines: self.shader_engines,
             arrays_per_engine: 1,
-            max_units_per_array: MAX_UNITS_PER_ARRAY,
-            max_backends_per_engine: MAX_BACKENDS_PER_ENGINE,
-            texture_caches: 4,
+            max_units_per_array: self.units_per_array,
+            max_backends_per_engine: self.backends_per_engine,
+            texture_caches: self.texture_caches,
             gs_threads: 32,
             contexts: 8,
             backends,
             units,
             rasters,
-            address_config: GB_ADDR_CONFIG::from(ADDRESS_CONFIG)
+            address_config: GB_ADDR_CONFIG::from(self.address_config)
                 .with_row_size(row_size(memory.row_kib))
                 .into_raw(),
             gds_size: card.regs().read(GDS_VMID0_SIZE::at(0)).into_raw(),
-            tiling: tiling::tables(memory.row_kib),
+            tiling: tiling::tables(self, memory.row_kib),
         }
     }
 
@@ -134,7 +127,7 @@ fn row_size(row_kib: u32) -> Bounded<u32, 2> {
 }
 
 /// Selects one shader engine for banked registers.
-pub(super) fn select_engine(card: &Card<'_>, engine: u32) {
+fn select_engine(card: &Card<'_>, engine: u32) {
     const SE_SHIFT: u32 = GRBM_GFX_INDEX::SE_INDEX_SHIFT;
     let index = GRBM_GFX_INDEX::zeroed()
         .with_instance_broadcast_writes(true)
@@ -153,9 +146,10 @@ pub(super) fn select_all(card: &Card<'_>) {
     );
 }
 
-/// Runs `f` for every shader engine with that engine selected, and then selects all of them.
-pub(super) fn for_each_engine(card: &Card<'_>, mut f: impl FnMut(u32)) {
-    for engine in 0..SHADER_ENGINES {
+/// Runs `f` for each of `engines` shader engines with that engine selected, and then selects all of
+/// them.
+pub(super) fn for_each_engine(card: &Card<'_>, engines: u32, mut f: impl FnMut(u32)) {
+    for engine in 0..engines {
         select_engine(card, engine);
         f(engine);
     }
@@ -171,52 +165,27 @@ fn read_raster(card: &Card<'_>) -> Raster {
     }
 }
 
-/// Returns the render backends of an engine that neither fuses nor software disabled.
-fn working_backends(raster: &Raster) -> u32 {
-    const ALL: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
-    let off = (raster.backend_disable | raster.user_backend_disable)
-        >> CC_RB_BACKEND_DISABLE::BACKEND_DISABLE_SHIFT;
-    !off & ALL
+/// Returns the render backends of an engine that fuses or software disabled.
+fn disabled_backends(raster: &Raster) -> u32 {
+    (raster.backend_disable | raster.user_backend_disable)
+        >> CC_RB_BACKEND_DISABLE::BACKEND_DISABLE_SHIFT
 }
 
 /// Returns the compute units of the selected engine that neither fuses nor software disabled.
-fn working_units(card: &Card<'_>) -> u32 {
-    const ALL: u32 = (1 << MAX_UNITS_PER_ARRAY) - 1;
+fn working_units(card: &Card<'_>, count: u32) -> u32 {
     let fuses = card.regs().read(CC_GC_SHADER_ARRAY_CONFIG).into_raw();
     let user = card.regs().read(GC_USER_SHADER_ARRAY_CONFIG).into_raw();
-    let off = (fuses | user) >> CC_GC_SHADER_ARRAY_CONFIG::INACTIVE_CUS_SHIFT;
-    !off & ALL
+    let disabled = (fuses | user) >> CC_GC_SHADER_ARRAY_CONFIG::INACTIVE_CUS_SHIFT;
+    working(count, disabled)
 }
 
-/// Returns how an engine distributes screen tiles when some of the render backends do not work.
-fn raster_config(backends: u32, engine: u32) -> u32 {
-    const ALL: u32 = (1 << (SHADER_ENGINES * MAX_BACKENDS_PER_ENGINE)) - 1;
-    const ENGINE: u32 = (1 << MAX_BACKENDS_PER_ENGINE) - 1;
-    /// RB_MAP_PKR0 and SE_MAP: 0 sends everything to the first of two, 3 everything to the second.
-    const RB_MAP: u32 = 3;
-    const SE_MAP: u32 = 3 << 24;
-    const RB_SECOND: u32 = 3;
-    const SE_SECOND: u32 = 3 << 24;
-
-    let mut config = RASTER_CONFIG;
-    if backends == 0 || backends == ALL {
-        return config;
-    }
-    let of = |engine: u32| backends >> (engine * MAX_BACKENDS_PER_ENGINE) & ENGINE;
-    config = match (of(0), of(1)) {
-        (0, _) => config & !SE_MAP | SE_SECOND,
-        (_, 0) => config & !SE_MAP,
-        _ => config,
-    };
-    match of(engine) {
-        0b11 => config,
-        0b01 => config & !RB_MAP,
-        _ => config & !RB_MAP | RB_SECOND,
-    }
+/// Returns the mask of those of `count` parts that are not disabled.
+const fn working(count: u32, disabled: u32) -> u32 {
+    !disabled & ((1 << count) - 1)
 }
 
 fn configure_rasters(card: &Card<'_>, info: &GraphicsInfo) {
-    for_each_engine(card, |engine| {
+    for_each_engine(card, info.shader_engines, |engine| {
         let raster = &info.rasters[u32_as_usize(engine)];
         card.regs()
             .write_reg(PA_SC_RASTER_CONFIG::from(raster.config));
@@ -347,30 +316,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn raster_configs() {
-        assert_eq!(RASTER_CONFIG, 0x1600_0012);
-        let cases = [
-            // (working backends, engine, configuration)
-            (0b1111, 0, 0x1600_0012),
-            (0b1110, 0, 0x1600_0013),
-            (0b1110, 1, 0x1600_0012),
-            (0b1101, 0, 0x1600_0010),
-            (0b1100, 1, 0x1700_0012),
-            (0b0011, 0, 0x1400_0012),
-        ];
-        for (backends, engine, config) in cases {
-            assert_eq!(raster_config(backends, engine), config);
-        }
-    }
-
-    #[test]
     fn backends() {
         let raster = |disable: u32| Raster {
             backend_disable: disable << 16,
             ..Raster::default()
         };
-        assert_eq!(working_backends(&raster(0)), 0b11);
-        assert_eq!(working_backends(&raster(0b01)), 0b10);
-        assert_eq!(working_backends(&raster(0b11)), 0);
+        let working = |disable| working(2, disabled_backends(&raster(disable)));
+        assert_eq!(working(0), 0b11);
+        assert_eq!(working(0b01), 0b10);
+        assert_eq!(working(0b11), 0);
     }
 }

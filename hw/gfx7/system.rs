@@ -14,7 +14,8 @@ use kernel::{
 use super::{
     clock_gating,
     golden,
-    regs::*, //
+    regs::*,
+    Parts, //
 };
 use crate::hw::{
     card::Card,
@@ -23,9 +24,7 @@ use crate::hw::{
     System, //
 };
 
-pub(super) struct Bonaire;
-
-impl System for Bonaire {
+impl System for Parts {
     fn responds(&self, card: &Card<'_>) -> bool {
         // Reads that no device answers return all ones.
         card.regs().read(CONFIG_MEMSIZE).into_raw() != !0
@@ -41,12 +40,12 @@ impl System for Bonaire {
         let internal = u32::from(card.regs().read(CC_DRM_ID_STRAPS).ati_rev_id());
         Revision {
             internal,
-            external: internal + 0x14,
+            external: (self.external_revision)(internal),
         }
     }
 
     fn program_golden_registers(&self, card: &Card<'_>) {
-        golden::program_bonaire(card);
+        golden::program(card, self.golden);
     }
 
     fn wait_idle(&self, card: &Card<'_>) -> Result {
@@ -81,7 +80,7 @@ impl System for Bonaire {
     }
 
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating) {
-        clock_gating::set(card, gating);
+        clock_gating::set(card, self, gating);
     }
 }
 

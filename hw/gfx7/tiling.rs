@@ -5,15 +5,18 @@
 //!
 //! The chip has 32 tile modes and 16 macrotile modes. The kernel fills them in, and user space then
 //! refers to them by number (and asks for them through the INFO ioctl). The meaning of each number
-//! is fixed by convention between all drivers. Only the number of bytes in a memory row differs
-//! between boards.
+//! is fixed by convention between all drivers of a chip, whose file has the tables. Only the number
+//! of bytes in a memory row differs between boards.
 
 use kernel::io::{
     register::Array,
     Io, //
 };
 
-use super::regs::*;
+use super::{
+    regs::*,
+    Parts, //
+};
 use crate::hw::{
     card::Card,
     TilingTables, //
@@ -21,7 +24,8 @@ use crate::hw::{
 
 /// Order of tiles.
 #[derive(Clone, Copy)]
-enum ArrayMode {
+pub(super) enum ArrayMode {
+    LinearGeneral = 0,
     LinearAligned = 1,
     Thin1D = 2,
     Thick1D = 3,
@@ -37,7 +41,7 @@ enum ArrayMode {
 
 /// Order of texels within a tile.
 #[derive(Clone, Copy)]
-enum Micro {
+pub(super) enum Micro {
     Display = 0,
     Thin = 1,
     Depth = 2,
@@ -46,113 +50,78 @@ enum Micro {
 
 /// Rule that decides where a tile is split over memory rows.
 #[derive(Clone, Copy)]
-enum Split {
-    /// Bytes: 64 shifted by this.
+pub(super) enum Split {
+    /// After this number of bytes, a power of two from 64.
     Bytes(u32),
-    /// Samples: 1 shifted by this.
+    /// After this number of samples, a power of two.
     Samples(u32),
+    /// At the end of a memory row.
+    Row,
 }
 
-/// Distribution of tiles over four pipes: `ADDR_SURF_P4_16x16`.
-const PIPE_CONFIG_P4_16X16: u32 = 5;
-
-const fn tile(mode: ArrayMode, micro: Micro, split: Split) -> u32 {
-    let split = match split {
-        Split::Bytes(shift) => shift << 11,
-        Split::Samples(shift) => shift << 25,
-    };
-    (mode as u32) << 2 | PIPE_CONFIG_P4_16X16 << 6 | (micro as u32) << 22 | split
+/// A tile mode.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    mode: ArrayMode,
+    /// Distribution of tiles over the memory's pipes: `ADDR_SURF_P*`.
+    pipes: u32,
+    micro: Micro,
+    split: Split,
 }
 
-/// Returns a mode that holds only the split at a memory row.
-const fn row_only(row: Split) -> u32 {
-    match row {
-        Split::Bytes(shift) => shift << 11,
-        Split::Samples(_) => 0,
+/// Returns a tile mode.
+pub(super) const fn tile(mode: ArrayMode, pipes: u32, micro: Micro, split: Split) -> Tile {
+    Tile {
+        mode,
+        pipes,
+        micro,
+        split,
     }
 }
 
-/// Returns the tile modes of Bonaire. `row` is the split at a memory row.
-const fn tile_modes(row: Split) -> [u32; 32] {
-    use ArrayMode::*;
-    use Micro::*;
-    use Split::*;
-
-    const ONE: Split = Samples(0);
-    const TWO: Split = Samples(1);
-    const EIGHT: Split = Samples(3);
-    [
-        tile(Thin2D, Depth, Bytes(0)),
-        tile(Thin2D, Depth, Bytes(1)),
-        tile(Thin2D, Depth, Bytes(2)),
-        tile(Thin2D, Depth, Bytes(3)),
-        tile(Thin2D, Depth, row),
-        tile(Thin1D, Depth, ONE),
-        tile(ThinPrt, Depth, row),
-        row_only(row),
-        tile(LinearAligned, Display, ONE),
-        tile(Thin1D, Display, ONE),
-        tile(Thin2D, Display, TWO),
-        tile(ThinPrt, Display, EIGHT),
-        row_only(row),
-        tile(Thin1D, Thin, ONE),
-        tile(Thin2D, Thin, TWO),
-        tile(Thin3D, Thin, TWO),
-        tile(ThinPrt, Thin, EIGHT),
-        row_only(row),
-        tile(Thick1D, Thin, ONE),
-        tile(Thick1D, Thin, ONE),
-        tile(Thick2D, Thin, ONE),
-        tile(Thick3D, Thin, ONE),
-        tile(ThickPrt, Thin, ONE),
-        row_only(row),
-        tile(Thick2D, Thin, ONE),
-        tile(XThick2D, Thin, ONE),
-        tile(XThick3D, Thin, ONE),
-        tile(Thin1D, Rotated, ONE),
-        tile(Thin2D, Rotated, TWO),
-        tile(ThinPrt, Rotated, EIGHT),
-        row_only(row),
+impl Tile {
+    /// A mode that nobody uses.
+    pub(super) const UNUSED: Self = tile(
+        ArrayMode::LinearGeneral,
         0,
-    ]
+        Micro::Display,
+        Split::Samples(1),
+    );
+    /// A mode that nobody uses, in which the split at a memory row is set all the same.
+    pub(super) const UNUSED_BUT_ROW: Self =
+        tile(ArrayMode::LinearGeneral, 0, Micro::Display, Split::Row);
+
+    /// Returns the register's value for memory rows of `row_kib` KiB.
+    const fn encode(self, row_kib: u32) -> u32 {
+        let split = match self.split {
+            Split::Bytes(bytes) => bytes_split(bytes),
+            Split::Samples(samples) => samples.trailing_zeros() << 25,
+            Split::Row => bytes_split(row_kib << 10),
+        };
+        (self.mode as u32) << 2 | self.pipes << 6 | (self.micro as u32) << 22 | split
+    }
+}
+
+const fn bytes_split(bytes: u32) -> u32 {
+    (bytes.trailing_zeros() - 6) << 11
 }
 
 /// Returns a macrotile mode. All four numbers are powers of two.
-const fn macrotile(width: u32, height: u32, aspect: u32, banks: u32) -> u32 {
+pub(super) const fn macrotile(width: u32, height: u32, aspect: u32, banks: u32) -> u32 {
     width.trailing_zeros()
         | height.trailing_zeros() << 2
         | aspect.trailing_zeros() << 4
         | (banks.trailing_zeros() - 1) << 6
 }
 
-/// Macrotile modes of Bonaire. Number 7 (and its counterpart 15) is not used.
-const MACROTILE_MODES: [u32; 16] = [
-    macrotile(1, 4, 4, 16),
-    macrotile(1, 2, 4, 16),
-    macrotile(1, 1, 2, 16),
-    macrotile(1, 1, 2, 16),
-    macrotile(1, 1, 2, 16),
-    macrotile(1, 1, 2, 8),
-    macrotile(1, 1, 1, 4),
-    0,
-    macrotile(2, 8, 4, 16),
-    macrotile(2, 4, 4, 16),
-    macrotile(1, 4, 4, 16),
-    macrotile(1, 2, 4, 16),
-    macrotile(1, 1, 2, 16),
-    macrotile(1, 1, 2, 8),
-    macrotile(1, 1, 1, 4),
-    0,
-];
-
 /// Number of the only mode that must keep the value set by the video BIOS.
 const UNUSED_MACROTILE_MODE: usize = 7;
 
 /// Returns the tables for a board whose memory rows have `row_kib` KiB (1, 2 or 4).
-pub(super) fn tables(row_kib: u32) -> TilingTables {
+pub(super) fn tables(parts: &Parts, row_kib: u32) -> TilingTables {
     TilingTables {
-        tile_modes: tile_modes(Split::Bytes(4 + row_kib.trailing_zeros())),
-        macrotile_modes: MACROTILE_MODES,
+        tile_modes: parts.tiles.map(|tile| tile.encode(row_kib)),
+        macrotile_modes: parts.macrotiles,
     }
 }
 
@@ -175,12 +144,15 @@ pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
 
 #[kernel::macros::kunit_tests(amdgpu_rs_tiling)]
 mod tests {
-    use super::*;
+    use super::{
+        super::bonaire,
+        *, //
+    };
 
     #[test]
     fn known_modes() {
         // As the C driver writes them for a row of 2 KiB.
-        let tables = tables(2);
+        let tables = tables(&bonaire::PARTS, 2);
         let cases = [
             (0, 0x0080_0150),
             (4, 0x0080_2950),

@@ -63,9 +63,16 @@ register! {
         31:16 inactive_cus;
     }
 
-    pub(crate) PA_SC_RASTER_CONFIG(u32) @ 0x28350 {}
+    pub(crate) PA_SC_RASTER_CONFIG(u32) @ 0x28350 {
+        1:0 rb_map_pkr0;
+        3:2 rb_map_pkr1;
+        9:8 pkr_map;
+        25:24 se_map;
+    }
 
-    pub(crate) PA_SC_RASTER_CONFIG_1(u32) @ 0x28354 {}
+    pub(crate) PA_SC_RASTER_CONFIG_1(u32) @ 0x28354 {
+        1:0 se_pair_map;
+    }
 }
 
 // Memory as shaders see it (SRBM_GFX_CNTL chooses the context)
