@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict witness platforms check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms check fmt
 test: ## all tests
 	@scripts/test
 
@@ -70,6 +70,9 @@ platforms: ## a platform that bounces DMA, a picture on the screen
 
 strict: ## the interface on the model as unkind as it can be
 	@scripts/test strict
+
+hawaii: ## the interface on the other chip, and both chips in one machine
+	@scripts/test hawaii
 
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness

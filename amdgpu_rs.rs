@@ -165,7 +165,7 @@ impl pci::Driver for AmdgpuDriver {
     ) -> impl PinInit<Binding<'bound>, Error> + 'bound {
         pin_init::pin_init_scope(move || {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
-            let hw = supported(dev, *chip.ok_or(ENODEV)?)?;
+            let hw = chip.ok_or(ENODEV)?.chip();
 
             let enabled = Enabled::new(pdev)
                 .inspect_err(|e| dev_err!(dev, "cannot enable the PCI device: {e:?}\n"))?;
@@ -314,13 +314,6 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
         }),
         GFP_KERNEL,
     )
-}
-
-/// Returns the hardware layer of a chip, if there is one.
-fn supported(dev: &kernel::device::Device<Bound>, chip: ChipId) -> Result<&'static Chip> {
-    chip.chip()
-        .ok_or(ENODEV)
-        .inspect_err(|_| dev_err!(dev, "{chip:?} is not supported yet; Bonaire is\n"))
 }
 
 /// Checks that the card responds and was posted, and reads its video BIOS.
@@ -495,5 +488,13 @@ module! {
         "amdgpu/bonaire_mec.bin",
         "amdgpu/bonaire_sdma.bin",
         "amdgpu/bonaire_sdma1.bin",
+        "amdgpu/hawaii_mc.bin",
+        "amdgpu/hawaii_rlc.bin",
+        "amdgpu/hawaii_pfp.bin",
+        "amdgpu/hawaii_me.bin",
+        "amdgpu/hawaii_ce.bin",
+        "amdgpu/hawaii_mec.bin",
+        "amdgpu/hawaii_sdma.bin",
+        "amdgpu/hawaii_sdma1.bin",
     ],
 }

@@ -55,11 +55,11 @@ pub(crate) enum ChipId {
 }
 
 impl ChipId {
-    /// Returns the chip's operations and facts, or `None` while the driver has none.
-    pub(crate) fn chip(self) -> Option<&'static Chip> {
+    /// Returns the chip's operations and facts.
+    pub(crate) fn chip(self) -> &'static Chip {
         match self {
-            Self::Bonaire => Some(&gfx7::BONAIRE),
-            Self::Hawaii => None,
+            Self::Bonaire => &gfx7::BONAIRE,
+            Self::Hawaii => &gfx7::HAWAII,
         }
     }
 }

@@ -496,7 +496,7 @@ mod tests {
 
     #[test]
     fn engines_of_user_space() {
-        let hw = ChipId::Bonaire.chip().unwrap();
+        let hw = ChipId::Bonaire.chip();
         let engine_count = |ip| engine_count(hw, ip);
         assert_eq!(rings(hw, EngineKind::Gfx), 1);
         assert_eq!(rings(hw, EngineKind::Compute), 4);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Sea Islands (the C driver's CIK: `cik.c`, `gfx_v7_0.c`): Bonaire, and Hawaii to come.
+//! Sea Islands (the C driver's CIK: `cik.c`, `gfx_v7_0.c`): Bonaire and Hawaii.
 
 mod bonaire;
 mod clear_state;
@@ -9,6 +9,7 @@ mod cp;
 mod gfx;
 mod gmc;
 mod golden;
+mod hawaii;
 mod ih;
 mod mec;
 mod picture;
@@ -27,7 +28,10 @@ mod submissions;
 mod system;
 mod tiling;
 
-pub(super) use self::bonaire::BONAIRE;
+pub(super) use self::{
+    bonaire::BONAIRE,
+    hawaii::HAWAII, //
+};
 
 use kernel::dma::DmaMask;
 
@@ -105,7 +109,7 @@ struct Parts {
 
 /// All chips of this generation.
 #[cfg(CONFIG_KUNIT = "y")]
-static CHIPS: [&Parts; 1] = [&bonaire::PARTS];
+static CHIPS: [&Parts; 2] = [&bonaire::PARTS, &hawaii::PARTS];
 
 /// Returns a chip of this generation. `gfx` is its graphics engine.
 const fn chip(parts: &'static Parts, gfx: &'static gfx::Gfx) -> Chip {

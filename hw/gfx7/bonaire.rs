@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Bonaire: Radeon HD 7790, R7 260, R9 360 and FirePro W5100.
+//! Bonaire: Radeon HD 7790, R7 260, R7 360 and FirePro W5100.
 
 use super::{
     chip,

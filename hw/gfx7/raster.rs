@@ -25,71 +25,63 @@ pub(super) struct Config {
 }
 
 /// Number of backends in a packer.
-const PER_PACKER: u32 = 2;
-
-/// Values of a field: all tiles go to one half.
-const FIRST_ONLY: u32 = 0;
-const SECOND_ONLY: u32 = 3;
+const PACKER: u32 = 2;
 
 /// Returns the configuration of a shader engine. `backends` is the mask of the working backends.
 pub(super) fn config(parts: &Parts, backends: u32, engine: u32) -> Config {
-    let per_engine = parts.backends_per_engine;
-    let halves = |register, field, first, half| {
-        steer(
-            register,
-            field,
-            works(backends, first, half),
-            works(backends, first + half, half),
-        )
-    };
-    let Config {
-        mut config,
-        mut config_1,
-    } = parts.raster;
+    use PA_SC_RASTER_CONFIG as Register;
+    use PA_SC_RASTER_CONFIG_1 as Register1;
+
+    let count = parts.backends_per_engine;
+    let (first, pair) = (engine * count, (engine & !1) * count);
+    let mut result = parts.raster;
+    let Config { config, config_1 } = &mut result;
+    let working = Working(backends);
     // A board on which none works is not to be believed.
-    if !works(backends, 0, parts.shader_engines * per_engine) {
-        return parts.raster;
+    if !working.any(0, parts.shader_engines * count) {
+        return result;
     }
 
-    let first = engine * per_engine;
-    config = halves(config, PA_SC_RASTER_CONFIG::RB_MAP_PKR0_MASK, first, 1);
-    if per_engine > PER_PACKER {
-        let second = first + PER_PACKER;
-        config = halves(config, PA_SC_RASTER_CONFIG::RB_MAP_PKR1_MASK, second, 1);
-        config = halves(config, PA_SC_RASTER_CONFIG::PKR_MAP_MASK, first, PER_PACKER);
+    working.steer(config, Register::RB_MAP_PKR0_MASK, first, 1);
+    if count > PACKER {
+        working.steer(config, Register::RB_MAP_PKR1_MASK, first + PACKER, 1);
+        working.steer(config, Register::PKR_MAP_MASK, first, PACKER);
     }
-    let pair = (engine & !1) * per_engine;
-    config = halves(config, PA_SC_RASTER_CONFIG::SE_MAP_MASK, pair, per_engine);
+    working.steer(config, Register::SE_MAP_MASK, pair, count);
     if parts.shader_engines > 2 {
-        config_1 = halves(
-            config_1,
-            PA_SC_RASTER_CONFIG_1::SE_PAIR_MAP_MASK,
-            0,
-            2 * per_engine,
-        );
+        working.steer(config_1, Register1::SE_PAIR_MAP_MASK, 0, 2 * count);
     }
-    Config { config, config_1 }
+    result
 }
 
-/// Returns true if any of `count` backends from `first` on works.
-const fn works(backends: u32, first: u32, count: u32) -> bool {
-    backends >> first & ((1 << count) - 1) != 0
-}
+/// Mask of the working backends of a board.
+struct Working(u32);
 
-/// Returns a register's value with the field changed unless both halves work.
-const fn steer(register: u32, field: u32, first: bool, second: bool) -> u32 {
-    let one = field & field.wrapping_neg();
-    match (first, second) {
-        (true, true) => register,
-        (true, false) => register & !field | FIRST_ONLY * one,
-        (false, _) => register & !field | SECOND_ONLY * one,
+impl Working {
+    /// Returns true if any of `count` backends from `first` on works.
+    const fn any(&self, first: u32, count: u32) -> bool {
+        self.0 >> first & ((1 << count) - 1) != 0
+    }
+
+    /// Sets the field `map` to one half, of `count` backends each from `first` on, if the other has
+    /// none that works.
+    fn steer(&self, register: &mut u32, map: u32, first: u32, count: u32) {
+        match (self.any(first, count), self.any(first + count, count)) {
+            (true, true) => (),
+            // 0 sends all to the first half, 3 all to the second.
+            (true, false) => *register &= !map,
+            (false, _) => *register |= map,
+        }
     }
 }
 
 #[kernel::macros::kunit_tests(amdgpu_rs_raster)]
 mod tests {
     use super::{
-        super::bonaire,
+        super::{
+            bonaire,
+            hawaii, //
+        },
         *, //
     };
 
@@ -117,6 +109,27 @@ mod tests {
                     config_1: 0
                 }
             );
+        }
+    }
+    #[test]
+    fn two_pairs_of_engines_of_two_packers() {
+        let cases = [
+            // (working backends, engine, configuration, its second register)
+            (0xffff, 0, 0x3a00_161a, 0x2e),
+            (0xffff, 3, 0x3a00_161a, 0x2e),
+            // A backend of the first packer, and one of the second.
+            (0xfffe, 0, 0x3a00_161b, 0x2e),
+            (0xff7f, 1, 0x3a00_1612, 0x2e),
+            // A packer, an engine, a pair of engines.
+            (0xff3f, 1, 0x3a00_141e, 0x2e),
+            (0xfff0, 1, 0x3b00_161a, 0x2e),
+            (0x0fff, 2, 0x3800_161a, 0x2e),
+            (0xff00, 2, 0x3a00_161a, 0x2f),
+            (0x00ff, 0, 0x3a00_161a, 0x2c),
+        ];
+        for (backends, engine, config, config_1) in cases {
+            let is = super::config(&hawaii::PARTS, backends, engine);
+            assert_eq!(is, Config { config, config_1 });
         }
     }
 }

@@ -31,6 +31,7 @@ pub(super) enum ArrayMode {
     Thick1D = 3,
     Thin2D = 4,
     ThinPrt = 5,
+    Thin2DPrt = 6,
     Thick2D = 7,
     XThick2D = 8,
     ThickPrt = 9,
@@ -46,6 +47,7 @@ pub(super) enum Micro {
     Thin = 1,
     Depth = 2,
     Rotated = 3,
+    Thick = 4,
 }
 
 /// Rule that decides where a tile is split over memory rows.
@@ -145,30 +147,55 @@ pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
 #[kernel::macros::kunit_tests(amdgpu_rs_tiling)]
 mod tests {
     use super::{
-        super::bonaire,
+        super::{
+            bonaire,
+            hawaii, //
+        },
         *, //
     };
 
+    // As the C driver writes them for a row of 2 KiB.
+    #[rustfmt::skip]
+    const BONAIRE: TilingTables = TilingTables {
+        tile_modes: [
+            0x80_0150, 0x80_0950, 0x80_1150, 0x80_1950, 0x80_2950, 0x80_0148, 0x80_2954, 0x2800,
+            0x144, 0x148, 0x200_0150, 0x600_0154, 0x2800, 0x40_0148, 0x240_0150, 0x240_0170,
+            0x640_0154, 0x2800, 0x40_014c, 0x40_014c, 0x40_015c, 0x40_0174, 0x40_0164, 0x2800,
+            0x40_015c, 0x40_0160, 0x40_0178, 0xc0_0148, 0x2c0_0150, 0x6c0_0154, 0x2800, 0x0,
+        ],
+        macrotile_modes: [
+            0xe8, 0xe4, 0xd0, 0xd0, 0xd0, 0x90, 0x40, 0x0, 0xed, 0xe9, 0xe8, 0xe4, 0xd0, 0x90, 0x40,
+            0x0,
+        ],
+    };
+    #[rustfmt::skip]
+    const HAWAII: TilingTables = TilingTables {
+        tile_modes: [
+            0x80_0450, 0x80_0c50, 0x80_1450, 0x80_1c50, 0x80_2c50, 0x80_2c48, 0x80_2c54, 0x80_2954,
+            0x444, 0x448, 0x200_0450, 0x600_0454, 0x600_0158, 0x40_0448, 0x240_0450, 0x240_0470,
+            0x640_0454, 0x640_0154, 0x40_044c, 0x100_044c, 0x100_045c, 0x100_0474, 0x100_0464,
+            0x100_0164, 0x40_045c, 0x100_0460, 0x100_0478, 0xc0_0448, 0x2c0_0450, 0x6c0_0454,
+            0x6c0_0154, 0x0,
+        ],
+        macrotile_modes: [
+            0xd8, 0xd4, 0xc0, 0xc0, 0x80, 0x40, 0x40, 0x0, 0xd8, 0xd4, 0xc0, 0x80, 0xd0, 0x90, 0x40,
+            0x0,
+        ],
+    };
+
     #[test]
-    fn known_modes() {
-        // As the C driver writes them for a row of 2 KiB.
-        let tables = tables(&bonaire::PARTS, 2);
-        let cases = [
-            (0, 0x0080_0150),
-            (4, 0x0080_2950),
-            (5, 0x0080_0148),
-            (7, 0x0000_2800),
-            (8, 0x0000_0144),
-            (10, 0x0200_0150),
-            (14, 0x0240_0150),
-            (29, 0x06c0_0154),
-            (31, 0),
-        ];
-        for (index, mode) in cases {
-            assert_eq!(tables.tile_modes[index], mode);
+    fn tables_of_chips() {
+        for (parts, expected) in [(&bonaire::PARTS, BONAIRE), (&hawaii::PARTS, HAWAII)] {
+            let tables = tables(parts, 2);
+            assert_eq!(tables.tile_modes, expected.tile_modes);
+            assert_eq!(tables.macrotile_modes, expected.macrotile_modes);
         }
-        assert_eq!(tables.macrotile_modes[0], 0xe8);
-        assert_eq!(tables.macrotile_modes[8], 0xed);
-        assert_eq!(tables.macrotile_modes[14], 0x40);
+    }
+
+    #[test]
+    fn rows() {
+        let split = |row_kib| tables(&bonaire::PARTS, row_kib).tile_modes[7];
+        assert_eq!(split(1), 4 << 11);
+        assert_eq!(split(4), 6 << 11);
     }
 }

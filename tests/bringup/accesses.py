@@ -24,7 +24,6 @@ PER_PIPE = re.compile(r"CP_HPD_EOP_\w+")
 PER_QUEUE = re.compile(r"CP_(HQD|MQD)_\w+")
 PER_ENGINE = re.compile(r"(CC|GC_USER)_(RB_BACKEND_DISABLE|GC_SHADER_ARRAY_CONFIG|SHADER_ARRAY_CONFIG)"
                         r"|PA_SC_RASTER_CONFIG(_1)?|RLC_SERDES_CU_MASTER_BUSY")
-SHADER_ENGINES = 2
 
 
 @dataclass
@@ -66,11 +65,12 @@ class BringUp:
     """One driver's bring-up.
 
     Registers are known by name, with an '@' and the bank if they are banked; what a ring's commands write has the
-    engine's name in front.
+    engine's name in front. `shader_engines` is how many of them the card has.
     """
 
-    def __init__(self, events, names: dict[tuple[str, int], str] | None = None):
+    def __init__(self, events, names: dict[tuple[str, int], str] | None = None, shader_engines: int = 2):
         self.names = names or {}
+        self.shader_engines = shader_engines
         self.registers: dict[str, Register] = {}
         # Names in the order in which they were written, with repeats, selectors left out.
         self.order: list[str] = []
@@ -84,9 +84,9 @@ class BringUp:
             self.registers[key].values = [str(stream)]
 
     @classmethod
-    def of_file(cls, path: Path, names=None) -> "BringUp":
+    def of_file(cls, path: Path, names, shader_engines: int) -> "BringUp":
         with path.open() as lines:
-            return cls(between_marks(json.loads(line) for line in lines), names)
+            return cls(between_marks(json.loads(line) for line in lines), names, shader_engines)
 
     def _take(self, event: dict):
         kind = event["k"]
@@ -133,7 +133,7 @@ class BringUp:
         if PER_QUEUE.fullmatch(name):
             return [f"{name}@queue{engine}.{pipe}.{queue}"]
         if PER_ENGINE.fullmatch(name):
-            engines = range(SHADER_ENGINES) if grbm >> 31 else [grbm >> 16 & 0xFF]
+            engines = range(self.shader_engines) if grbm >> 31 else [grbm >> 16 & 0xFF]
             return [f"{name}@se{n}" for n in engines]
         return [name]
 

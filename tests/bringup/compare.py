@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Lays the bring-ups of two drivers side by side, and holds the differences against what is explained.
 
-    compare.py --headers DIR --report FILE --page FILE C-TRACE OUR-TRACE
+    compare.py --headers DIR --report FILE --page FILE --chip NAME SHADER-ENGINES C-TRACE OUR-TRACE...
 
-A difference must match an entry of explained.toml, and each of an entry's patterns a difference. One line for each
-block and for each thing that is wrong; the whole comparison goes to the report; the page is what docs/bringup.md
-must be.
+A difference must match an entry of explained.toml, and each of an entry's patterns a difference on one of the chips. A
+line for each block of each chip and for each thing that is wrong; the whole comparison goes to the report; the page is
+what docs/bringup.md must be.
 """
 
 import argparse
@@ -62,6 +62,7 @@ class Difference:
     kind: str
     c: str = ""
     ours: str = ""
+    chip: str = ""
     explanation: "Explanation | None" = None
 
     @property
@@ -195,7 +196,8 @@ def judge(found: list[Difference], explanations: list[Explanation]) -> list[str]
         for e in explanations:
             if e.covers(d):
                 d.explanation = d.explanation or e
-    wrong = [f"not explained: {d.block}: {d.key}: {KINDS[d.kind]}{values(d)}" for d in found if not d.explanation]
+    wrong = [f"not explained: {d.chip}: {d.block}: {d.key}: {KINDS[d.kind]}{values(d)}"
+             for d in found if not d.explanation]
     for e in explanations:
         wrong += [f"explains nothing: {pattern} ({e.kind})" for pattern in e.registers if not e.used[pattern]]
     return wrong
@@ -205,8 +207,9 @@ def values(d: Difference) -> str:
     return "".join(f"; {who} {what}" for who, what in [("C:", d.c), ("ours:", d.ours)] if what)
 
 
-def report(c: BringUp, ours: BringUp, found: list[Difference]) -> str:
-    """Everything, block by block, for the reader."""
+def report(chip: "Chip") -> str:
+    """Everything of a chip, block by block, for the reader."""
+    c, ours, found = chip.c, chip.ours, chip.found
     marks = {d.key: d for d in reversed(found) if d.kind != "order"}
     lines = []
     for block in [block for block, _ in BLOCKS] + ["Others"]:
@@ -221,7 +224,8 @@ def report(c: BringUp, ours: BringUp, found: list[Difference]) -> str:
         for d in found:
             if d.kind == "order" and d.block == block:
                 lines.append(f"{'~' if d.explanation else '!'} {d.key:<52} {d.c:<40} {d.ours}")
-    head = ["  register, what the C driver did, what ours did; ~ a difference that is explained, ! one that is not"]
+    head = [f"==== {chip.name}",
+            "  register, what the C driver did, what ours did; ~ a difference that is explained, ! one that is not"]
     return "\n".join(head + lines) + "\n"
 
 
@@ -236,32 +240,62 @@ def side(run: BringUp, key: str) -> str:
     return " ".join(parts)
 
 
-def page(introduction: str, found: list[Difference], c: BringUp, ours: BringUp) -> str:
+@dataclass
+class Chip:
+    """The two bring-ups of one chip, and how they differ."""
+
+    name: str
+    c: BringUp
+    ours: BringUp
+    found: list[Difference] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.found = differences(self.c, self.ours)
+        for d in self.found:
+            d.chip = self.name
+
+    def blocks(self):
+        """Lines for the blocks in which nothing is unexplained."""
+        for block in [block for block, _ in BLOCKS] + ["Others"]:
+            keys = [k for k in self.c.registers.keys() | self.ours.registers.keys() if block_of(k) == block]
+            here = [d for d in self.found if d.block == block]
+            if keys and all(d.explanation for d in here):
+                yield f"{block}: {len(keys)} registers, {len(here)} differences, all explained"
+
+    def summary(self) -> str:
+        c, ours = self.c.registers, self.ours.registers
+        both = [k for k in c.keys() & ours.keys() if c[k].written and ours[k].written]
+        unlike = {d.key for d in self.found if d.kind == "value"}
+        return (f"On {self.name} both write {len(both)} registers (banks counted each), of which "
+                f"{len(both) - len(unlike)} end with the same value, microcode included.")
+
+
+def page(introduction: str, chips: list[Chip]) -> str:
     """The document: all differences with their explanations."""
-    both = [k for k in c.registers.keys() & ours.registers.keys() if c.registers[k].written and ours.registers[k].written]
-    unlike = {d.key for d in found if d.kind == "value"}
-    lines = ["# Bring-up beside the C driver's", "", introduction.strip(), "",
-             f"Both write {len(both)} registers (banks counted each), of which {len(both) - len(unlike)} end with the same "
-             "value, microcode included. Everything in which they differ:"]
+    lines = ["# Bring-up beside the C driver's", "", introduction.strip(), "", *(chip.summary() for chip in chips),
+             "Everything in which they differ; a difference with a chip's name is seen on that one only:"]
+    found = [d for chip in chips for d in chip.found]
     for block in [block for block, _ in BLOCKS] + ["Others"]:
-        rows = merge([d for d in found if d.block == block])
+        rows = merge([d for d in found if d.block == block], {chip.name for chip in chips})
         if rows:
             lines += ["", f"## {block}", "", "| register | difference | C | ours | why |", "|---|---|---|---|---|"]
             lines += rows
     return "\n".join(lines) + "\n"
 
 
-def merge(found: list[Difference]) -> list[str]:
+def merge(found: list[Difference], chips: set[str]) -> list[str]:
     """Rows of the table; what differs alike for one reason shares a row."""
-    groups: dict[tuple, list[str]] = {}
+    groups: dict[tuple, list[Difference]] = {}
     for d in found:
         e = d.explanation
         shown = ("", "") if e and e.address else (d.c, d.ours)
-        groups.setdefault((e.why if e else "**not explained**", d.kind, *map(short, shown)), []).append(d.key)
+        groups.setdefault((e.why if e else "**not explained**", d.kind, *map(short, shown)), []).append(d)
     rows = []
-    for (why, kind, c, ours), keys in groups.items():
-        names = ", ".join(f"`{k}`" for k in banks_together(keys))
-        rows.append(f"| {names} | {KINDS[kind]} | {c} | {ours} | {' '.join(why.split())} |")
+    for (why, kind, c, ours), here in groups.items():
+        names = ", ".join(f"`{k}`" for k in banks_together(list(dict.fromkeys(d.key for d in here))))
+        on = {d.chip for d in here}
+        only = "" if on == chips else f" ({', '.join(sorted(on))})"
+        rows.append(f"| {names} | {KINDS[kind]}{only} | {c} | {ours} | {' '.join(why.split())} |")
     return rows
 
 
@@ -285,24 +319,22 @@ def main():
     parser = argparse.ArgumentParser()
     for option in ("headers", "report", "page"):
         parser.add_argument(f"--{option}", type=Path, required=True)
-    parser.add_argument("c", type=Path)
-    parser.add_argument("ours", type=Path)
+    parser.add_argument("--chip", nargs=4, action="append", required=True,
+                        metavar=("NAME", "SHADER-ENGINES", "C-TRACE", "OUR-TRACE"))
     options = parser.parse_args()
 
     names = indirect_names(options.headers)
-    c, ours = (BringUp.of_file(path, names) for path in (options.c, options.ours))
+    chips = [Chip(name, *(BringUp.of_file(Path(trace), names, int(engines)) for trace in traces))
+             for name, engines, *traces in options.chip]
     introduction, explanations = load_explanations(HERE / "explained.toml")
-    found = differences(c, ours)
-    wrong = judge(found, explanations)
-    options.report.write_text(report(c, ours, found))
-    options.page.write_text(page(introduction, found, c, ours))
+    wrong = judge([d for chip in chips for d in chip.found], explanations)
+    options.report.write_text("\n".join(report(chip) for chip in chips))
+    options.page.write_text(page(introduction, chips))
 
-    for block in [block for block, _ in BLOCKS] + ["Others"]:
-        keys = [k for k in c.registers.keys() | ours.registers.keys() if block_of(k) == block]
-        here = [d for d in found if d.block == block]
-        open_here = [d for d in here if not d.explanation]
-        if keys and not open_here:
-            print(f"ok {block}: {len(keys)} registers, {len(here)} differences, all explained")
+    for chip in chips:
+        print(f"part: {chip.name.lower()}")
+        for line in chip.blocks():
+            print(f"ok {line}")
     for line in wrong:
         print(f"not ok {line}")
 

@@ -4,7 +4,7 @@
 import unittest
 
 from accesses import BringUp, between_marks
-from compare import Difference, Explanation, differences, judge
+from compare import Difference, Explanation, differences, judge, merge
 from same import streams
 
 
@@ -86,7 +86,10 @@ class Kinds(unittest.TestCase):
     def test_broadcast_reaches_each_engine(self):
         broadcast = [w("GRBM_GFX_INDEX", 0xE000_0000), w("PA_SC_RASTER_CONFIG", 5)]
         each = [e for n in (0, 1) for e in (w("GRBM_GFX_INDEX", n << 16), w("PA_SC_RASTER_CONFIG", 5))]
-        self.assertEqual(found(broadcast, [*each, w("GRBM_GFX_INDEX", 0xE000_0000)]), [])
+        each.append(w("GRBM_GFX_INDEX", 0xE000_0000))
+        self.assertEqual(found(broadcast, each), [])
+        four = differences(BringUp(broadcast, shader_engines=4), BringUp(each, shader_engines=4))
+        self.assertEqual([d.key for d in four], ["PA_SC_RASTER_CONFIG@se2", "PA_SC_RASTER_CONFIG@se3"])
 
     def test_microcode(self):
         code = [w("RLC_GPM_UCODE_DATA", n) for n in range(5)]
@@ -128,6 +131,16 @@ class Explanations(unittest.TestCase):
         for pattern in ("SH_MEM_BASES", "SH_MEM_BASES@vmid9", "SH_*"):
             self.assertEqual(wrong(pattern), 0)
         self.assertEqual(wrong("SH_MEM_BASES@vmid1"), 2)
+
+
+class Page(unittest.TestCase):
+    def test_a_difference_of_one_chip_says_so(self):
+        def rows(*chips: str) -> list[str]:
+            return merge([Difference("IH_CNTL", "extra", "", "0x1", chip) for chip in chips], {"Bonaire", "Hawaii"})
+
+        self.assertEqual(len(rows("Bonaire", "Hawaii")), 1)
+        self.assertNotIn("(", rows("Bonaire", "Hawaii")[0])
+        self.assertIn("(Hawaii)", rows("Hawaii")[0])
 
 
 class Marks(unittest.TestCase):

@@ -7,6 +7,7 @@ use amdgpu_client::drm::Node;
 use amdgpu_client::libdrm::Device;
 use amdgpu_client::report::Tally;
 use amdgpu_client::uapi::{self, DevInfo, Memory};
+use std::ops::{Range, RangeInclusive};
 
 /// The oldest interface that Mesa 26.1 takes.
 const FEWEST_MINOR: u32 = 54;
@@ -27,6 +28,36 @@ const REGISTERS: [(&str, u32, u32, usize); 7] = [
 const SE0: u32 = 0xff00;
 /// All of them.
 const BROADCAST: u32 = 0xffff_ffff;
+
+/// What user space tells a chip by.
+struct Chip {
+    devices: RangeInclusive<u32>,
+    external_revs: Range<u32>,
+    shader_engines: u32,
+    /// Compute units of an engine, and render backends of the chip, as designed.
+    units_per_engine: u32,
+    backends: u32,
+}
+
+/// Numbers from the C driver's `amdgpu_drv.c`, `gfx_v7_0.c` and `cik.c`.
+const CHIPS: [Chip; 2] = [
+    // Bonaire
+    Chip {
+        devices: 0x6640..=0x665f,
+        external_revs: 0x14..0x28,
+        shader_engines: 2,
+        units_per_engine: 7,
+        backends: 4,
+    },
+    // Hawaii
+    Chip {
+        devices: 0x67a0..=0x67be,
+        external_revs: 0x28..0x29,
+        shader_engines: 4,
+        units_per_engine: 11,
+        backends: 16,
+    },
+];
 
 pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     let (major, minor) = device.version;
@@ -96,12 +127,22 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
 fn device_info(device: &Device) -> Result<String, String> {
     let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
     expect(info.family == uapi::FAMILY_CI, || format!("family {}", info.family))?;
-    expect((0x6640..=0x665f).contains(&info.device_id), || {
-        format!("device {:#x} is no Bonaire", info.device_id)
-    })?;
-    expect((0x14..0x28).contains(&info.external_rev), || {
+    let chip = CHIPS
+        .iter()
+        .find(|chip| chip.devices.contains(&info.device_id))
+        .ok_or_else(|| format!("device {:#x} is no Sea Islands card", info.device_id))?;
+    expect(chip.external_revs.contains(&info.external_rev), || {
         format!("external revision {:#x}", info.external_rev)
     })?;
+    let has = (info.num_shader_engines, info.num_rb_pipes);
+    expect(has == (chip.shader_engines, chip.backends), || {
+        format!("{} shader engines, {} render backends", has.0, has.1)
+    })?;
+    let units: Vec<u32> = info.cu_bitmap.as_flattened().iter().copied().filter(|u| *u != 0).collect();
+    expect(units.iter().map(|u| u.count_ones()).sum::<u32>() == info.cu_active_number, || {
+        format!("{} CUs, and {units:x?}", info.cu_active_number)
+    })?;
+    expect(units.iter().all(|u| u >> chip.units_per_engine == 0), || format!("CUs {units:x?}"))?;
     expect(info.gpu_counter_freq != 0, || "GPU counter frequency 0".into())?;
     expect(info.gart_page_size != 0 && info.pte_fragment_size != 0, || {
         format!("GART page {}, fragment {}", info.gart_page_size, info.pte_fragment_size)
