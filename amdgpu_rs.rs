@@ -10,6 +10,7 @@ use kernel::{
         Core, //
     },
     dma::Device as _,
+    firmware::ModInfoBuilder,
     irq,
     pci,
     prelude::*,
@@ -45,7 +46,6 @@ use crate::{
     hw::{
         card::Card,
         vbios::Vbios,
-        BringUp,
         Chip,
         ChipId,
         ClockGating, //
@@ -145,8 +145,7 @@ pub(crate) struct Binding<'bound> {
     settled: Settled,
     counters: Counters,
     #[pin]
-    interrupts: irq::ThreadedRegistration<'bound, Handler>,
-    vectors: pci::IrqVectorRegistration<'bound>,
+    interrupts: Interrupts<'bound>,
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
@@ -167,15 +166,7 @@ impl pci::Driver for AmdgpuDriver {
             let dev: &kernel::device::Device<Bound> = pdev.as_ref();
             let hw = chip.ok_or(ENODEV)?.chip();
 
-            let enabled = Enabled::new(pdev)
-                .inspect_err(|e| dev_err!(dev, "cannot enable the PCI device: {e:?}\n"))?;
-            remove_firmware_framebuffer(pdev, c"amdgpu_rs")
-                .inspect_err(|e| dev_err!(dev, "cannot take over the screen: {e:?}\n"))?;
-            // SAFETY: Nothing is allocated or mapped for DMA yet.
-            unsafe { pdev.dma_set_mask_and_coherent(hw.dma_mask)? };
-            // The card accesses memory by pages: a segment may have any length.
-            // SAFETY: As above.
-            unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
+            let enabled = take_over(pdev, hw)?;
             let card = Card::map(pdev)?;
             // A kernel that started this one (kexec) may have left the card running.
             card.end_bus_mastering();
@@ -183,13 +174,8 @@ impl pci::Driver for AmdgpuDriver {
             hw.quiesce(&card)
                 .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
-
             let facts = open_memory(pdev, hw, &card, vbios, &firmware)?;
-            let card = card.into_handle(dev)?;
-            let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
-            let device = Arc::pin_init(device, GFP_KERNEL)
-                .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))?;
-
+            let device = set_up(dev, hw, facts, card)?;
             let drm = driver::allocate(dev, device.clone())
                 .inspect_err(|e| dev_err!(dev, "cannot set up the DRM device: {e:?}\n"))?;
             let stats = drm.stats.clone();
@@ -200,30 +186,11 @@ impl pci::Driver for AmdgpuDriver {
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
                 running: Running::new(pdev, device.clone()),
-                vectors: pdev
-                    .alloc_irq_vectors(1, 1, messages())
-                    .inspect_err(|e| dev_err!(dev, "no interrupt can be had: {e:?}\n"))?,
-                interrupts <- {
-                    // SAFETY: `vectors` is initialized, lives at a pinned address, and is dropped
-                    // after `interrupts`.
-                    let vectors: &'bound pci::IrqVectorRegistration<'bound> =
-                        unsafe { &*core::ptr::from_ref(vectors) };
-                    // SAFETY: The registration is a field of what is initialized here, which the
-                    // driver core drops when the device is unbound.
-                    unsafe {
-                        irq::ThreadedRegistration::new(
-                            vectors.index(0)?.into(),
-                            irq::Flags::TRIGGER_NONE,
-                            c"amdgpu_rs",
-                            Ok::<_, Error>(Handler::new(device.clone())),
-                        )
-                    }
-                },
+                // SAFETY: The driver core drops the binding when the device is unbound.
+                interrupts <- unsafe { Interrupts::new(pdev, device.clone()) },
                 _: {
                     pdev.set_master();
-                    let card = device.card.access(dev)?;
-                    start(device, &device.bring_up(card, &firmware))?;
-                    greet(device);
+                    start(dev, device, &firmware)?;
                 },
                 counters: counters(dev, stats)?,
                 settled: Settled(device.clone()),
@@ -316,6 +283,21 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
     )
 }
 
+/// Enables the PCI device, takes it from the firmware's framebuffer, and limits its bus addresses to
+/// those that the chip can use.
+fn take_over<'bound>(pdev: &'bound pci::Device<Core<'_>>, hw: &Chip) -> Result<Enabled<'bound>> {
+    let enabled = Enabled::new(pdev)
+        .inspect_err(|e| dev_err!(pdev, "cannot enable the PCI device: {e:?}\n"))?;
+    remove_firmware_framebuffer(pdev, c"amdgpu_rs")
+        .inspect_err(|e| dev_err!(pdev, "cannot take over the screen: {e:?}\n"))?;
+    // SAFETY: Nothing is allocated or mapped for DMA yet.
+    unsafe { pdev.dma_set_mask_and_coherent(hw.dma_mask)? };
+    // The card accesses memory by pages: a segment may have any length.
+    // SAFETY: As above.
+    unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
+    Ok(enabled)
+}
+
 /// Checks that the card responds and was posted, and reads its video BIOS.
 fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios> {
     if !hw.system.responds(card) {
@@ -364,6 +346,60 @@ fn open_memory(
     })
 }
 
+/// Creates the device and everything that it shares with the card. Nothing is started yet.
+fn set_up(
+    dev: &kernel::device::Device<Bound>,
+    hw: &'static Chip,
+    facts: Facts,
+    card: Card<'_>,
+) -> Result<Arc<Device>> {
+    let card = card.into_handle(dev)?;
+    let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
+    Arc::pin_init(device, GFP_KERNEL)
+        .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))
+}
+
+/// The card's interrupt: the handler, registered for its only vector.
+#[pin_data]
+struct Interrupts<'bound> {
+    #[pin]
+    handler: irq::ThreadedRegistration<'bound, Handler>,
+    vectors: pci::IrqVectorRegistration<'bound>,
+}
+
+impl<'bound> Interrupts<'bound> {
+    /// Allocates the vector, and registers the handler for it.
+    ///
+    /// # Safety
+    ///
+    /// The value must be dropped before the device is unbound.
+    unsafe fn new(
+        pdev: &'bound pci::Device<Bound>,
+        device: Arc<Device>,
+    ) -> impl PinInit<Self, Error> + 'bound {
+        try_pin_init!(Self {
+            vectors: pdev
+                .alloc_irq_vectors(1, 1, messages())
+                .inspect_err(|e| dev_err!(pdev, "no interrupt can be had: {e:?}\n"))?,
+            handler <- {
+                // SAFETY: `vectors` is initialized, lives at a pinned address, and is dropped after
+                // `handler`.
+                let vectors: &'bound pci::IrqVectorRegistration<'bound> =
+                    unsafe { &*core::ptr::from_ref(vectors) };
+                // SAFETY: By the caller's promise, the registration is dropped in time.
+                unsafe {
+                    irq::ThreadedRegistration::new(
+                        vectors.index(0)?.into(),
+                        irq::Flags::TRIGGER_NONE,
+                        c"amdgpu_rs",
+                        Ok::<_, Error>(Handler::new(device)),
+                    )
+                }
+            },
+        }? Error)
+    }
+}
+
 /// Returns the interrupt types: message-signaled only, as the interrupt ring would have to be run
 /// differently with others.
 fn messages() -> pci::IrqTypes {
@@ -372,9 +408,14 @@ fn messages() -> pci::IrqTypes {
         .with(pci::IrqType::MsiX)
 }
 
-/// Starts all blocks of the card, tests each ring, and lets idle blocks save power.
-fn start(device: &Device, up: &BringUp<'_>) -> Result {
+/// Starts all blocks of the card, tests each ring, lets idle blocks save power, and logs the card.
+fn start(
+    dev: &kernel::device::Device<Bound>,
+    device: &Device,
+    firmware: &hw::firmware::Files,
+) -> Result {
     let hw = device.hw;
+    let up = &device.bring_up(device.card.access(dev)?, firmware);
     hw.memory.enable_translation(up.card, &up.translation);
     hw.interrupts.start(up.card, &up.interrupts);
     hw.graphics.configure(up.card, up.graphics);
@@ -386,6 +427,7 @@ fn start(device: &Device, up: &BringUp<'_>) -> Result {
         ring.test(&device.dev)?;
     }
     hw.system.gate_clocks(up.card, ClockGating::On);
+    greet(device);
     Ok(())
 }
 
@@ -479,22 +521,30 @@ module! {
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",
     license: "Dual MIT/GPL",
-    firmware: [
-        "amdgpu/bonaire_mc.bin",
-        "amdgpu/bonaire_rlc.bin",
-        "amdgpu/bonaire_pfp.bin",
-        "amdgpu/bonaire_me.bin",
-        "amdgpu/bonaire_ce.bin",
-        "amdgpu/bonaire_mec.bin",
-        "amdgpu/bonaire_sdma.bin",
-        "amdgpu/bonaire_sdma1.bin",
-        "amdgpu/hawaii_mc.bin",
-        "amdgpu/hawaii_rlc.bin",
-        "amdgpu/hawaii_pfp.bin",
-        "amdgpu/hawaii_me.bin",
-        "amdgpu/hawaii_ce.bin",
-        "amdgpu/hawaii_mec.bin",
-        "amdgpu/hawaii_sdma.bin",
-        "amdgpu/hawaii_sdma1.bin",
-    ],
 }
+
+/// Entries of the module's information that name the firmware of all chips, for tools that make an
+/// initramfs.
+struct ModuleFirmware<const N: usize>;
+
+impl<const N: usize> ModuleFirmware<N> {
+    const fn create(module: &'static CStr) -> ModInfoBuilder<N> {
+        let mut info = ModInfoBuilder::new(module);
+        let mut chip = 0;
+        while chip < ChipId::ALL.len() {
+            let names = ChipId::ALL[chip].chip().firmware.all();
+            let mut file = 0;
+            while file < names.len() {
+                info = info.new_entry().push(match names[file].to_str() {
+                    Ok(name) => name,
+                    Err(_) => panic!(),
+                });
+                file += 1;
+            }
+            chip += 1;
+        }
+        info
+    }
+}
+
+kernel::module_firmware!(ModuleFirmware);

@@ -55,8 +55,10 @@ pub(crate) enum ChipId {
 }
 
 impl ChipId {
+    pub(crate) const ALL: [Self; 2] = [Self::Bonaire, Self::Hawaii];
+
     /// Returns the chip's operations and facts.
-    pub(crate) fn chip(self) -> &'static Chip {
+    pub(crate) const fn chip(self) -> &'static Chip {
         match self {
             Self::Bonaire => &gfx7::BONAIRE,
             Self::Hawaii => &gfx7::HAWAII,

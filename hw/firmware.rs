@@ -199,6 +199,16 @@ pub(crate) struct Names {
     pub(crate) sdma: [&'static CStr; 2],
 }
 
+impl Names {
+    /// Returns all names.
+    pub(crate) const fn all(&self) -> [&'static CStr; 8] {
+        let [sdma0, sdma1] = self.sdma;
+        [
+            self.mc, self.rlc, self.pfp, self.me, self.ce, self.mec, sdma0, sdma1,
+        ]
+    }
+}
+
 impl Files {
     /// Loads and checks all files.
     pub(crate) fn load(dev: &device::Device, names: &Names) -> Result<Self> {
