@@ -285,18 +285,28 @@ def page(introduction: str, chips: list[Chip]) -> str:
 
 def merge(found: list[Difference], chips: set[str]) -> list[str]:
     """Rows of the table; what differs alike for one reason shares a row."""
-    groups: dict[tuple, list[Difference]] = {}
+    shown = {id(d): row(d) for d in found}
+    # Of banked registers one chip has more.
+    seen: dict[tuple, set[str]] = {}
     for d in found:
-        e = d.explanation
-        shown = ("", "") if e and e.address else (d.c, d.ours)
-        groups.setdefault((e.why if e else "**not explained**", d.kind, *map(short, shown)), []).append(d)
-    rows = []
-    for (why, kind, c, ours), here in groups.items():
-        names = ", ".join(f"`{k}`" for k in banks_together(list(dict.fromkeys(d.key for d in here))))
-        on = {d.chip for d in here}
+        seen.setdefault((bare(d.key), *shown[id(d)]), set()).add(d.chip)
+    groups: dict[tuple, list[str]] = {}
+    for d in found:
+        on = seen[bare(d.key), *shown[id(d)]]
         only = "" if on == chips else f" ({', '.join(sorted(on))})"
+        groups.setdefault((*shown[id(d)], only), []).append(d.key)
+    rows = []
+    for (why, kind, c, ours, only), keys in groups.items():
+        names = ", ".join(f"`{k}`" for k in banks_together(list(dict.fromkeys(keys))))
         rows.append(f"| {names} | {KINDS[kind]}{only} | {c} | {ours} | {' '.join(why.split())} |")
     return rows
+
+
+def row(d: Difference) -> tuple[str, str, str, str]:
+    """What a row says of a difference, but for the names."""
+    e = d.explanation
+    sides = ("", "") if e and e.address else (d.c, d.ours)
+    return e.why if e else "**not explained**", d.kind, *map(short, sides)
 
 
 def short(value: str) -> str:

@@ -142,6 +142,12 @@ class Page(unittest.TestCase):
         self.assertNotIn("(", rows("Bonaire", "Hawaii")[0])
         self.assertIn("(Hawaii)", rows("Hawaii")[0])
 
+    def test_more_banks_are_no_difference(self):
+        found = [Difference("X@se0", "unread", chip="Bonaire"), Difference("X@se0", "unread", chip="Hawaii"),
+                 Difference("X@se1", "unread", chip="Hawaii")]
+        self.assertEqual([r.split(" | ")[:2] for r in merge(found, {"Bonaire", "Hawaii"})],
+                         [["| `X@se0…se1`", "only the C driver reads it"]])
+
 
 class Marks(unittest.TestCase):
     def test_between(self):

@@ -138,7 +138,8 @@ fn device_info(device: &Device) -> Result<String, String> {
     expect(has == (chip.shader_engines, chip.backends), || {
         format!("{} shader engines, {} render backends", has.0, has.1)
     })?;
-    let units: Vec<u32> = info.cu_bitmap.as_flattened().iter().copied().filter(|u| *u != 0).collect();
+    let units: Vec<u32> =
+        info.cu_bitmap.as_flattened().iter().copied().filter(|u| *u != 0).collect();
     expect(units.iter().map(|u| u.count_ones()).sum::<u32>() == info.cu_active_number, || {
         format!("{} CUs, and {units:x?}", info.cu_active_number)
     })?;
