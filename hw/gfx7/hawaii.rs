@@ -221,9 +221,9 @@ static CLOCK_GATING: &[Golden] = &[
     Golden(0x21c2, !0, 0x0090_0100), // CP_RB_WPTR_POLL_CNTL
     Golden(0x3109, !0, 0x0020_003f), // RLC_CGCG_CGLS_CTRL
     Golden(0x000e, !0, 0x0140_001c), // PCIE_INDEX
-    Golden(0x000f, 0x000f_0000, 0x000f_0000), // INTERRUPT_LINE
-    Golden(0x0088, !0, 0xc060_000c), // PCIE_BAR4_CNTL
-    Golden(0x0089, 0xc000_0fff, 0x0000_0100), // PCIE_BAR5_CAP
+    Golden(0x000f, 0x000f_0000, 0x000f_0000), // PCIE_DATA
+    Golden(0x0088, !0, 0xc060_000c), // SMC_IND_INDEX_4
+    Golden(0x0089, 0xc000_0fff, 0x0000_0100), // SMC_IND_DATA_4
     Golden(0x03e4, !0, 0x0000_0100), // XDMA_CLOCK_GATING_CNTL
     Golden(0x03e6, 0x0000_0101, 0x0000_0000), // XDMA_MEM_POWER_CNTL
     Golden(0x082a, !0, 0x0000_0104), // MC_MEM_POWER_LS
