@@ -13,9 +13,11 @@ use crate::num::{hi32, lo32, u32_of};
 pub const NOP: u32 = header(OP_NOP, 0x4000);
 
 const OP_NOP: u32 = 0x10;
+const OP_DISPATCH_DIRECT: u32 = 0x15;
 const OP_WRITE_DATA: u32 = 0x37;
 const OP_WAIT_REG_MEM: u32 = 0x3c;
 const OP_DMA_DATA: u32 = 0x50;
+const OP_SET_SH_REG: u32 = 0x76;
 
 /// The most that the byte count of [`DmaData`] can say.
 pub const DMA_DATA_MAX: u32 = 0x1f_ffff;
@@ -147,6 +149,43 @@ impl Packet for WaitMem {
     }
 }
 
+/// Bit 1 of a header: the packet is about compute shaders (`PACKET3_COMPUTE`).
+const COMPUTE: u32 = 1 << 1;
+
+/// Sets registers of compute shaders, one behind the other.
+#[derive(Clone, Copy, Debug)]
+pub struct SetComputeRegs<'a> {
+    /// Index of the first, in words, as in `gfx_7_2_d.h`.
+    pub first: u32,
+    /// What to write.
+    pub values: &'a [u32],
+}
+
+impl Packet for SetComputeRegs<'_> {
+    fn encode(&self, words: &mut Vec<u32>) {
+        /// `PACKET3_SET_SH_REG_START`
+        const START: u32 = 0x2c00;
+        let body = 1 + u32_of(self.values.len());
+        words.extend([header(OP_SET_SH_REG, body) | COMPUTE, self.first - START]);
+        words.extend(self.values);
+    }
+}
+
+/// Starts groups of a compute shader, in one dimension.
+#[derive(Clone, Copy, Debug)]
+pub struct Dispatch {
+    /// Groups.
+    pub groups: u32,
+}
+
+impl Packet for Dispatch {
+    fn encode(&self, words: &mut Vec<u32>) {
+        /// `COMPUTE_DISPATCH_INITIATOR`: COMPUTE_SHADER_EN, FORCE_START_AT_000.
+        const INITIATOR: u32 = 1 | 1 << 2;
+        words.extend([header(OP_DISPATCH_DIRECT, 4) | COMPUTE, self.groups, 1, 1, INITIATOR]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,6 +212,13 @@ mod tests {
     fn dma_data() {
         let packet = DmaData { src: 0x1_0000_0000, dst: 0x2_0000_1000, bytes: 0x1000 };
         assert_eq!(words(packet), [0xc005_5000, 0x8000_0000, 0, 1, 0x1000, 2, 0x1000]);
+    }
+
+    #[test]
+    fn dispatch() {
+        let registers = SetComputeRegs { first: 0x2e40, values: &[5, 6] };
+        assert_eq!(words(registers), [0xc002_7602, 0x240, 5, 6]);
+        assert_eq!(words(Dispatch { groups: 3 }), [0xc003_1502, 3, 1, 1, 5]);
     }
 
     #[test]

@@ -45,9 +45,9 @@ impl Chip {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cache {
     /// There are no caches.
-    #[default]
     Direct,
     /// A line stays until a packet flushes it, and what is stored too.
+    #[default]
     Strict,
 }
 
@@ -98,7 +98,7 @@ impl Default for Config {
             vram: 1 << 30,
             visible: 1 << 30,
             hdp: Hdp::Direct,
-            cache: Cache::Direct,
+            cache: Cache::Strict,
             seed: 0,
             inject: Injections::default(),
             strict: Strictness::default(),

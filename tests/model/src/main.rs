@@ -51,9 +51,9 @@ struct Options {
     /// `direct`: the guest's writes to VRAM are seen at once. `strict`: after an HDP flush.
     #[arg(long, value_name = "MODE", default_value = "direct")]
     hdp: String,
-    /// `direct`: shaders see memory as it is. `strict`: through caches that keep lines until a packet
-    /// flushes them.
-    #[arg(long, value_name = "MODE", default_value = "direct")]
+    /// `strict`: shaders see memory through caches that keep lines until a packet flushes them. `direct`: as it
+    /// is.
+    #[arg(long, value_name = "MODE", default_value = "strict")]
     cache: String,
     /// Seed of every random choice.
     #[arg(long, value_name = "N", default_value_t = 0)]

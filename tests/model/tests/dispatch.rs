@@ -76,13 +76,18 @@ fn job(b: &mut Bench, at: u64, packets: &[u32]) -> Vec<u32> {
     pm4(INDIRECT_BUFFER, &[lo(COMMANDS + at), hi(COMMANDS + at), control])
 }
 
+/// A bench without caches, where no packet has to flush them.
+fn direct_bench() -> Bench {
+    Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache: Cache::Direct, ..Config::default() })
+}
+
 fn sums_are_there(b: &Bench) -> bool {
     (0..256u64).all(|n| f32::from_bits(b.get(DATA + 0x2000 + n * 4)) == n as f32 * 1.5)
 }
 
 #[test]
 fn vector_add_on_the_gfx_ring() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, VECTOR_ADD);
     let mut packets = registers(64);
     packets.extend(direct(4));
@@ -95,7 +100,7 @@ fn vector_add_on_the_gfx_ring() {
 
 #[test]
 fn each_queue_has_its_own_registers() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, VECTOR_ADD);
     // Registers and dispatch in two buffers each, so that the queues come between one another.
     let mut starts = vec![];
@@ -119,7 +124,7 @@ fn each_queue_has_its_own_registers() {
 
 #[test]
 fn indirect_dimensions() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, VECTOR_ADD);
     b.put(DATA + 0x3100, &[2, 1, 1, 4, 1, 1, 0, 0, 4, 1, 1]);
     let mut packets = registers(64);
@@ -144,7 +149,7 @@ fn indirect_dimensions() {
 
 #[test]
 fn an_endless_shader_lets_others_run_and_ends_with_its_engine() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, ENDLESS);
     let mut packets = registers(64);
     packets.extend(direct(1));
@@ -167,7 +172,7 @@ fn an_endless_shader_lets_others_run_and_ends_with_its_engine() {
 
 #[test]
 fn a_fault_of_a_shader_is_its_vmids() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, VECTOR_ADD);
     b.map(VMID, OUT, 0);
     b.flush(VMID);
@@ -184,7 +189,7 @@ fn a_fault_of_a_shader_is_its_vmids() {
 
 #[test]
 fn a_bad_shader_hangs_its_engine_with_the_reason() {
-    let mut b = Bench::new();
+    let mut b = direct_bench();
     space(&mut b, &[0xbf92_0001]); // s_trap
     let mut packets = registers(64);
     packets.extend(direct(1));
@@ -210,7 +215,7 @@ fn fence(actions: u32, at: u64) -> Vec<u32> {
 }
 
 fn strict() -> Bench {
-    let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache: Cache::Strict, ..Config::default() });
+    let mut b = Bench::new();
     space(&mut b, VECTOR_ADD);
     b
 }

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Compute shaders on each ring that takes them, through an unmodified libdrm.
+//!
+//! Shaders go to memory by way of caches that nothing keeps coherent but the driver's packets: what
+//! the CPU has written must be seen by the next job, be it code, arguments or data, and what a job
+//! has stored must be in memory when its fence says so. So each ring runs the same program twice at
+//! the same addresses, with all of that changed in between, and the CPU computes the same.
+
+use amdgpu_client::PAGE;
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::{IoMap, Node};
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::libdrm::{Bo, BoList, Context, CpuMap, Device, GpuMap, IbPool, finish};
+use amdgpu_client::num::{hi32, lo32, u32_of, u64_of};
+use amdgpu_client::pm4::{Dispatch, SetComputeRegs};
+use amdgpu_client::report::{Outcome, Tally, give_up};
+use amdgpu_client::uapi::{CREATE_CPU_ACCESS_REQUIRED, DOMAIN_GTT, DOMAIN_VRAM};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Lanes of a wave, here also the threads of a group.
+const LANES: usize = 64;
+/// Numbers that are added.
+const COUNT: usize = 4096;
+/// Bytes of them.
+const BYTES: usize = 4 * COUNT;
+
+/// Operations of a lane: its name, the vector instruction, and the same for the CPU. All numbers are small
+/// integers, so that results are exact.
+const OPERATIONS: [(&str, u32, fn(f32, f32) -> f32); 2] = [
+    ("sums", 0x0602_0501, |a, b| a + b), // v_add_f32_e32 v1, v1, v2
+    ("differences", 0x0802_0501, |a, b| a - b), // v_sub_f32_e32 v1, v1, v2
+];
+
+/// The program, with the operation left open: `s[0:1]` leads to three buffer descriptors, `s2` is
+/// the group's number.
+const fn program(operation: u32) -> [u32; 15] {
+    [
+        0xc082_0100, // s_load_dwordx4 s[4:7], s[0:1], 0x0
+        0xc084_0104, // s_load_dwordx4 s[8:11], s[0:1], 0x4
+        0xc086_0108, // s_load_dwordx4 s[12:15], s[0:1], 0x8
+        0x8f03_8602, // s_lshl_b32 s3, s2, 6
+        0x4a00_0003, // v_add_i32_e32 v0, vcc, s3, v0
+        0xbf8c_007f, // s_waitcnt lgkmcnt(0)
+        0xe030_2000,
+        0x8001_0100, // buffer_load_dword v1, v0, s[4:7], 0 idxen
+        0xe030_2000,
+        0x8002_0200, // buffer_load_dword v2, v0, s[8:11], 0 idxen
+        0xbf8c_0f70, // s_waitcnt vmcnt(0)
+        operation,
+        0xe070_2000,
+        0x8003_0100, // buffer_store_dword v1, v0, s[12:15], 0 idxen
+        0xbf81_0000, // s_endpgm
+    ]
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse(
+        "Runs compute shaders on each ring that takes them.",
+        &[("node", "device node (default: the first amdgpu render node)")],
+    );
+    let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
+        Ok(node) => node,
+        Err(why) => return give_up("dispatch", why),
+    };
+    let device = match Device::open(&node) {
+        Ok(device) => device,
+        Err(why) => return give_up("dispatch", why),
+    };
+    let mut tally = Tally::new();
+    if let Err(why) = all(&device, &mut tally) {
+        tally.record("BOs for the shaders", Err(why));
+    }
+    tally.close()
+}
+
+/// Says what was being done when an error came.
+fn at(what: &str) -> impl Fn(amdgpu_client::Errno) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+/// A BO in both address spaces.
+type Mapped<'b, 'd> = (GpuMap<'b, 'd>, CpuMap<'b, 'd>);
+
+fn mapped<'b, 'd>(bo: &'b Bo<'d>) -> Result<Mapped<'b, 'd>, String> {
+    Ok((bo.map_gpu().map_err(at("GEM_VA"))?, bo.map_cpu().map_err(at("mmap"))?))
+}
+
+/// The BOs of a job: code and arguments, two operands, the result.
+struct Bench<'b, 'd> {
+    context: Context<'d>,
+    list: BoList<'d>,
+    code: Mapped<'b, 'd>,
+    operands: [Mapped<'b, 'd>; 2],
+    result: Mapped<'b, 'd>,
+    ibs: IbPool<'b, 'd>,
+}
+
+/// Where the descriptors are in the BO of the code.
+const ARGUMENTS: usize = PAGE / 2;
+
+fn all(device: &Device, tally: &mut Tally) -> Result<(), String> {
+    let code = device.alloc(PAGE, DOMAIN_GTT, 0).map_err(at("code"))?;
+    let vram = device.alloc(BYTES, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED).map_err(at("VRAM"))?;
+    let gtt = device.alloc(BYTES, DOMAIN_GTT, 0).map_err(at("GTT"))?;
+    let result = device.alloc(BYTES, DOMAIN_GTT, 0).map_err(at("result"))?;
+    let ib = IbPool::bo(device, PAGE).map_err(at("IB"))?;
+    let mut bench = Bench {
+        context: device.context().map_err(at("context"))?,
+        list: device.bo_list(&[&code, &vram, &gtt, &result, &ib]).map_err(at("BO list"))?,
+        code: mapped(&code)?,
+        operands: [mapped(&vram)?, mapped(&gtt)?],
+        result: mapped(&result)?,
+        ibs: IbPool::new(&ib).map_err(at("IB"))?,
+    };
+    for engine in Engine::ALL.into_iter().filter(|engine| !engine.is_dma()) {
+        for (n, (name, ..)) in OPERATIONS.iter().enumerate() {
+            tally.check(format_args!("{engine}: {name} by a shader"), || bench.check(engine, n));
+        }
+    }
+    Ok(())
+}
+
+impl Bench<'_, '_> {
+    /// Runs one of the operations on a ring, on data that no job before it had.
+    fn check(&mut self, engine: Engine, operation: usize) -> Outcome {
+        let (_, instruction, wanted) = OPERATIONS[operation];
+        let tag = 8 * u32_of(operation) + engine.ring() + engine.ip_type() * 16;
+        let number = |n: usize, of: u32| ((n * 7 + 1) % 1000) as f32 * (tag * 2 + of) as f32;
+        for (of, (_, cpu)) in (1..).zip(&self.operands) {
+            let words: Vec<u32> = (0..COUNT).map(|n| number(n, of).to_bits()).collect();
+            cpu.copy_in(0, &words);
+        }
+        self.result.1.fill(0xff);
+        self.code.1.copy_in(0, &program(instruction));
+        // Each operation takes the operands in its own order.
+        let [a, b] = [operation, 1 - operation];
+        let buffers = [&self.operands[a].0, &self.operands[b].0, &self.result.0];
+        self.code.1.copy_in(ARGUMENTS, &buffers.map(descriptor).concat());
+        self.run(engine)?;
+        compare(&self.result.1, |n| wanted(number(n, u32_of(a) + 1), number(n, u32_of(b) + 1)))?;
+        Ok(format!("{COUNT} of them"))
+    }
+
+    /// Submits a dispatch of a thread for each number, and waits for it.
+    fn run(&mut self, engine: Engine) -> Result<(), String> {
+        let mut stream = Stream::new();
+        let code = self.code.0.va;
+        for (first, values) in registers(code, code + u64_of(ARGUMENTS)) {
+            stream.push(SetComputeRegs { first, values: &values });
+        }
+        stream.push(Dispatch { groups: u32_of(COUNT / LANES) });
+        self.ibs.clear();
+        let ib = self.ibs.place(engine, &stream);
+        let fence = self.context.submit(engine, &self.list, &[ib], None).map_err(at("submit"))?;
+        finish(&fence)
+    }
+}
+
+/// A descriptor of words one behind the other.
+fn descriptor(map: &GpuMap<'_, '_>) -> [u32; 4] {
+    const STRIDE: u32 = 4 << 16;
+    /// Components x, y, z, w of a 32-bit float.
+    const FORMAT: u32 = 0x0002_7fac;
+    [lo32(map.va), hi32(map.va) | STRIDE, u32_of(COUNT), FORMAT]
+}
+
+/// Registers of the launch (`gfx_7_2_d.h`): first index, values.
+fn registers(code: u64, arguments: u64) -> [(u32, Vec<u32>); 7] {
+    let all_units = !0;
+    // RSRC1: 4 vector and 24 scalar registers, denormals of doubles kept, DX10_CLAMP.
+    let rsrc1 = 2 << 6 | 0xc0 << 12 | 1 << 21;
+    // RSRC2: two user scalars, the group's number.
+    let rsrc2 = 2 << 1 | 1 << 7;
+    [
+        (0x2e07, vec![u32_of(LANES), 1, 1]), // COMPUTE_NUM_THREAD_X to Z
+        (0x2e0c, vec![lo32(code >> 8), hi32(code >> 8)]), // COMPUTE_PGM_LO, HI
+        (0x2e12, vec![rsrc1, rsrc2]),        // COMPUTE_PGM_RSRC1, 2
+        (0x2e15, vec![0, all_units, all_units]), // RESOURCE_LIMITS, STATIC_THREAD_MGMT_SE0, SE1
+        (0x2e18, vec![0]),                   // COMPUTE_TMPRING_SIZE
+        (0x2e19, vec![all_units, all_units]), // STATIC_THREAD_MGMT_SE2, SE3
+        (0x2e40, vec![lo32(arguments), hi32(arguments)]), // COMPUTE_USER_DATA_0, 1
+    ]
+}
+
+fn compare(map: &IoMap, wanted: impl Fn(usize) -> f32) -> Result<(), String> {
+    let seen = |n: usize| f32::from_bits(map.read(4 * n));
+    let wrong: Vec<_> = (0..COUNT).filter(|&n| seen(n) != wanted(n)).collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(&n) => Err(format!(
+            "{} of {COUNT} are wrong: number {n} is {} ({:#x}), not {}",
+            wrong.len(),
+            seen(n),
+            map.read(4 * n),
+            wanted(n)
+        )),
+    }
+}
