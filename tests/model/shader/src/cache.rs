@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::memory::{Access, Memory, Path, Place};
+use crate::memory::{Access, Memory, PAGE, Path, Place};
 use crate::rng::Rng;
 use crate::stop::Stop;
 
@@ -18,8 +18,12 @@ use crate::stop::Stop;
 const LINE: u64 = 64;
 /// Vector caches.
 const UNITS: usize = 4;
-/// One line of so many falls out of the second level in [`Caches::age`].
-const AGING: usize = 64;
+/// Lines of a page.
+const LINES: usize = (PAGE / LINE) as usize;
+/// No page has this number.
+const NO_PAGE: u64 = !0;
+/// Most pages of which a line falls out of the second level in [`Caches::age`].
+const AGING: usize = 8;
 
 /// Actions of CP_COHER_CNTL.
 pub mod action {
@@ -31,11 +35,11 @@ pub mod action {
     pub const INSTRUCTION: u32 = 1 << 29;
 }
 
-/// Hashes line numbers, the same in every run.
+/// Hashes page numbers, the same in every run.
 #[derive(Default)]
-struct LineHasher(u64);
+struct PageHasher(u64);
 
-impl Hasher for LineHasher {
+impl Hasher for PageHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -49,8 +53,81 @@ impl Hasher for LineHasher {
     }
 }
 
-type Lines<T> = HashMap<u64, T, BuildHasherDefault<LineHasher>>;
 type Bytes = [u8; LINE as usize];
+
+/// What a cache keeps, page by page, and the page that was asked for last.
+struct Pages<T> {
+    index: HashMap<u64, usize, BuildHasherDefault<PageHasher>>,
+    pages: Vec<(u64, Box<T>)>,
+    last: (u64, usize),
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Pages { index: HashMap::default(), pages: vec![], last: (NO_PAGE, 0) }
+    }
+}
+
+impl<T: Default> Pages<T> {
+    /// The page of a line, if there is something of it.
+    fn find(&mut self, line: u64) -> Option<&mut T> {
+        let page = line / LINES as u64;
+        if self.last.0 != page {
+            self.last = (page, *self.index.get(&page)?);
+        }
+        Some(&mut self.pages[self.last.1].1)
+    }
+
+    /// The page of a line.
+    fn page(&mut self, line: u64) -> &mut T {
+        let page = line / LINES as u64;
+        if self.last.0 != page {
+            let next = self.pages.len();
+            let at = *self.index.entry(page).or_insert(next);
+            if at == next {
+                self.pages.push((page, Box::default()));
+            }
+            self.last = (page, at);
+        }
+        &mut self.pages[self.last.1].1
+    }
+}
+
+/// Lines of a page, and a bit for each that there is.
+struct First {
+    present: u64,
+    lines: [Bytes; LINES],
+}
+
+impl Default for First {
+    fn default() -> Self {
+        First { present: 0, lines: [[0; LINE as usize]; LINES] }
+    }
+}
+
+/// A cache of the first level.
+#[derive(Default)]
+struct FirstLevel(Pages<First>);
+
+impl FirstLevel {
+    /// A line, if it is there.
+    fn line(&mut self, line: u64) -> Option<&mut Bytes> {
+        let n = line as usize % LINES;
+        let page = self.0.find(line)?;
+        (page.present >> n & 1 != 0).then(|| &mut page.lines[n])
+    }
+
+    fn insert(&mut self, line: u64, bytes: Bytes) {
+        let n = line as usize % LINES;
+        let page = self.0.page(line);
+        page.present |= 1 << n;
+        page.lines[n] = bytes;
+    }
+
+    fn clear(&mut self) {
+        self.0 = Pages::default();
+    }
+}
 
 /// A line of the second level. Masks have a bit a byte.
 #[derive(Clone, Copy)]
@@ -60,13 +137,26 @@ struct Second {
     dirty: u64,
 }
 
+impl Second {
+    const EMPTY: Second = Second { bytes: [0; LINE as usize], valid: 0, dirty: 0 };
+}
+
+/// Lines of a page in the second level.
+struct SecondPage([Second; LINES]);
+
+impl Default for SecondPage {
+    fn default() -> Self {
+        SecondPage([Second::EMPTY; LINES])
+    }
+}
+
 /// The caches of a GPU.
 #[derive(Default)]
 pub struct Caches {
-    instruction: Lines<Bytes>,
-    scalar: Lines<Bytes>,
-    vector: [Lines<Bytes>; UNITS],
-    second: Lines<Second>,
+    instruction: FirstLevel,
+    scalar: FirstLevel,
+    vector: [FirstLevel; UNITS],
+    second: Pages<SecondPage>,
 }
 
 /// Memory behind the caches.
@@ -95,11 +185,11 @@ impl Caches {
             self.scalar.clear();
         }
         if actions & action::VECTOR != 0 {
-            self.vector.iter_mut().for_each(Lines::clear);
+            self.vector.iter_mut().for_each(FirstLevel::clear);
         }
         if actions & action::SECOND_LEVEL != 0 {
-            for (line, second) in std::mem::take(&mut self.second) {
-                second.write_back(line, memory);
+            for (page, lines) in std::mem::take(&mut self.second).pages {
+                lines.write_back(page, memory);
             }
         }
     }
@@ -108,27 +198,33 @@ impl Caches {
     /// would go through them.
     pub fn release<M: Memory + ?Sized>(&mut self, page: Place, memory: &mut M) {
         let first = page.0 / LINE;
-        for line in first..first + crate::memory::PAGE / LINE {
-            if let Some(second) = self.second.remove(&line) {
-                second.write_back(line, memory);
-            }
+        if let Some(lines) = self.second.find(first) {
+            std::mem::take(lines).write_back(page.0 / PAGE, memory);
         }
     }
 
     /// Lets some lines fall out.
     pub fn age<M: Memory + ?Sized>(&mut self, rng: &mut Rng, memory: &mut M) {
-        let start = rng.below(AGING);
-        let old: Vec<u64> = self.second.keys().copied().skip(start).step_by(AGING).collect();
-        for line in old {
-            if let Some(second) = self.second.remove(&line) {
-                second.write_back(line, memory);
-            }
+        let pages = &mut self.second.pages;
+        for _ in 0..AGING.min(pages.len()) {
+            let at = rng.below(pages.len());
+            let (page, lines) = &mut pages[at];
+            let n = rng.below(LINES);
+            std::mem::replace(&mut lines.0[n], Second::EMPTY).write_back(*page * LINES as u64 + n as u64, memory);
         }
     }
 
     /// Lines of the second level that memory does not have yet.
     pub fn dirty(&self) -> usize {
-        self.second.values().filter(|line| line.dirty != 0).count()
+        self.second.pages.iter().flat_map(|(_, lines)| lines.0).filter(|line| line.dirty != 0).count()
+    }
+}
+
+impl SecondPage {
+    fn write_back<M: Memory + ?Sized>(&self, page: u64, memory: &mut M) {
+        for (line, second) in (page * LINES as u64..).zip(self.0) {
+            second.write_back(line, memory);
+        }
     }
 }
 
@@ -147,8 +243,7 @@ impl Second {
 impl<M: Memory + ?Sized> Cached<'_, M> {
     /// The line in the second level with these bytes valid.
     fn second(&mut self, line: u64, wanted: u64) -> &mut Second {
-        let entry = self.caches.second.entry(line);
-        let second = entry.or_insert(Second { bytes: [0; LINE as usize], valid: 0, dirty: 0 });
+        let second = &mut self.caches.second.page(line).0[line as usize % LINES];
         if second.valid & wanted != wanted {
             let mut fresh = [0; LINE as usize];
             self.memory.read(Path::Coherent(0), Place(line * LINE), &mut fresh);
@@ -161,36 +256,37 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
     }
 
     /// The line as the first level has it; it is filled if it is not there.
-    fn first(&mut self, path: Path, line: u64) -> Bytes {
-        let cache = match path {
-            Path::Instruction => &self.caches.instruction,
-            Path::Scalar => &self.caches.scalar,
-            Path::Vector(unit) => &self.caches.vector[usize::from(unit) % UNITS],
-            Path::Coherent(_) => return self.second(line, !0).bytes,
+    fn first(&mut self, path: Path, line: u64) -> &Bytes {
+        let unit = match path {
+            Path::Coherent(_) => return &self.second(line, !0).bytes,
+            Path::Vector(unit) => usize::from(unit) % UNITS,
+            Path::Instruction | Path::Scalar => 0,
         };
-        if let Some(bytes) = cache.get(&line) {
-            return *bytes;
+        if self.level(path, unit).line(line).is_none() {
+            let bytes = self.second(line, !0).bytes;
+            self.level(path, unit).insert(line, bytes);
         }
-        let bytes = self.second(line, !0).bytes;
-        let cache = match path {
+        &self.level(path, unit).0.page(line).lines[line as usize % LINES]
+    }
+
+    /// The cache that a path goes through first.
+    fn level(&mut self, path: Path, unit: usize) -> &mut FirstLevel {
+        match path {
             Path::Instruction => &mut self.caches.instruction,
             Path::Scalar => &mut self.caches.scalar,
-            Path::Vector(unit) | Path::Coherent(unit) => &mut self.caches.vector[usize::from(unit) % UNITS],
-        };
-        cache.insert(line, bytes);
-        bytes
+            Path::Vector(_) | Path::Coherent(_) => &mut self.caches.vector[unit],
+        }
     }
 
     /// Writes bytes of one line: into the second level, and through the unit's cache if it has it.
     fn write_line(&mut self, path: Path, at: u64, from: &[u8]) {
         let (line, offset) = (at / LINE, (at % LINE) as usize);
-        let entry = self.caches.second.entry(line);
-        let second = entry.or_insert(Second { bytes: [0; LINE as usize], valid: 0, dirty: 0 });
+        let second = &mut self.caches.second.page(line).0[line as usize % LINES];
         second.bytes[offset..offset + from.len()].copy_from_slice(from);
         second.valid |= mask(offset, from.len());
         second.dirty |= mask(offset, from.len());
         if let Path::Vector(unit) | Path::Coherent(unit) = path {
-            if let Some(first) = self.caches.vector[usize::from(unit) % UNITS].get_mut(&line) {
+            if let Some(first) = self.caches.vector[usize::from(unit) % UNITS].line(line) {
                 first[offset..offset + from.len()].copy_from_slice(from);
             }
         }

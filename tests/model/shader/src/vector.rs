@@ -67,12 +67,12 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
         Vector::MaskCountHigh => mask_count(w, i, 32),
         Vector::PackU16 => binary(w, i, |a, b| a.min(0xffff) | b.min(0xffff) << 16),
         Vector::PackI16 => binary(w, i, |a, b| signed16(a) | signed16(b) << 16),
-        Vector::Add => carry(w, i, |a, b, _| a + b, Operands::InOrder),
-        Vector::Sub => carry(w, i, |a, b, _| a.wrapping_sub(b), Operands::InOrder),
-        Vector::SubRev => carry(w, i, |a, b, _| a.wrapping_sub(b), Operands::Reversed),
-        Vector::AddCarry => carry(w, i, |a, b, c| a + b + c, Operands::InOrder),
-        Vector::SubBorrow => carry(w, i, |a, b, c| a.wrapping_sub(b).wrapping_sub(c), Operands::InOrder),
-        Vector::SubBorrowRev => carry(w, i, |a, b, c| a.wrapping_sub(b).wrapping_sub(c), Operands::Reversed),
+        Vector::Add => carry(w, i, |a, b, _| a.wrapping_add(b), |a, b, _| a.wrapping_add(b) < a),
+        Vector::Sub => carry(w, i, |a, b, _| a.wrapping_sub(b), |a, b, _| a < b),
+        Vector::SubRev => carry(w, i, |a, b, _| b.wrapping_sub(a), |a, b, _| b < a),
+        Vector::AddCarry => carry(w, i, add, add_carries),
+        Vector::SubBorrow => carry(w, i, subtract, subtract_borrows),
+        Vector::SubBorrowRev => carry(w, i, |a, b, c| subtract(b, a, c), |a, b, c| subtract_borrows(b, a, c)),
         Vector::ShiftLeft64 => wide(w, i, |a, by| a << by),
         Vector::ShiftRight64 => wide(w, i, |a, by| a >> by),
         Vector::ShiftRightSigned64 => wide(w, i, |a, by| ((a as i64) >> by) as u64),
@@ -155,11 +155,25 @@ fn lerp(a: u32, b: u32, c: u32) -> u32 {
     })
 }
 
+/// Names the lanes of a source. Memory for a scalar that is spread over them is touched only where
+/// there is one.
+macro_rules! lanes_of {
+    ($row:ident = $wave:expr, $inst:expr, $n:expr) => {
+        let spread: Row;
+        let $row: &Row = match $inst.src[$n].checked_sub(code::VGPR) {
+            Some(v) => &$wave.vector[usize::from(v)],
+            None => {
+                spread = [$wave.source($inst, $n); LANES];
+                &spread
+            }
+        };
+    };
+}
+
 #[inline(always)]
 fn unary(w: &mut Wave, i: &Inst, f: impl Fn(u32) -> u32) {
     let mut out: Row = [0; LANES];
-    let mut buffer = [0; LANES];
-    let a = w.row(i, 0, &mut buffer);
+    lanes_of!(a = w, i, 0);
     for lane in 0..LANES {
         out[lane] = f(a[lane]);
     }
@@ -169,9 +183,8 @@ fn unary(w: &mut Wave, i: &Inst, f: impl Fn(u32) -> u32) {
 #[inline(always)]
 fn binary(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32) -> u32) {
     let mut out: Row = [0; LANES];
-    let mut buffers = [[0; LANES]; 2];
-    let [p, q] = &mut buffers;
-    let (a, b) = (w.row(i, 0, p), w.row(i, 1, q));
+    lanes_of!(a = w, i, 0);
+    lanes_of!(b = w, i, 1);
     for lane in 0..LANES {
         out[lane] = f(a[lane], b[lane]);
     }
@@ -181,9 +194,9 @@ fn binary(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32) -> u32) {
 #[inline(always)]
 fn ternary(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32, u32) -> u32) {
     let mut out: Row = [0; LANES];
-    let mut buffers = [[0; LANES]; 3];
-    let [p, q, r] = &mut buffers;
-    let (a, b, c) = (w.row(i, 0, p), w.row(i, 1, q), w.row(i, 2, r));
+    lanes_of!(a = w, i, 0);
+    lanes_of!(b = w, i, 1);
+    lanes_of!(c = w, i, 2);
     for lane in 0..LANES {
         out[lane] = f(a[lane], b[lane], c[lane]);
     }
@@ -198,28 +211,36 @@ fn wide(w: &mut Wave, i: &Inst, f: impl Fn(u64, u32) -> u64) {
     w.put64(i.dst, &out);
 }
 
-/// Which operand a subtraction takes from.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Operands {
-    InOrder,
-    Reversed,
+/// An addition or subtraction, and its carry or borrow.
+#[inline(always)]
+fn carry(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32, u32) -> u32, carries: impl Fn(u32, u32, u32) -> bool) {
+    let carry_in = if i.entry.signature.source(2).is_some() { w.pair(i.src[2]) } else { 0 };
+    lanes_of!(a = w, i, 0);
+    lanes_of!(b = w, i, 1);
+    let mut out: Row = [0; LANES];
+    let carry = |lane: usize| (carry_in >> lane & 1) as u32;
+    for lane in 0..LANES {
+        out[lane] = f(a[lane], b[lane], carry(lane));
+    }
+    let mask = mask_of(|lane| carries(a[lane], b[lane], carry(lane))) & w.exec();
+    w.put(i.dst, &out);
+    w.set_pair(i.sdst, mask);
 }
 
-/// An addition or subtraction in 64 bits, whose bit 32 is the carry.
-#[inline(always)]
-fn carry(w: &mut Wave, i: &Inst, f: impl Fn(u64, u64, u64) -> u64, operands: Operands) {
-    let carry_in = if i.entry.signature.source(2).is_some() { w.pair(i.src[2]) } else { 0 };
-    let mut buffers = [[0; LANES]; 2];
-    let [p, q] = &mut buffers;
-    let (mut a, mut b) = (w.row(i, 0, p), w.row(i, 1, q));
-    if operands == Operands::Reversed {
-        std::mem::swap(&mut a, &mut b);
-    }
-    let sum: Row64 = std::array::from_fn(|n| f(a[n].into(), b[n].into(), carry_in >> n & 1));
-    let out: Row = std::array::from_fn(|n| sum[n] as u32);
-    let carries = mask_of(|n| sum[n] >> 32 & 1 != 0) & w.exec();
-    w.put(i.dst, &out);
-    w.set_pair(i.sdst, carries);
+fn add(a: u32, b: u32, carry: u32) -> u32 {
+    a.wrapping_add(b).wrapping_add(carry)
+}
+
+fn add_carries(a: u32, b: u32, carry: u32) -> bool {
+    u64::from(a) + u64::from(b) + u64::from(carry) >> 32 != 0
+}
+
+fn subtract(a: u32, b: u32, borrow: u32) -> u32 {
+    a.wrapping_sub(b).wrapping_sub(borrow)
+}
+
+fn subtract_borrows(a: u32, b: u32, borrow: u32) -> bool {
+    u64::from(a) < u64::from(b) + u64::from(borrow)
 }
 
 #[inline(always)]

@@ -73,7 +73,7 @@ pub(crate) struct Shaders {
     /// Dispatches so far.
     count: u64,
     /// Wave instructions so far.
-    pub instructions: u64,
+    instructions: u64,
 }
 
 impl Shaders {
@@ -98,6 +98,11 @@ impl Shaders {
 }
 
 impl Gpu {
+    /// Wave instructions that were executed.
+    pub fn wave_instructions(&self) -> u64 {
+        self.shaders.instructions
+    }
+
     /// DISPATCH_DIRECT or DISPATCH_INDIRECT: a slice of it.
     pub(super) fn dispatch(
         &mut self,
