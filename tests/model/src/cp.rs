@@ -3,10 +3,11 @@
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
 //! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences), `cp/data.rs` (memory and
-//! registers) and `cp/dispatch.rs` (compute), how the front end runs ahead in `cp/prefetch.rs`.
+//! registers), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in `cp/prefetch.rs`.
 
 mod data;
 pub(crate) mod dispatch;
+pub(crate) mod draw;
 mod fence;
 mod packets;
 mod prefetch;
@@ -30,12 +31,19 @@ pub mod op {
     pub const ATOMIC_MEM: u32 = 0x1e;
     pub const SET_PREDICATION: u32 = 0x20;
     pub const COND_EXEC: u32 = 0x22;
+    pub const DRAW_INDIRECT: u32 = 0x24;
+    pub const DRAW_INDEX_INDIRECT: u32 = 0x25;
     pub const INDEX_BASE: u32 = 0x26;
+    pub const DRAW_INDEX_2: u32 = 0x27;
     pub const CONTEXT_CONTROL: u32 = 0x28;
     pub const INDEX_TYPE: u32 = 0x2a;
+    pub const DRAW_INDIRECT_MULTI: u32 = 0x2c;
+    pub const DRAW_INDEX_AUTO: u32 = 0x2d;
     pub const NUM_INSTANCES: u32 = 0x2f;
     pub const INDIRECT_BUFFER_CONST: u32 = 0x33;
+    pub const DRAW_INDEX_OFFSET_2: u32 = 0x35;
     pub const WRITE_DATA: u32 = 0x37;
+    pub const DRAW_INDEX_INDIRECT_MULTI: u32 = 0x38;
     pub const WAIT_REG_MEM: u32 = 0x3c;
     pub const INDIRECT_BUFFER: u32 = 0x3f;
     pub const COPY_DATA: u32 = 0x40;
@@ -69,12 +77,19 @@ const KNOWN: &[(u32, &str, u32, u32)] = &[
     (op::ATOMIC_MEM, "ATOMIC_MEM", 8, 8),
     (op::SET_PREDICATION, "SET_PREDICATION", 2, 2),
     (op::COND_EXEC, "COND_EXEC", 4, 4),
+    (op::DRAW_INDIRECT, "DRAW_INDIRECT", 4, 4),
+    (op::DRAW_INDEX_INDIRECT, "DRAW_INDEX_INDIRECT", 4, 4),
     (op::INDEX_BASE, "INDEX_BASE", 2, 2),
+    (op::DRAW_INDEX_2, "DRAW_INDEX_2", 5, 5),
     (op::CONTEXT_CONTROL, "CONTEXT_CONTROL", 2, 2),
     (op::INDEX_TYPE, "INDEX_TYPE", 1, 1),
+    (op::DRAW_INDIRECT_MULTI, "DRAW_INDIRECT_MULTI", 8, 9),
+    (op::DRAW_INDEX_AUTO, "DRAW_INDEX_AUTO", 2, 2),
     (op::NUM_INSTANCES, "NUM_INSTANCES", 1, 1),
     (op::INDIRECT_BUFFER_CONST, "INDIRECT_BUFFER_CONST", 3, 3),
+    (op::DRAW_INDEX_OFFSET_2, "DRAW_INDEX_OFFSET_2", 4, 4),
     (op::WRITE_DATA, "WRITE_DATA", 4, 0x3fff),
+    (op::DRAW_INDEX_INDIRECT_MULTI, "DRAW_INDEX_INDIRECT_MULTI", 8, 9),
     (op::WAIT_REG_MEM, "WAIT_REG_MEM", 6, 6),
     (op::INDIRECT_BUFFER, "INDIRECT_BUFFER", 3, 3),
     (op::COPY_DATA, "COPY_DATA", 5, 5),

@@ -15,6 +15,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::config::Config;
 use crate::cp::dispatch::Shaders;
+use crate::cp::draw::Graphics;
 use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
 use crate::fault::Faults;
 use crate::flush::{Flushes, HdpRequests};
@@ -57,6 +58,7 @@ pub struct Gpu {
     pub(crate) ih: Ih,
     pub(crate) ucode: Ucode,
     pub(crate) shaders: Shaders,
+    pub(crate) graphics: Graphics,
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
@@ -124,6 +126,7 @@ impl Gpu {
             ih: Ih::default(),
             ucode: Ucode::default(),
             shaders: Shaders::new(&config),
+            graphics: Graphics::default(),
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),
@@ -194,6 +197,7 @@ impl Gpu {
         self.ih = Ih::default();
         self.ucode = Ucode::default();
         self.shaders = Shaders::new(&self.config);
+        self.graphics = Graphics::default();
         self.eop_at.clear();
         self.forget_pace();
         self.hdp_requests = HdpRequests::default();

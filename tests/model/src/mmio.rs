@@ -74,6 +74,7 @@ impl Gpu {
         }
         if let Source::Engine(id) = by {
             self.shaders.register(id, reg, value);
+            self.graphics.register(reg, value);
         }
         self.write_effect(reg, value, by);
     }

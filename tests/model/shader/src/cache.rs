@@ -258,7 +258,7 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
     /// The line as the first level has it; it is filled if it is not there.
     fn first(&mut self, path: Path, line: u64) -> &Bytes {
         let unit = match path {
-            Path::Coherent(_) => return &self.second(line, !0).bytes,
+            Path::Coherent(_) | Path::Target => return &self.second(line, !0).bytes,
             Path::Vector(unit) => usize::from(unit) % UNITS,
             Path::Instruction | Path::Scalar => 0,
         };
@@ -274,7 +274,7 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
         match path {
             Path::Instruction => &mut self.caches.instruction,
             Path::Scalar => &mut self.caches.scalar,
-            Path::Vector(_) | Path::Coherent(_) => &mut self.caches.vector[unit],
+            Path::Vector(_) | Path::Coherent(_) | Path::Target => &mut self.caches.vector[unit],
         }
     }
 
@@ -310,7 +310,7 @@ impl<M: Memory + ?Sized> Memory for Cached<'_, M> {
     }
 
     fn read(&mut self, path: Path, at: Place, to: &mut [u8]) {
-        if at.0 >= Place::NOWHERE {
+        if at.0 >= Place::NOWHERE || path == Path::Target {
             return self.memory.read(path, at, to);
         }
         for (start, len) in pieces(at.0, to.len()) {
@@ -322,7 +322,7 @@ impl<M: Memory + ?Sized> Memory for Cached<'_, M> {
     }
 
     fn write(&mut self, path: Path, at: Place, from: &[u8]) {
-        if at.0 >= Place::NOWHERE {
+        if at.0 >= Place::NOWHERE || path == Path::Target {
             return self.memory.write(path, at, from);
         }
         for (start, len) in pieces(at.0, from.len()) {

@@ -184,6 +184,7 @@ impl Dispatch {
                 lds: &mut group.lds,
                 context: &group.context,
                 waits: self.config.waits,
+                graphics: None,
             };
             done = machine::run(&mut group.waves[ready], &mut shared, bus, most)?;
         }

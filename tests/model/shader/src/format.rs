@@ -95,6 +95,21 @@ impl Format {
         self.number
     }
 
+    /// How many components there are.
+    pub fn components(self) -> usize {
+        self.widths.iter().filter(|width| **width != 0).count()
+    }
+
+    /// Components within what the format holds, before they are blended.
+    pub fn clamped(self, texel: Texel) -> Texel {
+        let within = |least: f32| texel.map(|bits| f32::from_bits(bits).clamp(least, 1.0).to_bits());
+        match self.number {
+            Number::Unorm | Number::Srgb => within(0.0),
+            Number::Snorm => within(-1.0),
+            _ => texel,
+        }
+    }
+
     /// The 1 of missing components.
     pub fn one(self) -> u32 {
         if self.number.is_integer() { 1 } else { 1.0f32.to_bits() }

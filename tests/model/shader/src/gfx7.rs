@@ -6,6 +6,7 @@
 //! stands here as [`Op::Absent`] is known and not implemented.
 
 mod decode;
+mod graphics;
 mod memory;
 mod scalar;
 mod text;
@@ -17,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub use decode::{Words, decode};
+pub use graphics::exported;
 pub use text::text;
 
 use crate::isa::{Entry, Format, Op, Signature};
@@ -26,7 +28,7 @@ type Line = (u16, &'static str, Op, &'static str);
 
 /// All opcodes.
 static TABLE: LazyLock<HashMap<(Format, u16), Entry>> = LazyLock::new(|| {
-    let lines = scalar::lines().into_iter().chain(vector::lines()).chain(memory::lines());
+    let lines = scalar::lines().into_iter().chain(vector::lines()).chain(memory::lines()).chain(graphics::lines());
     lines
         .map(|(format, (opcode, name, op, operands))| {
             let signature = Signature(operands);

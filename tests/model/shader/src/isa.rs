@@ -40,6 +40,8 @@ pub enum Format {
     Mubuf,
     Mtbuf,
     Mimg,
+    Vintrp,
+    Exp,
 }
 
 /// What an operand holds.
@@ -138,6 +140,10 @@ pub enum Op {
     Memory(Access),
     /// Images.
     Image(Image),
+    /// Interpolation of a parameter of the primitive.
+    Interpolate(Interpolate),
+    /// An export from the program to the fixed functions.
+    Export,
     /// Known by name, and not implemented.
     Absent,
 }
@@ -604,6 +610,17 @@ pub struct Sample {
     pub clamp: bool,
 }
 
+/// Steps of an interpolation: the parameter at the first vertex, and how it changes to the other two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interpolate {
+    /// The first vertex's and the second's share.
+    First,
+    /// Adds the third's share.
+    Second,
+    /// One of the three as it is.
+    Move,
+}
+
 /// How a sampling instruction chooses the level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Level {
@@ -642,6 +659,12 @@ pub struct Flags {
     pub lwe: bool,
     /// SMRD: the offset is an immediate.
     pub imm: bool,
+    /// EXP: two components a register.
+    pub compr: bool,
+    /// EXP: the program's last.
+    pub done: bool,
+    /// EXP: the active lanes are the valid ones.
+    pub vm: bool,
 }
 
 /// A decoded instruction.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! An executor of GFX7 compute shaders, over any memory.
+//! An executor of GFX7 shaders, over any memory: of compute dispatches and of draws.
 //!
 //! A caller implements [`memory::Memory`], fills a [`launch::Launch`] from the registers of a queue
-//! and calls [`dispatch::Dispatch::run`] until it is done. Nothing here has a thread or knows of the
+//! and calls [`dispatch::Dispatch::run`] until it is done; or fills [`draw::Registers`] and a
+//! [`draw::Call`] and calls [`draw::Draw::run`]. Nothing here has a thread or knows of the
 //! GPU around it.
 //!
 //! | file | what it answers |
@@ -13,6 +14,7 @@
 //! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs`, `pending.rs` | one wave, its program, its state, S_WAITCNT |
 //! | `scalar.rs`, `vector.rs`, `vector/`, `float.rs` | arithmetic; rounding in integers |
 //! | `scalar_memory.rs`, `buffer.rs`, `image.rs`, `format.rs`, `tiling.rs`, `lds.rs` | loads and stores |
+//! | `draw.rs`, `draw/`, `export.rs` | draws: vertices, primitives, pixels, targets |
 //! | `memory.rs`, `bus.rs`, `cache.rs` | memory as a caller provides it, the way there, caches between |
 
 pub mod buffer;
@@ -20,6 +22,8 @@ pub mod bus;
 pub mod cache;
 pub mod context;
 pub mod dispatch;
+pub mod draw;
+pub mod export;
 pub mod float;
 pub mod format;
 pub mod gfx7;

@@ -4,6 +4,7 @@
 use crate::buffer;
 use crate::bus::Bus;
 use crate::context::Context;
+use crate::export::{Exports, Parameters};
 use crate::gfx7::text;
 use crate::image;
 use crate::isa::{Access, Control, Inst, Lds, Op, ScalarMemory, Vector};
@@ -27,6 +28,16 @@ pub struct Shared<'a> {
     pub context: &'a Context,
     /// Waits are checked.
     pub waits: bool,
+    /// What a program of a draw has besides.
+    pub graphics: Option<Graphics<'a>>,
+}
+
+/// What a program of a draw has to do with: where its exports go, and what is interpolated.
+pub struct Graphics<'a> {
+    /// Exports so far.
+    pub exports: &'a mut Exports,
+    /// Parameters of the primitive.
+    pub parameters: &'a Parameters,
 }
 
 /// Executes a wave until it stops at something, at most `most` instructions. Returns how many.
@@ -44,7 +55,18 @@ pub fn run<M: Memory + ?Sized>(
         if shared.waits && !w.pending.is_empty() {
             check_waits(w, inst, pc)?;
         }
-        execute(w, inst, shared.lds, shared.context, bus).map_err(|stop| located(stop, pc))?;
+        let outcome = match (inst.op, &mut shared.graphics) {
+            (Op::Export, Some(graphics)) => {
+                graphics.exports.execute(w, inst);
+                Ok(())
+            }
+            (Op::Interpolate(op), Some(graphics)) => {
+                graphics.parameters.execute(w, inst, op);
+                Ok(())
+            }
+            _ => execute(w, inst, shared.lds, shared.context, bus),
+        };
+        outcome.map_err(|stop| located(stop, pc))?;
         if shared.waits {
             note_pending(w, inst);
         }
@@ -79,6 +101,7 @@ fn execute<M: Memory + ?Sized>(
         Op::Memory(op) if i.entry.format == crate::isa::Format::Flat => buffer::flat(w, i, op, bus, context)?,
         Op::Memory(op) => buffer::execute(w, i, op, bus, context)?,
         Op::Image(op) => image::execute(w, i, op, bus, context)?,
+        Op::Interpolate(_) | Op::Export => return Err(Stop::illegal(format!("{} of no draw", i.entry.name))),
         Op::Absent => return Err(Stop::illegal(format!("{} is not implemented", i.entry.name))),
     }
     Ok(())

@@ -17,6 +17,8 @@ pub enum Path {
     Vector(u8),
     /// Vector accesses that leave the unit's cache aside (GLC).
     Coherent(u8),
+    /// The fixed functions of draws, which go past the caches of programs.
+    Target,
 }
 
 /// What an access wants to do with a page.

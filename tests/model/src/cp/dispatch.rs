@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use amdgpu_shader::cache::{Caches, action};
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::{Dispatch, Progress};
+use amdgpu_shader::draw::Draw;
 use amdgpu_shader::launch::{Launch, WINDOW, WINDOW_SIZE};
 use amdgpu_shader::memory::{self, Path};
 use amdgpu_shader::rng::Rng;
@@ -48,12 +49,35 @@ const EOP_VECTOR: u32 = 1 << 16;
 /// In whose name caches write back: their addresses are past translation.
 const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
 
-/// A dispatch that an engine has begun.
-pub struct Running(Box<Dispatch>, Access);
+/// What an engine has begun.
+pub(super) enum Job {
+    Dispatch(Box<Dispatch>),
+    Draw(Box<Draw>),
+}
+
+impl Job {
+    fn run<M: memory::Memory + ?Sized>(&mut self, memory: &mut M) -> Result<Progress, ShaderStop> {
+        match self {
+            Job::Dispatch(dispatch) => dispatch.run(memory, SLICE),
+            Job::Draw(draw) => draw.run(memory, SLICE),
+        }
+    }
+
+    /// Wave instructions so far, and all counts in words.
+    fn count(&self) -> (u64, String) {
+        match self {
+            Job::Dispatch(dispatch) => (dispatch.count.instructions, format!("dispatch {:?}", dispatch.count)),
+            Job::Draw(draw) => (draw.count.instructions, format!("draw {:?}", draw.count)),
+        }
+    }
+}
+
+/// A dispatch or a draw that an engine has begun, and in whose name it reaches memory.
+pub struct Running(pub(super) Job, pub(super) Access);
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0.count)
+        f.write_str(&self.0.count().1)
     }
 }
 
@@ -70,7 +94,7 @@ pub(crate) struct Shaders {
     caches: Option<Box<Caches>>,
     /// Which lines fall out.
     aging: Option<Rng>,
-    /// Dispatches so far.
+    /// Dispatches and draws so far.
     count: u64,
     /// Wave instructions so far.
     instructions: u64,
@@ -112,19 +136,25 @@ impl Gpu {
         opcode: u32,
         body: &[u32],
     ) -> Result<Flow, Stop> {
-        let mut running = match front.dispatch.take() {
+        let running = match front.dispatch.take() {
             Some(running) => running,
             None => match self.begin_dispatch(id, s, opcode, body)? {
                 Some(running) => running,
                 None => return Ok(Flow::Next),
             },
         };
-        let before = running.0.count.instructions;
+        self.go_on(id, front, running)
+    }
+
+    /// A slice of a dispatch or a draw.
+    pub(super) fn go_on(&mut self, id: EngineId, front: &mut Front, mut running: Running) -> Result<Flow, Stop> {
+        let (before, _) = running.0.count();
         let outcome = self.slice(&mut running);
-        self.shaders.instructions += running.0.count.instructions - before;
+        let (now, counts) = running.0.count();
+        self.shaders.instructions += now - before;
         match outcome {
             Ok(Progress::Done) => {
-                self.log.note(format!("{id}: dispatch done, {:?}", running.0.count));
+                self.log.note(format!("{id}: done, {counts}"));
                 Ok(Flow::Next)
             }
             Ok(Progress::More) => {
@@ -142,9 +172,9 @@ impl Gpu {
         let outcome = match (&mut caches, &mut aging) {
             (Some(caches), Some(aging)) => {
                 caches.age(aging, &mut memory);
-                running.0.run(&mut caches.over(&mut memory), SLICE)
+                running.0.run(&mut caches.over(&mut memory))
             }
-            _ => running.0.run(&mut memory, SLICE),
+            _ => running.0.run(&mut memory),
         };
         self.shaders.caches = caches;
         self.shaders.aging = aging;
@@ -185,7 +215,7 @@ impl Gpu {
         self.shaders.caches = Some(caches);
     }
 
-    fn shader_stop(&mut self, stop: ShaderStop) -> Stop {
+    pub(super) fn shader_stop(&mut self, stop: ShaderStop) -> Stop {
         Stop::Hang(format!("shader, {:?}: {}", stop.cause, stop.what))
     }
 
@@ -198,10 +228,9 @@ impl Gpu {
         let registers = self.shaders.registers.get(&id).unwrap_or(&none);
         let launch = Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
         let Some(launch) = launch else { return Ok(None) };
-        self.shaders.count += 1;
         let config = self.shader_config(s.vmid);
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
-        Ok(Some(Running(Box::new(Dispatch::new(launch, config)), access)))
+        Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
 
     /// The dimensions in memory: on the gfx ring from the base that was set, on a compute queue at an
@@ -222,7 +251,9 @@ impl Gpu {
         Ok((dims, initiator))
     }
 
-    fn shader_config(&self, vmid: u8) -> Config {
+    /// Settings of a dispatch or a draw that begins.
+    pub(super) fn shader_config(&mut self, vmid: u8) -> Config {
+        self.shaders.count += 1;
         let bases = self.regs.of_vmid(vmid, SH_MEM_BASES);
         // ROW_SIZE: 1, 2 or 4 KiB.
         let row = 1024 << (self.regs.get(GB_ADDR_CONFIG) >> 28 & 3);

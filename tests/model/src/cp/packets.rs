@@ -64,8 +64,15 @@ impl Gpu {
             // packets execute whole and in order here, caches are not modeled.
             op::SURFACE_SYNC | op::ACQUIRE_MEM => self.cache_actions(body[0]),
             op::PFP_SYNC_ME | op::SWITCH_BUFFER if gfx => {}
-            op::CONTEXT_CONTROL | op::CLEAR_STATE | op::PREAMBLE_CNTL | op::SET_BASE if gfx => {}
-            op::INDEX_TYPE | op::NUM_INSTANCES | op::INDEX_BASE | op::INDEX_BUFFER_SIZE if gfx => {}
+            op::CONTEXT_CONTROL | op::SET_BASE if gfx => {}
+            op::PREAMBLE_CNTL if gfx => self.preamble(s, body[0]),
+            op::CLEAR_STATE if gfx => self.clear_state()?,
+            op::INDEX_TYPE | op::NUM_INSTANCES | op::INDEX_BASE | op::INDEX_BUFFER_SIZE if gfx => {
+                return self.draw(id, front, s, opcode, body);
+            }
+            op::DRAW_INDEX_AUTO | op::DRAW_INDEX_2 | op::DRAW_INDEX_OFFSET_2 if gfx => {
+                return self.draw(id, front, s, opcode, body);
+            }
             op::INCREMENT_CE_COUNTER | op::INCREMENT_DE_COUNTER | op::WAIT_ON_CE_COUNTER if gfx => {}
             op::SET_PREDICATION if gfx && body[1] >> 16 & 7 == 0 => {}
             _ => return Err(Stop::Illegal(format!("{} on {id}: not modeled", super::name(dw[0])))),

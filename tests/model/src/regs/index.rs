@@ -125,6 +125,7 @@ registers! {
     SQ_CMD = 0x237b;
     SCRATCH_REG0 = 0xc040;
     GB_ADDR_CONFIG = 0x263e;
+    VGT_PRIMITIVE_TYPE = 0xc242;
     // Graphics command processor.
     CP_ME_CNTL = 0x21b6;
     CP_RB0_BASE = 0x3040;

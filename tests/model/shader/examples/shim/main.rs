@@ -9,6 +9,7 @@
 //! executed is counted, and said at the end with `SHADER_REPORT=1`: a suite that executed nothing
 //! has proven nothing.
 
+mod clear_state;
 mod memory;
 mod stream;
 mod uapi;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Command streams: the packets that compute needs. Draws are passed over and counted.
+//! Command streams: the packets that dispatches and draws need. Others are passed over and counted.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,12 +7,15 @@ use std::time::{Duration, Instant};
 use amdgpu_shader::cache::{Caches, action};
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::{Dispatch, Progress};
+use amdgpu_shader::draw::packets::{Sources, op};
+use amdgpu_shader::draw::{Call, Draw, Registers};
 use amdgpu_shader::gfx7::{Words, decode, text};
 use amdgpu_shader::launch::{Launch, WINDOW_SIZE};
 use amdgpu_shader::memory::{Memory, PAGE, Path};
 use amdgpu_shader::stop::Stop;
 use amdgpu_shader::tiling::Modes;
 
+use crate::clear_state::clear_state;
 use crate::memory::Space;
 use crate::uapi::Ib;
 
@@ -28,7 +31,11 @@ pub struct Streams {
     caches: Caches,
     registers: BTreeMap<u32, [u32; WINDOW_SIZE as usize]>,
     indirect: u64,
+    graphics: Option<Registers>,
+    sources: Sources,
     dispatches: u64,
+    draws: u64,
+    pixels: u64,
     instructions: u64,
     time: Duration,
     passed_over: BTreeMap<u32, u64>,
@@ -59,8 +66,10 @@ impl Streams {
     pub fn report(&self) {
         let rate = self.instructions as f64 / 1e6 / self.time.as_secs_f64().max(1e-9);
         eprintln!(
-            "shader: {} dispatches, {} wave instructions, {:.3} s, {rate:.1} M a second; packets passed over {:x?}; stops {:#?}",
+            "shader: {} dispatches, {} draws of {} pixels, {} wave instructions, {:.3} s, {rate:.1} M a second; packets passed over {:x?}; stops {:#?}",
             self.dispatches,
+            self.draws,
+            self.pixels,
             self.instructions,
             self.time.as_secs_f64(),
             self.passed_over,
@@ -117,6 +126,27 @@ impl Streams {
     ) -> Result<usize, Stop> {
         match (opcode, body) {
             (0x76, [first, values @ ..]) => self.set(engine, 0x2c00 + (first & 0xffff), values),
+            (0x69, [first, values @ ..]) => self.set(engine, 0xa000 + (first & 0xffff), values),
+            (0x79, [first, values @ ..]) => self.set(engine, 0xc000 + (first & 0xffff), values),
+            (0x12, _) => clear_state(self.graphics()),
+            (
+                op::INDEX_TYPE
+                | op::NUM_INSTANCES
+                | op::INDEX_BASE
+                | op::INDEX_BUFFER_SIZE
+                | op::DRAW_INDEX_AUTO
+                | op::DRAW_INDEX_2
+                | op::DRAW_INDEX_OFFSET_2,
+                _,
+            ) => {
+                if let Some(call) = self.sources.packet(opcode, body)? {
+                    self.draw(space, call);
+                }
+            }
+            // Draws whose arguments are in memory.
+            (0x24 | 0x25 | 0x2c | 0x38, _) => {
+                self.stopped(Stop::illegal(format!("draw packet {opcode:#x} is not implemented")));
+            }
             (0x11, [1, lo, hi]) => self.indirect = address(*lo, *hi),
             (0x15, &[x, y, z, initiator]) => self.dispatch(space, engine, [x, y, z], initiator),
             (0x16, &[offset, initiator]) => {
@@ -155,7 +185,48 @@ impl Streams {
         self.caches.act(second | vector, space);
     }
 
+    fn graphics(&mut self) -> &mut Registers {
+        self.graphics.get_or_insert_with(|| {
+            let (context, shader) = (Box::new([0; 0x400]), Box::new([0; 0x200]));
+            let mut registers = Registers { context, shader, primitive: 0 };
+            clear_state(&mut registers);
+            registers
+        })
+    }
+
+    fn draw(&mut self, space: &mut Space, call: Call) {
+        let start = Instant::now();
+        self.draws += 1;
+        let config = Config { seed: self.draws, tiling: self.tiling.clone(), ..Config::default() };
+        let registers = self.graphics().clone();
+        let result = Draw::new(registers, call, config).and_then(|mut draw| {
+            let result = loop {
+                match draw.run(&mut self.caches.over(space), SLICE) {
+                    Ok(Progress::More) => {}
+                    Ok(Progress::Done) => break Ok(()),
+                    Err(stop) => break Err(stop),
+                }
+            };
+            self.instructions += draw.count.instructions;
+            self.pixels += draw.count.pixels;
+            result
+        });
+        self.time += start.elapsed();
+        if let Err(stop) = result {
+            self.stopped(stop);
+        }
+    }
+
     fn set(&mut self, engine: u32, first: u32, values: &[u32]) {
+        for (register, value) in (first..).zip(values) {
+            match register {
+                0x2c00..=0x2dff => self.graphics().shader[(register - 0x2c00) as usize] = *value,
+                0xa000..=0xa3ff => self.graphics().context[(register - 0xa000) as usize] = *value,
+                // VGT_PRIMITIVE_TYPE
+                0xc242 => self.graphics().primitive = *value,
+                _ => {}
+            }
+        }
         let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
         for (register, value) in (first..).zip(values) {
             if let Some(slot) = register.checked_sub(0x2e00).and_then(|n| window.get_mut(n as usize)) {

@@ -31,7 +31,7 @@ impl Words {
             Some(Format::Sop2 | Format::Sopc) => literal(bits(first, 7, 0)) || literal(bits(first, 15, 8)),
             Some(Format::Sopk) => bits(first, 27, 23) == 21,
             Some(Format::Smrd) => bits(first, 8, 0) == 0xff,
-            Some(Format::Sopp) | None => false,
+            Some(Format::Sopp | Format::Vintrp) | None => false,
             Some(_) => true,
         };
         1 + u8::from(long)
@@ -39,11 +39,11 @@ impl Words {
 }
 
 /// Bits `high` to `low` of a dword.
-fn bits(word: u32, high: u32, low: u32) -> u32 {
+pub(super) fn bits(word: u32, high: u32, low: u32) -> u32 {
     word >> low & (!0 >> (31 - (high - low)))
 }
 
-fn bit(word: u32, n: u32) -> bool {
+pub(super) fn bit(word: u32, n: u32) -> bool {
     word >> n & 1 != 0
 }
 
@@ -61,21 +61,23 @@ fn format(first: u32) -> Option<Format> {
             _ => Format::Vop2,
         },
         n => match n >> 3 {
+            0b110010 => Format::Vintrp,
             0b110100 => Format::Vop3,
             0b110110 => Format::Ds,
             0b110111 => Format::Flat,
             0b111000 => Format::Mubuf,
             0b111010 => Format::Mtbuf,
             0b111100 => Format::Mimg,
+            0b111110 => Format::Exp,
             _ => return None,
         },
     })
 }
 
 /// An instruction under construction.
-struct Decoder {
-    words: Words,
-    inst: Inst,
+pub(super) struct Decoder {
+    pub(super) words: Words,
+    pub(super) inst: Inst,
 }
 
 /// Decodes an instruction. The error says why it is none that this generation has or this model
@@ -83,7 +85,7 @@ struct Decoder {
 pub fn decode(words: Words) -> Result<Inst, String> {
     let Words { first, second } = words;
     let Some(format) = format(first) else {
-        return Err(format!("no instruction: {first:#010x} (export, interpolation or no format)"));
+        return Err(format!("no instruction: {first:#010x} (no format)"));
     };
     let opcode = match format {
         Format::Sop1 => bits(first, 15, 8),
@@ -97,6 +99,8 @@ pub fn decode(words: Words) -> Result<Inst, String> {
         Format::Vop3 => bits(first, 25, 17),
         Format::Ds => bits(first, 25, 18),
         Format::Mtbuf => bits(first, 18, 16),
+        Format::Vintrp => bits(first, 17, 16),
+        Format::Exp => 0,
         Format::Flat | Format::Mubuf | Format::Mimg => bits(first, 24, 18),
     } as u16;
     let Some(entry) = entry(format, opcode) else {
@@ -136,10 +140,12 @@ impl Decoder {
             Format::Flat => self.flat(),
             Format::Mubuf | Format::Mtbuf => self.buffer(format),
             Format::Mimg => self.image(),
+            Format::Vintrp => self.interpolate(),
+            Format::Exp => self.export(),
         }
     }
 
-    fn reserved(&self, first: u32, second: u32) -> Result<(), String> {
+    pub(super) fn reserved(&self, first: u32, second: u32) -> Result<(), String> {
         let set = (self.words.first & first, self.words.second & second);
         if set == (0, 0) { Ok(()) } else { Err(format!("reserved bits {:08x} {:08x}", set.0, set.1)) }
     }
@@ -181,7 +187,7 @@ impl Decoder {
     }
 
     /// Takes a vector register that is read.
-    fn vector_source(&mut self, n: usize, register: u32, dwords: u16) -> Result<(), String> {
+    pub(super) fn vector_source(&mut self, n: usize, register: u32, dwords: u16) -> Result<(), String> {
         let register = register as u16;
         if register + dwords > 256 {
             return Err(format!("v{register} and {} more reach past v255", dwords - 1));
@@ -192,7 +198,7 @@ impl Decoder {
     }
 
     /// Takes a vector register that is written.
-    fn vector_result(&mut self, register: u32, dwords: u16) -> Result<(), String> {
+    pub(super) fn vector_result(&mut self, register: u32, dwords: u16) -> Result<(), String> {
         let register = register as u16;
         if register + dwords > 256 {
             return Err(format!("v{register} and {} more reach past v255", dwords.max(1) - 1));

@@ -18,6 +18,8 @@ pub fn text(i: &Inst) -> String {
         Format::Flat => ("", flat(i)),
         Format::Mubuf | Format::Mtbuf => ("", buffer(i)),
         Format::Mimg => ("", image(i)),
+        Format::Vintrp => ("", super::graphics::interpolate_text(i)),
+        Format::Exp => ("", super::graphics::export_text(i)),
     };
     // Where there is one encoding LLVM knows no suffix.
     let single = i.entry.format == Format::Vop3 && (320..384).contains(&i.entry.opcode)
@@ -28,7 +30,7 @@ pub fn text(i: &Inst) -> String {
     format!("{}{suffix}{separator}{operands}", i.entry.name)
 }
 
-fn range(letter: char, first: u16, dwords: u16) -> String {
+pub(super) fn range(letter: char, first: u16, dwords: u16) -> String {
     match dwords {
         1 => format!("{letter}{first}"),
         n => format!("{letter}[{first}:{}]", first + n - 1),
