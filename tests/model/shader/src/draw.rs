@@ -228,11 +228,27 @@ impl Draw {
     /// Puts the triangles of vertices that have been computed on the screen.
     fn place(&mut self, batch: &[Primitive], exports: &Exports) {
         for (n, primitive) in batch.iter().enumerate() {
-            let vertices: [Vertex; 3] = std::array::from_fn(|k| vertex(exports, 3 * n + k));
+            let vertices: [Vertex; 3] = std::array::from_fn(|k| self.vertex_of(exports, 3 * n + k));
             let rectangles = self.assembly.rectangles();
             let triangles = self.view.triangles(vertices.each_ref(), primitive.provoking, rectangles);
             self.triangles.extend(triangles);
         }
+    }
+
+    /// A vertex as its lane has exported it. Positions follow each other: of those that PA_CL_VS_OUT_CNTL
+    /// names, the vector of point size and the like, then distances.
+    fn vertex_of(&self, exports: &Exports, lane: usize) -> Vertex {
+        let word = |of: u8, n: usize| exports.word(of, n, lane);
+        let four = |of: u8| std::array::from_fn(|n| word(of, n));
+        let parameters = (0..exports.parameters()).map(|n| four(target::PARAMETER + n)).collect();
+        let position: [u32; 4] = four(target::POSITION);
+        let control = self.registers.get(PA_CL_VS_OUT_CNTL);
+        let first = target::POSITION + 1 + (control >> 21 & 1) as u8;
+        // Without the first four the last four take their place.
+        let second = first + (control >> 22 & 1) as u8;
+        let distances: [u32; 8] = std::array::from_fn(|n| if n < 4 { word(first, n) } else { word(second, n - 4) });
+        let float = |bits: u32| f64::from(f32::from_bits(bits));
+        Vertex { position: position.map(float), parameters, distances: distances.map(float) }
     }
 
     /// Finds covered quads, and starts a wave of pixels when it is full or the triangle is through.
@@ -287,15 +303,4 @@ impl Draw {
         }
         Ok(())
     }
-}
-
-/// A vertex as its lane has exported it.
-fn vertex(exports: &Exports, lane: usize) -> Vertex {
-    let four = |of: u8| std::array::from_fn(|n| exports.word(of, n, lane));
-    let parameters = (0..32).map_while(|n| {
-        let of = target::PARAMETER + n;
-        (exports.parameters() > n).then(|| four(of))
-    });
-    let position: [u32; 4] = four(target::POSITION);
-    Vertex { position: position.map(|v| f32::from_bits(v).into()), parameters: parameters.collect() }
 }

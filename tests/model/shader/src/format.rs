@@ -72,6 +72,8 @@ fn widths(data: u32) -> Option<[u8; 4]> {
         17 => [5, 5, 5, 1],
         18 => [1, 5, 5, 5],
         19 => [4, 4, 4, 4],
+        20 => [24, 8, 0, 0],
+        21 => [8, 24, 0, 0],
         _ => return None,
     })
 }
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn what_is_stored_is_loaded_again() {
         let mut rng = Rng::new(3);
-        for (data, number) in (1..20).flat_map(|d| (0..10).map(move |n| (d, n))) {
+        for (data, number) in (1..22).flat_map(|d| (0..10).map(move |n| (d, n))) {
             let Some(format) = Format::new(data, number) else { continue };
             for _ in 0..200 {
                 let mut bytes = [0; 16];

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The scalar ALU (ISA manual, chapter 5 and the SOP instructions of chapter 12).
 
+#[cfg(test)]
+mod tests;
+
 use crate::isa::Width::{self, B32, B64};
 use crate::isa::{Condition, Flag, Format, Inst, Scalar, ScalarCompare, code};
 use crate::mode::Mode;

@@ -2,80 +2,29 @@
 //! Draws: programs of vertices and pixels, against what they must leave in a linear target; and random
 //! registers, which end in a result, never in a panic.
 
+#[path = "common/first_draw.rs"]
+mod first_draw;
+
 use amdgpu_shader::context::Config;
 use amdgpu_shader::dispatch::Progress;
 use amdgpu_shader::draw::{Call, Draw, Indices, Registers};
 use amdgpu_shader::memory::Flat;
 use amdgpu_shader::rng::Rng;
 use amdgpu_shader::stop::Stop;
-
-/// A vertex is its index's 16 bytes of the buffer that s[0:3] describes; its color is its position.
-const VERTEX: &[u32] = &[
-    0xe038_2000,
-    0x8000_0400, // buffer_load_dwordx4 v[4:7], v0, s[0:3], 0 idxen
-    0xbf8c_0f70, // s_waitcnt vmcnt(0)
-    0xf800_08cf,
-    0x0706_0504, // exp pos0 v4, v5, v6, v7 done
-    0xf800_020f,
-    0x0706_0504, // exp param0 v4, v5, v6, v7
-    0xbf81_0000, // s_endpgm
-];
-
-/// Interpolates two components, and kills where the first is not above zero.
-const PIXEL: &[u32] = &[
-    0xbefc_0300, // s_mov_b32 m0, s0
-    0xc808_0000, // v_interp_p1_f32 v2, v0, attr0.x
-    0xc809_0001, // v_interp_p2_f32 v2, v1, attr0.x
-    0xc80c_0100, // v_interp_p1_f32 v3, v0, attr0.y
-    0xc80d_0101, // v_interp_p2_f32 v3, v1, attr0.y
-    0x7e08_02f2, // v_mov_b32_e32 v4, 1.0
-    0x7c02_0480, // v_cmp_lt_f32_e32 vcc, 0, v2
-    0x87fe_6a7e, // s_and_b64 exec, exec, vcc
-    0xf800_180f,
-    0x0404_0302, // exp mrt0 v2, v3, v4, v4 done vm
-    0xbf81_0000, // s_endpgm
-];
+use first_draw::{PIXEL, SIZE, VERTEX, place, settings};
 
 const PROGRAMS: u64 = 0x10_0000;
 const VERTICES: u64 = 0x20_0000;
 const TARGET: u64 = 0x30_0000;
-/// Pixels of a row of the target, and rows.
-const SIZE: u32 = 64;
 
 fn registers(primitive: u32) -> Registers {
     let mut r = Registers { context: Box::new([0; 0x400]), shader: Box::new([0; 0x200]), primitive };
-    for (stage, program) in [(0x2c48, PROGRAMS), (0x2c08, PROGRAMS + 0x1000)] {
-        let at = (stage - 0x2c00) as usize;
-        // 8 vector and 16 scalar registers; four user scalars of vertices.
-        let user = if stage == 0x2c48 { 4 } else { 0 };
-        r.shader[at..at + 4].copy_from_slice(&[(program >> 8) as u32, 0, 1 | 1 << 6 | 0xc0 << 12 | 1 << 21, user << 1]);
+    for (index, value) in settings(PROGRAMS, PROGRAMS + 0x1000, VERTICES, TARGET) {
+        match index {
+            0xa000.. => r.context[index as usize - 0xa000] = value,
+            _ => r.shader[index as usize - 0x2c00] = value,
+        }
     }
-    r.shader[0x4c..0x50].copy_from_slice(&[VERTICES as u32, 16 << 16, 64, 0x0002_7fac]);
-    let half = (SIZE as f32 / 2.0).to_bits();
-    let scissor = SIZE | SIZE << 16;
-    let settings = [
-        (0xa00d, scissor), // scissors: screen, window, generic
-        (0xa082, scissor),
-        (0xa091, scissor),
-        (0xa083, 0xffff), // PA_SC_CLIPRECT_RULE
-        (0xa08e, 0xf),    // CB_TARGET_MASK, CB_SHADER_MASK
-        (0xa08f, 0xf),
-        (0xa0b5, 1.0f32.to_bits()), // PA_SC_VPORT_ZMAX_0
-        (0xa100, !0),               // VGT_MAX_VTX_INDX
-        (0xa1b4, 1 << 1),           // SPI_PS_INPUT_ADDR: perspective, center
-        (0xa1b6, 1),                // SPI_PS_IN_CONTROL: one parameter
-        (0xa1c5, 9),                // SPI_SHADER_COL_FORMAT: 32_ABGR
-        (0xa202, 1 << 4 | 0xcc << 16),
-        (0xa206, 0x43f),               // PA_CL_VTE_CNTL
-        (0xa2f9, 1 | 2 << 1 | 5 << 3), // PA_SU_VTX_CNTL
-        (0xa318, (TARGET >> 8) as u32),
-        (0xa319, SIZE / 8 - 1),
-        (0xa31a, SIZE * SIZE / 64 - 1),
-        (0xa31c, 14 << 2 | 7 << 8), // CB_COLOR0_INFO: 32_32_32_32 FLOAT
-    ];
-    settings.into_iter().for_each(|(index, value)| r.context[index - 0xa000] = value);
-    // The viewport: the whole target, Y down.
-    [half, half, half, half, 1.0f32.to_bits(), 0].into_iter().zip(0x10f..).for_each(|(v, n)| r.context[n] = v);
     r
 }
 
@@ -104,11 +53,6 @@ fn draw(r: Registers, memory: &mut Flat, count: u32) -> Result<Draw, Stop> {
 fn pixel(memory: &Flat, x: u32, y: u32) -> [f32; 4] {
     let words = memory.words(TARGET + u64::from(y * SIZE + x) * 16, 4);
     std::array::from_fn(|n| f32::from_bits(words[n]))
-}
-
-/// Where a pixel's center is in the viewport.
-fn place(n: u32) -> f32 {
-    (n as f32 + 0.5) / (SIZE as f32 / 2.0) - 1.0
 }
 
 #[test]

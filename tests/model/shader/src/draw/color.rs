@@ -118,7 +118,7 @@ impl Target {
             let mut bytes = [0; 16];
             let bytes = &mut bytes[..self.format.bytes()];
             bus.read(Path::Target, at, bytes)?;
-            let there = self.from_format(self.format.load(bytes));
+            let there = self.as_color(self.format.load(bytes));
             if let Some(blend) = &self.blend {
                 texel = blend.mix(self.format.clamped(color), there).map(f32::to_bits);
             }
@@ -127,15 +127,15 @@ impl Target {
             }
         }
         let mut bytes = [0; 16];
-        let size = self.format.store(self.to_format(texel), &mut bytes);
+        let size = self.format.store(self.in_order(texel), &mut bytes);
         bus.write(Path::Target, at, &bytes[..size])
     }
 
-    fn to_format(&self, color: Texel) -> Texel {
+    fn in_order(&self, color: Texel) -> Texel {
         std::array::from_fn(|n| self.order.get(n).map_or(0, |c| color[*c]))
     }
 
-    fn from_format(&self, texel: Texel) -> Texel {
+    fn as_color(&self, texel: Texel) -> Texel {
         let mut color = [0, 0, 0, self.format.one()];
         for (n, c) in self.order.iter().enumerate() {
             color[*c] = texel[n];

@@ -33,13 +33,23 @@ pub struct Depth {
     slice: u64,
     read_only: [bool; 2],
     size: [i64; 2],
+    /// Words of tiles, if there are any.
+    tiles: Option<u64>,
+    /// DB_RENDER_CONTROL.
+    render: u32,
+    clear: (f32, u32),
 }
+
+/// DB_RENDER_CONTROL: pixels get the values of clears; tiles are written out.
+const CLEAR_DEPTH: u32 = 1;
+const CLEAR_STENCIL: u32 = 1 << 1;
+const EXPAND: u32 = 3 << 5;
 
 impl Depth {
     /// From the registers.
     pub fn new(r: &Registers, modes: &Modes) -> Result<Depth, Stop> {
         let (info, stencil_info) = (r.get(DB_Z_INFO), r.get(DB_STENCIL_INFO));
-        let control = r.get(DB_DEPTH_CONTROL);
+        let (control, render) = (r.get(DB_DEPTH_CONTROL), r.get(DB_RENDER_CONTROL));
         let size = r.get(DB_DEPTH_SIZE);
         let (pitch, height) = (u64::from(size & 0x7ff) * 8 + 8, u64::from(size >> 11 & 0x7ff) * 8 + 8);
         let surface = |read: u32, write: u32, bytes: usize, split: u32| -> Result<Surface, Stop> {
@@ -53,14 +63,10 @@ impl Depth {
             3 => Some((Format::Float, 4)),
             _ => None,
         }
-        .filter(|_| control & 2 != 0);
-        let has_stencil = stencil_info & 1 != 0 && control & 1 != 0;
-        if format.is_some() || has_stencil {
-            let htile = info & 1 << 29 != 0 && format.is_some();
-            if htile || info >> 2 & 3 != 0 {
-                let what = if htile { "HTILE" } else { "several samples" };
-                return Err(Stop::illegal(format!("DB_Z_INFO {info:#x}: {what} is not implemented")));
-            }
+        .filter(|_| control & 2 != 0 || render & (CLEAR_DEPTH | EXPAND) != 0);
+        let has_stencil = stencil_info & 1 != 0 && (control & 1 != 0 || render & (CLEAR_STENCIL | EXPAND) != 0);
+        if (format.is_some() || has_stencil) && info >> 2 & 3 != 0 {
+            return Err(Stop::illegal(format!("DB_Z_INFO {info:#x}: several samples are not implemented")));
         }
         let split = |info: u32| info >> 13 & 7;
         let depth = match format {
@@ -82,7 +88,38 @@ impl Depth {
             slice: (view & 0x7ff).into(),
             read_only: [view & 1 << 24 != 0, view & 1 << 25 != 0],
             size: [pitch as i64, height as i64],
+            tiles: (info & 1 << 29 != 0).then(|| u64::from(r.get(DB_HTILE_DATA_BASE)) << 8),
+            render,
+            clear: (r.float(DB_DEPTH_CLEAR), r.get(DB_STENCIL_CLEAR) & 0xff),
         })
+    }
+
+    /// A tile of 8 by 8 pixels may be cleared by its word alone (HTILE): its pixels get the values of
+    /// clears before the first of them is looked at. Words follow each other row by row here, which is not
+    /// the order of hardware: whoever writes them from outside writes all of them alike.
+    fn expand<M: Memory + ?Sized>(&self, [x, y]: [i64; 2], bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+        let Some(tiles) = self.tiles else { return Ok(()) };
+        let [width, height] = self.size.map(|n| n as u64 / 8);
+        let (column, row) = (x as u64 / 8, y as u64 / 8);
+        let at = tiles + ((self.slice * height + row) * width + column) * 4;
+        let word = bus.word(Path::Target, at)?;
+        let (depth_cleared, stencil_cleared) = (word & 15 == 0, word >> 8 & 3 == 0);
+        if !(depth_cleared || stencil_cleared && self.stencil.is_some()) {
+            return Ok(());
+        }
+        for (x, y) in (0..64).map(|n| (8 * column + n % 8, 8 * row + n / 8)) {
+            if let Some((depth, format)) = self.depth.as_ref().filter(|_| depth_cleared) {
+                let bytes = format.bits(self.clear.0.into()).to_le_bytes();
+                let to = depth.layout.address(depth.write, x, y, self.slice);
+                bus.write(Path::Target, to, &bytes[..depth.bytes])?;
+            }
+            if let Some(stencil) = self.stencil.as_ref().filter(|_| stencil_cleared) {
+                let to = stencil.layout.address(stencil.write, x, y, self.slice);
+                bus.write(Path::Target, to, &[self.clear.1 as u8])?;
+            }
+        }
+        let done = if self.depth.is_some() { 15 } else { 0 } | if self.stencil.is_some() { 3 << 8 } else { 0 };
+        bus.write(Path::Target, at, &(word | done).to_le_bytes())
     }
 
     /// Tests a pixel, and writes what the tests have written. Returns true if it goes on.
@@ -96,6 +133,7 @@ impl Depth {
         if x >= self.size[0] || y >= self.size[1] {
             return Ok(self.depth.is_none() && self.stencil.is_none());
         }
+        self.expand([x, y], bus)?;
         let place = |of: &Surface, base: u64| of.layout.address(base, x as u64, y as u64, self.slice);
         let back = !front && self.control & 1 << 7 != 0;
         let mut stencil_passes = true;
@@ -105,7 +143,8 @@ impl Depth {
             let reference = self.references[usize::from(back)];
             let mask = reference >> 8 & 0xff;
             let function = self.control >> if back { 20 } else { 8 } & 7;
-            stencil_passes = compare(function, reference & 0xff & mask, there & mask);
+            let tests = self.control & 1 != 0;
+            stencil_passes = !tests || compare(function, reference & 0xff & mask, there & mask);
         }
         let mut depth_passes = true;
         if let Some((depth, format)) = &self.depth {
@@ -128,9 +167,12 @@ impl Depth {
                 (true, false) => 8,
             };
             let operation = self.operations >> (at + if back { 12 } else { 0 }) & 15;
-            let new = operate(operation, there, reference & 0xff, reference >> 24);
             let mask = reference >> 16 & 0xff;
-            let new = there & !mask | new & mask;
+            let new = match () {
+                () if self.render & CLEAR_STENCIL != 0 => self.clear.1,
+                () if self.control & 1 == 0 => there,
+                () => there & !mask | operate(operation, there, reference & 0xff, reference >> 24) & mask,
+            };
             if new != there {
                 bus.write(Path::Target, place(stencil, stencil.write), &[new as u8])?;
             }

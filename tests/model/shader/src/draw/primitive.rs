@@ -11,6 +11,8 @@ pub struct Vertex {
     pub position: [f64; 4],
     /// Bits of the parameters that were exported.
     pub parameters: Vec<[u32; 4]>,
+    /// Distances from the user's planes, negative outside.
+    pub distances: [f64; 8],
 }
 
 /// A parameter of pixels: SPI_PS_INPUT_CNTL.
@@ -49,6 +51,8 @@ pub struct View {
     scale: [f64; 3],
     offset: [f64; 3],
     round: u32,
+    /// Distances that clip.
+    distances: u32,
     /// Steps of the grid that vertices lie on.
     grid: i64,
     inputs: Vec<Input>,
@@ -58,8 +62,8 @@ pub struct View {
 pub const STEPS: i64 = 4096;
 /// Farthest from the viewport's middle that a corner may lie, in pixels: areas fit in 64 bits.
 const FARTHEST: f64 = (1 << 16) as f64;
-/// Least W that is divided by.
-const NEAREST: f64 = 1e-12;
+/// Factors of a position's components; what they sum up to is negative outside.
+type Plane4 = [f64; 4];
 
 impl View {
     /// From the registers.
@@ -76,6 +80,7 @@ impl View {
             scale: [viewport(0), viewport(2), viewport(4)],
             offset: [viewport(1), viewport(3), viewport(5)],
             round: r.bits(PA_SU_VTX_CNTL, 2, 1),
+            distances: r.get(PA_CL_VS_OUT_CNTL) & 0xff,
             // QUANT_MODE: steps of 1/16, 1/8, 1/4, 1/2, 1, 1/256, 1/1024, 1/4096.
             grid: STEPS / [16, 8, 4, 2, 1, 256, 1024, 4096][r.bits(PA_SU_VTX_CNTL, 5, 3) as usize],
             inputs: inputs.collect(),
@@ -94,6 +99,10 @@ impl View {
             return vec![];
         }
         // Coordinates that are on the screen already are not clipped, nor are rectangles.
+        for n in (0..8).filter(|n| self.distances >> n & 1 != 0) {
+            let distance = |c: Corner| (0..3).map(|k| c.share[k] * of[k].distances[n]).sum();
+            corners = cut(&corners, distance);
+        }
         let on_screen = self.vte & 1 << 8 != 0;
         if !on_screen && !rectangle && self.clip & 1 << 16 == 0 {
             corners = self.clipped(corners);
@@ -108,24 +117,25 @@ impl View {
         let (gx, gy) = (guard(0), guard(1));
         let keep_near = self.clip & 1 << 26 == 0;
         let keep_far = self.clip & 1 << 27 == 0;
-        let planes: [(bool, &dyn Fn([f64; 4]) -> f64); 7] = [
-            (true, &|p| p[3] - NEAREST),
-            (keep_near, &|p| p[2] + if near_w { p[3] } else { 0.0 }),
-            (keep_far, &|p| p[3] - p[2]),
-            (true, &|p| gx * p[3] + p[0]),
-            (true, &|p| gx * p[3] - p[0]),
-            (true, &|p| gy * p[3] + p[1]),
-            (true, &|p| gy * p[3] - p[1]),
+        let planes: [(bool, Plane4); 7] = [
+            (true, [0.0, 0.0, 0.0, 1.0]),
+            (keep_near, [0.0, 0.0, 1.0, if near_w { 1.0 } else { 0.0 }]),
+            (keep_far, [0.0, 0.0, -1.0, 1.0]),
+            (true, [1.0, 0.0, 0.0, gx]),
+            (true, [-1.0, 0.0, 0.0, gx]),
+            (true, [0.0, 1.0, 0.0, gy]),
+            (true, [0.0, -1.0, 0.0, gy]),
         ];
         for (_, plane) in planes.into_iter().filter(|(on, _)| *on) {
-            corners = cut(&corners, plane);
+            corners = cut(&corners, |c| plane.iter().zip(c.position).map(|(a, b)| a * b).sum());
         }
         corners
     }
 
     fn triangle(&self, of: [&Vertex; 3], corners: [Corner; 3], provoking: usize, rectangle: bool) -> Option<Triangle> {
         let screen = corners.map(|c| self.screen(c.position));
-        if screen.iter().any(|s| s[..2].iter().any(|v| !(v.abs() <= 2.0 * FARTHEST))) {
+        let near = |v: f64| v.abs() <= 2.0 * FARTHEST;
+        if !screen.iter().all(|s| near(s[0]) && near(s[1])) {
             return None;
         }
         let points = screen.map(|s| [self.fixed(s[0]), self.fixed(s[1])]);
@@ -171,11 +181,11 @@ pub fn cross(a: [i64; 2], b: [i64; 2], c: [i64; 2]) -> i64 {
 }
 
 /// The part of a polygon on one side of a plane.
-fn cut(corners: &[Corner], plane: &dyn Fn([f64; 4]) -> f64) -> Vec<Corner> {
+fn cut(corners: &[Corner], plane: impl Fn(Corner) -> f64) -> Vec<Corner> {
     let mut kept = vec![];
     for (n, a) in corners.iter().enumerate() {
         let b = &corners[(n + 1) % corners.len()];
-        let (da, db) = (plane(a.position), plane(b.position));
+        let (da, db) = (plane(*a), plane(*b));
         if da >= 0.0 {
             kept.push(*a);
         }

@@ -44,6 +44,9 @@ macro_rules! indices {
 indices! {
     DB_RENDER_CONTROL = 0xa000;
     DB_DEPTH_VIEW = 0xa002;
+    DB_HTILE_DATA_BASE = 0xa005;
+    DB_STENCIL_CLEAR = 0xa00a;
+    DB_DEPTH_CLEAR = 0xa00b;
     SCREEN_SCISSOR = 0xa00c;
     DB_DEPTH_INFO = 0xa00f;
     DB_Z_INFO = 0xa010;
@@ -102,12 +105,12 @@ const ABSENT: &[(u32, u32, &str)] = &[
     (VGT_GS_MODE, 7, "VGT_GS_MODE: geometry programs"),
     (VGT_STRMOUT_CONFIG, 0xf, "VGT_STRMOUT_CONFIG: stream output"),
     (PA_SC_AA_CONFIG, 7, "PA_SC_AA_CONFIG: several samples a pixel"),
-    (PA_CL_VS_OUT_CNTL, 0xffff, "PA_CL_VS_OUT_CNTL: clip and cull distances"),
+    (PA_CL_VS_OUT_CNTL, 0xff00, "PA_CL_VS_OUT_CNTL: cull distances"),
     (PA_CL_VS_OUT_CNTL, 7 << 18, "PA_CL_VS_OUT_CNTL: layer, viewport or kill flag of a vertex"),
     (PA_CL_CLIP_CNTL, 0x3f, "PA_CL_CLIP_CNTL: user clip planes"),
     (PA_SU_SC_MODE_CNTL, 3 << 3, "PA_SU_SC_MODE_CNTL: POLY_MODE"),
     (PA_SU_SC_MODE_CNTL, 7 << 11, "PA_SU_SC_MODE_CNTL: polygon offset"),
-    (DB_RENDER_CONTROL, 0xf, "DB_RENDER_CONTROL: clears or copies by tiles"),
+    (DB_RENDER_CONTROL, 3 << 2, "DB_RENDER_CONTROL: copies"),
     (DB_DEPTH_CONTROL, 1 << 3, "DB_DEPTH_CONTROL: depth bounds"),
     (DB_DEPTH_CONTROL, 3 << 30, "DB_DEPTH_CONTROL: color writes by the result of the depth test"),
     (DB_SHADER_CONTROL, 6, "DB_SHADER_CONTROL: exported stencil"),
