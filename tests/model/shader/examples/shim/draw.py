@@ -29,7 +29,7 @@ void main() { gl_FragColor = v; }
 """
 TEXTURED = """
 precision mediump float; varying vec4 v; uniform sampler2D t;
-void main() { if (v.x > 0.83) discard; gl_FragColor = texture2D(t, v.xy); }
+void main() { if (gl_FragCoord.x > 150.0) discard; gl_FragColor = texture2D(t, v.xy); }
 """
 
 RED, GREEN, BLUE, YELLOW, CYAN, PINK = (
