@@ -39,7 +39,7 @@ use kernel::{
 /// A move is completed by one of the functions that consume it.
 ///
 /// The device's work for a move must wait for the fences in [`Move::resv`]. These are the fences of
-/// the object's users. Those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel)
+/// the object's users. Those for [`Usage::Kernel`]
 /// also include the fences of evictions, which must signal before the new place is free.
 ///
 /// # Invariants
