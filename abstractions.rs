@@ -5,8 +5,6 @@
 //! Each module lies where the kernel crate would have it and knows nothing of this driver. Each is
 //! a complete interface, of which the driver uses the parts it needs.
 
-#![allow(dead_code)]
-
 pub(crate) mod capability;
 pub(crate) mod dma;
 pub(crate) mod dma_fence;
