@@ -14,10 +14,14 @@ mod prefetch;
 
 pub use prefetch::Fetched;
 
+use std::ops::RangeInclusive;
+
 use crate::engine::{Block, EngineId, Need};
 use crate::gpu::{Gpu, Ring};
 use crate::pace::Since;
+use crate::regs::Store;
 use crate::regs::index::*;
+use crate::strict::Rule;
 
 /// Opcodes of type-3 packets.
 pub mod op {
@@ -119,6 +123,12 @@ const FILLER: u32 = 0xffff_1000;
 
 /// GRBM_SOFT_RESET: the command processors.
 const CP_RESET: u32 = 1 | 1 << 17 | 1 << 18 | 1 << 19;
+/// GRBM_SOFT_RESET: the run list controller,
+const RLC_RESET: u32 = 1 << 2;
+/// and the rest of the graphics block,
+const GFX_RESET: u32 = 1 << 16;
+/// which loses its address configuration and tables of tile modes among others.
+const GFX_SETTINGS: RangeInclusive<u32> = 0x263d..=0x26ff;
 /// CP_MEC_CNTL: both micro-engines halted.
 pub(crate) const MEC_HALT: u32 = 1 << 28 | 1 << 30;
 const CE_HALT: u32 = 1 << 24;
@@ -238,11 +248,26 @@ impl Gpu {
     }
 
     /// GRBM_SOFT_RESET: command processors (bits 0, 17, 18, 19). They are halted, their queues and
-    /// rings empty, their microcode gone; as long as the bit is set they do nothing.
+    /// rings empty, their microcode gone; as long as the bit is set they do nothing. The run list
+    /// controller (bit 2) stops. The rest of the block (bit 16) loses its settings.
     pub(crate) fn grbm_soft_reset(&mut self, value: u32) {
         self.regs.set(GRBM_SOFT_RESET, value);
+        if self.config.inject.no_soft_reset {
+            return;
+        }
+        if value & RLC_RESET != 0 {
+            self.regs.set(RLC_CNTL, 0);
+        }
+        if value & GFX_RESET != 0 {
+            self.power_up(GFX_SETTINGS);
+        }
         if value & CP_RESET == 0 {
             return;
+        }
+        self.power_up(CP_RB0_BASE..=CP_RB_VMID);
+        if self.config.strict.has(Rule::ResetInterrupts) {
+            self.regs.set(CP_INT_CNTL_RING0, 0);
+            (0..8).for_each(|pipe| self.regs.set(CP_ME1_PIPE0_INT_CNTL + pipe, 0));
         }
         self.under_way.drop_of(Block::Gfx);
         self.under_way.drop_of(Block::Compute);
@@ -256,6 +281,12 @@ impl Gpu {
         self.regs.set(CP_MEC_CNTL, MEC_HALT);
         self.regs.set(CP_RB0_RPTR, 0);
         self.regs.set(CP_RB0_WPTR, 0);
+    }
+
+    /// Gives registers the values that they have at power-up.
+    fn power_up(&mut self, registers: RangeInclusive<u32>) {
+        let fresh = Store::new(&self.config);
+        registers.for_each(|reg| self.regs.set(reg, fresh.get(reg)));
     }
 
     /// Whether the command processors are held in reset.

@@ -24,6 +24,8 @@ pub struct Injections {
     pub mc_training: bool,
     /// A reset by the bus takes the power away: the card is not posted, VRAM is lost.
     pub power_loss: bool,
+    /// Soft resets do nothing: an engine that hangs goes on hanging.
+    pub no_soft_reset: bool,
     /// Every register reads as all ones, as after the card fell off the bus.
     pub unplugged: bool,
     /// Blocks whose engines never execute anything.
@@ -53,6 +55,7 @@ impl Injections {
             "no-ih-writeback" => self.no_ih_writeback = true,
             "mc-training" => self.mc_training = true,
             "power-loss" => self.power_loss = true,
+            "no-soft-reset" => self.no_soft_reset = true,
             "unplugged" => self.unplugged = true,
             _ => {
                 let unknown = || format!("no fault is called `{name}`; see --help");

@@ -29,6 +29,7 @@ Faults (--fail NAME, repeatable):
   no-ih-writeback   the interrupt ring's write pointer is not written back
   mc-training       memory training never ends
   power-loss        a reset of the machine leaves the card without power for a moment
+  no-soft-reset     the soft resets do nothing
   unplugged         every register reads as ones
 BLOCK: gfx, compute, sdma, sdma0, sdma1";
 

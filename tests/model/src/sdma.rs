@@ -141,6 +141,9 @@ impl Gpu {
     /// nothing.
     pub(crate) fn srbm_soft_reset(&mut self, value: u32) {
         self.regs.set(SRBM_SOFT_RESET, value);
+        if self.config.inject.no_soft_reset {
+            return;
+        }
         for (n, bit) in (0..).zip(RESET) {
             if value & bit == 0 {
                 continue;

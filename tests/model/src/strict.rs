@@ -45,6 +45,8 @@ rules! {
     ConfigReset = "config-reset", false;
     /// The PCI configuration reset loses what is in VRAM.
     ResetVram = "reset-vram", false;
+    /// A soft reset of the graphics block disables the interrupts of the command processors.
+    ResetInterrupts = "reset-interrupts", false;
     /// CP DMA that nothing waits for lands after the end of the pipe.
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.
