@@ -33,6 +33,16 @@ unsafe impl Send for OwnedQueue {}
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
+    /// Allocates a queue that runs one item at a time, in their order, and makes progress when
+    /// there is no memory: reclaim may wait for its items.
+    pub(crate) fn ordered(name: &'static CStr) -> Result<Self> {
+        // SAFETY: The name is a string, which the function copies.
+        let queue = unsafe { bindings::rust_ext_alloc_ordered_workqueue(name.as_char_ptr()) };
+        // CAST: As below.
+        // INVARIANT: The queue is new.
+        NonNull::new(queue.cast()).map(Self).ok_or(ENOMEM)
+    }
+
     /// Allocates a queue.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: The name is a string, which the function copies.

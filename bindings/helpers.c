@@ -243,6 +243,11 @@ struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
+struct workqueue_struct *rust_ext_alloc_ordered_workqueue(const char *name)
+{
+	return alloc_ordered_workqueue("%s", WQ_MEM_RECLAIM, name);
+}
+
 void rust_ext_kfree_rcu_mightsleep(void *ptr)
 {
 	kfree_rcu_mightsleep(ptr);

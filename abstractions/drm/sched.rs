@@ -301,6 +301,19 @@ impl<T: JobOps> Scheduler<T> {
         &self.queue
     }
 
+    /// Holds back jobs that are not on the hardware yet, until [`Scheduler::release`]. None of the
+    /// callbacks but [`JobOps::timed_out`] runs once this has returned. Sleeps.
+    pub(crate) fn hold(&self) {
+        // SAFETY: By the type invariant the scheduler is initialized.
+        unsafe { bindings::drm_sched_wqueue_stop(self.inner.get()) };
+    }
+
+    /// Ends [`Scheduler::hold`].
+    pub(crate) fn release(&self) {
+        // SAFETY: By the type invariant the scheduler is initialized.
+        unsafe { bindings::drm_sched_wqueue_start(self.inner.get()) };
+    }
+
     /// Sleeps until every job that was pushed to this scheduler is done and dropped.
     ///
     /// The caller ensures that no more jobs are pushed and that the jobs on the hardware end.
