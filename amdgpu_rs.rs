@@ -39,10 +39,14 @@ use crate::{
     device::{
         Device,
         Facts,
-        PciIds, //
+        PciIds,
+        Queues, //
     },
     drm::Driver,
-    exec::interrupts::Handler,
+    exec::{
+        interrupts::Handler,
+        job::Limits, //
+    },
     hw::{
         card::Card,
         vbios::Vbios,
@@ -171,11 +175,11 @@ impl pci::Driver for AmdgpuDriver {
             // A kernel that started this one (kexec) may have left the card running.
             card.end_bus_mastering();
             let vbios = check(pdev, hw, &card)?;
-            hw.quiesce(&card)
+            hw.clear(&card)
                 .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
             let facts = open_memory(pdev, hw, &card, vbios, &firmware)?;
-            let device = set_up(dev, hw, facts, card)?;
+            let device = set_up(dev, hw, facts, card, firmware)?;
             let drm = driver::allocate(dev, device.clone())
                 .inspect_err(|e| dev_err!(dev, "cannot set up the DRM device: {e:?}\n"))?;
             let stats = drm.stats.clone();
@@ -185,12 +189,13 @@ impl pci::Driver for AmdgpuDriver {
                 sleep: pm::Notifier::new(dev, SleepRefused(dev.into()))?,
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
-                running: Running::new(pdev, device.clone()),
+                // SAFETY: The driver core drops the binding when the device is unbound.
+                running: unsafe { Running::new(pdev, device.clone()) },
                 // SAFETY: The driver core drops the binding when the device is unbound.
                 interrupts <- unsafe { Interrupts::new(pdev, device.clone()) },
                 _: {
                     pdev.set_master();
-                    start(dev, device, &firmware)?;
+                    start(dev, device)?;
                 },
                 counters: counters(dev, stats)?,
                 settled: Settled(device.clone()),
@@ -232,8 +237,7 @@ type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 #[derive(Clone)]
 struct Globals {
     debugfs: debugfs::Dir,
-    /// Work queue on which jobs are dropped.
-    reaper: Arc<OwnedQueue>,
+    queues: Queues,
 }
 
 kernel::sync::global_lock! {
@@ -254,7 +258,10 @@ impl Loaded {
     fn new() -> Result<Self> {
         let globals = Globals {
             debugfs: debugfs::Dir::new(DEBUGFS_ROOT),
-            reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+            queues: Queues {
+                reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+                recovery: Arc::new(OwnedQueue::ordered(c"amdgpu_rs_recovery")?, GFP_KERNEL)?,
+            },
         };
         *GLOBALS.lock() = Some(globals);
         Ok(Self)
@@ -266,7 +273,8 @@ impl Drop for Loaded {
         let globals = GLOBALS.lock().take();
         // There are no jobs any more, but the last one may still be on its way out.
         if let Some(globals) = globals {
-            globals.reaper.flush();
+            globals.queues.recovery.flush();
+            globals.queues.reaper.flush();
         }
     }
 }
@@ -296,6 +304,31 @@ fn take_over<'bound>(pdev: &'bound pci::Device<Core<'_>>, hw: &Chip) -> Result<E
     // SAFETY: As above.
     unsafe { pdev.dma_set_max_seg_size(u32::MAX) };
     Ok(enabled)
+}
+
+/// Returns the time limits of jobs that the module's parameters set.
+fn limits(dev: &kernel::device::Device<Bound>) -> Limits {
+    let limit = |kind: &str, value: i32| {
+        let limit = Limits::from_parameter(value);
+        if limit.is_none() {
+            dev_warn!(
+                dev,
+                "{kind} jobs have no time limit: a hang is never noticed\n"
+            );
+        }
+        limit
+    };
+    Limits {
+        gfx: limit(
+            "graphics",
+            *module_parameters::lockup_timeout_gfx.value_ref(),
+        ),
+        compute: limit(
+            "compute",
+            *module_parameters::lockup_timeout_compute.value_ref(),
+        ),
+        sdma: limit("DMA", *module_parameters::lockup_timeout_sdma.value_ref()),
+    }
 }
 
 /// Checks that the card responds and was posted, and reads its video BIOS.
@@ -352,9 +385,11 @@ fn set_up(
     hw: &'static Chip,
     facts: Facts,
     card: Card<'_>,
+    firmware: hw::firmware::Files,
 ) -> Result<Arc<Device>> {
     let card = card.into_handle(dev)?;
-    let device = Device::new(dev, hw, facts, card, Globals::get()?.reaper);
+    let queues = Globals::get()?.queues;
+    let device = Device::new(dev, hw, facts, card, firmware, limits(dev), queues);
     Arc::pin_init(device, GFP_KERNEL)
         .inspect_err(|e| dev_err!(dev, "cannot set up the device: {e:?}\n"))
 }
@@ -409,19 +444,14 @@ fn messages() -> pci::IrqTypes {
 }
 
 /// Starts all blocks of the card, tests each ring, lets idle blocks save power, and logs the card.
-fn start(
-    dev: &kernel::device::Device<Bound>,
-    device: &Device,
-    firmware: &hw::firmware::Files,
-) -> Result {
+fn start(dev: &kernel::device::Device<Bound>, device: &Device) -> Result {
     let hw = device.hw;
-    let up = &device.bring_up(device.card.access(dev)?, firmware);
+    let up = &device.bring_up(device.card.access(dev)?);
     hw.memory.enable_translation(up.card, &up.translation);
     hw.interrupts.start(up.card, &up.interrupts);
-    hw.graphics.configure(up.card, up.graphics);
-    hw.gfx.driver.start(up)?;
-    hw.compute.driver.start(up)?;
-    hw.sdma.driver.start(up)?;
+    for &block in hw.blocks {
+        hw.start(up, block)?;
+    }
     hw.interrupts.enable_sources(up.card);
     for ring in device.rings() {
         ring.test(&device.dev)?;
@@ -469,12 +499,20 @@ struct Running<'bound> {
 }
 
 impl<'bound> Running<'bound> {
-    fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
+    /// Creates the value. Rings that hang are recovered from now on.
+    ///
+    /// # Safety
+    ///
+    /// The value must be dropped before the device is unbound.
+    unsafe fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
+        // SAFETY: Dropping the value calls `end`, by way of `stop`.
+        unsafe { device.recovery.begin(pdev.as_ref(), device.clone()) };
         Self { pdev, device }
     }
 
     /// Stops the card for good, and ends all present and future jobs. May be called again.
     fn stop(&self) {
+        self.device.recovery.end();
         if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
             self.device.hw.system.gate_clocks(card, ClockGating::Off);
             if self.device.hw.quiesce(card).is_err() {
@@ -521,6 +559,20 @@ module! {
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",
     license: "Dual MIT/GPL",
+    params: {
+        lockup_timeout_gfx: i32 {
+            default: 0,
+            description: "Time limit of graphics jobs in ms (0: 2000; negative: none)",
+        },
+        lockup_timeout_compute: i32 {
+            default: 0,
+            description: "Time limit of compute jobs in ms (0: 2000; negative: none)",
+        },
+        lockup_timeout_sdma: i32 {
+            default: 0,
+            description: "Time limit of DMA jobs in ms (0: 2000; negative: none)",
+        },
+    },
 }
 
 /// Entries of the module's information that name the firmware of all chips, for tools that make an

@@ -450,6 +450,7 @@ impl<'a> Parsed<'a> {
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
             submitter: Some(self.vm().submitters().current()?),
+            standing: Some(member.queue.standing.clone()),
             pasid: 0,
             task: job::Task::Ibs(ibs),
             user_fence,

@@ -17,8 +17,12 @@
 //!
 //! # Answers of ioctls
 //!
-//! An unknown context or queue is `EINVAL`. A queue whose last job failed answers with that job's
-//! error, from then on, to submissions and waits; user space creates a new context.
+//! An unknown context or queue is `EINVAL`. A queue whose last job failed, or that has lost a job in
+//! a reset, answers with that job's error to submissions from then on; user space creates a new
+//! context. A wait is answered with the result of the job that it names.
+//!
+//! A context is told of each reset of a part of the card since it was created, whether it has lost
+//! anything or not, and whether one of its jobs was guilty.
 //!
 //! # Lock order
 //!
@@ -37,6 +41,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         CondVar,
         Mutex,
@@ -72,9 +80,12 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::job::{
-        Job,
-        Schedulers, //
+    exec::{
+        job::{
+            Job,
+            Schedulers, //
+        },
+        verdict::Standing, //
     },
     hw::command::{
         EngineKind,
@@ -268,6 +279,8 @@ impl<F: Clone> History<F> {
 #[pin_data]
 pub(crate) struct Queue {
     pub(crate) entity: Arc<Entity<Job>>,
+    /// Standing of the queue: lost if a reset took one of its jobs.
+    pub(crate) standing: Arc<Standing>,
     #[pin]
     history: SpinLock<History<ARef<Fence>>>,
     /// Notified when an admitted submission was submitted, or given up.
@@ -278,9 +291,11 @@ pub(crate) struct Queue {
 impl Queue {
     fn new(schedulers: &Schedulers, priority: Priority, ip: Ip) -> Result<Arc<Self>> {
         let entity = Entity::new(priority, schedulers.of(|ring| ip.runs_on(ring))?)?;
+        let standing = Standing::new()?;
         Arc::pin_init(
             pin_init!(Self {
                 entity,
+                standing,
                 history <- new_spinlock!(History::new()),
                 admitted <- new_condvar!("ctx::Queue::admitted"),
             }),
@@ -288,11 +303,13 @@ impl Queue {
         )
     }
 
-    /// Returns the error of the last job, after which the queue accepts no more.
+    /// Returns the error of the queue, after which it accepts no more jobs: that of the first job
+    /// that a reset took from it, or that of the last job.
     ///
     /// Jobs that did not run because the process that queued them was killed (`ESRCH`) do not
     /// count: another process may go on using the file.
     fn check(&self) -> Result {
+        self.standing.check()?;
         match self.entity.error() {
             Err(ESRCH) => Ok(()),
             result => result,
@@ -412,9 +429,10 @@ impl Urgency {
 /// A context.
 #[pin_data]
 pub(crate) struct Context {
-    /// Set if the card was given up before the context was created: then the context has lost
-    /// nothing.
-    is_late: bool,
+    /// Number of resets before the context was created, of which it has lost nothing.
+    born: u64,
+    /// Number of resets that the context was told of by `QUERY_STATE`.
+    told: Atomic<u64>,
     #[pin]
     queues: Mutex<Queues>,
     /// Hold of the context on the card's power state, if it has one.
@@ -431,10 +449,11 @@ struct Queues {
 }
 
 impl Context {
-    fn new(urgency: Urgency, is_late: bool) -> Result<Arc<Self>> {
+    fn new(urgency: Urgency, born: u64) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                is_late,
+                born,
+                told: Atomic::new(*born),
                 queues <- new_mutex!(Queues { urgency, made: [const { None }; QUEUES] }),
                 pstate <- new_mutex!(None, "Context::pstate"),
             }),
@@ -442,28 +461,36 @@ impl Context {
         )
     }
 
-    /// Returns a queue of the context, which is created if it was never named before.
+    /// Returns a queue of the context for a submission.
     ///
     /// # Errors
     ///
-    /// The error of the queue's last job, `ECANCELED` if the card hung, `ENOMEM`.
+    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
-        let mut queues = self.queues.lock();
-        let urgency = queues.urgency;
-        let place = &mut queues.made[name.position()];
-        let queue = match place {
-            Some(queue) => queue.clone(),
-            None => {
-                let queue = Queue::new(schedulers, urgency.priority(), name.ip)?;
-                place.insert(queue).clone()
-            }
-        };
-        drop(queues);
+        let queue = self.named(schedulers, name)?;
         queue.check()?;
         if schedulers.is_given_up() {
             return Err(ECANCELED);
         }
         Ok(queue)
+    }
+
+    /// Returns a queue of the context, which is created if it was never named before.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn named(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
+        let mut queues = self.queues.lock();
+        let urgency = queues.urgency;
+        let place = &mut queues.made[name.position()];
+        Ok(match place {
+            Some(queue) => queue.clone(),
+            None => {
+                let queue = Queue::new(schedulers, urgency.priority(), name.ip)?;
+                place.insert(queue).clone()
+            }
+        })
     }
 
     /// Calls `f` with each queue that was named so far.
@@ -486,11 +513,16 @@ impl Context {
         }
     }
 
-    /// Returns true if the last job of a queue hung the card.
+    /// Returns true if a job of a queue caused a reset.
     fn is_guilty(&self) -> bool {
         let mut guilty = false;
-        self.for_each_queue(|queue| guilty |= queue.entity.error() == Err(ETIME));
+        self.for_each_queue(|queue| guilty |= queue.standing.check() == Err(ETIME));
         guilty
+    }
+
+    /// Returns true if there was a reset since this was last called.
+    fn is_news(&self, resets: u64) -> bool {
+        self.told.xchg(resets, Relaxed) != resets
     }
 }
 
@@ -526,29 +558,46 @@ impl Contexts {
         if urgency == Urgency::High && !has_capability(CAP_SYS_NICE) && !file.is_current_master() {
             return Err(EACCES);
         }
-        let is_late = schedulers.is_given_up();
-        self.table.insert(Context::new(urgency, is_late)?)
+        self.table
+            .insert(Context::new(urgency, schedulers.resets())?)
     }
 
-    fn query(&self, args: &drm_amdgpu_ctx_in, schedulers: &Schedulers) -> Result<Status> {
+    /// Answers the older query, which tells of each reset once.
+    fn query(&self, args: &drm_amdgpu_ctx_in, schedulers: &Schedulers) -> Result<u32> {
         let context = self.get(args.ctx_id)?;
-        Ok(Status {
-            reset: schedulers.is_given_up() && !context.is_late,
-            guilty: context.is_guilty(),
+        let status = Status::of(&context, schedulers);
+        Ok(match context.is_news(schedulers.resets()) {
+            true => status.reset_status(),
+            false => bindings::AMDGPU_CTX_NO_RESET,
         })
+    }
+
+    /// Answers the newer query.
+    fn query2(&self, args: &drm_amdgpu_ctx_in, schedulers: &Schedulers) -> Result<u32> {
+        Ok(Status::of(&*self.get(args.ctx_id)?, schedulers).flags())
     }
 }
 
 /// The fate of a context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Status {
-    /// Jobs of the context were lost.
+    /// A part of the card was reset since the context was created.
     reset: bool,
     /// A job of the context was to blame.
     guilty: bool,
+    /// A part of the card is being reset.
+    in_progress: bool,
 }
 
 impl Status {
+    fn of(context: &Context, schedulers: &Schedulers) -> Self {
+        Self {
+            reset: schedulers.resets() != context.born,
+            guilty: context.is_guilty(),
+            in_progress: schedulers.is_recovering(),
+        }
+    }
+
     /// Returns the answer to `AMDGPU_CTX_OP_QUERY_STATE`, one of `AMDGPU_CTX_*_RESET`.
     fn reset_status(self) -> u32 {
         match self {
@@ -566,6 +615,9 @@ impl Status {
         }
         if self.guilty {
             flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_GUILTY;
+        }
+        if self.in_progress {
+            flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_RESET_IN_PROGRESS;
         }
         flags
     }
@@ -611,11 +663,11 @@ pub(crate) fn ioctl(
         }
         bindings::AMDGPU_CTX_OP_QUERY_STATE => {
             let status = contexts.query(args, &dev.schedulers)?;
-            Ok(answer([0, 0, 0, status.reset_status()]))
+            Ok(answer([0, 0, 0, status]))
         }
         bindings::AMDGPU_CTX_OP_QUERY_STATE2 => {
-            let status = contexts.query(args, &dev.schedulers)?;
-            Ok(answer([status.flags(), 0, 0, 0]))
+            let flags = contexts.query2(args, &dev.schedulers)?;
+            Ok(answer([flags, 0, 0, 0]))
         }
         bindings::AMDGPU_CTX_OP_GET_STABLE_PSTATE => {
             contexts.get(args.ctx_id)?;
@@ -637,8 +689,7 @@ pub(crate) fn ioctl(
 ///
 /// # Errors
 ///
-/// `EINVAL` for a context, queue or number that never existed; the error of a queue that is lost;
-/// `ENODEV`.
+/// `EINVAL` for a context, queue or number that never existed; `ENOMEM`; `ENODEV`.
 pub(crate) fn find_fence(
     dev: &DrmDevice,
     file: &DrmFile,
@@ -648,7 +699,7 @@ pub(crate) fn find_fence(
 ) -> Result<Option<ARef<Fence>>> {
     let _section = dev.enter().ok_or(ENODEV)?;
     let context = file.inner().contexts.get(ctx)?;
-    context.queue(&dev.schedulers, queue)?.fence(number)
+    context.named(&dev.schedulers, queue)?.fence(number)
 }
 
 /// Waits until a job has ended, but no longer than until `deadline`, in nanoseconds since boot.

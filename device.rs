@@ -27,8 +27,15 @@ use crate::{
             KernelBuffer, //
         },
         interrupt_ring::InterruptMemory,
-        job::Schedulers,
+        job::{
+            Limits,
+            Schedulers, //
+        },
         kernel_queue::KernelQueue,
+        recovery::{
+            Recovery,
+            Restart, //
+        },
         ring::{
             Ring,
             Writeback, //
@@ -41,6 +48,7 @@ use crate::{
             CardHandle, //
         },
         command::{
+            Block,
             RingId,
             RingMemory,
             Sink, //
@@ -100,8 +108,12 @@ pub(crate) struct Device {
     pub(crate) stats: Arc<Stats>,
     /// Work queue that drops jobs, and tears down files whose jobs have to be waited for.
     pub(crate) reaper: Arc<OwnedQueue>,
+    /// Microcode of the engines, which lose theirs when they are reset.
+    firmware: firmware::Files,
     /// Schedulers, which feed the rings with jobs.
     pub(crate) schedulers: Schedulers,
+    /// Recovery of rings that hang.
+    pub(crate) recovery: Arc<Recovery>,
     /// Queue of the kernel's own jobs for DMA engines.
     #[pin]
     pub(crate) kernel_queue: KernelQueue,
@@ -109,13 +121,15 @@ pub(crate) struct Device {
 
 impl Device {
     /// Creates the device and everything that it shares with the card. Nothing is started yet. Jobs
-    /// are dropped on `reaper`.
+    /// are dropped on `queues.reaper`, and rings that hang are recovered on `queues.recovery`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
         hw: &'static Chip,
         facts: Facts,
         card: CardHandle,
-        reaper: Arc<OwnedQueue>,
+        firmware: firmware::Files,
+        limits: Limits,
+        queues: Queues,
     ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
             dev: parent.into(),
@@ -133,24 +147,26 @@ impl Device {
                 card.clone(),
                 fed_by_schedulers(rings)?,
                 stats.clone(),
-                &reaper,
+                limits,
+                &queues.reaper,
             )?,
-            reaper,
+            firmware,
+            recovery: {
+                let executor = schedulers.executor().clone();
+                Recovery::new(executor, schedulers.of(|_| true)?, queues.recovery)?
+            },
+            reaper: queues.reaper,
             kernel_queue <- KernelQueue::new(schedulers),
             card,
         })
     }
 
     /// Returns the inputs of bring-up.
-    pub(crate) fn bring_up<'a>(
-        &'a self,
-        card: &'a Card<'a>,
-        firmware: &'a firmware::Files,
-    ) -> BringUp<'a> {
+    pub(crate) fn bring_up<'a>(&'a self, card: &'a Card<'a>) -> BringUp<'a> {
         let dummy_page = self.dummy_page.dma_address();
         BringUp {
             card,
-            firmware,
+            firmware: &self.firmware,
             graphics: &self.facts.graphics,
             translation: Translation {
                 vram: self.facts.vram,
@@ -180,6 +196,23 @@ impl Device {
     /// Returns all rings, in the order of [`Chip::rings`].
     pub(crate) fn rings(&self) -> impl Iterator<Item = &Ring> {
         self.rings.iter().map(|ring| &**ring)
+    }
+}
+
+/// Work queues of the module that a device uses.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    /// Queue on which jobs are dropped.
+    pub(crate) reaper: Arc<OwnedQueue>,
+    /// Ordered queue on which rings that hang are recovered.
+    pub(crate) recovery: Arc<OwnedQueue>,
+}
+
+impl Restart for Device {
+    fn restart(&self, card: &Card<'_>, block: Block) -> Result {
+        self.hw.start(&self.bring_up(card), block)?;
+        self.hw.interrupts.enable_sources(card);
+        Ok(())
     }
 }
 

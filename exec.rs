@@ -5,7 +5,8 @@
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]). It runs in a VM context that
 //! was lent to it ([`vmid`]). It is done when the interrupt handler ([`interrupts`]) finds its
 //! fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
-//! Jobs that wait for each other form a [`gang`]. [`kernel_queue`] holds the driver's own jobs. The
+//! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
+//! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds the driver's own jobs. The
 //! memory that engines share with the driver (rings, fences, descriptors) is bound into the
 //! [`gart`].
 
@@ -16,6 +17,8 @@ pub(crate) mod interrupt_ring;
 pub(crate) mod interrupts;
 pub(crate) mod job;
 pub(crate) mod kernel_queue;
+pub(crate) mod recovery;
 pub(crate) mod ring;
 pub(crate) mod submitter;
+pub(crate) mod verdict;
 pub(crate) mod vmid;

@@ -16,6 +16,8 @@ pub(crate) mod layout;
 pub(crate) mod page_table;
 pub(crate) mod vbios;
 
+use core::ops::Range;
+
 use kernel::{
     device,
     dma::{
@@ -28,6 +30,7 @@ use kernel::{
 use self::{
     card::Card,
     command::{
+        Block,
         Commands,
         EngineKind,
         FenceValue,
@@ -35,6 +38,7 @@ use self::{
         Fill,
         Ib,
         Interrupt,
+        Marks,
         RingId,
         RingMemory,
         Sink,
@@ -76,6 +80,8 @@ pub(crate) struct Chip {
     pub(crate) graphics: &'static dyn Graphics,
     /// All rings of the chip.
     pub(crate) rings: &'static [RingId],
+    /// All blocks of the chip, in the order in which they are started.
+    pub(crate) blocks: &'static [Block],
     pub(crate) gfx: EngineFacts,
     pub(crate) compute: EngineFacts,
     pub(crate) sdma: EngineFacts,
@@ -141,17 +147,79 @@ impl Chip {
     /// Returns `EBUSY` if the engines are busy even after the reset. They may then still write to
     /// VRAM.
     pub(crate) fn quiesce(&self, card: &Card<'_>) -> Result {
-        for engine in [&self.sdma, &self.compute, &self.gfx] {
-            engine.driver.halt(card);
+        for &block in self.blocks.iter().rev() {
+            self.halt(card, block);
         }
-        let idle = self.system.wait_idle(card).or_else(|_| {
-            self.system.reset_engines(card);
-            self.system.wait_idle(card)
+        let idle = self.system.wait_idle(card, self.blocks).or_else(|_| {
+            self.system.reset(card, self.blocks);
+            self.system.wait_idle(card, self.blocks)
         });
         self.interrupts.stop(card);
         card.end_bus_mastering();
         self.memory.disable_translation(card);
         idle
+    }
+
+    /// Stops the card as [`Chip::quiesce`] does, and resets all engines, whatever state another
+    /// driver or kernel has left them in. An engine that hangs is idle while it is halted, and
+    /// would go on hanging when it is started.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EBUSY` if the engines are busy even after the reset.
+    pub(crate) fn clear(&self, card: &Card<'_>) -> Result {
+        // The reset that follows is what counts.
+        let _ = self.quiesce(card);
+        self.system.reset(card, self.blocks);
+        self.system.wait_idle(card, self.blocks)
+    }
+
+    /// Stops the engines of a block at once.
+    fn halt(&self, card: &Card<'_>, block: Block) {
+        match block {
+            Block::Graphics => {
+                self.compute.driver.halt(card, block);
+                self.gfx.driver.halt(card, block);
+            }
+            Block::Sdma(_) => self.sdma.driver.halt(card, block),
+        }
+    }
+
+    /// Stops the engines of a block and resets them, which ends what they are doing. The block has
+    /// to be started again afterward. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EBUSY` if the block is busy even after the reset. It may then still access memory.
+    pub(crate) fn reset(&self, card: &Card<'_>, block: Block) -> Result<Stopped> {
+        self.halt(card, block);
+        self.system.reset(card, &[block]);
+        self.system.wait_idle(card, &[block])?;
+        Ok(Stopped(()))
+    }
+
+    /// Starts the engines of a block. Does not check that they work.
+    pub(crate) fn start(&self, up: &BringUp<'_>, block: Block) -> Result {
+        match block {
+            Block::Graphics => {
+                self.graphics.configure(up.card, up.graphics);
+                self.gfx.driver.start(up, block)?;
+                self.compute.driver.start(up, block)
+            }
+            Block::Sdma(_) => self.sdma.driver.start(up, block),
+        }
+    }
+}
+
+/// Proof that the engines of a block were stopped: they no longer access memory, and all that they
+/// have written has arrived.
+pub(crate) struct Stopped(());
+
+#[cfg(CONFIG_KUNIT = "y")]
+impl Stopped {
+    /// Returns a proof for tests, in which there are no engines.
+    pub(crate) fn for_test() -> Self {
+        Self(())
     }
 }
 
@@ -216,17 +284,18 @@ pub(crate) trait System: Sync {
     /// chip.
     fn program_golden_registers(&self, card: &Card<'_>);
 
-    /// Waits some milliseconds for the halted engines to finish what they had started. Does not
-    /// sleep.
+    /// Waits some milliseconds for the halted engines of these blocks to finish what they had
+    /// started. Does not sleep.
     ///
     /// # Errors
     ///
     /// Returns `EBUSY` if they have not finished.
-    fn wait_idle(&self, card: &Card<'_>) -> Result;
+    fn wait_idle(&self, card: &Card<'_>, blocks: &[Block]) -> Result;
 
-    /// Resets the halted engines, which ends what they are doing. They have to be started again
-    /// afterwards. Does not sleep.
-    fn reset_engines(&self, card: &Card<'_>);
+    /// Resets the halted engines of these blocks, which ends what they are doing. They have to be
+    /// started again afterward. Memory, page tables, and the settings of the memory controller
+    /// and of the interrupt ring stay. Does not sleep.
+    fn reset(&self, card: &Card<'_>, blocks: &[Block]);
 
     /// Enables or disables clock gating of idle blocks. The card's engines must be running and
     /// idle.
@@ -434,11 +503,12 @@ pub(crate) struct TilingTables {
 
 /// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).
 pub(crate) trait Engine: Sync {
-    /// Uploads the microcode, sets up the rings and starts them. Does not check that they work.
-    fn start(&self, up: &BringUp<'_>) -> Result;
+    /// Uploads the microcode, sets up the rings of `block` and starts them. Does not check that
+    /// they work.
+    fn start(&self, up: &BringUp<'_>, block: Block) -> Result;
 
-    /// Stops the engine at once. May be called in any state. Does not sleep.
-    fn halt(&self, card: &Card<'_>);
+    /// Stops the engine of `block` at once. May be called in any state. Does not sleep.
+    fn halt(&self, card: &Card<'_>, block: Block);
 
     /// Tells the engine how far its ring is written. `position` is that of the next dword.
     fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
@@ -453,6 +523,11 @@ pub(crate) trait Engine: Sync {
 
     /// Emits a write of one dword to memory.
     fn write(&self, out: &mut dyn Sink, addr: u64, value: u32);
+
+    /// Emits a write of one dword to memory, which precedes whatever later commands do.
+    fn mark(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        self.write(out, addr, value);
+    }
 
     /// Emits a wait until a dword of memory has a value.
     fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32);
@@ -502,6 +577,8 @@ impl dyn Engine {
     }
 
     /// Emits all that a submission asks for, and then the kernel's fence with its interrupt.
+    /// Returns the positions of the commands themselves, which can be replaced by ones that do
+    /// nothing.
     ///
     /// The order is the same for every engine. No engine has one of its own.
     pub(crate) fn emit_submission(
@@ -509,8 +586,9 @@ impl dyn Engine {
         out: &mut dyn Sink,
         ring: RingId,
         submission: &Submission<'_>,
+        marks: Marks,
         fence: FenceWrite,
-    ) {
+    ) -> Range<u64> {
         // The previous submission must have left the pipeline: it may belong to another process.
         self.wait(out, fence.gpu_addr, fence.seq.wrapping_sub(1));
         if let Some(vm) = submission.vm_to_flush() {
@@ -518,9 +596,14 @@ impl dyn Engine {
         }
         self.invalidate_caches(out);
         self.flush_hdp(out, ring);
+        // Before a reset the gate is shut, so that no ring begins anything new. What the mark says
+        // not to have begun can safely run after the reset.
+        self.wait(out, marks.gate, Marks::OPEN);
+        self.mark(out, marks.begun, fence.seq);
         if submission.vm.is_some() {
             self.begin(out);
         }
+        let start = out.position();
         match submission.commands {
             Commands::Ibs(ibs) => {
                 for ib in ibs {
@@ -534,6 +617,7 @@ impl dyn Engine {
             }
             Commands::Fail(_) => (),
         }
+        let commands = start..out.position();
         self.drain(out);
         // The CPU must find the submission's writes to VRAM once the fence has signaled.
         self.invalidate_hdp(out);
@@ -544,5 +628,6 @@ impl dyn Engine {
         let value = FenceValue::Dword(fence.seq);
         self.fence(out, fence.gpu_addr, value, Interrupt::Yes);
         self.end(out);
+        commands
     }
 }

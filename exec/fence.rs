@@ -31,6 +31,8 @@
 //! `signaling`, then `state`; fences are signaled under the first only. Neither is held while
 //! memory is allocated.
 
+use core::ops::Range;
+
 use kernel::{
     new_condvar,
     new_mutex,
@@ -41,16 +43,28 @@ use kernel::{
         CondVar,
         Mutex,
         SpinLock, //
+    },
+    time::{
+        Instant,
+        Monotonic, //
     }, //
 };
 
-use crate::abstractions::dma_fence::{
-    DriverFence,
-    Fence,
-    FenceContext,
-    PendingFence,
-    SignalingSection,
-    UniqueFence, //
+use crate::{
+    abstractions::dma_fence::{
+        DriverFence,
+        Fence,
+        FenceContext,
+        PendingFence,
+        SignalingSection,
+        UniqueFence, //
+    },
+    exec::verdict::{
+        Head,
+        Party,
+        Verdict, //
+    },
+    hw::Stopped, //
 };
 
 /// Names of the driver's fences, as the kernel reports them.
@@ -87,6 +101,29 @@ struct Unfinished {
     fence: PendingFence<RingName>,
     /// Result with which the fence ends if the engine reaches it.
     result: Result,
+    party: Party,
+    /// Set if the submission was on its ring when the ring hung, with nobody else to blame.
+    on_trial: bool,
+    span: Span,
+}
+
+impl Unfinished {
+    /// Ends the submission with an error instead of its commands.
+    fn fail(&mut self, error: Error) {
+        if self.result.is_ok() {
+            self.result = Err(error);
+            self.party.lose(error);
+        }
+    }
+}
+
+/// The place of a submission in its ring, in positions that do not wrap.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u64,
+    /// The commands of the submission, without what the kernel puts before and after them.
+    pub(crate) commands: Range<u64>,
+    pub(crate) end: u64,
 }
 
 /// The unfinished submissions of a ring.
@@ -106,6 +143,8 @@ pub(crate) struct Timeline {
 
 struct State {
     window: Window,
+    /// Time since which the oldest unfinished submission has been the oldest.
+    head_since: Instant<Monotonic>,
     /// The fence numbered `n` is at index `n` modulo the length.
     pending: KVec<Option<Unfinished>>,
     /// Error with which fences end once the engine makes no more progress.
@@ -187,6 +226,7 @@ impl Timeline {
                 }
                 new_spinlock!(State {
                     window: Window { first: start + 1, next: start + 1 },
+                    head_since: Instant::now(),
                     pending,
                     aborted: None,
                 })
@@ -195,25 +235,118 @@ impl Timeline {
         })
     }
 
-    /// Assigns the next number to `fence`. The submission must be written to the ring before `emit`
-    /// is called again for that ring. The fence ends with `result` if the engine reaches it.
+    /// Assigns the next number to `fence`, the fence of a submission by `party`. The submission must
+    /// be written to the ring before `emit` is called again for that ring. The fence ends with
+    /// `result` if the engine reaches it.
     ///
     /// Returns the fence memory if too many submissions are unfinished: see
     /// [`Timeline::wait_for_room`].
-    pub(crate) fn emit(&self, fence: HwFence, result: Result) -> Result<Emission, HwFence> {
+    pub(crate) fn emit(
+        &self,
+        fence: HwFence,
+        party: Party,
+        result: Result,
+    ) -> Result<Emission, (HwFence, Party)> {
         let mut state = self.state.lock();
-        let seqno = state.window.next;
-        let Some(place) = state.place(seqno).filter(|place| place.is_none()) else {
-            return Err(fence);
+        let Window { first, next } = state.window;
+        let Some(place) = state.place(next).filter(|place| place.is_none()) else {
+            return Err((fence, party));
         };
-        let fence = fence.publish(&self.context, seqno, RingName(self.name));
+        let fence = fence.publish(&self.context, next, RingName(self.name));
         let emitted = fence.fence().clone();
-        *place = Some(Unfinished { fence, result });
+        *place = Some(Unfinished {
+            fence,
+            result,
+            party,
+            on_trial: false,
+            span: Span::default(),
+        });
         state.window.next += 1;
+        if first == next {
+            state.head_since = Instant::now();
+        }
         Ok(Emission {
-            seq: state.aborted.is_none().then(|| Window::low(seqno)),
+            seq: state.aborted.is_none().then(|| Window::low(next)),
             fence: emitted,
         })
+    }
+
+    /// Notes the place of the newest submission in its ring. Must be called before the engine is
+    /// told of the submission.
+    pub(crate) fn place(&self, span: Span) {
+        let mut state = self.state.lock();
+        let newest = state.window.next - 1;
+        if let Some(Some(unfinished)) = state.place(newest) {
+            unfinished.span = span;
+        }
+    }
+
+    /// Returns the time for which the oldest unfinished submission has been the oldest, in ms.
+    /// Later submissions do not change it. Returns 0 if there is none.
+    pub(crate) fn age(&self) -> i64 {
+        let state = self.state.lock();
+        if state.window.first == state.window.next {
+            return 0;
+        }
+        state.head_since.elapsed().as_millis()
+    }
+
+    /// Returns what is known of the oldest unfinished submission, given the number of the
+    /// submission that the engine began last. Returns `None` if there is none.
+    pub(crate) fn head(&self, begun: u32) -> Option<Head> {
+        let mut state = self.state.lock();
+        let first = state.window.first;
+        let head = state.place(first)?.as_ref()?;
+        Some(Head {
+            begun: begun == Window::low(first),
+            kernel: head.party.is_kernel(),
+            on_trial: head.on_trial,
+        })
+    }
+
+    /// Carries out the verdict on the oldest unfinished submission, whose engine was reset.
+    pub(crate) fn carry_out(&self, verdict: Verdict, _stopped: &Stopped) {
+        let mut state = self.state.lock();
+        let first = state.window.first;
+        let Some(Some(head)) = state.place(first) else {
+            return;
+        };
+        match verdict {
+            Verdict::Replay => (),
+            Verdict::OnTrial => head.on_trial = true,
+            Verdict::Fail(error) => head.fail(error),
+        }
+    }
+
+    /// Fails the submissions that come after a failed one in their queue, or belong to a gang of
+    /// which a job has failed. Then writes all unfinished submissions again, the oldest first:
+    /// `write` gets the former place of each, and whether its commands may run, and returns its new
+    /// place. Returns how many run again, and how many do not.
+    pub(crate) fn replay(
+        &self,
+        mut write: impl FnMut(&Span, bool) -> Span,
+        _stopped: &Stopped,
+    ) -> (usize, usize) {
+        let mut state = self.state.lock();
+        let Window { first, next } = state.window;
+        let (mut again, mut failed) = (0, 0);
+        for seqno in first..next {
+            let Some(Some(unfinished)) = state.place(seqno) else {
+                continue;
+            };
+            if unfinished.party.check().is_err() {
+                unfinished.fail(ECANCELED);
+            }
+            let runs = unfinished.result.is_ok();
+            unfinished.span = write(&unfinished.span, runs);
+            if runs {
+                again += 1;
+            } else {
+                failed += 1;
+            }
+        }
+        state.head_since = Instant::now();
+        (again, failed)
     }
 
     /// Sleeps until one more submission can be emitted.
@@ -230,7 +363,7 @@ impl Timeline {
         let _signaling = self.signaling.lock();
         let _section = SignalingSection::begin();
         let mut count = 0;
-        while let Some(Unfinished { fence, result }) = self.finish_one(completed) {
+        while let Some(Unfinished { fence, result, .. }) = self.finish_one(completed) {
             fence.signal(result);
             count += 1;
         }
@@ -245,19 +378,28 @@ impl Timeline {
 
     fn take(&self, state: &mut State, seqno: u64) -> Option<Unfinished> {
         let finished = state.take(seqno);
+        state.head_since = Instant::now();
         self.room.notify_all();
         finished
     }
 
-    /// Ends the fences of all unfinished submissions, as the hardware will not: `guilty` with
-    /// `ETIME`, all others with `error`. Fences of later submissions also end with `error`.
+    /// Ends the fences of all unfinished submissions, as the hardware will not. Fences of later
+    /// submissions also end with `error`. A [`Culprit`] ends with `ETIME`.
     ///
     /// The caller has ensured that the hardware no longer accesses memory on their behalf.
-    pub(crate) fn abort(&self, guilty: Option<&Fence>, error: Error) {
-        let _signalling = self.signaling.lock();
+    pub(crate) fn abort(&self, culprit: Option<Culprit>, error: Error) {
+        let _signaling = self.signaling.lock();
         let _section = SignalingSection::begin();
-        self.state.lock().aborted = Some(error);
-        self.end_all(guilty, error);
+        let mut state = self.state.lock();
+        state.aborted = Some(error);
+        let first = state.window.first;
+        if let (Some(Culprit { begun }), Some(Some(head))) = (culprit, state.place(first)) {
+            if begun == Window::low(first) && !head.party.is_kernel() {
+                head.fail(ETIME);
+            }
+        }
+        drop(state);
+        self.end_all(error);
     }
 
     /// Ends the fences that were emitted after [`Timeline::abort`].
@@ -266,18 +408,14 @@ impl Timeline {
         let _section = SignalingSection::begin();
         let aborted = self.state.lock().aborted;
         if let Some(error) = aborted {
-            self.end_all(None, error);
+            self.end_all(error);
         }
     }
 
     /// Ends the fences of all unfinished submissions. The caller holds `signaling`.
-    fn end_all(&self, guilty: Option<&Fence>, error: Error) {
-        while let Some(Unfinished { fence, .. }) = self.abort_one() {
-            let error = match guilty {
-                Some(guilty) if core::ptr::eq(guilty, &**fence.fence()) => ETIME,
-                _ => error,
-            };
-            fence.signal(Err(error));
+    fn end_all(&self, error: Error) {
+        while let Some(Unfinished { fence, result, .. }) = self.abort_one() {
+            fence.signal(result.and(Err(error)));
         }
     }
 
@@ -312,9 +450,17 @@ impl PinnedDrop for Timeline {
     }
 }
 
+/// The oldest submission of a ring that hangs, if it is the one whose commands have begun: its
+/// number is `begun`.
+pub(crate) struct Culprit {
+    pub(crate) begun: u32,
+}
+
 #[kunit_tests(amdgpu_rs_fence)]
 mod tests {
     use super::*;
+    use crate::exec::verdict::Standing;
+    use kernel::sync::Arc;
 
     const WRAP: u64 = 1 << 32;
 
@@ -367,9 +513,20 @@ mod tests {
     }
 
     fn emit_with(timeline: &Timeline, result: Result) -> Result<Emission> {
+        emit_by(timeline, Party::Kernel, result)
+    }
+
+    fn emit_by(timeline: &Timeline, party: Party, result: Result) -> Result<Emission> {
         timeline
-            .emit(HwFence::new(GFP_KERNEL)?, result)
+            .emit(HwFence::new(GFP_KERNEL)?, party, result)
             .map_err(|_| EBUSY)
+    }
+
+    fn client(standing: &Arc<Standing>) -> Party {
+        Party::Client {
+            standing: standing.clone(),
+            gang: None,
+        }
     }
 
     #[test]
@@ -420,9 +577,12 @@ mod tests {
     #[test]
     fn abort_ends_all() -> Result {
         let timeline = timeline(0)?;
-        let fences = [emit(&timeline)?, emit(&timeline)?, emit(&timeline)?];
+        let standing = Standing::new()?;
+        let emit_client = || emit_by(&timeline, client(&standing), Ok(()));
+        let fences = [emit_client()?, emit_client()?, emit_client()?];
         timeline.process(1);
-        timeline.abort(Some(&fences[1].fence), ECANCELED);
+        timeline.abort(Some(Culprit { begun: 2 }), ECANCELED);
+        assert_eq!(standing.check(), Err(ETIME));
         assert_eq!(fences[0].fence.status(), Some(Ok(())));
         assert_eq!(fences[1].fence.status(), Some(Err(ETIME)));
         assert_eq!(fences[2].fence.status(), Some(Err(ECANCELED)));
@@ -453,6 +613,50 @@ mod tests {
         timeline.process(3);
         assert_eq!(fences[1].fence.status(), Some(Err(EIO)));
         assert_eq!(fences[2].fence.status(), Some(Ok(())));
+        Ok(())
+    }
+
+    #[test]
+    fn after_a_reset_all_but_the_lost_run_again() -> Result {
+        let timeline = timeline(0)?;
+        let (guilty, other) = (Standing::new()?, Standing::new()?);
+        let emit = |standing| -> Result<Emission> {
+            let emission = emit_by(&timeline, client(standing), Ok(()))?;
+            let start = emission.fence.seqno() * 16;
+            timeline.place(Span {
+                start,
+                commands: start + 4..start + 8,
+                end: start + 16,
+            });
+            Ok(emission)
+        };
+        let fences = [emit(&guilty)?, emit(&other)?, emit(&guilty)?, emit(&other)?];
+        let stopped = Stopped::for_test();
+        let head = timeline.head(1).ok_or(EINVAL)?;
+        assert!(head.begun && !head.kernel && !head.on_trial);
+        timeline.carry_out(Verdict::Fail(ETIME), &stopped);
+        assert_eq!((guilty.check(), other.check()), (Err(ETIME), Ok(())));
+
+        let (mut written, mut count) = ([(0, false); 4], 0);
+        let counts = timeline.replay(
+            |span, runs| {
+                written[count] = (span.start, runs);
+                count += 1;
+                span.clone()
+            },
+            &stopped,
+        );
+        assert_eq!(counts, (2, 2));
+        assert_eq!(written, [(16, false), (32, true), (48, false), (64, true)]);
+        // None has ended yet: each ends in its turn.
+        for emission in &fences {
+            assert_eq!(emission.fence.status(), None);
+        }
+        timeline.process(4);
+        let ends = [Err(ETIME), Ok(()), Err(ECANCELED), Ok(())];
+        for (emission, end) in fences.iter().zip(ends) {
+            assert_eq!(emission.fence.status(), Some(end));
+        }
         Ok(())
     }
 

@@ -113,16 +113,29 @@ impl Barrier {
 
 /// A gang.
 #[pin_data]
-struct Gang {
+pub(crate) struct Gang {
     #[pin]
     assembled: Barrier,
     #[pin]
     equipped: Barrier,
     #[pin]
     entered: Barrier,
-    /// Error with which the jobs end without running. Does not change once the jobs are equipped.
+    /// Error with which the jobs end without running. Once the jobs are equipped, only the loss of
+    /// one of them in a reset changes it.
     #[pin]
     given_up: SpinLock<Result>,
+}
+
+impl Gang {
+    /// Returns an error if the jobs must not run.
+    pub(crate) fn check_wanted(&self) -> Result {
+        *self.given_up.lock()
+    }
+
+    /// Prevents jobs that have not begun from running: they end with `error`.
+    pub(crate) fn give_up(&self, error: Error) {
+        *self.given_up.lock() = Err(error);
+    }
 }
 
 /// The steps of a job of a gang.
@@ -198,7 +211,12 @@ impl Seat {
     /// Prevents all jobs of the gang from running: they end with `error`. Must be called before
     /// [`Seat::equip`].
     pub(crate) fn give_up(&self, error: Error) {
-        *self.gang.given_up.lock() = Err(error);
+        self.gang.give_up(error);
+    }
+
+    /// Returns the gang.
+    pub(crate) fn gang_of(&self) -> Arc<Gang> {
+        self.gang.clone()
     }
 
     /// Called when the job has all that it needs to run. Returns the fence to wait for before the
@@ -211,7 +229,7 @@ impl Seat {
     /// Returns an error if the job must not run. The answer is the same for all jobs of the gang
     /// once they are equipped.
     pub(crate) fn check_wanted(&self) -> Result {
-        *self.gang.given_up.lock()
+        self.gang.check_wanted()
     }
 
     /// Called when the job is on its ring.

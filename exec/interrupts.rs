@@ -45,7 +45,10 @@ use crate::{
     device::Device,
     hw::{
         card::Card,
-        command::RingId,
+        command::{
+            EngineKind,
+            RingId, //
+        },
         Event,
         Fault,
         InterruptRing, //
@@ -145,6 +148,10 @@ impl Handler {
         for ring in self.device.rings().filter(|ring| found.has(ring.kind)) {
             ring.process();
         }
+        let suspects = found.suspects;
+        for ring in self.device.rings().filter(|ring| suspects & ring.bit() != 0) {
+            self.device.schedulers.suspect(ring);
+        }
         if found.fault {
             report_fault(&self.device);
         }
@@ -176,6 +183,8 @@ enum Written {
 struct Found {
     /// Rings that have written fences, one bit each, by place.
     rings: u32,
+    /// Rings that have met an illegal command, likewise.
+    suspects: u32,
     /// Set if the memory controller has found a fault.
     fault: bool,
 }
@@ -184,6 +193,8 @@ impl Found {
     /// All requests that unread entries may have stood for.
     const EVERYTHING: Self = Self {
         rings: !0,
+        // The time limit finds these.
+        suspects: 0,
         fault: true,
     };
 
@@ -195,9 +206,8 @@ impl Found {
         match event {
             Event::Fence(ring) => self.rings |= 1 << ring.place(),
             Event::ComputeFence => {
-                let is_compute = |ring: &RingId| matches!(ring, RingId::Compute(_));
-                for ring in device.rings().map(|ring| ring.kind).filter(is_compute) {
-                    self.rings |= 1 << ring.place();
+                for ring in device.rings().filter(|ring| is_compute(ring.kind)) {
+                    self.rings |= ring.bit();
                 }
             }
             Event::Fault => self.fault = true,
@@ -206,6 +216,10 @@ impl Found {
                     device.dev,
                     "{ring:?}: illegal {what:?} in a command buffer\n"
                 );
+                // The card does not reliably say which compute queue.
+                if !is_compute(ring) {
+                    self.suspects |= 1 << ring.place();
+                }
             }
             Event::Other { source, data } => {
                 dev_dbg!(
@@ -215,6 +229,10 @@ impl Found {
             }
         }
     }
+}
+
+fn is_compute(ring: RingId) -> bool {
+    ring.engine() == EngineKind::Compute
 }
 
 /// Returns the position of the entry after the one at `position`.

@@ -27,15 +27,18 @@
 //!
 //! This is the job timeout. While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If
 //! the ring has finished jobs and their interrupt was lost, they end well, and the loss is counted.
-//! If the first job has been there for longer than [`TIMEOUT`], the card hangs. There is no way yet
-//! to reset the card, so it is given up: all engines are stopped, so that they no longer access
-//! memory, and only then do fences end, as those who wait for them will reuse that memory. The
-//! fence of the guilty job ends with `ETIME`, all others and those of jobs to come with
+//! If the first job has been there for longer than the ring's [`Limits`] allow, however many others
+//! came after it, the ring hangs, and the [`Alarm`] is raised: see `exec/recovery.rs`.
+//!
+//! If the recovery fails, the card is given up: all engines are stopped, so that they no longer
+//! access memory, and only then do fences end, as those who wait for them will reuse that memory.
+//! The fence of a guilty job ends with `ETIME`, all others and those of jobs to come with
 //! `ECANCELED`. Unbinding the driver ends all unfinished jobs the same way, with `ENODEV`.
 
 use kernel::{
     device,
     new_mutex,
+    new_spinlock,
     num::casts::usize_as_u64,
     prelude::*,
     sync::{
@@ -46,7 +49,8 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        Mutex, //
+        Mutex,
+        SpinLock, //
     },
     time::{
         msecs_to_jiffies,
@@ -67,13 +71,20 @@ use crate::{
     },
     debug::stats::Stats,
     exec::{
-        fence::HwFence,
+        fence::{
+            Culprit,
+            HwFence, //
+        },
         gang::{
             Floor,
             Seat, //
         },
         ring::Ring,
         submitter::Submitter,
+        verdict::{
+            Party,
+            Standing, //
+        },
         vmid::{
             Lease,
             Loan,
@@ -85,7 +96,9 @@ use crate::{
     hw::{
         card::CardHandle,
         command::{
+            Block,
             Commands,
+            EngineKind,
             FenceSlot,
             Fill,
             Ib,
@@ -97,8 +110,8 @@ use crate::{
     },
 };
 
-/// Time that a job may be the first on its ring, in ms.
-const TIMEOUT: Msecs = 10_000;
+/// Time that a job may be the first on its ring, in ms, if no module parameter says otherwise.
+const LIMIT: i64 = 2000;
 /// Time between two looks at a ring that has jobs, in ms. A lost interrupt costs at most two of
 /// these.
 const TICK: Msecs = 200;
@@ -121,6 +134,8 @@ pub(crate) struct Work {
     pub(crate) space: Option<Arc<dyn AddressSpace>>,
     /// Process that submitted the job. `None`: the kernel.
     pub(crate) submitter: Option<Arc<Submitter>>,
+    /// Standing of the job's queue. `None`: the kernel's.
+    pub(crate) standing: Option<Arc<Standing>>,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
@@ -139,7 +154,21 @@ impl Work {
         if killed || abandoned {
             return Err(ESRCH);
         }
-        Ok(())
+        match &self.standing {
+            Some(standing) => standing.check().map_err(|_| ECANCELED),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns those on whose behalf the job runs.
+    fn party(&self) -> Party {
+        match &self.standing {
+            None => Party::Kernel,
+            Some(standing) => Party::Client {
+                standing: standing.clone(),
+                gang: self.seat.as_ref().map(|seat| seat.gang_of()),
+            },
+        }
     }
 }
 
@@ -221,7 +250,7 @@ impl JobOps for Job {
     }
 
     fn run(&mut self, queue: &Queue) -> ARef<Fence> {
-        queue.look_if_due();
+        queue.tick_if_due();
         self.advance(|work, stage| {
             let fence = match stage {
                 Stage::Waiting(fence) => submit(queue, work, fence, None),
@@ -238,9 +267,7 @@ impl JobOps for Job {
     }
 
     fn timed_out(&mut self, queue: &Queue) {
-        if let Stage::Running(fence) = &self.stage {
-            queue.tick(fence);
-        }
+        queue.tick();
     }
 }
 
@@ -291,12 +318,52 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         },
         user_fence: work.user_fence,
     };
-    let fence = queue.ring.submit(&submission, fence);
+    let fence = queue.ring.submit(&submission, fence, work.party());
     // A job that does not run does not do its flush.
     if let Some(lease) = lease.filter(|_| submission.vm.is_some()) {
         lease.submitted(queue.ring.kind, &fence);
     }
     fence
+}
+
+/// Times that a job may be the first on its ring, in ms, for each kind of engine. `None`: any time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) gfx: Option<i64>,
+    pub(crate) compute: Option<i64>,
+    pub(crate) sdma: Option<i64>,
+}
+
+impl Limits {
+    /// Returns the limit for a value of a module parameter: 0 stands for the default, and a
+    /// negative number for no limit.
+    pub(crate) fn from_parameter(value: i32) -> Option<i64> {
+        match value {
+            ..0 => None,
+            0 => Some(LIMIT),
+            _ => Some(value.into()),
+        }
+    }
+
+    fn of(&self, engine: EngineKind) -> Option<i64> {
+        match engine {
+            EngineKind::Gfx => self.gfx,
+            EngineKind::Compute => self.compute,
+            EngineKind::Sdma => self.sdma,
+        }
+    }
+
+    /// Returns true if the oldest job of a ring has been the oldest for too long.
+    pub(crate) fn is_over(&self, ring: &Ring) -> bool {
+        let limit = self.of(ring.kind.engine());
+        limit.is_some_and(|limit| ring.timeline.age() >= limit)
+    }
+}
+
+/// Whoever has to be told of a ring that hangs.
+pub(crate) trait Alarm: Send + Sync {
+    /// Has the rings looked at. Neither sleeps nor allocates.
+    fn raise(self: Arc<Self>);
 }
 
 /// The ring on which a scheduler's jobs run, and its watch.
@@ -306,15 +373,11 @@ pub(crate) struct Queue {
     watch: Watch,
 }
 
-/// Time of the last look at a ring, and the time since which its first job has been the first.
+/// Time of the last look at a ring.
 struct Watch {
     start: Instant<Monotonic>,
     /// Time of the last look at the ring, in ms from `start`.
     looked: Atomic<i64>,
-    /// Number of the first job at the last tick.
-    head: Atomic<u64>,
-    /// Time at which job `head` was first seen to be the first, in ms from `start`.
-    since: Atomic<i64>,
 }
 
 impl Watch {
@@ -322,8 +385,6 @@ impl Watch {
         Self {
             start: Instant::now(),
             looked: Atomic::new(0),
-            head: Atomic::new(0),
-            since: Atomic::new(0),
         }
     }
 
@@ -339,16 +400,6 @@ impl Watch {
     fn is_due(&self) -> bool {
         self.now() - self.looked.load(Relaxed) >= TICK.into()
     }
-
-    /// Returns true if job `head` has been seen to be the first for longer than [`TIMEOUT`]. Must
-    /// be called at each tick.
-    fn is_stuck(&self, head: u64) -> bool {
-        let now = self.now();
-        if self.head.xchg(head, Relaxed) != head {
-            self.since.store(now, Relaxed);
-        }
-        now - self.since.load(Relaxed) >= (TIMEOUT - TICK).into()
-    }
 }
 
 impl Queue {
@@ -358,6 +409,11 @@ impl Queue {
             ring,
             watch: Watch::new(),
         }
+    }
+
+    /// Returns the block of the ring.
+    pub(crate) fn block(&self) -> Block {
+        self.ring.kind.block()
     }
 
     /// Returns an error if a job must not run, or is meant to fail.
@@ -374,29 +430,18 @@ impl Queue {
         }
     }
 
-    /// Called every [`TICK`] while the ring has jobs and no new ones arrive. `first` is the fence
-    /// of the first job.
-    fn tick(&self, first: &ARef<Fence>) {
+    /// Called every [`TICK`] while the ring has jobs and no new ones arrive.
+    fn tick(&self) {
         self.look();
-        if first.is_signaled() || !self.watch.is_stuck(first.seqno()) {
-            return;
+        if self.executor.limits.is_over(&self.ring) {
+            self.executor.raise_alarm();
         }
-        let name = self.ring.kind.name();
-        let unfinished = self.ring.timeline.unfinished();
-        dev_err!(
-            self.executor.dev,
-            "ring {name}: job {} hangs (unfinished: {} to {}); the card is given up\n",
-            first.seqno(),
-            unfinished.start,
-            unfinished.end.saturating_sub(1)
-        );
-        self.executor.give_up(Some(first), ECANCELED);
     }
 
-    /// Looks for lost interrupts as [`Queue::tick`] does, because each new job postpones the tick.
-    fn look_if_due(&self) {
+    /// Does what [`Queue::tick`] does, because each new job postpones the tick.
+    fn tick_if_due(&self) {
         if self.watch.is_due() {
-            self.look();
+            self.tick();
         }
     }
 
@@ -422,16 +467,24 @@ impl Queue {
 /// Everything that runs jobs on a card.
 #[pin_data]
 pub(crate) struct Executor {
-    dev: ARef<device::Device>,
-    hw: &'static Chip,
-    card: CardHandle,
-    rings: KVec<Arc<Ring>>,
+    pub(crate) dev: ARef<device::Device>,
+    pub(crate) hw: &'static Chip,
+    pub(crate) card: CardHandle,
+    pub(crate) rings: KVec<Arc<Ring>>,
     vmids: Arc<Vmids>,
     stats: Arc<Stats>,
     /// Floor that a gang must have to go onto its rings.
     #[pin]
     floor: Floor,
-    /// Held while the card is given up, as two rings may hang at a time.
+    pub(crate) limits: Limits,
+    /// Set while a block is reset.
+    pub(crate) recovering: AtomicFlag,
+    /// Number of resets so far.
+    pub(crate) resets: Atomic<u64>,
+    /// Whoever recovers rings that hang. `None` while the driver is not bound.
+    #[pin]
+    alarm: SpinLock<Option<Arc<dyn Alarm>>>,
+    /// Held while the card is given up: by its recovery, or because it is unbound.
     #[pin]
     giving_up: Mutex<()>,
     given_up: AtomicFlag,
@@ -446,6 +499,7 @@ impl Executor {
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
+        limits: Limits,
     ) -> Result<Arc<Self>> {
         let vmids = Arc::pin_init(Vmids::new(hw.vmids), GFP_KERNEL)?;
         Arc::pin_init(
@@ -457,6 +511,10 @@ impl Executor {
                 vmids,
                 stats,
                 floor <- Floor::new(),
+                limits,
+                recovering: AtomicFlag::new(false),
+                resets: Atomic::new(0),
+                alarm <- new_spinlock!(None, "Executor::alarm"),
                 giving_up <- new_mutex!(()),
                 given_up: AtomicFlag::new(false),
                 said_lost: AtomicFlag::new(false),
@@ -465,8 +523,27 @@ impl Executor {
         )
     }
 
-    /// Stops the card, and then ends all jobs on its rings and all later ones.
-    fn give_up(&self, guilty: Option<&Fence>, error: Error) {
+    /// Sets who is told of rings that hang.
+    pub(crate) fn set_alarm(&self, alarm: Option<Arc<dyn Alarm>>) {
+        let before = core::mem::replace(&mut *self.alarm.lock(), alarm);
+        drop(before);
+    }
+
+    fn raise_alarm(&self) {
+        let alarm = self.alarm.lock().clone();
+        if let Some(alarm) = alarm {
+            alarm.raise();
+        }
+    }
+
+    /// Returns true if the card hung beyond repair, so that no job runs any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.load(Relaxed)
+    }
+
+    /// Stops the card, and then ends all jobs on its rings and all later ones. `accused` has the
+    /// bits of the rings that hang.
+    pub(crate) fn give_up(&self, accused: u32, error: Error) {
         let _giving_up = self.giving_up.lock();
         self.given_up.store(true, Relaxed);
         // If the driver is unbound, the card was stopped earlier.
@@ -476,7 +553,9 @@ impl Executor {
             }
         }
         for ring in &self.rings {
-            ring.timeline.abort(guilty, error);
+            let begun = ring.begun_seq();
+            let culprit = (accused & ring.bit() != 0).then_some(Culprit { begun });
+            ring.timeline.abort(culprit, error);
         }
     }
 }
@@ -497,9 +576,10 @@ impl Schedulers {
         card: CardHandle,
         rings: KVec<Arc<Ring>>,
         stats: Arc<Stats>,
+        limits: Limits,
         reaper: &Arc<OwnedQueue>,
     ) -> Result<Self> {
-        let executor = Executor::new(dev, hw, card, rings, stats)?;
+        let executor = Executor::new(dev, hw, card, rings, stats, limits)?;
         let mut schedulers = KVec::with_capacity(executor.rings.len(), GFP_KERNEL)?;
         for ring in &executor.rings {
             let queue = Queue::new(executor.clone(), ring.clone());
@@ -539,15 +619,36 @@ impl Schedulers {
         OwnVmid::new(self.executor.vmids.clone(), space.space().id)
     }
 
-    /// Returns true if the card hung, so that no job runs any more.
+    /// Returns what runs the jobs.
+    pub(crate) fn executor(&self) -> &Arc<Executor> {
+        &self.executor
+    }
+
+    /// Has a ring recovered if it hangs, because its engine has met an illegal command.
+    pub(crate) fn suspect(&self, ring: &Ring) {
+        ring.suspect();
+        self.executor.raise_alarm();
+    }
+
+    /// Returns true if the card hung beyond repair, so that no job runs any more.
     pub(crate) fn is_given_up(&self) -> bool {
-        self.executor.given_up.load(Relaxed)
+        self.executor.is_given_up()
+    }
+
+    /// Returns the number of times that a part of the card was reset.
+    pub(crate) fn resets(&self) -> u64 {
+        self.executor.resets.load(Relaxed)
+    }
+
+    /// Returns true while a part of the card is being reset.
+    pub(crate) fn is_recovering(&self) -> bool {
+        self.executor.recovering.load(Relaxed)
     }
 
     /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped.
     /// Called when the driver is being unbound, and nobody can submit any more.
     pub(crate) fn shut_down(&self) {
-        self.executor.give_up(None, ENODEV);
+        self.executor.give_up(0, ENODEV);
         for scheduler in &self.schedulers {
             scheduler.drain();
         }

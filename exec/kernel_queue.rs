@@ -111,6 +111,7 @@ impl KernelQueue {
         let job = Job::new(Work {
             space: None,
             submitter: None,
+            standing: None,
             pasid: 0,
             task,
             user_fence: None,

@@ -9,11 +9,20 @@
 //! writes the submission's number to the ring's write-back slot and raises an interrupt: all
 //! submissions up to that number are done. Numbers are 32 bits wide, rise by one, and wrap.
 //!
+//! # After a reset
+//!
+//! An engine that was reset begins at the start of its ring. The submissions that it has not
+//! finished are still in the ring's memory, in any place. So a ring has two buffers: the engine
+//! gets the other one, into which the submissions are copied, in their order and with their
+//! numbers. Commands that may not run are replaced by ones that do nothing.
+//!
 //! There is always room: at most [`Ring::MAX_SUBMISSIONS`] may be unfinished at a time (the
 //! scheduler's credits ensure that), and none is longer than [`MAX_SUBMISSION_DWORDS`].
 //!
 //! Lock order: of all locks but its timeline's, a ring's lock is taken last. Nothing is allocated
 //! and nobody sleeps under it.
+
+use core::ops::Range;
 
 use kernel::{
     device::{
@@ -22,6 +31,7 @@ use kernel::{
     },
     dma::CoherentView,
     io::{
+        io_read,
         io_write,
         poll::read_poll_timeout, //
     },
@@ -35,6 +45,7 @@ use kernel::{
         aref::ARef,
         atomic::{
             Atomic,
+            AtomicFlag,
             Relaxed, //
         },
         barrier::{
@@ -60,11 +71,16 @@ use crate::{
     exec::{
         fence::{
             HwFence,
+            Span,
             Timeline, //
         },
         gart::{
             Gart,
             KernelBuffer, //
+        },
+        verdict::{
+            Head,
+            Party, //
         },
     },
     hw::{
@@ -72,6 +88,7 @@ use crate::{
         command::{
             Commands,
             FenceWrite,
+            Marks,
             RingId,
             RingMemory,
             Sink,
@@ -81,7 +98,8 @@ use crate::{
             RING_SHIFT, //
         },
         Chip,
-        Engine, //
+        Engine,
+        Stopped, //
     },
 };
 
@@ -100,6 +118,10 @@ enum Slot {
     WritePointer = 4,
     /// Slot for the kernel's tests of the engine.
     Scratch = 6,
+    /// Number of the last submission whose commands have begun.
+    Begun = 8,
+    /// The gate, which has to be open for commands to begin.
+    Gate = 10,
 }
 
 /// The page to which all engines write back their progress.
@@ -129,13 +151,16 @@ pub(crate) struct Ring {
     pub(crate) kind: RingId,
     engine: &'static dyn Engine,
     card: CardHandle,
-    buffer: KernelBuffer,
+    /// The engine reads one of these. The other one is for the time after a reset.
+    buffers: [KernelBuffer; 2],
     writeback: Arc<Writeback>,
     /// Submissions that are not finished.
     #[pin]
     pub(crate) timeline: Timeline,
     /// Completed number that [`Ring::look`] saw last.
     looked_at: Atomic<u32>,
+    /// Set if the engine has met an illegal command.
+    suspect: AtomicFlag,
     #[pin]
     state: SpinLock<State>,
 }
@@ -143,6 +168,14 @@ pub(crate) struct Ring {
 struct State {
     /// Position of the next dword; not wrapped.
     write_pointer: u64,
+    /// Index of the buffer that the engine reads.
+    active: usize,
+}
+
+impl State {
+    fn other(&self) -> usize {
+        1 - self.active
+    }
 }
 
 impl Ring {
@@ -162,18 +195,33 @@ impl Ring {
             kind,
             engine: hw.engine(kind.engine()).driver,
             card,
-            buffer: KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
-            writeback,
+            buffers: [
+                KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
+                KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
+            ],
+            writeback: {
+                writeback.0.write(Writeback::index(*kind, Slot::Gate), Marks::OPEN);
+                writeback
+            },
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
-            state <- new_spinlock!(State { write_pointer: 0 }),
+            suspect: AtomicFlag::new(false),
+            state <- new_spinlock!(State {
+                write_pointer: 0,
+                active: 0,
+            }),
         })
+    }
+
+    /// Returns the ring's bit in sets of rings.
+    pub(crate) fn bit(&self) -> u32 {
+        1 << self.kind.place()
     }
 
     /// Returns the addresses of the ring and its pointers.
     pub(crate) fn memory(&self) -> RingMemory {
         RingMemory {
-            base: self.buffer.gpu_addr(),
+            base: self.buffers[self.state.lock().active].gpu_addr(),
             read_pointer: self.writeback.gpu_addr(self.kind, Slot::ReadPointer),
             write_pointer: self.writeback.gpu_addr(self.kind, Slot::WritePointer),
         }
@@ -186,15 +234,20 @@ impl Ring {
     /// ring was given up, the fence ends with an error, in its turn as well. Does not allocate.
     /// Sleeps only if there is no room, which the scheduler's credits prevent (see the head of this
     /// file).
-    pub(crate) fn submit(&self, submission: &Submission<'_>, mut fence: HwFence) -> ARef<Fence> {
+    pub(crate) fn submit(
+        &self,
+        submission: &Submission<'_>,
+        mut fence: HwFence,
+        mut party: Party,
+    ) -> ARef<Fence> {
         let mut submission = *submission;
         if !self.engine.can(&submission.commands) {
             submission.commands = Commands::Fail(EINVAL);
         }
         loop {
-            match self.try_submit(&submission, fence) {
+            match self.try_submit(&submission, fence, party) {
                 Ok(fence) => return fence,
-                Err(unused) => fence = unused,
+                Err(unused) => (fence, party) = unused,
             }
             self.timeline.wait_for_room();
         }
@@ -205,19 +258,29 @@ impl Ring {
         &self,
         submission: &Submission<'_>,
         fence: HwFence,
-    ) -> Result<ARef<Fence>, HwFence> {
+        party: Party,
+    ) -> Result<ARef<Fence>, (HwFence, Party)> {
         let mut state = self.state.lock();
-        let emission = self.timeline.emit(fence, submission.commands.result())?;
+        let result = submission.commands.result();
+        let emission = self.timeline.emit(fence, party, result)?;
         match emission.seq {
             Some(seq) => {
                 let fence = FenceWrite {
                     gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
                     seq,
                 };
-                self.write(&mut state, |out| {
+                let marks = Marks {
+                    begun: self.writeback.gpu_addr(self.kind, Slot::Begun),
+                    gate: self.writeback.gpu_addr(self.kind, Slot::Gate),
+                };
+                let span = self.write(&mut state, |out| {
                     self.engine
-                        .emit_submission(out, self.kind, submission, fence)
+                        .emit_submission(out, self.kind, submission, marks, fence)
                 });
+                if let Some(span) = span {
+                    self.timeline.place(span);
+                }
+                self.kick(&state);
             }
             None => {
                 drop(state);
@@ -229,7 +292,12 @@ impl Ring {
 
     /// Executes commands without a fence. For bring-up, while nobody else uses the ring.
     pub(crate) fn emit(&self, emit: impl FnOnce(&mut Writer<'_>)) {
-        self.write(&mut self.state.lock(), emit);
+        let mut state = self.state.lock();
+        self.write(&mut state, |out| {
+            emit(out);
+            0..0
+        });
+        self.kick(&state);
     }
 
     /// Tests that the engine executes commands, writes fences, and interrupts. Logs the step that
@@ -253,7 +321,7 @@ impl Ring {
     }
 
     /// Has the engine write to memory, and waits for the value.
-    fn test_write(&self) -> Result {
+    pub(crate) fn test_write(&self) -> Result {
         const VALUE: u32 = 0xdead_beef;
         let index = Writeback::index(self.kind, Slot::Scratch);
         let addr = self.writeback.gpu_addr(self.kind, Slot::Scratch);
@@ -275,7 +343,7 @@ impl Ring {
             commands: Commands::Ibs(&[]),
             user_fence: None,
         };
-        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?);
+        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?, Party::Kernel);
         let timeout = msecs_to_jiffies(TEST_MILLISECONDS);
         match fence.wait_timeout(Interruptible::No, timeout)? {
             Waited::Done => fence.status().unwrap_or(Err(ETIMEDOUT)),
@@ -311,35 +379,138 @@ impl Ring {
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
-    /// Has `emit` write commands, pads them to the ring's alignment, and tells the engine to run
-    /// them.
-    fn write(&self, state: &mut State, emit: impl FnOnce(&mut Writer<'_>)) {
-        let written = self.buffer.with(|memory| {
+    /// Returns the number of the last submission whose commands the engine has begun.
+    pub(crate) fn begun_seq(&self) -> u32 {
+        let slot = Writeback::index(self.kind, Slot::Begun);
+        self.writeback.0.read(slot).unwrap_or(0)
+    }
+
+    /// Returns true if the engine is between two submissions, or behind the last one.
+    pub(crate) fn is_between(&self) -> bool {
+        self.begun_seq() == self.completed_seq()
+    }
+
+    /// Opens or shuts the gate: [`Marks::OPEN`], [`Marks::SHUT`].
+    pub(crate) fn set_gate(&self, value: u32) {
+        let slot = Writeback::index(self.kind, Slot::Gate);
+        self.writeback.0.write(slot, value);
+    }
+
+    /// Notes that the engine has met an illegal command.
+    pub(crate) fn suspect(&self) {
+        self.suspect.store(true, Relaxed);
+    }
+
+    /// Returns true if [`Ring::suspect`] was called since the last call of this.
+    pub(crate) fn take_suspicion(&self) -> bool {
+        self.suspect.xchg(false, Relaxed)
+    }
+
+    /// Returns what is known of the oldest unfinished submission.
+    pub(crate) fn head(&self) -> Option<Head> {
+        self.timeline.head(self.begun_seq())
+    }
+
+    /// Empties the ring for an engine that was reset. Nobody may submit before
+    /// [`Ring::replay`].
+    pub(crate) fn restart(&self, _stopped: &Stopped) {
+        let mut state = self.state.lock();
+        state.active = state.other();
+        state.write_pointer = 0;
+    }
+
+    /// Has the engine, which was reset and started again, execute the unfinished submissions, except
+    /// for the commands of those that have failed. Returns how many run again, and how many do not.
+    pub(crate) fn replay(&self, stopped: &Stopped) -> (usize, usize) {
+        let mut state = self.state.lock();
+        let from = &self.buffers[state.other()];
+        let counts = self.timeline.replay(
+            |span, runs| {
+                let copied = from.with(|old| self.copy(&mut state, old, span, runs));
+                copied.flatten().unwrap_or_default()
+            },
+            stopped,
+        );
+        self.kick(&state);
+        counts
+    }
+
+    /// Copies a submission to the end of the ring, without its commands unless it `runs`.
+    fn copy(
+        &self,
+        state: &mut State,
+        old: CoherentView<'_, [u32]>,
+        span: &Span,
+        runs: bool,
+    ) -> Option<Span> {
+        let skip = if runs { 0..0 } else { span.commands.clone() };
+        self.write(state, |out| {
+            let start = out.position();
+            for position in span.start..span.end {
+                if skip.contains(&position) {
+                    self.engine.nops(out, 1);
+                } else {
+                    out.put(&[load(&old, position)]);
+                }
+            }
+            let moved = |position: u64| position - span.start + start;
+            moved(span.commands.start)..moved(span.commands.end)
+        })
+    }
+
+    /// Has `emit` write commands, of which it returns the positions of the client's, and pads them
+    /// to the ring's alignment. Returns the place of all that. The engine is not told yet.
+    ///
+    /// Returns `None` if the driver is unbound: no engine executes this, and its fence is failed
+    /// elsewhere.
+    fn write(
+        &self,
+        state: &mut State,
+        emit: impl FnOnce(&mut Writer<'_>) -> Range<u64>,
+    ) -> Option<Span> {
+        let start = state.write_pointer;
+        let span = self.buffers[state.active].with(|memory| {
             let mut writer = Writer {
                 memory,
-                position: state.write_pointer,
+                position: start,
             };
-            emit(&mut writer);
+            let commands = emit(&mut writer);
             // CAST: The remainder is less than the alignment.
             let unaligned = (writer.position % u64::from(Self::ALIGNMENT)) as u32;
             if unaligned != 0 {
                 let padding = Self::ALIGNMENT - unaligned;
                 self.engine.nops(&mut writer, padding);
             }
-            writer.position
-        });
-        let (Some(position), Some(card)) = (written, self.card.try_access()) else {
-            // The driver is unbound: no engine executes this, and its fence is failed elsewhere.
+            Span {
+                start,
+                commands,
+                end: writer.position,
+            }
+        })?;
+        state.write_pointer = span.end;
+        Some(span)
+    }
+
+    /// Tells the engine how far the ring is written.
+    fn kick(&self, state: &State) {
+        let Some(card) = self.card.try_access() else {
             return;
         };
-        state.write_pointer = position;
         // The commands must be in memory before the engine hears of them.
         mb(barrier::Write);
-        self.engine.kick(&card, self.kind, position);
+        self.engine.kick(&card, self.kind, state.write_pointer);
     }
 
     /// Alignment of the write pointer, in dwords.
     const ALIGNMENT: u32 = 16;
+}
+
+/// Returns the dword at a position of a ring.
+fn load(memory: &CoherentView<'_, [u32]>, position: u64) -> u32 {
+    // CAST: The kernel is a 64-bit one.
+    let index = position as usize % RING_DWORDS;
+    let read = || Ok::<_, Error>(io_read!(*memory, [try: index]));
+    read().unwrap_or(0)
 }
 
 /// A writer of commands into a ring.
@@ -376,6 +547,6 @@ mod tests {
 
     #[test]
     fn write_back_slots_do_not_overlap() {
-        assert!(Slot::Scratch as usize + 2 <= Writeback::STRIDE);
+        assert!(Slot::Gate as usize + 2 <= Writeback::STRIDE);
     }
 }

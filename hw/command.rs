@@ -61,12 +61,40 @@ impl RingId {
         }
     }
 
+    /// Returns the part of the card that has to be reset if the ring hangs.
+    pub(crate) const fn block(self) -> Block {
+        match self {
+            Self::Gfx | Self::Compute(_) => Block::Graphics,
+            Self::Sdma(engine) => Block::Sdma(engine),
+        }
+    }
+
     /// Returns the ring's place in tables of rings.
     pub(crate) fn place(self) -> usize {
         match self {
             Self::Gfx => 0,
             Self::Compute(queue) => 1 + usize::from(queue),
             Self::Sdma(engine) => 1 + Self::COMPUTE.len() + usize::from(engine),
+        }
+    }
+}
+
+/// A part of the card that is reset as a whole, while the rest of the card goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Block {
+    /// Both command processors, graphics and compute, and the shaders behind them.
+    Graphics,
+    /// A DMA engine.
+    Sdma(u8),
+}
+
+impl Block {
+    /// Returns the block's name for messages.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Graphics => "graphics",
+            Self::Sdma(0) => "the first DMA engine",
+            Self::Sdma(_) => "the second DMA engine",
         }
     }
 }
@@ -211,6 +239,23 @@ impl Submission<'_> {
 pub(crate) struct FenceWrite {
     pub(crate) gpu_addr: u64,
     pub(crate) seq: u32,
+}
+
+/// Memory by which the kernel knows what a ring's engine has begun, and keeps it from beginning
+/// more.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    /// Address to which the engine writes a submission's number just before its commands.
+    pub(crate) begun: u64,
+    /// Address of the gate, which has to hold [`Marks::OPEN`] for commands to begin.
+    pub(crate) gate: u64,
+}
+
+impl Marks {
+    /// Value of an open gate.
+    pub(crate) const OPEN: u32 = 1;
+    /// Value of a gate that is shut.
+    pub(crate) const SHUT: u32 = 0;
 }
 
 /// Value that a fence writes.

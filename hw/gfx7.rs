@@ -49,6 +49,7 @@ use crate::{
     bindings,
     hw::{
         command::{
+            Block,
             RingId,
             RING_MASK, //
         },
@@ -121,6 +122,7 @@ const fn chip(parts: &'static Parts, gfx: &'static gfx::Gfx) -> Chip {
         interrupts: &ih::Ih,
         graphics: parts,
         rings: &RINGS,
+        blocks: &[Block::Graphics, Block::Sdma(0), Block::Sdma(1)],
         gfx: EngineFacts {
             driver: gfx,
             version: parts.version,

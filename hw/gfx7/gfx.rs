@@ -36,7 +36,8 @@ use super::{
         SetContextReg,
         SurfaceSync,
         SwitchBuffer,
-        Wait, //
+        Wait,
+        WriteMemory, //
     },
     regs::*,
     rlc,
@@ -45,6 +46,7 @@ use super::{
 use crate::hw::{
     card::Card,
     command::{
+        Block,
         FenceValue,
         Ib,
         Interrupt,
@@ -64,7 +66,7 @@ use crate::hw::{
 pub(super) struct Gfx(pub(super) &'static Parts);
 
 impl Engine for Gfx {
-    fn start(&self, up: &BringUp<'_>) -> Result {
+    fn start(&self, up: &BringUp<'_>, _block: Block) -> Result {
         let card = up.card;
         rlc::start(card, self.0, &up.firmware.rlc);
         rlc::enable_idle_interrupts(card, false);
@@ -76,7 +78,7 @@ impl Engine for Gfx {
         Ok(())
     }
 
-    fn halt(&self, card: &Card<'_>) {
+    fn halt(&self, card: &Card<'_>, _block: Block) {
         halt_processors(card);
         rlc::halt(card);
     }
@@ -92,6 +94,12 @@ impl Engine for Gfx {
 
     fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
         cp::write(out, addr, value);
+    }
+
+    fn mark(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        // The parser runs ahead of the micro engine, and fetches IBs.
+        let by = By::Pfp;
+        emit(out, WriteMemory { by, addr, value });
     }
 
     fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {

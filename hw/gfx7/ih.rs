@@ -37,7 +37,8 @@ mod source {
     pub(super) const CP_PRIVILEGED_REGISTER: u8 = 184;
     pub(super) const CP_PRIVILEGED_INSTRUCTION: u8 = 185;
     pub(super) const SDMA_TRAP: u8 = 224;
-    pub(super) const SDMA_ILLEGAL_INSTRUCTION: u8 = 241;
+    pub(super) const SDMA0_ILLEGAL_INSTRUCTION: u8 = 241;
+    pub(super) const SDMA1_ILLEGAL_INSTRUCTION: u8 = 247;
 }
 
 impl InterruptController for Ih {
@@ -135,8 +136,11 @@ impl InterruptController for Ih {
                 command_processor(|ring| Event::Illegal(Illegal::Instruction, ring))
             }
             source::SDMA_TRAP => dma(Event::Fence),
-            source::SDMA_ILLEGAL_INSTRUCTION => {
-                dma(|ring| Event::Illegal(Illegal::Instruction, ring))
+            source::SDMA0_ILLEGAL_INSTRUCTION => {
+                Some(Event::Illegal(Illegal::Instruction, RingId::Sdma(0)))
+            }
+            source::SDMA1_ILLEGAL_INSTRUCTION => {
+                Some(Event::Illegal(Illegal::Instruction, RingId::Sdma(1)))
             }
             _ => None,
         }
@@ -199,6 +203,14 @@ mod tests {
             (
                 [184, 0, 0x14, 0],
                 Event::Illegal(Illegal::Register, RingId::Compute(1)),
+            ),
+            (
+                [241, 0, 0x00, 0],
+                Event::Illegal(Illegal::Instruction, RingId::Sdma(0)),
+            ),
+            (
+                [247, 0, 0x01, 0],
+                Event::Illegal(Illegal::Instruction, RingId::Sdma(1)),
             ),
             // Queues that the driver does not use, and sources that it did not ask for.
             (

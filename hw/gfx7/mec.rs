@@ -43,6 +43,7 @@ use super::{
 use crate::hw::{
     card::Card,
     command::{
+        Block,
         FenceValue,
         Ib,
         Interrupt,
@@ -86,9 +87,9 @@ fn descriptor(scratch: u64, queue: u8) -> u64 {
 }
 
 impl Engine for Mec {
-    fn start(&self, up: &BringUp<'_>) -> Result {
+    fn start(&self, up: &BringUp<'_>, block: Block) -> Result {
         let card = up.card;
-        self.halt(card);
+        self.halt(card, block);
         load_microcode(card, &up.firmware.mec);
         // This bit works around a known bug of the fetcher.
         card.regs()
@@ -105,7 +106,7 @@ impl Engine for Mec {
         Ok(())
     }
 
-    fn halt(&self, card: &Card<'_>) {
+    fn halt(&self, card: &Card<'_>, _block: Block) {
         card.regs().write_reg(
             CP_MEC_CNTL::zeroed()
                 .with_mec_me1_halt(true)

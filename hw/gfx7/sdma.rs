@@ -36,6 +36,7 @@ use super::{
 use crate::hw::{
     card::Card,
     command::{
+        Block,
         FenceValue,
         Fill,
         Ib,
@@ -55,15 +56,19 @@ use crate::hw::{
 pub(super) struct Sdma;
 
 impl Engine for Sdma {
-    fn start(&self, up: &BringUp<'_>) -> Result {
+    fn start(&self, up: &BringUp<'_>, block: Block) -> Result {
         let [first, second] = &up.firmware.sdma;
-        start_engine::<Sdma0>(up, RingId::Sdma(0), first)?;
-        start_engine::<Sdma1>(up, RingId::Sdma(1), second)
+        match block {
+            Block::Sdma(0) => start_engine::<Sdma0>(up, RingId::Sdma(0), first),
+            _ => start_engine::<Sdma1>(up, RingId::Sdma(1), second),
+        }
     }
 
-    fn halt(&self, card: &Card<'_>) {
-        halt_engine::<Sdma0>(card);
-        halt_engine::<Sdma1>(card);
+    fn halt(&self, card: &Card<'_>, block: Block) {
+        match block {
+            Block::Sdma(0) => halt_engine::<Sdma0>(card),
+            _ => halt_engine::<Sdma1>(card),
+        }
     }
 
     fn kick(&self, card: &Card<'_>, ring: RingId, position: u64) {
@@ -86,6 +91,12 @@ impl Engine for Sdma {
 
     fn write(&self, out: &mut dyn Sink, addr: u64, value: u32) {
         emit(out, Write { addr, value });
+    }
+
+    fn mark(&self, out: &mut dyn Sink, addr: u64, value: u32) {
+        self.write(out, addr, value);
+        // The engine does not wait for its writes.
+        self.wait(out, addr, value);
     }
 
     fn wait(&self, out: &mut dyn Sink, addr: u64, value: u32) {

@@ -18,6 +18,7 @@ use crate::hw::command::{
     Fill,
     Flush,
     Ib,
+    Marks,
     RingId,
     Submission,
     VmState,
@@ -27,6 +28,11 @@ use crate::hw::command::{
 const FENCE: FenceWrite = FenceWrite {
     gpu_addr: 0xff_0000_0040,
     seq: 8,
+};
+
+const MARKS: Marks = Marks {
+    begun: 0xff_0000_0060,
+    gate: 0xff_0000_0068,
 };
 
 /// Two IBs.
@@ -73,7 +79,7 @@ fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool 
         BONAIRE
             .engine(ring.engine())
             .driver
-            .emit_submission(out, ring, submission, FENCE)
+            .emit_submission(out, ring, submission, MARKS, FENCE);
     });
     let mut rest = written.dwords();
     for (number, packet) in packets.iter().enumerate() {
@@ -119,6 +125,9 @@ mod tests {
             &[0xc003_4300, 0x28c0_0000, !0, 0, 10],
             // WAIT_REG_MEM: flush of the host data path
             &[0xc005_3c00, 0x143, 0x1537, 0x1538, 1, 1, 0x20],
+            // WAIT_REG_MEM: the gate is open; WRITE_DATA: the submission begins; both by the parser
+            &[0xc005_3c00, 0x113, 0x68, 0xff, 1, !0, 4],
+            &[0xc003_3700, 0x4010_0500, 0x60, 0xff, 8],
             // EVENT_WRITE: VS_PARTIAL_FLUSH, VGT_FLUSH; CONTEXT_CONTROL
             &[0xc000_4600, 0x40f],
             &[0xc000_4600, 0x24],
@@ -157,6 +166,9 @@ mod tests {
             &[0xc005_5800, 0x28c0_0000, !0, 0xff, 0, 0, 10],
             // WAIT_REG_MEM: flush of the host data path
             &[0xc005_3c00, 0x43, 0x1537, 0x1538, 4, 4, 0x20],
+            // WAIT_REG_MEM: the gate is open; WRITE_DATA: the submission begins
+            &[0xc005_3c00, 0x13, 0x68, 0xff, 1, !0, 4],
+            &[0xc003_3700, 0x0010_0500, 0x60, 0xff, 8],
             // INDIRECT_BUFFER
             &[0xc002_3f00, 0x1000, 8, 0x0980_0040],
             &[0xc002_3f00, 0x2000, 8, 0x0980_0080],
@@ -187,6 +199,10 @@ mod tests {
                 &[0x8, 0x1478, 0, 0, 0, 0x0fff_000a],
                 // POLL_REG_MEM: flush of the host data path
                 &[0x3400_0008, 0x54e0, 0x54dc, client, client, 0x0fff_000a],
+                // POLL_REG_MEM: the gate is open; WRITE: the submission begins
+                &[0xb000_0008, 0x68, 0xff, 1, !0, 0x0fff_0004],
+                &[2, 0x60, 0xff, 1, 8],
+                &[0xb000_0008, 0x60, 0xff, 8, !0, 0x0fff_0004],
                 // INDIRECT_BUFFER, each up to a multiple of 8
                 &[NOP],
                 &[0x0009_0004, 0x1000, 8, 0x40],
@@ -212,7 +228,9 @@ mod tests {
         for &ring in BONAIRE.rings {
             let length = |job| {
                 let engine = BONAIRE.engine(ring.engine()).driver;
-                let written = Recorder::of(|out| engine.emit_submission(out, ring, job, FENCE));
+                let written = Recorder::of(|out| {
+                    engine.emit_submission(out, ring, job, MARKS, FENCE);
+                });
                 written.dwords().len()
             };
             let flush = match ring {
@@ -231,6 +249,9 @@ mod tests {
             &[0xc005_3c00, 0x113, 0x40, 0xff, 7, !0, 4],
             &[0xc003_4300, 0x28c0_0000, !0, 0, 10],
             &[0xc005_3c00, 0x143, 0x1537, 0x1538, 1, 1, 0x20],
+            // WAIT_REG_MEM: the gate is open; WRITE_DATA: the submission begins; both by the parser
+            &[0xc005_3c00, 0x113, 0x68, 0xff, 1, !0, 4],
+            &[0xc003_3700, 0x4010_0500, 0x60, 0xff, 8],
             &[0xc005_5000, 0x8000_0001, 0, 0, 0, 0, 0],
             &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
             &[0xc003_3700, 0x4000_0000, 0xbcc, 0, 1],
@@ -248,6 +269,9 @@ mod tests {
             &[0xc005_3c00, 0x13, 0x40, 0xff, 7, !0, 4],
             &[0xc005_5800, 0x28c0_0000, !0, 0xff, 0, 0, 10],
             &[0xc005_3c00, 0x43, 0x1537, 0x1538, 4, 4, 0x20],
+            // WAIT_REG_MEM: the gate is open; WRITE_DATA: the submission begins
+            &[0xc005_3c00, 0x13, 0x68, 0xff, 1, !0, 4],
+            &[0xc003_3700, 0x0010_0500, 0x60, 0xff, 8],
             &[0xc005_5000, 0x8000_0000, 0, 0, 0, 0, 0],
             &[0xc003_3700, 0, 0xbcc, 0, 1],
             &[0xc005_4900, 0x3_0514, 0x2200_0000, 0x40, 0xff, 8, 0],
@@ -266,6 +290,9 @@ mod tests {
         let packets: &[&[u32]] = &[
             &[0xb000_0008, 0x40, 0xff, 7, !0, 0x0fff_0004],
             &[0x3400_0008, 0x54e0, 0x54dc, 0x400, 0x400, 0x0fff_000a],
+            &[0xb000_0008, 0x68, 0xff, 1, !0, 0x0fff_0004],
+            &[2, 0x60, 0xff, 1, 8],
+            &[0xb000_0008, 0x60, 0xff, 8, !0, 0x0fff_0004],
             // CONSTANT_FILL
             &[0x8000_000b, 0x0020_0000, 0xf4, 0x55, 0x1f_f000],
             &[0x8000_000b, 0x003f_f000, 0xf4, 0x55, 0x1000],

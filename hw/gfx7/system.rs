@@ -19,6 +19,7 @@ use super::{
 };
 use crate::hw::{
     card::Card,
+    command::Block,
     ClockGating,
     Revision,
     System, //
@@ -48,9 +49,9 @@ impl System for Parts {
         golden::program(card, self.golden);
     }
 
-    fn wait_idle(&self, card: &Card<'_>) -> Result {
+    fn wait_idle(&self, card: &Card<'_>, blocks: &[Block]) -> Result {
         for _ in 0..IDLE_LOOKS {
-            if is_idle(card) {
+            if blocks.iter().all(|block| is_idle(card, *block)) {
                 return Ok(());
             }
             udelay(IDLE_PAUSE);
@@ -58,24 +59,15 @@ impl System for Parts {
         Err(EBUSY)
     }
 
-    fn reset_engines(&self, card: &Card<'_>) {
-        let regs = card.regs();
-        for reset in [true, false] {
-            regs.update(GRBM_SOFT_RESET, |r| {
-                r.with_soft_reset_cp(reset)
-                    .with_soft_reset_rlc(reset)
-                    .with_soft_reset_gfx(reset)
-                    .with_soft_reset_cpf(reset)
-                    .with_soft_reset_cpc(reset)
-                    .with_soft_reset_cpg(reset)
-            });
-            regs.update(SRBM_SOFT_RESET, |r| {
-                r.with_soft_reset_sdma(reset).with_soft_reset_sdma1(reset)
-            });
-            // These reads return once the reset has begun, or ended.
-            regs.read(GRBM_SOFT_RESET);
-            regs.read(SRBM_SOFT_RESET);
-            udelay(RESET_PULSE);
+    fn reset(&self, card: &Card<'_>, blocks: &[Block]) {
+        let graphics = blocks.contains(&Block::Graphics);
+        if graphics {
+            stall_graphics(card, true);
+            pulse_graphics(card);
+        }
+        pulse_bus(card, blocks);
+        if graphics {
+            stall_graphics(card, false);
         }
     }
 
@@ -88,13 +80,59 @@ impl System for Parts {
 const IDLE_LOOKS: u32 = 100;
 const IDLE_PAUSE: Delta = Delta::from_micros(50);
 /// Time for which engines are held in reset, and left alone after it.
-const RESET_PULSE: Delta = Delta::from_micros(50);
+const RESET_PULSE: Delta = Delta::from_micros(100);
 
-/// Returns true if the graphics, compute and DMA engines have no work in progress.
+/// Returns true if the engines of a block have no work in progress.
 ///
 /// The read also makes the engines' writes to memory arrive: no answer of the card overtakes them.
-fn is_idle(card: &Card<'_>) -> bool {
-    let graphics = card.regs().read(GRBM_STATUS);
-    let dma = card.regs().read(SRBM_STATUS2);
-    !(graphics.gui_active() || dma.sdma_busy() || dma.sdma1_busy())
+fn is_idle(card: &Card<'_>, block: Block) -> bool {
+    let regs = card.regs();
+    match block {
+        Block::Graphics => !regs.read(GRBM_STATUS).gui_active(),
+        Block::Sdma(0) => !regs.read(SRBM_STATUS2).sdma_busy(),
+        Block::Sdma(_) => !regs.read(SRBM_STATUS2).sdma1_busy(),
+    }
+}
+
+/// Keeps the memory controller from taking requests of the graphics block, and drops those that it
+/// has taken; or ends that.
+fn stall_graphics(card: &Card<'_>, stall: bool) {
+    card.regs().update(GMCON_DEBUG, |r| {
+        r.with_gfx_stall(stall).with_gfx_clear(stall)
+    });
+    udelay(RESET_PULSE);
+}
+
+/// Resets the command processors, the run list controller and the shaders.
+fn pulse_graphics(card: &Card<'_>) {
+    for reset in [true, false] {
+        card.regs().update(GRBM_SOFT_RESET, |r| {
+            r.with_soft_reset_cp(reset)
+                .with_soft_reset_rlc(reset)
+                .with_soft_reset_gfx(reset)
+                .with_soft_reset_cpf(reset)
+                .with_soft_reset_cpc(reset)
+                .with_soft_reset_cpg(reset)
+        });
+        // This read returns once the reset has begun, or ended.
+        card.regs().read(GRBM_SOFT_RESET);
+        udelay(RESET_PULSE);
+    }
+}
+
+/// Resets what these blocks have on the system's register bus: the DMA engines, and the graphics
+/// block's register bus and semaphores.
+fn pulse_bus(card: &Card<'_>, blocks: &[Block]) {
+    let has = |block| blocks.contains(&block);
+    for reset in [true, false] {
+        card.regs().update(SRBM_SOFT_RESET, |r| {
+            r.with_soft_reset_grbm(reset && has(Block::Graphics))
+                .with_soft_reset_sem(reset && has(Block::Graphics))
+                .with_soft_reset_sdma(reset && has(Block::Sdma(0)))
+                .with_soft_reset_sdma1(reset && has(Block::Sdma(1)))
+        });
+        // As above.
+        card.regs().read(SRBM_SOFT_RESET);
+        udelay(RESET_PULSE);
+    }
 }

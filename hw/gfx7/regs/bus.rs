@@ -60,6 +60,8 @@ register! {
 
     pub(crate) SRBM_SOFT_RESET(u32) @ 0x00e60 {
         20:20 soft_reset_sdma => bool;
+        15:15 soft_reset_sem => bool;
+        8:8 soft_reset_grbm => bool;
         6:6 soft_reset_sdma1 => bool;
     }
 

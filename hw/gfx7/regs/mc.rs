@@ -209,6 +209,15 @@ register! {
     pub(crate) VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET(u32) @ 0x015dc {}
 }
 
+// Requests of the graphics block
+
+register! {
+    pub(crate) GMCON_DEBUG(u32) @ 0x0357c {
+        0:0 gfx_stall => bool;
+        1:1 gfx_clear => bool;
+    }
+}
+
 // Clock gating
 
 register! {
