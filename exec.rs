@@ -10,6 +10,7 @@
 //! memory that engines share with the driver (rings, fences, descriptors) is bound into the
 //! [`gart`].
 
+pub(crate) mod faults;
 pub(crate) mod fence;
 pub(crate) mod gang;
 pub(crate) mod gart;

@@ -378,8 +378,17 @@ pub(crate) struct Fault {
     pub(crate) write: bool,
     /// Kinds of violation: see `VM_CONTEXT1_PROTECTION_FAULT_STATUS`.
     pub(crate) protections: u8,
+    /// That register, passed to user space unchanged.
+    pub(crate) status: u32,
     /// Name of the memory client, in four letters.
     pub(crate) client: [u8; 4],
+}
+
+impl Fault {
+    /// Returns the address of the page in the address space.
+    pub(crate) fn addr(&self) -> u64 {
+        u64::from(self.page) << page_table::PAGE_SHIFT
+    }
 }
 
 /// The interrupt ring (the C driver's `amdgpu_ih_funcs`): sources and causes of interrupts.

@@ -71,6 +71,7 @@ impl Info {
 /// A query, as user space wrote it.
 struct Query<'a> {
     dev: &'a DrmDevice,
+    file: &'a DrmFile,
     number: u32,
     args: [u32; 4],
     to: u64,
@@ -78,12 +79,13 @@ struct Query<'a> {
 }
 
 /// Handles the `INFO` ioctl.
-pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, _file: &DrmFile) -> Result<u32> {
+pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, file: &DrmFile) -> Result<u32> {
     if args.return_size == 0 || args.return_pointer == 0 {
         return Err(EINVAL);
     }
     let query = Query {
         dev,
+        file,
         number: args.query,
         args: args.__bindgen_anon_1.bindgen_union_field,
         to: args.return_pointer,
@@ -134,12 +136,22 @@ impl Query<'_> {
             bindings::AMDGPU_INFO_VRAM_LOST_COUNTER => self.give(&0u32),
             bindings::AMDGPU_INFO_VIDEO_CAPS => self.video(),
             bindings::AMDGPU_INFO_MAX_IBS => self.give(&MAX_IBS),
-            bindings::AMDGPU_INFO_GPUVM_FAULT => self.give(&drm_amdgpu_info_gpuvm_fault::default()),
+            bindings::AMDGPU_INFO_GPUVM_FAULT => self.give(&self.last_fault()),
             bindings::AMDGPU_INFO_UQ_FW_AREAS if kind <= bindings::AMDGPU_HW_IP_DMA => {
                 Err(EOPNOTSUPP)
             }
             _ => Err(EINVAL),
         }
+    }
+
+    /// Returns the last fault of the file's own address space, or zeros if there was none.
+    fn last_fault(&self) -> drm_amdgpu_info_gpuvm_fault {
+        let fault = self.file.inner().vm.last_fault();
+        fault.map_or_else(Default::default, |fault| drm_amdgpu_info_gpuvm_fault {
+            addr: fault.addr(),
+            status: fault.status,
+            ..Default::default()
+        })
     }
 
     /// Returns the rings of one kind of engine, and the format of command buffers for them.

@@ -103,11 +103,15 @@ use crate::{
     },
     drm::DrmDevice,
     exec::{
+        faults::FaultRecord,
         job,
         submitter::LastSubmitter,
         vmid, //
     },
-    hw::card::Card,
+    hw::{
+        card::Card,
+        Fault, //
+    },
     ttm::{
         Bo,
         BoId,
@@ -188,6 +192,8 @@ pub(crate) struct Vm {
     /// Process that submitted last.
     #[pin]
     submitters: LastSubmitter,
+    /// Record of the faults of jobs.
+    faults: Arc<FaultRecord>,
     /// Set when the file is being closed: no more jobs are submitted.
     closing: AtomicFlag,
     /// Set after `closing`, once the remaining jobs are no longer to be run.
@@ -202,11 +208,13 @@ impl Vm {
     /// Creates an empty address space for an open file, without memory for page tables.
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
         let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
+        let faults = FaultRecord::new()?;
         let vm = Arc::pin_init(
             pin_init!(Self {
                 pd_addr: Atomic::new(0),
                 tlb_seq: Atomic::new(1),
                 submitters <- LastSubmitter::new(),
+                faults,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(), "Vm::publish"),
@@ -228,6 +236,11 @@ impl Vm {
     pub(crate) fn owner(&self) -> Owner {
         // CAST: IDs are counted from zero.
         Owner(self.id().get() as usize)
+    }
+
+    /// Returns the last access of a job that the page tables did not allow.
+    pub(crate) fn last_fault(&self) -> Option<Fault> {
+        self.faults.last()
     }
 
     /// Returns the processes that submit jobs to this address space.
@@ -563,6 +576,10 @@ impl job::AddressSpace for Vm {
 
     fn pd_addr(&self) -> u64 {
         self.pd_addr.load(Acquire)
+    }
+
+    fn faults(&self) -> &Arc<FaultRecord> {
+        &self.faults
     }
 
     fn is_abandoned(&self) -> bool {

@@ -4,7 +4,13 @@
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
-use kernel::current;
+use kernel::{
+    current,
+    fmt,
+    prelude::*,
+    str::BStr,
+    task::Pid, //
+};
 
 use crate::bindings;
 
@@ -17,6 +23,40 @@ impl Process {
     /// Returns the process of the calling task.
     pub(crate) fn current() -> Self {
         Self(current!().group_leader().as_ptr().addr())
+    }
+}
+
+/// Name and numbers of a task, for messages. They stay those of the time when they were taken.
+#[derive(Clone, Copy)]
+pub(crate) struct TaskName {
+    comm: [u8; Self::LEN],
+    pid: Pid,
+    process: Pid,
+}
+
+impl TaskName {
+    /// `TASK_COMM_LEN`
+    const LEN: usize = 16;
+
+    /// Returns those of the calling task.
+    pub(crate) fn current() -> Self {
+        let mut comm = [0; Self::LEN];
+        // SAFETY: The function writes `LEN` bytes, the last of which is zero.
+        unsafe { bindings::rust_ext_get_comm(comm.as_mut_ptr().cast()) };
+        Self {
+            comm,
+            pid: current!().pid(),
+            process: current!().tgid(),
+        }
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.comm.iter().position(|byte| *byte == 0);
+        let comm = BStr::from_bytes(&self.comm[..len.unwrap_or(Self::LEN)]);
+        let Self { pid, process, .. } = self;
+        f.write_fmt(fmt!("{comm} (task {pid} of process {process})"))
     }
 }
 

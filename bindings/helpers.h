@@ -68,6 +68,7 @@ unsigned long rust_ext_untagged_addr(unsigned long address);
 int rust_ext_register_pm_notifier(struct notifier_block *nb);
 void rust_ext_unregister_pm_notifier(struct notifier_block *nb);
 int rust_ext_notifier_from_errno(int err);
+void rust_ext_get_comm(char *buf);
 struct workqueue_struct *rust_ext_alloc_ordered_workqueue(const char *name);
 struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name);
 void rust_ext_kfree_rcu_mightsleep(void *ptr);

@@ -37,7 +37,9 @@ use kernel::{
     },
     time::{
         delay::fsleep,
-        Delta, //
+        Delta,
+        Instant,
+        Monotonic, //
     },
 };
 
@@ -61,6 +63,8 @@ const ENTRY_SIZE: u32 = 16;
 const ENTRIES: u32 = InterruptRing::SIZE / ENTRY_SIZE;
 /// Pause after more than [`ENTRIES`] entries.
 const REST: Delta = Delta::from_millis(2);
+/// Time between two faults that are logged, in ms: any process can cause any number of them.
+const FAULT_PAUSE: i64 = 1000;
 /// Bit of the write pointer that is set when entries were lost because the ring was full.
 const OVERFLOW: u32 = 1 << 0;
 
@@ -71,6 +75,9 @@ pub(crate) struct Handler {
     position: Atomic<u32>,
     /// Set when the first overflow was logged; later ones would say the same.
     said_overflow: AtomicFlag,
+    start: Instant<Monotonic>,
+    /// Time before which no fault is logged, in ms from `start`.
+    silent_until: Atomic<i64>,
 }
 
 impl Handler {
@@ -79,6 +86,8 @@ impl Handler {
             device,
             position: Atomic::new(0),
             said_overflow: AtomicFlag::new(false),
+            start: Instant::now(),
+            silent_until: Atomic::new(0),
         }
     }
 
@@ -149,12 +158,60 @@ impl Handler {
             ring.process();
         }
         let suspects = found.suspects;
-        for ring in self.device.rings().filter(|ring| suspects & ring.bit() != 0) {
+        for ring in self
+            .device
+            .rings()
+            .filter(|ring| suspects & ring.bit() != 0)
+        {
             self.device.schedulers.suspect(ring);
         }
         if found.fault {
-            report_fault(&self.device);
+            self.report_fault();
         }
+    }
+
+    /// Tells the owner of the address space of a fault that the memory controller has found, and
+    /// logs it, unless another one was logged a moment ago.
+    fn report_fault(&self) {
+        let device = &*self.device;
+        let take = |card: &Card<'_>| device.hw.memory.take_fault(card);
+        let Some(fault) = device.card().and_then(|card| take(&card)) else {
+            return;
+        };
+        let tenant = device.schedulers.tenant(fault.vmid);
+        if let Some(tenant) = &tenant {
+            tenant.faults.set(fault);
+        }
+        if !self.may_say_fault() {
+            return;
+        }
+        let access = if fault.write { "write to" } else { "read of" };
+        let client = BStr::from_bytes(&fault.client);
+        let Fault {
+            vmid, protections, ..
+        } = fault;
+        let addr = fault.addr();
+        match tenant {
+            Some(tenant) => dev_notice!(
+                device.dev,
+                "VM fault: {access} {addr:#x} by {client} in context {vmid} ({protections:#x}); {}\n",
+                tenant.submitter.name()
+            ),
+            None => dev_notice!(
+                device.dev,
+                "VM fault: {access} {addr:#x} by {client} in context {vmid} ({protections:#x})\n"
+            ),
+        }
+    }
+
+    /// Returns true if the last fault was logged at least [`FAULT_PAUSE`] ago.
+    fn may_say_fault(&self) -> bool {
+        let now = self.start.elapsed().as_millis();
+        let may = now >= self.silent_until.load(Relaxed);
+        if may {
+            self.silent_until.store(now + FAULT_PAUSE, Relaxed);
+        }
+        may
     }
 
     fn report_overflow(&self) {
@@ -245,26 +302,6 @@ impl ThreadedHandler for Handler {
         let _ = self.process();
         IrqReturn::Handled
     }
-}
-
-fn report_fault(device: &Device) {
-    let take = |card: &Card<'_>| device.hw.memory.take_fault(card);
-    let Some(fault) = device.card().and_then(|card| take(&card)) else {
-        return;
-    };
-    let Fault {
-        page,
-        vmid,
-        write,
-        protections,
-        client,
-    } = fault;
-    let access = if write { "write" } else { "read" };
-    let client = BStr::from_bytes(&client);
-    dev_dbg!(
-        device.dev,
-        "{access} of page {page:#x} by {client} in context {vmid} forbidden ({protections:#x})\n"
-    );
 }
 
 #[kunit_tests(amdgpu_rs_interrupts)]

@@ -71,6 +71,7 @@ use crate::{
     },
     debug::stats::Stats,
     exec::{
+        faults::FaultRecord,
         fence::{
             Culprit,
             HwFence, //
@@ -90,6 +91,7 @@ use crate::{
             Loan,
             OwnVmid,
             Space,
+            Tenant,
             Vmids, //
         },
     },
@@ -123,6 +125,9 @@ pub(crate) trait AddressSpace: Send + Sync {
 
     /// Returns the address of the page directory in the GPU's own address space. It never changes.
     fn pd_addr(&self) -> u64;
+
+    /// Returns the record of the address space's faults.
+    fn faults(&self) -> &Arc<FaultRecord>;
 
     /// Returns true if jobs that are still queued must not run. Never changes back.
     fn is_abandoned(&self) -> bool;
@@ -288,7 +293,15 @@ fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<
         return (Stage::Ready(fence, None), None);
     };
     match executor.vmids.lend(space.space(), queue.ring.kind) {
-        Loan::Lent(lease) => (Stage::Ready(fence, Some(lease)), None),
+        Loan::Lent(lease) => {
+            if let Some(submitter) = &work.submitter {
+                lease.set_tenant(Tenant {
+                    submitter: submitter.clone(),
+                    faults: space.faults().clone(),
+                });
+            }
+            (Stage::Ready(fence, Some(lease)), None)
+        }
         Loan::Busy(user) => (Stage::Waiting(fence), Some(user)),
     }
 }
@@ -617,6 +630,11 @@ impl Schedulers {
     /// Returns the means to reserve a VM context for an address space.
     pub(crate) fn own_vmid(&self, space: &dyn AddressSpace) -> OwnVmid {
         OwnVmid::new(self.executor.vmids.clone(), space.space().id)
+    }
+
+    /// Returns whoever submitted last in a VM context, as far as it is known.
+    pub(crate) fn tenant(&self, vmid: u8) -> Option<Tenant> {
+        self.executor.vmids.tenant(vmid)
     }
 
     /// Returns what runs the jobs.

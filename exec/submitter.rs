@@ -25,16 +25,24 @@ use kernel::{
 
 use crate::abstractions::task::{
     Exit,
-    Process, //
+    Process,
+    TaskName, //
 };
 
 /// A process that has submitted jobs to a file.
 pub(crate) struct Submitter {
     process: Process,
+    /// Task that submitted first.
+    name: TaskName,
     killed: AtomicFlag,
 }
 
 impl Submitter {
+    /// Returns the name of the task that submitted the process's first job.
+    pub(crate) fn name(&self) -> &TaskName {
+        &self.name
+    }
+
     /// Returns true once the process was killed.
     pub(crate) fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
@@ -74,6 +82,7 @@ impl LastSubmitter {
         let submitter = Arc::new(
             Submitter {
                 process,
+                name: TaskName::current(),
                 killed: AtomicFlag::new(false),
             },
             GFP_KERNEL_ACCOUNT,

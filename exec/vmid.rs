@@ -51,6 +51,10 @@ use kernel::{
 
 use crate::{
     abstractions::dma_fence::Fence,
+    exec::{
+        faults::FaultRecord,
+        submitter::Submitter, //
+    },
     hw::command::{
         Flush,
         RingId,
@@ -93,6 +97,15 @@ pub(crate) struct Lease {
     flush: Flush,
 }
 
+/// Whoever has to be told of what happens in a context.
+#[derive(Clone)]
+pub(crate) struct Tenant {
+    /// Process that submitted last.
+    pub(crate) submitter: Arc<Submitter>,
+    /// Record of the address space's faults.
+    pub(crate) faults: Arc<FaultRecord>,
+}
+
 struct State {
     /// Contexts; VMID `n` is at index `n - 1`.
     contexts: KVec<Context>,
@@ -116,6 +129,8 @@ struct Context {
 struct Resident {
     /// Address space, with the number of the page-table change that was flushed last.
     space: Space,
+    /// Whoever submitted last in this address space, once known.
+    tenant: Option<Tenant>,
     /// Ring and fence of the submission that does, or did, the flush; `None` until it is submitted.
     flusher: Option<(RingId, ARef<Fence>)>,
 }
@@ -256,6 +271,14 @@ impl Vmids {
         })
     }
 
+    /// Returns whoever submitted last in the context with this number, if it holds translations of
+    /// an address space.
+    pub(crate) fn tenant(&self, vmid: u8) -> Option<Tenant> {
+        let vmid = Vmid::new(vmid)?;
+        let mut state = self.state.lock();
+        state.context(vmid).resident.as_ref()?.tenant.clone()
+    }
+
     /// Lends a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
     /// A ring has at most one lease for its next submission, and one more for a job of the gang
@@ -278,7 +301,12 @@ impl Vmids {
         context.leases += 1;
         if flush == Flush::Needed {
             let flusher = None;
-            context.resident = Some(Resident { space, flusher });
+            let tenant = None;
+            context.resident = Some(Resident {
+                space,
+                tenant,
+                flusher,
+            });
         }
         // INVARIANT: The lease was counted just now.
         Loan::Lent(Lease {
@@ -341,6 +369,15 @@ impl Lease {
     /// Returns the submission's need to flush the context.
     pub(crate) fn flush(&self) -> Flush {
         self.flush
+    }
+
+    /// Notes whoever submits.
+    pub(crate) fn set_tenant(&self, tenant: Tenant) {
+        let mut state = self.vmids.state.lock();
+        let resident = state.context(self.vmid).resident.as_mut();
+        let before = resident.and_then(|resident| resident.tenant.replace(tenant));
+        drop(state);
+        drop(before);
     }
 
     /// Called when the submission is on the ring: the context is in use until `fence` is signaled.

@@ -176,6 +176,7 @@ impl MemoryController for Gmc {
             vmid: status.vmid().cast::<u8>().get(),
             write: status.memory_client_rw(),
             protections: status.protections().cast::<u8>().get(),
+            status: status.into_raw(),
             client: client.into_raw().to_be_bytes(),
         })
     }
