@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms check fmt
+.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms reset check fmt
 test: ## all tests
 	@scripts/test
 
@@ -64,6 +64,9 @@ bringup-diff: ## our bring-up beside the C driver's, register by register
 
 reference: ## the unmodified C driver on the model, and the client programs on it
 	@scripts/test reference
+
+reset: ## jobs that hang: who loses what, and whether the card comes back
+	@scripts/test reset
 
 platforms: ## a platform that bounces DMA, a picture on the screen
 	@scripts/test platforms

@@ -260,6 +260,8 @@ pub const INFO_NUM_EVICTIONS: u32 = 0x18;
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.
 pub const INFO_VBIOS: u32 = 0x1b;
+/// INFO: the last fault of the file's address space.
+pub const INFO_GPUVM_FAULT: u32 = 0x23;
 
 /// INFO_VBIOS: the size of the image.
 pub const VBIOS_SIZE: u32 = 1;
@@ -393,6 +395,16 @@ pub struct Ctx {
     pub flags: u32,
     pub ctx_id: u32,
     pub priority: i32,
+}
+
+/// `drm_amdgpu_info_gpuvm_fault`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GpuvmFault {
+    pub addr: u64,
+    pub status: u32,
+    pub vmhub: u32,
 }
 
 /// `drm_amdgpu_ctx_out`, the `state` member
@@ -805,7 +817,7 @@ pub struct Version<'a> {
 
 pod! {
     GemCreate = 32, Handle = 8, GemUserptr = 24, WaitIdle = 16, WaitIdleOut = 8, Vm = 8, GemVa<'a> = 64,
-    BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, Chunk<'a> = 16, Cs<'a> = 24,
+    BoList<'a> = 24, BoListEntry = 8, Ctx = 16, CtxState = 16, GpuvmFault = 16, Chunk<'a> = 16, Cs<'a> = 24,
     ChunkIb = 32, ChunkSem = 4, ChunkSyncobj = 16, Syncobj = 8, TimelineWait<'a> = 48, ChunkFence = 8, ChunkDep = 24, WaitCs = 32, Info<'a> = 32, HwIp = 40,
     ChunkShadow = 32, Fence = 24, WaitFences<'a> = 24, WaitFencesOut = 8, FenceToHandle = 32,
     ListHandles<'a> = 16, ListedHandle = 40, Sched = 16, VbiosInfo = 200, SyncobjHandle = 24,

@@ -1,0 +1,512 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Jobs that hang: what becomes of them, of those who have nothing to do with them, and of the card.
+//!
+//! A client hangs an engine, in each of several ways, with a job of its own behind. Others have jobs behind
+//! on the same ring, and work on all other engines meanwhile. The guilty job and the one behind it end with
+//! an error, and the guilty client is told; all others end well, and VRAM keeps what it held. What the C
+//! driver does otherwise is skipped on it, with the reason.
+//!
+//! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows that all
+//! engines work: for scripts that take the driver away meanwhile.
+
+use amdgpu_client::args::Args;
+use amdgpu_client::drm::{self, Driver, Node};
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::{Packet, START_ALIGN, Stream};
+use amdgpu_client::num::{hi32, lo32, u32_of, u64_of};
+use amdgpu_client::report::{Outcome, Tally};
+use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
+use amdgpu_client::start::{NODE, Start};
+use amdgpu_client::uapi::{self, Chunk, DOMAIN_VRAM};
+use amdgpu_client::{Errno, PAGE};
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Words that are no packet of the library.
+struct Raw<'a>(&'a [u32]);
+
+impl Packet for Raw<'_> {
+    fn encode(&self, words: &mut Vec<u32>) {
+        words.extend(self.0);
+    }
+}
+
+/// A way to hang an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hang {
+    /// A wait for what never comes.
+    Wait,
+    /// A command that does not exist.
+    Illegal,
+    /// A register that is not for users.
+    Privileged,
+    /// A command buffer where there is none.
+    Unmapped,
+}
+
+impl Hang {
+    const ALL: [Self; 4] = [Self::Wait, Self::Illegal, Self::Privileged, Self::Unmapped];
+
+    const fn key(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Illegal => "illegal",
+            Self::Privileged => "privileged",
+            Self::Unmapped => "unmapped",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "a wait without end",
+            Self::Illegal => "an illegal command",
+            Self::Privileged => "a privileged register",
+            Self::Unmapped => "a command buffer at an unmapped address",
+        }
+    }
+
+    /// Whether the engine says at once that something is wrong, and which ring it is.
+    const fn is_told(self, engine: Engine) -> bool {
+        matches!(self, Self::Illegal | Self::Privileged) && !matches!(engine, Engine::Compute(_))
+    }
+
+    fn stream(self, engine: Engine, session: &Session) -> Stream {
+        /// `CP_ME_CNTL`
+        const REGISTER: u32 = 0x21b6;
+        let never = session.data.va + u64_of(PAGE) - 4;
+        let mut stream = Stream::new();
+        match (self, engine.is_dma()) {
+            (Self::Wait, _) => stream.wait_equal(engine, never, 0xdead),
+            (Self::Illegal, true) => stream.push(Raw(&[0xff])),
+            (Self::Illegal, false) => stream.push(Raw(&[0xc000_fe00, 0])),
+            (Self::Privileged, true) => stream.push(Raw(&[0xf000_000e, REGISTER, 0])),
+            (Self::Privileged, false) => stream.push(Raw(&[0xc003_3700, 0, REGISTER, 0, 0])),
+            (Self::Unmapped, _) => &mut stream,
+        };
+        stream
+    }
+}
+
+/// An engine and a way to hang it, as options name them.
+struct Named(Engine, Hang);
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let (engine, key) = name.split_once(':').ok_or("ENGINE:KIND is needed")?;
+        let hang = Hang::ALL.into_iter().find(|hang| hang.key() == key);
+        Ok(Self(engine.parse()?, hang.ok_or_else(|| format!("no kind of hang is called {key}"))?))
+    }
+}
+
+/// Submits a stream from a place of its own in the command buffer.
+fn submit(session: &Session, place: usize, engine: Engine, stream: &Stream) -> Result<u64, Errno> {
+    submit_ib(session, session.place_ib_at(place * 4 * START_ALIGN, engine, stream))
+}
+
+fn submit_ib(session: &Session, ib: uapi::ChunkIb) -> Result<u64, Errno> {
+    let entries = drm::list_entries(&[session.ib.handle, session.data.handle]);
+    let (ib, list) = ([ib], [drm::list_request(&entries)]);
+    let chunks = [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
+    session.file.cs(session.ctx, 0, &chunks)
+}
+
+fn submit_hang(session: &Session, engine: Engine, hang: Hang) -> Result<u64, Errno> {
+    let mut ib = session.place_ib_at(0, engine, &hang.stream(engine, session));
+    if hang == Hang::Unmapped {
+        ib.va_start = session.reserve_va(u64_of(PAGE));
+    }
+    submit_ib(session, ib)
+}
+
+/// Flags of the newer query of a context.
+mod flag {
+    pub const RESET: u64 = 1 << 0;
+    pub const VRAM_LOST: u64 = 1 << 1;
+    pub const GUILTY: u64 = 1 << 2;
+}
+
+fn query(session: &Session, op: u32, ctx_id: u32) -> Result<uapi::CtxState, String> {
+    let request = uapi::Ctx { op, ctx_id, ..Default::default() };
+    session.file.call(uapi::CTX_QUERY, &request).map_err(|e| format!("a query: {e}"))
+}
+
+fn flags(session: &Session, ctx_id: u32) -> Result<u64, String> {
+    query(session, uapi::CTX_OP_QUERY_STATE2, ctx_id).map(|state| state.flags)
+}
+
+fn ends_with(session: &Session, engine: Engine, seq: u64, expected: i32) -> Outcome {
+    match session.wait(engine, seq, PATIENCE_MS) {
+        Err(Errno(error)) if error == expected => Ok(String::new()),
+        answer => Err(format!("{answer:?}, not errno {expected}")),
+    }
+}
+
+fn ends_well(session: &Session, engine: Engine, seq: u64) -> Outcome {
+    match session.wait(engine, seq, PATIENCE_MS) {
+        Ok(true) => Ok(String::new()),
+        answer => Err(format!("{answer:?}")),
+    }
+}
+
+/// Whether the session's job has written `expected` where it was to write; 0: nothing.
+fn has_written(session: &Session, expected: u32) -> Outcome {
+    match session.data.map.read(64) {
+        seen if seen == expected => Ok(String::new()),
+        seen => Err(format!("it has written {seen:#x}, not {expected:#x}")),
+    }
+}
+
+/// Contents of VRAM that nobody is to touch.
+struct Canary(Buffer);
+
+impl Canary {
+    const PAGES: usize = 256;
+
+    fn word(page: usize) -> u32 {
+        0x5a5a_0000 | u32_of(page)
+    }
+
+    fn new(session: &Session) -> Result<Self, String> {
+        let buffer = session.buffer(u64_of(Self::PAGES * PAGE), DOMAIN_VRAM, 0);
+        let buffer = buffer.map_err(|e| format!("VRAM: {e}"))?;
+        (0..Self::PAGES).for_each(|page| buffer.map.write(page * PAGE, Self::word(page)));
+        Ok(Self(buffer))
+    }
+
+    fn check(&self) -> Outcome {
+        let changed = |page: &usize| self.0.map.read(page * PAGE) != Self::word(*page);
+        match (0..Self::PAGES).find(changed) {
+            None => Ok(String::new()),
+            Some(page) => Err(format!("page {page} of VRAM has changed")),
+        }
+    }
+}
+
+/// Runs jobs on an engine until told to stop. The longest time that one took, and how many there were.
+fn work(session: &Session, engine: Engine, until: &dyn Fn() -> bool) -> Result<(Duration, usize), String> {
+    let (mut longest, mut count) = (Duration::ZERO, 0);
+    while !until() {
+        let start = Instant::now();
+        session.prove_alive(engine)?;
+        longest = longest.max(start.elapsed());
+        count += 1;
+    }
+    Ok((longest, count))
+}
+
+/// What the others see while a job hangs.
+struct Seen {
+    guilty: Outcome,
+    behind: Outcome,
+    innocent: Outcome,
+    elsewhere: Vec<(Engine, Result<(Duration, usize), String>)>,
+}
+
+struct Scene<'a> {
+    node: &'a Node,
+    engine: Engine,
+    hang: Hang,
+}
+
+impl Scene<'_> {
+    fn is_c(&self) -> bool {
+        self.node.driver == Driver::Reference
+    }
+
+    /// Whether the C driver resets the whole card.
+    fn is_whole(&self) -> bool {
+        self.is_c() && self.engine.is_dma()
+    }
+
+    fn session(&self) -> Result<Session, String> {
+        Session::open(self.node).map_err(|e| format!("a session: {e}"))
+    }
+
+    fn play(&self, tally: &mut Tally) -> Result<(), String> {
+        let engine = self.engine;
+        let (guilty, innocent) = (self.session()?, self.session()?);
+        let neighbor = guilty.another().map_err(|e| format!("a context: {e}"))?;
+        let canary = Canary::new(&innocent)?;
+        // What has to be moved or cleared is before the hang.
+        innocent.prove_alive(engine)?;
+        neighbor.prove_alive(engine)?;
+        let start = Instant::now();
+        let seen = self.hang(&guilty, &innocent, &neighbor)?;
+        let took = start.elapsed();
+        let title = format!("{engine}: {}", self.hang.name());
+        tally.check(format!("{title}: the guilty job ends with ETIME"), || {
+            seen.guilty.map(|_| format!("all was over after {} ms", took.as_millis()))
+        });
+        tally.record(format!("{title}: the job behind it with ECANCELED"), seen.behind);
+        if self.is_whole() {
+            tally.skip(format!("{title}: an innocent job behind them"), "the C driver resets the whole card");
+        } else {
+            tally.record(format!("{title}: an innocent job behind them ends well"), seen.innocent);
+        }
+        self.judge_elsewhere(tally, &title, seen.elsewhere);
+        tally.check(format!("{title}: contexts know what happened"), || self.contexts(&guilty, &innocent));
+        tally.check(format!("{title}: the guilty queue is refused, others are not"), || {
+            self.refused(&guilty, &neighbor)
+        });
+        tally.check(format!("{title}: VRAM is intact"), || canary.check());
+        tally.check(format!("{title}: all engines work"), || {
+            let session = self.session()?;
+            Engine::ALL.into_iter().try_for_each(|engine| session.prove_alive(engine))?;
+            Ok(String::new())
+        });
+        let limit = if self.hang.is_told(engine) { 2000 } else { 6000 };
+        tally.check(format!("{title}: it is noticed in time"), || match took.as_millis() {
+            took if took <= limit => Ok(format!("{took} ms")),
+            took => Err(format!("{took} ms, of at most {limit}")),
+        });
+        Ok(())
+    }
+
+    /// Hangs the engine, and watches.
+    fn hang(&self, guilty: &Session, innocent: &Session, neighbor: &Session) -> Result<Seen, String> {
+        let engine = self.engine;
+        let fail = |e: Errno| format!("CS on {engine}: {e}");
+        let store = |session: &Session, value| {
+            let mut stream = Stream::new();
+            stream.store(engine, session.data.va + 64, value);
+            submit(session, 1, engine, &stream).map_err(fail)
+        };
+        let first = submit_hang(guilty, engine, self.hang).map_err(fail)?;
+        let behind = store(guilty, 1)?;
+        let others = (store(innocent, 2)?, store(neighbor, 3)?);
+        // On the C driver the error of the queue's last job hides that of the guilty one.
+        let expected = if self.is_c() { libc::ECANCELED } else { libc::ETIME };
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let mut workers = Vec::new();
+            for other in self.elsewhere() {
+                let (session, over) = (self.session()?, &over);
+                let worker = move || work(&session, other, &|| over.load(Ordering::Relaxed));
+                workers.push((other, scope.spawn(worker)));
+            }
+            let end = ends_with(guilty, engine, first, expected);
+            over.store(true, Ordering::Relaxed);
+            let panicked = |_| Err("it panicked".into());
+            let elsewhere = workers.into_iter().map(|(e, w)| (e, w.join().unwrap_or_else(panicked)));
+            Ok(Seen {
+                guilty: end,
+                elsewhere: elsewhere.collect(),
+                behind: ends_with(guilty, engine, behind, libc::ECANCELED).and(has_written(guilty, 0)),
+                innocent: ends_well(innocent, engine, others.0)
+                    .and(has_written(innocent, 2))
+                    .and(ends_well(neighbor, engine, others.1))
+                    .and(has_written(neighbor, 3)),
+            })
+        })
+    }
+
+    /// The engines on which others work meanwhile: of each kind one that does not hang.
+    fn elsewhere(&self) -> Vec<Engine> {
+        match self.engine {
+            Engine::Gfx => vec![Engine::Compute(1), Engine::Dma(0)],
+            Engine::Compute(_) => vec![Engine::Gfx, Engine::Dma(0)],
+            // Which of the two a queue uses is the driver's choice.
+            Engine::Dma(_) => vec![Engine::Gfx, Engine::Compute(1)],
+        }
+    }
+
+    fn judge_elsewhere(
+        &self,
+        tally: &mut Tally,
+        title: &str,
+        seen: Vec<(Engine, Result<(Duration, usize), String>)>,
+    ) {
+        for (engine, outcome) in seen {
+            let name = format!("{title}: work on {engine} goes on");
+            if self.is_whole() {
+                tally.skip(name, "the C driver resets the whole card");
+                continue;
+            }
+            tally.check(name, || {
+                let (longest, count) = outcome?;
+                Ok(format!("{count} jobs, up to {} ms each", longest.as_millis()))
+            });
+        }
+    }
+
+    fn contexts(&self, guilty: &Session, innocent: &Session) -> Outcome {
+        let lost = if self.is_whole() { flag::VRAM_LOST } else { 0 };
+        // On the C driver a job behind the guilty one hides the guilt.
+        let blame = if self.is_c() { 0 } else { flag::GUILTY };
+        let fresh = guilty.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
+        let seen = [flags(guilty, guilty.ctx)?, flags(innocent, innocent.ctx)?, flags(guilty, fresh)?];
+        let expected = [flag::RESET | blame | lost, flag::RESET | lost, 0];
+        if seen != expected {
+            return Err(format!("guilty, innocent, new: {seen:x?}, not {expected:x?}"));
+        }
+        let state = || query(guilty, uapi::CTX_OP_QUERY_STATE, guilty.ctx).map(|s| s.reset_status);
+        match (state()?, state()?) {
+            (1..=3, 0) => Ok(String::new()),
+            other => Err(format!("the older query says {other:?}, one after the other")),
+        }
+    }
+
+    fn refused(&self, guilty: &Session, neighbor: &Session) -> Outcome {
+        match submit(guilty, 2, self.engine, &Stream::new()) {
+            Err(Errno(libc::ETIME | libc::ECANCELED)) => {}
+            answer => return Err(format!("the guilty queue answers {answer:?}")),
+        }
+        if !self.is_whole() {
+            neighbor.prove_alive(self.engine)?;
+        }
+        let again = guilty.another().map_err(|e| format!("a context: {e}"))?;
+        again.prove_alive(self.engine).map(|()| String::new())
+    }
+}
+
+/// A job that has begun when another ring of its block hangs does not begin again, whatever becomes of it.
+fn begins_once(node: &Node) -> Outcome {
+    let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
+    let (guilty, innocent) = (open()?, open()?);
+    let compute = Engine::Compute(0);
+    innocent.prove_alive(compute)?;
+    let (count, gate) = (innocent.data.va + 128, innocent.data.va + 192);
+    let mut stream = Stream::new();
+    // ATOMIC_MEM: adds one.
+    stream.push(Raw(&[0xc007_1e00, 0xf, lo32(count), hi32(count), 1, 0, 0, 0, 0]));
+    stream.wait_equal(compute, gate, 1);
+    let seq = submit(&innocent, 1, compute, &stream).map_err(|e| format!("CS: {e}"))?;
+    let begun = Instant::now();
+    while innocent.data.map.read(128) == 0 {
+        if begun.elapsed() > Duration::from_secs(5) {
+            return Err("the job does not begin".into());
+        }
+    }
+    let hang = submit_hang(&guilty, Engine::Gfx, Hang::Illegal).map_err(|e| format!("CS: {e}"))?;
+    ends_with(&guilty, Engine::Gfx, hang, libc::ETIME)?;
+    let end = innocent.wait(compute, seq, PATIENCE_MS);
+    let begun = innocent.data.map.read(128);
+    if begun != 1 {
+        return Err(format!("it began {begun} times"));
+    }
+    match end {
+        Err(Errno(libc::ECANCELED | libc::ETIME)) => Ok(format!("it ends with {end:?}")),
+        end => Err(format!("it ends with {end:?}")),
+    }
+}
+
+/// Later jobs on a ring do not put off the end of one that hangs.
+fn pushes_do_not_prolong(node: &Node) -> Outcome {
+    /// Two seconds of limit, and what a reset may take.
+    const MOST: Duration = Duration::from_secs(5);
+    let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
+    let guilty = open()?;
+    let others: Result<Vec<Session>, _> = (0..6).map(|_| open()).collect();
+    let start = Instant::now();
+    let seq = submit_hang(&guilty, Engine::Gfx, Hang::Wait).map_err(|e| format!("CS: {e}"))?;
+    let mut pushed = Vec::new();
+    for session in &others? {
+        // Less often would not prolong it anyway.
+        if guilty.wait(Engine::Gfx, seq, 600) != Ok(false) {
+            break;
+        }
+        submit(session, 1, Engine::Gfx, &Stream::new()).map_err(|e| format!("CS: {e}"))?;
+        pushed.push(start.elapsed().as_millis());
+    }
+    ends_with(&guilty, Engine::Gfx, seq, libc::ETIME)?;
+    match start.elapsed() {
+        took if took <= MOST => Ok(format!("{} ms, with pushes at {pushed:?}", took.as_millis())),
+        took => Err(format!("{} ms, with pushes at {pushed:?}", took.as_millis())),
+    }
+}
+
+/// An access that no page table allows is told to its owner, and to nobody else.
+fn faults_are_told(node: &Node) -> Outcome {
+    let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
+    let (owner, other) = (open()?, open()?);
+    let last = |session: &Session| {
+        let fault: Result<uapi::GpuvmFault, _> = session.file.info(uapi::INFO_GPUVM_FAULT, [0; 4]);
+        fault.map_err(|e| format!("GPUVM_FAULT: {e}"))
+    };
+    let engine = Engine::Dma(0);
+    let va = owner.reserve_va(u64_of(PAGE));
+    let mut stream = Stream::new();
+    stream.store(engine, va, 1);
+    owner.run(engine, &stream, &[])?;
+    let began = Instant::now();
+    while last(&owner)?.addr == 0 && began.elapsed() < Duration::from_secs(5) {
+        thread::sleep(Duration::from_millis(10));
+    }
+    match (last(&owner)?, last(&other)?) {
+        (own, foreign) if own.addr == va && own.status != 0 && foreign.addr == 0 => {
+            Ok(format!("at {va:#x}, status {:#x}", own.status))
+        }
+        seen => Err(format!("{seen:x?}, not {va:#x} and nothing")),
+    }
+}
+
+/// Hangs an engine, says so, and stays.
+fn stay(session: &Session, engine: Engine, hang: Hang) -> ExitCode {
+    match submit_hang(session, engine, hang) {
+        Ok(_) => println!("{engine} hangs by {}", hang.name()),
+        Err(e) => {
+            println!("FAIL  CS on {engine}: {e}");
+            return ExitCode::FAILURE;
+        }
+    }
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn main() -> ExitCode {
+    const SHORT: (&str, &str) = ("short", "1: one hang of each kind of engine only");
+    const HANG: (&str, &str) = ("hang", "ENGINE:KIND; wait, illegal, privileged, unmapped");
+    const ALIVE: (&str, &str) = ("alive", "1: only shows that all engines work");
+    let args = Args::parse("Hangs engines, and sees who notices.", &[NODE, SHORT, HANG, ALIVE]);
+    let start = match Start::new("reset", &args) {
+        Ok(start) => start,
+        Err(status) => return status,
+    };
+    let node = &start.node;
+    let mut tally = Tally::new();
+    if let Some(Named(engine, hang)) = args.get(HANG.0) {
+        return stay(&start.session, engine, hang);
+    }
+    if args.get::<u32>(ALIVE.0).is_some_and(|n| n != 0) {
+        for engine in Engine::ALL {
+            tally.check(format!("{engine} works"), || start.session.prove_alive(engine).map(|()| String::new()));
+        }
+        return tally.close();
+    }
+    let is_short = args.get::<u32>(SHORT.0).is_some_and(|n| n != 0);
+    let mut scenes = vec![
+        (Engine::Gfx, Hang::Unmapped),
+        (Engine::Compute(0), Hang::Wait),
+        (Engine::Dma(0), Hang::Illegal),
+    ];
+    if !is_short {
+        scenes.extend([
+            (Engine::Gfx, Hang::Wait),
+            (Engine::Gfx, Hang::Illegal),
+            (Engine::Gfx, Hang::Privileged),
+            (Engine::Compute(0), Hang::Illegal),
+            (Engine::Compute(0), Hang::Privileged),
+            (Engine::Compute(0), Hang::Unmapped),
+            (Engine::Dma(0), Hang::Wait),
+            (Engine::Dma(1), Hang::Wait),
+            (Engine::Dma(1), Hang::Privileged),
+        ]);
+    }
+    for (engine, hang) in scenes {
+        let scene = Scene { node, engine, hang };
+        if let Err(why) = scene.play(&mut tally) {
+            tally.record(format!("{engine}: {}", hang.name()), Err(why));
+        }
+    }
+    tally.check("a forbidden access is told to its owner only", || faults_are_told(node));
+    tally.check("a job that has begun does not begin again", || begins_once(node));
+    tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node));
+    tally.close()
+}
