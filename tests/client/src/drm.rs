@@ -260,6 +260,17 @@ impl File {
         )
     }
 
+    /// GEM_OP SET_PLACEMENT: where the next job that names the BO is to find it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn set_placement(&self, handle: u32, domains: u64) -> Result {
+        let op = uapi::GEM_OP_SET_PLACEMENT;
+        let request = uapi::GemOp { handle, op, value: domains, ..Default::default() };
+        self.call(uapi::GEM_OP, &request).map(|_| ())
+    }
+
     /// GEM_WAIT_IDLE until the absolute time `until_ns` of the monotonic clock. Whether there is nothing
     /// left to be done to the BO.
     ///

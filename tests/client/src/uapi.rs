@@ -112,6 +112,8 @@ pub const USERPTR_VALIDATE: u32 = 1 << 2;
 /// GEM_USERPTR: follow changes of the mapping.
 pub const USERPTR_REGISTER: u32 = 1 << 3;
 
+/// GEM_OP: new preferred domains.
+pub const GEM_OP_SET_PLACEMENT: u32 = 1;
 /// Map at an address that holds nothing yet.
 pub const VA_OP_MAP: u32 = 1;
 /// Remove the mapping that starts at an address.
@@ -789,6 +791,18 @@ pub struct DevInfo {
     pub vram_bit_width: u32,
 }
 
+/// `drm_amdgpu_gem_op`; what `value` is depends on `op`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct GemOp {
+    pub handle: u32,
+    pub op: u32,
+    pub value: u64,
+    pub num_entries: u32,
+    pub padding: u32,
+}
+
 /// `drm_gem_close`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -822,7 +836,7 @@ pod! {
     ChunkShadow = 32, Fence = 24, WaitFences<'a> = 24, WaitFencesOut = 8, FenceToHandle = 32,
     ListHandles<'a> = 16, ListedHandle = 40, Sched = 16, VbiosInfo = 200, SyncobjHandle = 24,
     Heap = 32, Memory = 96, Firmware = 8, DevInfo = 184, GemClose = 8, Prime = 12, Version<'a> = 64,
-    ImportSyncFile = 8, GemMetadata = 288,
+    ImportSyncFile = 8, GemMetadata = 288, GemOp = 24,
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -906,6 +920,8 @@ pub const GEM_METADATA: Ioctl<GemMetadata, GemMetadata> = driver(READ_WRITE, 0x0
 pub const GEM_WAIT_IDLE: Ioctl<WaitIdle, WaitIdleOut> = driver(READ_WRITE, 0x07, "GEM_WAIT_IDLE");
 /// GEM_VA
 pub const GEM_VA: Ioctl<GemVa<'_>, ()> = driver(WRITE, 0x08, "GEM_VA");
+/// GEM_OP
+pub const GEM_OP: Ioctl<GemOp, GemOp> = driver(READ_WRITE, 0x10, "GEM_OP");
 /// WAIT_CS: 0 done, 1 still busy.
 pub const WAIT_CS: Ioctl<WaitCs, u64> = driver(READ_WRITE, 0x09, "WAIT_CS");
 /// WAIT_FENCES
@@ -948,6 +964,7 @@ mod tests {
         assert_eq!(GEM_VA.request, 0x4040_6448);
         assert_eq!(WAIT_CS.request, 0xc020_6449);
         assert_eq!(GEM_USERPTR.request, 0xc018_6451);
+        assert_eq!(GEM_OP.request, 0xc018_6450);
         assert_eq!(VM.request, 0xc008_6453);
         assert_eq!(WAIT_FENCES.request, 0xc018_6452);
         assert_eq!(FENCE_TO_HANDLE.request, 0xc020_6454);

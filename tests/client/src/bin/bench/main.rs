@@ -11,6 +11,7 @@
 //! thread within the ioctl, or, in rows whose name ends in `all`, of the whole machine, the kernel's
 //! own threads included, until the work is done (see [`amdgpu_client::clock`]).
 
+mod held;
 mod load;
 mod memory;
 mod other;
@@ -66,6 +67,7 @@ const ROWS: &[(&str, Row)] = &[
     ("ctx", other::ctx),
     ("file", other::file),
     ("stall", other::stall),
+    ("held", held::calls),
 ];
 
 /// Prints a figure.
