@@ -10,8 +10,8 @@
 //! | strikes | what makes the submission rest |
 //! |---|---|
 //! | before the buffer has an address | nothing: it comes before |
-//! | between gathering and binding | another ioctl holds the reservation of the address space and waits for a job |
-//! | between binding and publishing | entries of another buffer are stale, and a job is waited for |
+//! | between gathering and binding | another submission has to move a buffer, and waits for a job with the address space reserved |
+//! | between binding and publishing | another of its buffers has to be moved, and a job is waited for |
 //! | when the job runs that does not name the buffer | it waits at a gate |
 //! | before the next job, which names the buffer, or does not | nothing |
 

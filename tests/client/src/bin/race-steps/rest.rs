@@ -4,16 +4,15 @@
 //! struck while it rested.
 
 use crate::{BEFORE, Rig, WRITTEN, expect, say};
-use amdgpu_client::drm::{File, list_entries, list_request};
+use amdgpu_client::drm::{File, deadline_ms, list_entries, list_request};
 use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::{Advice, UserMem};
 use amdgpu_client::num::{u32_of, u64_of};
 use amdgpu_client::race::{Gate, Target};
 use amdgpu_client::session::{Buffer, PATIENCE_MS};
 use amdgpu_client::stats::{Count, Stats};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, USERPTR_REGISTER, VA_OP_UNMAP};
+use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, DOMAIN_VRAM, USERPTR_REGISTER};
 use amdgpu_client::{Errno, PAGE, Result};
-use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -78,11 +77,16 @@ impl<'a> Commands<'a> {
         Ok(Self { rig, buffer })
     }
 
-    /// A job that writes the first pages of `target`, which it names.
-    fn job(&self, target: &Target<'_>) -> Job<'a> {
-        let (session, engine) = (self.rig.session, self.rig.engine);
+    /// A job that writes the first pages of `target`, which it names, as it does `others`.
+    fn job(&self, target: &Target<'_>, others: &[u32]) -> Job<'a> {
         let mut stream = Stream::new();
-        target.stores(engine, PAGES, WRITTEN, &mut stream);
+        target.stores(self.rig.engine, PAGES, WRITTEN, &mut stream);
+        self.job_of(&stream, [target.handle].into_iter().chain(others.iter().copied()))
+    }
+
+    /// A job that names BOs.
+    fn job_of(&self, stream: &Stream, handles: impl Iterator<Item = u32>) -> Job<'a> {
+        let (session, engine) = (self.rig.session, self.rig.engine);
         let words = stream.padded(engine);
         self.buffer.map.copy_in(0, &words);
         let ib = uapi::ChunkIb {
@@ -92,7 +96,8 @@ impl<'a> Commands<'a> {
             ring: engine.ring(),
             ..Default::default()
         };
-        let entries = list_entries(&[self.buffer.handle, target.handle]);
+        let handles: Vec<_> = [self.buffer.handle].into_iter().chain(handles).collect();
+        let entries = list_entries(&handles);
         Job { file: &session.file, ctx: session.ctx, ib: [ib], entries }
     }
 
@@ -169,19 +174,30 @@ fn waiting_job<'s>(rig: &Rig<'s>) -> std::result::Result<(Gate<'s>, u64), String
     Ok((gate, seq))
 }
 
-/// Gathering takes a while, as the pages are many and not there yet. Meanwhile GEM_VA UNMAP takes
-/// the address space's reservation, and waits with it for a job at a gate. So the submission has
-/// gathered, and cannot bind.
+/// A buffer that the next job that names it has to move, with the address space's reservation held.
+/// Jobs may reach it, so that waits for a job at a gate.
+fn about_to_move(rig: &Rig<'_>) -> std::result::Result<Buffer, String> {
+    let session = rig.session;
+    let buffer = session.buffer(u64_of(PAGE), DOMAIN_VRAM, 0).map_err(say("a BO"))?;
+    session.file.wait_idle(buffer.handle, deadline_ms(PATIENCE_MS)).map_err(say("WAIT_IDLE"))?;
+    session.run(rig.engine, &Stream::new(), &[buffer.handle])?;
+    session.file.set_placement(buffer.handle, DOMAIN_GTT).map_err(say("SET_PLACEMENT"))?;
+    Ok(buffer)
+}
+
+/// Gathering takes a while, as the pages are many and not there yet. Meanwhile another submission
+/// takes the address space's reservation, and has to move a buffer. So this one has gathered, and
+/// cannot bind.
 fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     const MANY: usize = 8192;
     let session = rig.session;
     let mut mem = UserMem::anonymous(MANY).map_err(say("mmap"))?;
     mem.advise(0..MANY, Advice::Small).map_err(say("madvise"))?;
     let target = Target::with_flags(session, &mem, USERPTR_REGISTER).map_err(say("userptr"))?;
-    let commands = Commands::new(rig)?;
-    let job = commands.job(&target);
-    let other = session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(say("a BO"))?;
-    let (file, other) = (&session.file, (other.handle, other.va));
+    let (commands, others) = (Commands::new(rig)?, Commands::new(rig)?);
+    let job = commands.job(&target, &[]);
+    let moved = about_to_move(rig)?;
+    let holding = others.job_of(&Stream::new(), [moved.handle].into_iter());
     let (holder, submitter) = (Caller::default(), Caller::default());
     let (began, done) = (Counter::new(rig, |s| s.retries)?, Counter::new(rig, |s| s.gathers)?);
 
@@ -190,7 +206,7 @@ fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
         let hold = scope.spawn(|| {
             holder.is_me();
             until(|| began.moved());
-            file.gem_va(VA_OP_UNMAP, other.0, other.1, 0, 0)
+            holding.submit()
         });
         let submit = scope.spawn(|| {
             submitter.is_me();
@@ -201,12 +217,13 @@ fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
         // If the submission came through, the memory waits for the job at the gate.
         let away = gate.open_soon(|| mem.move_away(0..PAGES)).0;
         let submitted = submit.join().map_err(|_| "the submitting thread panicked")?;
-        hold.join().map_err(|_| "the holding thread panicked")?.map_err(say("GEM_VA"))?;
+        let held = hold.join().map_err(|_| "the holding thread panicked")?;
+        others.finish(&holding, held)?;
         Ok::<_, String>((struck, away.map_err(say("mremap"))?, submitted))
     })?;
     session.wait(rig.engine, waiting, PATIENCE_MS).map_err(say("WAIT_CS"))?;
     commands.finish(&job, submitted)?;
-    file.gem_close(other.0).map_err(say("GEM_CLOSE"))?;
+    session.file.gem_close(moved.handle).map_err(say("GEM_CLOSE"))?;
     if struck {
         expect("the old pages", &away, PAGES, 0)?;
         expect("the fresh pages", &mem, PAGES, WRITTEN)?;
@@ -214,89 +231,19 @@ fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     Ok(struck)
 }
 
-/// A process that has a buffer of its own memory in our address space, and takes that memory away
-/// when it is told to: while a job runs, that waits for it, and the buffer's entries are stale.
-struct Neighbor {
-    pid: libc::pid_t,
-    tell: PipeWriter,
-}
-
-impl Neighbor {
-    fn new(rig: &Rig<'_>) -> std::result::Result<Self, String> {
-        let pipe = || std::io::pipe().map_err(|e| format!("pipe: {e}"));
-        let ((told, tell), (mut ready, reply)) = (pipe()?, pipe()?);
-        let va = rig.session.reserve_va(u64_of(PAGES * PAGE));
-        // SAFETY: this program has one thread when it forks, so the child is as whole as it is.
-        match unsafe { libc::fork() } {
-            0 => {
-                drop((tell, ready));
-                let status = i32::from(Self::live(rig, va, told, reply).is_err());
-                // SAFETY: ends the child without the parent's exit handlers.
-                unsafe { libc::_exit(status) }
-            }
-            pid if pid > 0 => {
-                drop((told, reply));
-                let neighbor = Self { pid, tell };
-                let mut word = [0];
-                match ready.read_exact(&mut word) {
-                    Ok(()) => Ok(neighbor),
-                    Err(_) => Err("the neighbor could not make its buffer".into()),
-                }
-            }
-            _ => Err(format!("fork: {}", Errno::last())),
-        }
-    }
-
-    fn live(
-        rig: &Rig<'_>,
-        va: u64,
-        mut told: PipeReader,
-        mut reply: PipeWriter,
-    ) -> std::result::Result<(), String> {
-        let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
-        let target = Target::of_any_at(rig.session, &mem, va).map_err(say("userptr"))?;
-        let mut stream = Stream::new();
-        target.stores(rig.engine, PAGES, BEFORE, &mut stream);
-        rig.session.run(rig.engine, &stream, &[target.handle])?;
-        let io = |e| format!("pipe: {e}");
-        reply.write_all(&[1]).map_err(io)?;
-        told.read_exact(&mut [0]).map_err(io)?;
-        mem.discard(0..PAGES).map_err(say("madvise"))
-    }
-
-    fn take_away(&mut self) -> std::result::Result<(), String> {
-        self.tell.write_all(&[1]).map_err(|e| format!("pipe: {e}"))
-    }
-}
-
-impl Drop for Neighbor {
-    fn drop(&mut self) {
-        // SAFETY: our child, which ends when it has done what it was told, or the pipe closes.
-        unsafe { libc::kill(self.pid, libc::SIGKILL) };
-        // SAFETY: our child, whose status is of no interest.
-        unsafe { libc::waitpid(self.pid, std::ptr::null_mut(), 0) };
-    }
-}
-
-/// The submission has bound its pages, and must wait for the job at the gate before it may make
-/// the neighbor's entries right.
+/// The submission has bound its pages, and has to move another buffer.
 fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     let session = rig.session;
-    let mut neighbor = Neighbor::new(rig)?;
     let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     let [byte, ..] = BEFORE.to_le_bytes();
     (0..PAGES).for_each(|page| mem.write_page(page, &[byte; PAGE]));
     let target = Target::new(session, &mem).map_err(say("userptr"))?;
     let commands = Commands::new(rig)?;
-    let job = commands.job(&target);
+    let moved = about_to_move(rig)?;
+    let job = commands.job(&target, &[moved.handle]);
     let submitter = Caller::default();
-    let invalidated = Counter::new(rig, |s| s.invalidations)?;
 
     let (gate, waiting) = waiting_job(rig)?;
-    neighbor.take_away()?;
-    if !until(|| invalidated.moved()) {
-        return Err("the neighbor's memory was not taken away".into());
-    }
     let (struck, away, submitted) = thread::scope(|scope| {
         let submit = scope.spawn(|| {
             submitter.is_me();
@@ -310,6 +257,7 @@ fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     })?;
     session.wait(rig.engine, waiting, PATIENCE_MS).map_err(say("WAIT_CS"))?;
     commands.finish(&job, submitted)?;
+    session.file.gem_close(moved.handle).map_err(say("GEM_CLOSE"))?;
     if struck {
         expect("the old pages", &away, PAGES, BEFORE)?;
         expect("the fresh pages", &mem, PAGES, WRITTEN)?;
