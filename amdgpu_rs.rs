@@ -260,6 +260,7 @@ impl Loaded {
             debugfs: debugfs::Dir::new(DEBUGFS_ROOT),
             queues: Queues {
                 reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+                updates: Arc::new(OwnedQueue::for_reclaim(c"amdgpu_rs-vm")?, GFP_KERNEL)?,
                 recovery: Arc::new(OwnedQueue::ordered(c"amdgpu_rs_recovery")?, GFP_KERNEL)?,
             },
         };
@@ -271,9 +272,10 @@ impl Loaded {
 impl Drop for Loaded {
     fn drop(&mut self) {
         let globals = GLOBALS.lock().take();
-        // There are no jobs any more, but the last one may still be on its way out.
+        // There are no jobs and updates any more, but the last may still be on their way out.
         if let Some(globals) = globals {
             globals.queues.recovery.flush();
+            globals.queues.updates.flush();
             globals.queues.reaper.flush();
         }
     }
@@ -291,8 +293,8 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
     )
 }
 
-/// Enables the PCI device, takes it from the firmware's framebuffer, and limits its bus addresses
-/// to those that the chip can use.
+/// Enables the PCI device, takes it from the firmware's framebuffer, and limits its bus addresses to
+/// those that the chip can use.
 fn take_over<'bound>(pdev: &'bound pci::Device<Core<'_>>, hw: &Chip) -> Result<Enabled<'bound>> {
     let enabled = Enabled::new(pdev)
         .inspect_err(|e| dev_err!(pdev, "cannot enable the PCI device: {e:?}\n"))?;

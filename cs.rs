@@ -23,10 +23,11 @@
 //! bind:       EPERM unless the memory is the caller's; hand the pages to TTM; validate every BO;
 //!             build the job with its dependencies
 //! publish:    take the address space's publish lock, which the notifier takes too; if page-table
-//!             entries went stale, drop the lock until the jobs of the address space have ended
-//!             (none can come after: queueing one takes the reservations, which are held here)
+//!             entries cannot be written at once, first prepare an update that comes after the jobs
+//!             of the address space (vm.rs)
 //!                 generation of any user-memory BO moved?  drop everything, try again
-//!                 write the page-table entries; attach the job's fence to every BO; push the job
+//!                 write the page-table entries, or queue the update; attach the job's fence to
+//!                 every BO; push the job
 //! ```
 //!
 //! # States
@@ -38,7 +39,7 @@
 //! # How long a submission may take
 //!
 //! Its tries are bounded in number, and each in time, except for waits that the process itself
-//! causes: faulting in its memory, and jobs that stand in the way of binding. A process that
+//! causes: faulting in its memory, and moves of its buffers. A process that
 //! replaces its memory all the time, while several of its threads submit it, may see one of them
 //! lose again and again. That thread gets `EDEADLK` after ten tries, each of which looks for an
 //! undisturbed moment for at most a tenth of a second.
@@ -272,7 +273,7 @@ impl UserEntry {
         let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
         let userptr = self.bo.userptr().ok_or(EINVAL)?;
         if userptr.bound(&reserved) == Some(pages.generation()) {
-            // Another submission was faster. Binding again would wait for its job.
+            // Another submission was faster.
             return Ok(());
         }
         Userptr::bind(&reserved, pages)
@@ -635,7 +636,7 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// `ERESTARTSYS`, if stale page-table entries had to be waited for.
+    /// `ENOMEM`.
     fn publish(self, parsed: &mut Parsed<'_>, locked: &Locked) -> Result<Publication<u64>> {
         // Values that are not consumed under the lock must be dropped after it: dropping may sleep.
         let mut parts = parsed
@@ -643,17 +644,23 @@ impl Bound {
             .take()
             .map(|admission| (self.leader, self.others, admission));
         let vm = parsed.vm().clone();
-        let published = vm.publish(locked, |guard| {
+        let fences = u32::try_from(parsed.jobs())?;
+        let is_named = |bo: &Bo| is_current(bo, locked);
+        let published = vm.publish(locked, fences, is_named, |guard| {
             if !parsed.is_current(locked) {
                 return None;
             }
-            guard.update(|bo| is_current(bo, locked));
+            guard.update();
             let (leader, others, admission) = parts.take()?;
             for job in others {
-                job.submit(|fence, _| attach(fence, &vm, locked, Usage::Read));
+                job.submit(|fence, job| {
+                    attach(fence, &vm, locked, Usage::Read);
+                    job.set_space_at(guard.at());
+                });
             }
             Some(leader.submit(|fence, job| {
                 attach(fence, &vm, locked, Usage::Write);
+                job.set_space_at(guard.at());
                 let number = admission.record(fence);
                 job.set_number(number);
                 parsed.trace_publish(number, fence);

@@ -108,6 +108,8 @@ pub(crate) struct Device {
     pub(crate) stats: Arc<Stats>,
     /// Work queue that drops jobs, and tears down files whose jobs have to be waited for.
     pub(crate) reaper: Arc<OwnedQueue>,
+    /// Work queue on which page tables are updated.
+    pub(crate) updates: Arc<OwnedQueue>,
     /// Microcode of the engines, which lose theirs when they are reset.
     firmware: firmware::Files,
     /// Schedulers, which feed the rings with jobs.
@@ -121,7 +123,8 @@ pub(crate) struct Device {
 
 impl Device {
     /// Creates the device and everything that it shares with the card. Nothing is started yet. Jobs
-    /// are dropped on `queues.reaper`, and rings that hang are recovered on `queues.recovery`.
+    /// are dropped on `queues.reaper`, page tables updated on `queues.updates`, and rings that hang
+    /// recovered on `queues.recovery`.
     pub(crate) fn new<'a>(
         parent: &'a device::Device<Bound>,
         hw: &'static Chip,
@@ -156,6 +159,7 @@ impl Device {
                 Recovery::new(executor, schedulers.of(|_| true)?, queues.recovery)?
             },
             reaper: queues.reaper,
+            updates: queues.updates,
             kernel_queue <- KernelQueue::new(schedulers),
             card,
         })
@@ -204,6 +208,8 @@ impl Device {
 pub(crate) struct Queues {
     /// Queue on which jobs are dropped.
     pub(crate) reaper: Arc<OwnedQueue>,
+    /// Queue on which page tables are updated.
+    pub(crate) updates: Arc<OwnedQueue>,
     /// Ordered queue on which rings that hang are recovered.
     pub(crate) recovery: Arc<OwnedQueue>,
 }

@@ -33,7 +33,6 @@ use kernel::{
 use crate::{
     abstractions::{
         dma_fence::{
-            Fence,
             Interruptible,
             Waited, //
         },
@@ -402,7 +401,7 @@ fn map(
         access: MapFlags(args.flags),
     };
     vm.map(&locked, &bo, mapping, overlap)?;
-    signal(done);
+    signal(done, vm);
     Ok(())
 }
 
@@ -418,7 +417,7 @@ fn unmap(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRan
     }
     let done = signal_after(file, args)?;
     vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)?;
-    signal(done);
+    signal(done, vm);
     Ok(())
 }
 
@@ -431,7 +430,7 @@ fn clear(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRan
     let done = signal_after(file, args)?;
     let (pages, _) = range.pages(0, u64::MAX)?;
     vm.clear(&locked, pages)?;
-    signal(done);
+    signal(done, vm);
     Ok(())
 }
 
@@ -463,7 +462,6 @@ fn wait_before(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result {
 }
 
 /// Returns the point that user space wants signaled when a change of its address space is complete.
-/// It is complete when the ioctl returns.
 fn signal_after(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Option<Signal>> {
     match args.vm_timeline_syncobj_out {
         0 => Ok(None),
@@ -471,9 +469,10 @@ fn signal_after(file: &DrmFile, args: &drm_amdgpu_gem_va) -> Result<Option<Signa
     }
 }
 
-fn signal(done: Option<Signal>) {
+/// Gives that point the fence of the newest change. The reservation of the address space is held.
+fn signal(done: Option<Signal>, vm: &Vm) {
     if let Some(done) = done {
-        done.give(&Fence::stub());
+        done.give(&vm.update_fence());
     }
 }
 

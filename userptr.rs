@@ -10,12 +10,14 @@
 //!
 //! * **Notifier.** An invalidation takes the publish lock of the address space ([`Vm`]) that the
 //!   buffer belongs to, raises the buffer's generation, drops the lock, and then waits until every
-//!   job of that address space has ended. When the notifier returns, the pages may be reused:
-//!   nothing on the GPU can reach them. A job may reach a page without naming its buffer, since
-//!   page tables belong to the address space; so the wait is for all of its jobs.
-//! * **Publishing.** A page-table entry that points to user pages is written, and a job is queued,
-//!   under the same lock, after a check that the pages are of the current generation. So a job that
-//!   the notifier does not wait for has not been queued with old pages, and never will be.
+//!   job of that address space has ended, and every update of its page tables. When the notifier
+//!   returns, the pages may be reused: nothing on the GPU can reach them. A job may reach a page
+//!   without naming its buffer, since page tables belong to the address space; so the wait is for
+//!   all of its jobs.
+//! * **Publishing.** A page-table entry that points to user pages is written, or its update queued,
+//!   and a job is queued, under the same lock, after a check that the pages are of the current
+//!   generation. So a job that the notifier does not wait for has not been queued with old pages,
+//!   and never will be.
 //!
 //! Every invalidation raises the generation, whether the buffer is bound or not: pages may have
 //! been gathered that are bound only later.
@@ -336,8 +338,11 @@ impl Userptr {
         }
     }
 
-    /// Binds the buffer to `pages`, and maps them for DMA. Waits for jobs that may reach the
-    /// previously bound pages. Page tables do not change.
+    /// Binds the buffer to `pages`, and maps them for DMA. Page tables do not change.
+    ///
+    /// If the buffer was bound, it was to pages of an earlier generation: no job reaches them. The
+    /// gatherer of `pages` waited until the notifiers of all earlier ones had returned, and jobs
+    /// that were published since run after the entries are gone.
     ///
     /// # Errors
     ///

@@ -21,23 +21,39 @@
 //!
 //! Page tables are in VRAM that others may need: see [`room`].
 //!
+//! # Changes of page tables
+//!
+//! No call waits for jobs to change page tables. Where nothing stands in the way, the CPU writes
+//! the entries at once, under the publish lock:
+//!
+//! - entries that go or change, if no job of the address space runs or is queued;
+//! - entries that are added, if no update is queued: no job uses what was not there.
+//!
+//! Anything else is an *update* ([`timeline`]): mappings and states change at once, and the writes
+//! are recorded ([`update`]) and done when all jobs have ended that were published before. The
+//! update's fence is in the reservation of the address space before the publish lock is dropped, so
+//! whoever waits for jobs waits for updates. Every job that is published later waits for the newest
+//! update ([`job::SpaceAt::after`]). BOs whose entries an update takes away are known to the
+//! address space until it has ended, even without a handle.
+//!
+//! Each change has a number, and a job has that of the last change before it: a VMID whose caches
+//! were last flushed for a job with a lower one must have them flushed ([`job::SpaceAt::seq`]).
+//! This holds for updates because the job begins after them.
+//!
 //! # How a job is submitted
 //!
 //! ```text
-//! reserve vm.root() (one fence) and the BOs        drm::exec
+//! reserve vm.root() and the BOs                    drm::exec
 //! vm.validate(&locked)?                            private BOs and page tables are in place
-//! before user pages are replaced in a BO: wait_jobs(Interruptible::Yes)?
-//!                                                  (replacing unmaps the old ones for DMA)
-//! vm.publish(&locked, |guard| {                    publish lock; has waited for jobs if stale
+//! vm.publish(&locked, .., |guard| {                publish lock
 //!     if a userptr generation moved { back out }
-//!     guard.update(|bo| is reserved here, and a userptr has current pages)
-//!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job
+//!     guard.update()                               writes entries, or queues an update
+//!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job at guard.at()
 //! })?
 //! ```
 //!
-//! Nothing in the closure may allocate, fail half way, or drop the last reference to a BO. When the
-//! job is emitted, [`Vm::tlb_seq`] tells whether the translation caches of its VMID are out of
-//! date. The job keeps an `Arc<Vm>`, which keeps the page tables alive.
+//! Nothing in the closure may allocate, fail half way, or drop the last reference to a BO. The job
+//! keeps an `Arc<Vm>`, which keeps the page tables alive.
 //!
 //! # A circle
 //!
@@ -48,22 +64,24 @@
 //!
 //! # Lock order
 //!
-//! `mmap_lock` → reservations → `BoData`'s list of address spaces → publish lock. The
-//! publish lock is taken by reclaim (MMU notifier): nothing is allocated under it.
+//! `mmap_lock` → reservations → [`crate::ttm::BoData`]'s list of address spaces → publish lock. The
+//! publish lock is taken by reclaim (MMU notifier): nothing is allocated under it. Updates are
+//! written with none of these held, on the way to the signal of a fence.
 
 mod backing;
+mod change;
 mod layout;
 mod mapping;
+mod publish;
 mod room;
 mod space;
 mod tables;
+mod timeline;
+mod update;
 
-use core::{
-    cell::Cell,
-    ops::{
-        Deref,
-        Range, //
-    },
+use core::ops::{
+    Deref,
+    Range, //
 };
 
 use kernel::{
@@ -76,8 +94,7 @@ use kernel::{
             Acquire,
             Atomic,
             AtomicFlag,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc,
         Mutex, //
@@ -88,6 +105,8 @@ use kernel::{
 use crate::{
     abstractions::{
         dma_fence::{
+            Fence,
+            FenceWork,
             Interruptible,
             Waited, //
         },
@@ -105,13 +124,9 @@ use crate::{
     exec::{
         faults::FaultRecord,
         job,
-        submitter::LastSubmitter,
-        vmid, //
+        submitter::LastSubmitter, //
     },
-    hw::{
-        card::Card,
-        Fault, //
-    },
+    hw::Fault,
     ttm::{
         Bo,
         BoId,
@@ -140,10 +155,12 @@ use self::{
     space::{
         BoVa,
         Held,
-        Space,
-        Unmapped, //
+        Space, //
     },
-    tables::Memory, //
+    timeline::{
+        Draft,
+        Timeline, //
+    },
 };
 
 /// Number of mappings that are visited or unmapped per hold of the publish lock: reclaim may wait
@@ -187,8 +204,11 @@ pub(crate) struct Vm {
     /// Address of the directory in the GPU's own address space. Changed with the reservation of
     /// `root` held, while no job runs.
     pd_addr: Atomic<u64>,
-    /// Incremented after each change of the page tables.
-    tlb_seq: Atomic<u64>,
+    /// Number of the last change of the page tables: incremented after each that is written at
+    /// once, and when an update is published. Changed with the reservation of `root` held.
+    seq: Atomic<u64>,
+    /// Changes of the page tables that wait for jobs.
+    timeline: Arc<FenceWork<Timeline<Self>>>,
     /// Process that submitted last.
     #[pin]
     submitters: LastSubmitter,
@@ -209,10 +229,12 @@ impl Vm {
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
         let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
         let faults = FaultRecord::new()?;
+        let timeline = Timeline::new(dev.updates.clone())?;
         let vm = Arc::pin_init(
             pin_init!(Self {
                 pd_addr: Atomic::new(0),
-                tlb_seq: Atomic::new(1),
+                seq: Atomic::new(1),
+                timeline,
                 submitters <- LastSubmitter::new(),
                 faults,
                 closing: AtomicFlag::new(false),
@@ -258,18 +280,20 @@ impl Vm {
         Buffer::resv(&self.root)
     }
 
-    /// Returns a number that increases with each change of the page tables; never 0. A VMID whose
-    /// caches were last flushed for a lower number must have them flushed before a job runs.
-    pub(crate) fn tlb_seq(&self) -> u64 {
-        self.tlb_seq.load(Acquire)
+    /// Returns the fence of the newest change of the page tables, or one that has ended if all are
+    /// written.
+    pub(crate) fn update_fence(&self) -> ARef<Fence> {
+        self.timeline.pending().unwrap_or_else(Fence::stub)
     }
 
-    /// Waits until no job of this address space is running or queued.
+    /// Waits until no job of this address space is running or queued, and no update of its page
+    /// tables.
     pub(crate) fn wait_jobs(&self, intr: Interruptible) -> Result {
         self.resv().wait(Usage::Bookkeep, intr)
     }
 
-    /// Returns true if no job of this address space is running or queued; only a hint.
+    /// Returns true if no job and no update of this address space is running or queued: only a
+    /// hint, unless the reservation of [`Vm::root`] is held.
     pub(crate) fn is_idle(&self) -> bool {
         self.resv().is_idle(Usage::Bookkeep)
     }
@@ -291,9 +315,9 @@ impl Vm {
     }
 
     /// Called when this address space's file loses a handle to `bo`. Losing the last handle unmaps
-    /// the BO once the jobs have ended. If the file itself is being closed, this does not wait for
-    /// them: [`Vm::tear_down`] does the rest.
-    pub(crate) fn close(&self, bo: &Bo) {
+    /// the BO, which the address space forgets once no job reaches it any more. If the file itself
+    /// is being closed while jobs run, [`Vm::tear_down`] does the rest.
+    pub(crate) fn close(self: &Arc<Self>, bo: &Bo) {
         if self.closing.load(Relaxed) && !self.is_idle() {
             return;
         }
@@ -307,7 +331,7 @@ impl Vm {
 
     /// Lets queued jobs continue for at most `grace`, and waits for running jobs. Then unmaps
     /// everything. To be called once the file is closed.
-    pub(crate) fn tear_down(&self, grace: Jiffies) {
+    pub(crate) fn tear_down(self: &Arc<Self>, grace: Jiffies) {
         let waited = self
             .resv()
             .wait_timeout(Usage::Bookkeep, Interruptible::No, grace);
@@ -323,7 +347,7 @@ impl Vm {
         }
     }
 
-    fn forget_handle(&self, bo: &Bo) {
+    fn forget_handle(self: &Arc<Self>, bo: &Bo) {
         // Only interruptible sleeps fail.
         let Ok(root) = self.root.lock(Interruptible::No) else {
             return;
@@ -331,21 +355,39 @@ impl Vm {
         if !self.publish.lock().close(bo.id()) {
             return;
         }
-        // Unmapping whole mappings takes no memory.
-        let mut spare = Spare::none();
-        while let Some(mapping) = self.first_mapping(bo) {
-            // Only interruptible sleeps fail.
-            let _ = self.unmap_pages(
-                &root.reserved(),
-                mapping.pages(),
-                Interruptible::No,
-                &mut spare,
-            );
+        if self.unmap_bo(&root.reserved(), bo).is_err() {
+            // There is no memory for an update. Only interruptible sleeps fail.
+            let _ = self.wait_jobs(Interruptible::No);
+            self.unmap_bo_at_once(bo);
         }
-        bo.remove_space(self.id());
-        let forgotten = self.publish.lock().forget(bo.id());
+        let forgotten = self.forget(&root.reserved(), bo);
         drop(root);
         drop(forgotten);
+    }
+
+    /// Forgets a BO without mappings and handles, unless jobs may still reach it. The caller drops
+    /// the result after releasing the root.
+    fn forget(&self, _root: &ReservedBo<'_>, bo: &Bo) -> Option<RBTreeNode<BoId, BoVa<ARef<Bo>>>> {
+        let done = self.timeline.done();
+        let forgotten = self.publish.lock().forget(bo.id(), done)?;
+        bo.remove_space(self.id());
+        Some(forgotten)
+    }
+
+    /// Forgets the BOs that were closed, and that no job reaches any more.
+    fn forget_closed(&self) {
+        loop {
+            let done = self.timeline.done();
+            let next = self.publish.lock().next_closed(done).cloned();
+            let Some(bo) = next else { return };
+            // Only interruptible sleeps fail.
+            let Ok(root) = self.root.lock(Interruptible::No) else {
+                return;
+            };
+            let forgotten = self.forget(&root.reserved(), &bo);
+            drop(root);
+            drop(forgotten);
+        }
     }
 
     /// Maps a part of `bo`. `locked` must hold the BO and [`Vm::root`].
@@ -375,55 +417,73 @@ impl Vm {
         for chunk in layout::chunks(mapping.pages()) {
             self.place_table(&root, chunk.table)?;
         }
-        if overlap == Overlap::Replace {
-            self.unmap_pages(&root, mapping.pages(), Interruptible::Yes, &mut spare)?;
-        }
         // User pages may go away even with the reservation held.
         let held = if bo.is_user_memory() {
             Held::NotHere
         } else {
             Held::Here
         };
+        let draft = self.draft_of_map(&root, &mapping, overlap)?;
+        let pages = mapping.pages();
         reserved.with_backing(|backing| {
             // Written entries would expose the old contents to jobs that do not wait for the clear.
             let backing = backing.filter(|_| bo.is_cleared());
-            let mut space = self.publish.lock();
-            self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
-                .map_err(|_| EINVAL)
+            match draft {
+                None => {
+                    self.unmap_at_once(pages, &mut spare);
+                    let mut space = self.publish.lock();
+                    self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
+                }
+                Some(draft) => self.record(draft, root.held(), |memory| {
+                    self.in_pieces(|space| space.unmap(memory, pages.clone(), &mut spare, AT_ONCE));
+                    let mut space = self.publish.lock();
+                    space.map(memory, mapping, &mut spare, held, backing)
+                }),
+            }
+            .map_err(|_| EINVAL)
         })
     }
 
-    /// Unmaps the mapping of `bo` that starts at `page`, after the jobs have ended. `locked` must
-    /// hold [`Vm::root`].
+    /// Prepares an update for [`Vm::map`], unless the page tables can be written at once.
+    fn draft_of_map(
+        self: &Arc<Self>,
+        root: &ReservedBo<'_>,
+        mapping: &Mapping,
+        overlap: Overlap,
+    ) -> Result<Option<Draft<Self>>> {
+        let displaces = overlap == Overlap::Replace && self.is_mapped(mapping.pages());
+        if !self.timeline.is_behind() && (!displaces || self.is_idle()) {
+            return Ok(None);
+        }
+        let room = self.publish.lock().room_to_map(mapping);
+        let room = room + self.room_to_unmap(mapping.pages());
+        self.draft(root, 0, room).map(Some)
+    }
+
+    /// Unmaps the mapping of `bo` that starts at `page`. `locked` must hold [`Vm::root`].
     ///
     /// # Errors
     ///
-    /// `ENOENT` if there is no such mapping, `ENOMEM`, `ERESTARTSYS`.
-    pub(crate) fn unmap(&self, locked: &Locked, bo: &Bo, page: u64) -> Result {
+    /// `ENOENT` if there is no such mapping, `ENOMEM`.
+    pub(crate) fn unmap(self: &Arc<Self>, locked: &Locked, bo: &Bo, page: u64) -> Result {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
         let mapping = self.publish.lock().mappings().starting_at(page);
         let mapping = mapping
             .filter(|mapping| mapping.bo == bo.id())
             .ok_or(ENOENT)?;
 
-        self.unmap_pages(
-            &root,
-            mapping.pages(),
-            Interruptible::Yes,
-            &mut Spare::none(),
-        )
+        self.unmap_pages(&root, mapping.pages(), &mut Spare::none())
     }
 
-    /// Unmaps everything mapped in `pages`, after the jobs have ended. `locked` must hold
-    /// [`Vm::root`].
+    /// Unmaps everything mapped in `pages`. `locked` must hold [`Vm::root`].
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ERESTARTSYS`.
-    pub(crate) fn clear(&self, locked: &Locked, pages: Range<u64>) -> Result {
+    /// `ENOMEM`.
+    pub(crate) fn clear(self: &Arc<Self>, locked: &Locked, pages: Range<u64>) -> Result {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
 
-        self.unmap_pages(&root, pages, Interruptible::Yes, &mut Spare::new()?)
+        self.unmap_pages(&root, pages, &mut Spare::new()?)
     }
 
     /// Returns true if user space holds a handle to the BO in this address space's file.
@@ -455,7 +515,8 @@ impl Vm {
     /// Unless this returns [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
     pub(crate) fn invalidate<R>(&self, bo: BoId, then: impl FnOnce() -> R) -> (R, Reach) {
         let mut space = self.publish.lock();
-        let reach = space.invalidate(bo);
+        // An update that ends meanwhile is only waited for in vain.
+        let reach = space.invalidate(bo, self.timeline.done());
         (then(), reach)
     }
 
@@ -488,90 +549,15 @@ impl Vm {
         }
     }
 
-    /// Takes the publish lock at a time when page-table entries may be written, and calls `f`.
-    /// `locked` must hold [`Vm::root`].
-    ///
-    /// # Errors
-    ///
-    /// `ERESTARTSYS`, without having called `f`.
-    pub(crate) fn publish<R>(
-        &self,
-        locked: &Locked,
-        f: impl FnOnce(&mut PublishGuard<'_>) -> R,
-    ) -> Result<R> {
-        self.root.reserved_in(locked).ok_or(EINVAL)?;
-
-        let mut space = self.publish.lock();
-        if space.has_stale() {
-            drop(space);
-            // Jobs are published with the root's reservation held. This caller holds it, so none
-            // can come after.
-            self.wait_jobs(Interruptible::Yes)?;
-            space = self.publish.lock();
-        }
-        Ok(f(&mut PublishGuard {
-            vm: self,
-            space: &mut space,
-            locked,
-        }))
-    }
-
-    fn first_mapping(&self, bo: &Bo) -> Option<Mapping> {
-        self.publish.lock().mappings().of(bo.id()).next()
-    }
-
     /// Returns true if anything is mapped in `pages`.
     fn is_mapped(&self, pages: Range<u64>) -> bool {
         self.publish.lock().mappings().first_in(pages).is_some()
     }
-
-    /// Unmaps everything mapped in `pages`, after the jobs have ended. No job can come after, as
-    /// the root is reserved.
-    fn unmap_pages(
-        &self,
-        _root: &ReservedBo<'_>,
-        pages: Range<u64>,
-        intr: Interruptible,
-        spare: &mut Spare<BoId, MapFlags>,
-    ) -> Result {
-        if !self.is_mapped(pages.clone()) {
-            return Ok(());
-        }
-        self.wait_jobs(intr)?;
-        loop {
-            let mut space = self.publish.lock();
-            let unmapped = self.change(|memory| space.unmap(memory, pages.clone(), spare, AT_ONCE));
-            if unmapped == Unmapped::All {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Calls `f`, which may write page tables, and makes its writes visible to the GPU. If the card
-    /// is gone, nothing is written.
-    fn change<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> R {
-        let dev = self.root.drm();
-        let card = dev.card();
-        let aperture = Aperture {
-            dev,
-            card: card.as_deref(),
-            wrote: Cell::new(false),
-        };
-        let result = f(&aperture);
-        if aperture.wrote.get() {
-            aperture.flush();
-            self.tlb_seq.fetch_add(1, Release);
-        }
-        result
-    }
 }
 
 impl job::AddressSpace for Vm {
-    fn space(&self) -> vmid::Space {
-        vmid::Space {
-            id: self.id().get(),
-            tlb_seq: self.tlb_seq(),
-        }
+    fn id(&self) -> u64 {
+        self.id().get()
     }
 
     fn pd_addr(&self) -> u64 {
@@ -584,67 +570,5 @@ impl job::AddressSpace for Vm {
 
     fn is_abandoned(&self) -> bool {
         self.abandoned.load(Relaxed)
-    }
-}
-
-/// The publish lock, held by a submission: see [`Vm::publish`].
-pub(crate) struct PublishGuard<'a> {
-    vm: &'a Vm,
-    space: &'a mut Space<ARef<Bo>, ARef<Bo>>,
-    locked: &'a Locked,
-}
-
-impl PublishGuard<'_> {
-    /// Brings the page tables up to date for the job. Entries that are not current are rewritten
-    /// for each BO for which `is_named` returns true, and stale entries of all others are cleared.
-    ///
-    /// `is_named` may return true only for BOs that get the job's fence. For a userptr BO it may do
-    /// so only if the BO is bound to the pages of its present generation. It runs under the publish
-    /// lock.
-    pub(crate) fn update(&mut self, mut is_named: impl FnMut(&Bo) -> bool) {
-        if !self.space.is_pending() {
-            return;
-        }
-        let (vm, locked) = (self.vm, self.locked);
-        vm.change(|memory| {
-            self.space.update(memory, |bo, found| {
-                if !bo.is_always_valid() && !is_named(bo) {
-                    return;
-                }
-                if let Some(reserved) = bo.reserved_in(locked) {
-                    // SAFETY: The publish lock is held, which the notifier takes, and `is_named`
-                    // says that the pages are those of the present generation. This `unsafe` is
-                    // above the abstractions, because only here both facts are known.
-                    unsafe { reserved.mark_user_pages_dirty() };
-                    reserved.with_backing(|backing| backing.into_iter().for_each(found));
-                }
-            });
-        });
-    }
-}
-
-/// VRAM as the CPU accesses it, if the card is there.
-struct Aperture<'a> {
-    dev: &'a DrmDevice,
-    card: Option<&'a Card<'a>>,
-    wrote: Cell<bool>,
-}
-
-impl Memory for Aperture<'_> {
-    fn read(&self, offset: u64) -> u64 {
-        self.card.map_or(0, |card| card.vram().read64(offset))
-    }
-
-    fn write(&self, offset: u64, values: &[u64]) {
-        if let Some(card) = self.card {
-            card.vram().write64s(offset, values);
-            self.wrote.set(true);
-        }
-    }
-
-    fn flush(&self) {
-        if let Some(card) = self.card {
-            self.dev.hw.memory.flush_hdp(card);
-        }
     }
 }

@@ -18,9 +18,16 @@
 //!
 //! C header: [`include/linux/dma-fence.h`](srctree/include/linux/dma-fence.h)
 
+mod fence_work;
 mod wait_any;
 
-pub(crate) use self::wait_any::wait_any;
+pub(crate) use self::{
+    fence_work::{
+        FenceWork,
+        FenceWorkItem, //
+    },
+    wait_any::wait_any, //
+};
 
 use crate::bindings;
 use core::{
@@ -134,6 +141,17 @@ impl Fence {
         // SAFETY: By the function's requirement the type invariant holds for 'a; the layouts are
         // the same as `Fence` is transparent.
         unsafe { &*ptr.cast() }
+    }
+
+    /// Takes over a reference from C code; `None` if there is no fence.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be null or point to an initialized fence, of which the caller gives one reference
+    /// away.
+    pub(crate) unsafe fn from_raw_owned(ptr: *mut bindings::dma_fence) -> Option<ARef<Self>> {
+        // SAFETY: By the function's requirement the reference is ours now.
+        NonNull::new(ptr.cast()).map(|ptr| unsafe { ARef::from_raw(ptr) })
     }
 
     /// Gives a reference to C code.

@@ -154,6 +154,17 @@ impl Resv {
             _not_thread_safe: NotThreadSafe,
         })
     }
+
+    /// Takes this reservation if it is free. May be called while other reservations are held.
+    pub(crate) fn try_lock(&self) -> Option<LockedResv<'_>> {
+        // SAFETY: By the type invariant the reservation is initialized.
+        unsafe { bindings::rust_ext_dma_resv_trylock(self.as_raw()) }.then(||
+            // INVARIANT: The reservation was just taken.
+            LockedResv {
+                resv: self,
+                _not_thread_safe: NotThreadSafe,
+            })
+    }
 }
 
 /// A reservation that was taken alone; released on drop.
@@ -286,5 +297,48 @@ impl Drop for Fences<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant the cursor is initialized; it is not used afterward.
         unsafe { bindings::rust_ext_dma_resv_iter_end(self.cursor.get()) };
+    }
+}
+
+/// A reservation that belongs to no object, for tests.
+///
+/// # Invariants
+///
+/// `inner` is initialized.
+#[cfg(CONFIG_KUNIT = "y")]
+#[pin_data(PinnedDrop)]
+pub(crate) struct OwnResv {
+    #[pin]
+    inner: Opaque<bindings::dma_resv>,
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+impl OwnResv {
+    /// Creates a reservation without fences.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        // INVARIANT: The function initializes it.
+        pin_init!(Self {
+            // SAFETY: The memory is valid for writes.
+            inner <- Opaque::ffi_init(|ptr| unsafe { bindings::dma_resv_init(ptr) }),
+        })
+    }
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+impl Deref for OwnResv {
+    type Target = Resv;
+
+    fn deref(&self) -> &Resv {
+        // SAFETY: By the type invariant it is initialized, as long as `self` lives.
+        unsafe { Resv::from_raw(self.inner.get()) }
+    }
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[pinned_drop]
+impl PinnedDrop for OwnResv {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant it is initialized, and nobody uses it any more.
+        unsafe { bindings::dma_resv_fini(self.inner.get()) };
     }
 }

@@ -46,7 +46,18 @@ impl OwnedQueue {
     /// Allocates a queue.
     pub(crate) fn new(name: &'static CStr) -> Result<Self> {
         // SAFETY: The name is a string, which the function copies.
-        let queue = unsafe { bindings::rust_ext_alloc_unbound_workqueue(name.as_char_ptr()) };
+        Self::from_raw(unsafe { bindings::rust_ext_alloc_unbound_workqueue(name.as_char_ptr()) })
+    }
+
+    /// Allocates a queue whose items make progress without new memory: those on the way to the
+    /// signal of a fence, which memory reclaim may wait for.
+    pub(crate) fn for_reclaim(name: &'static CStr) -> Result<Self> {
+        // SAFETY: The name is a string, which the function copies.
+        Self::from_raw(unsafe { bindings::rust_ext_alloc_reclaim_workqueue(name.as_char_ptr()) })
+    }
+
+    /// Takes over a new queue, if the allocation has not failed.
+    fn from_raw(queue: *mut bindings::workqueue_struct) -> Result<Self> {
         // CAST: Both sets of bindings have but a declaration of this type.
         // INVARIANT: The queue is new.
         NonNull::new(queue.cast()).map(Self).ok_or(ENOMEM)

@@ -8,7 +8,8 @@
 //! while failure is still possible. The scheduler waits for its dependencies, then:
 //!
 //! ```text
-//! prepare   if the job is one of a gang: wait for the others (exec/gang.rs)
+//! prepare   wait for changes of the page tables (vm.rs) that were published before the job
+//!           if the job is one of a gang: wait for the others (exec/gang.rs)
 //!           borrow a VM context (exec/vmid.rs); if all are in use: wait for one, and ask again
 //! run       write the submission to the ring; the interrupt signals its fence (exec/fence.rs)
 //! reap      drop everything that the job kept
@@ -120,8 +121,8 @@ const TICK: Msecs = 200;
 
 /// The part of an address space that a job needs.
 pub(crate) trait AddressSpace: Send + Sync {
-    /// Returns the identity of the address space and the state of its page tables.
-    fn space(&self) -> Space;
+    /// Returns the number that identifies the address space.
+    fn id(&self) -> u64;
 
     /// Returns the address of the page directory in the GPU's own address space. It never changes.
     fn pd_addr(&self) -> u64;
@@ -131,6 +132,15 @@ pub(crate) trait AddressSpace: Send + Sync {
 
     /// Returns true if jobs that are still queued must not run. Never changes back.
     fn is_abandoned(&self) -> bool;
+}
+
+/// The page tables of an address space as a job finds them, from when it was published on.
+#[derive(Clone)]
+pub(crate) struct SpaceAt {
+    /// Number of the last change of the page tables.
+    pub(crate) seq: u64,
+    /// Fence of the changes that are not written yet. The job runs after it.
+    pub(crate) after: Option<ARef<Fence>>,
 }
 
 /// Work that a client submits, and the objects that must stay until it is done.
@@ -197,6 +207,8 @@ impl Task {
 /// A job for the scheduler.
 pub(crate) struct Job {
     work: Work,
+    /// Set when the job is published, if it has an address space.
+    at: Option<SpaceAt>,
     stage: Stage,
 }
 
@@ -220,6 +232,7 @@ impl Job {
     pub(crate) fn new(work: Work) -> Result<Self> {
         Ok(Self {
             work,
+            at: None,
             stage: Stage::Waiting(HwFence::new(GFP_KERNEL_ACCOUNT)?),
         })
     }
@@ -229,6 +242,17 @@ impl Job {
         if let Some(fence) = &mut self.work.user_fence {
             fence.value = number;
         }
+    }
+
+    /// Sets the state of the job's address space. To be called when the job is published.
+    pub(crate) fn set_space_at(&mut self, at: SpaceAt) {
+        self.at = Some(at);
+    }
+
+    /// Returns the fence of a change of the page tables that the job has to wait for.
+    fn pending_update(&self) -> Option<ARef<Fence>> {
+        let after = self.at.as_ref()?.after.as_ref()?;
+        (!after.is_signaled()).then(|| after.clone())
     }
 
     /// Moves to the stage that `step` makes of the current one.
@@ -244,9 +268,14 @@ impl JobOps for Job {
     type Queue = Queue;
 
     fn prepare(&mut self, queue: &Queue) -> Option<ARef<Fence>> {
+        if let Some(pending) = self.pending_update() {
+            return Some(pending);
+        }
+        // Without a number the job trusts no translation that is cached.
+        let seq = self.at.as_ref().map_or(u64::MAX, |at| at.seq);
         self.advance(|work, stage| {
             let (stage, pending) = match stage {
-                Stage::Waiting(fence) => equip(queue, work, fence),
+                Stage::Waiting(fence) => equip(queue, work, seq, fence),
                 stage => (stage, None),
             };
             let pending = pending.or_else(|| work.seat.as_mut()?.equip());
@@ -278,7 +307,7 @@ impl JobOps for Job {
 
 /// Gets a job ready to run: its gang assembled, a VM context lent to it. If that cannot be done
 /// yet, returns the fence to wait for before trying again.
-fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
+fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
     let executor = &*queue.executor;
     if let Some(seat) = &mut work.seat {
         if let Some(pending) = seat.assemble(&executor.floor) {
@@ -292,7 +321,11 @@ fn equip(queue: &Queue, work: &mut Work, fence: HwFence) -> (Stage, Option<ARef<
     let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
         return (Stage::Ready(fence, None), None);
     };
-    match executor.vmids.lend(space.space(), queue.ring.kind) {
+    let at = Space {
+        id: space.id(),
+        seq,
+    };
+    match executor.vmids.lend(at, queue.ring.kind) {
         Loan::Lent(lease) => {
             if let Some(submitter) = &work.submitter {
                 lease.set_tenant(Tenant {
@@ -629,7 +662,7 @@ impl Schedulers {
 
     /// Returns the means to reserve a VM context for an address space.
     pub(crate) fn own_vmid(&self, space: &dyn AddressSpace) -> OwnVmid {
-        OwnVmid::new(self.executor.vmids.clone(), space.space().id)
+        OwnVmid::new(self.executor.vmids.clone(), space.id())
     }
 
     /// Returns whoever submitted last in a VM context, as far as it is known.

@@ -67,8 +67,9 @@ use crate::{
 pub(crate) struct Space {
     /// Unique ID of the address space, never reused.
     pub(crate) id: u64,
-    /// Sequence number of page-table changes, raised with each change.
-    pub(crate) tlb_seq: u64,
+    /// Number of the last change of the page tables before the job, see
+    /// [`SpaceAt::seq`](super::job::SpaceAt::seq).
+    pub(crate) seq: u64,
 }
 
 /// The VM contexts of a card.
@@ -127,7 +128,8 @@ struct Context {
 }
 
 struct Resident {
-    /// Address space, with the number of the page-table change that was flushed last.
+    /// Address space, with the number of the job that did the last flush. What changed before that
+    /// job was published had been written when the job began; a later change may or may not.
     space: Space,
     /// Whoever submitted last in this address space, once known.
     tenant: Option<Tenant>,
@@ -161,7 +163,7 @@ impl Context {
             return false;
         };
         resident.space.id == space.id
-            && resident.space.tlb_seq >= space.tlb_seq
+            && resident.space.seq >= space.seq
             && match fence.status() {
                 None => *flusher == ring,
                 Some(result) => result.is_ok(),
@@ -426,8 +428,8 @@ mod tests {
     /// Index of the context that can be reserved for an address space.
     const RESERVED: usize = COUNT - 1;
 
-    fn space(id: u64, tlb_seq: u64) -> Space {
-        Space { id, tlb_seq }
+    fn space(id: u64, seq: u64) -> Space {
+        Space { id, seq }
     }
 
     fn vmids() -> Result<Arc<Vmids>> {
@@ -471,6 +473,23 @@ mod tests {
         // A change of the page tables needs a flush of the same context.
         let (again, flush, _fence) = run(&vmids, space(1, 2), RING)?;
         assert_eq!((again, flush), (vmid, Flush::Needed));
+        Ok(())
+    }
+
+    #[test]
+    fn a_job_from_before_a_change_does_not_flush_for_it() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, fence) = run(&vmids, space(1, 1), RING)?;
+        fence.signal(Ok(()));
+        // The change was published, and is written at some time while this job waits or runs.
+        let (_, flush, fence) = run(&vmids, space(1, 1), OTHER_RING)?;
+        assert_eq!(flush, Flush::NotNeeded);
+        fence.signal(Ok(()));
+        let (again, flush, fence) = run(&vmids, space(1, 2), RING)?;
+        assert_eq!((again, flush), (vmid, Flush::Needed));
+        fence.signal(Ok(()));
+        // A flush for a later job is good for an earlier one.
+        assert_eq!(run(&vmids, space(1, 1), OTHER_RING)?.1, Flush::NotNeeded);
         Ok(())
     }
 

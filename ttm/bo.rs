@@ -532,9 +532,9 @@ pub(crate) trait ReservedExt {
     /// `ERESTARTSYS`; `ENODEV` if the card is gone.
     fn finish_clear(&self, intr: Interruptible) -> Result;
 
-    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released
-    /// after the jobs that may reach them have ended. No job reaches the new pages before its
-    /// page-table entries are made current.
+    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released: the
+    /// process must have taken them back, so that the notifier has waited for the jobs that could
+    /// reach them. No job reaches the new pages before its page-table entries are made current.
     ///
     /// # Errors
     ///
@@ -573,7 +573,6 @@ impl ReservedExt for ReservedBo<'_> {
     fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
-        self.leave(ttm::Wait::Yes(Interruptible::Yes))?;
         self.set_user_pages(pages, &mut ctx)?;
         self.validate(&Domains::GTT.placement(), &mut ctx)
     }

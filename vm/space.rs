@@ -18,8 +18,16 @@
 //! BO makes them current again, any other job clears them ([`Space::update`]). A page table that
 //! loses its memory leaves holes ([`Space::evict_table`]), which a job that names the BO fills.
 //!
+//! While jobs run, changes that take entries away are recorded as an update
+//! ([`Timeline`](super::timeline::Timeline)), and what is said above of the page tables is true of
+//! them as they will be. Until the update has ended, jobs may reach what the tables showed before:
+//! so a BO keeps the number of the last update that took entries of it away.
+//!
 //! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
 //! allocates unless it says so, nothing fails half way, and no BO is released.
+
+#[cfg(CONFIG_KUNIT = "y")]
+mod tests;
 
 use core::ops::Range;
 
@@ -46,6 +54,7 @@ use super::{
         Tables,
         Written, //
     },
+    update::Room, //
 };
 use crate::{
     bindings,
@@ -123,6 +132,18 @@ pub(super) struct BoVa<B> {
     entries: Entries,
     /// Memory for the BO's node in `Space::pending`, while the node is not in the tree.
     pending: Option<RBTreeNodeReservation<BoId, ()>>,
+    /// Number of the update until whose end jobs may reach the BO by entries that are gone.
+    shown_until: u64,
+    /// The BO's node in `Space::closed`.
+    closed: Closed,
+}
+
+/// Place of a BO's node in [`Space::closed`].
+enum Closed {
+    /// Not in the tree.
+    No(RBTreeNodeReservation<(u64, BoId), ()>),
+    /// In the tree, under this number.
+    Until(u64),
 }
 
 impl<B> BoVa<B> {
@@ -133,6 +154,8 @@ impl<B> BoVa<B> {
             handles: 1,
             entries: Entries::Current,
             pending: Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
+            shown_until: 0,
+            closed: Closed::No(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
         })
     }
 }
@@ -145,10 +168,13 @@ impl<B> BoVa<B> {
 /// - A BO is in `pending` if and only if its entries are not current.
 /// - A BO without mappings has current entries.
 /// - A BO with current entries has no mapping where there is no table, or one without memory.
+/// - `closed` has the BOs whose `BoVa::closed` says so, under the number that it says.
 pub(super) struct Space<B, T> {
     mappings: Mappings<BoId, MapFlags>,
     bos: RBTree<BoId, BoVa<B>>,
     pending: RBTree<BoId, ()>,
+    /// BOs to be forgotten once an update has ended, by its number.
+    closed: RBTree<(u64, BoId), ()>,
     tables: Tables<T>,
     any_stale: bool,
 }
@@ -160,6 +186,7 @@ impl<B, T> Space<B, T> {
             mappings: Mappings::new(),
             bos: RBTree::new(),
             pending: RBTree::new(),
+            closed: RBTree::new(),
             tables: Tables::new(),
             any_stale: false,
         }
@@ -191,12 +218,51 @@ impl<B, T> Space<B, T> {
     }
 
     /// Removes a BO that has no mapping and no handle. The caller drops the node after releasing
-    /// the lock.
-    pub(super) fn forget(&mut self, bo: BoId) -> Option<RBTreeNode<BoId, BoVa<B>>> {
-        if self.is_mapped(bo) || self.bos.get(&bo).is_some_and(|va| va.handles != 0) {
+    /// the lock. `done` is the number of the last update that has ended: if jobs may reach the BO
+    /// until a later one ends, the BO is only noted for [`Space::next_closed`].
+    pub(super) fn forget(&mut self, bo: BoId, done: u64) -> Option<RBTreeNode<BoId, BoVa<B>>> {
+        let mapped = self.is_mapped(bo);
+        let va = self.bos.get_mut(&bo)?;
+        Self::set_closed(&mut self.closed, bo, va, None);
+        if mapped || va.handles != 0 {
+            return None;
+        }
+        if va.shown_until > done {
+            let until = Some(va.shown_until);
+            Self::set_closed(&mut self.closed, bo, va, until);
             return None;
         }
         self.bos.remove_node(&bo)
+    }
+
+    /// Returns a BO that was to be forgotten, and that no job reaches now that the update `done`
+    /// has ended: [`Space::forget`] is to be called again.
+    pub(super) fn next_closed(&self, done: u64) -> Option<&B> {
+        let (until, bo) = self.closed.keys().next()?;
+        if *until > done {
+            return None;
+        }
+        self.bos.get(bo).map(|va| &va.bo)
+    }
+
+    /// Adds a BO to or removes it from `closed`.
+    fn set_closed(
+        closed: &mut RBTree<(u64, BoId), ()>,
+        bo: BoId,
+        va: &mut BoVa<B>,
+        until: Option<u64>,
+    ) {
+        // INVARIANT: The node is in the tree if and only if `va.closed` says so.
+        if let Closed::Until(number) = va.closed {
+            if let Some(node) = closed.remove_node(&(number, bo)) {
+                va.closed = Closed::No(node.into_reservation());
+            }
+        }
+        if let Some(until) = until {
+            if let Closed::No(node) = core::mem::replace(&mut va.closed, Closed::Until(until)) {
+                closed.insert(node.into_node((until, bo), ()));
+            }
+        }
     }
 
     /// Returns true if user space holds a handle to the BO.
@@ -261,8 +327,9 @@ impl<B, T> Space<B, T> {
         self.any_stale
     }
 
-    /// Called before the BO's bytes move or go away.
-    pub(super) fn invalidate(&mut self, bo: BoId) -> Reach {
+    /// Called before the BO's bytes move or go away. `done` is the number of the last update that
+    /// has ended.
+    pub(super) fn invalidate(&mut self, bo: BoId, done: u64) -> Reach {
         let mapped = self.is_mapped(bo);
         let Some(va) = self.bos.get_mut(&bo) else {
             return Reach::None;
@@ -274,6 +341,7 @@ impl<B, T> Space<B, T> {
                 Reach::PublishedJobs
             }
             Entries::Stale => Reach::PublishedJobs,
+            _ if va.shown_until > done => Reach::PublishedJobs,
             Entries::Current | Entries::Holes | Entries::Clear => Reach::None,
         }
     }
@@ -345,7 +413,8 @@ impl<B, T> Space<B, T> {
         entries
     }
 
-    /// Unmaps at most `most` mappings in `pages`, from the start on. No job may run.
+    /// Unmaps at most `most` mappings in `pages`, from the start on. No job may run when `memory`
+    /// is written.
     pub(super) fn unmap(
         &mut self,
         memory: &impl Memory,
@@ -359,19 +428,87 @@ impl<B, T> Space<B, T> {
             }
         }
         for _ in 0..most {
-            let Some(part) = self.mappings.carve_next(pages.clone(), spare) else {
+            if !self.unmap_next(memory, pages.clone(), spare) {
                 return Unmapped::All;
-            };
-            self.tables.clear(memory, part.pages());
-            self.settle(part.bo);
+            }
         }
         Unmapped::Some
+    }
+
+    /// Unmaps at most `most` mappings of a BO. No job may run when `memory` is written.
+    pub(super) fn unmap_bo(&mut self, memory: &impl Memory, bo: BoId, most: usize) -> Unmapped {
+        // Unmapping whole mappings takes no memory.
+        let mut spare = Spare::none();
+        for _ in 0..most {
+            let Some(mapping) = self.mappings.of(bo).next() else {
+                return Unmapped::All;
+            };
+            self.unmap_next(memory, mapping.pages(), &mut spare);
+        }
+        Unmapped::Some
+    }
+
+    /// Unmaps the first mapping in `pages`, as far as it is there. Returns false if there is none.
+    fn unmap_next(
+        &mut self,
+        memory: &impl Memory,
+        pages: Range<u64>,
+        spare: &mut Spare<BoId, MapFlags>,
+    ) -> bool {
+        let Some(part) = self.mappings.carve_next(pages, spare) else {
+            return false;
+        };
+        self.tables.clear(memory, part.pages());
+        if let Some(va) = self.bos.get_mut(&part.bo) {
+            va.shown_until = va.shown_until.max(memory.update());
+        }
+        self.settle(part.bo);
+        true
+    }
+
+    /// Returns the room that [`Space::map`] takes for a mapping.
+    pub(super) fn room_to_map(&self, mapping: &Mapping) -> Room {
+        let others = match self.bos.get(&mapping.bo).map(|va| va.entries) {
+            Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo),
+            _ => Room::default(),
+        };
+        Room::to_write(mapping.pages()) + others
+    }
+
+    /// Returns the room that [`Space::update`] takes, if `is_named` says of which BOs it finds the
+    /// bytes.
+    pub(super) fn room_to_update(&self, mut is_named: impl FnMut(&B) -> bool) -> Room {
+        let pending = self
+            .pending
+            .keys()
+            .filter_map(|bo| self.bos.get(bo).map(|va| (bo, va)));
+        pending
+            .map(|(&bo, va)| {
+                if is_named(&va.bo) {
+                    self.room_to_write(bo)
+                } else if va.entries == Entries::Stale {
+                    self.mappings
+                        .of(bo)
+                        .map(|m| Room::to_clear(m.pages()))
+                        .sum()
+                } else {
+                    Room::default()
+                }
+            })
+            .sum()
+    }
+
+    fn room_to_write(&self, bo: BoId) -> Room {
+        self.mappings
+            .of(bo)
+            .map(|m| Room::to_write(m.pages()))
+            .sum()
     }
 
     /// Brings the page tables up to date for a job that is about to be published. `find` calls its
     /// second argument with the location of the BO's bytes, if they will stay there until the job
     /// has ended. The entries of such BOs become current, stale entries of all others are cleared.
-    /// If any are stale, no job may run.
+    /// If any are stale, no job may run when `memory` is written.
     pub(super) fn update(
         &mut self,
         memory: &impl Memory,
@@ -384,6 +521,9 @@ impl<B, T> Space<B, T> {
             let Some(va) = self.bos.get_mut(&bo) else {
                 continue;
             };
+            if va.entries == Entries::Stale {
+                va.shown_until = va.shown_until.max(memory.update());
+            }
             let (mappings, tables) = (&self.mappings, &mut self.tables);
             let mut entries = None;
             find(&va.bo, &mut |backing| {
@@ -443,273 +583,5 @@ impl<B, T> Space<B, T> {
             pending.insert(node.into_node(bo, ()));
         }
         va.entries = entries;
-    }
-}
-
-#[kunit_tests(amdgpu_rs_vm_space)]
-mod tests {
-    use super::*;
-    use crate::vm::{
-        backing::Block,
-        tables::{
-            fake::Fake,
-            Place, //
-        },
-    };
-
-    const DIRECTORY: u64 = 0x1000;
-    const TABLE: u64 = 0x8000;
-    const PLACE: Place = Place {
-        offset: TABLE,
-        mc_addr: TABLE,
-    };
-    const READ_WRITE: u32 = bindings::AMDGPU_VM_PAGE_READABLE | bindings::AMDGPU_VM_PAGE_WRITEABLE;
-
-    /// A test BO is a number: its place in VRAM.
-    struct World {
-        memory: Fake,
-        space: Space<u64, ()>,
-    }
-
-    fn id(n: u64) -> BoId {
-        (0..n).fold(BoId::FIRST, |id, _| id.next())
-    }
-
-    fn at(offset: u64) -> [Block; 1] {
-        [Block {
-            offset,
-            size: 0x10_0000,
-        }]
-    }
-
-    impl World {
-        /// Creates one page table, and BOs 1 and 2.
-        fn new() -> Result<Self> {
-            let memory = Fake::new();
-            let mut space = Space::new();
-            space.tables().place_directory(DIRECTORY);
-            let table = Table::new(PLACE, ());
-            space.add_table(0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
-            for n in 1..3 {
-                let node = RBTreeNode::new(id(n), BoVa::new(n)?, GFP_KERNEL)?;
-                space.open(id(n), node);
-            }
-            Ok(Self { memory, space })
-        }
-
-        fn map(&mut self, page: u64, count: u64, n: u64, held: Held) -> Result {
-            let mapping = Mapping {
-                page,
-                count,
-                bo: id(n),
-                bo_page: 0,
-                access: MapFlags(READ_WRITE),
-            };
-            let blocks = at(n << 24);
-            let backing = (held == Held::Here).then_some(Backing::Vram(&blocks));
-            self.space
-                .map(&self.memory, mapping, &mut Spare::new()?, held, backing)
-                .map_err(|_| EINVAL)
-        }
-
-        fn unmap(&mut self, pages: Range<u64>) -> Result {
-            let mut spare = Spare::new()?;
-            while self.space.unmap(&self.memory, pages.clone(), &mut spare, 1) == Unmapped::Some {}
-            Ok(())
-        }
-
-        /// Publishes a job that names the BO `n`, whose bytes are at `offset`.
-        fn publish(&mut self, n: u64, offset: u64) {
-            self.space.update(&self.memory, |&bo, found| {
-                if bo == n {
-                    found(Backing::Vram(&at(offset)));
-                }
-            });
-        }
-
-        fn entry(&self, page: u64) -> u64 {
-            self.memory.read(TABLE + page * 8)
-        }
-    }
-
-    #[test]
-    fn a_held_bo_is_mapped_at_once() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        assert_eq!(world.entry(17), 0x100_0061);
-        assert!(!world.space.is_pending());
-        assert!(world.map(17, 1, 2, Held::Here).is_err());
-        assert_eq!(world.entry(17), 0x100_0061);
-        Ok(())
-    }
-
-    #[test]
-    fn any_other_waits_for_a_job_that_names_it() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::NotHere)?;
-        assert_eq!(world.entry(17), 0);
-        assert!(world.space.is_pending());
-        assert!(!world.space.has_stale());
-        assert!(world.space.invalidate(id(1)) == Reach::None);
-
-        world.publish(2, 0x300_0000);
-        assert_eq!(world.entry(17), 0);
-        world.publish(1, 0x100_0000);
-        assert_eq!(world.entry(17), 0x100_0061);
-        assert!(!world.space.is_pending());
-        Ok(())
-    }
-
-    #[test]
-    fn stale_entries_are_rewritten_or_cleared() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        world.map(19, 1, 1, Held::Here)?;
-        world.map(21, 1, 2, Held::Here)?;
-
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        assert!(world.space.has_stale());
-        // Not before the jobs have ended.
-        assert_eq!(world.entry(17), 0x100_0061);
-
-        world.publish(1, 0x300_0000);
-        assert!(!world.space.has_stale());
-        assert_eq!(world.entry(17), 0x300_0061);
-        assert_eq!(world.entry(19), 0x300_0061);
-        assert_eq!(world.entry(21), 0x200_0061);
-
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        world.publish(2, 0x300_0000);
-        assert_eq!(world.entry(17), 0);
-        assert_eq!(world.entry(19), 0);
-        assert_eq!(world.entry(21), 0x200_0061);
-        assert!(world.space.invalidate(id(1)) == Reach::None);
-
-        world.publish(1, 0x100_0000);
-        assert_eq!(world.entry(19), 0x100_0061);
-        Ok(())
-    }
-
-    #[test]
-    fn a_stale_bo_is_not_mapped_further() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        world.map(19, 1, 1, Held::Here)?;
-        assert_eq!(world.entry(19), 0);
-        world.publish(1, 0x300_0000);
-        assert_eq!(world.entry(17), 0x300_0061);
-        assert_eq!(world.entry(19), 0x300_0061);
-        Ok(())
-    }
-
-    #[test]
-    fn unmapping_settles_and_cuts_fragments() -> Result {
-        let mut world = World::new()?;
-        world.map(64, 16, 1, Held::Here)?;
-        assert_eq!(world.entry(64), 0x100_0061 | 4 << 7);
-        world.unmap(72..76)?;
-        assert_eq!(world.entry(71), 0x100_7061);
-        assert_eq!(world.entry(72), 0);
-        assert_eq!(world.entry(75), 0);
-        assert_eq!(world.entry(76), 0x100_c061);
-
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        world.unmap(0..1024)?;
-        assert!(!world.space.is_pending());
-        assert!(world.space.invalidate(id(1)) == Reach::None);
-        assert_eq!(world.entry(64), 0);
-        assert_eq!(world.entry(79), 0);
-        Ok(())
-    }
-
-    #[test]
-    fn a_few_mappings_are_unmapped_at_a_time() -> Result {
-        let mut world = World::new()?;
-        for page in 1..4 {
-            world.map(page, 1, 1, Held::Here)?;
-        }
-        let mut spare = Spare::none();
-        let unmapped = world.space.unmap(&world.memory, 0..9, &mut spare, 2);
-        assert!(unmapped == Unmapped::Some);
-        assert_eq!((world.entry(2), world.entry(3)), (0, 0x100_0061));
-        let unmapped = world.space.unmap(&world.memory, 0..9, &mut spare, 2);
-        assert!(unmapped == Unmapped::All);
-        assert_eq!(world.entry(3), 0);
-        Ok(())
-    }
-
-    #[test]
-    fn a_table_that_goes_leaves_holes() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        world.map(19, 1, 2, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
-        assert_eq!(world.memory.read(DIRECTORY), 0);
-        assert!(world.space.is_pending() && !world.space.has_stale());
-        assert!(world.space.is_table_used(0) && !world.space.is_table_used(1));
-
-        // Without a table nothing is written, and nothing becomes current.
-        world.publish(1, 0x100_0000);
-        assert!(world.space.is_pending());
-
-        world.memory.write(TABLE, &[!0; 64]);
-        world.space.tables().place(0, PLACE);
-        world.publish(1, 0x100_0000);
-        assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
-        assert_eq!((world.entry(17), world.entry(19)), (0x100_0061, 0));
-        // The other BO keeps its hole until a job names it, and stays pending.
-        assert!(world.space.is_pending());
-        world.publish(2, 0x200_0000);
-        assert_eq!(world.entry(19), 0x200_0061);
-        assert!(!world.space.is_pending());
-        Ok(())
-    }
-
-    #[test]
-    fn entries_beside_a_hole_can_go_stale() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
-        assert!(world.space.invalidate(id(1)) == Reach::PublishedJobs);
-        assert!(world.space.has_stale());
-        world.space.tables().place(0, PLACE);
-        world.publish(1, 0x300_0000);
-        assert_eq!(world.entry(17), 0x300_0061);
-        assert!(!world.space.is_pending());
-        Ok(())
-    }
-
-    #[test]
-    fn mapping_more_of_a_bo_fills_its_holes() -> Result {
-        let mut world = World::new()?;
-        world.map(17, 1, 1, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
-        world.map(19, 1, 1, Held::Here)?;
-        assert!(world.space.is_pending());
-        world.space.tables().place(0, PLACE);
-        world.map(21, 1, 1, Held::Here)?;
-        assert!(!world.space.is_pending());
-        for page in [17, 19, 21] {
-            assert_eq!(world.entry(page), 0x100_0061);
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_bo_is_forgotten_with_its_last_handle() -> Result {
-        let mut world = World::new()?;
-        let node = RBTreeNode::new(id(1), BoVa::new(1)?, GFP_KERNEL)?;
-        assert!(world.space.open(id(1), node).is_some());
-        world.map(17, 1, 1, Held::Here)?;
-        assert!(!world.space.close(id(1)));
-        assert!(world.space.close(id(1)));
-        assert!(!world.space.knows(id(1)));
-        assert!(world.space.forget(id(1)).is_none());
-        world.unmap(17..18)?;
-        assert!(world.space.forget(id(1)).is_some());
-        assert!(world.space.forget(id(1)).is_none());
-        Ok(())
     }
 }

@@ -39,14 +39,30 @@ use crate::hw::page_table::{
     Pte, //
 };
 
-/// VRAM as the CPU sees it, addressed by offset from its start.
+/// VRAM, addressed by offset from its start: as the CPU sees it, or as it will be.
 pub(super) trait Memory {
-    /// Reads the eight bytes at `offset`.
-    fn read(&self, offset: u64) -> u64;
     /// Writes `values`, eight bytes each, starting at `offset`.
     fn write(&self, offset: u64, values: &[u64]);
+    /// Makes the `count` page-table entries from `offset` on map nothing.
+    fn clear(&self, offset: u64, count: u64);
+    /// Makes each of the `count` page-table entries from `offset` on describe its own page only.
+    fn strip_fragments(&self, offset: u64, count: u64);
     /// Orders writes: the GPU sees everything written before this before anything written after it.
     fn flush(&self);
+    /// Returns the number of the update at whose end the writes are done, or 0 if they are done at
+    /// once.
+    fn update(&self) -> u64;
+}
+
+/// Makes page-table entries map nothing, by [`Memory::write`].
+pub(super) fn write_nothing(memory: &impl Memory, offset: u64, count: u64) {
+    static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
+
+    for first in (0..count).step_by(CLEAR_BLOCK) {
+        // LOSSLESS: At most `CLEAR_BLOCK`.
+        let some = (count - first).min(CLEAR_BLOCK as u64) as usize;
+        memory.write(offset + first * ENTRY_SIZE, &NOTHING[..some]);
+    }
 }
 
 /// A sequence of page-table entries.
@@ -334,11 +350,8 @@ impl<T> Tables<T> {
     pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
         let neighbors = layout::fragment_neighbors(border);
         self.for_each_block(neighbors, BLOCK, |offset, count| {
-            let Some(offset) = offset else { return };
-            for n in 0..count {
-                let offset = offset + n as u64 * ENTRY_SIZE;
-                let entry = Pte::from_raw(memory.read(offset));
-                memory.write(offset, &[entry.without_fragment().into_raw()]);
+            if let Some(offset) = offset {
+                memory.strip_fragments(offset, count as u64);
             }
         });
     }
@@ -373,20 +386,20 @@ fn write_pde(memory: &impl Memory, directory: u64, index: u64, entry: Pde) {
 
 /// Makes some entries of a table map nothing.
 fn clear_entries<T>(memory: &impl Memory, table: &Table<T>, entries: Range<u64>) {
-    static NOTHING: [u64; CLEAR_BLOCK] = [Pte::INVALID.into_raw(); CLEAR_BLOCK];
-
-    let Some(place) = table.place else { return };
-    for first in entries.clone().step_by(CLEAR_BLOCK) {
-        // LOSSLESS: At most `CLEAR_BLOCK`.
-        let count = (entries.end - first).min(CLEAR_BLOCK as u64) as usize;
-        memory.write(place.offset + first * ENTRY_SIZE, &NOTHING[..count]);
+    if let Some(place) = table.place.filter(|_| !entries.is_empty()) {
+        let offset = place.offset + entries.start * ENTRY_SIZE;
+        memory.clear(offset, entries.end - entries.start);
     }
 }
 
 /// Memory for tests.
 #[cfg(any(CONFIG_KUNIT = "y", test))]
 pub(super) mod fake {
-    use super::Memory;
+    use super::{
+        write_nothing,
+        Memory,
+        Pte, //
+    };
     use core::cell::RefCell;
     use kernel::prelude::*;
 
@@ -410,15 +423,16 @@ pub(super) mod fake {
         pub(in crate::vm) fn last_write_to(&self, offset: u64) -> Option<usize> {
             self.0.borrow().iter().rposition(|(to, _)| *to == offset)
         }
-    }
 
-    impl Memory for Fake {
-        fn read(&self, offset: u64) -> u64 {
+        /// Returns the eight bytes at `offset`.
+        pub(in crate::vm) fn read(&self, offset: u64) -> u64 {
             let writes = self.0.borrow();
             let last = writes.iter().rev().find(|(to, _)| *to == offset);
             last.map_or(0, |(_, value)| *value)
         }
+    }
 
+    impl Memory for Fake {
         fn write(&self, offset: u64, values: &[u64]) {
             for (offset, value) in (offset..).step_by(8).zip(values) {
                 // A lost write fails the test that looks for it.
@@ -426,9 +440,24 @@ pub(super) mod fake {
             }
         }
 
+        fn clear(&self, offset: u64, count: u64) {
+            write_nothing(self, offset, count);
+        }
+
+        fn strip_fragments(&self, offset: u64, count: u64) {
+            for offset in (offset..).step_by(8).take(count as usize) {
+                let entry = Pte::from_raw(self.read(offset)).without_fragment();
+                self.write(offset, &[entry.into_raw()]);
+            }
+        }
+
         fn flush(&self) {
             // A write that no reader looks for.
             self.write(Self::FLUSH, &[0]);
+        }
+
+        fn update(&self) -> u64 {
+            0
         }
     }
 }

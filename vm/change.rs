@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Changes of an address space's page tables: written at once, or recorded as an update
+//! ([`timeline`](super::timeline)).
+
+use core::{
+    cell::Cell,
+    ops::Range, //
+};
+
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::Release,
+        Arc, //
+    }, //
+};
+
+use super::{
+    layout,
+    mapping::Spare,
+    space::{
+        Space,
+        Unmapped, //
+    },
+    tables::{
+        self,
+        Memory, //
+    },
+    timeline::{
+        Draft,
+        PageTables,
+        Timeline, //
+    },
+    update::{
+        Recorder,
+        Room,
+        Steps, //
+    },
+    MapFlags,
+    Vm,
+    AT_ONCE, //
+};
+use crate::{
+    abstractions::{
+        dma_resv::HeldResv,
+        workqueue::OwnedQueue, //
+    },
+    drm::DrmDevice,
+    hw::{
+        card::Card,
+        page_table::Pte, //
+    },
+    ttm::{
+        Bo,
+        BoId,
+        ReservedBo, //
+    },
+};
+
+impl Vm {
+    /// Unmaps everything mapped in `pages`.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, with nothing unmapped.
+    pub(super) fn unmap_pages(
+        self: &Arc<Self>,
+        root: &ReservedBo<'_>,
+        pages: Range<u64>,
+        spare: &mut Spare<BoId, MapFlags>,
+    ) -> Result {
+        if !self.is_mapped(pages.clone()) {
+            return Ok(());
+        }
+        if self.is_idle() {
+            self.unmap_at_once(pages, spare);
+            return Ok(());
+        }
+        let draft = self.draft(root, 0, self.room_to_unmap(pages.clone()))?;
+        self.record(draft, root.held(), |memory| {
+            self.in_pieces(|space| space.unmap(memory, pages.clone(), spare, AT_ONCE));
+        });
+        Ok(())
+    }
+
+    /// Unmaps everything mapped in `pages`. No job may run.
+    pub(super) fn unmap_at_once(&self, pages: Range<u64>, spare: &mut Spare<BoId, MapFlags>) {
+        self.in_pieces(|space| {
+            self.change(|memory| space.unmap(memory, pages.clone(), spare, AT_ONCE))
+        });
+    }
+
+    /// Unmaps all mappings of a BO. No job may run.
+    pub(super) fn unmap_bo_at_once(&self, bo: &Bo) {
+        self.in_pieces(|space| self.change(|memory| space.unmap_bo(memory, bo.id(), AT_ONCE)));
+    }
+
+    /// Unmaps all mappings of a BO.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, with nothing unmapped.
+    pub(super) fn unmap_bo(self: &Arc<Self>, root: &ReservedBo<'_>, bo: &Bo) -> Result {
+        let mut room = Room::default();
+        self.for_each_mapping(bo, |mapping| room = room + Room::to_clear(mapping.pages()));
+        if room == Room::default() {
+            return Ok(());
+        }
+        if self.is_idle() {
+            self.unmap_bo_at_once(bo);
+            return Ok(());
+        }
+        let draft = self.draft(root, 0, room)?;
+        self.record(draft, root.held(), |memory| {
+            self.in_pieces(|space| space.unmap_bo(memory, bo.id(), AT_ONCE));
+        });
+        Ok(())
+    }
+
+    /// Returns the room for unmapping everything mapped in `pages`.
+    pub(super) fn room_to_unmap(&self, pages: Range<u64>) -> Room {
+        let mut room = Room::BORDERS;
+        let mut next = pages.start;
+        loop {
+            let space = self.publish.lock();
+            for _ in 0..AT_ONCE {
+                let Some(mapping) = space.mappings().first_in(next..pages.end) else {
+                    return room;
+                };
+                next = mapping.pages().end;
+                room = room + Room::to_clear(mapping.pages());
+            }
+        }
+    }
+
+    /// Calls `f` until it has unmapped everything. The publish lock is dropped in between.
+    pub(super) fn in_pieces(&self, mut f: impl FnMut(&mut Space<ARef<Bo>, ARef<Bo>>) -> Unmapped) {
+        while f(&mut self.publish.lock()) == Unmapped::Some {}
+    }
+
+    /// Prepares an update that comes after all jobs. The caller adds at most `others` fences to the
+    /// root besides.
+    pub(super) fn draft(
+        self: &Arc<Self>,
+        root: &ReservedBo<'_>,
+        others: u32,
+        room: Room,
+    ) -> Result<Draft<Self>> {
+        Draft::new(self.clone(), root.held(), others, room)
+    }
+
+    /// Publishes an update, and calls `f`, whose writes to page tables it will do. `f` may neither
+    /// allocate nor wait: somebody may be waiting for the update.
+    pub(super) fn record<R>(
+        &self,
+        draft: Draft<Self>,
+        root: HeldResv<'_>,
+        f: impl FnOnce(&Recorder) -> R,
+    ) -> R {
+        // Nobody else publishes a change while the root is held.
+        let number = self.seq.fetch_add(1, Release) + 1;
+        let recording = draft.begin(&self.timeline, root, number);
+        let result = f(recording.memory());
+        Timeline::queue(&self.timeline, recording);
+        result
+    }
+
+    /// Calls `f`, which may write page tables, and makes its writes visible to the GPU. If the card
+    /// is gone, nothing is written.
+    pub(super) fn change<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> R {
+        let (result, wrote) = self.access(f);
+        if wrote {
+            self.seq.fetch_add(1, Release);
+        }
+        result
+    }
+
+    /// Does what [`Vm::change`] does, without a number. Returns true if anything was written.
+    fn access<R>(&self, f: impl FnOnce(&Aperture<'_>) -> R) -> (R, bool) {
+        let dev = self.root.drm();
+        let card = dev.card();
+        let aperture = Aperture {
+            dev,
+            card: card.as_deref(),
+            wrote: Cell::new(false),
+        };
+        let result = f(&aperture);
+        let wrote = aperture.wrote.get();
+        if wrote {
+            aperture.flush();
+        }
+        (result, wrote)
+    }
+}
+
+impl PageTables for Vm {
+    fn write(&self, steps: &Steps) {
+        self.access(|memory| steps.write_to(memory));
+    }
+
+    fn ended(&self) {
+        self.forget_closed();
+    }
+
+    fn reaper(&self) -> &Arc<OwnedQueue> {
+        &self.root.drm().reaper
+    }
+}
+
+/// VRAM as the CPU accesses it, if the card is there.
+pub(super) struct Aperture<'a> {
+    dev: &'a DrmDevice,
+    card: Option<&'a Card<'a>>,
+    wrote: Cell<bool>,
+}
+
+impl Memory for Aperture<'_> {
+    fn write(&self, offset: u64, values: &[u64]) {
+        if let Some(card) = self.card {
+            card.vram().write64s(offset, values);
+            self.wrote.set(true);
+        }
+    }
+
+    fn clear(&self, offset: u64, count: u64) {
+        tables::write_nothing(self, offset, count);
+    }
+
+    fn strip_fragments(&self, offset: u64, count: u64) {
+        let Some(card) = self.card else { return };
+        for n in 0..count {
+            let offset = offset + n * layout::ENTRY_SIZE;
+            let entry = Pte::from_raw(card.vram().read64(offset));
+            self.write(offset, &[entry.without_fragment().into_raw()]);
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(card) = self.card {
+            self.dev.hw.memory.flush_hdp(card);
+        }
+    }
+
+    fn update(&self) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! The publication of a job, with the page tables that it finds.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        aref::ARef,
+        atomic::Acquire,
+        Arc, //
+    }, //
+};
+
+use super::{
+    space::Space,
+    tables::Memory,
+    timeline::Draft,
+    update::Room,
+    Vm, //
+};
+use crate::{
+    abstractions::drm::exec::Locked,
+    exec::job::SpaceAt,
+    ttm::{
+        Bo,
+        ReservedExt, //
+    },
+};
+
+impl Vm {
+    /// Takes the publish lock with what [`PublishGuard::update`] needs, and calls `f`. `locked`
+    /// must hold [`Vm::root`], which has room for `fences` more fences.
+    ///
+    /// The entries of BOs for which `is_named` returns true can be brought up to date. It may
+    /// return true only for BOs that get the job's fence. For a userptr BO it may do so only if the
+    /// BO is bound to the pages of its present generation. It runs under the publish lock.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, without having called `f`.
+    pub(crate) fn publish<R>(
+        self: &Arc<Self>,
+        locked: &Locked,
+        fences: u32,
+        is_named: impl Fn(&Bo) -> bool,
+        f: impl FnOnce(&mut PublishGuard<'_>) -> R,
+    ) -> Result<R> {
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+        // Jobs and updates are published with the root's reservation held, which this caller holds.
+        // So if there are none, there are none later.
+        let (idle, behind) = (self.is_idle(), self.timeline.is_behind());
+        let is_named = |bo: &Bo| bo.is_always_valid() || is_named(bo);
+        let mut draft: Option<Draft<Self>> = None;
+
+        // BOs may be invalidated while memory is allocated, each once.
+        loop {
+            let mut space = self.publish.lock();
+            let at_once = !behind && (idle || !space.has_stale());
+            let room = (space.is_pending() && !at_once)
+                .then(|| space.room_to_update(|bo| is_named(bo)))
+                .unwrap_or_default();
+            let has_room = |draft: &Draft<Self>| draft.has_room_for(room);
+            if room != Room::default() && !draft.as_ref().is_some_and(has_room) {
+                drop(space);
+                draft = Some(self.draft(&root, fences, room)?);
+                continue;
+            }
+            let mut guard = PublishGuard {
+                vm: self,
+                space: &mut space,
+                locked,
+                draft: &mut draft,
+                is_named: &is_named,
+            };
+            return Ok(f(&mut guard));
+        }
+    }
+}
+
+/// The publish lock, held by a submission: see [`Vm::publish`].
+pub(crate) struct PublishGuard<'a> {
+    vm: &'a Vm,
+    space: &'a mut Space<ARef<Bo>, ARef<Bo>>,
+    locked: &'a Locked,
+    /// Memory for an update, if the page tables cannot be written at once.
+    draft: &'a mut Option<Draft<Vm>>,
+    is_named: &'a dyn Fn(&Bo) -> bool,
+}
+
+impl PublishGuard<'_> {
+    /// Brings the page tables up to date for the job. Entries that are not current are rewritten
+    /// for each BO that the job names or that is private, and stale entries of all others are
+    /// cleared.
+    pub(crate) fn update(&mut self) {
+        if !self.space.is_pending() {
+            return;
+        }
+        let (vm, locked) = (self.vm, self.locked);
+        match (self.draft.take(), locked.held(vm.root())) {
+            (Some(draft), Some(root)) => vm.record(draft, root, |memory| self.update_in(memory)),
+            _ => vm.change(|memory| self.update_in(memory)),
+        }
+    }
+
+    fn update_in(&mut self, memory: &impl Memory) {
+        let (locked, is_named) = (self.locked, self.is_named);
+        self.space.update(memory, |bo, found| {
+            if !is_named(bo) {
+                return;
+            }
+            if let Some(reserved) = bo.reserved_in(locked) {
+                // SAFETY: The publish lock is held, which the notifier takes, and `is_named` says
+                // that the pages are those of the present generation. This `unsafe` is above the
+                // abstractions, because only here both facts are known.
+                unsafe { reserved.mark_user_pages_dirty() };
+                reserved.with_backing(|backing| backing.into_iter().for_each(found));
+            }
+        });
+    }
+
+    /// Returns the address space as a job finds it that is published now.
+    pub(crate) fn at(&self) -> SpaceAt {
+        SpaceAt {
+            seq: self.vm.seq.load(Acquire),
+            after: self.vm.timeline.pending(),
+        }
+    }
+}
