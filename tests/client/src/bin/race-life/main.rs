@@ -6,6 +6,7 @@
 
 mod objects;
 mod processes;
+mod updates;
 
 use amdgpu_client::args::Args;
 use amdgpu_client::report::Tally;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         .prove_alive(engine)
         .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     objects::checks(&node, engine, rounds, &mut tally);
+    updates::checks(&node, rounds, &mut tally);
     processes::checks(&node, engine, rounds, &mut tally);
     tally.check("afterward the device works", || {
         witness.prove_alive(engine).map(|()| String::new())

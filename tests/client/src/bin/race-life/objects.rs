@@ -16,6 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const WRITTEN: u32 = 0x0b5e_55ed;
+/// Long against any call that does not wait for the gate.
+const SHUT_MS: u64 = 500;
 
 pub fn checks(node: &Node, engine: Engine, rounds: usize, tally: &mut Tally) {
     for (name, domain) in [("GTT", DOMAIN_GTT), ("VRAM", DOMAIN_VRAM)] {
@@ -68,16 +70,18 @@ fn one(
     const PAGES: usize = 3;
     let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let bo = session.buffer(u64_of(PAGES * PAGE), domain, 0).map_err(|e| format!("a BO: {e}"))?;
-    let gate = Gate::shut(&session)?;
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
     let mut stream = Stream::new();
     gate.wait(engine, &mut stream);
     for page in 0..PAGES {
         stream.store(engine, bo.va + u64_of(page * PAGE), WRITTEN);
     }
     session.submit(engine, &stream, &[bo.handle]).map_err(|e| format!("CS: {e}"))?;
-    // The call may wait for the job, so another process opens the gate.
-    let taken = gate.open_soon(|| take(&session, &bo)).0;
+    let (taken, timing) = gate.open_soon(|| take(&session, &bo));
     taken.map_err(|e| format!("taking away: {e}"))?;
+    if timing.waited() {
+        return Err("the call came back after the gate was opened: it waits for jobs".into());
+    }
     written(&bo, PAGES)
 }
 

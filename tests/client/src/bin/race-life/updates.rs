@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Page tables change beside jobs: those from before the change find what was, later ones what is.
+
+use crate::objects::each;
+use amdgpu_client::drm::{Driver, Node, list_entries, list_request};
+use amdgpu_client::engine::Engine;
+use amdgpu_client::ib::Stream;
+use amdgpu_client::mem::UserMem;
+use amdgpu_client::num::u64_of;
+use amdgpu_client::race::{Gate, Target};
+use amdgpu_client::report::Tally;
+use amdgpu_client::session::{PATIENCE_MS, Session};
+use amdgpu_client::uapi::{
+    self, Chunk, ChunkDep, DOMAIN_GTT, VA_OP_MAP, VA_OP_REPLACE, VA_OP_UNMAP,
+};
+use amdgpu_client::{Errno, PAGE};
+
+const WRITTEN: u32 = 0x0b5e_55ed;
+/// Long against any call that does not wait for the gate.
+const SHUT_MS: u64 = 500;
+/// Where the commands of each job are: as many as are queued at a time.
+const APART: usize = 4096;
+
+pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
+    each(tally, rounds, "GEM_VA REPLACE between jobs: each finds its own", || between(node));
+    let takes: [(&str, Take); 3] = [
+        ("GEM_VA UNMAP", |session, target| {
+            session.file.gem_va(VA_OP_UNMAP, target.0, target.1, 0, 0)
+        }),
+        ("GEM_CLOSE", |session, target| session.file.gem_close(target.0)),
+        ("UNMAP and CLOSE", |session, target| {
+            session.file.gem_va(VA_OP_UNMAP, target.0, target.1, 0, 0)?;
+            session.file.gem_close(target.0)
+        }),
+    ];
+    for (what, take) in takes {
+        let name = format!("{what} of user memory that a job will write, then munmap");
+        match node.driver {
+            Driver::Rust => each(tally, rounds, &name, || user_memory(node, take)),
+            Driver::Reference => {
+                tally.skip(&name, "the C driver waits for jobs that name the buffer only");
+            }
+        }
+    }
+}
+
+type Take = fn(&Session, (u32, u64)) -> amdgpu_client::Result;
+
+fn say(what: &'static str) -> impl Fn(Errno) -> String {
+    move |e| format!("{what}: {e}")
+}
+
+/// Submits the `n`th of a few jobs, after another.
+fn submit(
+    session: &Session,
+    n: usize,
+    engine: Engine,
+    stream: &Stream,
+    handles: &[u32],
+    after: Option<(Engine, u64)>,
+) -> Result<u64, String> {
+    let ib = [session.place_ib_at(n * APART, engine, stream)];
+    let handles: Vec<_> =
+        [session.ib.handle, session.data.handle].iter().chain(handles).copied().collect();
+    let entries = list_entries(&handles);
+    let list = [list_request(&entries)];
+    let after = after.map(|(engine, handle)| {
+        [ChunkDep {
+            ip_type: engine.ip_type(),
+            ring: engine.ring(),
+            ctx_id: session.ctx,
+            handle,
+            ..Default::default()
+        }]
+    });
+    let mut chunks =
+        vec![Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
+    if let Some(after) = &after {
+        chunks.push(Chunk::of(uapi::CHUNK_ID_DEPENDENCIES, after));
+    }
+    session.file.cs(session.ctx, 0, &chunks).map_err(say("CS"))
+}
+
+/// One job waits at a gate, a second one for the first. Then another BO is mapped in place of the
+/// one that they write, and a third job, on a ring of its own, writes there. The second job is
+/// prepared when the change has been asked for, and not made: what it flushes is good for itself
+/// only.
+fn between(node: &Node) -> Result<(), String> {
+    const ENGINES: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(1)];
+    let session = Session::open(node).map_err(say("a session"))?;
+    let bytes = u64_of(PAGE);
+    let old = session.buffer(bytes, DOMAIN_GTT, 0).map_err(say("a BO"))?;
+    let new = session.buffer(bytes, DOMAIN_GTT, 0).map_err(say("a BO"))?;
+    for (n, engine) in ENGINES.into_iter().enumerate() {
+        old.map.write(n * 4, 0);
+        new.map.write(n * 4, 0);
+        session.run(engine, &Stream::new(), &[old.handle, new.handle])?;
+    }
+    let store = |n: usize| {
+        let mut stream = Stream::new();
+        let va = old.va + u64_of(n * 4);
+        if let Some(engine) = ENGINES.get(n) {
+            stream.store(*engine, va, WRITTEN);
+        }
+        stream
+    };
+    let [first, second, third] = ENGINES;
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(first, &mut stream);
+    stream.store(first, old.va, WRITTEN);
+    let held = submit(&session, 0, first, &stream, &[old.handle], None)?;
+    submit(&session, 1, second, &store(1), &[old.handle], Some((first, held)))?;
+    let (last, timing) = gate.open_soon(|| {
+        let replaced = session.file.gem_va(VA_OP_REPLACE, new.handle, old.va, 0, bytes);
+        replaced.map_err(say("REPLACE"))?;
+        submit(&session, 2, third, &store(2), &[new.handle], None)
+    });
+    let last = last?;
+    if timing.waited() {
+        return Err("the calls came back after the gate was opened".into());
+    }
+    if !session.wait(third, last, PATIENCE_MS).map_err(say("WAIT_CS"))? {
+        return Err("the last job is not done".into());
+    }
+    for (n, (in_old, in_new)) in [(WRITTEN, 0), (WRITTEN, 0), (0, WRITTEN)].into_iter().enumerate()
+    {
+        let (was, is) = (old.map.read(n * 4), new.map.read(n * 4));
+        if (was, is) != (in_old, in_new) {
+            return Err(format!("job {n} wrote {was:#x} to the old BO and {is:#x} to the new one"));
+        }
+    }
+    Ok(())
+}
+
+/// A job that will write user memory waits at a gate; the memory is taken from the address space,
+/// which does not wait; the process gives it up, which has to.
+fn user_memory(node: &Node, take: Take) -> Result<(), String> {
+    const ENGINE: Engine = Engine::Gfx;
+    const PAGES: usize = 4;
+    let session = Session::open(node).map_err(say("a session"))?;
+    let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
+    (0..PAGES).for_each(|page| mem.write_page(page, &[1; PAGE]));
+    let target = Target::new(&session, &mem).map_err(say("userptr"))?;
+    session.run(ENGINE, &Stream::new(), &[target.handle])?;
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(ENGINE, &mut stream);
+    target.stores(ENGINE, PAGES, WRITTEN, &mut stream);
+    let held = submit(&session, 0, ENGINE, &stream, &[target.handle], None)?;
+    let target = target.leak();
+    let started = amdgpu_client::drm::now_ns();
+    let (answer, timing) = gate.open_soon(|| {
+        take(&session, target).map_err(say("taking away"))?;
+        let taken = amdgpu_client::drm::now_ns();
+        mem.unmap_and_map(0..PAGES).map_err(say("munmap and mmap"))?;
+        Ok::<_, String>(taken)
+    });
+    let taken = answer?;
+    if taken > timing.opened {
+        let ms = (taken - started) / 1_000_000;
+        return Err(format!("the call waited for the job: {ms} ms"));
+    }
+    if !timing.waited() {
+        return Err("munmap came back while a job could reach the pages".into());
+    }
+    if !session.wait(ENGINE, held, PATIENCE_MS).map_err(say("WAIT_CS"))? {
+        return Err("the job is not done".into());
+    }
+    match (0..PAGES).map(|page| mem.load(page, 0)).find(|word| *word != 0) {
+        Some(word) => Err(format!("a fresh page holds {word:#x}")),
+        None => mapped_again(&session, target.1),
+    }
+}
+
+/// The address takes another BO, and jobs reach it there.
+fn mapped_again(session: &Session, va: u64) -> Result<(), String> {
+    let bytes = u64_of(PAGE);
+    let bo = session.buffer(bytes, DOMAIN_GTT, 0).map_err(say("a BO"))?;
+    session.file.gem_va(VA_OP_MAP, bo.handle, va, 0, bytes).map_err(say("MAP"))?;
+    let mut stream = Stream::new();
+    stream.store(Engine::Gfx, va, WRITTEN);
+    session.run(Engine::Gfx, &stream, &[bo.handle])?;
+    match bo.map.read(0) {
+        WRITTEN => Ok(()),
+        word => Err(format!("the next BO at the address holds {word:#x}")),
+    }
+}
