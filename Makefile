@@ -28,7 +28,7 @@ shell: ## a shell in the guest, with the module and the tools in it
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms reset check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms reset check fmt
 test: ## all tests
 	@scripts/test
 
@@ -37,6 +37,9 @@ test-model: ## the model's own tests
 
 test-client: ## the client library's own tests
 	@scripts/test client
+
+atom: ## the interpreter of the video BIOS beside the C driver's, and on images that no card has
+	@scripts/test atom
 
 decls: ## our register declarations against the kernel's headers
 	@scripts/test decls
