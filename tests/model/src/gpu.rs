@@ -27,7 +27,6 @@ use crate::mc::Access;
 use crate::memory::Memory;
 use crate::pace::Pace;
 use crate::pci::{ConfigEffect, Pci};
-use crate::regs::index::*;
 use crate::regs::{QueueSel, Store};
 use crate::strict::Rule;
 use crate::tlb::{Serve, Tlb};
@@ -75,6 +74,8 @@ pub struct Gpu {
     held: BTreeSet<Block>,
     pub(crate) rng: ChaCha8Rng,
     kicked: bool,
+    /// Memory has not been trained since the power came on.
+    pub(crate) untrained: bool,
     start: Instant,
 }
 
@@ -117,7 +118,7 @@ impl Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
             log: Log::default(),
-            regs: Store::new(&config),
+            regs: Store::new(&config, !config.inject.not_posted),
             vram,
             rom: rom::build(&config),
             tlb: empty_tlb(&config),
@@ -140,6 +141,7 @@ impl Gpu {
             held: BTreeSet::new(),
             rng,
             kicked: false,
+            untrained: config.inject.not_posted,
             start: Instant::now(),
             config,
         })
@@ -151,6 +153,7 @@ impl Gpu {
     pub fn bus_reset(&mut self) {
         let lost = self.config.inject.power_loss;
         self.reset(!lost);
+        self.untrained = lost || self.config.inject.not_posted;
         if lost {
             self.lose_vram();
         }
@@ -177,20 +180,18 @@ impl Gpu {
         smc(CLOCK_CNTL) & 1 == 0 && smc(PROGRAM_COUNTER) >= 0x2_0100
     }
 
-    fn lose_vram(&mut self) {
+    /// What was in VRAM becomes noise.
+    pub(crate) fn lose_vram(&mut self) {
         self.log.note("what was in VRAM is lost");
         if let Err(e) = self.vram.lose() {
             self.log.violation("vram", format!("losing its contents: {e}"));
         }
     }
 
-    /// Back to the state after posting, memory kept.
+    /// Back to the state after posting, or after power-on. Memory is kept.
     fn reset(&mut self, posted: bool) {
         self.log.note("reset");
-        self.regs = Store::new(&self.config);
-        if !posted {
-            self.regs.set(BIOS_SCRATCH_7, 0);
-        }
+        self.regs = Store::new(&self.config, posted && !self.config.inject.not_posted);
         self.tlb = empty_tlb(&self.config);
         self.watch = Watch::default();
         self.faults = Faults::default();
@@ -355,7 +356,7 @@ impl Gpu {
     /// One packet of one engine, or one fence that it passed before.
     fn step_engine(&mut self, id: EngineId) -> Step {
         let block = id.block();
-        if self.config.inject.dead.contains(&block) || self.held.contains(&block) {
+        if self.config.inject.dead.contains(&block) || self.held.contains(&block) || !self.is_clocked() {
             return Step::Idle;
         }
         let fences = self.front(id).map_or(0, |f| f.fences.len());

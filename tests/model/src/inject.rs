@@ -7,11 +7,27 @@ use std::time::Duration;
 
 use crate::engine::Block;
 
+/// What the ROM's ASIC_Init is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AsicInit {
+    /// A program that posts the card.
+    #[default]
+    Sound,
+    /// One that does nothing.
+    Empty,
+    /// Instructions that do not exist.
+    Garbage,
+    /// One that comes to no end.
+    Loop,
+}
+
 /// The faults of one model.
 #[derive(Clone, Debug, Default)]
 pub struct Injections {
-    /// The firmware has not run: BIOS_SCRATCH_7 lacks its init-complete bit.
+    /// The firmware has not posted the card: it has no clocks, and knows nothing of its memory.
     pub not_posted: bool,
+    /// The program that a driver may post it with.
+    pub asic_init: AsicInit,
     /// The ROM does not begin with 55 AA.
     pub rom_signature: bool,
     /// The ROM is empty (reads as zeros).
@@ -49,6 +65,15 @@ impl Injections {
         };
         match key {
             "not-posted" => self.not_posted = true,
+            "asic-init" => {
+                self.not_posted = true;
+                self.asic_init = match value {
+                    Some("empty") => AsicInit::Empty,
+                    Some("garbage") => AsicInit::Garbage,
+                    Some("loop") => AsicInit::Loop,
+                    _ => return Err(format!("fault `{name}`: asic-init=empty, garbage or loop")),
+                };
+            }
             "rom-signature" => self.rom_signature = true,
             "no-rom" => self.no_rom = true,
             "no-interrupt" => self.no_interrupt = Some(number(0)?),
@@ -100,7 +125,7 @@ mod tests {
         assert_eq!(i.hang_after(Block::Compute), Some(3));
         assert_eq!(i.delay(Block::Sdma0), Some(Duration::from_millis(50)));
         assert_eq!(i.delay(Block::Sdma1), Some(Duration::from_millis(50)));
-        for n in ["ring-", "ring-foo", "burn", "hang-gfx=x"] {
+        for n in ["ring-", "asic-init", "asic-init=x", "ring-foo", "burn", "hang-gfx=x"] {
             assert!(i.add(n).is_err(), "{n}");
         }
     }

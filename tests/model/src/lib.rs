@@ -31,6 +31,7 @@ mod noise;
 mod pace;
 pub mod pci;
 pub mod picture;
+mod posting;
 pub mod regs;
 pub mod rom;
 pub mod sdma;

@@ -20,6 +20,7 @@ use clap::Parser;
 const FAULTS: &str = "\
 Faults (--fail NAME, repeatable):
   not-posted        the firmware has not initialized the card
+  asic-init=HOW     nor can a driver: the ROM's ASIC_Init is empty, garbage or a loop
   rom-signature     the ROM does not begin with 55 AA
   no-rom            the ROM reads as zeros
   ring-BLOCK        the block's engines execute nothing

@@ -16,8 +16,7 @@ const MC_BUSY: u32 = 0x1e00;
 fn read_only(reg: u32) -> bool {
     matches!(
         reg,
-        CONFIG_MEMSIZE
-            | GRBM_STATUS
+        GRBM_STATUS
             | SRBM_STATUS
             | SRBM_STATUS2
             | MC_SEQ_TRAIN_WAKEUP_CNTL
@@ -109,7 +108,9 @@ impl Gpu {
     }
 
     fn write_effect(&mut self, reg: u32, value: u32, by: Source) {
-        if read_only(reg) {
+        // Posting sets the size of the memory, nobody after it.
+        let locked = reg == CONFIG_MEMSIZE && self.is_posted();
+        if read_only(reg) || locked {
             self.log.violation("read-only", format!("write of {value:#x} to {}", regs::label(reg)));
             return;
         }
@@ -166,6 +167,8 @@ impl Gpu {
                 self.regs.set(reg, value);
                 self.keep_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
             }
+            MPLL_CNTL_MODE => self.set_memory_clock(value),
+            BIOS_SCRATCH_7 => self.set_posting(value),
             HDP_DEBUG0 => {
                 self.regs.set(reg, value);
                 if value & 1 != 0 {
@@ -224,6 +227,9 @@ impl Gpu {
             self.regs.set_indirect("SMC", ROM_INDEX, at.wrapping_add(4));
             let byte = |i: u32| u32::from(self.rom.get((at + i) as usize).copied().unwrap_or(0xff));
             return (0..4).fold(0, |v, i| v | byte(i) << (8 * i));
+        }
+        if index == CG_SPLL_STATUS && write.is_none() {
+            return if self.engine_clock_runs() { SPLL_LOCKED } else { 0 };
         }
         self.indirect("SMC", index, write)
     }

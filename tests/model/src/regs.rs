@@ -62,15 +62,15 @@ pub struct Store {
 }
 
 impl Store {
-    /// The registers after the firmware posted the card.
-    pub fn new(config: &Config) -> Self {
+    /// The registers after power-on; if it is `posted`, after the firmware has posted the card.
+    pub fn new(config: &Config, posted: bool) -> Self {
         let mut s = Store {
             flat: vec![0; COUNT],
             banked: HashMap::new(),
             indirect: HashMap::new(),
             shader_engines: config.chip.shader_engines(),
         };
-        reset::power_up(&mut s, config);
+        reset::power_up(&mut s, config, posted);
         s
     }
 
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn queues_and_vmids_have_their_own_registers() {
-        let mut s = Store::new(&Config::default());
+        let mut s = Store::new(&Config::default(), true);
         s.write(index::SRBM_GFX_CNTL, 1 << 2 | 2 << 8);
         s.write(index::CP_HQD_PQ_BASE, 7);
         s.write(index::SRBM_GFX_CNTL, 1 << 2 | 3 << 8);
@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn broadcast_reaches_every_shader_engine() {
-        let mut s = Store::new(&Config::default());
+        let mut s = Store::new(&Config::default(), true);
         s.write(index::GRBM_GFX_INDEX, 0xe000_0000);
         s.write(index::PA_SC_RASTER_CONFIG, 0x55);
         for se in 0..2 {

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! The expansion ROM: a synthetic ATOM BIOS, the smallest that a driver's checks and its table
-//! interpreter accept. It is an EFI image by its PCIR header, so that no PC firmware executes it.
+//! The expansion ROM: a synthetic ATOM BIOS. It has what a driver's checks ask for, and an ASIC_Init
+//! that posts the card, but only for an interpreter that does every instruction right. It is an EFI
+//! image by its PCIR header, so that no PC firmware executes it.
+
+mod asm;
+mod self_test;
+mod tables;
 
 use crate::config::{Chip, Config};
+use crate::regs::reset::{ENGINE_CLOCK, MEMORY_CLOCK, REFERENCE_CLOCK};
 
 /// Size of the image in bytes.
 pub const SIZE: usize = 0x1_0000;
@@ -12,11 +18,8 @@ const HEADER: usize = 0x200;
 const COMMAND_TABLE: usize = HEADER + 0x40;
 const DATA_TABLE: usize = HEADER + 0x140;
 const FIRMWARE_INFO: usize = HEADER + 0x240;
-const ASIC_INIT: usize = HEADER + 0x2c0;
-
-/// BIOS_SCRATCH_7 and its init-complete bit, which ASIC_Init sets.
-const SCRATCH_7: u16 = 0x5d0;
-const INIT_COMPLETE: u32 = 0x200;
+/// Where the other tables begin.
+const TABLES: usize = 0x1000;
 
 struct Image(Vec<u8>);
 
@@ -63,12 +66,18 @@ pub fn build(config: &Config) -> Vec<u8> {
     i.u16(HEADER + 0x1e, COMMAND_TABLE as u16);
     i.u16(HEADER + 0x20, DATA_TABLE as u16);
     i.table(COMMAND_TABLE, 4 + 2 * 81, 1, 1);
-    i.u16(COMMAND_TABLE + 4, ASIC_INIT as u16);
     i.table(DATA_TABLE, 4 + 2 * 35, 1, 1);
     // Entry 4 of the data tables: FirmwareInfo.
     i.u16(DATA_TABLE + 4 + 2 * 4, FIRMWARE_INFO as u16);
     firmware_info(&mut i);
-    asic_init(&mut i);
+    let commands = tables::commands(config).into_iter().map(|(n, table)| (COMMAND_TABLE, n, table.bytes));
+    let data = tables::data(config).into_iter().map(|(n, table)| (DATA_TABLE, n, table));
+    let mut free = TABLES;
+    for (list, number, table) in commands.chain(data) {
+        i.u16(list + 4 + 2 * usize::from(number), free as u16);
+        i.put(free, &table);
+        free += table.len().next_multiple_of(4);
+    }
     i.0
 }
 
@@ -89,20 +98,10 @@ fn pcir(i: &mut Image, config: &Config) {
 fn firmware_info(i: &mut Image) {
     i.table(FIRMWARE_INFO, 0x6c, 2, 2);
     i.u32(FIRMWARE_INFO + 4, 0x0f00_0000);
-    i.u32(FIRMWARE_INFO + 8, 70_000);
-    i.u32(FIRMWARE_INFO + 0xc, 150_000);
-    i.u16(FIRMWARE_INFO + 0x52, 2_700);
-    i.u16(FIRMWARE_INFO + 0x54, 2_700);
-}
-
-/// Command table 0: `MOVE reg[BIOS_SCRATCH_7] <- init complete; END`.
-fn asic_init(i: &mut Image) {
-    let mut code = vec![0x01, 0x05];
-    code.extend(SCRATCH_7.to_le_bytes());
-    code.extend(INIT_COMPLETE.to_le_bytes());
-    code.push(0x5b);
-    i.table(ASIC_INIT, 6 + code.len() as u16, 1, 1);
-    i.put(ASIC_INIT + 6, &code);
+    i.u32(FIRMWARE_INFO + 8, ENGINE_CLOCK);
+    i.u32(FIRMWARE_INFO + 0xc, MEMORY_CLOCK);
+    i.u16(FIRMWARE_INFO + 0x52, REFERENCE_CLOCK as u16);
+    i.u16(FIRMWARE_INFO + 0x54, REFERENCE_CLOCK as u16);
 }
 
 #[cfg(test)]

@@ -87,7 +87,7 @@ fn the_reset_dword_loses_registers_posting_and_vram() {
     let mut b = bench(&["reset-vram"], &[], &[]);
     b.gpu.vram().write_u32(VRAM_DATA, 1);
     b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
-    assert_eq!(b.r("CONFIG_MEMSIZE"), 64);
+    assert_eq!(b.r("CONFIG_MEMSIZE"), 0);
     assert_eq!(b.r("BIOS_SCRATCH_7") & 0x200, 0, "to be posted again");
     assert_eq!(b.r("CP_HQD_ACTIVE"), 0);
     assert_ne!(b.gpu.vram().read_u32(VRAM_DATA), 1);

@@ -14,6 +14,21 @@ macro_rules! registers {
 /// From a register of SDMA engine 0 to the same of engine 1.
 pub const SDMA_STRIDE: u32 = 0x200;
 
+/// SMC registers of the engine's clock generator (SPLL).
+pub const CG_SPLL_FUNC_CNTL: u32 = 0xc050_0140;
+#[allow(missing_docs)]
+pub const CG_SPLL_FUNC_CNTL_3: u32 = 0xc050_0148;
+#[allow(missing_docs)]
+pub const CG_SPLL_STATUS: u32 = 0xc050_015c;
+/// CG_SPLL_FUNC_CNTL: reset, bypass.
+pub const SPLL_OFF: u32 = 1 | 1 << 3;
+/// CG_SPLL_FUNC_CNTL: powered, its divider on.
+pub const SPLL_ON: u32 = 1 << 1 | 1 << 2;
+/// CG_SPLL_STATUS: the clock has changed.
+pub const SPLL_LOCKED: u32 = 1 << 1;
+/// MPLL_CNTL_MODE: the memory runs by its clock generator.
+pub const MCLK_SEL: u32 = 1 << 11;
+
 registers! {
     // Bus interface and memory access.
     MM_INDEX = 0x0000;
@@ -74,6 +89,7 @@ registers! {
     MC_SEQ_MISC0 = 0x0a80;
     MC_SEQ_SUP_CNTL = 0x0a32;
     MC_SEQ_TRAIN_WAKEUP_CNTL = 0x0a3a;
+    MPLL_CNTL_MODE = 0x0aec;
     MC_SEQ_IO_DEBUG_INDEX = 0x0a91;
     MC_SEQ_IO_DEBUG_DATA = 0x0a92;
     // Display.

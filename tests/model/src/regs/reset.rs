@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Values of the registers after the firmware posted the card: straps and fuses as Bonaire and
-//! Hawaii have them, memory configuration, and noise where hardware defines nothing.
+//! Values of the registers after power-on, and after the firmware posted the card: straps and fuses as
+//! Bonaire and Hawaii have them, memory configuration, and noise where hardware defines nothing.
 
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -11,8 +11,14 @@ use crate::config::Config;
 
 /// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
 pub const FB_BASE: u64 = 0xf4_0000_0000;
-/// BIOS_SCRATCH_7: the firmware's ASIC_Init has run.
-const INIT_COMPLETE: u32 = 0x200;
+/// BIOS_SCRATCH_7: ASIC_Init has run.
+pub const INIT_COMPLETE: u32 = 0x200;
+/// Clocks in 10 kHz: of the engine, of memory, and the crystal's.
+pub const ENGINE_CLOCK: u32 = 70_000;
+#[allow(missing_docs)]
+pub const MEMORY_CLOCK: u32 = 150_000;
+#[allow(missing_docs)]
+pub const REFERENCE_CLOCK: u32 = 2_700;
 
 /// Registers whose contents hardware leaves undefined at power-up: first index, count. Bits that no
 /// header defines are not storage: they read as zeros.
@@ -30,8 +36,8 @@ const UNDEFINED: &[(u32, u32)] = &[
     (0xa000, 0x400),
 ];
 
-/// Puts every register into its state after posting.
-pub fn power_up(s: &mut Store, config: &Config) {
+/// Puts every register into its state after power-on, and then that after posting if it is `posted`.
+pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
     let mut noise = ChaCha8Rng::seed_from_u64(config.seed ^ 0x5eed);
     for (first, count) in UNDEFINED {
         for reg in *first..*first + *count {
@@ -40,7 +46,6 @@ pub fn power_up(s: &mut Store, config: &Config) {
             }
         }
     }
-    memory(s, config);
     graphics(s);
     if let Some(picture) = config.picture {
         picture.show(s);
@@ -50,8 +55,16 @@ pub fn power_up(s: &mut Store, config: &Config) {
         s.set(SDMA0_F32_CNTL + n * SDMA_STRIDE, 1);
         s.set(SDMA0_GFX_RB_CNTL + n * SDMA_STRIDE, 0x0004_0000);
     }
-    let posted = !config.inject.not_posted;
-    s.set(BIOS_SCRATCH_7, if posted { INIT_COMPLETE } else { 0 });
+    s.set_indirect("SMC", CG_SPLL_FUNC_CNTL, SPLL_OFF);
+    if posted {
+        for (reg, value) in posting(config) {
+            s.set(reg, value);
+        }
+        for (index, value) in clocks() {
+            s.set_indirect("SMC", index, value);
+        }
+        s.set(BIOS_SCRATCH_7, INIT_COMPLETE);
+    }
     // SMC: clock disabled, so a driver does not take it for running.
     s.set_indirect("SMC", 0x8000_0004, 1);
     // PCIe link: 8 GT/s is the current rate.
@@ -64,19 +77,50 @@ pub fn power_up(s: &mut Store, config: &Config) {
     }
 }
 
-fn memory(s: &mut Store, config: &Config) {
-    s.set(CONFIG_MEMSIZE, (config.vram >> 20) as u32);
+/// How the memory is made and wired.
+pub struct MemoryKind {
+    #[allow(missing_docs)]
+    pub ramcfg: u32,
+    #[allow(missing_docs)]
+    pub chmap: u32,
+    #[allow(missing_docs)]
+    pub misc0: u32,
+}
+
+/// The memory of a card.
+pub fn memory_of(config: &Config) -> MemoryKind {
+    let chmap = config.chip.channel_code() << 12;
+    match config.odd {
+        // 8 banks, 2 KiB rows, 64-bit channels; GDDR5.
+        false => MemoryKind { ramcfg: 0x0000_0151, chmap, misc0: 5 << 28 },
+        // 16 banks, 4 KiB rows, 32-bit channels; DDR3.
+        true => MemoryKind { ramcfg: 2 | 3 << 3 | 2 << 6, chmap, misc0: 3 << 28 },
+    }
+}
+
+/// Registers that posting sets, and their values after it. Before it they hold zeros.
+pub fn posting(config: &Config) -> [(u32, u32); 9] {
+    let kind = memory_of(config);
     let top = FB_BASE + config.vram - 1;
-    s.set(MC_VM_FB_LOCATION, ((top >> 24) as u32) << 16 | (FB_BASE >> 24) as u32);
-    // 8 banks, 2 KiB rows, 64-bit channels.
-    s.set(MC_ARB_RAMCFG, 0x0000_0151);
-    s.set(MC_SHARED_CHMAP, config.chip.channel_code() << 12);
-    // GDDR5.
-    s.set(MC_SEQ_MISC0, 5 << 28);
-    // An empty system aperture, disabled contexts, idle TLBs.
-    s.set(MC_VM_SYSTEM_APERTURE_LOW_ADDR, (FB_BASE >> 12) as u32);
-    s.set(MC_VM_SYSTEM_APERTURE_HIGH_ADDR, (top >> 12) as u32);
-    s.set(BIF_FB_EN, 3);
+    [
+        (MC_ARB_RAMCFG, kind.ramcfg),
+        (MC_SHARED_CHMAP, kind.chmap),
+        (MC_SEQ_MISC0, kind.misc0),
+        (CONFIG_MEMSIZE, (config.vram >> 20) as u32),
+        (MC_VM_FB_LOCATION, ((top >> 24) as u32) << 16 | (FB_BASE >> 24) as u32),
+        // An empty system aperture.
+        (MC_VM_SYSTEM_APERTURE_LOW_ADDR, (FB_BASE >> 12) as u32),
+        (MC_VM_SYSTEM_APERTURE_HIGH_ADDR, (top >> 12) as u32),
+        (BIF_FB_EN, 3),
+        (MPLL_CNTL_MODE, MCLK_SEL),
+    ]
+}
+
+/// SMC registers that posting sets, and their values after it: the clock generator is on, and divides
+/// the engine's clock down to the crystal's.
+pub fn clocks() -> [(u32, u32); 2] {
+    let divider = (u64::from(ENGINE_CLOCK) << 14) / u64::from(REFERENCE_CLOCK);
+    [(CG_SPLL_FUNC_CNTL, SPLL_ON), (CG_SPLL_FUNC_CNTL_3, divider as u32)]
 }
 
 fn graphics(s: &mut Store) {
@@ -92,9 +136,6 @@ fn graphics(s: &mut Store) {
 
 /// What differs on another card of the same kind, for comparisons of first boots.
 fn odd(s: &mut Store) {
-    // DDR3; 16 banks, 4 KiB rows, 32-bit channels.
-    s.set(MC_SEQ_MISC0, 3 << 28);
-    s.set(MC_ARB_RAMCFG, 2 | 3 << 3 | 2 << 6);
     // Revision 1; the link at 5 GT/s.
     s.set(CC_DRM_ID_STRAPS, 1 << 28);
     s.set_indirect("PCIE", 0x1001_00a4, 1 << 13);
