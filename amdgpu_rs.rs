@@ -333,7 +333,7 @@ fn limits(dev: &kernel::device::Device<Bound>) -> Limits {
     }
 }
 
-/// Checks that the card responds and was posted, and reads its video BIOS.
+/// Checks that the card responds, reads its video BIOS, and posts the card if nobody has.
 fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios> {
     if !hw.system.responds(card) {
         dev_err!(
@@ -344,13 +344,26 @@ fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios>
     }
     let vbios = Vbios::read(pdev)?;
     if !hw.system.is_posted(card) {
+        post(pdev, hw, card, &vbios)?;
+    }
+    Ok(vbios)
+}
+
+/// Initializes a card that the system firmware has left alone.
+fn post(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>, vbios: &Vbios) -> Result {
+    dev_info!(
+        pdev,
+        "the system firmware has not initialized this card (not posted): doing it now\n"
+    );
+    vbios.post(pdev.as_ref(), card)?;
+    if !hw.system.is_posted(card) {
         dev_err!(
             pdev,
-            "the system firmware has not initialized this card (not posted)\n"
+            "ASIC_Init of the video BIOS (VBIOS) has not initialized the card\n"
         );
         return Err(ENODEV);
     }
-    Ok(vbios)
+    Ok(())
 }
 
 /// Sets the chip's golden registers, starts its memory controller, and reads the facts of the card.

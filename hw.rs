@@ -6,6 +6,7 @@
 //! Each trait describes one part of the card. A generation is a set of implementations, chosen
 //! once, at probe ([`ChipId::chip`]). After that, no code asks which chip it runs on.
 
+mod atom;
 pub(crate) mod card;
 pub(crate) mod command;
 #[cfg(CONFIG_KUNIT = "y")]

@@ -3,14 +3,15 @@
 //! The video BIOS (the C driver's `amdgpu_bios.c`): the card's ROM image.
 //!
 //! An ATOM BIOS image begins like any PCI expansion ROM (55 AA). The word at 0x48 points to the
-//! ATOM header, which contains the letters "ATOM" and points to the master data table. Of the
-//! tables listed there, the driver needs only FirmwareInfo, for the clocks. User space may ask for
-//! the whole image, and for its description of itself ([`Identity`]).
+//! ATOM header, which contains the letters "ATOM" and points to the lists of tables. Of the data
+//! tables, the driver needs FirmwareInfo, for the clocks. User space may ask for the whole image,
+//! and for its description of itself ([`Identity`]).
 //!
-//! The image also holds the program that initializes a card after power-on ("posting"), which the
-//! system firmware runs. This driver does not run it, so it needs a card that is posted.
+//! The image also holds the program that initializes a card after power-on ("posting"). The system
+//! firmware runs it for the cards that it uses itself; for others the driver does ([`posting`]).
 
 mod identity;
+mod posting;
 
 pub(crate) use self::identity::Identity;
 
@@ -23,7 +24,10 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::abstractions::pci::read_rom;
+use crate::{
+    abstractions::pci::read_rom,
+    hw::atom::image::Image, //
+};
 
 /// An image that has been checked.
 pub(crate) struct Vbios {
@@ -70,34 +74,13 @@ impl Vbios {
     }
 }
 
-/// An image that has yet to be checked. Every read checks that it is within the image.
-struct Image<'a>(&'a [u8]);
-
 impl Image<'_> {
-    fn bytes<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        let bytes = self.0.get(offset..offset.checked_add(N)?)?;
-        bytes.try_into().ok()
-    }
-
-    fn word(&self, offset: usize) -> Option<usize> {
-        Some(usize::from(u16::from_le_bytes(self.bytes(offset)?)))
-    }
-
-    fn dword(&self, offset: usize) -> Option<u32> {
-        Some(u32::from_le_bytes(self.bytes(offset)?))
-    }
-
-    /// Returns the offset that the word at `offset` points to, unless the word is zero.
-    fn pointer(&self, offset: usize) -> Option<usize> {
-        self.word(offset).filter(|target| *target != 0)
-    }
-
     /// Returns the offset of the table with the clocks and the firmware's version.
     fn firmware_info(&self) -> Result<usize, Defect> {
         /// Magic of ATI's BIOSes.
         const ATI_MAGIC: &[u8; 10] = b" 761295520";
-        /// Place of FirmwareInfo in the master data table.
-        const FIRMWARE_INFO: usize = 4;
+        /// Number of FirmwareInfo among the data tables.
+        const FIRMWARE_INFO: u8 = 4;
 
         if self.bytes(0) != Some([0x55, 0xaa]) {
             return Err(Defect::NoRomSignature);
@@ -105,14 +88,8 @@ impl Image<'_> {
         if self.bytes(0x30).as_ref() != Some(ATI_MAGIC) {
             return Err(Defect::NotAnAtiRom);
         }
-        let header = self.pointer(0x48).ok_or(Defect::NoAtomHeader)?;
-        if self.bytes(header + 4) != Some(*b"ATOM") {
-            return Err(Defect::NoAtomHeader);
-        }
-        // A table begins with four bytes of header.
-        self.pointer(header + 0x20)
-            .and_then(|tables| self.pointer(tables + 4 + 2 * FIRMWARE_INFO))
-            .ok_or(Defect::NoFirmwareInfo)
+        self.atom_header().ok_or(Defect::NoAtomHeader)?;
+        self.data_table(FIRMWARE_INFO).ok_or(Defect::NoFirmwareInfo)
     }
 
     fn clocks(&self) -> Result<Clocks, Defect> {
@@ -121,7 +98,7 @@ impl Image<'_> {
             Some(Clocks {
                 engine: self.dword(info + 0x08)?,
                 memory: self.dword(info + 0x0c)?,
-                reference: self.word(info + 0x52)?.try_into().ok()?,
+                reference: self.word(info + 0x52)?.into(),
             })
         };
         clocks()

@@ -10,14 +10,15 @@
 
 use kernel::prelude::*;
 
-use super::Image;
+use crate::hw::atom::image::{
+    Image,
+    ATOM_HEADER, //
+};
 
 /// Offset of the number of strings.
 const TEXTS_NUMBER: usize = 0x2f;
 /// Offset of the word that points to the first string.
 const TEXTS_START: usize = 0x6e;
-/// Offset of the word that points to the ATOM header.
-const ATOM_HEADER: usize = 0x48;
 /// Offset of the date.
 const DATE: usize = 0x50;
 /// Offset of the part number, if there are no strings.
@@ -92,7 +93,7 @@ impl<'a> Image<'a> {
 
     /// Returns the name of the board.
     fn name(&self) -> Option<&'a [u8]> {
-        let mut rest = self.from(self.word(TEXTS_START)?)?;
+        let mut rest = self.from(self.word(TEXTS_START)?.into())?;
         for _ in 0..self.number_of_texts()? {
             let end = rest.iter().position(|&letter| letter == 0)?;
             rest = &rest[end + 1..];
@@ -107,7 +108,7 @@ impl<'a> Image<'a> {
     /// Returns the part number of the BIOS.
     fn part_number(&self) -> Option<&'a [u8]> {
         let start = match self.number_of_texts() {
-            Some(_) => self.word(TEXTS_START)?,
+            Some(_) => self.word(TEXTS_START)?.into(),
             None => PART_NUMBER,
         };
         let letters = match self.from(start)? {
@@ -121,7 +122,10 @@ impl<'a> Image<'a> {
     /// Returns the version of the BIOS.
     fn version_text(&self) -> Option<&'a [u8]> {
         let (start, end) = (self.word(TEXTS_START)?, self.word(ATOM_HEADER)?);
-        let searched = if start < end { start..=end } else { SEARCHED };
+        let searched = match start < end {
+            true => start.into()..=end.into(),
+            false => SEARCHED,
+        };
         let letters = self.from(self.find(VERSION_PREFIX, searched)? + VERSION_AFTER)?;
         Some(until(letters, |letter| letter == 0))
     }
