@@ -135,9 +135,11 @@ fn time_ends() {
 fn a_switch_takes_steps_for_its_cases() {
     let mut code = vec![66, 0x25, 1];
     code.extend([0x63, 0, 0, 0].repeat(500));
-    code.extend([0x5a, 0x5a, 67, 6, 0]);
-    let (result, _) = run_within(&image(0, 0, &code), Budget { steps: 5_000, wait: 0 });
-    assert_eq!(result, fault(CODE, Cause::Steps));
+    code.extend([0x5a, 0x5a, 91]);
+    let within = |steps| run_within(&image(0, 0, &code), Budget { steps, wait: 0 }).0;
+    // The switch, its cases, the end of them, and that of the table.
+    assert_eq!(within(1 + 500 + 1 + 1), Ok(()));
+    assert_eq!(within(500), fault(CODE, Cause::Steps));
 }
 
 #[test]
