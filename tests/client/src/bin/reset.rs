@@ -26,6 +26,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// What noticing a hang, beyond the time limit, and the reset may take.
+const RESET: Duration = Duration::from_secs(3);
+
 /// Words that are no packet of the library.
 struct Raw<'a>(&'a [u32]);
 
@@ -188,8 +191,11 @@ impl Canary {
     }
 }
 
-/// Runs jobs on an engine until told to stop. The longest time that one took, and how many there were.
-fn work(session: &Session, engine: Engine, until: &dyn Fn() -> bool) -> Result<(Duration, usize), String> {
+/// The longest time that a job took, and how many there were.
+type Worked = Result<(Duration, usize), String>;
+
+/// Runs jobs on an engine until told to stop.
+fn work(session: &Session, engine: Engine, until: &dyn Fn() -> bool) -> Worked {
     let (mut longest, mut count) = (Duration::ZERO, 0);
     while !until() {
         let start = Instant::now();
@@ -205,11 +211,12 @@ struct Seen {
     guilty: Outcome,
     behind: Outcome,
     innocent: Outcome,
-    elsewhere: Vec<(Engine, Result<(Duration, usize), String>)>,
+    elsewhere: Vec<(Engine, Worked)>,
 }
 
 struct Scene<'a> {
     node: &'a Node,
+    limit: Duration,
     engine: Engine,
     hang: Hang,
 }
@@ -245,12 +252,17 @@ impl Scene<'_> {
         });
         tally.record(format!("{title}: the job behind it with ECANCELED"), seen.behind);
         if self.is_whole() {
-            tally.skip(format!("{title}: an innocent job behind them"), "the C driver resets the whole card");
+            tally.skip(
+                format!("{title}: an innocent job behind them"),
+                "the C driver resets the whole card",
+            );
         } else {
             tally.record(format!("{title}: an innocent job behind them ends well"), seen.innocent);
         }
         self.judge_elsewhere(tally, &title, seen.elsewhere);
-        tally.check(format!("{title}: contexts know what happened"), || self.contexts(&guilty, &innocent));
+        tally.check(format!("{title}: contexts know what happened"), || {
+            self.contexts(&guilty, &innocent)
+        });
         tally.check(format!("{title}: the guilty queue is refused, others are not"), || {
             self.refused(&guilty, &neighbor)
         });
@@ -260,16 +272,22 @@ impl Scene<'_> {
             Engine::ALL.into_iter().try_for_each(|engine| session.prove_alive(engine))?;
             Ok(String::new())
         });
-        let limit = if self.hang.is_told(engine) { 2000 } else { 6000 };
-        tally.check(format!("{title}: it is noticed in time"), || match took.as_millis() {
-            took if took <= limit => Ok(format!("{took} ms")),
-            took => Err(format!("{took} ms, of at most {limit}")),
+        let waits = if self.hang.is_told(engine) { Duration::ZERO } else { self.limit };
+        let most = waits + RESET;
+        tally.check(format!("{title}: it is noticed in time"), || {
+            let seen = format!("{} ms, of at most {}", took.as_millis(), most.as_millis());
+            if took <= most { Ok(seen) } else { Err(seen) }
         });
         Ok(())
     }
 
     /// Hangs the engine, and watches.
-    fn hang(&self, guilty: &Session, innocent: &Session, neighbor: &Session) -> Result<Seen, String> {
+    fn hang(
+        &self,
+        guilty: &Session,
+        innocent: &Session,
+        neighbor: &Session,
+    ) -> Result<Seen, String> {
         let engine = self.engine;
         let fail = |e: Errno| format!("CS on {engine}: {e}");
         let store = |session: &Session, value| {
@@ -293,11 +311,13 @@ impl Scene<'_> {
             let end = ends_with(guilty, engine, first, expected);
             over.store(true, Ordering::Relaxed);
             let panicked = |_| Err("it panicked".into());
-            let elsewhere = workers.into_iter().map(|(e, w)| (e, w.join().unwrap_or_else(panicked)));
+            let elsewhere =
+                workers.into_iter().map(|(e, w)| (e, w.join().unwrap_or_else(panicked)));
             Ok(Seen {
                 guilty: end,
                 elsewhere: elsewhere.collect(),
-                behind: ends_with(guilty, engine, behind, libc::ECANCELED).and(has_written(guilty, 0)),
+                behind: ends_with(guilty, engine, behind, libc::ECANCELED)
+                    .and(has_written(guilty, 0)),
                 innocent: ends_well(innocent, engine, others.0)
                     .and(has_written(innocent, 2))
                     .and(ends_well(neighbor, engine, others.1))
@@ -316,12 +336,7 @@ impl Scene<'_> {
         }
     }
 
-    fn judge_elsewhere(
-        &self,
-        tally: &mut Tally,
-        title: &str,
-        seen: Vec<(Engine, Result<(Duration, usize), String>)>,
-    ) {
+    fn judge_elsewhere(&self, tally: &mut Tally, title: &str, seen: Vec<(Engine, Worked)>) {
         for (engine, outcome) in seen {
             let name = format!("{title}: work on {engine} goes on");
             if self.is_whole() {
@@ -340,7 +355,8 @@ impl Scene<'_> {
         // On the C driver a job behind the guilty one hides the guilt.
         let blame = if self.is_c() { 0 } else { flag::GUILTY };
         let fresh = guilty.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
-        let seen = [flags(guilty, guilty.ctx)?, flags(innocent, innocent.ctx)?, flags(guilty, fresh)?];
+        let seen =
+            [flags(guilty, guilty.ctx)?, flags(innocent, innocent.ctx)?, flags(guilty, fresh)?];
         let expected = [flag::RESET | blame | lost, flag::RESET | lost, 0];
         if seen != expected {
             return Err(format!("guilty, innocent, new: {seen:x?}, not {expected:x?}"));
@@ -397,9 +413,7 @@ fn begins_once(node: &Node) -> Outcome {
 }
 
 /// Later jobs on a ring do not put off the end of one that hangs.
-fn pushes_do_not_prolong(node: &Node) -> Outcome {
-    /// Two seconds of limit, and what a reset may take.
-    const MOST: Duration = Duration::from_secs(5);
+fn pushes_do_not_prolong(node: &Node, limit: Duration) -> Outcome {
     let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
     let guilty = open()?;
     let others: Result<Vec<Session>, _> = (0..6).map(|_| open()).collect();
@@ -416,7 +430,9 @@ fn pushes_do_not_prolong(node: &Node) -> Outcome {
     }
     ends_with(&guilty, Engine::Gfx, seq, libc::ETIME)?;
     match start.elapsed() {
-        took if took <= MOST => Ok(format!("{} ms, with pushes at {pushed:?}", took.as_millis())),
+        took if took <= limit + RESET => {
+            Ok(format!("{} ms, with pushes at {pushed:?}", took.as_millis()))
+        }
         took => Err(format!("{} ms, with pushes at {pushed:?}", took.as_millis())),
     }
 }
@@ -463,8 +479,10 @@ fn stay(session: &Session, engine: Engine, hang: Hang) -> ExitCode {
 fn main() -> ExitCode {
     const SHORT: (&str, &str) = ("short", "1: one hang of each kind of engine only");
     const HANG: (&str, &str) = ("hang", "ENGINE:KIND; wait, illegal, privileged, unmapped");
+    const LIMIT: (&str, &str) = ("limit", "the driver's time limit in ms (default 2000)");
     const ALIVE: (&str, &str) = ("alive", "1: only shows that all engines work");
-    let args = Args::parse("Hangs engines, and sees who notices.", &[NODE, SHORT, HANG, ALIVE]);
+    let args =
+        Args::parse("Hangs engines, and sees who notices.", &[NODE, SHORT, HANG, LIMIT, ALIVE]);
     let start = match Start::new("reset", &args) {
         Ok(start) => start,
         Err(status) => return status,
@@ -476,10 +494,13 @@ fn main() -> ExitCode {
     }
     if args.get::<u32>(ALIVE.0).is_some_and(|n| n != 0) {
         for engine in Engine::ALL {
-            tally.check(format!("{engine} works"), || start.session.prove_alive(engine).map(|()| String::new()));
+            tally.check(format!("{engine} works"), || {
+                start.session.prove_alive(engine).map(|()| String::new())
+            });
         }
         return tally.close();
     }
+    let limit = Duration::from_millis(args.get(LIMIT.0).unwrap_or(2000));
     let is_short = args.get::<u32>(SHORT.0).is_some_and(|n| n != 0);
     let mut scenes = vec![
         (Engine::Gfx, Hang::Unmapped),
@@ -500,13 +521,13 @@ fn main() -> ExitCode {
         ]);
     }
     for (engine, hang) in scenes {
-        let scene = Scene { node, engine, hang };
+        let scene = Scene { node, limit, engine, hang };
         if let Err(why) = scene.play(&mut tally) {
             tally.record(format!("{engine}: {}", hang.name()), Err(why));
         }
     }
     tally.check("a forbidden access is told to its owner only", || faults_are_told(node));
     tally.check("a job that has begun does not begin again", || begins_once(node));
-    tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node));
+    tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node, limit));
     tally.close()
 }
