@@ -46,6 +46,8 @@ fn space(b: &mut Bench) {
         b.map(VMID, TARGET + page * 0x1000, (TARGET_IN_VRAM + page * 0x1000) | VRAM_RW);
     }
     b.flush(VMID);
+    // Of the target: linear.
+    b.w("GB_TILE_MODE0", 0);
     b.gpu.vram().fill(TARGET_IN_VRAM, 0, (TARGET_PAGES * 0x1000) as usize);
     // Half of the target, in another order than that of the indices.
     let corners = [[1.0f32, 1.0, 0.0, 1.0], [1.0, -1.0, 0.0, 1.0], [-1.0, -1.0, 0.0, 1.0]];

@@ -32,13 +32,42 @@ pub const PIXEL: &[u32] = &[
 /// Pixels of a row of the target, and rows.
 pub const SIZE: u32 = 64;
 
+/// Registers that are zero: what they ask for is not wanted.
+const ZEROS: &[u32] = &[
+    0xa000, // DB_RENDER_CONTROL
+    0xa00c, // scissors: screen, window, generic
+    0xa081, 0xa090, 0xa010, // DB_Z_INFO, DB_STENCIL_INFO
+    0xa011, 0xa080, // PA_SC_WINDOW_OFFSET
+    0xa0b4, // PA_SC_VPORT_ZMIN_0
+    0xa101, // VGT_MIN_VTX_INDX, VGT_INDX_OFFSET
+    0xa102, 0xa191, // SPI_PS_INPUT_CNTL_0
+    0xa1b8, // SPI_BARYC_CNTL
+    0xa1e0, // CB_BLEND0_CONTROL
+    0xa200, // DB_DEPTH_CONTROL
+    0xa203, // DB_SHADER_CONTROL
+    0xa204, // PA_CL_CLIP_CNTL
+    0xa205, // PA_SU_SC_MODE_CNTL
+    0xa207, // PA_CL_VS_OUT_CNTL
+    0xa290, // VGT_GS_MODE
+    0xa292, // PA_SC_MODE_CNTL_0
+    0xa2a5, // VGT_MULTI_PRIM_IB_RESET_EN
+    0xa2a8, // VGT_INSTANCE_STEP_RATE_0
+    0xa2d5, // VGT_SHADER_STAGES_EN
+    0xa2dc, // DB_ALPHA_TO_MASK
+    0xa2e5, // VGT_STRMOUT_CONFIG
+    0xa2f8, // PA_SC_AA_CONFIG
+    0xa31b, // CB_COLOR0_VIEW, ATTRIB
+    0xa31d,
+];
+
 /// Registers: indices and values. Vertices are 16 bytes each, 64 of them at most.
 pub fn settings(vertex: u64, pixel: u64, vertices: u64, target: u64) -> Vec<(u32, u32)> {
     // 8 vector and 16 scalar registers, denormals of doubles, DX10_CLAMP.
     let resources = 1 | 1 << 6 | 0xc0 << 12 | 1 << 21;
     let half = (SIZE as f32 / 2.0).to_bits();
     let scissor = SIZE | SIZE << 16;
-    let mut all = vec![
+    let mut all: Vec<(u32, u32)> = ZEROS.iter().map(|index| (*index, 0)).collect();
+    all.extend([
         (0x2c48, (vertex >> 8) as u32), // SPI_SHADER_PGM_LO_VS, HI, RSRC1, RSRC2: four user scalars
         (0x2c49, (vertex >> 40) as u32),
         (0x2c4a, resources),
@@ -65,7 +94,7 @@ pub fn settings(vertex: u64, pixel: u64, vertices: u64, target: u64) -> Vec<(u32
         (0xa319, SIZE / 8 - 1),
         (0xa31a, SIZE * SIZE / 64 - 1),
         (0xa31c, 14 << 2 | 7 << 8), // CB_COLOR0_INFO: 32_32_32_32 FLOAT
-    ];
+    ]);
     let descriptor = [vertices as u32, (vertices >> 32) as u32 | 16 << 16, 64, 0x0002_7fac];
     all.extend((0x2c4c..).zip(descriptor));
     // The viewport: the whole target, Y down.
