@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Memory accesses that an engine has issued and that have not landed.
 //!
-//! *CP DMA*: DMA_DATA only starts a transfer. The command processor goes on, past the end of the pipe
-//! even, unless the packet has CP_SYNC: that one waits for itself and for all before it. So a transfer
-//! without it lands at once, or after the fence that ends the job, as the seed decides.
+//! *CP DMA*: DMA_DATA only starts a transfer. The graphics command processor goes on, past the end of the
+//! pipe even, unless the packet has CP_SYNC: that one waits for itself and for all before it. So a
+//! transfer without it lands at once, or after the fence that ends the job, as the seed decides.
+//! Compute queues wait for each transfer.
 //!
 //! *Halts*: the halt bit stops the fetching of packets, not what is under way. What a halted engine
 //! wrote last lands once more some time later, at the address that was translated before: whatever the

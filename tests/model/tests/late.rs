@@ -73,6 +73,27 @@ fn transfers_pass_each_other_unless_they_wait_for_what_they_read() {
     assert!((0..16).all(|seed| result(seed, 4 | 1 << 30) == 7));
 }
 
+#[test]
+fn compute_queues_wait_for_each_transfer() {
+    let (from, to) = (GART + DATA, GART + DATA + 4);
+    // A transfer, and another value written to the same place after it.
+    let packets = [dma(0, from, to, 4), pm4(0x37, &[5 << 8, lo(to), hi(to), 9])].concat();
+    let last = |seed, submit: fn(&mut Bench, &[u32])| {
+        let mut b = bench(seed, &[]);
+        b.put(DATA, &[7, 0]);
+        submit(&mut b, &packets);
+        b.gfx_submit(&fence(GART + DATA + 12));
+        while b.get(DATA + 12) == 0 {
+            b.gpu.step();
+        }
+        b.settle();
+        b.clean();
+        b.get(DATA + 4)
+    };
+    assert!((0..16).any(|seed| last(seed, |b, packets| b.gfx_submit(packets)) == 7));
+    assert!((0..16).all(|seed| last(seed, |b, packets| b.compute_submit(0, packets)) == 9));
+}
+
 /// A user's job in vmid 3 on a page of its own; its commands, then the fence.
 fn job(b: &mut Bench, commands: &[u32]) {
     b.gpu.host.map(PAGE_BUS, std::sync::Arc::new(Memory::anonymous("page", 4096).unwrap()));

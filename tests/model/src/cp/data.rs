@@ -7,7 +7,7 @@ use crate::gpu::{Flow, Gpu};
 use crate::late::Transfer;
 use crate::trace::Source;
 
-/// DMA_DATA: the command processor waits for this transfer and all before it.
+/// DMA_DATA: the graphics command processor waits for this transfer and all before it.
 const CP_SYNC: u32 = 1 << 31;
 /// DMA_DATA: this transfer reads what the ones before it wrote.
 const RAW_WAIT: u32 = 1 << 30;
@@ -112,7 +112,10 @@ impl Gpu {
             2 => Transfer::Fill { value: body[1], to: dst, len },
             other => return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled"))),
         };
-        self.cp_dma(id, a, transfer, body[0] & CP_SYNC != 0, command & RAW_WAIT != 0)
+        // Only the graphics processor goes on; the compute processors wait for each transfer, and know no
+        // flag (Mesa's RADV, `radv_cp_dma.c`).
+        let sync = body[0] & CP_SYNC != 0 || matches!(id, EngineId::Compute { .. });
+        self.cp_dma(id, a, transfer, sync, command & RAW_WAIT != 0)
     }
 
     /// ATOMIC_MEM: one operation on a dword or a quadword; with the loop command, until a
