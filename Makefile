@@ -26,6 +26,16 @@ run: ## everything from nothing to a user-pointer copy on the modeled GPU
 shell: ## a shell in the guest, with the module and the tools in it
 	@scripts/guest --kernel $(KERNEL) --driver --client --shell
 
+.PHONY: demo-vulkan demo-opencl demo-llm
+demo-vulkan: ## Vulkan programs compute on the modeled GPU, by unmodified Mesa: docs/mesa.md
+	@scripts/demo vulkan
+
+demo-opencl: ## OpenCL filters a picture there: out/demo/picture.png
+	@scripts/demo opencl
+
+demo-llm: ## llama.cpp runs a small language model there, token for token as the processor does
+	@scripts/demo llm
+
 # --- tests -------------------------------------------------------------------------------------
 
 .PHONY: test test-model test-client atom decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms reset check fmt
@@ -82,6 +92,10 @@ hawaii: ## the interface on the other chip, and both chips in one machine
 
 witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
+
+.PHONY: mesa
+mesa: ## Vulkan, OpenCL and llama.cpp by Mesa, on ours and on the C driver: docs/mesa.md
+	@scripts/test mesa
 
 .PHONY: unbind
 UNBIND_ROUNDS ?= 500
