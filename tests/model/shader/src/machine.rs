@@ -158,5 +158,8 @@ fn note_pending(w: &mut Wave, i: &Inst) {
     if let Some(unit) = unit(i) {
         let lanes = w.exec();
         w.pending.issue(unit, i.writes, lanes);
+        if i.entry.format == crate::isa::Format::Flat {
+            w.pending.was_flat();
+        }
     }
 }

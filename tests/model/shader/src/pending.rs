@@ -3,7 +3,8 @@
 //!
 //! Vector memory returns in order and counts in VMCNT. The local data share returns in order too,
 //! scalar memory in any, and both count in LGKMCNT. A flat instruction counts in both, but what it
-//! loads from memory is there when VMCNT says so: Mesa's compiler waits for no more. A register that a
+//! loads from memory is there when VMCNT says so, and in LGKMCNT it comes after what the local data
+//! share was asked before: Mesa's compiler waits for no more. A register that a
 //! result is on its way to may not be used: what is in it is not said.
 
 use std::collections::VecDeque;
@@ -53,12 +54,22 @@ impl Pending {
             }
             self.vector.push_back(coming);
         } else {
-            if self.others.len() == SCALAR_MAX && self.in_order() {
-                self.others.pop_front();
-            }
-            self.others.push_back(coming);
+            self.count(coming);
         }
         self.sum();
+    }
+
+    /// Notes that the instruction was a flat one, which counts in LGKMCNT too.
+    pub fn was_flat(&mut self) {
+        self.count(Coming { unit: Unit::Lds, registers: RegSet::default(), lanes: 0 });
+        self.sum();
+    }
+
+    fn count(&mut self, coming: Coming) {
+        if self.others.len() == SCALAR_MAX && self.in_order() {
+            self.others.pop_front();
+        }
+        self.others.push_back(coming);
     }
 
     fn in_order(&self) -> bool {
@@ -141,6 +152,21 @@ mod tests {
         assert!(early(&p, 1) && early(&p, 2));
         p.wait(0x07f);
         assert!(p.is_empty());
+    }
+
+    #[test]
+    fn flat_instructions_count_behind_the_local_data_share() {
+        let mut p = Pending::default();
+        p.issue(Unit::Lds, v(1), 3);
+        p.issue(Unit::Lds, v(2), 3);
+        p.issue(Unit::Vector, v(3), 3);
+        p.was_flat();
+        p.wait(0x27f);
+        assert!(!early(&p, 1) && early(&p, 2) && early(&p, 3));
+        p.wait(0x17f);
+        assert!(!early(&p, 2) && early(&p, 3), "the flat load's result counts by VMCNT");
+        p.wait(0x170);
+        assert!(!early(&p, 3));
     }
 
     #[test]
