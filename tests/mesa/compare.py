@@ -8,7 +8,7 @@
 The logs are what `mesa` (tests/mesa/apps) wrote in the guest. Compared are the checks and their verdicts, what
 programs said ('@begin', '@end'), and the records of their ioctls ('@file NAME.calls.gz'), lined up call by call.
 A line for each comparison: 'ok' or 'not ok', and what. A difference must match an entry of explained.toml, and
-each entry a difference.
+each entry a difference, unless it says 'sometimes'.
 """
 
 import base64
@@ -119,6 +119,8 @@ class Call:
                 kind, data = chunk.split(":")
                 kind = CHUNKS.get(int(kind), kind)
                 data = bytes.fromhex(data) if data != "-" else b""
+                # The last two are a pointer.
+                data = data[:16] if kind == "BO_HANDLES" else data
                 values |= {f"{n} {kind} {at}": value for at, value in dwords(data).items()}
         elif number == 0x42:
             name += f" {values['asked op']}"
@@ -131,6 +133,7 @@ class Explanation:
 
     where: str
     why: str
+    sometimes: bool
     used: Counter = field(default_factory=Counter)
 
 
@@ -138,7 +141,9 @@ class Explanations:
     """The table, and what was explained by it."""
 
     def __init__(self, entries):
-        self.entries = [Explanation(entry["where"], entry["why"]) for entry in entries]
+        self.entries = [
+            Explanation(entry["where"], entry["why"], entry.get("sometimes", False)) for entry in entries
+        ]
 
     def explain(self, what):
         for entry in self.entries:
@@ -148,7 +153,7 @@ class Explanations:
         return False
 
     def unused(self):
-        return [entry.where for entry in self.entries if not entry.used]
+        return [entry.where for entry in self.entries if not entry.used and not entry.sometimes]
 
 
 @dataclass
