@@ -293,8 +293,8 @@ fn counters(dev: &kernel::device::Device<Bound>, stats: Arc<Stats>) -> Result<Co
     )
 }
 
-/// Enables the PCI device, takes it from the firmware's framebuffer, and limits its bus addresses to
-/// those that the chip can use.
+/// Enables the PCI device, takes it from the firmware's framebuffer, and limits its bus addresses
+/// to those that the chip can use.
 fn take_over<'bound>(pdev: &'bound pci::Device<Core<'_>>, hw: &Chip) -> Result<Enabled<'bound>> {
     let enabled = Enabled::new(pdev)
         .inspect_err(|e| dev_err!(pdev, "cannot enable the PCI device: {e:?}\n"))?;

@@ -4,7 +4,7 @@
 //!
 //! The kernel's TTM decides where a BO lies: in video memory (VRAM, managed by [`vram`]), in system
 //! memory that the GPU reaches (TTM's kind TT; user space calls it GTT), or in system memory that
-//! the GPU does not reach. TTM moves BOs to where they are asked for ([`Bo::validate`]), and evicts
+//! the GPU does not reach. TTM moves BOs to where they are asked for ([`ttm::Reserved::validate`]), and evicts
 //! them from VRAM when it needs room.
 //!
 //! Nothing that one client wrote is ever seen by another: new system pages come zeroed, VRAM is
@@ -17,7 +17,7 @@
 //! BO is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`].
 //! CPU writes reach VRAM when the host data path (HDP) is flushed, and CPU reads may return old
 //! data until it is invalidated: both are part of the move. A copy by the GPU would replace
-//! `copy_by_cpu` in [`Ttm::move_`].
+//! `copy_by_cpu` in `Ttm::move_`.
 //!
 //! # Debuggers
 //!

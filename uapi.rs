@@ -59,7 +59,7 @@ pub(crate) fn write<T: AsBytes + ?Sized>(address: u64, value: &T) -> Result {
     write_up_to(address, u32::MAX, value)
 }
 
-/// Writes `value` as [`write`] does, but no more than `size` bytes.
+/// Writes `value` as [`write()`] does, but no more than `size` bytes.
 pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &T) -> Result {
     let address = usize::try_from(address).map_err(|_| EFAULT)?;
     let bytes = value.as_bytes();

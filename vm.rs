@@ -64,7 +64,7 @@
 //!
 //! # Lock order
 //!
-//! `mmap_lock` → reservations → [`crate::ttm::BoData`]'s list of address spaces → publish lock. The
+//! `mmap_lock` → reservations → `BoData`'s list of address spaces → publish lock. The
 //! publish lock is taken by reclaim (MMU notifier): nothing is allocated under it. Updates are
 //! written with none of these held, on the way to the signal of a fence.
 

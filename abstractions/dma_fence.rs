@@ -143,17 +143,6 @@ impl Fence {
         unsafe { &*ptr.cast() }
     }
 
-    /// Takes over a reference from C code; `None` if there is no fence.
-    ///
-    /// # Safety
-    ///
-    /// `ptr` must be null or point to an initialized fence, of which the caller gives one reference
-    /// away.
-    pub(crate) unsafe fn from_raw_owned(ptr: *mut bindings::dma_fence) -> Option<ARef<Self>> {
-        // SAFETY: By the function's requirement the reference is ours now.
-        NonNull::new(ptr.cast()).map(|ptr| unsafe { ARef::from_raw(ptr) })
-    }
-
     /// Gives a reference to C code.
     pub(crate) fn into_raw(this: ARef<Self>) -> *mut bindings::dma_fence {
         ARef::into_raw(this).cast().as_ptr()

@@ -154,17 +154,6 @@ impl Resv {
             _not_thread_safe: NotThreadSafe,
         })
     }
-
-    /// Takes this reservation if it is free. May be called while other reservations are held.
-    pub(crate) fn try_lock(&self) -> Option<LockedResv<'_>> {
-        // SAFETY: By the type invariant the reservation is initialized.
-        unsafe { bindings::rust_ext_dma_resv_trylock(self.as_raw()) }.then(||
-            // INVARIANT: The reservation was just taken.
-            LockedResv {
-                resv: self,
-                _not_thread_safe: NotThreadSafe,
-            })
-    }
 }
 
 /// A reservation that was taken alone; released on drop.

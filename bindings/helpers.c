@@ -107,14 +107,6 @@ void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo)
 	ttm_bo_move_to_lru_tail_unlocked(bo);
 }
 
-void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *to, size_t len)
-{
-	if (map->bo_kmap_type & TTM_BO_MAP_IOMEM_MASK)
-		memcpy_fromio(to, (const void __iomem *)map->virtual + offset, len);
-	else
-		memcpy(to, map->virtual + offset, len);
-}
-
 void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, const void *from,
 			     size_t len)
 {
@@ -167,11 +159,6 @@ int rust_ext_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx)
 int rust_ext_dma_resv_lock_interruptible(struct dma_resv *obj, struct ww_acquire_ctx *ctx)
 {
 	return dma_resv_lock_interruptible(obj, ctx);
-}
-
-bool rust_ext_dma_resv_trylock(struct dma_resv *obj)
-{
-	return dma_resv_trylock(obj);
 }
 
 void rust_ext_dma_resv_unlock(struct dma_resv *obj)

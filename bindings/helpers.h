@@ -32,7 +32,6 @@ bool rust_ext_dma_fence_begin_signalling(void);
 void rust_ext_dma_fence_end_signalling(bool cookie);
 int rust_ext_dma_resv_lock(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
 int rust_ext_dma_resv_lock_interruptible(struct dma_resv *obj, struct ww_acquire_ctx *ctx);
-bool rust_ext_dma_resv_trylock(struct dma_resv *obj);
 void rust_ext_dma_resv_unlock(struct dma_resv *obj);
 struct ww_acquire_ctx *rust_ext_dma_resv_locking_ctx(struct dma_resv *obj);
 void rust_ext_dma_resv_iter_begin(struct dma_resv_iter *cursor, struct dma_resv *obj,
@@ -56,7 +55,6 @@ void rust_ext_drm_syncobj_put(struct drm_syncobj *obj);
 bool rust_ext_ttm_bo_get_unless_zero(struct ttm_buffer_object *bo);
 void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource *new_mem);
 void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo);
-void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *to, size_t len);
 void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, const void *from,
 			     size_t len);
 void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bool used);

@@ -9,7 +9,7 @@
 //! reservation held, which keeps the tables in place. Until then a mapping is only recorded. An
 //! address space that was never used has no VRAM at all.
 //!
-//! The BOs know their address space by [`crate::ttm::BoData::add_space`], as any BO does, and the
+//! The BOs know their address space by `BoData::add_space`, as any BO does, and the
 //! address space has references to them. [`OpenVm`](super::OpenVm) breaks this cycle when the file
 //! is closed.
 

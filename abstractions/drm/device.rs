@@ -138,11 +138,6 @@ impl<T: Driver> Device<T> {
         })
     }
 
-    /// Returns true if the device is being unplugged, or was.
-    pub(crate) fn is_unplugged(&self) -> bool {
-        self.enter().is_none()
-    }
-
     /// Implements the `release` callback, called when the last reference is gone.
     pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
         // CAST: See `from_raw`.

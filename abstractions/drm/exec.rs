@@ -235,10 +235,4 @@ impl Locked {
             unsafe { HeldResv::new(Resv::from_raw((**objects.add(i)).resv)) }
         })
     }
-
-    /// Returns the wait/wound context, for C functions that may take more reservations themselves.
-    pub(crate) fn ticket(&self) -> *mut bindings::ww_acquire_ctx {
-        // SAFETY: By the type invariant the context is initialized.
-        unsafe { bindings::rust_ext_drm_exec_ticket(self.0.as_raw()) }
-    }
 }

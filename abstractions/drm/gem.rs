@@ -8,7 +8,6 @@
 //! memory manager such as [`ttm`](super::ttm).
 
 use super::{
-    Device,
     Driver,
     File, //
 };
@@ -60,12 +59,6 @@ pub(crate) trait ObjectExt: Object {
     fn is_imported(&self) -> bool {
         // SAFETY: By the safety requirements of `Object`; set before the object has a handle.
         !unsafe { (*self.as_gem()).import_attach }.is_null()
-    }
-
-    /// Returns the device.
-    fn device(&self) -> &Device<Self::Driver> {
-        // SAFETY: By the safety requirements of `Object`; a device outlives its objects.
-        unsafe { Device::from_raw((*self.as_gem()).dev) }
     }
 
     /// Creates a handle to the object in an open file, which then holds a reference.
@@ -155,11 +148,5 @@ impl Handle {
         // SAFETY: Objects with handles in a file of the driver are `D::Object`s, and we got a
         // reference to this one.
         Ok(unsafe { ARef::from_raw(NonNull::from(<D::Object as Object>::from_gem(gem))) })
-    }
-
-    /// Deletes the handle from `file`, with the reference that it held. Calls the driver's `close`.
-    pub(crate) fn delete<D: Driver>(self, file: &File<D>) -> Result {
-        // SAFETY: The file is valid.
-        to_result(unsafe { bindings::drm_gem_handle_delete(file.as_raw(), self.0) })
     }
 }

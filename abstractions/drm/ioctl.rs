@@ -31,6 +31,7 @@ pub(crate) const AUTH: u32 = bindings::drm_ioctl_flags_DRM_AUTH;
 /// The caller must be the master of a primary node.
 pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
 /// The caller must have `CAP_SYS_ADMIN`.
+#[expect(dead_code, reason = "no ioctl of this driver wants it")]
 pub(crate) const ROOT_ONLY: u32 = bindings::drm_ioctl_flags_DRM_ROOT_ONLY;
 /// The ioctl may be used on a render node.
 pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
@@ -46,6 +47,7 @@ const _: () = assert!((AUTH | MASTER | ROOT_ONLY | RENDER_ALLOW) & OUTSIDE == 0)
 #[allow(clippy::upper_case_acronyms)]
 pub(crate) enum Direction {
     /// `DRM_IOR`: from the kernel to user space.
+    #[expect(dead_code, reason = "no ioctl of this driver wants it")]
     IOR,
     /// `DRM_IOW`: from user space to the kernel.
     IOW,

@@ -647,17 +647,6 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Returns the driver's data.
-    pub(crate) fn data(&self) -> &T {
-        &self.job.0.data
-    }
-
-    /// Returns the driver's data.
-    pub(crate) fn data_mut(&mut self) -> &mut T {
-        // SAFETY: The job is not moved: `data` is not one of its pinned fields.
-        unsafe { &mut self.job.0.as_mut().get_unchecked_mut().data }
-    }
-
     /// Makes the job wait for `fence` before it runs.
     pub(crate) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
         // SAFETY: By the type invariant the job is initialized. The reference is given away.

@@ -78,17 +78,6 @@ impl Pfn {
         self.0 & bindings::hmm_pfn_flags_HMM_PFN_WRITE != 0
     }
 
-    /// Returns the page frame number in physical memory.
-    pub(crate) fn number(self) -> usize {
-        self.0 & !bindings::hmm_pfn_flags_HMM_PFN_FLAGS
-    }
-
-    /// Returns the order of the block of pages, contiguous in virtual and physical memory, that
-    /// contains this page.
-    pub(crate) fn order(self) -> usize {
-        (self.0 >> bindings::hmm_pfn_flags_HMM_PFN_ORDER_SHIFT) & 0x1f
-    }
-
     /// Returns the page. Only the protocol of the [parent module](super) keeps the page from being
     /// freed.
     pub(crate) fn page(self) -> Option<*mut bindings::page> {

@@ -142,20 +142,6 @@ impl Ctx {
         })
     }
 
-    /// Makes operations fail rather than wait for the device.
-    #[must_use]
-    pub(crate) fn no_wait(mut self) -> Self {
-        self.0.no_wait_gpu = true;
-        self
-    }
-
-    /// Makes operations fail rather than trigger the OOM killer.
-    #[must_use]
-    pub(crate) fn may_fail(mut self) -> Self {
-        self.0.gfp_retry_mayfail = true;
-        self
-    }
-
     /// Returns the number of bytes that have been moved.
     pub(crate) fn bytes_moved(&self) -> u64 {
         self.0.bytes_moved
@@ -243,15 +229,6 @@ impl<T: DriverObject> Buffer<T> {
     pub(crate) fn resv(&self) -> &Resv {
         // SAFETY: By the type invariant. It is part of this object or of one that `share` keeps.
         unsafe { Resv::from_raw((*self.gem()).resv) }
-    }
-
-    /// Returns the user that the object is for.
-    pub(crate) fn kind(&self) -> Kind {
-        // SAFETY: By the type invariant; constant.
-        match unsafe { (*self.as_raw()).type_ } {
-            bindings::ttm_bo_type_ttm_bo_type_kernel => Kind::Kernel,
-            _ => Kind::Device,
-        }
     }
 
     /// Returns the operations on the object that need its reservation. Returns `None` if `held` is
@@ -468,15 +445,6 @@ impl<T: DriverObject> Object<T> {
         Ok(LockedObject {
             bo: self,
             lock: Buffer::resv(self).lock(intr)?,
-        })
-    }
-
-    /// Takes the reservation as [`Object::lock`] does, if it is free. May be called while others
-    /// are held.
-    pub(crate) fn try_lock(&self) -> Option<LockedObject<'_, T>> {
-        Some(LockedObject {
-            bo: self,
-            lock: Buffer::resv(self).try_lock()?,
         })
     }
 

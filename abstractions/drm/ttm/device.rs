@@ -246,6 +246,10 @@ impl<D: Driver> Device<D> {
     }
 
     /// Returns the manager that was added for a kind of memory, if it is an `M`.
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {
         match self.slot(mem_type) {
             Slot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {
@@ -275,18 +279,6 @@ impl<D: Driver> Device<D> {
             } else {
                 bindings::ttm_resource_manager_usage(man)
             }
-        }
-    }
-
-    /// Moves all objects out of a kind of memory.
-    pub(crate) fn evict_all(&self, mem_type: MemType) -> Result {
-        // SAFETY: By the type invariant the device is initialized; managers do not change.
-        unsafe {
-            let man = (*self.as_raw()).man_drv[mem_type.index()];
-            if man.is_null() {
-                return Ok(());
-            }
-            to_result(bindings::ttm_resource_manager_evict_all(self.as_raw(), man))
         }
     }
 }

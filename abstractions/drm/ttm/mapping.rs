@@ -70,11 +70,6 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         })
     }
 
-    /// Returns the number of bytes.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     fn check(&self, offset: usize, len: usize) -> Result {
         match offset.checked_add(len) {
             Some(end) if end <= self.len => Ok(()),
@@ -82,22 +77,11 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         }
     }
 
-    /// Copies bytes from the object.
-    pub(crate) fn read(&self, offset: usize, bytes: &mut [u8]) -> Result {
-        self.check(offset, bytes.len())?;
-        // SAFETY: The range is within the mapping.
-        unsafe {
-            bindings::rust_ext_ttm_kmap_read(
-                &raw const self.map,
-                offset,
-                bytes.as_mut_ptr().cast(),
-                bytes.len(),
-            )
-        };
-        Ok(())
-    }
-
     /// Copies bytes to the object.
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result {
         self.check(offset, bytes.len())?;
         // SAFETY: The range is within the mapping.

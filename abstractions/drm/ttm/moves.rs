@@ -39,7 +39,7 @@ use kernel::{
 /// A move is completed by one of the functions that consume it.
 ///
 /// The device's work for a move must wait for the fences in [`Move::resv`]. These are the fences of
-/// the object's users. Those for [`Usage::Kernel`](crate::abstractions::dma_resv::Usage::Kernel)
+/// the object's users. Those for [`Usage::Kernel`]
 /// also include the fences of evictions, which must signal before the new place is free.
 ///
 /// # Invariants
@@ -152,11 +152,13 @@ impl<'a, D: Driver> Move<'a, D> {
 
     /// Returns true if the system pages behind the object exist. For a move out of a kind of memory
     /// that is backed by such pages, this means that the object has ever had contents.
+    #[expect(dead_code, reason = "for drivers whose device copies")]
     pub(crate) fn is_populated(&self) -> bool {
         self.bo.is_populated()
     }
 
     /// Returns the DMA address of a page, if the pages exist.
+    #[expect(dead_code, reason = "for drivers whose device copies")]
     pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
         // SAFETY: By the type invariant the object is reserved.
         unsafe { tt::dma_address((*self.bo.as_raw()).ttm, page) }
@@ -175,6 +177,7 @@ impl<'a, D: Driver> Move<'a, D> {
     }
 
     /// Adds a fence that everyone waits for before using the object.
+    #[expect(dead_code, reason = "for drivers whose device copies")]
     pub(crate) fn add_fence(&mut self, fence: &Fence) -> Result {
         // SAFETY: By the type invariant the object is reserved; TTM has made room for a fence,
         // and we make sure that it still is there.
@@ -272,6 +275,7 @@ impl<'a, D: Driver> Move<'a, D> {
     /// Requests a stop at `place` first. The driver is then called for both moves.
     ///
     /// TTM does not allow this in an eviction.
+    #[expect(dead_code, reason = "for drivers whose device copies")]
     pub(crate) fn hop(self, place: Place) -> Result<Moved> {
         if self.hop.is_null() {
             return Err(EINVAL);

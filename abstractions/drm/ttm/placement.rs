@@ -26,6 +26,10 @@ impl MemType {
     /// # Panics
     ///
     /// If there are fewer kinds; at build time where `n` is a constant.
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) const fn private(n: u32) -> Self {
         let index = bindings::TTM_PL_PRIV + n;
         assert!(index < bindings::TTM_NUM_MEM_TYPES);
@@ -35,11 +39,6 @@ impl MemType {
     /// Converts the number that TTM uses.
     pub(super) fn from_raw(index: u32) -> Self {
         Self(index)
-    }
-
-    /// Returns the number that TTM uses.
-    pub(super) fn as_raw(self) -> u32 {
-        self.0
     }
 
     /// Returns the index in an array of [`MemType::COUNT`] elements.
@@ -67,6 +66,10 @@ impl Place {
 
     /// Restricts the place to these pages. An end of 0 is the end of the memory.
     #[must_use]
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) const fn within(mut self, pages: Range<u64>) -> Self {
         self.0.fpfn = pages.start;
         self.0.lpfn = pages.end;
@@ -81,14 +84,12 @@ impl Place {
 
     /// Prefers the end of the memory to the beginning.
     #[must_use]
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) const fn top_down(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_TOPDOWN)
-    }
-
-    /// Marks an intermediate stop.
-    #[must_use]
-    pub(crate) const fn temporary(self) -> Self {
-        self.with(bindings::TTM_PL_FLAG_TEMPORARY)
     }
 
     /// Uses the place only if there is room without evicting others.
@@ -110,6 +111,10 @@ impl Place {
     }
 
     /// Returns the kind of memory.
+    #[cfg_attr(
+        not(CONFIG_KUNIT = "y"),
+        expect(dead_code, reason = "used by tests only")
+    )]
     pub(crate) fn mem_type(&self) -> MemType {
         MemType(self.0.mem_type)
     }

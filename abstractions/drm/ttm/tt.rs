@@ -47,6 +47,7 @@ use kernel::{
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Caching {
     /// Not cached.
+    #[expect(dead_code, reason = "for devices that snoop nothing")]
     Uncached,
     /// Writes are combined, reads are not cached.
     WriteCombined,

@@ -121,11 +121,23 @@ impl Descriptor {
         i: &Inst,
         context: &Context,
     ) -> Result<Option<Texel>, Stop> {
+        let texel = self.stored(at, bus, i, context)?;
+        texel.map(|texel| self.selected(texel, i)).transpose()
+    }
+
+    /// A texel as it is in memory; nothing outside.
+    fn stored<M: Memory + ?Sized>(
+        &self,
+        at: [i64; 3],
+        bus: &mut Bus<'_, M>,
+        i: &Inst,
+        context: &Context,
+    ) -> Result<Option<Texel>, Stop> {
         let (Some(format), Some(address)) = (self.format, self.address(at)) else { return Ok(None) };
         let mut bytes = [0; 16];
         let bytes = &mut bytes[..format.bytes()];
         bus.read(path(i, context), address, bytes)?;
-        self.selected(format.load(bytes), i).map(Some)
+        Ok(Some(format.load(bytes)))
     }
 
     fn selected(&self, texel: Texel, i: &Inst) -> Result<Texel, Stop> {

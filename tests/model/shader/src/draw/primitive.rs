@@ -51,7 +51,7 @@ pub struct View {
     scale: [f64; 3],
     offset: [f64; 3],
     round: u32,
-    /// Distances that clip.
+    /// Distances that clip, and from bit 8 those that cull.
     distances: u32,
     /// Steps of the grid that vertices lie on.
     grid: i64,
@@ -80,7 +80,7 @@ impl View {
             scale: [viewport(0), viewport(2), viewport(4)],
             offset: [viewport(1), viewport(3), viewport(5)],
             round: r.bits(PA_SU_VTX_CNTL, 2, 1),
-            distances: r.get(PA_CL_VS_OUT_CNTL) & 0xff,
+            distances: r.get(PA_CL_VS_OUT_CNTL) & 0xffff,
             // QUANT_MODE: steps of 1/16, 1/8, 1/4, 1/2, 1, 1/256, 1/1024, 1/4096.
             grid: STEPS / [16, 8, 4, 2, 1, 256, 1024, 4096][r.bits(PA_SU_VTX_CNTL, 5, 3) as usize],
             inputs: inputs.collect(),
@@ -99,6 +99,9 @@ impl View {
             return vec![];
         }
         // Coordinates that are on the screen already are not clipped, nor are rectangles.
+        if (0..8).any(|n| self.distances >> (8 + n) & 1 != 0 && of.iter().all(|v| v.distances[n] < 0.0)) {
+            return vec![];
+        }
         for n in (0..8).filter(|n| self.distances >> n & 1 != 0) {
             let distance = |c: Corner| (0..3).map(|k| c.share[k] * of[k].distances[n]).sum();
             corners = cut(&corners, distance);

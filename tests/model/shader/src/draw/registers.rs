@@ -105,7 +105,6 @@ const ABSENT: &[(u32, u32, &str)] = &[
     (VGT_GS_MODE, 7, "VGT_GS_MODE: geometry programs"),
     (VGT_STRMOUT_CONFIG, 0xf, "VGT_STRMOUT_CONFIG: stream output"),
     (PA_SC_AA_CONFIG, 7, "PA_SC_AA_CONFIG: several samples a pixel"),
-    (PA_CL_VS_OUT_CNTL, 0xff00, "PA_CL_VS_OUT_CNTL: cull distances"),
     (PA_CL_VS_OUT_CNTL, 7 << 18, "PA_CL_VS_OUT_CNTL: layer, viewport or kill flag of a vertex"),
     (PA_CL_CLIP_CNTL, 0x3f, "PA_CL_CLIP_CNTL: user clip planes"),
     (PA_SU_SC_MODE_CNTL, 3 << 3, "PA_SU_SC_MODE_CNTL: POLY_MODE"),

@@ -296,13 +296,15 @@ impl Work<'_> {
         if let Some(slice) = self.slice(w, lane) {
             at[2] = slice;
         }
-        let texel = self.image.fetch(at, bus, self.i, self.context)?.unwrap_or(self.border);
         if !self.parts.with.compare {
-            return Ok(texel);
+            return Ok(self.image.fetch(at, bus, self.i, self.context)?.unwrap_or(self.border));
         }
+        // The result takes the place of the first component, and DST_SEL acts on it.
+        let depth = self.image.stored(at, bus, self.i, self.context)?.unwrap_or(self.border)[0];
         let reference = self.addresses.float(w, self.parts.reference, lane);
-        let passes = self.sampler.passes(reference, f32::from_bits(texel[0]));
-        Ok([f32::from(u8::from(passes)).to_bits(); 4])
+        let passes = self.sampler.passes(reference, f32::from_bits(depth));
+        let one = 1.0f32.to_bits();
+        self.image.selected([if passes { one } else { 0 }, 0, 0, one], self.i)
     }
 
     fn sample<M: Memory + ?Sized>(&self, w: &Wave, lane: usize, bus: &mut Bus<'_, M>) -> Result<Texel, Stop> {
