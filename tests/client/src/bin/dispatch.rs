@@ -27,9 +27,11 @@ const COUNT: usize = 4096;
 /// Bytes of them.
 const BYTES: usize = 4 * COUNT;
 
-/// Operations of a lane: its name, the vector instruction, and the same for the CPU. All numbers are small
-/// integers, so that results are exact.
-const OPERATIONS: [(&str, u32, fn(f32, f32) -> f32); 2] = [
+/// An operation of a lane: its name, the vector instruction, and the same for the CPU.
+type Operation = (&'static str, u32, fn(f32, f32) -> f32);
+
+/// All numbers are small integers, so that results are exact.
+const OPERATIONS: [Operation; 2] = [
     ("sums", 0x0602_0501, |a, b| a + b), // v_add_f32_e32 v1, v1, v2
     ("differences", 0x0802_0501, |a, b| a - b), // v_sub_f32_e32 v1, v1, v2
 ];
