@@ -92,11 +92,8 @@ impl Bus for CardBus<'_> {
     }
 
     fn write(&mut self, space: Space, register: u32, value: u32) {
-        match (space, offset(register)) {
-            (Space::Mmio, Some(offset)) => {
-                let _ = self.0.regs().try_write32(value, offset);
-            }
-            _ => {}
+        if let (Space::Mmio, Some(offset)) = (space, offset(register)) {
+            let _ = self.0.regs().try_write32(value, offset);
         }
     }
 

@@ -285,7 +285,7 @@ impl Gpu {
 
     /// Gives registers the values that they have at power-up.
     fn power_up(&mut self, registers: RangeInclusive<u32>) {
-        let fresh = Store::new(&self.config);
+        let fresh = Store::new(&self.config, false);
         registers.for_each(|reg| self.regs.set(reg, fresh.get(reg)));
     }
 
