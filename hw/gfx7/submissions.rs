@@ -204,7 +204,6 @@ mod tests {
                 &[2, 0x60, 0xff, 1, 8],
                 &[0xb000_0008, 0x60, 0xff, 8, !0, 0x0fff_0004],
                 // INDIRECT_BUFFER, each up to a multiple of 8
-                &[NOP],
                 &[0x0009_0004, 0x1000, 8, 0x40],
                 &[NOP, NOP, NOP, NOP],
                 &[0x0009_0004, 0x2000, 8, 0x80],
@@ -236,8 +235,8 @@ mod tests {
             let flush = match ring {
                 RingId::Gfx => 3 * 5 + 7 + 3 * 2,
                 RingId::Compute(_) => 3 * 5 + 7,
-                // And one NOP more.
-                RingId::Sdma(_) => 3 * 3 + 6 + 1,
+                // And seven NOPs less.
+                RingId::Sdma(_) => 3 * 3 + 6 - 7,
             };
             assert_eq!(length(&flushed) - length(&not), flush);
         }
