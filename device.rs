@@ -183,7 +183,7 @@ impl Device {
                 dummy_page,
             },
             rings: self,
-            scratch: self.scratch.gpu_addr(),
+            scratch: &self.scratch,
         }
     }
 

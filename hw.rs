@@ -232,8 +232,7 @@ pub(crate) struct BringUp<'a> {
     pub(crate) translation: Translation,
     pub(crate) interrupts: InterruptRing,
     pub(crate) rings: &'a dyn Rings,
-    /// Address of the memory that [`Chip::scratch`] asks for.
-    pub(crate) scratch: u64,
+    pub(crate) scratch: &'a dyn Scratch,
 }
 
 /// Inputs of address translation.
@@ -268,6 +267,15 @@ pub(crate) trait Rings {
 
     /// Has the ring's engine execute commands that have no fence.
     fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result;
+}
+
+/// The memory that [`Chip::scratch`] asks for. It is zeroed when it is allocated.
+pub(crate) trait Scratch {
+    /// Returns its address.
+    fn gpu_addr(&self) -> u64;
+
+    /// Writes dword `index`.
+    fn write(&self, index: usize, value: u32);
 }
 
 /// Operations on the chip as a whole (the C driver's `amdgpu_asic_funcs`).

@@ -50,7 +50,8 @@ use crate::{
             Snoop,
             PAGE_SIZE, //
         },
-        MemoryController, //
+        MemoryController,
+        Scratch, //
     },
 };
 
@@ -210,5 +211,15 @@ impl KernelBuffer {
             io_write!(memory, [try: index], value);
             Ok::<_, Error>(())
         });
+    }
+}
+
+impl Scratch for KernelBuffer {
+    fn gpu_addr(&self) -> u64 {
+        self.gpu_addr()
+    }
+
+    fn write(&self, index: usize, value: u32) {
+        self.write(index, value);
     }
 }

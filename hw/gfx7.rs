@@ -12,6 +12,7 @@ mod golden;
 mod hawaii;
 mod ih;
 mod mec;
+mod mqd;
 mod picture;
 mod pm4;
 mod raster;

@@ -3,7 +3,9 @@
 //! The compute command processor (MEC) and its queues (the C driver's `gfx_v7_0_cp_compute_*`).
 //!
 //! The MEC has four pipes of eight queues. The driver uses the eight queues of pipe 0. A queue has
-//! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` selects.
+//! its ring, its doorbell, and a set of registers (HQD) that `SRBM_GFX_CNTL` selects. They are
+//! loaded from the queue's descriptor in memory, from which the engine loads them again when it
+//! returns to the queue.
 
 use kernel::{
     io::{
@@ -28,6 +30,7 @@ use super::{
     cp,
     high,
     low,
+    mqd::Descriptor,
     place,
     pm4::{
         emit,
@@ -67,23 +70,21 @@ const PIPES: u32 = 4;
 const QUEUES: u8 = 8;
 /// Bytes of a pipe's end-of-pipe buffer, as the engine counts them. The buffer has twice as many.
 const EOP_SIZE: usize = 2048;
-/// Bytes kept for a queue's descriptor (MQD), in which the engine may save the queue's state.
-const MQD_SIZE: usize = 2048;
 
 pub(super) struct Mec;
 
 /// Bytes that the compute engine writes to besides the rings: an end-of-pipe buffer for each pipe,
 /// then a descriptor for each queue.
-pub(super) const SCRATCH: usize = u32_as_usize(PIPES) * EOP_SIZE * 2 + QUEUES as usize * MQD_SIZE;
+pub(super) const SCRATCH: usize = descriptor(QUEUES);
 
-/// Returns the address of the end-of-pipe buffer of a pipe.
-fn end_of_pipe(scratch: u64, pipe: u32) -> u64 {
-    scratch + u64::from(pipe) * usize_as_u64(EOP_SIZE * 2)
+/// Returns the offset of the end-of-pipe buffer of a pipe.
+const fn end_of_pipe(pipe: u32) -> usize {
+    u32_as_usize(pipe) * EOP_SIZE * 2
 }
 
-/// Returns the address of the descriptor of a queue.
-fn descriptor(scratch: u64, queue: u8) -> u64 {
-    end_of_pipe(scratch, PIPES) + u64::from(queue) * usize_as_u64(MQD_SIZE)
+/// Returns the offset of the descriptor of a queue.
+const fn descriptor(queue: u8) -> usize {
+    end_of_pipe(PIPES) + queue as usize * Descriptor::SIZE
 }
 
 impl Engine for Mec {
@@ -95,11 +96,11 @@ impl Engine for Mec {
         card.regs()
             .update(CP_CPF_DEBUG, |r| (r.into_raw() | 1 << 23).into());
         for pipe in 0..PIPES {
-            set_up_pipe(card, pipe, end_of_pipe(up.scratch, pipe));
+            let buffer = up.scratch.gpu_addr() + usize_as_u64(end_of_pipe(pipe));
+            set_up_pipe(card, pipe, buffer);
         }
         for queue in 0..QUEUES {
-            let ring = up.rings.memory(RingId::Compute(queue))?;
-            set_up_queue(card, queue, &ring, descriptor(up.scratch, queue));
+            set_up_queue(up, queue)?;
         }
         card.regs().write_reg(CP_MEC_CNTL::zeroed());
         fsleep(Delta::from_micros(50));
@@ -207,65 +208,74 @@ fn set_up_pipe(card: &Card<'_>, pipe: u32, end_of_pipe: u64) {
     select_none(card);
 }
 
-fn set_up_queue(card: &Card<'_>, queue: u8, ring: &RingMemory, descriptor: u64) {
+/// Describes a queue, has its registers loaded from the descriptor, and starts it.
+fn set_up_queue(up: &BringUp<'_>, queue: u8) -> Result {
+    let card = up.card;
+    let ring = up.rings.memory(RingId::Compute(queue))?;
+    let place = descriptor(queue);
+    select(card, 0, queue.into());
+    deactivate(card);
+    // Write pointers arrive only by doorbell.
+    card.regs()
+        .update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
+    let descriptor = describe(card, queue, &ring, up.scratch.gpu_addr() + usize_as_u64(place));
+    descriptor.store(up.scratch, place);
+    descriptor.load(card);
+    select_none(card);
+    Ok(())
+}
+
+/// Returns the descriptor of the selected queue, which is `queue`. `addr` is where it will be.
+fn describe(card: &Card<'_>, queue: u8, ring: &RingMemory, addr: u64) -> Descriptor {
     /// log2 of sizes in dwords, minus one: the ring's, and that of the block which is read before
     /// the read pointer is written back.
     const LOG2_RING: u32 = RING_SHIFT - 1;
     const LOG2_BLOCK: u32 = 9;
 
     let regs = card.regs();
-    select(card, 0, queue.into());
-    deactivate(card);
-
-    // Write pointers arrive only by doorbell.
-    regs.update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
-
-    regs.write_reg(CP_HQD_VMID::zeroed());
-    // Clear what another user of the queue may have left: offloading, and scheduling by firmware.
-    regs.write_reg(CP_HQD_IQ_TIMER::zeroed());
-    regs.write_reg(CP_HQD_DMA_OFFLOAD::zeroed());
-    regs.write_reg(CP_HQD_HQ_SCHEDULER0::zeroed());
-    regs.write_reg(CP_HQD_HQ_SCHEDULER1::zeroed());
-    regs.update(CP_HQD_QUANTUM, |r| {
-        r.with_quantum_en(true)
+    let mut mqd = Descriptor::new(card);
+    mqd.set(CP_MQD_BASE_ADDR::from(low(addr) & !3));
+    mqd.set(CP_MQD_BASE_ADDR_HI::from(high(addr)));
+    mqd.set(regs.read(CP_MQD_CONTROL).with_const_vmid::<0>());
+    mqd.set(
+        regs.read(CP_HQD_QUANTUM)
+            .with_quantum_en(true)
             .with_quantum_scale(true)
-            .with_const_quantum_duration::<10>()
-    });
+            .with_const_quantum_duration::<10>(),
+    );
     let base = ring.base >> 8;
-    regs.write_reg(CP_HQD_PQ_BASE::from(low(base)));
-    regs.write_reg(CP_HQD_PQ_BASE_HI::from(high(base)));
-    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(ring.read_pointer)));
-    regs.write_reg(CP_HQD_PQ_RPTR_REPORT_ADDR_HI::from(
+    mqd.set(CP_HQD_PQ_BASE::from(low(base)));
+    mqd.set(CP_HQD_PQ_BASE_HI::from(high(base)));
+    mqd.set(CP_HQD_PQ_RPTR_REPORT_ADDR::from(low(ring.read_pointer)));
+    mqd.set(CP_HQD_PQ_RPTR_REPORT_ADDR_HI::from(
         high(ring.read_pointer) & 0xffff,
     ));
-    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(ring.write_pointer)));
-    regs.write_reg(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
+    mqd.set(CP_HQD_PQ_WPTR_POLL_ADDR::from(low(ring.write_pointer)));
+    mqd.set(CP_HQD_PQ_WPTR_POLL_ADDR_HI::from(
         high(ring.write_pointer) & 0xffff,
     ));
-    let doorbell =
+    let offset =
         (FIRST_DOORBELL + u32::from(queue)) << CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_SHIFT;
-    regs.update(CP_HQD_PQ_DOORBELL_CONTROL, |r| {
-        let cleared = r.into_raw() & !CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_MASK;
-        CP_HQD_PQ_DOORBELL_CONTROL::from(cleared | doorbell)
+    let doorbell = regs.read(CP_HQD_PQ_DOORBELL_CONTROL).into_raw()
+        & !CP_HQD_PQ_DOORBELL_CONTROL::DOORBELL_OFFSET_MASK;
+    mqd.set(
+        CP_HQD_PQ_DOORBELL_CONTROL::from(doorbell | offset)
             .with_doorbell_en(true)
             .with_doorbell_source(false)
-            .with_doorbell_hit(false)
-    });
-    regs.update(CP_HQD_PQ_CONTROL, |r| {
-        r.with_const_queue_size::<LOG2_RING>()
+            .with_doorbell_hit(false),
+    );
+    mqd.set(
+        regs.read(CP_HQD_PQ_CONTROL)
+            .with_const_queue_size::<LOG2_RING>()
             .with_const_rptr_block_size::<LOG2_BLOCK>()
             .with_pq_volatile(false)
             .with_unord_dispatch(false)
             .with_roq_pq_ib_flip(false)
             .with_priv_state(true)
-            .with_kmd_queue(true)
-    });
-    regs.update(CP_MQD_CONTROL, |r| r.with_const_vmid::<0>());
-    regs.write_reg(CP_MQD_BASE_ADDR::from(low(descriptor) & !3));
-    regs.write_reg(CP_MQD_BASE_ADDR_HI::from(high(descriptor)));
-    // Last, because this makes the queue live.
-    regs.write_reg(CP_HQD_ACTIVE::zeroed().with_active(true));
-    select_none(card);
+            .with_kmd_queue(true),
+    );
+    mqd.set(CP_HQD_ACTIVE::zeroed().with_active(true));
+    mqd
 }
 
 /// Empties the selected queue if it is active. Goes on after a timeout, as the engine is halted.

@@ -42,7 +42,8 @@ pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
     out.put(body);
 }
 
-const fn header(opcode: u8, count: usize) -> u32 {
+/// Returns the header of a packet. `count` is the number of dwords of the body, less one.
+pub(super) const fn header(opcode: u8, count: usize) -> u32 {
     // CAST: The field has 14 bits.
     let count = (count & 0x3fff) as u32;
     // CAST: Lossless; `u32::from` is not const.

@@ -65,12 +65,15 @@ class BringUp:
     """One driver's bring-up.
 
     Registers are known by name, with an '@' and the bank if they are banked; what a ring's commands write has the
-    engine's name in front. `shader_engines` is how many of them the card has.
+    engine's name in front. What a compute queue's descriptor held when the queue was started is known as 'MQD ' and
+    the name of the dword, of which `descriptor` has the list. `shader_engines` is how many of them the card has.
     """
 
-    def __init__(self, events, names: dict[tuple[str, int], str] | None = None, shader_engines: int = 2):
+    def __init__(self, events, names: dict[tuple[str, int], str] | None = None, shader_engines: int = 2,
+                 descriptor: list[str] | None = None):
         self.names = names or {}
         self.shader_engines = shader_engines
+        self.descriptor = descriptor or []
         self.registers: dict[str, Register] = {}
         # Names in the order in which they were written, with repeats, selectors left out.
         self.order: list[str] = []
@@ -84,14 +87,16 @@ class BringUp:
             self.registers[key].values = [str(stream)]
 
     @classmethod
-    def of_file(cls, path: Path, names, shader_engines: int) -> "BringUp":
+    def of_file(cls, path: Path, names, shader_engines: int, descriptor: list[str]) -> "BringUp":
         with path.open() as lines:
-            return cls(between_marks(json.loads(line) for line in lines), names, shader_engines)
+            return cls(between_marks(json.loads(line) for line in lines), names, shader_engines, descriptor)
 
     def _take(self, event: dict):
         kind = event["k"]
         if kind == "cfg":
             self._write(f"config {event['at']}", event["val"])
+        elif kind == "mqd":
+            self._take_descriptor(event["queue"], [int(dword, 16) for dword in event["dw"]])
         elif kind == "pkt" and not event["op"].startswith(("SET_", "NOP")):
             self._write(f"{event['eng']}> {event['op']}", " ".join(event["dw"][1:]))
         elif kind in "rw" and not PORT.fullmatch(event["reg"]):
@@ -101,6 +106,12 @@ class BringUp:
                 self._register_write(by, name, value)
             elif not by:
                 self._read(name)
+
+    def _take_descriptor(self, queue: str, dwords: list[int]):
+        """The last dwords that a descriptor held are the ones that count; a dword without a name has its number."""
+        for n, value in enumerate(dwords):
+            name = self.descriptor[n] if n < len(self.descriptor) else f"dword {n}"
+            self.registers.setdefault(f"MQD {name}@queue{queue}", Register()).values = [value]
 
     def _name(self, label: str) -> str:
         indirect = re.fullmatch(r"(\w+)\[(0x[0-9a-f]+)\]", label)
@@ -186,3 +197,9 @@ def indirect_names(headers: Path) -> dict[tuple[str, int], str]:
         for name, index in re.findall(r"^#define\s+ix(\w+)\s+(0x[0-9a-fA-F]+)", (headers / header).read_text(), re.M):
             names.setdefault((space, int(index, 16)), name)
     return names
+
+
+def descriptor_names(header: Path) -> list[str]:
+    """Names of the dwords of a compute queue's descriptor, from the kernel's structure."""
+    body = re.search(r"struct cik_mqd \{(.*?)\n\};", header.read_text(), re.S)
+    return re.findall(r"uint32_t\s+(\w+);", body[1])

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Lays the bring-ups of two drivers side by side, and holds the differences against what is explained.
 
-    compare.py --headers DIR --report FILE --page FILE --chip NAME SHADER-ENGINES C-TRACE OUR-TRACE...
+    compare.py --headers DIR --descriptor FILE --report FILE --page FILE
+               --chip NAME SHADER-ENGINES C-TRACE OUR-TRACE...
 
 A difference must match an entry of explained.toml, and each of an entry's patterns a difference on one of the chips. A
 line for each block of each chip and for each thing that is wrong; the whole comparison goes to the report; the page is
@@ -17,13 +18,14 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from accesses import SELECTORS, BringUp, Register, bare, indirect_names
+from accesses import SELECTORS, BringUp, Register, bare, descriptor_names, indirect_names
 
 HERE = Path(__file__).parent
 
 # Blocks of the card, and the names that belong to each; the first that matches.
 BLOCKS = [
     ("Commands on the rings", r".*> "),
+    ("Descriptors of compute queues (memory)", r"MQD "),
     ("PCI configuration", r"config "),
     ("Clock and power gating", r".*(CGTT|CGTS|_CG$|CG_|CLK|MEM_LS|SLP_CNTL|POWER_(LS|CNTL)|DVS|PG_CNTL|HWCNTL)|CG_|GMCON_"
                                r"|RLC_SERDES_WR_|PCIE_CNTL2"),
@@ -266,7 +268,7 @@ class Chip:
         c, ours = self.c.registers, self.ours.registers
         both = [k for k in c.keys() & ours.keys() if c[k].written and ours[k].written]
         unlike = {d.key for d in self.found if d.kind == "value"}
-        return (f"On {self.name} both write {len(both)} registers (banks counted each), of which "
+        return (f"On {self.name} both write {len(both)} registers and dwords of descriptors (banks counted each), of which "
                 f"{len(both) - len(unlike)} end with the same value, microcode included.")
 
 
@@ -327,14 +329,15 @@ def banks_together(keys: list[str]) -> list[str]:
 
 def main():
     parser = argparse.ArgumentParser()
-    for option in ("headers", "report", "page"):
+    for option in ("headers", "descriptor", "report", "page"):
         parser.add_argument(f"--{option}", type=Path, required=True)
     parser.add_argument("--chip", nargs=4, action="append", required=True,
                         metavar=("NAME", "SHADER-ENGINES", "C-TRACE", "OUR-TRACE"))
     options = parser.parse_args()
 
     names = indirect_names(options.headers)
-    chips = [Chip(name, *(BringUp.of_file(Path(trace), names, int(engines)) for trace in traces))
+    descriptor = descriptor_names(options.descriptor)
+    chips = [Chip(name, *(BringUp.of_file(Path(trace), names, int(engines), descriptor) for trace in traces))
              for name, engines, *traces in options.chip]
     introduction, explanations = load_explanations(HERE / "explained.toml")
     wrong = judge([d for chip in chips for d in chip.found], explanations)

@@ -102,6 +102,18 @@ class Kinds(unittest.TestCase):
         self.assertEqual(found([packet], []), [("gfx> CLEAR_STATE", "missing")])
 
 
+    def test_descriptors_in_memory(self):
+        def starts(*dwords: str) -> dict:
+            return {"k": "mqd", "queue": "1.0.3", "dw": list(dwords)}
+
+        good = starts("c0310800", "00000000")
+        self.assertEqual(found([good], [good]), [])
+        self.assertEqual(found([good], []), [("MQD dword 0@queue1.0.3", "missing"), ("MQD dword 1@queue1.0.3", "missing")])
+        self.assertEqual(found([good], [starts("00000000", "00000000")]), [("MQD dword 0@queue1.0.3", "value")])
+        # What counts is how a queue was started last.
+        self.assertEqual(found([good], [starts("1", "2"), good]), [])
+
+
 class Explanations(unittest.TestCase):
     def test_what_fits(self):
         d = Difference("IH_RB_CNTL", "value", "0x1d", "0x19")

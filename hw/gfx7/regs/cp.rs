@@ -205,7 +205,27 @@ register! {
         31:31 kmd_queue => bool;
     }
 
+    pub(crate) CP_HQD_IB_BASE_ADDR(u32) @ 0x0c95c {}
+
+    pub(crate) CP_HQD_IB_BASE_ADDR_HI(u32) @ 0x0c960 {}
+
+    pub(crate) CP_HQD_IB_RPTR(u32) @ 0x0c964 {}
+
     pub(crate) CP_HQD_IB_CONTROL(u32) @ 0x0c968 {}
+
+    pub(crate) CP_HQD_IQ_RPTR(u32) @ 0x0c970 {}
+
+    pub(crate) CP_HQD_SEMA_CMD(u32) @ 0x0c97c {}
+
+    pub(crate) CP_HQD_MSG_TYPE(u32) @ 0x0c980 {}
+
+    pub(crate) CP_HQD_ATOMIC0_PREOP_LO(u32) @ 0x0c984 {}
+
+    pub(crate) CP_HQD_ATOMIC0_PREOP_HI(u32) @ 0x0c988 {}
+
+    pub(crate) CP_HQD_ATOMIC1_PREOP_LO(u32) @ 0x0c98c {}
+
+    pub(crate) CP_HQD_ATOMIC1_PREOP_HI(u32) @ 0x0c990 {}
 
     pub(crate) CP_HQD_DEQUEUE_REQUEST(u32) @ 0x0c974 {
         1:0 dequeue_req;

@@ -25,6 +25,7 @@ mod late;
 pub mod machine;
 pub mod mc;
 pub mod mec;
+mod mqd;
 pub mod memory;
 mod mmio;
 mod noise;

@@ -68,10 +68,7 @@ impl Gpu {
         }
         self.regs.write(reg, value);
         match reg {
-            CP_HQD_ACTIVE if value & 1 != 0 => {
-                self.touch_descriptor(sel);
-                self.mec.entry(sel).or_default();
-            }
+            CP_HQD_ACTIVE if value & 1 != 0 => self.start_queue(sel),
             CP_HQD_ACTIVE => {
                 self.mec.remove(&sel);
             }

@@ -6,7 +6,7 @@ use crate::engine::Block;
 use crate::gpu::Gpu;
 use crate::pace::Since;
 use crate::regs::index::*;
-use crate::regs::{self};
+use crate::regs::{self, QueueSel};
 use crate::trace::{Event, Source};
 
 /// SRBM_STATUS: MCB, MCB_NON_DISPLAY, MCC, MCD.
@@ -48,6 +48,11 @@ impl Gpu {
     /// A register's value, without trace or side effect.
     pub fn peek(&self, reg: u32) -> u32 {
         self.regs.read(reg)
+    }
+
+    /// The value of a queue's register.
+    pub fn queue_register(&self, sel: QueueSel, reg: u32) -> u32 {
+        self.regs.queue(sel, reg)
     }
 
     pub(crate) fn read_by(&mut self, reg: u32, by: Source) -> u32 {

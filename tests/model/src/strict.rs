@@ -51,6 +51,8 @@ rules! {
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.
     LateHalt = "late-halt", true;
+    /// Compute queues may execute the packet in their descriptor, as the seed decides.
+    Preload = "preload", true;
 }
 
 /// Which rules are on.

@@ -1,22 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Addresses that a driver hands over and that are seldom used: the end-of-pipe ring and the queue
-//! descriptors of the compute engines, the page for dummy reads, the page for stray accesses. The model
-//! uses each of them, so that memory that is too small, unmapped or freed is noticed.
+//! Addresses that a driver hands over and that are seldom used: the end-of-pipe ring of the compute
+//! engines, the page for dummy reads, the page for stray accesses. The model uses each of them, so that
+//! memory that is too small, unmapped or freed is noticed. (Queue descriptors: `mqd.rs`.)
 
 use rand::Rng;
 
 use crate::engine::EngineId;
 use crate::gpu::Gpu;
 use crate::mc::Access;
-use crate::regs::QueueSel;
 use crate::regs::index::*;
 
 /// Bytes that an end-of-pipe event takes in the ring of its pipe.
 const EVENT: u64 = 32;
-/// Dword of a queue's descriptor where the registers from CP_MQD_BASE_ADDR on are.
-const SAVED: u64 = 51;
 
-fn address(lo: u32, hi: u32) -> u64 {
+/// An address of 48 bits in two registers.
+pub(crate) fn address(lo: u32, hi: u32) -> u64 {
     u64::from(hi & 0xffff) << 32 | u64::from(lo)
 }
 
@@ -37,35 +35,6 @@ impl Gpu {
         if base == 0 || done.is_err() {
             let what = format!("{id}: no memory for its end-of-pipe events at {base:#x}, {size} bytes");
             self.log.violation("eop-ring", what);
-        }
-    }
-
-    /// A queue is started: its descriptor is read.
-    pub(crate) fn touch_descriptor(&mut self, sel: QueueSel) {
-        let (a, at) = self.descriptor(sel);
-        let done = self.mem_read_u32(a, at & !3);
-        self.check_descriptor(sel, at, done.is_ok());
-    }
-
-    /// A queue is taken off: its registers are saved in its descriptor.
-    pub(crate) fn save_descriptor(&mut self, sel: QueueSel) {
-        let (a, at) = self.descriptor(sel);
-        let saved = (CP_MQD_BASE_ADDR..=CP_MQD_CONTROL).flat_map(|reg| self.regs.queue(sel, reg).to_le_bytes());
-        let bytes: Vec<u8> = saved.collect();
-        let done = self.mem_write(a, at + SAVED * 4, &bytes);
-        self.check_descriptor(sel, at, done.is_ok());
-    }
-
-    fn descriptor(&self, sel: QueueSel) -> (Access, u64) {
-        let r = |reg| self.regs.queue(sel, reg);
-        let id = EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 };
-        let vmid = (r(CP_MQD_CONTROL) & 0xf) as u8;
-        (Self::access(id, vmid), address(r(CP_MQD_BASE_ADDR), r(CP_MQD_BASE_ADDR_HI)))
-    }
-
-    fn check_descriptor(&mut self, sel: QueueSel, at: u64, reached: bool) {
-        if at == 0 || !reached {
-            self.log.violation("descriptor", format!("queue {sel:?}: its descriptor at {at:#x} is no memory"));
         }
     }
 

@@ -5,7 +5,7 @@
 //! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
 //! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
-//! `tlb` a flush, `cfg` a write to configuration space, `fault`, `note`, `job-error`, `violation`.
+//! `tlb` a flush, `cfg` a write to configuration space, `mqd` a queue's descriptor, `fault`, `note`, `job-error`, `violation`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,7 +16,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::engine::EngineId;
-use crate::regs;
+use crate::regs::{self, QueueSel};
 
 /// Events kept for a report.
 const HISTORY: usize = 512;
@@ -70,6 +70,8 @@ pub enum Event {
     Fault { vmid: u8, va: u64, write: bool, protections: u32, client: &'static str },
     /// A user's job did what only breaks that job.
     JobError { rule: &'static str, what: String },
+    /// A compute queue was started with this descriptor in memory.
+    Descriptor { queue: QueueSel, dwords: Vec<u32> },
     /// Anything else worth a line.
     Note(String),
 }
@@ -106,6 +108,10 @@ impl Event {
                 json!({"k":"fault","vmid":vmid,"va":hex(*va),"write":write,"prot":hex((*protections).into()),"client":client})
             }
             Event::JobError { rule, what } => json!({"k":"job-error","rule":rule,"what":what}),
+            Event::Descriptor { queue: (me, pipe, queue), dwords } => {
+                let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
+                json!({"k":"mqd","queue":format!("{me}.{pipe}.{queue}"),"dw":dw})
+            }
             Event::Note(s) => json!({"k":"note","text":s}),
         }
     }
@@ -140,6 +146,7 @@ impl fmt::Display for Event {
                 write!(f, "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}")
             }
             Event::JobError { rule, what } => write!(f, "error of a job: {rule}: {what}"),
+            Event::Descriptor { queue, dwords } => write!(f, "queue {queue:?} starts: header {:08x}", dwords[0]),
             Event::Note(s) => f.write_str(s),
         }
     }

@@ -45,24 +45,6 @@ fn end_of_pipe_events_pass_through_the_ring_of_their_pipe() {
 }
 
 #[test]
-fn a_queues_descriptor_is_read_and_written() {
-    let mut b = Bench::new();
-    b.w("SRBM_GFX_CNTL", 1 << 2 | 2 << 8);
-    b.w("CP_HQD_DEQUEUE_REQUEST", 1);
-    while b.r("CP_HQD_ACTIVE") != 0 {}
-    let base = b.r("CP_HQD_PQ_BASE");
-    // Dword 51 on: the registers from CP_MQD_BASE_ADDR on.
-    let saved = DESCRIPTORS + 2 * 0x400 + 51 * 4;
-    assert_eq!(b.get(saved), lo(GART + DESCRIPTORS + 2 * 0x400));
-    assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_PQ_BASE") - reg("CP_MQD_BASE_ADDR"))), base);
-    b.clean();
-    b.w("CP_MQD_BASE_ADDR", 0);
-    b.w("CP_MQD_BASE_ADDR_HI", 0);
-    b.w("CP_HQD_ACTIVE", 1);
-    b.broke("descriptor");
-}
-
-#[test]
 fn pages_for_dummy_reads_and_stray_accesses_are_used() {
     let interrupts = |b: &mut Bench| {
         for _ in 0..64 {

@@ -37,6 +37,22 @@ const GB_MACROTILE_MODE0: u32 = 0x2664;
 /// SH_MEM_CONFIG.ALIGNMENT_MODE, and its value for addresses of any byte.
 const ALIGNMENT_MODE: u32 = 3 << 2;
 const UNALIGNED: u32 = 3 << 2;
+/// The compute units of each shader engine that dispatches may use: all, at power-up.
+const THREAD_MANAGEMENT: [u32; 4] = [
+    COMPUTE_STATIC_THREAD_MGMT_SE0,
+    COMPUTE_STATIC_THREAD_MGMT_SE1,
+    COMPUTE_STATIC_THREAD_MGMT_SE2,
+    COMPUTE_STATIC_THREAD_MGMT_SE3,
+];
+const POWER_ON: [u32; WINDOW_SIZE as usize] = {
+    let mut registers = [0; WINDOW_SIZE as usize];
+    let mut n = 0;
+    while n < THREAD_MANAGEMENT.len() {
+        registers[(THREAD_MANAGEMENT[n] - WINDOW) as usize] = !0;
+        n += 1;
+    }
+    registers
+};
 /// Positions of shader memory: bytes of VRAM below this, then files of the host's memory by number.
 const HOST: u64 = 1 << 44;
 /// A position that is nowhere: reads give ones, writes vanish.
@@ -111,7 +127,7 @@ impl Shaders {
     /// Notes a write of a register by an engine.
     pub fn register(&mut self, id: EngineId, reg: u32, value: u32) {
         if let Some(n) = reg.checked_sub(WINDOW).filter(|n| *n < WINDOW_SIZE) {
-            self.registers.entry(id).or_insert([0; WINDOW_SIZE as usize])[n as usize] = value;
+            self.registers.entry(id).or_insert(POWER_ON)[n as usize] = value;
         }
     }
 
@@ -224,8 +240,11 @@ impl Gpu {
             op::DISPATCH_DIRECT => ([body[0], body[1], body[2]], body[3]),
             _ => self.indirect_dims(id, s, body)?,
         };
-        let none = [0; WINDOW_SIZE as usize];
-        let registers = self.shaders.registers.get(&id).unwrap_or(&none);
+        let registers = self.shaders.registers.get(&id).unwrap_or(&POWER_ON);
+        let engines = &THREAD_MANAGEMENT[..self.config.chip.shader_engines() as usize];
+        if engines.iter().all(|reg| registers[(reg - WINDOW) as usize] == 0) {
+            return Err(Stop::Hang("a dispatch that may use no compute unit".into()));
+        }
         let launch = Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
         let Some(launch) = launch else { return Ok(None) };
         let config = self.shader_config(s.vmid);

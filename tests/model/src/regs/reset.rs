@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::index::*;
 use super::{COUNT, Store, defined_bits, is_known};
 use crate::config::Config;
+use crate::strict::Rule;
 
 /// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
 pub const FB_BASE: u64 = 0xf4_0000_0000;
@@ -47,6 +48,7 @@ pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
         }
     }
     graphics(s);
+    queues(s, config);
     if let Some(picture) = config.picture {
         picture.show(s);
     }
@@ -132,6 +134,17 @@ fn graphics(s: &mut Store) {
     s.set(GRBM_GFX_INDEX, 0xe000_0000);
     s.set(GDS_VMID0_SIZE, 0x1_0000);
     s.set(GDS_COMPUTE_MAX_WAVE_ID, 0x15f);
+}
+
+/// CP_HQD_PERSISTENT_STATE after power-up: later generations ask for the descriptor's packet to be
+/// executed; of this one nobody says it.
+fn queues(s: &mut Store, config: &Config) {
+    /// PRELOAD_SIZE: the dwords of the packet.
+    const SIZE: u32 = 0x33 << 8;
+    let asked = config.strict.has(Rule::Preload) && ChaCha8Rng::seed_from_u64(config.seed ^ 0x9e10ad).next_u32() & 1 != 0;
+    for (me, pipe, queue) in (1..=2).flat_map(|m| (0..4).flat_map(move |p| (0..8).map(move |q| (m, p, q)))) {
+        s.set_queue((me, pipe, queue), CP_HQD_PERSISTENT_STATE, SIZE | u32::from(asked));
+    }
 }
 
 /// What differs on another card of the same kind, for comparisons of first boots.

@@ -222,9 +222,23 @@ impl Bench {
             self.w("CP_HQD_PQ_DOORBELL_CONTROL", 1 << 30 | (0x10 + q) << 2);
             self.w("CP_HQD_PQ_CONTROL", 9);
             self.w("CP_HQD_VMID", 0);
+            self.describe_queue(DESCRIPTORS + u64::from(q) * 0x400);
             self.w("CP_HQD_ACTIVE", 1);
         }
         self.w("SRBM_GFX_CNTL", 0);
+    }
+
+    /// Writes a descriptor that says what the selected queue's registers do, and that it is active.
+    pub fn describe_queue(&mut self, at: u64) {
+        self.put(at, &[0xc031_0800]);
+        for n in [23, 24, 26, 27] {
+            self.put(at + n * 4, &[!0]);
+        }
+        let (first, last) = (reg("CP_MQD_BASE_ADDR"), reg("CP_MQD_CONTROL"));
+        for r in first..=last {
+            let value = if r == reg("CP_HQD_ACTIVE") { 1 } else { self.gpu.peek(r) };
+            self.put(at + 4 * (51 + u64::from(r - first)), &[value]);
+        }
     }
 
     /// Puts packets on an SDMA ring, without running them.

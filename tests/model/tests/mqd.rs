@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+//! Queue descriptors: what a queue is started with has to be in memory too.
+
+mod bench;
+
+use amdgpu_model::config::Config;
+use bench::*;
+
+const QUEUE: u64 = 2;
+const PLACE: u64 = DESCRIPTORS + QUEUE * 0x400;
+/// Dword of CP_MQD_BASE_ADDR.
+const SAVED: u64 = 51;
+/// A seed with which the queues power up with PRELOAD_REQ, and one without.
+fn seed(asked: bool) -> u64 {
+    (0..64).find(|seed| preloads(&Bench::with(config(*seed))) == asked).expect("seeds decide")
+}
+
+fn config(seed: u64) -> Config {
+    Config { seed, vram: 64 << 20, visible: 64 << 20, ..Config::default() }
+}
+
+fn preloads(b: &Bench) -> bool {
+    b.gpu.queue_register((1, 0, QUEUE as u8), reg("CP_HQD_PERSISTENT_STATE")) & 1 != 0
+}
+
+fn select(b: &mut Bench, on: bool) {
+    b.w("SRBM_GFX_CNTL", if on { 1 << 2 | (QUEUE as u32) << 8 } else { 0 });
+}
+
+/// Takes the queue off, lets its descriptor be changed, and starts it again.
+fn restart(b: &mut Bench, change: impl FnOnce(&mut Bench)) {
+    select(b, true);
+    b.w("CP_HQD_DEQUEUE_REQUEST", 1);
+    while b.r("CP_HQD_ACTIVE") != 0 {}
+    b.w("CP_HQD_PQ_RPTR", 0);
+    b.w("CP_HQD_PQ_WPTR", 0);
+    b.describe_queue(PLACE);
+    change(b);
+    b.w("CP_HQD_ACTIVE", 1);
+    select(b, false);
+}
+
+#[test]
+fn a_descriptor_is_read_and_written() {
+    let mut b = Bench::new();
+    select(&mut b, true);
+    b.w("CP_HQD_DEQUEUE_REQUEST", 1);
+    while b.r("CP_HQD_ACTIVE") != 0 {}
+    let base = b.r("CP_HQD_PQ_BASE");
+    let saved = PLACE + SAVED * 4;
+    assert_eq!(b.get(saved), lo(GART + PLACE));
+    assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_PQ_BASE") - reg("CP_MQD_BASE_ADDR"))), base);
+    b.clean();
+    b.w("CP_MQD_BASE_ADDR", 0);
+    b.w("CP_MQD_BASE_ADDR_HI", 0);
+    b.w("CP_HQD_ACTIVE", 1);
+    b.broke("descriptor");
+}
+
+#[test]
+fn a_good_descriptor_is_no_violation() {
+    for asked in [false, true] {
+        let mut b = Bench::with(config(seed(asked)));
+        restart(&mut b, |_| {});
+        b.clean();
+    }
+}
+
+#[test]
+fn each_part_of_a_descriptor_is_checked() {
+    for (dword, value) in [(0, 0), (23, 0), (27, 0), (SAVED + 8, 0x1234), (SAVED + 4, 1)] {
+        let mut b = Bench::with(config(seed(false)));
+        restart(&mut b, |b| b.put(PLACE + dword * 4, &[value]));
+        b.broke("descriptor");
+    }
+}
+
+#[test]
+fn a_queue_that_preloads_zeros_is_dead() {
+    for asked in [false, true] {
+        let mut b = Bench::with(config(seed(asked)));
+        restart(&mut b, |b| b.put(PLACE, &[0; 51]));
+        b.broke("descriptor");
+        b.compute_submit(QUEUE as usize, &pm4(0x37, &[5 << 8 | 1 << 20, lo(GART + DATA), hi(GART + DATA), 0x77]));
+        b.run();
+        assert_eq!(b.get(DATA) == 0x77, !asked);
+    }
+}
