@@ -114,7 +114,7 @@ impl Gpu {
             picture.paint(vram.device());
             picture.paint(vram.host());
         }
-        Ok(Gpu {
+        let mut gpu = Gpu {
             pci: Pci::new(&config),
             host: Host::default(),
             log: Log::default(),
@@ -144,7 +144,9 @@ impl Gpu {
             untrained: config.inject.not_posted,
             start: Instant::now(),
             config,
-        })
+        };
+        gpu.leave_queues();
+        Ok(gpu)
     }
 
     /// The bus resets the card. On hardware these cards do not respond to that; QEMU resets all of a
@@ -208,6 +210,9 @@ impl Gpu {
         self.gfx.reset();
         self.mec.clear();
         self.sdma.iter_mut().for_each(Front::reset);
+        if posted {
+            self.leave_queues();
+        }
     }
 
     /// Sees whether what is on the screen is still there; to be called at the end.
@@ -223,9 +228,9 @@ impl Gpu {
         self.vram.host()
     }
 
-    /// The expansion ROM.
+    /// The expansion ROM, as its BAR shows it.
     pub fn rom(&self) -> &[u8] {
-        &self.rom
+        if self.config.inject.no_rom_bar { &[0; rom::SIZE] } else { &self.rom }
     }
 
     /// Writes configuration space.

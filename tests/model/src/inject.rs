@@ -30,6 +30,8 @@ pub struct Injections {
     pub asic_init: AsicInit,
     /// The ROM does not begin with 55 AA.
     pub rom_signature: bool,
+    /// The ROM's BAR shows nothing, as where the platform puts another ROM in its place.
+    pub no_rom_bar: bool,
     /// The ROM is empty (reads as zeros).
     pub no_rom: bool,
     /// After how many interrupts no more are delivered.
@@ -42,6 +44,14 @@ pub struct Injections {
     pub power_loss: bool,
     /// Soft resets do nothing: an engine that hangs goes on hanging.
     pub no_soft_reset: bool,
+    /// Another driver has left compute queues active on a halted engine.
+    pub active_queues: bool,
+    /// Another driver has left the card without protection against heat.
+    pub no_thermal_protection: bool,
+    /// Another driver has left firmware running on the SMC.
+    pub smc_runs: bool,
+    /// How hot the card is, in degrees Celsius.
+    pub hot: Option<u64>,
     /// Every register reads as all ones, as after the card fell off the bus.
     pub unplugged: bool,
     /// Blocks whose engines never execute anything.
@@ -76,11 +86,16 @@ impl Injections {
             }
             "rom-signature" => self.rom_signature = true,
             "no-rom" => self.no_rom = true,
+            "no-rom-bar" => self.no_rom_bar = true,
             "no-interrupt" => self.no_interrupt = Some(number(0)?),
             "no-ih-writeback" => self.no_ih_writeback = true,
             "mc-training" => self.mc_training = true,
             "power-loss" => self.power_loss = true,
             "no-soft-reset" => self.no_soft_reset = true,
+            "active-queues" => self.active_queues = true,
+            "no-thermal-protection" => self.no_thermal_protection = true,
+            "smc-runs" => self.smc_runs = true,
+            "hot" => self.hot = Some(number(99)?),
             "unplugged" => self.unplugged = true,
             _ => {
                 let unknown = || format!("no fault is called `{name}`; see --help");

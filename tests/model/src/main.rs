@@ -23,6 +23,7 @@ Faults (--fail NAME, repeatable):
   asic-init=HOW     nor can a driver: the ROM's ASIC_Init is empty, garbage or a loop
   rom-signature     the ROM does not begin with 55 AA
   no-rom            the ROM reads as zeros
+  no-rom-bar        the ROM's BAR reads as zeros; the port to the ROM works
   ring-BLOCK        the block's engines execute nothing
   hang-BLOCK[=N]    the block hangs at its indirect buffer number N (default 0)
   slow-BLOCK[=MS]   the block waits before each indirect buffer (default 10 ms)
@@ -31,6 +32,10 @@ Faults (--fail NAME, repeatable):
   mc-training       memory training never ends
   power-loss        a reset of the machine leaves the card without power for a moment
   no-soft-reset     the soft resets do nothing
+  active-queues     another driver has halted the compute engine with its queues active
+  no-thermal-protection  another driver has switched off the protection against heat
+  smc-runs          another driver has left firmware running on the SMC
+  hot[=C]           the card is that hot (default 99 degrees Celsius)
   unplugged         every register reads as ones
 BLOCK: gfx, compute, sdma, sdma0, sdma1";
 

@@ -7,6 +7,7 @@ use crate::gpu::{Gpu, Ring};
 use crate::pace::Since;
 use crate::regs::QueueSel;
 use crate::regs::index::*;
+use crate::strict::Rule;
 use crate::trace::Event;
 
 const ME1_HALT: u32 = 1 << 30;
@@ -17,8 +18,7 @@ const DEQUEUE: u32 = 3;
 
 impl Gpu {
     pub(crate) fn compute_ring(&self, sel: QueueSel) -> Option<Ring> {
-        let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
-        if self.regs.get(CP_MEC_CNTL) & halt != 0
+        if self.is_halted(sel)
             || !self.ucode.compute()
             || self.cp_in_reset()
             || self.is_dequeuing(sel)
@@ -32,6 +32,33 @@ impl Gpu {
         let base = u64::from(q(CP_HQD_PQ_BASE)) << 8 | u64::from(q(CP_HQD_PQ_BASE_HI)) << 40;
         let (rptr, wptr) = (q(CP_HQD_PQ_RPTR) & (size - 1), q(CP_HQD_PQ_WPTR) & (size - 1));
         Some(Ring { vmid: (q(CP_HQD_VMID) & 0xf) as u8, base, size, rptr, wptr })
+    }
+
+    /// Whether the micro-engine of a queue is halted.
+    pub(crate) fn is_halted(&self, sel: QueueSel) -> bool {
+        let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
+        self.regs.get(CP_MEC_CNTL) & halt != 0
+    }
+
+    /// The engines are being halted: their queues should have been taken off.
+    pub(crate) fn check_left(&mut self) {
+        let left: Vec<QueueSel> = self.mec.keys().copied().collect();
+        if !left.is_empty() && self.config.strict.has(Rule::LeftActive) {
+            self.log.violation("left-active", format!("the compute engine is halted with queues active: {left:?}"));
+        }
+    }
+
+    /// What another driver may have left: queues that are active, on an engine that is halted.
+    pub(crate) fn leave_queues(&mut self) {
+        if !self.config.inject.active_queues {
+            return;
+        }
+        for queue in 0..8 {
+            let sel = (1, 0, queue);
+            self.regs.set_queue(sel, CP_HQD_ACTIVE, 1);
+            self.regs.set_queue(sel, CP_HQD_PQ_BASE, 0x1234_5600 | u32::from(queue));
+            self.mec.entry(sel).or_default();
+        }
     }
 
     pub(crate) fn compute_set_rptr(&mut self, sel: QueueSel, rptr: u32) {

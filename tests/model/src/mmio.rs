@@ -202,6 +202,7 @@ impl Gpu {
                 }
                 self.regs.set(reg, value);
                 if halts {
+                    self.check_left();
                     self.halted(Block::Compute);
                 }
                 self.kick();

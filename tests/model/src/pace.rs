@@ -83,8 +83,12 @@ impl Gpu {
         }
     }
 
-    /// A queue is to be taken off.
+    /// A queue is to be taken off. That is the work of its engine's firmware.
     pub(crate) fn begin_dequeue(&mut self, sel: QueueSel) {
+        if self.config.strict.has(Rule::HaltedDequeue) && self.is_halted(sel) {
+            self.log.note(format!("queue {sel:?} is not taken off: its engine is halted"));
+            return;
+        }
         let reads = if self.config.strict.has(Rule::Busy) { self.rng.random_range(0..=READS) } else { 0 };
         if reads == 0 {
             self.finish_dequeue(sel);

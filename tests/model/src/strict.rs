@@ -51,6 +51,10 @@ rules! {
     LateDma = "late-dma", true;
     /// A halted engine's writes land for some time.
     LateHalt = "late-halt", true;
+    /// A halted compute engine takes no queue off.
+    HaltedDequeue = "halted-dequeue", false;
+    /// A compute engine may not be halted with queues active.
+    LeftActive = "left-active", false;
     /// Compute queues may execute the packet in their descriptor, as the seed decides.
     Preload = "preload", true;
 }

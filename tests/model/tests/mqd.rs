@@ -86,3 +86,52 @@ fn a_queue_that_preloads_zeros_is_dead() {
         assert_eq!(b.get(DATA) == 0x77, !asked);
     }
 }
+
+#[test]
+fn a_halted_engine_takes_no_queue_off() {
+    for strict in [false, true] {
+        let mut config = config(0);
+        config.strict.switch("halted-dequeue", strict).unwrap();
+        let mut b = Bench::with(config);
+        b.w("CP_MEC_CNTL", 1 << 28 | 1 << 30);
+        select(&mut b, true);
+        b.w("CP_HQD_DEQUEUE_REQUEST", 1);
+        let left = (0..100).all(|_| b.r("CP_HQD_ACTIVE") != 0);
+        assert_eq!(left, strict);
+        b.clean();
+    }
+}
+
+#[test]
+fn queues_are_taken_off_before_the_engine_is_halted() {
+    let mut config = config(0);
+    config.strict.switch("left-active", true).unwrap();
+    let mut b = Bench::with(config);
+    for queue in 0..8 {
+        b.w("SRBM_GFX_CNTL", 1 << 2 | queue << 8);
+        b.w("CP_HQD_DEQUEUE_REQUEST", 1);
+        while b.r("CP_HQD_ACTIVE") != 0 {}
+        b.clean();
+        if queue == 6 {
+            b.w("CP_MEC_CNTL", 1 << 28 | 1 << 30);
+            b.broke("left-active");
+            b.w("CP_MEC_CNTL", 0);
+        }
+    }
+    b.w("CP_MEC_CNTL", 1 << 28 | 1 << 30);
+    b.clean();
+}
+
+#[test]
+fn another_driver_may_have_left_queues_active() {
+    let mut config = config(0);
+    config.inject.add("active-queues").unwrap();
+    config.strict.switch("halted-dequeue", true).unwrap();
+    let mut gpu = amdgpu_model::gpu::Gpu::new(config).unwrap();
+    let active = |gpu: &mut amdgpu_model::gpu::Gpu| gpu.queue_register((1, 0, 5), reg("CP_HQD_ACTIVE"));
+    assert_eq!(active(&mut gpu), 1);
+    // SOFT_RESET_CP
+    gpu.reg_write(reg("GRBM_SOFT_RESET"), 1);
+    gpu.reg_write(reg("GRBM_SOFT_RESET"), 0);
+    assert_eq!(active(&mut gpu), 0);
+}

@@ -67,8 +67,7 @@ pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
         }
         s.set(BIOS_SCRATCH_7, INIT_COMPLETE);
     }
-    // SMC: clock disabled, so a driver does not take it for running.
-    s.set_indirect("SMC", 0x8000_0004, 1);
+    power(s, config);
     // PCIe link: 8 GT/s is the current rate.
     s.set_indirect("PCIE", 0x1001_00a4, 2 << 13);
     if config.odd {
@@ -136,12 +135,34 @@ fn graphics(s: &mut Store) {
     s.set(GDS_COMPUTE_MAX_WAVE_ID, 0x15f);
 }
 
+/// The SMC: no firmware runs on it, its clock is off. Heat, fan, clocks as the firmware leaves them.
+fn power(s: &mut Store, config: &Config) {
+    const SMC_SYSCON_CLOCK_CNTL_0: u32 = 0x8000_0004;
+    const SMC_PC_C: u32 = 0x8000_0370;
+    const GENERAL_PWRMGT: u32 = 0xc020_0000;
+    const CG_MULT_THERMAL_STATUS: u32 = 0xc030_0014;
+    const CG_FDO_CTRL1: u32 = 0xc030_0068;
+    const CG_FDO_CTRL2: u32 = 0xc030_006c;
+    const CG_TACH_STATUS: u32 = 0xc030_0074;
+    let runs = config.inject.smc_runs;
+    s.set_indirect("SMC", SMC_SYSCON_CLOCK_CNTL_0, (!runs).into());
+    s.set_indirect("SMC", SMC_PC_C, if runs { 0x2_0400 } else { 0 });
+    s.set_indirect("SMC", GENERAL_PWRMGT, if config.inject.no_thermal_protection { 1 << 2 } else { 0 });
+    let degrees = config.inject.hot.unwrap_or(if config.odd { 38 } else { 45 }) as u32 & 0x1ff;
+    s.set_indirect("SMC", CG_MULT_THERMAL_STATUS, degrees << 9 | degrees);
+    // Full duty is 100; by a table of the chip's own.
+    s.set_indirect("SMC", CG_FDO_CTRL1, 100);
+    s.set_indirect("SMC", CG_FDO_CTRL2, 1 << 11);
+    s.set_indirect("SMC", CG_TACH_STATUS, 0x1_2345);
+}
+
 /// CP_HQD_PERSISTENT_STATE after power-up: later generations ask for the descriptor's packet to be
 /// executed; of this one nobody says it.
 fn queues(s: &mut Store, config: &Config) {
     /// PRELOAD_SIZE: the dwords of the packet.
     const SIZE: u32 = 0x33 << 8;
-    let asked = config.strict.has(Rule::Preload) && ChaCha8Rng::seed_from_u64(config.seed ^ 0x9e10ad).next_u32() & 1 != 0;
+    let asked =
+        config.strict.has(Rule::Preload) && ChaCha8Rng::seed_from_u64(config.seed ^ 0x9e10ad).next_u32() & 1 != 0;
     for (me, pipe, queue) in (1..=2).flat_map(|m| (0..4).flat_map(move |p| (0..8).map(move |q| (m, p, q)))) {
         s.set_queue((me, pipe, queue), CP_HQD_PERSISTENT_STATE, SIZE | u32::from(asked));
     }
@@ -149,6 +170,8 @@ fn queues(s: &mut Store, config: &Config) {
 
 /// What differs on another card of the same kind, for comparisons of first boots.
 fn odd(s: &mut Store) {
+    // The crystal's clock is divided.
+    s.set_indirect("SMC", 0xc050_01a0, 1 << 1);
     // Revision 1; the link at 5 GT/s.
     s.set(CC_DRM_ID_STRAPS, 1 << 28);
     s.set_indirect("PCIE", 0x1001_00a4, 1 << 13);
