@@ -52,7 +52,8 @@ use crate::{
         vbios::Vbios,
         Chip,
         ChipId,
-        ClockGating, //
+        ClockGating,
+        Condition, //
     },
     ttm::Attached, //
 };
@@ -342,10 +343,12 @@ fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios>
         );
         return Err(ENODEV);
     }
-    let vbios = Vbios::read(pdev)?;
+    let mut vbios = Vbios::read(pdev)?;
     if !hw.system.is_posted(card) {
         post(pdev, hw, card, &vbios)?;
     }
+    vbios.clocks.reference /= hw.system.crystal_divider(card);
+    check_condition(pdev, &hw.system.condition(card))?;
     Ok(vbios)
 }
 
@@ -362,6 +365,25 @@ fn post(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>, vbios: &Vbios) ->
             "ASIC_Init of the video BIOS (VBIOS) has not initialized the card\n"
         );
         return Err(ENODEV);
+    }
+    Ok(())
+}
+
+/// Refuses a card that another driver has left without protection against heat, as only a cold boot
+/// switches it on again.
+fn check_condition(pdev: &pci::Device<Bound>, condition: &Condition) -> Result {
+    if condition.thermal_protection_off {
+        dev_err!(
+            pdev,
+            "another driver has left this card without protection against heat: switch the machine off and on again\n"
+        );
+        return Err(ENODEV);
+    }
+    if condition.power_controller_runs {
+        dev_warn!(
+            pdev,
+            "another driver has left the card's power controller running; a cold boot stops it\n"
+        );
     }
     Ok(())
 }
@@ -463,6 +485,7 @@ fn start(dev: &kernel::device::Device<Bound>, device: &Device) -> Result {
     let hw = device.hw;
     let up = &device.bring_up(device.card.access(dev)?);
     hw.memory.enable_translation(up.card, &up.translation);
+    device.gart.begin_translation();
     hw.interrupts.start(up.card, &up.interrupts);
     for &block in hw.blocks {
         hw.start(up, block)?;
@@ -533,6 +556,7 @@ impl<'bound> Running<'bound> {
             if self.device.hw.quiesce(card).is_err() {
                 dev_err!(self.device.dev, "the engines do not stop\n");
             }
+            self.device.gart.end_translation();
         }
         self.device.schedulers.shut_down();
     }

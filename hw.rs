@@ -286,6 +286,13 @@ pub(crate) trait System: Sync {
     /// Returns true if the system firmware has initialized the card (posted it).
     fn is_posted(&self, card: &Card<'_>) -> bool;
 
+    /// Returns the state of the card's power. Callers must allow only one reader at a time, as for
+    /// [`System::crystal_divider`].
+    fn condition(&self, card: &Card<'_>) -> Condition;
+
+    /// Returns the number by which the crystal's clock is divided before timestamps are counted.
+    fn crystal_divider(&self, card: &Card<'_>) -> u32;
+
     /// Returns the revision of the chip.
     fn revision(&self, card: &Card<'_>) -> Revision;
 
@@ -298,7 +305,7 @@ pub(crate) trait System: Sync {
     ///
     /// # Errors
     ///
-    /// Returns `EBUSY` if they have not finished.
+    /// Returns `EBUSY` if they have not finished, or were halted with a queue that they hold on to.
     fn wait_idle(&self, card: &Card<'_>, blocks: &[Block]) -> Result;
 
     /// Resets the halted engines of these blocks, which ends what they are doing. They have to be
@@ -309,6 +316,15 @@ pub(crate) trait System: Sync {
     /// Enables or disables clock gating of idle blocks. The card's engines must be running and
     /// idle.
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating);
+}
+
+/// State of a card's power. No part of it is the work of this driver.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Condition {
+    /// Firmware of the power controller runs, which another driver has started.
+    pub(crate) power_controller_runs: bool,
+    /// The card does not switch itself off when it gets too hot.
+    pub(crate) thermal_protection_off: bool,
 }
 
 /// Clock gating: idle blocks stop their clocks, or do not.

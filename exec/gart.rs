@@ -33,7 +33,13 @@ use kernel::{
     num::casts::usize_as_u64,
     prelude::*,
     sizes::SZ_4K,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -64,6 +70,8 @@ struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
     layout: GartLayout,
+    /// Set while the GPU translates, and so may have translations in its caches.
+    translated: AtomicFlag,
     /// Pages of the window that are in use.
     #[pin]
     taken: SharedMapleTree<()>,
@@ -85,10 +93,21 @@ impl Gart {
                 card,
                 memory,
                 layout,
+                translated: AtomicFlag::new(false),
                 taken <- SharedMapleTree::new(),
             }),
             GFP_KERNEL,
         )?))
+    }
+
+    /// Called when address translation was enabled, with empty caches.
+    pub(crate) fn begin_translation(&self) {
+        self.0.translated.store(true, Relaxed);
+    }
+
+    /// Called when address translation was disabled.
+    pub(crate) fn end_translation(&self) {
+        self.0.translated.store(false, Relaxed);
     }
 
     /// Maps pages of system memory into the window, side by side in the order given.
@@ -121,7 +140,8 @@ impl Gart {
 }
 
 impl Inner {
-    /// Writes the entries of consecutive pages, and invalidates the GPU's cached translations.
+    /// Writes the entries of consecutive pages, and invalidates the GPU's cached translations if it
+    /// translates at all.
     fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
         for (page, entry) in (first..).zip(entries) {
@@ -129,7 +149,9 @@ impl Inner {
                 .write64(self.layout.entry(page), entry.into_raw());
         }
         self.memory.flush_hdp(card);
-        self.memory.flush_gart_tlb(card);
+        if self.translated.load(Relaxed) {
+            self.memory.flush_gart_tlb(card);
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod rlc;
 mod sdma;
 mod sdma_packet;
 mod shaders;
+mod smc;
 #[cfg(CONFIG_KUNIT = "y")]
 mod submissions;
 mod system;

@@ -24,23 +24,26 @@ use super::{
     picture,
     regs::*, //
 };
-use crate::hw::{
-    card::Card,
-    firmware::Microcode,
-    layout::{
-        GartLayout,
-        VramLayout, //
-    },
-    page_table::{
-        Fragment,
-        PAGE_SIZE,
-        SPACE_SHIFT,
-        TABLE_SHIFT, //
-    },
-    Fault,
-    MemoryController,
-    MemoryInfo,
-    Translation, //
+use crate::{
+    bindings,
+    hw::{
+        card::Card,
+        firmware::Microcode,
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
+        page_table::{
+            Fragment,
+            PAGE_SIZE,
+            SPACE_SHIFT,
+            TABLE_SHIFT, //
+        },
+        Fault,
+        MemoryController,
+        MemoryInfo,
+        Translation, //
+    }, //
 };
 
 /// End of the GPU's address space.
@@ -90,7 +93,7 @@ impl MemoryController for Gmc {
         // Columns are counted from 256, of four bytes each; a row is taken to have 4 KiB at most.
         let row_kib = 1 << ram_config.noofcols().get();
         MemoryInfo {
-            kind: card.regs().read(MC_SEQ_MISC0).into_raw() >> 28,
+            kind: vram_kind(card.regs().read(MC_SEQ_MISC0)),
             bus_width: channels(card.regs().read(MC_SHARED_CHMAP)) * channel_bits,
             ram_config: ram_config.into_raw(),
             row_kib: u32::min(row_kib, 4),
@@ -179,6 +182,15 @@ impl MemoryController for Gmc {
             status: status.into_raw(),
             client: client.into_raw().to_be_bytes(),
         })
+    }
+}
+
+/// Returns the kind of the memory chips: `AMDGPU_VRAM_TYPE_*`.
+fn vram_kind(misc: MC_SEQ_MISC0) -> u32 {
+    match misc.into_raw() >> 28 {
+        kind @ 1..=6 => kind,
+        0xb => bindings::AMDGPU_VRAM_TYPE_DDR3,
+        _ => bindings::AMDGPU_VRAM_TYPE_UNKNOWN,
     }
 }
 
@@ -510,6 +522,16 @@ mod tests {
         // VM_CONTEXT1_CNTL2: cleared
         assert!(card.saw(&[write(0x1434, 1)]));
         assert!(Gmc.take_fault(&Card::fake(&[])?).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn kinds_of_memory() -> Result {
+        // MC_SEQ_MISC0
+        for (register, kind) in [(5, 5), (3, 3), (6, 6), (0xb, 7), (0, 0), (8, 0), (0xf, 0)] {
+            let card = Card::fake(&[(0x2a00, register << 28 | 0x345)])?;
+            assert_eq!(Gmc.describe(&card).kind, kind);
+        }
         Ok(())
     }
 

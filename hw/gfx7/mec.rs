@@ -9,7 +9,7 @@
 
 use kernel::{
     io::{
-        poll::read_poll_timeout,
+        poll::read_poll_timeout_atomic,
         Io, //
     },
     num::casts::{
@@ -107,7 +107,11 @@ impl Engine for Mec {
         Ok(())
     }
 
+    /// A running engine is let go of its queues first: one that is halted leaves them active.
     fn halt(&self, card: &Card<'_>, _block: Block) {
+        if !card.regs().read(CP_MEC_CNTL).mec_me1_halt() {
+            let _ = dequeue_all(card);
+        }
         card.regs().write_reg(
             CP_MEC_CNTL::zeroed()
                 .with_mec_me1_halt(true)
@@ -214,11 +218,16 @@ fn set_up_queue(up: &BringUp<'_>, queue: u8) -> Result {
     let ring = up.rings.memory(RingId::Compute(queue))?;
     let place = descriptor(queue);
     select(card, 0, queue.into());
-    deactivate(card);
+    clear_pointers(card);
     // Write pointers arrive only by doorbell.
     card.regs()
         .update(CP_PQ_WPTR_POLL_CNTL, |r| r.with_en(false));
-    let descriptor = describe(card, queue, &ring, up.scratch.gpu_addr() + usize_as_u64(place));
+    let descriptor = describe(
+        card,
+        queue,
+        &ring,
+        up.scratch.gpu_addr() + usize_as_u64(place),
+    );
     descriptor.store(up.scratch, place);
     descriptor.load(card);
     select_none(card);
@@ -278,18 +287,55 @@ fn describe(card: &Card<'_>, queue: u8, ring: &RingMemory, addr: u64) -> Descrip
     mqd
 }
 
-/// Empties the selected queue if it is active. Goes on after a timeout, as the engine is halted.
-fn deactivate(card: &Card<'_>) {
+/// Takes all queues off the engine, which must be running. Does not sleep.
+///
+/// # Errors
+///
+/// Returns `ETIMEDOUT` once a queue does not leave: the engine does not respond, and the others are
+/// not tried.
+fn dequeue_all(card: &Card<'_>) -> Result {
+    let done = (0..QUEUES).try_for_each(|queue| {
+        select(card, 0, queue.into());
+        dequeue(card)
+    });
+    select_none(card);
+    done
+}
+
+/// Takes the selected queue off the engine, if it is active.
+fn dequeue(card: &Card<'_>) -> Result {
+    /// Number of looks at the queue, and the pause between two: 20 ms in all.
+    const LOOKS: usize = 2000;
+    const PAUSE: Delta = Delta::from_micros(10);
+
     let regs = card.regs();
-    if regs.read(CP_HQD_ACTIVE).active() {
-        regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
-        let _ = read_poll_timeout(
-            || Ok(regs.read(CP_HQD_ACTIVE)),
-            |queue| !queue.active(),
-            Delta::from_micros(10),
-            Delta::from_millis(20),
-        );
+    if !regs.read(CP_HQD_ACTIVE).active() {
+        return Ok(());
     }
+    regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
+    read_poll_timeout_atomic(
+        || Ok(regs.read(CP_HQD_ACTIVE)),
+        |queue| !queue.active(),
+        PAUSE,
+        LOOKS,
+    )?;
+    Ok(())
+}
+
+/// Returns true if a queue of the driver's pipe is active. Of a halted engine, that is one that it
+/// was not let go of, and that only a reset takes off.
+pub(super) fn any_active(card: &Card<'_>) -> bool {
+    let active = (0..QUEUES).any(|queue| {
+        select(card, 0, queue.into());
+        card.regs().read(CP_HQD_ACTIVE).active()
+    });
+    select_none(card);
+    active
+}
+
+/// Clears the pointers of the selected queue, and a request to take it off.
+fn clear_pointers(card: &Card<'_>) {
+    let regs = card.regs();
     regs.write_reg(CP_HQD_DEQUEUE_REQUEST::zeroed());
     regs.write_reg(CP_HQD_PQ_RPTR::zeroed());
     regs.write_reg(CP_HQD_PQ_WPTR::zeroed());

@@ -5,8 +5,8 @@
 //! A descriptor is the state of a queue in memory. It begins with a packet that sets the registers
 //! of the queue's dispatches (`COMPUTE_*`), which the engine may execute when it takes up the queue
 //! (a preload). The queue's own registers follow (`CP_MQD_BASE_ADDR` to `CP_MQD_CONTROL`), in the
-//! order of their offsets. When the engine switches queues, it saves them there, and loads them from
-//! there. So registers and descriptor must agree when a queue is started.
+//! order of their offsets. When the engine switches queues, it saves them there, and later loads
+//! them. So registers and descriptor must agree when a queue is started.
 
 use kernel::{
     io::{
@@ -66,8 +66,8 @@ impl Descriptor {
     pub(super) const SIZE: usize = 2048;
 
     /// Returns a descriptor whose dispatches may use all compute units. Registers that are not set
-    /// later are zero, or keep their values in the selected queue. So nothing is left of what another
-    /// user of the queue had set up: neither offloading nor scheduling by firmware.
+    /// later are zero, or keep their values in the selected queue. So nothing is left of what
+    /// another user of the queue had set up: neither offloading nor scheduling by firmware.
     pub(super) fn new(card: &Card<'_>) -> Self {
         let mut mqd = Self([0; DWORDS]);
         mqd.0[0] = HEADER;

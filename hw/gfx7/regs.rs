@@ -12,6 +12,7 @@ mod gfx;
 mod ih;
 mod mc;
 mod sdma;
+mod smc;
 
 pub(crate) use bus::*;
 pub(crate) use cp::*;
@@ -20,3 +21,4 @@ pub(crate) use gfx::*;
 pub(crate) use ih::*;
 pub(crate) use mc::*;
 pub(crate) use sdma::*;
+pub(crate) use smc::*;

@@ -14,13 +14,16 @@ use kernel::{
 use super::{
     clock_gating,
     golden,
+    mec,
     regs::*,
+    smc,
     Parts, //
 };
 use crate::hw::{
     card::Card,
     command::Block,
     ClockGating,
+    Condition,
     Revision,
     System, //
 };
@@ -45,6 +48,31 @@ impl System for Parts {
         }
     }
 
+    fn condition(&self, card: &Card<'_>) -> Condition {
+        /// Bit of the clock's control register: the clock is off.
+        const CLOCK_OFF: u32 = 1 << 0;
+        /// Program counter at which the power controller has left its boot code.
+        const BOOTED: u32 = 0x2_0100;
+
+        let clock: SMC_SYSCON_CLOCK_CNTL_0 = smc::read(card);
+        let position: SMC_PC_C = smc::read(card);
+        let power: GENERAL_PWRMGT = smc::read(card);
+        Condition {
+            power_controller_runs: clock.into_raw() & CLOCK_OFF == 0
+                && position.into_raw() >= BOOTED,
+            thermal_protection_off: power.thermal_protection_dis(),
+        }
+    }
+
+    fn crystal_divider(&self, card: &Card<'_>) -> u32 {
+        let pins: CG_CLKPIN_CNTL = smc::read(card);
+        if pins.xtalin_divide() {
+            4
+        } else {
+            1
+        }
+    }
+
     fn program_golden_registers(&self, card: &Card<'_>) {
         golden::program(card, self.golden);
     }
@@ -52,7 +80,9 @@ impl System for Parts {
     fn wait_idle(&self, card: &Card<'_>, blocks: &[Block]) -> Result {
         for _ in 0..IDLE_LOOKS {
             if blocks.iter().all(|block| is_idle(card, *block)) {
-                return Ok(());
+                // A queue that was active when its engine was halted stays with it.
+                let held = blocks.contains(&Block::Graphics) && mec::any_active(card);
+                return if held { Err(EBUSY) } else { Ok(()) };
             }
             udelay(IDLE_PAUSE);
         }
