@@ -38,7 +38,7 @@ demo-llm: ## llama.cpp runs a small language model there, token for token as the
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client atom decls protocol kunit e2e e2e-debug cost bring-up bringup-diff reference strict hawaii witness platforms reset check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset check fmt
 test: ## all tests
 	@scripts/test
 
@@ -71,6 +71,9 @@ cost: ## what a submission costs with untouched user memory, in instructions
 
 bring-up: ## cards that are broken: a clear message and a clean way back
 	@scripts/test bring-up
+
+first-boot: ## the report of a first boot, of the model and of cards with which something is the matter
+	@scripts/test first-boot
 
 bringup-diff: ## our bring-up beside the C driver's, register by register
 	@scripts/test bringup-diff

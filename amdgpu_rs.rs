@@ -35,7 +35,14 @@ use crate::{
         },
         workqueue::OwnedQueue, //
     },
-    debug::stats::Stats,
+    debug::{
+        report::{
+            Report,
+            Reports,
+            Volume, //
+        },
+        stats::Stats, //
+    },
     device::{
         Device,
         Facts,
@@ -70,6 +77,7 @@ mod drm;
 mod exec;
 mod fences;
 mod file;
+mod first_boot;
 mod gem;
 mod hw;
 mod info;
@@ -175,7 +183,10 @@ impl pci::Driver for AmdgpuDriver {
             let card = Card::map(pdev)?;
             // A kernel that started this one (kexec) may have left the card running.
             card.end_bus_mastering();
+            let report = Globals::get()?.reports.begin(dev, volume())?;
+            first_boot::found(pdev, hw, &card, &report);
             let vbios = check(pdev, hw, &card)?;
+            first_boot::vbios(&vbios, &report);
             hw.clear(&card)
                 .inspect_err(|e| dev_err!(dev, "the engines do not stop: {e:?}\n"))?;
             let firmware = hw::firmware::Files::load(dev, &hw.firmware)?;
@@ -196,12 +207,15 @@ impl pci::Driver for AmdgpuDriver {
                 interrupts <- unsafe { Interrupts::new(pdev, device.clone()) },
                 _: {
                     pdev.set_master();
-                    start(dev, device)?;
+                    start(pdev, device, &report)?;
                 },
                 counters: counters(dev, stats)?,
                 settled: Settled(device.clone()),
                 registration: Registration::new(dev, drm)
                     .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
+                _: {
+                    report.complete();
+                },
             }? Error))
         })
     }
@@ -239,6 +253,7 @@ type Counters = Pin<KBox<debugfs::Scope<Arc<Stats>>>>;
 struct Globals {
     debugfs: debugfs::Dir,
     queues: Queues,
+    reports: Arc<Reports>,
 }
 
 kernel::sync::global_lock! {
@@ -257,8 +272,10 @@ struct Loaded;
 
 impl Loaded {
     fn new() -> Result<Self> {
+        let debugfs = debugfs::Dir::new(DEBUGFS_ROOT);
         let globals = Globals {
-            debugfs: debugfs::Dir::new(DEBUGFS_ROOT),
+            reports: Arc::pin_init(Reports::new(&debugfs), GFP_KERNEL)?,
+            debugfs,
             queues: Queues {
                 reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
                 updates: Arc::new(OwnedQueue::for_reclaim(c"amdgpu_rs-vm")?, GFP_KERNEL)?,
@@ -343,7 +360,7 @@ fn check(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>) -> Result<Vbios>
         );
         return Err(ENODEV);
     }
-    let mut vbios = Vbios::read(pdev)?;
+    let mut vbios = Vbios::read(pdev, |image| hw.system.read_rom(card, image))?;
     if !hw.system.is_posted(card) {
         post(pdev, hw, card, &vbios)?;
     }
@@ -480,20 +497,33 @@ fn messages() -> pci::IrqTypes {
         .with(pci::IrqType::MsiX)
 }
 
+/// Returns how much memory the DMA engines are to test, in MiB: a parameter of the module. If it is
+/// not 0, the report of the boot is logged, too.
+fn memory_to_test() -> u32 {
+    module_parameters::first_boot.value()
+}
+
+fn volume() -> Volume {
+    match memory_to_test() {
+        0 => Volume::Silent,
+        _ => Volume::Aloud,
+    }
+}
+
 /// Starts all blocks of the card, tests each ring, lets idle blocks save power, and logs the card.
-fn start(dev: &kernel::device::Device<Bound>, device: &Device) -> Result {
+fn start(pdev: &pci::Device<Bound>, device: &Device, report: &Report) -> Result {
     let hw = device.hw;
-    let up = &device.bring_up(device.card.access(dev)?);
+    let up = &device.bring_up(device.card.access(pdev.as_ref())?);
     hw.memory.enable_translation(up.card, &up.translation);
     device.gart.begin_translation();
+    first_boot::memory(device, up.card, report);
     hw.interrupts.start(up.card, &up.interrupts);
     for &block in hw.blocks {
         hw.start(up, block)?;
     }
     hw.interrupts.enable_sources(up.card);
-    for ring in device.rings() {
-        ring.test(&device.dev)?;
-    }
+    device.test_rings(up.card, report)?;
+    first_boot::engines(device, pdev, memory_to_test(), report)?;
     hw.system.gate_clocks(up.card, ClockGating::On);
     greet(device);
     Ok(())
@@ -610,6 +640,10 @@ module! {
         lockup_timeout_sdma: i32 {
             default: 0,
             description: "Time limit of DMA jobs in ms (0: 2000; negative: none)",
+        },
+        first_boot: u32 {
+            default: 0,
+            description: "Report the first boot of a card in the log, and test so many MiB of memory",
         },
     },
 }

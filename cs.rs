@@ -153,6 +153,7 @@ pub(crate) fn ioctl(
     file: &DrmFile,
 ) -> Result<bindings::drm_amdgpu_cs_out> {
     let mut submission = Parsed::new(dev, args, file)?;
+    dev.heat.check()?;
     submission.trace_submit();
     let handle = retry::run(&mut submission).inspect_err(|&error| {
         if error == EDEADLK {

@@ -465,7 +465,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOMEM`.
+    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOENT` if no ring of this
+    /// kind works, `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
         let queue = self.named(schedulers, name)?;
         queue.check()?;

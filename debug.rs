@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Counters in debugfs, and tracepoints.
+//! Counters and reports in debugfs, and tracepoints.
 
+pub(crate) mod report;
 pub(crate) mod stats;
 pub(crate) mod trace;

@@ -11,6 +11,7 @@ use kernel::{
         self,
         Bound, //
     },
+    fmt,
     prelude::*,
     sync::{
         aref::ARef,
@@ -20,12 +21,16 @@ use kernel::{
 
 use crate::{
     abstractions::workqueue::OwnedQueue,
-    debug::stats::Stats,
+    debug::{
+        report::Report,
+        stats::Stats, //
+    },
     exec::{
         gart::{
             Gart,
             KernelBuffer, //
         },
+        heat::Heat,
         interrupt_ring::InterruptMemory,
         job::{
             Limits,
@@ -49,6 +54,7 @@ use crate::{
         },
         command::{
             Block,
+            EngineKind,
             RingId,
             RingMemory,
             Sink, //
@@ -116,6 +122,9 @@ pub(crate) struct Device {
     pub(crate) schedulers: Schedulers,
     /// Recovery of rings that hang.
     pub(crate) recovery: Arc<Recovery>,
+    /// Watch over the card's temperature.
+    #[pin]
+    pub(crate) heat: Heat,
     /// Queue of the kernel's own jobs for DMA engines.
     #[pin]
     pub(crate) kernel_queue: KernelQueue,
@@ -160,7 +169,8 @@ impl Device {
             },
             reaper: queues.reaper,
             updates: queues.updates,
-            kernel_queue <- KernelQueue::new(schedulers),
+            heat <- Heat::new(parent, hw, card.clone()),
+            kernel_queue <- KernelQueue::new(),
             card,
         })
     }
@@ -195,6 +205,50 @@ impl Device {
     /// Returns the ring with this ID, if the chip has it.
     pub(crate) fn ring(&self, id: RingId) -> Option<&Ring> {
         self.rings().find(|ring| ring.kind == id)
+    }
+
+    /// Tests all rings, and leaves out those that fail: they get no jobs.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENODEV` if no DMA engine works, as the kernel's own jobs need one.
+    pub(crate) fn test_rings(&self, card: &Card<'_>, report: &Report) -> Result {
+        for ring in self.rings() {
+            self.test_ring(card, ring, report);
+        }
+        if self.working_rings(EngineKind::Sdma) == 0 {
+            dev_err!(self.dev, "no DMA engine works\n");
+            return Err(ENODEV);
+        }
+        self.kernel_queue.open(&self.schedulers)
+    }
+
+    /// Tests a ring, and reports each step's result. Of one that fails, reports the registers too.
+    fn test_ring(&self, card: &Card<'_>, ring: &Ring, report: &Report) {
+        let name = ring.kind.name();
+        let tested = ring.test(&self.dev);
+        let word = |passed| if passed { "ok" } else { "failed" };
+        report.say(fmt!("ring.{name}.write"), fmt!("{}", word(tested.write)));
+        report.say(fmt!("ring.{name}.fence"), fmt!("{}", word(tested.fence)));
+        report.say(
+            fmt!("ring.{name}.interrupt"),
+            fmt!("{}", word(tested.interrupt)),
+        );
+        if !ring.is_left_out() {
+            return;
+        }
+        dev_err!(self.dev, "ring {name} is left out\n");
+        let mut say = |register: fmt::Arguments<'_>, value: fmt::Arguments<'_>| {
+            report.say(fmt!("ring.{name}.{register}"), value);
+        };
+        self.hw.system.survey_stuck(card, ring.kind, &mut say);
+    }
+
+    /// Returns the number of rings of a kind of engine that were not left out.
+    pub(crate) fn working_rings(&self, kind: EngineKind) -> usize {
+        self.rings()
+            .filter(|ring| ring.kind.engine() == kind && !ring.is_left_out())
+            .count()
     }
 
     /// Returns all rings, in the order of [`Chip::rings`].

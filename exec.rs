@@ -8,16 +8,19 @@
 //! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
 //! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds the driver's own jobs. The
 //! memory that engines share with the driver (rings, fences, descriptors) is bound into the
-//! [`gart`].
+//! [`gart`]. A card that is too hot gets no jobs ([`heat`]). [`memory_test`] is for the first boot
+//! of a card.
 
 pub(crate) mod faults;
 pub(crate) mod fence;
 pub(crate) mod gang;
 pub(crate) mod gart;
+pub(crate) mod heat;
 pub(crate) mod interrupt_ring;
 pub(crate) mod interrupts;
 pub(crate) mod job;
 pub(crate) mod kernel_queue;
+pub(crate) mod memory_test;
 pub(crate) mod recovery;
 pub(crate) mod ring;
 pub(crate) mod submitter;

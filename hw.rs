@@ -25,6 +25,7 @@ use kernel::{
         DmaAddress,
         DmaMask, //
     },
+    fmt,
     prelude::*, //
 };
 
@@ -126,12 +127,6 @@ impl Chip {
             EngineKind::Compute => &self.compute,
             EngineKind::Sdma => &self.sdma,
         }
-    }
-
-    /// Returns the number of rings of a kind of engine.
-    pub(crate) fn ring_count(&self, kind: EngineKind) -> usize {
-        let of_kind = |ring: &&RingId| ring.engine() == kind;
-        self.rings.iter().filter(of_kind).count()
     }
 
     /// Stops every engine and every interrupt, so that the card no longer accesses memory.
@@ -278,6 +273,9 @@ pub(crate) trait Scratch {
     fn write(&self, index: usize, value: u32);
 }
 
+/// Destination of facts for a person: takes a name and a value.
+pub(crate) type Say<'a> = &'a mut dyn FnMut(fmt::Arguments<'_>, fmt::Arguments<'_>);
+
 /// Operations on the chip as a whole (the C driver's `amdgpu_asic_funcs`).
 pub(crate) trait System: Sync {
     /// Returns true if the card responds to register reads.
@@ -286,9 +284,23 @@ pub(crate) trait System: Sync {
     /// Returns true if the system firmware has initialized the card (posted it).
     fn is_posted(&self, card: &Card<'_>) -> bool;
 
-    /// Returns the state of the card's power. Callers must allow only one reader at a time, as for
-    /// [`System::crystal_divider`].
+    /// Returns the state of the card's power and heat. Callers must allow only one reader at a
+    /// time, as for [`System::crystal_divider`].
     fn condition(&self, card: &Card<'_>) -> Condition;
+
+    /// Says the registers that tell what state the card is in. Nothing may run on the card yet.
+    fn survey(&self, card: &Card<'_>, say: Say<'_>);
+
+    /// Says the registers of power, clocks and heat. One caller at a time, as for
+    /// [`System::condition`].
+    fn survey_power(&self, card: &Card<'_>, say: Say<'_>);
+
+    /// Says the registers that may tell why a ring does not work.
+    fn survey_stuck(&self, card: &Card<'_>, ring: RingId, say: Say<'_>);
+
+    /// Reads the card's ROM from its start, by a port. One caller at a time, as for
+    /// [`System::condition`].
+    fn read_rom(&self, card: &Card<'_>, image: &mut [u8]);
 
     /// Returns the number by which the crystal's clock is divided before timestamps are counted.
     fn crystal_divider(&self, card: &Card<'_>) -> u32;
@@ -318,13 +330,15 @@ pub(crate) trait System: Sync {
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating);
 }
 
-/// State of a card's power. No part of it is the work of this driver.
+/// State of a card's power and heat. No part of it is the work of this driver.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Condition {
     /// Firmware of the power controller runs, which another driver has started.
     pub(crate) power_controller_runs: bool,
     /// The card does not switch itself off when it gets too hot.
     pub(crate) thermal_protection_off: bool,
+    /// In degrees Celsius.
+    pub(crate) temperature: u32,
 }
 
 /// Clock gating: idle blocks stop their clocks, or do not.

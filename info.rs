@@ -45,7 +45,6 @@ use crate::{
             PAGE_SIZE, //
         },
         vbios,
-        Chip,
         GraphicsInfo,
         MAX_SHADER_ENGINES, //
     },
@@ -109,7 +108,9 @@ impl Query<'_> {
         match self.number {
             bindings::AMDGPU_INFO_ACCEL_WORKING => self.give(&1u32),
             bindings::AMDGPU_INFO_HW_IP_INFO => self.give(&self.engines()?),
-            bindings::AMDGPU_INFO_HW_IP_COUNT => self.give(&engine_count(self.dev.hw, kind)?),
+            bindings::AMDGPU_INFO_HW_IP_COUNT => {
+                self.give(&engine_count(|kind| self.dev.working_rings(kind), kind)?)
+            }
             bindings::AMDGPU_INFO_TIMESTAMP => self.give(&self.clock()?),
             bindings::AMDGPU_INFO_FW_VERSION => self.give(&self.firmware_version()?),
             bindings::AMDGPU_INFO_NUM_BYTES_MOVED => self.give(&memory.bytes_moved()),
@@ -174,7 +175,7 @@ impl Query<'_> {
             version_minor: facts.version.1,
             start_alignment: facts.ib_alignment,
             size_alignment: facts.ib_size_alignment,
-            rings: (1 << rings(hw, kind)) - 1,
+            rings: (1 << rings(self.dev.working_rings(kind), kind)) - 1,
             ..Default::default()
         })
     }
@@ -418,23 +419,24 @@ fn engine_kind(ip: u32) -> Option<EngineKind> {
     }
 }
 
-/// Returns the number of rings of a kind of engine that user space may choose from.
-fn rings(hw: &Chip, kind: EngineKind) -> usize {
+/// Returns the number of rings of a kind of engine that user space may choose from, of those that
+/// work.
+fn rings(working: usize, kind: EngineKind) -> usize {
     /// Limit of compute rings: a context has no more compute queues.
     const MAX_COMPUTE: usize = 4;
 
     match kind {
-        EngineKind::Compute => hw.ring_count(kind).min(MAX_COMPUTE),
-        EngineKind::Gfx | EngineKind::Sdma => hw.ring_count(kind),
+        EngineKind::Compute => working.min(MAX_COMPUTE),
+        EngineKind::Gfx | EngineKind::Sdma => working,
     }
 }
 
-/// Returns the number of engines of a kind.
-fn engine_count(hw: &Chip, ip: u32) -> Result<u32> {
+/// Returns the number of engines of a kind. `working` says how many rings of a kind work.
+fn engine_count(working: impl Fn(EngineKind) -> usize, ip: u32) -> Result<u32> {
     match engine_kind(ip).ok_or(EINVAL)? {
         EngineKind::Gfx | EngineKind::Compute => Ok(1),
         // Each has a ring.
-        EngineKind::Sdma => Ok(u32::try_from(hw.ring_count(EngineKind::Sdma))?),
+        EngineKind::Sdma => Ok(u32::try_from(working(EngineKind::Sdma))?),
     }
 }
 
@@ -509,10 +511,17 @@ mod tests {
     #[test]
     fn engines_of_user_space() {
         let hw = ChipId::Bonaire.chip();
-        let engine_count = |ip| engine_count(hw, ip);
-        assert_eq!(rings(hw, EngineKind::Gfx), 1);
-        assert_eq!(rings(hw, EngineKind::Compute), 4);
-        assert_eq!(rings(hw, EngineKind::Sdma), 2);
+        let made = |kind| hw.rings.iter().filter(|ring| ring.engine() == kind).count();
+        let engine_count = |ip| engine_count(made, ip);
+        let all = |kind| rings(made(kind), kind);
+        assert_eq!(all(EngineKind::Gfx), 1);
+        assert_eq!(all(EngineKind::Compute), 4);
+        assert_eq!(all(EngineKind::Sdma), 2);
+        // One or more that have failed.
+        assert_eq!(rings(0, EngineKind::Gfx), 0);
+        assert_eq!(rings(7, EngineKind::Compute), 4);
+        assert_eq!(rings(3, EngineKind::Compute), 3);
+        assert_eq!(rings(1, EngineKind::Sdma), 1);
         assert!(engine_kind(bindings::AMDGPU_HW_IP_UVD).is_none());
         assert_eq!(engine_count(bindings::AMDGPU_HW_IP_DMA), Ok(2));
         assert_eq!(engine_count(bindings::AMDGPU_HW_IP_UVD), Err(EINVAL));

@@ -646,16 +646,24 @@ impl Schedulers {
     }
 
     /// Returns the schedulers of the rings that `accept` selects, for a queue whose jobs may run on
-    /// any of them.
+    /// any of them. Rings that are left out are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOENT` if no such ring works.
     pub(crate) fn of(
         &self,
         mut accept: impl FnMut(RingId) -> bool,
     ) -> Result<KVec<Arc<Scheduler<Job>>>> {
         let mut schedulers = KVec::new();
         for scheduler in &self.schedulers {
-            if accept(scheduler.queue().ring.kind) {
+            let ring = &scheduler.queue().ring;
+            if accept(ring.kind) && !ring.is_left_out() {
                 schedulers.push(scheduler.clone(), GFP_KERNEL)?;
             }
+        }
+        if schedulers.is_empty() {
+            return Err(ENOENT);
         }
         Ok(schedulers)
     }

@@ -27,7 +27,8 @@ use kernel::{
     sync::{
         aref::ARef,
         Arc,
-        Mutex, //
+        Mutex,
+        SetOnce, //
     },
 };
 
@@ -63,7 +64,8 @@ use crate::{
 /// A queue of jobs for the DMA engines.
 #[pin_data]
 pub(crate) struct KernelQueue {
-    entity: Arc<Entity<Job>>,
+    /// Set once the rings are tested.
+    entity: SetOnce<Arc<Entity<Job>>>,
     /// Fence of the newest job.
     #[pin]
     last: Mutex<Option<ARef<Fence>>>,
@@ -75,14 +77,20 @@ impl KernelQueue {
     /// Client ID of the kernel in traces.
     const CLIENT: u64 = 0;
 
-    pub(crate) fn new(schedulers: &Schedulers) -> impl PinInit<Self, Error> + '_ {
-        try_pin_init!(Self {
-            entity: Entity::new(
-                Priority::Kernel,
-                schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?,
-            )?,
+    /// Creates a queue that takes no jobs before it is opened.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            entity: SetOnce::new(),
             last <- new_mutex!(None, "KernelQueue::last"),
         })
+    }
+
+    /// Opens the queue, for the DMA engines that work.
+    pub(crate) fn open(&self, schedulers: &Schedulers) -> Result {
+        let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
+        self.entity
+            .populate(Entity::new(Priority::Kernel, engines)?);
+        Ok(())
     }
 
     /// Fills ranges of the GPU's own address space with zeros, after the kernel's work on the
@@ -91,7 +99,8 @@ impl KernelQueue {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, or `EINVAL` if there is nothing to fill. No job was submitted in either case.
+    /// `ENOMEM`, `ENODEV` if the queue is not open, or `EINVAL` if there is nothing to fill. No job
+    /// was submitted then.
     pub(crate) fn clear(
         &self,
         ranges: impl Iterator<Item = Range<u64>>,
@@ -118,7 +127,7 @@ impl KernelQueue {
             seat: None,
             _keep: None,
         })?;
-        let entity = self.entity.clone();
+        let entity = self.entity.as_ref().ok_or(ENODEV)?.clone();
         let mut job = PendingJob::new(entity, Job::CREDITS, Self::OWNER, Self::CLIENT, job)?;
         job.add_resv_dependencies(after, Usage::Kernel)?;
         Ok(job)

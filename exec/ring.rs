@@ -88,6 +88,7 @@ use crate::{
         command::{
             Commands,
             FenceWrite,
+            Fill,
             Marks,
             RingId,
             RingMemory,
@@ -161,8 +162,21 @@ pub(crate) struct Ring {
     looked_at: Atomic<u32>,
     /// Set if the engine has met an illegal command.
     suspect: AtomicFlag,
+    /// Set if the ring has failed its test, so that it gets no jobs.
+    left_out: AtomicFlag,
     #[pin]
     state: SpinLock<State>,
+}
+
+/// Results of a ring's test. No step is tried after one that failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tested {
+    /// The engine executes commands.
+    pub(crate) write: bool,
+    /// The engine writes fences.
+    pub(crate) fence: bool,
+    /// The engine's interrupt arrives.
+    pub(crate) interrupt: bool,
 }
 
 struct State {
@@ -205,6 +219,7 @@ impl Ring {
             },
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
+            left_out: AtomicFlag::new(false),
             suspect: AtomicFlag::new(false),
             state <- new_spinlock!(State {
                 write_pointer: 0,
@@ -301,23 +316,42 @@ impl Ring {
     }
 
     /// Tests that the engine executes commands, writes fences, and interrupts. Logs the step that
-    /// fails.
-    pub(crate) fn test(&self, dev: &device::Device) -> Result {
+    /// fails. A ring that fails is left out from then on.
+    pub(crate) fn test(&self, dev: &device::Device) -> Tested {
         let name = self.kind.name();
-        self.test_write().inspect_err(|e| {
-            dev_err!(
+        let mut tested = Tested::default();
+        let done = self.run_test(&mut tested).inspect_err(|e| match tested {
+            Tested { write: false, .. } => dev_err!(
                 dev,
                 "ring {name} does not execute commands ({e:?}); it read up to dword {:#x}\n",
                 self.read_pointer()
-            )
-        })?;
-        self.test_fence().inspect_err(|e| {
-            let what = match self.completed_seq() {
-                0 => "does not write fences",
-                _ => "writes fences, but its interrupt does not come",
-            };
-            dev_err!(dev, "ring {name} {what} ({e:?})\n")
-        })
+            ),
+            Tested { fence: false, .. } => {
+                dev_err!(dev, "ring {name} does not write fences ({e:?})\n")
+            }
+            _ => dev_err!(
+                dev,
+                "ring {name} writes fences, but its interrupt does not come ({e:?})\n"
+            ),
+        });
+        self.left_out.store(done.is_err(), Relaxed);
+        tested
+    }
+
+    /// Runs the steps of the test up to the first that fails.
+    fn run_test(&self, tested: &mut Tested) -> Result {
+        self.test_write()?;
+        tested.write = true;
+        let fence = self.test_fence()?;
+        tested.fence = true;
+        self.test_interrupt(&fence)?;
+        tested.interrupt = true;
+        Ok(())
+    }
+
+    /// Returns true if the ring has failed its test, and gets no jobs.
+    pub(crate) fn is_left_out(&self) -> bool {
+        self.left_out.load(Relaxed)
     }
 
     /// Has the engine write to memory, and waits for the value.
@@ -336,14 +370,37 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits no commands at all, and waits for the fence.
-    fn test_fence(&self) -> Result {
+    /// Submits no commands at all, and waits until the engine has written the fence.
+    fn test_fence(&self) -> Result<ARef<Fence>> {
         let submission = Submission {
             vm: None,
             commands: Commands::Ibs(&[]),
             user_fence: None,
         };
+        let before = self.completed_seq();
         let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?, Party::Kernel);
+        read_poll_timeout(
+            || Ok(self.completed_seq()),
+            |completed| *completed != before,
+            Delta::from_micros(50),
+            Delta::from_millis(TEST_MILLISECONDS.into()),
+        )?;
+        Ok(fence)
+    }
+
+    /// Has a DMA engine fill memory, and waits for it. For tests, while nobody else uses the ring.
+    pub(crate) fn fill(&self, fill: Fill) -> Result {
+        let submission = Submission {
+            vm: None,
+            commands: Commands::Fill(fill),
+            user_fence: None,
+        };
+        let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?, Party::Kernel);
+        self.test_interrupt(&fence)
+    }
+
+    /// Waits until the interrupt has signaled a fence that is written.
+    fn test_interrupt(&self, fence: &Fence) -> Result {
         let timeout = msecs_to_jiffies(TEST_MILLISECONDS);
         match fence.wait_timeout(Interruptible::No, timeout)? {
             Waited::Done => fence.status().unwrap_or(Err(ETIMEDOUT)),

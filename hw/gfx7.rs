@@ -27,6 +27,7 @@ mod shaders;
 mod smc;
 #[cfg(CONFIG_KUNIT = "y")]
 mod submissions;
+mod survey;
 mod system;
 mod tiling;
 

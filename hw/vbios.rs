@@ -2,6 +2,9 @@
 
 //! The video BIOS (the C driver's `amdgpu_bios.c`): the card's ROM image.
 //!
+//! The image is read from the ROM's BAR, or, where that shows none, from the card's own port to the
+//! ROM, dword by dword: of a primary graphics card the platform may have put the BAR out of use.
+//!
 //! An ATOM BIOS image begins like any PCI expansion ROM (55 AA). The word at 0x48 points to the
 //! ATOM header, which contains the letters "ATOM" and points to the lists of tables. Of the data
 //! tables, the driver needs FirmwareInfo, for the clocks. User space may ask for the whole image,
@@ -32,7 +35,15 @@ use crate::{
 /// An image that has been checked.
 pub(crate) struct Vbios {
     pub(crate) image: KVVec<u8>,
+    pub(crate) source: Source,
     pub(crate) clocks: Clocks,
+}
+
+/// Way by which an image was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Bar,
+    Port,
 }
 
 /// Clocks in units of 10 kHz.
@@ -57,21 +68,52 @@ enum Defect {
 }
 
 impl Vbios {
-    /// Reads the image from the ROM and checks it. Logs any failure.
-    pub(crate) fn read(pdev: &pci::Device<Bound>) -> Result<Self> {
+    /// Reads the image from the ROM and checks it. `port` reads from the start of the ROM by the
+    /// card's port. Logs any failure.
+    pub(crate) fn read(pdev: &pci::Device<Bound>, port: impl Fn(&mut [u8])) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        let image = read_rom(pdev).inspect_err(|e| {
-            dev_err!(
-                dev,
-                "cannot read the video BIOS (VBIOS) from the ROM: {e:?}\n"
-            )
-        })?;
-        let clocks = Image(&image).clocks().map_err(|defect| {
-            dev_err!(dev, "the video BIOS (VBIOS) is not usable: {defect:?}\n");
-            EINVAL
-        })?;
-        Ok(Self { image, clocks })
+        let by_bar = match read_rom(pdev) {
+            Ok(image) => Self::check(image, Source::Bar),
+            Err(_) => Err(Defect::NoRomSignature),
+        };
+        by_bar
+            .or_else(|defect| match read_port(port) {
+                Some(image) => Self::check(image, Source::Port),
+                None => Err(defect),
+            })
+            .map_err(|defect| {
+                dev_err!(dev, "the video BIOS (VBIOS) is not usable: {defect:?}\n");
+                EINVAL
+            })
     }
+
+    fn check(image: KVVec<u8>, source: Source) -> Result<Self, Defect> {
+        let clocks = Image(&image).clocks()?;
+        Ok(Self {
+            image,
+            source,
+            clocks,
+        })
+    }
+}
+
+/// Reads the image by the card's port, or returns `None` if there is none, or no memory for it. Its
+/// third byte says how long it is.
+fn read_port(port: impl Fn(&mut [u8])) -> Option<KVVec<u8>> {
+    /// Unit of the length.
+    const BLOCK: usize = 512;
+
+    let mut head = [0; 4];
+    port(&mut head);
+    let [0x55, 0xaa, blocks, _] = head else {
+        return None;
+    };
+    if blocks == 0 {
+        return None;
+    }
+    let mut image = KVVec::from_elem(0, usize::from(blocks) * BLOCK, GFP_KERNEL).ok()?;
+    port(&mut image);
+    Some(image)
 }
 
 impl Image<'_> {
@@ -151,6 +193,28 @@ mod tests {
             bad[offset] = 0;
             assert_eq!(Image(&bad).clocks(), Err(defect));
         }
+    }
+
+    #[test]
+    fn by_port() -> Result {
+        let mut rom = image();
+        let read = |rom: &[u8]| {
+            read_port(|into: &mut [u8]| {
+                // Behind the ROM there is nothing.
+                for (n, byte) in into.iter_mut().enumerate() {
+                    *byte = rom.get(n).copied().unwrap_or(0xff);
+                }
+            })
+        };
+        // No length, no signature: no image.
+        assert!(read(&rom).is_none());
+        assert!(read(&[0xff; 0x200]).is_none());
+        rom[2] = 1;
+        let image = read(&rom).ok_or(EINVAL)?;
+        assert_eq!(image.len(), rom.len());
+        let vbios = Vbios::check(image, Source::Port).map_err(|_| EINVAL)?;
+        assert_eq!(vbios.clocks.reference, 2_700);
+        Ok(())
     }
 
     #[test]

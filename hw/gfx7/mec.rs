@@ -67,7 +67,7 @@ const FIRST_DOORBELL: u32 = 0x10;
 /// Number of pipes of the compute engine.
 const PIPES: u32 = 4;
 /// Number of queues of a pipe.
-const QUEUES: u8 = 8;
+pub(super) const QUEUES: u8 = 8;
 /// Bytes of a pipe's end-of-pipe buffer, as the engine counts them. The buffer has twice as many.
 const EOP_SIZE: usize = 2048;
 
@@ -175,7 +175,7 @@ impl Engine for Mec {
 }
 
 /// Selects a queue of the first compute engine for banked registers.
-fn select(card: &Card<'_>, pipe: u32, queue: u32) {
+pub(super) fn select(card: &Card<'_>, pipe: u32, queue: u32) {
     const ENGINE: u32 = 1;
     card.regs().write_reg(SRBM_GFX_CNTL::from(
         pipe << SRBM_GFX_CNTL::PIPEID_SHIFT
@@ -185,7 +185,7 @@ fn select(card: &Card<'_>, pipe: u32, queue: u32) {
 }
 
 /// Restores the default register bank.
-fn select_none(card: &Card<'_>) {
+pub(super) fn select_none(card: &Card<'_>) {
     card.regs().write_reg(SRBM_GFX_CNTL::zeroed());
 }
 

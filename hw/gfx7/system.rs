@@ -17,14 +17,19 @@ use super::{
     mec,
     regs::*,
     smc,
+    survey,
     Parts, //
 };
 use crate::hw::{
     card::Card,
-    command::Block,
+    command::{
+        Block,
+        RingId, //
+    },
     ClockGating,
     Condition,
     Revision,
+    Say,
     System, //
 };
 
@@ -57,11 +62,29 @@ impl System for Parts {
         let clock: SMC_SYSCON_CLOCK_CNTL_0 = smc::read(card);
         let position: SMC_PC_C = smc::read(card);
         let power: GENERAL_PWRMGT = smc::read(card);
+        let heat: CG_MULT_THERMAL_STATUS = smc::read(card);
         Condition {
             power_controller_runs: clock.into_raw() & CLOCK_OFF == 0
                 && position.into_raw() >= BOOTED,
             thermal_protection_off: power.thermal_protection_dis(),
+            temperature: heat.ctf_temp().get(),
         }
+    }
+
+    fn survey(&self, card: &Card<'_>, say: Say<'_>) {
+        survey::found(card, say);
+    }
+
+    fn survey_power(&self, card: &Card<'_>, say: Say<'_>) {
+        survey::power(card, say);
+    }
+
+    fn survey_stuck(&self, card: &Card<'_>, ring: RingId, say: Say<'_>) {
+        survey::stuck(card, ring, say);
+    }
+
+    fn read_rom(&self, card: &Card<'_>, image: &mut [u8]) {
+        smc::read_rom(card, image);
     }
 
     fn crystal_divider(&self, card: &Card<'_>) -> u32 {

@@ -9,6 +9,8 @@ use kernel::io::register;
 register! {
     pub(crate) CONFIG_MEMSIZE(u32) @ 0x05428 {}
 
+    pub(crate) BUS_CNTL(u32) @ 0x05420 {}
+
     pub(crate) BIF_FB_EN(u32) @ 0x05490 {
         0:0 fb_read_en => bool;
         1:1 fb_write_en => bool;

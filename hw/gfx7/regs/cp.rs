@@ -27,6 +27,18 @@ register! {
     }
 
     pub(crate) GRBM_STATUS2(u32) @ 0x08008 {}
+
+    pub(crate) GRBM_STATUS_SE0(u32) @ 0x08014 {}
+
+    pub(crate) GRBM_STATUS_SE1(u32) @ 0x08018 {}
+
+    pub(crate) CP_CPC_STATUS(u32) @ 0x08210 {}
+
+    pub(crate) CP_CPC_STALLED_STAT1(u32) @ 0x08218 {}
+
+    pub(crate) CP_CPF_STATUS(u32) @ 0x0821c {}
+
+    pub(crate) CP_CPF_STALLED_STAT1(u32) @ 0x08224 {}
 }
 
 // Microcode

@@ -165,6 +165,10 @@ register! {
 
     pub(crate) VM_CONTEXT1_PROTECTION_FAULT_ADDR(u32) @ 0x014fc {}
 
+    pub(crate) VM_CONTEXT0_PROTECTION_FAULT_ADDR(u32) @ 0x014f8 {}
+
+    pub(crate) VM_CONTEXT0_PROTECTION_FAULT_STATUS(u32) @ 0x014d8 {}
+
     pub(crate) VM_CONTEXT1_PROTECTION_FAULT_STATUS(u32) @ 0x014dc {
         7:0 protections;
         20:12 memory_client_id;
