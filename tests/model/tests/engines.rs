@@ -271,3 +271,20 @@ fn fences_come_later_but_in_order() {
     }
     assert!(late > 0, "no seed let the ring pass a fence before it was written");
 }
+
+#[test]
+fn an_engine_runs_beside_dead_ones() {
+    let mut config = Config { vram: 64 << 20, visible: 64 << 20, ..Config::default() };
+    for dead in ["ring-gfx", "ring-compute", "ring-sdma1"] {
+        config.inject.add(dead).unwrap();
+    }
+    let mut b = Bench::with(config);
+    let store = pm4(0x37, &[5 << 8 | 1 << 20, lo(GART + DATA), hi(GART + DATA), 0x77]);
+    b.gfx_submit(&store);
+    b.compute_submit(3, &store);
+    b.sdma_submit(1, &[5, lo(GART + DATA + 4), hi(GART + DATA + 4), 0x78]);
+    b.sdma_submit(0, &[5, lo(GART + DATA + 8), hi(GART + DATA + 8), 0x79]);
+    b.run();
+    assert_eq!([0, 4, 8].map(|at| b.get(DATA + at)), [0, 0, 0x79]);
+    b.clean();
+}
