@@ -183,6 +183,12 @@ impl Recovery {
         self.bound.empty();
     }
 
+    /// Returns the rings that get jobs. Of one that failed its test nothing is expected.
+    fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
+        let rings = self.executor.rings.iter();
+        rings.filter(|ring| !ring.is_left_out())
+    }
+
     /// Recovers the blocks that have a ring that hangs.
     fn look(&self, dev: &Device<Bound>, restart: &dyn Restart) {
         let executor = &*self.executor;
@@ -192,7 +198,7 @@ impl Recovery {
         let accused = self.accused();
         for &block in executor.hw.blocks {
             let guilty = |ring: &Arc<Ring>| ring.kind.block() == block && accused.has(ring);
-            if executor.is_given_up() || !executor.rings.iter().any(guilty) {
+            if executor.is_given_up() || !self.rings().any(guilty) {
                 continue;
             }
             Reset {
@@ -208,23 +214,22 @@ impl Recovery {
 
     /// Returns the rings that hang.
     fn accused(&self) -> Accused {
-        let executor = &*self.executor;
         let mut accused = Accused::default();
-        for ring in &executor.rings {
+        for ring in self.rings() {
             // Nobody may have looked since the last job ended.
             ring.process();
-            if executor.limits.is_over(ring) {
+            if self.executor.limits.is_over(ring) {
                 accused.add(ring);
             }
         }
         let mut suspects = Accused::default();
-        for ring in executor.rings.iter().filter(|ring| ring.take_suspicion()) {
+        for ring in self.rings().filter(|ring| ring.take_suspicion()) {
             suspects.add(ring);
         }
         if suspects.0 != 0 {
             fsleep(DOUBT);
         }
-        for ring in executor.rings.iter().filter(|ring| suspects.has(ring)) {
+        for ring in self.rings().filter(|ring| suspects.has(ring)) {
             ring.process();
             if ring.head().is_some_and(|head| is_guilty(head, true)) {
                 accused.add(ring);
@@ -251,7 +256,7 @@ impl Reset<'_> {
     /// Returns the rings of the block.
     fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
         let block = self.block;
-        let rings = self.executor().rings.iter();
+        let rings = self.recovery.rings();
         rings.filter(move |ring| ring.kind.block() == block)
     }
 
