@@ -116,7 +116,10 @@ mod tests {
             write,
             Access, //
         },
-        vbios::Clocks, //
+        vbios::{
+            Clocks,
+            Source, //
+        }, //
     };
 
     const SCRATCH_7: usize = 0x5d0 * 4;
@@ -134,6 +137,7 @@ mod tests {
         put(0x106, code);
         Ok(Vbios {
             image,
+            source: Source::Bar,
             clocks: Clocks {
                 engine: 80_000,
                 memory: 120_000,
