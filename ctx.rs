@@ -17,8 +17,8 @@
 //!
 //! # Answers of ioctls
 //!
-//! An unknown context or queue is `EINVAL`. A queue whose last job failed, or that has lost a job in
-//! a reset, answers with that job's error to submissions from then on; user space creates a new
+//! An unknown context or queue is `EINVAL`. A queue whose last job failed, or that has lost a job
+//! in a reset, answers with that job's error to submissions from then on; user space creates a new
 //! context. A wait is answered with the result of the job that it names.
 //!
 //! A context is told of each reset of a part of the card since it was created, whether it has lost
@@ -465,8 +465,8 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOENT` if no ring of this
-    /// kind works, `ENOMEM`.
+    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOENT` if no ring of
+    /// this kind works, `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
         let queue = self.named(schedulers, name)?;
         queue.check()?;

@@ -4,8 +4,8 @@
 //!
 //! The kernel's TTM decides where a BO lies: in video memory (VRAM, managed by [`vram`]), in system
 //! memory that the GPU reaches (TTM's kind TT; user space calls it GTT), or in system memory that
-//! the GPU does not reach. TTM moves BOs to where they are asked for ([`ttm::Reserved::validate`]), and evicts
-//! them from VRAM when it needs room.
+//! the GPU does not reach. TTM moves BOs to where they are asked for ([`ttm::Reserved::validate`]),
+//! and evicts them from VRAM when it needs room.
 //!
 //! Nothing that one client wrote is ever seen by another: new system pages come zeroed, VRAM is
 //! cleared when a BO gets it ([`clear`]), and a move overwrites all of the new place.

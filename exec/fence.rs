@@ -235,8 +235,8 @@ impl Timeline {
         })
     }
 
-    /// Assigns the next number to `fence`, the fence of a submission by `party`. The submission must
-    /// be written to the ring before `emit` is called again for that ring. The fence ends with
+    /// Assigns the next number to `fence`, the fence of a submission by `party`. The submission
+    /// must be written to the ring before `emit` is called again for that ring. The fence ends with
     /// `result` if the engine reaches it.
     ///
     /// Returns the fence memory if too many submissions are unfinished: see

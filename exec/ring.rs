@@ -476,8 +476,9 @@ impl Ring {
         state.write_pointer = 0;
     }
 
-    /// Has the engine, which was reset and started again, execute the unfinished submissions, except
-    /// for the commands of those that have failed. Returns how many run again, and how many do not.
+    /// Has the engine, which was reset and started again, execute the unfinished submissions,
+    /// except for the commands of those that have failed. Returns how many run again, and how many
+    /// do not.
     pub(crate) fn replay(&self, stopped: &Stopped) -> (usize, usize) {
         let mut state = self.state.lock();
         let from = &self.buffers[state.other()];

@@ -532,9 +532,10 @@ pub(crate) trait ReservedExt {
     /// `ERESTARTSYS`; `ENODEV` if the card is gone.
     fn finish_clear(&self, intr: Interruptible) -> Result;
 
-    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released: the
-    /// process must have taken them back, so that the notifier has waited for the jobs that could
-    /// reach them. No job reaches the new pages before its page-table entries are made current.
+    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released:
+    /// the process must have taken them back, so that the notifier has waited for the jobs that
+    /// could reach them. No job reaches the new pages before its page-table entries are made
+    /// current.
     ///
     /// # Errors
     ///

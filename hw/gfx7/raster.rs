@@ -4,8 +4,8 @@
 //! `gfx_v7_0_write_harvested_raster_configs`).
 //!
 //! Backends come in halves of halves: two are a packer, the packers are a shader engine, two
-//! engines are a pair, and the pairs are the chip. At each of these levels a field says which half a
-//! tile goes to. On a board where one half has no working backend, all tiles go to the other.
+//! engines are a pair, and the pairs are the chip. At each of these levels a field says which half
+//! a tile goes to. On a board where one half has no working backend, all tiles go to the other.
 //!
 //! The C driver takes engine 0 for all of them when it looks for engines without backends: it
 //! shifts the first engine's mask where it would have to shift the mask of all backends. A board
