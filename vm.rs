@@ -151,6 +151,7 @@ pub(crate) use self::{
 };
 
 use self::{
+    change::Unmapping,
     mapping::Spare,
     space::{
         BoVa,
@@ -358,7 +359,7 @@ impl Vm {
         if self.unmap_bo(&root.reserved(), bo).is_err() {
             // There is no memory for an update. Only interruptible sleeps fail.
             let _ = self.wait_jobs(Interruptible::No);
-            self.unmap_bo_at_once(bo);
+            self.unmap_at_once(Unmapping::Bo(bo.id()));
         }
         let forgotten = self.forget(&root.reserved(), bo);
         drop(root);
@@ -430,12 +431,12 @@ impl Vm {
             let backing = backing.filter(|_| bo.is_cleared());
             match draft {
                 None => {
-                    self.unmap_at_once(pages, &mut spare);
+                    self.unmap_at_once(Unmapping::Pages(pages, &mut spare));
                     let mut space = self.publish.lock();
                     self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
                 }
                 Some(draft) => self.record(draft, root.held(), |memory| {
-                    self.in_pieces(|space| space.unmap(memory, pages.clone(), &mut spare, AT_ONCE));
+                    self.unmap_in(memory, Unmapping::Pages(pages, &mut spare));
                     let mut space = self.publish.lock();
                     space.map(memory, mapping, &mut spare, held, backing)
                 }),

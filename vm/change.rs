@@ -59,6 +59,28 @@ use crate::{
     },
 };
 
+/// Mappings to be taken away.
+pub(super) enum Unmapping<'a> {
+    /// Everything mapped in these pages.
+    Pages(Range<u64>, &'a mut Spare<BoId, MapFlags>),
+    /// All mappings of a BO.
+    Bo(BoId),
+}
+
+impl Unmapping<'_> {
+    /// Takes away as many as may be under one hold of the publish lock.
+    fn take_some(
+        &mut self,
+        space: &mut Space<ARef<Bo>, ARef<Bo>>,
+        memory: &impl Memory,
+    ) -> Unmapped {
+        match self {
+            Self::Pages(pages, spare) => space.unmap(memory, pages.clone(), spare, AT_ONCE),
+            Self::Bo(bo) => space.unmap_bo(memory, *bo, AT_ONCE),
+        }
+    }
+}
+
 impl Vm {
     /// Unmaps everything mapped in `pages`.
     ///
@@ -74,27 +96,8 @@ impl Vm {
         if !self.is_mapped(pages.clone()) {
             return Ok(());
         }
-        if self.is_idle() {
-            self.unmap_at_once(pages, spare);
-            return Ok(());
-        }
-        let draft = self.draft(root, 0, self.room_to_unmap(pages.clone()))?;
-        self.record(draft, root.held(), |memory| {
-            self.in_pieces(|space| space.unmap(memory, pages.clone(), spare, AT_ONCE));
-        });
-        Ok(())
-    }
-
-    /// Unmaps everything mapped in `pages`. No job may run.
-    pub(super) fn unmap_at_once(&self, pages: Range<u64>, spare: &mut Spare<BoId, MapFlags>) {
-        self.in_pieces(|space| {
-            self.change(|memory| space.unmap(memory, pages.clone(), spare, AT_ONCE))
-        });
-    }
-
-    /// Unmaps all mappings of a BO. No job may run.
-    pub(super) fn unmap_bo_at_once(&self, bo: &Bo) {
-        self.in_pieces(|space| self.change(|memory| space.unmap_bo(memory, bo.id(), AT_ONCE)));
+        let room = || self.room_to_unmap(pages.clone());
+        self.unmap_mappings(root, room, Unmapping::Pages(pages.clone(), spare))
     }
 
     /// Unmaps all mappings of a BO.
@@ -103,20 +106,43 @@ impl Vm {
     ///
     /// `ENOMEM`, with nothing unmapped.
     pub(super) fn unmap_bo(self: &Arc<Self>, root: &ReservedBo<'_>, bo: &Bo) -> Result {
-        let mut room = Room::default();
-        self.for_each_mapping(bo, |mapping| room = room + Room::to_clear(mapping.pages()));
-        if room == Room::default() {
+        if self.publish.lock().mappings().of(bo.id()).next().is_none() {
             return Ok(());
         }
+        let room = || {
+            let mut room = Room::default();
+            self.for_each_mapping(bo, |mapping| room = room + Room::to_clear(mapping.pages()));
+            room
+        };
+        self.unmap_mappings(root, room, Unmapping::Bo(bo.id()))
+    }
+
+    /// Unmaps at once if no job may run, and else by an update, which takes `room`.
+    fn unmap_mappings(
+        self: &Arc<Self>,
+        root: &ReservedBo<'_>,
+        room: impl FnOnce() -> Room,
+        unmapping: Unmapping<'_>,
+    ) -> Result {
         if self.is_idle() {
-            self.unmap_bo_at_once(bo);
+            self.unmap_at_once(unmapping);
             return Ok(());
         }
-        let draft = self.draft(root, 0, room)?;
+        let draft = self.draft(root, 0, room())?;
         self.record(draft, root.held(), |memory| {
-            self.in_pieces(|space| space.unmap_bo(memory, bo.id(), AT_ONCE));
+            self.unmap_in(memory, unmapping)
         });
         Ok(())
+    }
+
+    /// Unmaps at once. No job may run.
+    pub(super) fn unmap_at_once(&self, mut unmapping: Unmapping<'_>) {
+        self.in_pieces(|space| self.change(|memory| unmapping.take_some(space, memory)));
+    }
+
+    /// Unmaps by writes to `memory`, which stands for VRAM as it will be.
+    pub(super) fn unmap_in(&self, memory: &Recorder, mut unmapping: Unmapping<'_>) {
+        self.in_pieces(|space| unmapping.take_some(space, memory));
     }
 
     /// Returns the room for unmapping everything mapped in `pages`.
@@ -136,7 +162,7 @@ impl Vm {
     }
 
     /// Calls `f` until it has unmapped everything. The publish lock is dropped in between.
-    pub(super) fn in_pieces(&self, mut f: impl FnMut(&mut Space<ARef<Bo>, ARef<Bo>>) -> Unmapped) {
+    fn in_pieces(&self, mut f: impl FnMut(&mut Space<ARef<Bo>, ARef<Bo>>) -> Unmapped) {
         while f(&mut self.publish.lock()) == Unmapped::Some {}
     }
 
