@@ -152,18 +152,26 @@ impl Gpu {
         opcode: u32,
         body: &[u32],
     ) -> Result<Flow, Stop> {
+        self.slice_of(id, front, |gpu| gpu.begin_dispatch(id, s, opcode, body))
+    }
+
+    /// A slice of the dispatch or the draw that is under way, or else of what begins; that may be
+    /// nothing.
+    pub(super) fn slice_of(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        begin: impl FnOnce(&mut Self) -> Result<Option<Running>, Stop>,
+    ) -> Result<Flow, Stop> {
         let running = match front.dispatch.take() {
-            Some(running) => running,
-            None => match self.begin_dispatch(id, s, opcode, body)? {
-                Some(running) => running,
-                None => return Ok(Flow::Next),
-            },
+            Some(running) => Some(running),
+            None => begin(self)?,
         };
-        self.go_on(id, front, running)
+        running.map_or(Ok(Flow::Next), |running| self.go_on(id, front, running))
     }
 
     /// A slice of a dispatch or a draw.
-    pub(super) fn go_on(&mut self, id: EngineId, front: &mut Front, mut running: Running) -> Result<Flow, Stop> {
+    fn go_on(&mut self, id: EngineId, front: &mut Front, mut running: Running) -> Result<Flow, Stop> {
         let (before, _) = running.0.count();
         let outcome = self.slice(&mut running);
         let (now, counts) = running.0.count();

@@ -72,17 +72,14 @@ impl Gpu {
         opcode: u32,
         body: &[u32],
     ) -> Result<Flow, Stop> {
-        let running = match front.dispatch.take() {
-            Some(running) => running,
-            None => {
-                let call = self.graphics.sources.packet(opcode, body).map_err(|stop| Stop::Illegal(stop.what))?;
-                let Some(call) = call else { return Ok(Flow::Next) };
-                let draw = Draw::new(self.draw_registers(), call, self.shader_config(s.vmid));
-                let draw = draw.map_err(|stop| self.shader_stop(stop))?;
-                Running(Job::Draw(Box::new(draw)), Access { vmid: s.vmid, client: "TC0", client_id: 0x40 })
-            }
-        };
-        self.go_on(id, front, running)
+        self.slice_of(id, front, |gpu| {
+            let call = gpu.graphics.sources.packet(opcode, body).map_err(|stop| Stop::Illegal(stop.what))?;
+            let Some(call) = call else { return Ok(None) };
+            let draw = Draw::new(gpu.draw_registers(), call, gpu.shader_config(s.vmid));
+            let draw = draw.map_err(|stop| gpu.shader_stop(stop))?;
+            let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
+            Ok(Some(Running(Job::Draw(Box::new(draw)), access)))
+        })
     }
 
     fn draw_registers(&self) -> Registers {
