@@ -12,6 +12,7 @@ use kernel::{
 };
 
 use crate::{
+    abstractions::pci::find_capability,
     debug::report::Report,
     device::Device,
     exec::memory_test,
@@ -62,27 +63,15 @@ pub(crate) fn found(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>, repor
 
 /// Returns capability and status of the card's PCI Express link, or `None` if it has none.
 fn link(pdev: &pci::Device<Bound>) -> Option<(u32, u16)> {
-    const FIRST: usize = 0x34;
+    /// `PCI_CAP_ID_EXP`, and registers of that capability.
     const PCI_EXPRESS: u8 = 0x10;
     const LINK_CAPABILITY: usize = 0x0c;
     const LINK_STATUS: usize = 0x12;
-    /// More do not fit into the configuration space.
-    const MOST: usize = 48;
 
+    let at = find_capability(pdev, PCI_EXPRESS)?;
     let config = pdev.config_space();
-    let next = |at: usize| Some(usize::from(config.try_read8(at).ok()? & !3));
-    let mut at = next(FIRST)?;
-    for _ in 0..MOST {
-        if at == 0 {
-            return None;
-        }
-        if config.try_read8(at).ok()? == PCI_EXPRESS {
-            let capability = config.try_read32(at + LINK_CAPABILITY).ok()?;
-            return Some((capability, config.try_read16(at + LINK_STATUS).ok()?));
-        }
-        at = next(at + 1)?;
-    }
-    None
+    let capability = config.try_read32(at + LINK_CAPABILITY).ok()?;
+    Some((capability, config.try_read16(at + LINK_STATUS).ok()?))
 }
 
 /// Reports what the video BIOS says.

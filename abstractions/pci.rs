@@ -113,6 +113,16 @@ impl Drop for Enabled<'_> {
     }
 }
 
+/// Returns the place of a capability in the device's configuration space, or `None` if the device
+/// does not have it. `id` is one of the PCI specification (`PCI_CAP_ID_*`).
+pub(crate) fn find_capability(pdev: &pci::Device<Bound>, id: u8) -> Option<usize> {
+    // SAFETY: The device is valid.
+    match unsafe { bindings::pci_find_capability(as_raw(pdev), id.into()) } {
+        0 => None,
+        place => Some(place.into()),
+    }
+}
+
 /// Removes drivers that draw to the device's memory through a framebuffer that the system firmware
 /// has set up. `name` is the name of the calling driver.
 pub(crate) fn remove_firmware_framebuffer(
