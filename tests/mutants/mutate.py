@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 """Mutants: the driver with one promise broken. Reads *.mutant, and applies them to a checkout.
 
-    mutate.py --fields NAME FIELD           the values of a field, one a line
+    mutate.py --fields FIELD,FIELD NAME...  'NAME.FIELD VALUE' for each of these fields that a mutant has
     mutate.py --apply NAME CHECKOUT         changes the files, and prints their names
+    mutate.py --batch CHECKOUT NAME...      changes the files for as many of these as go side by side:
+                                            'with NAME', 'later NAME' or 'broken NAME: WHY' for each, 'file NAME'
     mutate.py --judge NAME RUN-DIR          what of a guest's run noticed it (scripts/mutants)
     mutate.py --self-test
 
@@ -165,21 +167,58 @@ def places(texts, hunk):
                 yield path, match
 
 
-def apply(mutant, checkout):
-    texts = {path: path.read_text() for path in files_of(checkout, mutant.fields.get("Of", ["driver"])[0])}
-    changed = set()
+def texts_of(checkout, mutant):
+    return {path: path.read_text() for path in files_of(checkout, mutant.fields.get("Of", ["driver"])[0])}
+
+
+def changed_texts(mutant, texts):
+    """The files that change, with their new text."""
+    changed = {}
     for number, hunk in enumerate(mutant.hunks, 1):
-        found = list(places(texts, hunk))
+        found = list(places({**texts, **changed}, hunk))
         if len(found) != 1:
-            where = ", ".join(str(path.relative_to(checkout)) for path, _ in found) or "nowhere"
+            where = ", ".join(str(path) for path, _ in found) or "nowhere"
             raise Broken(f"its hunk {number} must stand in one place, and does {where}: {' '.join(hunk.old[0].split())}")
         path, match = found[0]
         new = "\n".join(hunk.new).strip("\n").lstrip()
-        texts[path] = texts[path][: match.start()] + new + texts[path][match.end() :]
-        changed.add(path)
-    for path in changed:
-        path.write_text(texts[path])
+        text = match.string
+        changed[path] = text[: match.start()] + new + text[match.end() :]
+    return changed
+
+
+def write(changed, checkout):
+    for path, text in changed.items():
+        path.write_text(text)
     return sorted(str(path.relative_to(checkout)) for path in changed)
+
+
+def apply(mutant, checkout):
+    return write(changed_texts(mutant, texts_of(checkout, mutant)), checkout)
+
+
+def batch(mutants, checkout):
+    """Applies as many of the mutants (name, mutant) as do not get into each other's way, which is asked of each
+    both alone and after those before it. Yields (what became of it, name or file)."""
+    alone, together, changed = {}, {}, {}
+    for name, mutant in mutants:
+        of = mutant.fields.get("Of", ["driver"])[0]
+        texts = alone.setdefault(of, None) or texts_of(checkout, mutant)
+        alone[of] = texts
+        try:
+            changed_texts(mutant, texts)
+        except Broken as why:
+            yield "broken", f"{name}: {why}"
+            continue
+        try:
+            new = changed_texts(mutant, together.setdefault(of, dict(texts)))
+        except Broken:
+            yield "later", name
+            continue
+        together[of].update(new)
+        changed.update(new)
+        yield "with", name
+    for file in write(changed, checkout):
+        yield "file", file
 
 
 # --- judging -----------------------------------------------------------------------------------
@@ -286,6 +325,17 @@ class Tests(unittest.TestCase):
         changed, at = self.applied({"a.rs": SOURCE}, more)
         self.assertIn("done();", (at / "a.rs").read_text())
 
+    def test_a_batch(self):
+        other = SAMPLE.replace("fn flush", "fn other")
+        again = "Breaks: a\nRun: smoke\nWitness: smoke: x\n\n@@ fn flush\n-flush(card);\n+// never\n"
+        mutants = {"first": SAMPLE, "second": other, "in-the-way": again, "wrong": SAMPLE.replace("-flush", "-no")}
+        at = self.checkout({"a.rs": SOURCE})
+        did = list(batch([(name, Mutant(text)) for name, text in mutants.items()], at))
+        self.assertEqual(did[:3], [("with", "first"), ("with", "second"), ("later", "in-the-way")])
+        self.assertEqual(did[3][0], "broken")
+        self.assertEqual(did[4:], [("file", "a.rs")])
+        self.assertEqual((at / "a.rs").read_text().count("let _ = card;"), 2)
+
     def test_what_is_needed(self):
         self.assertEqual(Mutant(SAMPLE).fields["Breaks"], ["a promise, on two lines"])
         for line in ("Breaks: a promise,\n  on two lines\n", "Run: smoke\n", "Witness: smoke: copy .* differs\n"):
@@ -331,7 +381,8 @@ class Tests(unittest.TestCase):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--self-test", action="store_true")
-    parser.add_argument("--fields", nargs=2, metavar=("NAME", "FIELD"))
+    parser.add_argument("--fields", nargs="+", metavar=("FIELD,FIELD", "NAME"))
+    parser.add_argument("--batch", nargs="+", metavar=("CHECKOUT", "NAME"))
     parser.add_argument("--apply", nargs=2, metavar=("NAME", "CHECKOUT"))
     parser.add_argument("--judge", nargs=2, metavar=("NAME", "RUN-DIR"))
     args = parser.parse_args()
@@ -340,7 +391,17 @@ def main():
         return 0 if unittest.TextTestRunner(verbosity=0).run(suite).wasSuccessful() else 1
     try:
         if args.fields:
-            print("\n".join(load(args.fields[0]).fields.get(args.fields[1], [])))
+            for name in args.fields[1:]:
+                try:
+                    mutant = load(name)
+                except Broken as why:
+                    raise Broken(f"tests/mutants/{name}.mutant: {why}") from why
+                for field in args.fields[0].split(","):
+                    for value in mutant.fields.get(field, []):
+                        print(f"{name}.{field} {value}")
+        elif args.batch:
+            for what in batch([(name, load(name)) for name in args.batch[1:]], pathlib.Path(args.batch[0])):
+                print(*what)
         elif args.apply:
             print("\n".join(apply(load(args.apply[0]), pathlib.Path(args.apply[1]))))
         elif args.judge:
