@@ -50,6 +50,8 @@ fn a_descriptor_is_read_and_written() {
     let saved = PLACE + SAVED * 4;
     assert_eq!(b.get(saved), lo(GART + PLACE));
     assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_PQ_BASE") - reg("CP_MQD_BASE_ADDR"))), base);
+    // Another driver takes the queue up by what is there.
+    assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_DEQUEUE_REQUEST") - reg("CP_MQD_BASE_ADDR"))), 0);
     b.clean();
     b.w("CP_MQD_BASE_ADDR", 0);
     b.w("CP_MQD_BASE_ADDR_HI", 0);
