@@ -246,7 +246,13 @@ macro_rules! drm_ioctls {
         const {
             #[allow(unused_imports)]
             use $crate::abstractions::drm::ioctl::{
-                self, Direction, AUTH, MASTER, OUTSIDE, RENDER_ALLOW, ROOT_ONLY,
+                self,
+                Direction,
+                AUTH,
+                MASTER,
+                OUTSIDE,
+                RENDER_ALLOW,
+                ROOT_ONLY, //
             };
 
             const LEN: usize = ioctl::table_len(&[$($crate::bindings::$number),*]);

@@ -2,9 +2,15 @@
 //! Builds the oracle: the C driver's interpreter, from the kernel's source (KERNEL_SOURCE), with
 //! `oracle/shim.h` in the place of the kernel.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+use std::{
+    env,
+    fs,
+    path::{
+        Path,
+        PathBuf, //
+    },
+    process::Command, //
+};
 
 fn main() {
     println!("cargo:rerun-if-env-changed=KERNEL_SOURCE");

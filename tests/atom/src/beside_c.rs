@@ -2,11 +2,27 @@
 //! Random programs beside the C driver's interpreter: the same accesses to the card in the same
 //! order, and the same end where the C driver's has one.
 
-use crate::card::{Access, Card, LOGGED};
-use crate::hw::atom::{Budget, Cause, Fault};
-use crate::oracle::{self, Coverage, End};
-use crate::random::Random;
-use crate::{asic_init, generate, Room};
+use crate::{
+    asic_init,
+    card::{
+        Access,
+        Card,
+        LOGGED, //
+    },
+    generate,
+    hw::atom::{
+        Budget,
+        Cause,
+        Fault, //
+    },
+    oracle::{
+        self,
+        Coverage,
+        End, //
+    },
+    random::Random,
+    Room, //
+};
 
 const BUDGET: Budget = Budget { steps: 5_000, wait: 10_000_000 };
 /// Reads of the image for which the oracle goes on, more than ours can take steps.

@@ -3,8 +3,13 @@
 
 use std::collections::HashMap;
 
-use crate::hw::atom::{Bus, Space};
-use crate::random::mix;
+use crate::{
+    hw::atom::{
+        Bus,
+        Space, //
+    },
+    random::mix, //
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

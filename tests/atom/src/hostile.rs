@@ -4,10 +4,25 @@
 
 use std::collections::BTreeMap;
 
-use crate::generate::{self, SIZE};
-use crate::hw::atom::{Budget, Bus, Cause, Fault, Space};
-use crate::random::{mix, Random};
-use crate::{asic_init, Room};
+use crate::{
+    asic_init,
+    generate::{
+        self,
+        SIZE, //
+    },
+    hw::atom::{
+        Budget,
+        Bus,
+        Cause,
+        Fault,
+        Space, //
+    },
+    random::{
+        mix,
+        Random, //
+    },
+    Room, //
+};
 
 const STEPS: u64 = 100_000_000;
 const BUDGET: Budget = Budget { steps: 20_000, wait: 1_000_000 };

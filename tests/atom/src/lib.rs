@@ -20,7 +20,15 @@ mod hw {
     pub(crate) mod atom;
 }
 
-use hw::atom::{Budget, Bus, Fault, Machine, Memory, SCRATCH, WORKSPACE};
+use hw::atom::{
+    Budget,
+    Bus,
+    Fault,
+    Machine,
+    Memory,
+    SCRATCH,
+    WORKSPACE, //
+};
 
 /// Memory for a machine.
 struct Room {

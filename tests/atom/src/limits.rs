@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The bounds of the interpreter, one by one, with small programs.
 
-use crate::card::{Access, Card};
-use crate::hw::atom::image::Image;
-use crate::hw::atom::{Budget, Cause, Fault, SCRATCH};
-use crate::{asic_init, Room};
+use crate::{
+    asic_init,
+    card::{
+        Access,
+        Card, //
+    },
+    hw::atom::{
+        image::Image,
+        Budget,
+        Cause,
+        Fault,
+        SCRATCH, //
+    },
+    Room, //
+};
 
 const PLENTY: Budget = Budget { steps: 1_000_000, wait: 1_000_000 };
 

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The C driver's interpreter, as `oracle/oracle.c` has it.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
-use std::ffi::{c_char, c_int, c_void, CStr};
-use std::sync::Mutex;
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    ffi::{
+        c_char,
+        c_int,
+        c_void,
+        CStr, //
+    },
+    sync::Mutex, //
+};
 
-use crate::card::Card;
-use crate::hw::atom::SCRATCH;
+use crate::{
+    card::Card,
+    hw::atom::SCRATCH, //
+};
 
 /// How a run of the oracle ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,10 +2,12 @@
 
 //! Command lines of the form `--name value`.
 
-use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::process::exit;
-use std::str::FromStr;
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    process::exit,
+    str::FromStr, //
+};
 
 /// An option that a program knows: its name, without dashes, and what it means.
 pub type Known = (&'static str, &'static str);

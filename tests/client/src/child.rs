@@ -2,9 +2,23 @@
 
 //! Child processes of a test, which say through a pipe how they fared.
 
-use crate::{Errno, Result};
-use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::time::{Duration, Instant};
+use std::{
+    io::{
+        PipeReader,
+        PipeWriter,
+        Read,
+        Write, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use crate::{
+    Errno,
+    Result, //
+};
 
 /// How long a process that was told to go may take, in seconds.
 const REAP_SECS: u64 = 60;

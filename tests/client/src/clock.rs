@@ -8,13 +8,27 @@
 //! ([`Meter`]'s spinner) uses up what nobody else wants, and what it has not used was work. It also
 //! keeps the processor from idling: an idle processor's clock would run on its own.
 
-use crate::{Errno, Result};
-use std::hint::black_box;
-use std::os::unix::thread::JoinHandleExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    hint::black_box,
+    os::unix::thread::JoinHandleExt,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            Ordering, //
+        }, //
+    },
+    thread::{
+        self,
+        JoinHandle, //
+    },
+    time::Duration, //
+};
+
+use crate::{
+    Errno,
+    Result, //
+};
 
 /// Reads a clock, in ns.
 fn read(clock: libc::clockid_t) -> u64 {

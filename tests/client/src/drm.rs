@@ -2,15 +2,45 @@
 
 //! DRM device nodes and raw ioctls: no library between the test and the kernel.
 
-use crate::num::{u64_of, usize_of};
-use crate::uapi::{self, Addr, Ioctl, Pod};
-use crate::{Errno, Result};
-use std::fs::{self, OpenOptions};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs::{
+        self,
+        OpenOptions, //
+    },
+    os::{
+        fd::{
+            AsRawFd,
+            FromRawFd,
+            OwnedFd,
+            RawFd, //
+        },
+        unix::fs::MetadataExt, //
+    },
+    path::{
+        Path,
+        PathBuf, //
+    },
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+
+use crate::{
+    Errno,
+    Result,
+    num::{
+        u64_of,
+        usize_of, //
+    },
+    uapi::{
+        self,
+        Addr,
+        Ioctl,
+        Pod, //
+    }, //
+};
 
 /// A render node whose driver speaks the amdgpu interface, and what sysfs says of it.
 #[derive(Clone, Debug)]

@@ -2,9 +2,16 @@
 
 //! The engines that take submissions.
 
-use crate::uapi::{HW_IP_COMPUTE, HW_IP_DMA, HW_IP_GFX};
-use std::fmt;
-use std::str::FromStr;
+use std::{
+    fmt,
+    str::FromStr, //
+};
+
+use crate::uapi::{
+    HW_IP_COMPUTE,
+    HW_IP_DMA,
+    HW_IP_GFX, //
+};
 
 /// One ring, as user space names it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,11 +3,21 @@
 //! Which physical pages are behind memory of this process, and what the kernel made of them, as
 //! `/proc/self/pagemap` and `/proc/kpageflags` tell the superuser.
 
-use crate::mem::UserMem;
-use crate::num::{u64_of, usize_of};
-use crate::{Errno, PAGE, Result};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::{
+    fs::File,
+    os::unix::fs::FileExt, //
+};
+
+use crate::{
+    Errno,
+    PAGE,
+    Result,
+    mem::UserMem,
+    num::{
+        u64_of,
+        usize_of, //
+    }, //
+};
 
 /// Where the bytes of a page are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -19,12 +19,28 @@
 //!   are then allowed as well, but only if a replacement of that very page was under way within
 //!   the window.
 
-use crate::mem::Page;
-use crate::num::{lo32, u64_of, usize_of};
-use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Mutex,
+        MutexGuard,
+        PoisonError,
+        atomic::{
+            AtomicU64,
+            Ordering, //
+        }, //
+    }, //
+};
+
+use crate::{
+    mem::Page,
+    num::{
+        lo32,
+        u64_of,
+        usize_of, //
+    }, //
+};
 
 /// How pages are replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,8 +2,11 @@
 
 //! Indirect buffers: packets in a row, padded as the engine wants them.
 
-use crate::engine::Engine;
-use crate::{pm4, sdma};
+use crate::{
+    engine::Engine,
+    pm4,
+    sdma, //
+};
 
 /// Something that an engine executes.
 pub trait Packet {

@@ -39,7 +39,10 @@ pub mod stats;
 pub mod trace;
 pub mod uapi;
 
-pub use error::{Errno, Result};
+pub use error::{
+    Errno,
+    Result, //
+};
 
 /// Size of a CPU page and of a GFX7 GPU page, in bytes.
 pub const PAGE: usize = 4096;

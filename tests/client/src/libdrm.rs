@@ -6,22 +6,57 @@
 //! The published Rust bindings (`libdrm_amdgpu_sys`) keep buffers and submissions to themselves,
 //! so the two dozen functions that are needed are declared here.
 
-use crate::drm::{self, IoMap, Node};
-use crate::mem::UserMem;
-use crate::num::{u32_of, u64_of, usize_of};
-use crate::uapi::{self, HwIp, VA_OP_MAP, VA_OP_UNMAP};
-use crate::{Errno, Result};
-use std::ffi::c_uint;
-use std::mem::ManuallyDrop;
-use std::ops::Deref;
-use std::ptr::{self, NonNull};
+use std::{
+    ffi::c_uint,
+    mem::ManuallyDrop,
+    ops::Deref,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+
+use crate::{
+    Errno,
+    Result,
+    drm::{
+        self,
+        IoMap,
+        Node, //
+    },
+    mem::UserMem,
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    uapi::{
+        self,
+        HwIp,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
 
 mod ffi;
 mod submit;
 
-pub use submit::{Context, Fence, Ib, IbPool, UserFence, finish, wait_several};
+pub use submit::{
+    Context,
+    Fence,
+    Ib,
+    IbPool,
+    UserFence,
+    finish,
+    wait_several, //
+};
 
-use ffi::{AllocRequest, Api, api, object};
+use ffi::{
+    AllocRequest,
+    Api,
+    api,
+    object, //
+};
 
 /// A device as libdrm sees it.
 pub struct Device {

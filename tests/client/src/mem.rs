@@ -5,15 +5,28 @@
 //! The GPU reads and writes such memory on its own, so it is never borrowed as a slice: bytes are
 //! copied in and out.
 
-use crate::num::u64_of;
-use crate::rng::Rng;
-use crate::{Errno, PAGE, Result};
-use std::fs::File;
-use std::io::PipeWriter;
-use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd};
-use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs::File,
+    io::PipeWriter,
+    ops::Range,
+    os::fd::{
+        AsRawFd,
+        FromRawFd, //
+    },
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+
+use crate::{
+    Errno,
+    PAGE,
+    Result,
+    num::u64_of,
+    rng::Rng, //
+};
 
 /// One page's bytes.
 pub type Page = [u8; PAGE];

@@ -6,8 +6,14 @@
 //!
 //! Header: 3 in bits 31:30, words in the body less one in 29:16, operation in 15:8.
 
-use crate::ib::Packet;
-use crate::num::{hi32, lo32, u32_of};
+use crate::{
+    ib::Packet,
+    num::{
+        hi32,
+        lo32,
+        u32_of, //
+    }, //
+};
 
 /// A single word that does nothing: NOP whose count field, all ones, stands for 'no body'.
 pub const NOP: u32 = header(OP_NOP, 0x4000);

@@ -6,17 +6,44 @@
 //! driver has bound the pages, the GPU is about to use them, and it stays so for as long as the
 //! test wants.
 
-use crate::drm::{IoMap, now_ns};
-use crate::engine::Engine;
-use crate::ib::Stream;
-use crate::mem::UserMem;
-use crate::num::{hi32, lo32, u64_of};
-use crate::session::{PATIENCE_MS, Session};
-use crate::uapi::{USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP, VA_OP_UNMAP};
-use crate::{Errno, PAGE, Result};
-use std::io::{PipeWriter, Read, Write};
-use std::thread;
-use std::time::Duration;
+use std::{
+    io::{
+        PipeWriter,
+        Read,
+        Write, //
+    },
+    thread,
+    time::Duration, //
+};
+
+use crate::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        IoMap,
+        now_ns, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::{
+        hi32,
+        lo32,
+        u64_of, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
 
 /// Where in the session's page of data the gate is, in bytes.
 const GATE: usize = 1024;

@@ -2,8 +2,10 @@
 
 //! How results are said: a line for each check, and a closing line with the count.
 
-use std::fmt::Display;
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    process::ExitCode, //
+};
 
 /// What a check answers: what was seen, or what was wrong.
 pub type Outcome = Result<String, String>;

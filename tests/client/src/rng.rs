@@ -2,8 +2,9 @@
 
 //! A small seeded generator (SplitMix64), so that a failing run can be repeated from its seed.
 
-use crate::num::usize_of;
 use std::ops::Range;
+
+use crate::num::usize_of;
 
 /// A stream of pseudo-random numbers. Not for secrets.
 #[derive(Clone, Debug)]

@@ -6,8 +6,14 @@
 //! Header: operation in bits 7:0, sub-operation in 15:8, operation-specific bits in 31:16. On this
 //! generation counts are exact (later ones count from zero).
 
-use crate::ib::Packet;
-use crate::num::{hi32, lo32, u32_of};
+use crate::{
+    ib::Packet,
+    num::{
+        hi32,
+        lo32,
+        u32_of, //
+    }, //
+};
 
 /// A single word that does nothing.
 pub const NOP: u32 = 0;

@@ -4,13 +4,29 @@
 //! buffers, and a page of results. The conformance cases start from one that is whole and break
 //! one thing in it; another one shows, after each case, that the device still works.
 
-use crate::drm::{self, File, IoMap, Node};
-use crate::engine::Engine;
-use crate::ib::Stream;
-use crate::num::{u32_of, u64_of};
-use crate::uapi::{self, Chunk};
-use crate::{Errno, PAGE, Result};
 use std::cell::Cell;
+
+use crate::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        self,
+        File,
+        IoMap,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    uapi::{
+        self,
+        Chunk, //
+    }, //
+};
 
 /// A BO that both sides have mapped.
 #[derive(Debug)]

@@ -2,13 +2,21 @@
 
 //! How programs begin that test one device by raw ioctls on one engine.
 
-use crate::args::{Args, Known};
-use crate::drm::Node;
-use crate::engine::Engine;
-use crate::report::give_up;
-use crate::session::Session;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use crate::{
+    args::{
+        Args,
+        Known, //
+    },
+    drm::Node,
+    engine::Engine,
+    report::give_up,
+    session::Session, //
+};
 
 /// The option that [`Start::new`] takes the device from.
 pub const NODE: Known = ("node", "device node (default: the first amdgpu render node)");

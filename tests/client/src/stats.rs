@@ -3,9 +3,11 @@
 //! The driver's counters: one decimal number a file, in a debugfs directory of its own. The C
 //! driver has none, and then every column reads '-'.
 
-use std::fmt;
-use std::fs;
-use std::path::PathBuf;
+use std::{
+    fmt,
+    fs,
+    path::PathBuf, //
+};
 
 /// Where `amdgpu_rs` keeps the counters of the card in `slot`.
 pub fn directory(slot: &str) -> PathBuf {

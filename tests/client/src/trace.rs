@@ -2,8 +2,10 @@
 
 //! Marks in the kernel's trace, by which what the kernel traced is matched with what a program did.
 
-use std::fs::OpenOptions;
-use std::io::Write;
+use std::{
+    fs::OpenOptions,
+    io::Write, //
+};
 
 /// Where the kernel takes marks from.
 const MARKER: &str = "/sys/kernel/tracing/trace_marker";

@@ -2,12 +2,21 @@
 
 //! Makes SPIR-V of each shader in `shaders/`.
 
-use naga::back::spv;
-use naga::front::wgsl;
-use naga::valid::{Capabilities, ValidationFlags, Validator};
-use std::error::Error;
-use std::fs;
-use std::path::Path;
+use std::{
+    error::Error,
+    fs,
+    path::Path, //
+};
+
+use naga::{
+    back::spv,
+    front::wgsl,
+    valid::{
+        Capabilities,
+        ValidationFlags,
+        Validator, //
+    }, //
+};
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=shaders");

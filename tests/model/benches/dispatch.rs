@@ -9,10 +9,27 @@ mod loops;
 
 use std::fs;
 
-use amdgpu_model::config::{Cache, Config};
-use amdgpu_model::engine::Step;
-use bench::{BUS, Bench, SYSTEM_RW, VRAM_DATA, VRAM_RW, hi, lo, pm4};
-use loops::{ARITHMETIC, MEMORY};
+use amdgpu_model::{
+    config::{
+        Cache,
+        Config, //
+    },
+    engine::Step, //
+};
+use bench::{
+    BUS,
+    Bench,
+    SYSTEM_RW,
+    VRAM_DATA,
+    VRAM_RW,
+    hi,
+    lo,
+    pm4, //
+};
+use loops::{
+    ARITHMETIC,
+    MEMORY, //
+};
 
 const SET_SH_REG: u32 = 0x76;
 const DISPATCH_DIRECT: u32 = 0x15;

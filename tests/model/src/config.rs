@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What a model is made from: which chip, how much memory, which seed, which faults.
 
-use crate::hdp::Hdp;
-use crate::inject::Injections;
-use crate::picture::Picture;
-use crate::strict::Strictness;
+use crate::{
+    hdp::Hdp,
+    inject::Injections,
+    picture::Picture,
+    strict::Strictness, //
+};
 
 /// The chips that the model can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,16 +6,33 @@
 //! engine does and what is held, `violations` how many rules were broken, `job-errors` how many errors
 //! users' jobs made, `help` the commands.
 
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
-use std::thread;
+use std::{
+    io::{
+        BufRead,
+        BufReader,
+        Write, //
+    },
+    os::unix::net::{
+        UnixListener,
+        UnixStream, //
+    },
+    path::Path,
+    thread, //
+};
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 
-use crate::engine::{Block, EngineId};
-use crate::gpu::Gpu;
-use crate::machine::Handle;
+use crate::{
+    engine::{
+        Block,
+        EngineId, //
+    },
+    gpu::Gpu,
+    machine::Handle, //
+};
 
 const HELP: &str = "hold BLOCK | release BLOCK | fail NAME | status | violations | job-errors | help; \
     BLOCK: gfx, compute, sdma0, sdma1, sdma";

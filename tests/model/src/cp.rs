@@ -16,12 +16,23 @@ pub use prefetch::Fetched;
 
 use std::ops::RangeInclusive;
 
-use crate::engine::{Block, EngineId, Need};
-use crate::gpu::{Gpu, Ring};
-use crate::pace::Since;
-use crate::regs::Store;
-use crate::regs::index::*;
-use crate::strict::Rule;
+use crate::{
+    engine::{
+        Block,
+        EngineId,
+        Need, //
+    },
+    gpu::{
+        Gpu,
+        Ring, //
+    },
+    pace::Since,
+    regs::{
+        Store,
+        index::*, //
+    },
+    strict::Rule, //
+};
 
 /// Opcodes of type-3 packets.
 pub mod op {

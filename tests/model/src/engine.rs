@@ -2,13 +2,17 @@
 //! What the engines have in common: their names, the streams of dwords that they execute, and
 //! what one step of one of them can come to.
 
-use std::collections::VecDeque;
-use std::fmt;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::Arc,
+    time::Instant, //
+};
 
-use crate::cp::Fetched;
-use crate::cp::dispatch::Running;
+use crate::cp::{
+    Fetched,
+    dispatch::Running, //
+};
 
 /// A hardware block that executes packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,12 +2,19 @@
 //! VM faults: latched in the registers of the context until cleared, reported by an interrupt,
 //! and either redirected to the default page or the end of the engine.
 
-use crate::config::Chip;
-use crate::engine::Stop;
-use crate::gpu::Gpu;
-use crate::mc::{Access, PAGE, Place, protection};
-use crate::regs::index::*;
-use crate::trace::Event;
+use crate::{
+    config::Chip,
+    engine::Stop,
+    gpu::Gpu,
+    mc::{
+        Access,
+        PAGE,
+        Place,
+        protection, //
+    },
+    regs::index::*,
+    trace::Event, //
+};
 
 /// Interrupt source: page invalid (range, directory or valid bit).
 const PAGE_INVALID: u8 = 146;

@@ -12,11 +12,16 @@
 
 use rand::Rng;
 
-use crate::engine::EngineId;
-use crate::gpu::Gpu;
-use crate::regs::index::*;
-use crate::strict::Rule;
-use crate::trace::{Event, Source};
+use crate::{
+    engine::EngineId,
+    gpu::Gpu,
+    regs::index::*,
+    strict::Rule,
+    trace::{
+        Event,
+        Source, //
+    }, //
+};
 
 /// Longest that a flush takes by itself, in packets of all engines.
 const LONGEST: u32 = 64;

@@ -5,35 +5,74 @@
 //! [`Gpu::doorbell`]; whoever drives the engines calls [`Gpu::step`], which lets one engine, chosen
 //! by the seed, execute one packet. Equal seeds and equal calls give equal runs.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::sync::Arc;
-use std::time::Instant;
+use std::{
+    collections::{
+        BTreeMap,
+        BTreeSet, //
+    },
+    io,
+    sync::Arc,
+    time::Instant, //
+};
 
-use rand::{Rng, SeedableRng};
+use rand::{
+    Rng,
+    SeedableRng, //
+};
 use rand_chacha::ChaCha8Rng;
 
-use crate::config::Config;
-use crate::cp::dispatch::Shaders;
-use crate::cp::draw::Graphics;
-use crate::engine::{Block, EngineId, Front, Step, Stop, Stream};
-use crate::fault::Faults;
-use crate::flush::{Flushes, HdpRequests};
-use crate::hdp::Vram;
-use crate::host::Host;
-use crate::ih::Ih;
-use crate::late::{Issued, UnderWay};
-use crate::mc::Access;
-use crate::memory::Memory;
-use crate::pace::Pace;
-use crate::pci::{ConfigEffect, Pci};
-use crate::regs::{QueueSel, Store};
-use crate::strict::Rule;
-use crate::tlb::{Serve, Tlb};
-use crate::trace::{Event, Log};
-use crate::ucode::Ucode;
-use crate::watch::Watch;
-use crate::{cp, rom, sdma};
+use crate::{
+    config::Config,
+    cp::{
+        self,
+        dispatch::Shaders,
+        draw::Graphics, //
+    },
+    engine::{
+        Block,
+        EngineId,
+        Front,
+        Step,
+        Stop,
+        Stream, //
+    },
+    fault::Faults,
+    flush::{
+        Flushes,
+        HdpRequests, //
+    },
+    hdp::Vram,
+    host::Host,
+    ih::Ih,
+    late::{
+        Issued,
+        UnderWay, //
+    },
+    mc::Access,
+    memory::Memory,
+    pace::Pace,
+    pci::{
+        ConfigEffect,
+        Pci, //
+    },
+    regs::{
+        QueueSel,
+        Store, //
+    },
+    rom,
+    sdma,
+    strict::Rule,
+    tlb::{
+        Serve,
+        Tlb, //
+    },
+    trace::{
+        Event,
+        Log, //
+    },
+    ucode::Ucode,
+    watch::Watch, //
+};
 
 /// Packets kept per engine for a report.
 const RECENT: usize = 16;

@@ -9,20 +9,30 @@
 //! the GPU's alone where the seed says that the line is in the read cache: the host sees it after an
 //! invalidation, or some time later. In the direct mode, which is faster, both views are one file.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::ops::Range;
-use std::os::fd::AsFd;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::Range,
+    os::fd::AsFd,
+    sync::Arc,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
 
-use rand::{Rng, SeedableRng};
+use rand::{
+    Rng,
+    SeedableRng, //
+};
 use rand_chacha::ChaCha8Rng;
 use rustix::fs::SeekFrom;
 
-use crate::mc::PAGE;
-use crate::memory::Memory;
-use crate::noise::Noise;
+use crate::{
+    mc::PAGE,
+    memory::Memory,
+    noise::Noise, //
+};
 
 /// Bytes that are cached together.
 const LINE: u64 = 64;

@@ -2,12 +2,20 @@
 //! The host side of the bus: which bus addresses (IOVAs) are mapped to which memory, and the
 //! message-signaled interrupt.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, Weak};
+use std::{
+    collections::{
+        BTreeMap,
+        HashMap, //
+    },
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc,
+        Weak, //
+    }, //
+};
 
 use crate::memory::Memory;
 

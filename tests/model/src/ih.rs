@@ -9,10 +9,12 @@
 
 use rand::Rng;
 
-use crate::gpu::Gpu;
-use crate::mc::Access;
-use crate::regs::index::*;
-use crate::trace::Event;
+use crate::{
+    gpu::Gpu,
+    mc::Access,
+    regs::index::*,
+    trace::Event, //
+};
 
 /// Name of the interrupt handler as a memory client.
 pub(crate) const CLIENT: &str = "IH";

@@ -2,8 +2,10 @@
 //! Faults that the model can be told to have: a card that is not posted, an engine that never
 //! runs, an interrupt that never comes. Each has a name, given with `--fail NAME`.
 
-use std::str::FromStr;
-use std::time::Duration;
+use std::{
+    str::FromStr,
+    time::Duration, //
+};
 
 use crate::engine::Block;
 

@@ -11,14 +11,28 @@
 //! page tables say by then. Until then its status is busy, and its job can reach memory. A reset of the
 //! engine ends it, and so does taking bus mastering away.
 
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 use rand::Rng;
 
-use crate::engine::{Block, EngineId, Stop};
-use crate::gpu::Gpu;
-use crate::mc::{Access, PAGE, Place, pte};
-use crate::strict::Rule;
+use crate::{
+    engine::{
+        Block,
+        EngineId,
+        Stop, //
+    },
+    gpu::Gpu,
+    mc::{
+        Access,
+        PAGE,
+        Place,
+        pte, //
+    },
+    strict::Rule, //
+};
 
 /// Nothing lands later than this after it may.
 const LATEST: Duration = Duration::from_millis(20);

@@ -5,15 +5,32 @@
 //! The engine thread sleeps while no engine has work. While engines only wait (on memory that the
 //! guest writes without notice), it polls at an interval that grows to a millisecond.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool,
+            AtomicUsize,
+            Ordering, //
+        }, //
+    },
+    thread::{
+        self,
+        JoinHandle, //
+    },
+    time::Duration, //
+};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use parking_lot::{
+    Condvar,
+    Mutex,
+    MutexGuard, //
+};
 
-use crate::engine::Step;
-use crate::gpu::Gpu;
+use crate::{
+    engine::Step,
+    gpu::Gpu, //
+};
 
 const POLL_FIRST: Duration = Duration::from_micros(20);
 const POLL_LAST: Duration = Duration::from_millis(1);

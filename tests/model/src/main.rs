@@ -1,20 +1,34 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! `amdgpu-model`: serves one GPU to one QEMU over vfio-user.
 
-use std::fs::File;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    io::Write,
+    path::PathBuf,
+    process::ExitCode, //
+};
 
-use amdgpu_model::config::{Cache, Chip, Class, Config};
-use amdgpu_model::gpu::Gpu;
-use amdgpu_model::hdp::Hdp;
-use amdgpu_model::inject::Injections;
-use amdgpu_model::machine::Machine;
-use amdgpu_model::picture::Picture;
-use amdgpu_model::strict::Strictness;
-use amdgpu_model::{control, transport};
-use anyhow::{Context, Result, bail};
+use amdgpu_model::{
+    config::{
+        Cache,
+        Chip,
+        Class,
+        Config, //
+    },
+    control,
+    gpu::Gpu,
+    hdp::Hdp,
+    inject::Injections,
+    machine::Machine,
+    picture::Picture,
+    strict::Strictness,
+    transport, //
+};
+use anyhow::{
+    Context,
+    Result,
+    bail, //
+};
 use clap::Parser;
 
 const FAULTS: &str = "\

@@ -8,14 +8,20 @@
 
 use std::sync::Arc;
 
-use crate::engine::Stop;
-use crate::gpu::Gpu;
-use crate::host::NoReach;
-use crate::memory::Memory;
-use crate::regs::index::*;
-use crate::strict::Rule;
-use crate::tlb::{self, BLOCK, Hit};
-use crate::trace::Event;
+use crate::{
+    engine::Stop,
+    gpu::Gpu,
+    host::NoReach,
+    memory::Memory,
+    regs::index::*,
+    strict::Rule,
+    tlb::{
+        self,
+        BLOCK,
+        Hit, //
+    },
+    trace::Event, //
+};
 
 /// Page size in bytes.
 pub const PAGE: u64 = 4096;

@@ -2,13 +2,20 @@
 //! The compute micro-engines: hardware queue descriptors and doorbells. A queue executes from the
 //! moment CP_HQD_ACTIVE is written until it is dequeued.
 
-use crate::engine::EngineId;
-use crate::gpu::{Gpu, Ring};
-use crate::pace::Since;
-use crate::regs::QueueSel;
-use crate::regs::index::*;
-use crate::strict::Rule;
-use crate::trace::Event;
+use crate::{
+    engine::EngineId,
+    gpu::{
+        Gpu,
+        Ring, //
+    },
+    pace::Since,
+    regs::{
+        QueueSel,
+        index::*, //
+    },
+    strict::Rule,
+    trace::Event, //
+};
 
 const ME1_HALT: u32 = 1 << 30;
 const ME2_HALT: u32 = 1 << 28;

@@ -5,12 +5,24 @@
 //! them: words go through atomics, runs of bytes are copied. This file holds the crate's raw memory
 //! accesses; every other module speaks of offsets.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::{
+    fs::File,
+    io,
+    os::fd::{
+        AsFd,
+        BorrowedFd, //
+    },
+    sync::atomic::{
+        AtomicU32,
+        AtomicU64,
+        Ordering, //
+    }, //
+};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{
+    MmapOptions,
+    MmapRaw, //
+};
 
 /// A file mapped shared, read and write, whole.
 ///

@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What happens on a register access beyond storage.
 
-use crate::cp::MEC_HALT;
-use crate::engine::Block;
-use crate::gpu::Gpu;
-use crate::pace::Since;
-use crate::regs::index::*;
-use crate::regs::{self, QueueSel};
-use crate::trace::{Event, Source};
+use crate::{
+    cp::MEC_HALT,
+    engine::Block,
+    gpu::Gpu,
+    pace::Since,
+    regs::{
+        self,
+        QueueSel,
+        index::*, //
+    },
+    trace::{
+        Event,
+        Source, //
+    }, //
+};
 
 /// SRBM_STATUS: MCB, MCB_NON_DISPLAY, MCC, MCD.
 const MC_BUSY: u32 = 0x1e00;

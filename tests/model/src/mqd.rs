@@ -3,13 +3,21 @@
 //! registers of dispatches, then the queue's own registers. The engine may execute the packet when it
 //! takes up a queue (PRELOAD_REQ), and loads and saves the registers when it switches queues.
 
-use crate::engine::{EngineId, Front};
-use crate::gpu::Gpu;
-use crate::mc::Access;
-use crate::regs::index::*;
-use crate::regs::{self, QueueSel};
-use crate::touch::address;
-use crate::trace::Event;
+use crate::{
+    engine::{
+        EngineId,
+        Front, //
+    },
+    gpu::Gpu,
+    mc::Access,
+    regs::{
+        self,
+        QueueSel,
+        index::*, //
+    },
+    touch::address,
+    trace::Event, //
+};
 
 /// Dword where the registers from CP_MQD_BASE_ADDR on are; what is before it is the packet.
 const SAVED: usize = 51;

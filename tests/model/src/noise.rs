@@ -5,15 +5,23 @@
 //! is filled from the start, for processors that read what nobody wrote, and any other page when an
 //! engine first reaches it before the host did.
 
-use std::io;
-use std::os::fd::AsFd;
+use std::{
+    io,
+    os::fd::AsFd, //
+};
 
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{
+    Rng,
+    RngCore,
+    SeedableRng, //
+};
 use rand_chacha::ChaCha8Rng;
 use rustix::fs::SeekFrom;
 
-use crate::mc::PAGE;
-use crate::memory::Memory;
+use crate::{
+    mc::PAGE,
+    memory::Memory, //
+};
 
 const MIB: u64 = 1 << 20;
 /// Different pages of noise.

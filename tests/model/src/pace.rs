@@ -3,16 +3,28 @@
 //! is taken off stays active for some reads, and some registers may not be written right after others:
 //! the C driver waits there, for reasons that it does not give.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::{
+    collections::{
+        BTreeMap,
+        HashMap, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
 
 use rand::Rng;
 
-use crate::engine::EngineId;
-use crate::gpu::Gpu;
-use crate::regs::QueueSel;
-use crate::regs::index::*;
-use crate::strict::Rule;
+use crate::{
+    engine::EngineId,
+    gpu::Gpu,
+    regs::{
+        QueueSel,
+        index::*, //
+    },
+    strict::Rule, //
+};
 
 /// Reads of a status before what it tells is over, at most.
 const READS: u32 = 8;

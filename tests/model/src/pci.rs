@@ -2,7 +2,10 @@
 //! PCI configuration space: identity, BARs, and the capabilities power management, MSI (one
 //! 64-bit message) and PCI Express endpoint. Also the vendor's reset through dword 0x7c.
 
-use crate::config::{Class, Config};
+use crate::config::{
+    Class,
+    Config, //
+};
 
 /// Size of the extended configuration space in bytes.
 pub const CONFIG_SIZE: usize = 4096;

@@ -3,16 +3,26 @@
 //! VRAM. A driver that does not drive the display leaves it alone: whoever changes it has put something else
 //! on the screen.
 
-use std::fmt;
-use std::str::FromStr;
-
-use crate::memory::Memory;
-use crate::regs::Store;
-use crate::regs::index::{
-    CRTC0_CRTC_CONTROL, DCP0_GRPH_PITCH, DCP0_GRPH_PRIMARY_SURFACE_ADDRESS, DCP0_GRPH_PRIMARY_SURFACE_ADDRESS_HIGH,
-    DCP0_GRPH_Y_END, VIEWPORT_SIZE,
+use std::{
+    fmt,
+    str::FromStr, //
 };
-use crate::regs::reset::FB_BASE;
+
+use crate::{
+    memory::Memory,
+    regs::{
+        Store,
+        index::{
+            CRTC0_CRTC_CONTROL,
+            DCP0_GRPH_PITCH,
+            DCP0_GRPH_PRIMARY_SURFACE_ADDRESS,
+            DCP0_GRPH_PRIMARY_SURFACE_ADDRESS_HIGH,
+            DCP0_GRPH_Y_END,
+            VIEWPORT_SIZE, //
+        },
+        reset::FB_BASE, //
+    }, //
+};
 
 /// `CRTC_CONTROL.CRTC_MASTER_EN`.
 const MASTER_EN: u32 = 1;

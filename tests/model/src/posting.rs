@@ -2,10 +2,18 @@
 //! A card that was not posted: it has no clocks, and its memory controller knows nothing of the memory.
 //! ASIC_Init of the ROM sets all that. When it says that it has, it is looked at what it set.
 
-use crate::gpu::Gpu;
-use crate::regs::index::*;
-use crate::regs::label;
-use crate::regs::reset::{INIT_COMPLETE, clocks, posting};
+use crate::{
+    gpu::Gpu,
+    regs::{
+        index::*,
+        label,
+        reset::{
+            INIT_COMPLETE,
+            clocks,
+            posting, //
+        }, //
+    }, //
+};
 
 impl Gpu {
     /// Whether ASIC_Init has run, by its own account.

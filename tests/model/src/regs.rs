@@ -12,7 +12,13 @@ pub mod reset;
 use std::collections::HashMap;
 
 use crate::config::Config;
-pub use names::{defined_bits, index_of, is_known, label, name};
+pub use names::{
+    defined_bits,
+    index_of,
+    is_known,
+    label,
+    name, //
+};
 
 /// Dwords in BAR5.
 pub const COUNT: usize = 0x1_0000;

@@ -7,8 +7,17 @@ mod asm;
 mod self_test;
 mod tables;
 
-use crate::config::{Chip, Config};
-use crate::regs::reset::{ENGINE_CLOCK, MEMORY_CLOCK, REFERENCE_CLOCK};
+use crate::{
+    config::{
+        Chip,
+        Config, //
+    },
+    regs::reset::{
+        ENGINE_CLOCK,
+        MEMORY_CLOCK,
+        REFERENCE_CLOCK, //
+    }, //
+};
 
 /// Size of the image in bytes.
 pub const SIZE: usize = 0x1_0000;

@@ -4,10 +4,23 @@
 //! Counts are exact (no minus one), ring pointers are in bytes in the registers, TRAP is one
 //! dword. Register offsets: POLL_REG_MEM has them in bytes, SRBM_WRITE in dwords.
 
-use crate::engine::{EngineId, Front, Need, Stop, Stream, compare};
-use crate::gpu::{Flow, Gpu, Ring};
-use crate::regs::index::*;
-use crate::trace::Source;
+use crate::{
+    engine::{
+        EngineId,
+        Front,
+        Need,
+        Stop,
+        Stream,
+        compare, //
+    },
+    gpu::{
+        Flow,
+        Gpu,
+        Ring, //
+    },
+    regs::index::*,
+    trace::Source, //
+};
 
 const RB_ENABLE: u32 = 1;
 const RB_CNTL_DEFAULT: u32 = 0x0004_0000;

@@ -9,10 +9,15 @@
 //! An entry that was cached before the host unmapped the page that it leads to is *lost*: the bus
 //! address may be mapped again, for somebody else, and the table may even hold the same entry again.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::{
+    collections::HashMap,
+    ops::Range, //
+};
 
-use crate::mc::{PAGE, pte};
+use crate::mc::{
+    PAGE,
+    pte, //
+};
 
 /// Pages in a cached block.
 pub const BLOCK: u64 = 8;

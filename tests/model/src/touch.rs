@@ -5,10 +5,12 @@
 
 use rand::Rng;
 
-use crate::engine::EngineId;
-use crate::gpu::Gpu;
-use crate::mc::Access;
-use crate::regs::index::*;
+use crate::{
+    engine::EngineId,
+    gpu::Gpu,
+    mc::Access,
+    regs::index::*, //
+};
 
 /// Bytes that an end-of-pipe event takes in the ring of its pipe.
 const EVENT: u64 = 32;

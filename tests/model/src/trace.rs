@@ -7,16 +7,32 @@
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
 //! `tlb` a flush, `cfg` a write to configuration space, `mqd` a queue's descriptor, `fault`, `note`, `job-error`, `violation`.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::time::Instant;
+use std::{
+    collections::{
+        BTreeMap,
+        VecDeque, //
+    },
+    fmt,
+    fs::File,
+    io::{
+        BufWriter,
+        Write, //
+    },
+    time::Instant, //
+};
 
-use serde_json::{Value, json};
+use serde_json::{
+    Value,
+    json, //
+};
 
-use crate::engine::EngineId;
-use crate::regs::{self, QueueSel};
+use crate::{
+    engine::EngineId,
+    regs::{
+        self,
+        QueueSel, //
+    }, //
+};
 
 /// Events kept for a report.
 const HISTORY: usize = 512;

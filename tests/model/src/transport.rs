@@ -5,20 +5,45 @@
 //! whole, or QEMU traps every byte. The backend never answers an error: the reply would carry
 //! code 0 and the stream could lose its place; it reports a violation and answers ones.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::mem::size_of;
-use std::os::fd::AsRawFd;
-use std::path::Path;
+use std::{
+    fs::File,
+    io::{
+        self,
+        Write, //
+    },
+    mem::size_of,
+    os::fd::AsRawFd,
+    path::Path, //
+};
 
-use anyhow::{Context, Result};
+use anyhow::{
+    Context,
+    Result, //
+};
 use vfio_bindings::bindings::vfio::*;
-use vfio_user::{DmaMapFlags, DmaUnmapFlags, IrqInfo, Server, ServerBackend, ServerRegion, SparseArea};
+use vfio_user::{
+    DmaMapFlags,
+    DmaUnmapFlags,
+    IrqInfo,
+    Server,
+    ServerBackend,
+    ServerRegion,
+    SparseArea, //
+};
 
-use crate::gpu::Gpu;
-use crate::machine::{Handle, hurry};
-use crate::pci::{CONFIG_SIZE, DOORBELL_SIZE, REGISTER_SIZE};
-use crate::rom;
+use crate::{
+    gpu::Gpu,
+    machine::{
+        Handle,
+        hurry, //
+    },
+    pci::{
+        CONFIG_SIZE,
+        DOORBELL_SIZE,
+        REGISTER_SIZE, //
+    },
+    rom, //
+};
 
 const VRAM: u32 = VFIO_PCI_BAR0_REGION_INDEX;
 const DOORBELLS: u32 = VFIO_PCI_BAR2_REGION_INDEX;

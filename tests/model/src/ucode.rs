@@ -2,8 +2,10 @@
 //! Microcode: taken in through the upload ports, counted, not executed. An engine that is let go
 //! without any is a violation, and stays still, as on a card.
 
-use crate::gpu::Gpu;
-use crate::regs::index::*;
+use crate::{
+    gpu::Gpu,
+    regs::index::*, //
+};
 
 /// Dwords written to each upload port since power-up.
 #[derive(Default)]

@@ -18,14 +18,21 @@
 //! (`tlb.rs`). An entry that was left in the table for a bus address that was mapped again cannot be
 //! told from a new one: the guest's own canaries have to tell.
 
-use std::collections::HashMap;
-use std::ops::Range;
+use std::{
+    collections::HashMap,
+    ops::Range, //
+};
 
-use crate::engine::EngineId;
-use crate::gpu::Gpu;
-use crate::mc::{PAGE, pte};
-use crate::regs::index::*;
-use crate::tlb::leads_to;
+use crate::{
+    engine::EngineId,
+    gpu::Gpu,
+    mc::{
+        PAGE,
+        pte, //
+    },
+    regs::index::*,
+    tlb::leads_to, //
+};
 
 /// What the watch remembers.
 #[derive(Default)]

@@ -5,9 +5,29 @@ mod bench;
 #[path = "../shader/tests/common/vector_add.rs"]
 mod vector_add;
 
-use amdgpu_model::config::{Cache, Config};
-use amdgpu_model::engine::{Block, EngineId, Step};
-use bench::{BUS, Bench, DATA, GART, SYSTEM_RW, VRAM_DATA, VRAM_RW, hi, lo, pm4};
+use amdgpu_model::{
+    config::{
+        Cache,
+        Config, //
+    },
+    engine::{
+        Block,
+        EngineId,
+        Step, //
+    }, //
+};
+use bench::{
+    BUS,
+    Bench,
+    DATA,
+    GART,
+    SYSTEM_RW,
+    VRAM_DATA,
+    VRAM_RW,
+    hi,
+    lo,
+    pm4, //
+};
 use vector_add::VECTOR_ADD;
 
 const SET_SH_REG: u32 = 0x76;

@@ -5,9 +5,28 @@ mod bench;
 #[path = "../shader/tests/common/first_draw.rs"]
 mod first_draw;
 
-use amdgpu_model::engine::{EngineId, Step};
-use bench::{BUS, Bench, DATA, SYSTEM_RW, VRAM_DATA, VRAM_RW, hi, lo, pm4};
-use first_draw::{PIXEL, SIZE, VERTEX, place, settings};
+use amdgpu_model::engine::{
+    EngineId,
+    Step, //
+};
+use bench::{
+    BUS,
+    Bench,
+    DATA,
+    SYSTEM_RW,
+    VRAM_DATA,
+    VRAM_RW,
+    hi,
+    lo,
+    pm4, //
+};
+use first_draw::{
+    PIXEL,
+    SIZE,
+    VERTEX,
+    place,
+    settings, //
+};
 
 const CLEAR_STATE: u32 = 0x12;
 const DRAW_INDIRECT: u32 = 0x24;

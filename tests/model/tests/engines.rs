@@ -3,8 +3,14 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::{Block, EngineId, Step};
+use amdgpu_model::{
+    config::Config,
+    engine::{
+        Block,
+        EngineId,
+        Step, //
+    }, //
+};
 use bench::*;
 
 #[test]

@@ -3,11 +3,20 @@
 
 mod bench;
 
-use amdgpu_model::config::{Chip, Config};
-use amdgpu_model::hdp::Hdp;
-use amdgpu_model::regs::is_known;
+use amdgpu_model::{
+    config::{
+        Chip,
+        Config, //
+    },
+    hdp::Hdp,
+    regs::is_known, //
+};
 use bench::*;
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{
+    Rng,
+    RngCore,
+    SeedableRng, //
+};
 use rand_chacha::ChaCha8Rng;
 
 const PM4: &[u32] = &[

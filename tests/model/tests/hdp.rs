@@ -3,10 +3,12 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::Step;
-use amdgpu_model::hdp::Hdp;
-use amdgpu_model::trace::Event;
+use amdgpu_model::{
+    config::Config,
+    engine::Step,
+    hdp::Hdp,
+    trace::Event, //
+};
 use bench::*;
 
 const IB: u64 = 0x0800_0000;

@@ -3,9 +3,11 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::Step;
-use amdgpu_model::memory::Memory;
+use amdgpu_model::{
+    config::Config,
+    engine::Step,
+    memory::Memory, //
+};
 use bench::*;
 
 const CP_SYNC: u32 = 1 << 31;

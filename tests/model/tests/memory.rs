@@ -3,8 +3,10 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::hdp::Hdp;
+use amdgpu_model::{
+    config::Config,
+    hdp::Hdp, //
+};
 use bench::*;
 
 const VA: u64 = 0x0234_0000;

@@ -4,8 +4,10 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::gpu::Gpu;
+use amdgpu_model::{
+    config::Config,
+    gpu::Gpu, //
+};
 use bench::*;
 
 #[rustfmt::skip]
@@ -15,7 +17,17 @@ mod hw {
     pub(crate) mod atom;
 }
 
-use hw::atom::{Budget, Bus, Cause, Fault, Machine, Memory, SCRATCH, Space, WORKSPACE};
+use hw::atom::{
+    Budget,
+    Bus,
+    Cause,
+    Fault,
+    Machine,
+    Memory,
+    SCRATCH,
+    Space,
+    WORKSPACE, //
+};
 
 struct Card<'a>(&'a mut Gpu);
 

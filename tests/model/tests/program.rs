@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The program as QEMU meets it: a vfio-user client instead of QEMU, the rest is real.
 
-use std::io::{BufRead, BufReader, Read};
-use std::os::fd::AsRawFd;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::{
+    io::{
+        BufRead,
+        BufReader,
+        Read, //
+    },
+    os::{
+        fd::AsRawFd,
+        unix::net::UnixStream, //
+    },
+    path::PathBuf,
+    process::{
+        Child,
+        Command,
+        Output,
+        Stdio, //
+    },
+    time::Duration, //
+};
 
-use amdgpu_model::memory::Memory;
-use amdgpu_model::regs::index_of;
+use amdgpu_model::{
+    memory::Memory,
+    regs::index_of, //
+};
 use vfio_user::Client;
 
 const VRAM: u32 = 0;

@@ -3,8 +3,10 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::EngineId;
+use amdgpu_model::{
+    config::Config,
+    engine::EngineId, //
+};
 use bench::*;
 
 const CP: u32 = 1 | 1 << 16;

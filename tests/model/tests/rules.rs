@@ -3,11 +3,16 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::control;
-use amdgpu_model::engine::{EngineId, Step};
-use amdgpu_model::gpu::Gpu;
-use amdgpu_model::memory::Memory;
+use amdgpu_model::{
+    config::Config,
+    control,
+    engine::{
+        EngineId,
+        Step, //
+    },
+    gpu::Gpu,
+    memory::Memory, //
+};
 use bench::*;
 
 fn config(faults: &[&str]) -> Config {

@@ -3,7 +3,10 @@
 
 mod bench;
 
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 use bench::*;
 

@@ -4,8 +4,10 @@
 
 mod bench;
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::Step;
+use amdgpu_model::{
+    config::Config,
+    engine::Step, //
+};
 use bench::*;
 
 const VA: u64 = 0x0234_0000;

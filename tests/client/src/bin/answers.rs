@@ -3,13 +3,28 @@
 //! Prints what the driver answers to every question of INFO, and to every ioctl number, for a
 //! comparison of two drivers line by line. It judges nothing.
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::{File, Node};
-use amdgpu_client::num::u32_of;
-use amdgpu_client::report::give_up;
-use amdgpu_client::uapi::{Addr, COMMAND_BASE, DRM_TYPE, INFO, Info, encode};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::{
+        File,
+        Node, //
+    },
+    num::u32_of,
+    report::give_up,
+    uapi::{
+        Addr,
+        COMMAND_BASE,
+        DRM_TYPE,
+        INFO,
+        Info,
+        encode, //
+    }, //
+};
 
 /// More than any answer is long.
 const ROOM: usize = 1024;

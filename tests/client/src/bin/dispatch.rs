@@ -7,18 +7,51 @@
 //! has stored must be in memory when its fence says so. So each ring runs the same program twice at
 //! the same addresses, with all of that changed in between, and the CPU computes the same.
 
-use amdgpu_client::PAGE;
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::{IoMap, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::libdrm::{Bo, BoList, Context, CpuMap, Device, GpuMap, IbPool, finish};
-use amdgpu_client::num::{hi32, lo32, u32_of, u64_of};
-use amdgpu_client::pm4::{Dispatch, SetComputeRegs};
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::uapi::{CREATE_CPU_ACCESS_REQUIRED, DOMAIN_GTT, DOMAIN_VRAM};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    args::Args,
+    drm::{
+        IoMap,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    libdrm::{
+        Bo,
+        BoList,
+        Context,
+        CpuMap,
+        Device,
+        GpuMap,
+        IbPool,
+        finish, //
+    },
+    num::{
+        hi32,
+        lo32,
+        u32_of,
+        u64_of, //
+    },
+    pm4::{
+        Dispatch,
+        SetComputeRegs, //
+    },
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    uapi::{
+        CREATE_CPU_ACCESS_REQUIRED,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
+};
 
 /// Lanes of a wave, here also the threads of a group.
 const LANES: usize = 64;

@@ -11,22 +11,49 @@
 //! Before all that, a client alone frees buffers and looks at new ones at once, which get the same VRAM: by
 //! the CPU, and by a copy of the GPU.
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::{lo32, u32_of, u64_of, usize_of};
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::{Buffer, Session};
-use amdgpu_client::uapi::{
-    self, DOMAIN_GTT, DOMAIN_VRAM, INFO_MEMORY, INFO_NUM_EVICTIONS, VA_OP_MAP, VA_OP_UNMAP,
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
-use amdgpu_client::{Errno, PAGE};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    ib::Stream,
+    num::{
+        lo32,
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    rng::Rng,
+    session::{
+        Buffer,
+        Session, //
+    },
+    uapi::{
+        self,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        INFO_MEMORY,
+        INFO_NUM_EVICTIONS,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
 
 /// Buffers of each client.
 const BUFFERS: usize = 24;

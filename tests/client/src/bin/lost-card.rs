@@ -7,19 +7,46 @@
 //! buffer waits until the card is given up, and then finds zeros; other threads of the process map memory
 //! meanwhile. Jobs are refused from then on.
 
-use amdgpu_client::args::Args;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
-use amdgpu_client::start::{NODE, Start};
-use amdgpu_client::uapi::{self, DOMAIN_VRAM, INFO_MEMORY};
-use amdgpu_client::{Errno, PAGE};
-use std::process::ExitCode;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    args::Args,
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::{
+        Buffer,
+        PATIENCE_MS,
+        Session, //
+    },
+    start::{
+        NODE,
+        Start, //
+    },
+    uapi::{
+        self,
+        DOMAIN_VRAM,
+        INFO_MEMORY, //
+    }, //
+};
 
 /// Large enough that an engine is to clear it.
 const SIZE: u64 = 2 << 20;

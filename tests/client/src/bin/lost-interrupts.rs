@@ -3,14 +3,28 @@
 //! A card whose interrupts no longer come: for a guest with such a card (`--fail no-interrupt=N` of the
 //! model). A job costs its owner about half a second then, and ends well.
 
-use amdgpu_client::args::Args;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::Session;
-use amdgpu_client::start::{NODE, Start};
-use amdgpu_client::stats::Stats;
-use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    engine::Engine,
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::Session,
+    start::{
+        NODE,
+        Start, //
+    },
+    stats::Stats, //
+};
 
 /// A job that takes so long has lost its interrupt.
 const LOST: Duration = Duration::from_millis(150);

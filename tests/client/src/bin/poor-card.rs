@@ -6,15 +6,30 @@
 //! rings have failed their tests (`--fail ring-gfx` and the like): the driver tells of the others only, and
 //! jobs for a kind of ring of which none is left are refused.
 
-use amdgpu_client::Errno;
-use amdgpu_client::args::{Args, Known};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::Session;
-use amdgpu_client::start::{NODE, Start};
-use amdgpu_client::uapi::{HwIp, INFO_HW_IP_INFO};
 use std::process::ExitCode;
+
+use amdgpu_client::{
+    Errno,
+    args::{
+        Args,
+        Known, //
+    },
+    engine::Engine,
+    ib::Stream,
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::Session,
+    start::{
+        NODE,
+        Start, //
+    },
+    uapi::{
+        HwIp,
+        INFO_HW_IP_INFO, //
+    }, //
+};
 
 const STATE: Known = ("state", "what is the matter with the card: hot or left-out");
 /// Which rings are left, as a list without blanks.

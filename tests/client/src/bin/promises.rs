@@ -7,20 +7,49 @@
 //! goes on. So each case lets the job run to its end, and then looks at the memory, and whether the same
 //! engine still writes where it may.
 
-use amdgpu_client::PAGE;
-use amdgpu_client::args::Args;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Access, UserMem};
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::{Buffer, Session};
-use amdgpu_client::start::{NODE, Start};
-use amdgpu_client::uapi::{
-    DOMAIN_GTT, DOMAIN_VRAM, GEM_VA, GemVa, USERPTR_READONLY, USERPTR_REGISTER, VA_OP_MAP,
-    VA_OP_UNMAP, VM_PAGE_EXECUTABLE, VM_PAGE_READABLE, VM_PAGE_RWX, VM_PAGE_WRITEABLE,
-};
 use std::process::ExitCode;
+
+use amdgpu_client::{
+    PAGE,
+    args::Args,
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Access,
+        UserMem, //
+    },
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::{
+        Buffer,
+        Session, //
+    },
+    start::{
+        NODE,
+        Start, //
+    },
+    uapi::{
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        GEM_VA,
+        GemVa,
+        USERPTR_READONLY,
+        USERPTR_REGISTER,
+        VA_OP_MAP,
+        VA_OP_UNMAP,
+        VM_PAGE_EXECUTABLE,
+        VM_PAGE_READABLE,
+        VM_PAGE_RWX,
+        VM_PAGE_WRITEABLE, //
+    }, //
+};
 
 /// One of each kind: they differ in their packets, and in how they fault.
 const ENGINES: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(0)];

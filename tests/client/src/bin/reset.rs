@@ -10,21 +10,60 @@
 //! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows that all
 //! engines work: for scripts that take the driver away meanwhile.
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::{self, Driver, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::{Packet, START_ALIGN, Stream};
-use amdgpu_client::num::{hi32, lo32, u32_of, u64_of};
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
-use amdgpu_client::start::{NODE, Start};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_VRAM};
-use amdgpu_client::{Errno, PAGE};
-use std::process::ExitCode;
-use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    process::ExitCode,
+    str::FromStr,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    args::Args,
+    drm::{
+        self,
+        Driver,
+        Node, //
+    },
+    engine::Engine,
+    ib::{
+        Packet,
+        START_ALIGN,
+        Stream, //
+    },
+    num::{
+        hi32,
+        lo32,
+        u32_of,
+        u64_of, //
+    },
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::{
+        Buffer,
+        PATIENCE_MS,
+        Session, //
+    },
+    start::{
+        NODE,
+        Start, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_VRAM, //
+    }, //
+};
 
 /// What noticing a hang, beyond the time limit, and the reset may take.
 const RESET: Duration = Duration::from_secs(3);

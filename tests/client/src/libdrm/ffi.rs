@@ -2,9 +2,20 @@
 
 //! The library's functions and structures, after its public header `amdgpu/amdgpu.h`.
 
-use crate::uapi::{self, Chunk, HwIp};
-use std::ffi::{c_int, c_uint, c_void};
-use std::sync::OnceLock;
+use std::{
+    ffi::{
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    sync::OnceLock, //
+};
+
+use crate::uapi::{
+    self,
+    Chunk,
+    HwIp, //
+};
 
 /// Declares the function table and the loader that fills it.
 macro_rules! library {

@@ -2,17 +2,50 @@
 
 //! Contexts, and what is submitted to them.
 
-use super::ffi::{CsFence, CsRequest, FenceInfo, IbInfo, object};
-use super::{Bo, BoList, CpuMap, Device, GpuMap, RawList};
-use crate::drm;
-use crate::engine::Engine;
-use crate::ib::{START_ALIGN, Stream};
-use crate::num::{u32_of, u64_of};
-use crate::uapi::{self, Chunk, DOMAIN_GTT};
-use crate::{Errno, Result};
-use std::ffi::c_int;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
-use std::ptr;
+use std::{
+    ffi::c_int,
+    os::fd::{
+        FromRawFd,
+        OwnedFd,
+        RawFd, //
+    },
+    ptr, //
+};
+
+use super::{
+    Bo,
+    BoList,
+    CpuMap,
+    Device,
+    GpuMap,
+    RawList,
+    ffi::{
+        CsFence,
+        CsRequest,
+        FenceInfo,
+        IbInfo,
+        object, //
+    }, //
+};
+use crate::{
+    Errno,
+    Result,
+    drm,
+    engine::Engine,
+    ib::{
+        START_ALIGN,
+        Stream, //
+    },
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT, //
+    }, //
+};
 
 /// A context: an order of jobs for each ring.
 pub struct Context<'d> {

@@ -15,11 +15,20 @@
 //! by commas).
 //! `tests/mesa/compare.py` knows what the bytes mean.
 
-use std::ffi::{c_int, c_ulong, c_void};
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::Write as _;
-use std::sync::{Mutex, OnceLock};
+use std::{
+    ffi::{
+        c_int,
+        c_ulong,
+        c_void, //
+    },
+    fmt::Write as _,
+    fs::File,
+    io::Write as _,
+    sync::{
+        Mutex,
+        OnceLock, //
+    }, //
+};
 
 mod beyond;
 

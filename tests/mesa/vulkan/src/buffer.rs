@@ -2,11 +2,19 @@
 
 //! Memory and buffers on it.
 
-use crate::gpu::{Gpu, Result, asked};
-use amdgpu_client::PAGE;
-use amdgpu_client::mem::UserMem;
-use ash::vk;
 use std::ptr::NonNull;
+
+use amdgpu_client::{
+    PAGE,
+    mem::UserMem, //
+};
+use ash::vk;
+
+use crate::gpu::{
+    Gpu,
+    Result,
+    asked, //
+};
 
 /// Bytes of a word.
 pub const WORD: u64 = 4;

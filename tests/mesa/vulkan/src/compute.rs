@@ -2,14 +2,32 @@
 
 //! Programs on one queue, each word of their results compared with the processor's.
 
-use crate::buffer::Buffer;
-use crate::gpu::{Gpu, Queue, Result};
-use crate::job::{Event, Job, Stamps};
-use crate::program::{Program, Resource, shader};
-use amdgpu_client::report::Outcome;
-use amdgpu_client::rng::Rng;
-use ash::vk;
 use std::time::Instant;
+
+use amdgpu_client::{
+    report::Outcome,
+    rng::Rng, //
+};
+use ash::vk;
+
+use crate::{
+    buffer::Buffer,
+    gpu::{
+        Gpu,
+        Queue,
+        Result, //
+    },
+    job::{
+        Event,
+        Job,
+        Stamps, //
+    },
+    program::{
+        Program,
+        Resource,
+        shader, //
+    }, //
+};
 
 /// A device's queue, on which the checks of this file run.
 pub struct On<'g> {

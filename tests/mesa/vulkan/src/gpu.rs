@@ -2,9 +2,17 @@
 
 //! A Vulkan device, and a queue of each kind that computes.
 
-use ash::{Entry, Instance, ext, vk};
-use std::ffi::CStr;
-use std::fmt;
+use std::{
+    ffi::CStr,
+    fmt, //
+};
+
+use ash::{
+    Entry,
+    Instance,
+    ext,
+    vk, //
+};
 
 /// Why something could not be done: what was asked, and Vulkan's answer.
 pub type Result<T = ()> = std::result::Result<T, String>;

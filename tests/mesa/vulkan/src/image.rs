@@ -2,9 +2,16 @@
 
 //! Two-dimensional images, and samplers.
 
-use crate::buffer::Memory;
-use crate::gpu::{Gpu, Result, asked};
 use ash::vk;
+
+use crate::{
+    buffer::Memory,
+    gpu::{
+        Gpu,
+        Result,
+        asked, //
+    }, //
+};
 
 /// An image of four bytes a texel, in the device's own memory and the layout that it likes best.
 pub struct Image<'g> {

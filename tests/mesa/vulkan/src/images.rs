@@ -2,12 +2,25 @@
 
 //! Images: copied into tiles and out of them, read and written by shaders, filtered by a sampler.
 
-use crate::buffer::Buffer;
-use crate::compute::{On, compare};
-use crate::image::{Image, Sampler};
-use crate::program::{Program, Resource, shader};
 use amdgpu_client::report::Outcome;
 use ash::vk;
+
+use crate::{
+    buffer::Buffer,
+    compute::{
+        On,
+        compare, //
+    },
+    image::{
+        Image,
+        Sampler, //
+    },
+    program::{
+        Program,
+        Resource,
+        shader, //
+    }, //
+};
 
 /// Lanes of a workgroup in each direction.
 const GROUP: u32 = 8;

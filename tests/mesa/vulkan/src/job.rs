@@ -2,12 +2,27 @@
 
 //! Commands for a queue: recorded, run, and waited for.
 
-use crate::buffer::{Buffer, WORD};
-use crate::gpu::{Gpu, Queue, Result, asked};
-use crate::image::{COLOR, Image};
-use crate::program::Program;
-use ash::vk;
 use std::marker::PhantomData;
+
+use ash::vk;
+
+use crate::{
+    buffer::{
+        Buffer,
+        WORD, //
+    },
+    gpu::{
+        Gpu,
+        Queue,
+        Result,
+        asked, //
+    },
+    image::{
+        COLOR,
+        Image, //
+    },
+    program::Program, //
+};
 
 /// How long a job may take in all, in nanoseconds.
 const PATIENCE_NS: u64 = 120_000_000_000;

@@ -14,12 +14,24 @@ mod program;
 mod snapshot;
 mod user_memory;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::report::{Outcome, Tally, give_up};
+use std::{
+    process::ExitCode,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    }, //
+};
 use compute::On;
-use gpu::{Gpu, Queue};
-use std::process::ExitCode;
-use std::time::Duration;
+use gpu::{
+    Gpu,
+    Queue, //
+};
 
 /// A check on a queue.
 type Check = fn(&On<'_>) -> Outcome;

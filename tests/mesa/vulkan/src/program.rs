@@ -2,10 +2,20 @@
 
 //! Compute pipelines, and what they are bound to.
 
-use crate::buffer::Buffer;
-use crate::gpu::{Gpu, Result, asked};
-use crate::image::{Image, Sampler};
 use ash::vk;
+
+use crate::{
+    buffer::Buffer,
+    gpu::{
+        Gpu,
+        Result,
+        asked, //
+    },
+    image::{
+        Image,
+        Sampler, //
+    }, //
+};
 
 /// The words of a shader that the build made.
 macro_rules! shader {

@@ -2,10 +2,18 @@
 
 //! A forked process, which keeps the memory of the moment in which it was made.
 
-use crate::buffer::WORDS_OF_PAGE;
-use crate::gpu::Result;
+use std::io::{
+    PipeWriter,
+    Read,
+    Write, //
+};
+
 use amdgpu_client::mem::UserMem;
-use std::io::{PipeWriter, Read, Write};
+
+use crate::{
+    buffer::WORDS_OF_PAGE,
+    gpu::Result, //
+};
 
 /// The child. It waits until it is asked whether its memory is still what it was.
 pub struct Snapshot {

@@ -5,20 +5,49 @@
 //! A shader changes each word in place. Before it, or meanwhile, the pages are taken away,
 //! replaced, shared with a child, written to swap. Each byte is compared afterward.
 
-use crate::buffer::{Buffer, UserBuffer, WORDS_OF_PAGE};
-use crate::compute::{On, compare, count_of};
-use crate::gpu::Result;
-use crate::program::{Program, Resource, shader};
-use crate::snapshot::Snapshot;
-use amdgpu_client::PAGE;
-use amdgpu_client::frames::Frames;
-use amdgpu_client::mem::{Advice, UserMem};
-use amdgpu_client::report::Outcome;
-use amdgpu_client::rng::Rng;
-use std::fmt;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    ops::Range,
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    frames::Frames,
+    mem::{
+        Advice,
+        UserMem, //
+    },
+    report::Outcome,
+    rng::Rng, //
+};
+
+use crate::{
+    buffer::{
+        Buffer,
+        UserBuffer,
+        WORDS_OF_PAGE, //
+    },
+    compute::{
+        On,
+        compare,
+        count_of, //
+    },
+    gpu::Result,
+    program::{
+        Program,
+        Resource,
+        shader, //
+    },
+    snapshot::Snapshot, //
+};
 
 /// Pages of the memory.
 const PAGES: usize = 64;

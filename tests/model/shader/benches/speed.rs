@@ -9,8 +9,14 @@ mod loops;
 use std::fs;
 
 use amdgpu_shader::memory::Flat;
-use common::{PROGRAM, Setup};
-use loops::{ARITHMETIC, MEMORY};
+use common::{
+    PROGRAM,
+    Setup, //
+};
+use loops::{
+    ARITHMETIC,
+    MEMORY, //
+};
 
 const DATA: u64 = 0x20_0000;
 

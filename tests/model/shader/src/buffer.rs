@@ -2,13 +2,37 @@
 //! Vector memory through buffer descriptors and flat addresses (ISA manual, chapters 8 and 9; bits
 //! of the descriptor as in Mesa's `gfx7.json`, 0x8F00).
 
-use crate::bus::{Bus, apply};
-use crate::context::Context;
-use crate::format::{Format, Texel};
-use crate::isa::{self, Atomic, Element, Inst, Width, code};
-use crate::memory::{Memory, Path};
-use crate::stop::Stop;
-use crate::wave::{LANES, Row, Wave, join, lanes};
+use crate::{
+    bus::{
+        Bus,
+        apply, //
+    },
+    context::Context,
+    format::{
+        Format,
+        Texel, //
+    },
+    isa::{
+        self,
+        Atomic,
+        Element,
+        Inst,
+        Width,
+        code, //
+    },
+    memory::{
+        Memory,
+        Path, //
+    },
+    stop::Stop,
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        join,
+        lanes, //
+    }, //
+};
 
 /// A buffer descriptor.
 #[derive(Clone, Copy, Debug)]

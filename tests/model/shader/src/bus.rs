@@ -2,10 +2,26 @@
 //! The way from a wave to memory: pages looked up once, and lanes that lie side by side moved
 //! together.
 
-use crate::isa::{Atomic, Element, Width};
-use crate::memory::{Access, Memory, PAGE, Path, Place};
-use crate::stop::Stop;
-use crate::wave::{LANES, Row, lanes};
+use crate::{
+    isa::{
+        Atomic,
+        Element,
+        Width, //
+    },
+    memory::{
+        Access,
+        Memory,
+        PAGE,
+        Path,
+        Place, //
+    },
+    stop::Stop,
+    wave::{
+        LANES,
+        Row,
+        lanes, //
+    }, //
+};
 
 /// Entries of the page cache, a power of two.
 const ENTRIES: usize = 256;

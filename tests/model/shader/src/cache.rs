@@ -7,12 +7,25 @@
 //! would push them out. So a flush that is missing shows as old data, and no rule has to be written
 //! for it. What other engines and the host write goes past these caches, as on this generation.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::{
+    collections::HashMap,
+    hash::{
+        BuildHasherDefault,
+        Hasher, //
+    }, //
+};
 
-use crate::memory::{Access, Memory, PAGE, Path, Place};
-use crate::rng::Rng;
-use crate::stop::Stop;
+use crate::{
+    memory::{
+        Access,
+        Memory,
+        PAGE,
+        Path,
+        Place, //
+    },
+    rng::Rng,
+    stop::Stop, //
+};
 
 /// Bytes of a line.
 const LINE: u64 = 64;

@@ -6,16 +6,28 @@
 //! how many run at once and which wave goes next, for how long. A dispatch is executed in slices: see
 //! [`Dispatch::run`].
 
-use crate::bus::Bus;
-use crate::context::{Config, Context};
-use crate::launch::Launch;
-use crate::machine::{self, Shared};
-use crate::memory::Memory;
-use crate::noise::Noise;
-use crate::program::Program;
-use crate::rng::Rng;
-use crate::stop::Stop;
-use crate::wave::{Row, State, Wave};
+use crate::{
+    bus::Bus,
+    context::{
+        Config,
+        Context, //
+    },
+    launch::Launch,
+    machine::{
+        self,
+        Shared, //
+    },
+    memory::Memory,
+    noise::Noise,
+    program::Program,
+    rng::Rng,
+    stop::Stop,
+    wave::{
+        Row,
+        State,
+        Wave, //
+    }, //
+};
 
 /// Most groups at once.
 const GROUPS: usize = 8;

@@ -16,21 +16,52 @@ mod stage;
 
 use std::collections::VecDeque;
 
-use crate::bus::Bus;
-use crate::context::{Config, Context};
-use crate::dispatch::Progress;
-use crate::export::{Exports, Parameters, target};
-use crate::machine::{self, Graphics, Shared};
-use crate::memory::Memory;
-use crate::noise::Noise;
-use crate::rng::Rng;
-use crate::stop::Stop;
-use crate::wave::{LANES, Row, State, Wave};
-use assembly::{Assembly, Primitive};
+use assembly::{
+    Assembly,
+    Primitive, //
+};
 use color::Target;
 use depth::Depth;
-use primitive::{Triangle, Vertex, View};
-use raster::{QUADS, Quad, Raster, Scissor};
+use primitive::{
+    Triangle,
+    Vertex,
+    View, //
+};
+use raster::{
+    QUADS,
+    Quad,
+    Raster,
+    Scissor, //
+};
+
+use crate::{
+    bus::Bus,
+    context::{
+        Config,
+        Context, //
+    },
+    dispatch::Progress,
+    export::{
+        Exports,
+        Parameters,
+        target, //
+    },
+    machine::{
+        self,
+        Graphics,
+        Shared, //
+    },
+    memory::Memory,
+    noise::Noise,
+    rng::Rng,
+    stop::Stop,
+    wave::{
+        LANES,
+        Row,
+        State,
+        Wave, //
+    }, //
+};
 pub use registers::Registers;
 use registers::*;
 use stage::Stage;

@@ -4,9 +4,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::gfx7::exported;
-use crate::isa::{Inst, Interpolate, code};
-use crate::wave::{LANES, Row, Wave, lanes};
+use crate::{
+    gfx7::exported,
+    isa::{
+        Inst,
+        Interpolate,
+        code, //
+    },
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        lanes, //
+    }, //
+};
 
 /// Targets of exports (ISA manual, "EXP").
 pub mod target {

@@ -4,7 +4,10 @@
 //! The host rounds to nearest and keeps denormals. The vector ALU uses it where that is what the
 //! mode asks for, and this otherwise; a test holds one against the other.
 
-use crate::mode::{Denormals, Rounding};
+use crate::mode::{
+    Denormals,
+    Rounding, //
+};
 
 /// A binary format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

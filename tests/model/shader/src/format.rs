@@ -2,8 +2,16 @@
 //! Data and number formats of buffers and images (ISA manual, "Buffer resource descriptor"; numbers
 //! as in Mesa's `gfx7.json`).
 
-use crate::float::{self, Env, F16, F32, Format as Float};
-use crate::mode::Rounding;
+use crate::{
+    float::{
+        self,
+        Env,
+        F16,
+        F32,
+        Format as Float, //
+    },
+    mode::Rounding, //
+};
 
 /// Four components, as bits.
 pub type Texel = [u32; 4];

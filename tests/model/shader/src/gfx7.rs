@@ -12,16 +12,26 @@ mod scalar;
 mod text;
 mod vector;
 
+use std::{
+    collections::HashMap,
+    sync::LazyLock, //
+};
+
 use memory::width_dwords;
 
-use std::collections::HashMap;
-use std::sync::LazyLock;
-
-pub use decode::{Words, decode};
+pub use decode::{
+    Words,
+    decode, //
+};
 pub use graphics::exported;
 pub use text::text;
 
-use crate::isa::{Entry, Format, Op, Signature};
+use crate::isa::{
+    Entry,
+    Format,
+    Op,
+    Signature, //
+};
 
 /// A line before it has its format: opcode, name, operation, operands.
 type Line = (u16, &'static str, Op, &'static str);

@@ -7,15 +7,37 @@
 
 mod sample;
 
-use crate::buffer::{path, select};
-use crate::bus::{Bus, apply};
-use crate::context::Context;
-use crate::format::{Format, Texel};
-use crate::isa::{Atomic, Image, Inst, Width, code};
-use crate::memory::Memory;
-use crate::stop::Stop;
-use crate::tiling::Layout;
-use crate::wave::{LANES, Row, Wave, lanes};
+use crate::{
+    buffer::{
+        path,
+        select, //
+    },
+    bus::{
+        Bus,
+        apply, //
+    },
+    context::Context,
+    format::{
+        Format,
+        Texel, //
+    },
+    isa::{
+        Atomic,
+        Image,
+        Inst,
+        Width,
+        code, //
+    },
+    memory::Memory,
+    stop::Stop,
+    tiling::Layout,
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        lanes, //
+    }, //
+};
 
 /// Kinds of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

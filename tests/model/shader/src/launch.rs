@@ -2,10 +2,12 @@
 //! The registers of a launch (COMPUTE_*, dwords 0x2e00 to 0x2e7f; fields as in Mesa's `gfx7.json`
 //! from 0xB800), and how a wave starts (ISA manual, "Wavefront initialization").
 
-use crate::mode::Mode;
-use crate::program::Allocation;
-use crate::stop::Stop;
-use crate::wave::LANES;
+use crate::{
+    mode::Mode,
+    program::Allocation,
+    stop::Stop,
+    wave::LANES, //
+};
 
 /// First dword of the window.
 pub const WINDOW: u32 = 0x2e00;

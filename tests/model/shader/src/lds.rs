@@ -3,9 +3,24 @@
 //!
 //! An address beyond the lesser of M0 and the allocation reads zeros and drops writes.
 
-use crate::bus::apply;
-use crate::isa::{Atomic, Element, Inst, Lds, Width, code};
-use crate::wave::{LANES, Row, Wave, join, lanes};
+use crate::{
+    bus::apply,
+    isa::{
+        Atomic,
+        Element,
+        Inst,
+        Lds,
+        Width,
+        code, //
+    },
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        join,
+        lanes, //
+    }, //
+};
 
 /// Executes an instruction of the local data share.
 pub fn execute(w: &mut Wave, i: &Inst, op: Lds, lds: &mut [u8]) {

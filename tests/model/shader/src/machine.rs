@@ -1,22 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The execution of one wave.
 
-use crate::buffer;
-use crate::bus::Bus;
-use crate::context::Context;
-use crate::export::{Exports, Parameters};
-use crate::gfx7::text;
-use crate::image;
-use crate::isa::{Access, Control, Inst, Lds, Op, ScalarMemory, Vector};
-use crate::lds;
-use crate::memory::Memory;
-use crate::pending::Unit;
-use crate::program::Program;
-use crate::scalar;
-use crate::scalar_memory;
-use crate::stop::Stop;
-use crate::vector;
-use crate::wave::{State, Wave};
+use crate::{
+    buffer,
+    bus::Bus,
+    context::Context,
+    export::{
+        Exports,
+        Parameters, //
+    },
+    gfx7::text,
+    image,
+    isa::{
+        Access,
+        Control,
+        Inst,
+        Lds,
+        Op,
+        ScalarMemory,
+        Vector, //
+    },
+    lds,
+    memory::Memory,
+    pending::Unit,
+    program::Program,
+    scalar,
+    scalar_memory,
+    stop::Stop,
+    vector,
+    wave::{
+        State,
+        Wave, //
+    }, //
+};
 
 /// What the waves of a group share.
 pub struct Shared<'a> {

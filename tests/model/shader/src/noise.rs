@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Contents of what was never written: noise of the seed.
 
-use crate::rng::Rng;
-use crate::wave::{LANES, Row};
+use crate::{
+    rng::Rng,
+    wave::{
+        LANES,
+        Row, //
+    }, //
+};
 
 /// Rows of noise, a prime, so that registers repeat late.
 const ROWS: usize = 67;

@@ -3,11 +3,21 @@
 
 use std::collections::HashMap;
 
-use crate::bus::Bus;
-use crate::gfx7::{Words, decode, text};
-use crate::isa::Inst;
-use crate::memory::{Memory, PAGE, Path};
-use crate::stop::Stop;
+use crate::{
+    bus::Bus,
+    gfx7::{
+        Words,
+        decode,
+        text, //
+    },
+    isa::Inst,
+    memory::{
+        Memory,
+        PAGE,
+        Path, //
+    },
+    stop::Stop, //
+};
 
 /// Dwords of a page of code.
 const SLOTS: usize = PAGE as usize / 4;

@@ -4,11 +4,25 @@
 #[cfg(test)]
 mod tests;
 
-use crate::isa::Width::{self, B32, B64};
-use crate::isa::{Condition, Flag, Format, Inst, Scalar, ScalarCompare, code};
-use crate::mode::Mode;
-use crate::stop::Stop;
-use crate::wave::Wave;
+use crate::{
+    isa::{
+        Condition,
+        Flag,
+        Format,
+        Inst,
+        Scalar,
+        ScalarCompare,
+        Width::{
+            self,
+            B32,
+            B64, //
+        },
+        code, //
+    },
+    mode::Mode,
+    stop::Stop,
+    wave::Wave, //
+};
 
 /// Executes a scalar ALU instruction. `pc` is that of the next one.
 pub fn execute(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {

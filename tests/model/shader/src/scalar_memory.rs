@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Scalar memory (ISA manual, chapter 7): loads of up to 16 dwords into scalar registers.
 
-use crate::bus::Bus;
-use crate::isa::{Inst, ScalarMemory};
-use crate::memory::{Memory, Path};
-use crate::stop::Stop;
-use crate::wave::Wave;
+use crate::{
+    bus::Bus,
+    isa::{
+        Inst,
+        ScalarMemory, //
+    },
+    memory::{
+        Memory,
+        Path, //
+    },
+    stop::Stop,
+    wave::Wave, //
+};
 
 /// Addresses have 48 bits.
 const ADDRESS: u64 = 0xffff_ffff_ffff;

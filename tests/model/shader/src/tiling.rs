@@ -202,8 +202,9 @@ impl Macro {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+
+    use super::*;
 
     /// Bonaire's modes 8 (linear), 10 (display), 13 (1D thin), 14 (2D thin), 3 (depth).
     fn modes() -> Modes {

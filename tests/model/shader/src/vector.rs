@@ -12,9 +12,21 @@ mod tests;
 
 pub use compare::execute as compare;
 
-use crate::isa::{Inst, Vector, code};
-use crate::stop::Stop;
-use crate::wave::{LANES, Row, Row64, Wave, mask_of};
+use crate::{
+    isa::{
+        Inst,
+        Vector,
+        code, //
+    },
+    stop::Stop,
+    wave::{
+        LANES,
+        Row,
+        Row64,
+        Wave,
+        mask_of, //
+    }, //
+};
 
 /// Executes a vector ALU instruction.
 pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {

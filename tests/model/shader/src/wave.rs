@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! State of a wave: 64 lanes that execute one program.
 
-use crate::isa::{Inst, code};
-use crate::mode::Mode;
-use crate::pending::Pending;
+use crate::{
+    isa::{
+        Inst,
+        code, //
+    },
+    mode::Mode,
+    pending::Pending, //
+};
 
 /// Lanes of a wave.
 pub const LANES: usize = 64;

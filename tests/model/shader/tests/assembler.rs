@@ -4,12 +4,28 @@
 
 mod random;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::{
+    io::Write,
+    process::{
+        Command,
+        Stdio, //
+    }, //
+};
 
-use amdgpu_shader::gfx7::{Words, decode, entries, text};
-use amdgpu_shader::isa::{Entry, Format, Op};
-use amdgpu_shader::rng::Rng;
+use amdgpu_shader::{
+    gfx7::{
+        Words,
+        decode,
+        entries,
+        text, //
+    },
+    isa::{
+        Entry,
+        Format,
+        Op, //
+    },
+    rng::Rng, //
+};
 use random::random_words;
 
 /// Instructions of each opcode.

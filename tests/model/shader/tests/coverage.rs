@@ -3,8 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use amdgpu_shader::gfx7::entries;
-use amdgpu_shader::isa::{Format, Op};
+use amdgpu_shader::{
+    gfx7::entries,
+    isa::{
+        Format,
+        Op, //
+    }, //
+};
 
 #[test]
 fn families_are_whole() {

@@ -5,13 +5,26 @@
 #[path = "common/first_draw.rs"]
 mod first_draw;
 
-use amdgpu_shader::context::Config;
-use amdgpu_shader::dispatch::Progress;
-use amdgpu_shader::draw::{Call, Draw, Indices, Registers};
-use amdgpu_shader::memory::Flat;
-use amdgpu_shader::rng::Rng;
-use amdgpu_shader::stop::Stop;
-use first_draw::{PIXEL, SIZE, VERTEX, place, settings};
+use amdgpu_shader::{
+    context::Config,
+    dispatch::Progress,
+    draw::{
+        Call,
+        Draw,
+        Indices,
+        Registers, //
+    },
+    memory::Flat,
+    rng::Rng,
+    stop::Stop, //
+};
+use first_draw::{
+    PIXEL,
+    SIZE,
+    VERTEX,
+    place,
+    settings, //
+};
 
 const PROGRAMS: u64 = 0x10_0000;
 const VERTICES: u64 = 0x20_0000;

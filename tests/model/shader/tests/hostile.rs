@@ -6,12 +6,30 @@
 mod common;
 mod random;
 
-use amdgpu_shader::gfx7::{Words, decode, entries};
-use amdgpu_shader::isa::{Entry, Op};
-use amdgpu_shader::memory::{Access, Flat, Memory, Path, Place};
-use amdgpu_shader::rng::Rng;
-use amdgpu_shader::stop::Stop;
-use common::{PROGRAM, Setup};
+use amdgpu_shader::{
+    gfx7::{
+        Words,
+        decode,
+        entries, //
+    },
+    isa::{
+        Entry,
+        Op, //
+    },
+    memory::{
+        Access,
+        Flat,
+        Memory,
+        Path,
+        Place, //
+    },
+    rng::Rng,
+    stop::Stop, //
+};
+use common::{
+    PROGRAM,
+    Setup, //
+};
 use random::random_words;
 
 /// Programs of an ordinary run.

@@ -5,9 +5,14 @@ mod common;
 #[path = "common/vector_add.rs"]
 mod vector_add;
 
-use amdgpu_shader::memory::Flat;
-use amdgpu_shader::stop::Cause;
-use common::{PROGRAM, Setup};
+use amdgpu_shader::{
+    memory::Flat,
+    stop::Cause, //
+};
+use common::{
+    PROGRAM,
+    Setup, //
+};
 use vector_add::VECTOR_ADD;
 
 const IN_A: u64 = 0x20_0000;

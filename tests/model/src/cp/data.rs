@@ -2,10 +2,20 @@
 //! Packets that move data: register writes, WRITE_DATA, COPY_DATA, DMA_DATA, ATOMIC_MEM.
 
 use super::packets::address;
-use crate::engine::{EngineId, Front, Stop, Stream};
-use crate::gpu::{Flow, Gpu};
-use crate::late::Transfer;
-use crate::trace::Source;
+use crate::{
+    engine::{
+        EngineId,
+        Front,
+        Stop,
+        Stream, //
+    },
+    gpu::{
+        Flow,
+        Gpu, //
+    },
+    late::Transfer,
+    trace::Source, //
+};
 
 /// DMA_DATA: the graphics command processor waits for this transfer and all before it.
 const CP_SYNC: u32 = 1 << 31;

@@ -6,28 +6,64 @@
 //! and faults. A dispatch is executed in slices, one a step of its engine, so that other engines,
 //! resets and holds come between.
 
-use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Weak};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc,
+        Weak, //
+    }, //
+};
 
-use amdgpu_shader::cache::{Caches, action};
-use amdgpu_shader::context::Config;
-use amdgpu_shader::dispatch::{Dispatch, Progress};
-use amdgpu_shader::draw::Draw;
-use amdgpu_shader::launch::{Launch, WINDOW, WINDOW_SIZE};
-use amdgpu_shader::memory::{self, Path};
-use amdgpu_shader::rng::Rng;
-use amdgpu_shader::stop::Stop as ShaderStop;
-use amdgpu_shader::tiling::Modes;
+use amdgpu_shader::{
+    cache::{
+        Caches,
+        action, //
+    },
+    context::Config,
+    dispatch::{
+        Dispatch,
+        Progress, //
+    },
+    draw::Draw,
+    launch::{
+        Launch,
+        WINDOW,
+        WINDOW_SIZE, //
+    },
+    memory::{
+        self,
+        Path, //
+    },
+    rng::Rng,
+    stop::Stop as ShaderStop,
+    tiling::Modes, //
+};
 
-use super::op;
-use super::packets::address;
-use crate::config::Cache;
-use crate::engine::{EngineId, Front, Stop, Stream};
-use crate::gpu::{Flow, Gpu};
-use crate::mc::{Access, PAGE, Place};
-use crate::memory::Memory;
-use crate::regs::index::*;
+use super::{
+    op,
+    packets::address, //
+};
+use crate::{
+    config::Cache,
+    engine::{
+        EngineId,
+        Front,
+        Stop,
+        Stream, //
+    },
+    gpu::{
+        Flow,
+        Gpu, //
+    },
+    mc::{
+        Access,
+        PAGE,
+        Place, //
+    },
+    memory::Memory,
+    regs::index::*, //
+};
 
 /// Wave instructions of a slice.
 const SLICE: u64 = 4096;

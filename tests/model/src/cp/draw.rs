@@ -4,14 +4,30 @@
 //! The pipeline is the shader core's (`shader/src/draw.rs`). A draw begins with the registers as they are,
 //! and is executed in slices, as a dispatch is.
 
-use amdgpu_shader::draw::packets::Sources;
-use amdgpu_shader::draw::{Draw, Registers};
+use amdgpu_shader::draw::{
+    Draw,
+    Registers,
+    packets::Sources, //
+};
 
-use super::dispatch::{Job, Running};
-use crate::engine::{EngineId, Front, Stop, Stream};
-use crate::gpu::{Flow, Gpu};
-use crate::mc::Access;
-use crate::regs::index::*;
+use super::dispatch::{
+    Job,
+    Running, //
+};
+use crate::{
+    engine::{
+        EngineId,
+        Front,
+        Stop,
+        Stream, //
+    },
+    gpu::{
+        Flow,
+        Gpu, //
+    },
+    mc::Access,
+    regs::index::*, //
+};
 
 /// Context registers, and registers of the graphics programs: first index.
 const CONTEXT: u32 = 0xa000;

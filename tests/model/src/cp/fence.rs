@@ -3,8 +3,16 @@
 //! interrupt follow later, in order. How much later, the seed decides.
 
 use super::packets::address;
-use crate::engine::{EngineId, Fence, Front, Stop, Stream};
-use crate::gpu::Gpu;
+use crate::{
+    engine::{
+        EngineId,
+        Fence,
+        Front,
+        Stop,
+        Stream, //
+    },
+    gpu::Gpu, //
+};
 
 /// Interrupt source of an end-of-pipe event.
 const EOP_SOURCE: u8 = 181;

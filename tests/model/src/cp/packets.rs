@@ -2,10 +2,21 @@
 //! Packets that control execution: indirect buffers, conditions, waits and events.
 
 use super::op;
-use crate::engine::{EngineId, Front, Stop, Stream, compare};
-use crate::gpu::{Flow, Gpu};
-use crate::regs::index::*;
-use crate::trace::Source;
+use crate::{
+    engine::{
+        EngineId,
+        Front,
+        Stop,
+        Stream,
+        compare, //
+    },
+    gpu::{
+        Flow,
+        Gpu, //
+    },
+    regs::index::*,
+    trace::Source, //
+};
 
 /// A 64-bit address from two dwords; the high one has `bits` meaningful bits.
 pub(super) fn address(lo: u32, hi: u32, bits: u32) -> u64 {

@@ -5,11 +5,22 @@
 
 use std::sync::Arc;
 
-use super::op;
-use super::packets::address;
-use crate::engine::{EngineId, Front, Stream};
-use crate::gpu::{Gpu, Ring};
-use crate::strict::Rule;
+use super::{
+    op,
+    packets::address, //
+};
+use crate::{
+    engine::{
+        EngineId,
+        Front,
+        Stream, //
+    },
+    gpu::{
+        Gpu,
+        Ring, //
+    },
+    strict::Rule, //
+};
 
 /// Packets that the front end is ahead, at most.
 const PACKETS: u32 = 32;

@@ -2,13 +2,23 @@
 //! Values of the registers after power-on, and after the firmware posted the card: straps and fuses as
 //! Bonaire and Hawaii have them, memory configuration, and noise where hardware defines nothing.
 
-use rand::{RngCore, SeedableRng};
+use rand::{
+    RngCore,
+    SeedableRng, //
+};
 use rand_chacha::ChaCha8Rng;
 
-use super::index::*;
-use super::{COUNT, Store, defined_bits, is_known};
-use crate::config::Config;
-use crate::strict::Rule;
+use super::{
+    COUNT,
+    Store,
+    defined_bits,
+    index::*,
+    is_known, //
+};
+use crate::{
+    config::Config,
+    strict::Rule, //
+};
 
 /// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
 pub const FB_BASE: u64 = 0xf4_0000_0000;

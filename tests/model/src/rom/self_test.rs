@@ -3,7 +3,15 @@
 //! They make the card depend on its interpreter: where a result is not what it should be, the number
 //! of the check is left in [`VERDICT`], and posting does not come to its end.
 
-use super::asm::{Asm, If, Label, Op, Part, Table, To};
+use super::asm::{
+    Asm,
+    If,
+    Label,
+    Op,
+    Part,
+    Table,
+    To, //
+};
 
 /// BIOS_SCRATCH_1: the number of the check that failed, or zero.
 pub const VERDICT: u16 = 0x5ca;

@@ -2,12 +2,36 @@
 //! The command tables that post the card, the data that they read, and the programs for indirect
 //! access that they use.
 
-use super::asm::{Asm, If, Op, Part, Table, To, indirect};
-use super::self_test::{self, ATTRIBUTES, QUOTIENT, VERDICT};
-use crate::config::Config;
-use crate::inject::AsicInit;
-use crate::regs::index::*;
-use crate::regs::reset::{self, FB_BASE, INIT_COMPLETE, REFERENCE_CLOCK};
+use super::{
+    asm::{
+        Asm,
+        If,
+        Op,
+        Part,
+        Table,
+        To,
+        indirect, //
+    },
+    self_test::{
+        self,
+        ATTRIBUTES,
+        QUOTIENT,
+        VERDICT, //
+    }, //
+};
+use crate::{
+    config::Config,
+    inject::AsicInit,
+    regs::{
+        index::*,
+        reset::{
+            self,
+            FB_BASE,
+            INIT_COMPLETE,
+            REFERENCE_CLOCK, //
+        }, //
+    }, //
+};
 
 /// Numbers of command tables.
 const ASIC_INIT: u8 = 0;

@@ -3,15 +3,22 @@
 //! kind of engine, and an interrupt counter. As small a driver as can be, for the tests only.
 #![allow(dead_code)]
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicU64,
+        Ordering, //
+    }, //
+};
 
-use amdgpu_model::config::Config;
-use amdgpu_model::engine::Step;
-use amdgpu_model::gpu::Gpu;
-use amdgpu_model::memory::Memory;
-use amdgpu_model::regs::index_of;
-use amdgpu_model::trace::Event;
+use amdgpu_model::{
+    config::Config,
+    engine::Step,
+    gpu::Gpu,
+    memory::Memory,
+    regs::index_of,
+    trace::Event, //
+};
 
 /// Bus address of the host's memory.
 pub const BUS: u64 = 0x1000_0000;

@@ -8,17 +8,39 @@
 //! that names none of the call's buffers waits at a gate for [`HELD_MS`]: the median of a few
 //! rounds.
 
-use crate::{Bench, Outcome, say};
-use amdgpu_client::clock::median;
-use amdgpu_client::drm::{self, now_ns};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, DOMAIN_VRAM};
-use amdgpu_client::{Errno, PAGE};
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    clock::median,
+    drm::{
+        self,
+        now_ns, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        Gate,
+        Target, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
+};
+
+use crate::{
+    Bench,
+    Outcome,
+    say, //
+};
 
 /// How long the job is held: long against any call that does not wait for it.
 const HELD_MS: u64 = 300;

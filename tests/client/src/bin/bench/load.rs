@@ -2,13 +2,20 @@
 
 //! From loading the module to the first fence.
 
-use crate::{Outcome, say};
-use amdgpu_client::clock::Meter;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::session::Session;
 use std::process::Command;
+
+use amdgpu_client::{
+    clock::Meter,
+    drm::Node,
+    engine::Engine,
+    ib::Stream,
+    session::Session, //
+};
+
+use crate::{
+    Outcome,
+    say, //
+};
 
 /// Runs `command`, which loads the driver, and then a first job.
 pub fn to_first_fence(meter: &Meter, command: &str) -> Outcome {

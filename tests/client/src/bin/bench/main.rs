@@ -17,13 +17,18 @@ mod memory;
 mod other;
 mod submit;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::clock::Meter;
-use amdgpu_client::drm::Node;
-use amdgpu_client::report::give_up;
-use std::fmt::Display;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    fmt::Display,
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    clock::Meter,
+    drm::Node,
+    report::give_up, //
+};
 
 /// What a row is given.
 struct Bench {

@@ -2,16 +2,36 @@
 
 //! What it costs to make, map and drop memory.
 
-use crate::{Bench, Outcome, PAGES_PER_MIB, say, size};
-use amdgpu_client::PAGE;
-use amdgpu_client::clock::median;
-use amdgpu_client::drm::{File, deadline_ms};
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{
-    DOMAIN_GTT, DOMAIN_VRAM, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP,
-    VA_OP_UNMAP,
+use amdgpu_client::{
+    PAGE,
+    clock::median,
+    drm::{
+        File,
+        deadline_ms, //
+    },
+    mem::UserMem,
+    num::u64_of,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
+
+use crate::{
+    Bench,
+    Outcome,
+    PAGES_PER_MIB,
+    say,
+    size, //
 };
 
 fn open(bench: &Bench) -> Result<File, String> {

@@ -2,19 +2,38 @@
 
 //! Contexts, files, waiting, and who waits for whom.
 
-use crate::{Bench, Outcome, say};
-use amdgpu_client::PAGE;
-use amdgpu_client::clock::median;
-use amdgpu_client::drm::now_ns;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{self, Target};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi;
-use std::fs;
-use std::io::{Read, Write};
+use std::{
+    fs,
+    io::{
+        Read,
+        Write, //
+    }, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    clock::median,
+    drm::now_ns,
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        self,
+        Target, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi, //
+};
+
+use crate::{
+    Bench,
+    Outcome,
+    say, //
+};
 
 /// WAIT_CS for a job that is done.
 pub fn wait(bench: &Bench) -> Outcome {

@@ -2,17 +2,33 @@
 
 //! What a submission costs, and how that grows.
 
-use crate::{Bench, Outcome, PAGES_PER_MIB, say, size};
-use amdgpu_client::PAGE;
-use amdgpu_client::clock::median;
-use amdgpu_client::drm;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, Chunk};
-use amdgpu_client::{Errno, Result};
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    clock::median,
+    drm,
+    engine::Engine,
+    mem::UserMem,
+    num::u64_of,
+    race::Target,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk, //
+    }, //
+};
+
+use crate::{
+    Bench,
+    Outcome,
+    PAGES_PER_MIB,
+    say,
+    size, //
+};
 
 /// A session, and a submission of nothing with a BO list.
 struct Nothing<'s> {

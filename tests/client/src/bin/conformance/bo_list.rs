@@ -2,11 +2,35 @@
 
 //! BO_LIST.
 
-use crate::case::{Case, Failure, Setup, bad, good};
-use crate::rig::{NO_HANDLE, Rig, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request};
-use amdgpu_client::uapi::{
-    self, Addr, BO_LIST, BO_LIST_OP_DESTROY, BO_LIST_OP_UPDATE, BoList, BoListEntry,
+use amdgpu_client::{
+    drm::{
+        list_entries,
+        list_request, //
+    },
+    uapi::{
+        self,
+        Addr,
+        BO_LIST,
+        BO_LIST_OP_DESTROY,
+        BO_LIST_OP_UPDATE,
+        BoList,
+        BoListEntry, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        Rig,
+        ib_chunk, //
+    }, //
 };
 
 type Outcome = Result<(), Failure>;

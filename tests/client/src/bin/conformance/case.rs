@@ -2,10 +2,14 @@
 
 //! What a case is: one call in which one thing is wrong, and what the driver must answer.
 
-use crate::rig::Rig;
-use amdgpu_client::Errno;
-use amdgpu_client::drm::Driver;
 use std::fmt;
+
+use amdgpu_client::{
+    Errno,
+    drm::Driver, //
+};
+
+use crate::rig::Rig;
 
 /// What a case came to, when it was not plain success.
 #[derive(Debug)]

@@ -2,9 +2,28 @@
 
 //! What holds for every ioctl.
 
-use crate::case::{Case, Expect, OK, bad, differ, good};
-use crate::rig::{NO_HANDLE, PAGE64};
-use amdgpu_client::uapi::{self, Addr, COMMAND_BASE, DRM_TYPE, encode};
+use amdgpu_client::uapi::{
+    self,
+    Addr,
+    COMMAND_BASE,
+    DRM_TYPE,
+    encode, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        OK,
+        bad,
+        differ,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        PAGE64, //
+    }, //
+};
 
 const READ_WRITE: u64 = 3;
 

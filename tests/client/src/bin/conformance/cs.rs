@@ -2,18 +2,72 @@
 
 //! CS: the envelope, the IB chunk, and the other chunks.
 
-use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, expect, good, stricter};
-use crate::rig::{ENGINE, NO_HANDLE, PAGE64, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::{Access, UserMem};
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
-use amdgpu_client::race::Target;
-use amdgpu_client::uapi::{
-    self, Addr, CHUNK_ID_BO_HANDLES, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_IB, Chunk,
-    ChunkDep, ChunkFence, ChunkIb, Cs, DOMAIN_CPU, DOMAIN_GTT, DOMAIN_VRAM, HW_IP_COMPUTE,
-    HW_IP_DMA, HW_IP_GFX, HW_IP_NUM, HW_IP_UVD, IB_FLAG_CE, USERPTR_ANONONLY, USERPTR_READONLY,
-    USERPTR_REGISTER, USERPTR_VALIDATE,
+use amdgpu_client::{
+    drm::{
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    mem::{
+        Access,
+        UserMem, //
+    },
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    race::Target,
+    uapi::{
+        self,
+        Addr,
+        CHUNK_ID_BO_HANDLES,
+        CHUNK_ID_DEPENDENCIES,
+        CHUNK_ID_FENCE,
+        CHUNK_ID_IB,
+        Chunk,
+        ChunkDep,
+        ChunkFence,
+        ChunkIb,
+        Cs,
+        DOMAIN_CPU,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        HW_IP_COMPUTE,
+        HW_IP_DMA,
+        HW_IP_GFX,
+        HW_IP_NUM,
+        HW_IP_UVD,
+        IB_FLAG_CE,
+        USERPTR_ANONONLY,
+        USERPTR_READONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        Failure,
+        OK,
+        Outcome,
+        Setup,
+        bad,
+        differ,
+        expect,
+        good,
+        stricter, //
+    },
+    rig::{
+        ENGINE,
+        NO_HANDLE,
+        PAGE64,
+        Rig,
+        handles_chunk,
+        ib_chunk, //
+    }, //
 };
 
 /// The C driver takes it and lets the engine see it.

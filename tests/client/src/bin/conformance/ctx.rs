@@ -2,13 +2,36 @@
 
 //! CTX: alloc, free, query.
 
-use crate::case::{Case, Failure, Setup, bad, expect, good};
-use crate::rig::{NO_HANDLE, Rig};
-use amdgpu_client::drm::File;
-use amdgpu_client::uapi::{
-    CTX, CTX_OP_ALLOC, CTX_OP_FREE, CTX_OP_GET_STABLE_PSTATE, CTX_OP_QUERY_STATE,
-    CTX_OP_QUERY_STATE2, CTX_OP_SET_STABLE_PSTATE, CTX_QUERY, Ctx, STABLE_PSTATE_NONE,
-    STABLE_PSTATE_PEAK,
+use amdgpu_client::{
+    drm::File,
+    uapi::{
+        CTX,
+        CTX_OP_ALLOC,
+        CTX_OP_FREE,
+        CTX_OP_GET_STABLE_PSTATE,
+        CTX_OP_QUERY_STATE,
+        CTX_OP_QUERY_STATE2,
+        CTX_OP_SET_STABLE_PSTATE,
+        CTX_QUERY,
+        Ctx,
+        STABLE_PSTATE_NONE,
+        STABLE_PSTATE_PEAK, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        Rig, //
+    }, //
 };
 
 type Outcome = Result<(), Failure>;

@@ -4,18 +4,46 @@
 //! kernel does what it does for ptrace and `/proc/PID/mem`: no page stands behind a mapping of VRAM, so it
 //! asks the driver. (process_vm_readv wants pages, and cannot read such a mapping under any driver.)
 
-use crate::case::{Case, Failure, Setup, bad, good};
-use crate::rig::{ENGINE, Rig};
-use amdgpu_client::drm::{self, IoMap};
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::session::{Buffer, PATIENCE_MS};
-use amdgpu_client::uapi::{CREATE_CPU_ACCESS_REQUIRED, DOMAIN_GTT, DOMAIN_VRAM};
-use amdgpu_client::{Errno, PAGE};
-use std::fs::File;
-use std::io;
-use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    drm::{
+        self,
+        IoMap, //
+    },
+    ib::Stream,
+    num::u64_of,
+    session::{
+        Buffer,
+        PATIENCE_MS, //
+    },
+    uapi::{
+        CREATE_CPU_ACCESS_REQUIRED,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::{
+        ENGINE,
+        Rig, //
+    }, //
+};
 
 type Outcome = Result<(), Failure>;
 

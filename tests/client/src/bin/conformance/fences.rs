@@ -2,21 +2,69 @@
 
 //! WAIT_FENCES and FENCE_TO_HANDLE.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
-use crate::rig::{ENGINE, NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{deadline_ms, list_entries, list_request, now_ns};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u32_of;
-use amdgpu_client::race::{Latch, wait_at_gate};
-use amdgpu_client::session::PATIENCE_MS;
-use amdgpu_client::uapi::{
-    Addr, FENCE_TO_HANDLE, FENCE_TO_SYNC_FILE_FD, FENCE_TO_SYNCOBJ, FENCE_TO_SYNCOBJ_FD, Fence,
-    FenceToHandle, HW_IP_DMA, HW_IP_NUM, HW_IP_UVD, SYNCOBJ_FD_TO_HANDLE, SyncobjHandle, WAIT_CS,
-    WAIT_FENCES, WaitCs, WaitFences, WaitFencesOut,
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd,
+    RawFd, //
 };
-use amdgpu_client::{Errno, Result};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use amdgpu_client::{
+    Errno,
+    Result,
+    drm::{
+        deadline_ms,
+        list_entries,
+        list_request,
+        now_ns, //
+    },
+    engine::Engine,
+    ib::Stream,
+    num::u32_of,
+    race::{
+        Latch,
+        wait_at_gate, //
+    },
+    session::PATIENCE_MS,
+    uapi::{
+        Addr,
+        FENCE_TO_HANDLE,
+        FENCE_TO_SYNC_FILE_FD,
+        FENCE_TO_SYNCOBJ,
+        FENCE_TO_SYNCOBJ_FD,
+        Fence,
+        FenceToHandle,
+        HW_IP_DMA,
+        HW_IP_NUM,
+        HW_IP_UVD,
+        SYNCOBJ_FD_TO_HANDLE,
+        SyncobjHandle,
+        WAIT_CS,
+        WAIT_FENCES,
+        WaitCs,
+        WaitFences,
+        WaitFencesOut, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        ENGINE,
+        NO_HANDLE,
+        Rig,
+        handles_chunk,
+        ib_chunk, //
+    }, //
+};
 
 /// An engine on which nothing waits when [`ENGINE`] does. (The queues of the two DMA engines share the
 /// rings.)

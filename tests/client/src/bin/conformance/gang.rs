@@ -5,21 +5,72 @@
 //! The jobs of a gang run at the same time, so they may wait for each other. The ring of the last
 //! IB leads: the number, the user fence and the fence for others are those of its job.
 
-use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, bad, differ, expect, good};
-use crate::rig::{NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::{u64_of, usize_of};
-use amdgpu_client::race::{Gate, Latch, Target, wait_at_gate};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{
-    CHUNK_ID_CP_GFX_SHADOW, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_SYNCOBJ_OUT, Chunk,
-    ChunkDep, ChunkFence, ChunkSem, ChunkShadow, DevInfo, IDS_FLAGS_GANG_SUBMIT, INFO_DEV_INFO, VM,
-    VM_OP_RESERVE_VMID, VM_OP_UNRESERVE_VMID, Vm,
+use std::{
+    thread,
+    time::Duration, //
 };
-use std::thread;
-use std::time::Duration;
+
+use amdgpu_client::{
+    drm::{
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    num::{
+        u64_of,
+        usize_of, //
+    },
+    race::{
+        Gate,
+        Latch,
+        Target,
+        wait_at_gate, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        CHUNK_ID_CP_GFX_SHADOW,
+        CHUNK_ID_DEPENDENCIES,
+        CHUNK_ID_FENCE,
+        CHUNK_ID_SYNCOBJ_OUT,
+        Chunk,
+        ChunkDep,
+        ChunkFence,
+        ChunkSem,
+        ChunkShadow,
+        DevInfo,
+        IDS_FLAGS_GANG_SUBMIT,
+        INFO_DEV_INFO,
+        VM,
+        VM_OP_RESERVE_VMID,
+        VM_OP_UNRESERVE_VMID,
+        Vm, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        Failure,
+        OK,
+        Outcome,
+        Setup,
+        bad,
+        differ,
+        expect,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        Rig,
+        handles_chunk,
+        ib_chunk, //
+    }, //
+};
 
 /// One of each kind, so that no two of them share a ring of the hardware.
 const KINDS: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(0)];

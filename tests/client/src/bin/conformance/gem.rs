@@ -2,19 +2,62 @@
 
 //! GEM_CREATE, GEM_MMAP with mmap(2), and GEM_USERPTR.
 
-use crate::case::{Case, Expect, Failure, OK, Setup, bad, expect, good, stricter};
-use crate::rig::{NO_HANDLE, PAGE64, Rig};
-use amdgpu_client::PAGE;
-use amdgpu_client::drm::{IoMap, MapKind};
-use amdgpu_client::mem::{Access, Advice, UserMem, secret_file};
-use amdgpu_client::num::usize_of;
-use amdgpu_client::uapi::{
-    CREATE_ENCRYPTED, CREATE_NO_CPU_ACCESS, CREATE_VM_ALWAYS_VALID, DOMAIN_CPU, DOMAIN_GDS,
-    DOMAIN_GTT, DOMAIN_VRAM, GEM_CREATE, GEM_METADATA, GEM_MMAP, GemCreate, GemMetadata, Handle,
-    METADATA_OP_GET, METADATA_OP_SET, USERPTR_ANONONLY, USERPTR_READONLY, USERPTR_REGISTER,
-    USERPTR_VALIDATE,
-};
 use std::fs::File;
+
+use amdgpu_client::{
+    PAGE,
+    drm::{
+        IoMap,
+        MapKind, //
+    },
+    mem::{
+        Access,
+        Advice,
+        UserMem,
+        secret_file, //
+    },
+    num::usize_of,
+    uapi::{
+        CREATE_ENCRYPTED,
+        CREATE_NO_CPU_ACCESS,
+        CREATE_VM_ALWAYS_VALID,
+        DOMAIN_CPU,
+        DOMAIN_GDS,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        GEM_CREATE,
+        GEM_METADATA,
+        GEM_MMAP,
+        GemCreate,
+        GemMetadata,
+        Handle,
+        METADATA_OP_GET,
+        METADATA_OP_SET,
+        USERPTR_ANONONLY,
+        USERPTR_READONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        Failure,
+        OK,
+        Setup,
+        bad,
+        expect,
+        good,
+        stricter, //
+    },
+    rig::{
+        NO_HANDLE,
+        PAGE64,
+        Rig, //
+    }, //
+};
 
 type Outcome = Result<(), Failure>;
 

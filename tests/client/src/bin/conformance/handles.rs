@@ -2,14 +2,46 @@
 
 //! GEM_LIST_HANDLES.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
-use crate::rig::{PAGE64, Rig};
-use amdgpu_client::drm::File;
-use amdgpu_client::num::{u32_of, usize_of};
-use amdgpu_client::uapi::{
-    Addr, CREATE_CPU_GTT_USWC, CREATE_NO_CPU_ACCESS, CREATE_VM_ALWAYS_VALID, CREATE_VRAM_CLEARED,
-    CREATE_VRAM_WIPE_ON_RELEASE, DOMAIN_CPU, DOMAIN_GTT, DOMAIN_VRAM, GEM_CREATE, GEM_LIST_HANDLES,
-    GemCreate, ListHandles, ListedHandle, USERPTR_ANONONLY, USERPTR_REGISTER,
+use amdgpu_client::{
+    drm::File,
+    num::{
+        u32_of,
+        usize_of, //
+    },
+    uapi::{
+        Addr,
+        CREATE_CPU_GTT_USWC,
+        CREATE_NO_CPU_ACCESS,
+        CREATE_VM_ALWAYS_VALID,
+        CREATE_VRAM_CLEARED,
+        CREATE_VRAM_WIPE_ON_RELEASE,
+        DOMAIN_CPU,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        GEM_CREATE,
+        GEM_LIST_HANDLES,
+        GemCreate,
+        ListHandles,
+        ListedHandle,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        PAGE64,
+        Rig, //
+    }, //
 };
 
 /// A handle that no driver gives: what an entry has before the kernel writes to it.

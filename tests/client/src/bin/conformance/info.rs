@@ -2,13 +2,45 @@
 
 //! INFO.
 
-use crate::case::{Case, Expect, Failure, bad, both, expect, good};
-use crate::rig::Rig;
 use amdgpu_client::uapi::{
-    Addr, FW_GFX_ME, FW_GFX_MEC, FW_SDMA, HW_IP_COMPUTE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM,
-    HW_IP_UVD, HwIp, INFO, INFO_ACCEL_WORKING, INFO_CRTC_FROM_ID, INFO_DEV_INFO, INFO_FW_VERSION,
-    INFO_HW_IP_COUNT, INFO_HW_IP_INFO, INFO_MEMORY, INFO_READ_MMR_REG, INFO_VBIOS, Info,
-    VBIOS_IMAGE, VBIOS_INFO, VBIOS_SIZE, VbiosInfo,
+    Addr,
+    FW_GFX_ME,
+    FW_GFX_MEC,
+    FW_SDMA,
+    HW_IP_COMPUTE,
+    HW_IP_DMA,
+    HW_IP_GFX,
+    HW_IP_NUM,
+    HW_IP_UVD,
+    HwIp,
+    INFO,
+    INFO_ACCEL_WORKING,
+    INFO_CRTC_FROM_ID,
+    INFO_DEV_INFO,
+    INFO_FW_VERSION,
+    INFO_HW_IP_COUNT,
+    INFO_HW_IP_INFO,
+    INFO_MEMORY,
+    INFO_READ_MMR_REG,
+    INFO_VBIOS,
+    Info,
+    VBIOS_IMAGE,
+    VBIOS_INFO,
+    VBIOS_SIZE,
+    VbiosInfo, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        Failure,
+        bad,
+        both,
+        expect,
+        good, //
+    },
+    rig::Rig, //
 };
 
 type Outcome = Result<(), Failure>;

@@ -2,9 +2,19 @@
 
 //! The kernel's own complaints while the cases run.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
+use std::{
+    fs::{
+        File,
+        OpenOptions, //
+    },
+    io::{
+        ErrorKind,
+        Read,
+        Seek,
+        SeekFrom, //
+    },
+    os::unix::fs::OpenOptionsExt, //
+};
 
 /// What no input from user space may bring forth.
 const COMPLAINTS: [&str; 16] = [

@@ -29,18 +29,32 @@ mod va;
 mod vmid;
 mod wait;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Tally, give_up};
-use amdgpu_client::session::Session;
-use case::{Case, Expect};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    thread::sleep,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    report::{
+        Tally,
+        give_up, //
+    },
+    session::Session, //
+};
+use case::{
+    Case,
+    Expect, //
+};
 use klog::KernelLog;
-use rig::{ENGINE, Rig};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::Duration;
+use rig::{
+    ENGINE,
+    Rig, //
+};
 
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);

@@ -3,22 +3,57 @@
 //! How the pages of userptr BOs are gathered for a submission: no more often than is needed, and so that
 //! whoever waits for them can be disturbed.
 
-use crate::case::{Case, Expect, Failure, Outcome, Setup, bad, differ, expect, good};
-use crate::rig::{ENGINE, Rig};
-use amdgpu_client::child::Child;
-use amdgpu_client::drm::list_entries;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Advice, UserMem};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, wait_at_gate};
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::Stats;
-use amdgpu_client::uapi::{USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP};
-use amdgpu_client::{Errno, PAGE};
-use std::sync::Barrier;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Barrier,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    child::Child,
+    drm::list_entries,
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Advice,
+        UserMem, //
+    },
+    num::u64_of,
+    race::{
+        Latch,
+        wait_at_gate, //
+    },
+    session::Session,
+    stats::Stats,
+    uapi::{
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_MAP, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Expect,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        differ,
+        expect,
+        good, //
+    },
+    rig::{
+        ENGINE,
+        Rig, //
+    }, //
+};
 
 /// Enough that to gather it from the start again for every 512 pages would be seen.
 const MANY: usize = 8 * 512;

@@ -2,14 +2,35 @@
 
 //! Cases that take a second process, or one without privileges.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, good};
-use crate::rig::{PAGE64, Rig};
-use amdgpu_client::Errno;
-use amdgpu_client::drm::list_entries;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::uapi::{
-    CTX, CTX_OP_ALLOC, CTX_PRIORITY_HIGH, CTX_PRIORITY_NORMAL, Ctx, USERPTR_ANONONLY,
-    USERPTR_REGISTER, USERPTR_VALIDATE,
+use amdgpu_client::{
+    Errno,
+    drm::list_entries,
+    mem::UserMem,
+    uapi::{
+        CTX,
+        CTX_OP_ALLOC,
+        CTX_PRIORITY_HIGH,
+        CTX_PRIORITY_NORMAL,
+        Ctx,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::{
+        PAGE64,
+        Rig, //
+    }, //
 };
 
 /// Exit status of a child for which something else than the kernel's answer was wrong.

@@ -2,14 +2,37 @@
 
 //! What a case starts from: a file on which everything is as it should be.
 
-use crate::case::{Failure, Outcome, Setup, expect};
-use amdgpu_client::drm::{self, Driver, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, BoList, BoListEntry, Chunk, ChunkIb};
-use amdgpu_client::{Errno, PAGE, Result};
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        self,
+        Driver,
+        Node, //
+    },
+    engine::Engine,
+    mem::UserMem,
+    num::u64_of,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        BoList,
+        BoListEntry,
+        Chunk,
+        ChunkIb, //
+    }, //
+};
+
+use crate::case::{
+    Failure,
+    Outcome,
+    Setup,
+    expect, //
+};
 
 /// One page, in bytes.
 pub const PAGE64: u64 = u64_of(PAGE);

@@ -2,15 +2,44 @@
 
 //! SCHED: the master of the primary node changes the priority of other clients.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, good};
-use crate::rig::{ENGINE, NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::Errno;
-use amdgpu_client::drm::{File, list_entries, list_request};
-use amdgpu_client::uapi::{
-    CTX_PRIORITY_HIGH, CTX_PRIORITY_LOW, CTX_PRIORITY_NORMAL, CTX_PRIORITY_UNSET, SCHED,
-    SCHED_OP_CONTEXT_PRIORITY, SCHED_OP_PROCESS_PRIORITY, Sched,
-};
 use std::os::fd::AsRawFd;
+
+use amdgpu_client::{
+    Errno,
+    drm::{
+        File,
+        list_entries,
+        list_request, //
+    },
+    uapi::{
+        CTX_PRIORITY_HIGH,
+        CTX_PRIORITY_LOW,
+        CTX_PRIORITY_NORMAL,
+        CTX_PRIORITY_UNSET,
+        SCHED,
+        SCHED_OP_CONTEXT_PRIORITY,
+        SCHED_OP_PROCESS_PRIORITY,
+        Sched, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::{
+        ENGINE,
+        NO_HANDLE,
+        Rig,
+        handles_chunk,
+        ib_chunk, //
+    }, //
+};
 
 /// The descriptor of `file`, as the interface has it.
 fn fd(file: &impl AsRawFd) -> u32 {

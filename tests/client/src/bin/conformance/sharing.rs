@@ -2,22 +2,66 @@
 
 //! BOs that several files have: DMA buffers (PRIME), and the order in which jobs use such BOs.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
-use crate::rig::{NO_HANDLE, PAGE64, Rig};
-use amdgpu_client::drm::{IoMap, import_sync_file, list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, wait_at_gate};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{
-    CHUNK_ID_BO_HANDLES, CHUNK_ID_IB, CHUNK_ID_SYNCOBJ_OUT, CREATE_EXPLICIT_SYNC,
-    CREATE_VM_ALWAYS_VALID, Chunk, ChunkSem, DMA_BUF_SYNC_READ, DMA_BUF_SYNC_RW, DOMAIN_GTT,
-    DOMAIN_VRAM, PRIME_HANDLE_TO_FD, Prime, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE,
-    VA_OP_MAP,
+use std::{
+    fs::File,
+    os::fd::OwnedFd, //
 };
-use std::fs::File;
-use std::os::fd::OwnedFd;
+
+use amdgpu_client::{
+    drm::{
+        IoMap,
+        import_sync_file,
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    num::u64_of,
+    race::{
+        Latch,
+        wait_at_gate, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        CHUNK_ID_BO_HANDLES,
+        CHUNK_ID_IB,
+        CHUNK_ID_SYNCOBJ_OUT,
+        CREATE_EXPLICIT_SYNC,
+        CREATE_VM_ALWAYS_VALID,
+        Chunk,
+        ChunkSem,
+        DMA_BUF_SYNC_READ,
+        DMA_BUF_SYNC_RW,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        PRIME_HANDLE_TO_FD,
+        Prime,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_MAP, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        PAGE64,
+        Rig, //
+    }, //
+};
 
 const SIZE: u64 = 4 * PAGE64;
 const VALUE: u32 = 0x5ba7_ed00;

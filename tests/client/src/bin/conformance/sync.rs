@@ -2,20 +2,53 @@
 
 //! CS: synchronization objects, what a job comes after and where its fence goes.
 
-use crate::case::{Case, Failure, Outcome, Setup, bad, expect, good};
-use crate::rig::{NO_HANDLE, Rig, handles_chunk, ib_chunk};
-use amdgpu_client::drm::{list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, wait_at_gate};
-use amdgpu_client::session::PATIENCE_MS;
-use amdgpu_client::uapi::{
-    CHUNK_ID_SYNCOBJ_IN, CHUNK_ID_SYNCOBJ_OUT, CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL,
-    CHUNK_ID_SYNCOBJ_TIMELINE_WAIT, Chunk, ChunkSem, ChunkSyncobj, SYNCOBJ_WAIT_FOR_SUBMIT,
+use std::{
+    thread,
+    time::Duration, //
 };
-use std::thread;
-use std::time::Duration;
+
+use amdgpu_client::{
+    drm::{
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    num::u64_of,
+    race::{
+        Latch,
+        wait_at_gate, //
+    },
+    session::PATIENCE_MS,
+    uapi::{
+        CHUNK_ID_SYNCOBJ_IN,
+        CHUNK_ID_SYNCOBJ_OUT,
+        CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL,
+        CHUNK_ID_SYNCOBJ_TIMELINE_WAIT,
+        Chunk,
+        ChunkSem,
+        ChunkSyncobj,
+        SYNCOBJ_WAIT_FOR_SUBMIT, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Outcome,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        Rig,
+        handles_chunk,
+        ib_chunk, //
+    }, //
+};
 
 /// Words in the page of data: what a job writes, ...
 const WRITTEN: usize = 0x104;

@@ -2,11 +2,31 @@
 
 //! GEM_VA: map and unmap.
 
-use crate::case::{Case, Failure, Setup, bad, good};
-use crate::rig::{NO_HANDLE, PAGE64, Rig};
 use amdgpu_client::uapi::{
-    DOMAIN_VRAM, GEM_VA, GemVa, VA_OP_MAP, VA_OP_UNMAP, VM_DELAY_UPDATE, VM_PAGE_PRT,
-    VM_PAGE_READABLE, VM_PAGE_RWX,
+    DOMAIN_VRAM,
+    GEM_VA,
+    GemVa,
+    VA_OP_MAP,
+    VA_OP_UNMAP,
+    VM_DELAY_UPDATE,
+    VM_PAGE_PRT,
+    VM_PAGE_READABLE,
+    VM_PAGE_RWX, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::{
+        NO_HANDLE,
+        PAGE64,
+        Rig, //
+    }, //
 };
 
 type Outcome = Result<(), Failure>;

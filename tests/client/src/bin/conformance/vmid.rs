@@ -2,10 +2,26 @@
 
 //! VM: one VMID of the card kept for one file.
 
-use crate::case::{Case, Failure, Setup, bad, good};
-use crate::rig::Rig;
-use amdgpu_client::drm::File;
-use amdgpu_client::uapi::{VM, VM_OP_RESERVE_VMID, VM_OP_UNRESERVE_VMID, Vm};
+use amdgpu_client::{
+    drm::File,
+    uapi::{
+        VM,
+        VM_OP_RESERVE_VMID,
+        VM_OP_UNRESERVE_VMID,
+        Vm, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        good, //
+    },
+    rig::Rig, //
+};
 
 type Outcome = Result<(), Failure>;
 

@@ -2,14 +2,45 @@
 
 //! GEM_WAIT_IDLE and WAIT_CS.
 
-use crate::case::{Case, Failure, Setup, bad, expect, good};
-use crate::rig::{ENGINE, NO_HANDLE, PAGE64, Rig};
-use amdgpu_client::drm::{deadline_ms, now_ns};
-use amdgpu_client::ib::Stream;
-use amdgpu_client::race::{Latch, wait_at_gate};
-use amdgpu_client::uapi::{
-    CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, GEM_WAIT_IDLE, HW_IP_DMA, HW_IP_GFX, HW_IP_NUM, HW_IP_UVD,
-    WAIT_CS, WaitCs, WaitIdle,
+use amdgpu_client::{
+    drm::{
+        deadline_ms,
+        now_ns, //
+    },
+    ib::Stream,
+    race::{
+        Latch,
+        wait_at_gate, //
+    },
+    uapi::{
+        CREATE_VM_ALWAYS_VALID,
+        DOMAIN_GTT,
+        GEM_WAIT_IDLE,
+        HW_IP_DMA,
+        HW_IP_GFX,
+        HW_IP_NUM,
+        HW_IP_UVD,
+        WAIT_CS,
+        WaitCs,
+        WaitIdle, //
+    }, //
+};
+
+use crate::{
+    case::{
+        Case,
+        Failure,
+        Setup,
+        bad,
+        expect,
+        good, //
+    },
+    rig::{
+        ENGINE,
+        NO_HANDLE,
+        PAGE64,
+        Rig, //
+    }, //
 };
 
 type Outcome = Result<(), Failure>;

@@ -9,19 +9,38 @@
 //!
 //! On a driver without counters only what it costs is said.
 
-use amdgpu_client::PAGE;
-use amdgpu_client::args::Args;
-use amdgpu_client::clock::{Meter, Unit, median};
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::race::Target;
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::stats::Stats;
-use amdgpu_client::uapi::{self, Chunk};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    args::Args,
+    clock::{
+        Meter,
+        Unit,
+        median, //
+    },
+    drm::Node,
+    engine::Engine,
+    mem::UserMem,
+    race::Target,
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    stats::Stats,
+    uapi::{
+        self,
+        Chunk, //
+    }, //
+};
 
 /// Pages in a MiB.
 const PAGES_PER_MIB: usize = 256;

@@ -3,21 +3,54 @@
 //! The calls. Each case makes what its call needs, makes the call by way of the shot, and if the
 //! call failed, again without; sees that it did what it should; and undoes it.
 
-use crate::Rig;
-use crate::inject::Shot;
-use amdgpu_client::drm::{deadline_ms, list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::{u32_of, u64_of};
-use amdgpu_client::race::Target;
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
-use amdgpu_client::uapi::{
-    self, CHUNK_ID_BO_HANDLES, CHUNK_ID_DEPENDENCIES, CHUNK_ID_FENCE, CHUNK_ID_IB,
-    CREATE_VM_ALWAYS_VALID, Chunk, ChunkDep, ChunkFence, DOMAIN_GTT, DOMAIN_VRAM, USERPTR_ANONONLY,
-    USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_CLEAR, VA_OP_MAP, VA_OP_REPLACE, VA_OP_UNMAP,
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        deadline_ms,
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    race::Target,
+    session::{
+        Buffer,
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        CHUNK_ID_BO_HANDLES,
+        CHUNK_ID_DEPENDENCIES,
+        CHUNK_ID_FENCE,
+        CHUNK_ID_IB,
+        CREATE_VM_ALWAYS_VALID,
+        Chunk,
+        ChunkDep,
+        ChunkFence,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_CLEAR,
+        VA_OP_MAP,
+        VA_OP_REPLACE,
+        VA_OP_UNMAP, //
+    }, //
 };
-use amdgpu_client::{Errno, PAGE, Result};
+
+use crate::{
+    Rig,
+    inject::Shot, //
+};
 
 /// A call, and what it may answer when it gets no memory.
 pub struct Case {

@@ -6,10 +6,20 @@
 //! that counting finds each of them; how many pages it takes depends on how full the caches of small
 //! objects are.
 
-use amdgpu_client::{Errno, Result};
-use std::cell::Cell;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::{
+    cell::Cell,
+    fs::{
+        self,
+        File,
+        OpenOptions, //
+    },
+    os::unix::fs::FileExt, //
+};
+
+use amdgpu_client::{
+    Errno,
+    Result, //
+};
 
 /// What is allocated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

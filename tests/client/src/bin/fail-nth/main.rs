@@ -11,18 +11,37 @@
 mod cases;
 mod inject;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::session::Session;
-use amdgpu_client::start::{self, Start};
-use cases::{CASES, Case};
-use inject::{Injector, Kind, Seen};
-use std::collections::BTreeMap;
-use std::process::ExitCode;
-use std::thread;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    process::ExitCode,
+    thread,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    session::Session,
+    start::{
+        self,
+        Start, //
+    }, //
+};
+use cases::{
+    CASES,
+    Case, //
+};
+use inject::{
+    Injector,
+    Kind,
+    Seen, //
+};
 
 /// No call has more allocations than this.
 const MOST: u32 = 2000;

@@ -2,18 +2,43 @@
 
 //! The phases without a race: one thread, which changes memory only while no job runs.
 
-use crate::Options;
-use crate::table::{Table, Work};
-use amdgpu_client::PAGE;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::libdrm::{self, Bo, BoList, Context, Device, GpuMap, Ib, IbPool};
-use amdgpu_client::mem::{Difference, UserMem};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::stats::Stats;
-use amdgpu_client::trace;
-use amdgpu_client::uapi::{CREATE_NO_CPU_ACCESS, DOMAIN_GTT, DOMAIN_VRAM};
 use std::ops::Range;
+
+use amdgpu_client::{
+    PAGE,
+    ib::Stream,
+    libdrm::{
+        self,
+        Bo,
+        BoList,
+        Context,
+        Device,
+        GpuMap,
+        Ib,
+        IbPool, //
+    },
+    mem::{
+        Difference,
+        UserMem, //
+    },
+    num::u64_of,
+    rng::Rng,
+    stats::Stats,
+    trace,
+    uapi::{
+        CREATE_NO_CPU_ACCESS,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
+};
+
+use crate::{
+    Options,
+    table::{
+        Table,
+        Work, //
+    }, //
+};
 
 /// How a part of the memory is replaced between two submissions.
 #[derive(Clone, Copy, Debug)]

@@ -19,15 +19,20 @@ mod copy;
 mod race;
 mod table;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::generations::Manner;
-use amdgpu_client::libdrm::Device;
-use amdgpu_client::report::give_up;
-use amdgpu_client::rng::Rng;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    generations::Manner,
+    libdrm::Device,
+    report::give_up,
+    rng::Rng, //
+};
 use table::Table;
 
 /// What the command line chose.

@@ -5,20 +5,58 @@
 //! Each job copies the source twice, into two GTT BOs. While a job runs the driver must keep the
 //! pages that it was given, so the two copies must agree, beyond what [`History`] says of each.
 
-use crate::table::{Table, Work};
-use crate::{Options, copy};
-use amdgpu_client::drm::IoMap;
-use amdgpu_client::generations::{self, History, Manner, Seen, Window};
-use amdgpu_client::ib::Stream;
-use amdgpu_client::libdrm::{self, Bo, Context, Device, Ib, IbPool, RawList};
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::uapi::{DOMAIN_GTT, USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE};
-use amdgpu_client::{Errno, PAGE};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    drm::IoMap,
+    generations::{
+        self,
+        History,
+        Manner,
+        Seen,
+        Window, //
+    },
+    ib::Stream,
+    libdrm::{
+        self,
+        Bo,
+        Context,
+        Device,
+        Ib,
+        IbPool,
+        RawList, //
+    },
+    mem::UserMem,
+    num::u64_of,
+    rng::Rng,
+    uapi::{
+        DOMAIN_GTT,
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE, //
+    }, //
+};
+
+use crate::{
+    Options,
+    copy,
+    table::{
+        Table,
+        Work, //
+    }, //
+};
 
 /// Fewer jobs than this is no progress, in so many times the time that was asked for: a machine that does
 /// much else needs more for each.

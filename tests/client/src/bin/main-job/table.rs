@@ -2,10 +2,16 @@
 
 //! The table at the end: for each phase, what was moved and what the driver counted.
 
-use amdgpu_client::drm::Node;
-use amdgpu_client::stats::Stats;
-use amdgpu_client::trace;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
+
+use amdgpu_client::{
+    drm::Node,
+    stats::Stats,
+    trace, //
+};
 
 /// What a phase did.
 #[derive(Default)]

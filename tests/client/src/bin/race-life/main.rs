@@ -8,13 +8,21 @@ mod objects;
 mod processes;
 mod updates;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::report::Tally;
-use amdgpu_client::session::Session;
-use amdgpu_client::start::{self, Start};
-use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    process::ExitCode,
+    thread::sleep,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    report::Tally,
+    session::Session,
+    start::{
+        self,
+        Start, //
+    }, //
+};
 
 fn main() -> ExitCode {
     let args = Args::parse(

@@ -2,18 +2,48 @@
 
 //! Objects of a file go away while a job that uses them waits.
 
-use amdgpu_client::drm::{Driver, Node, list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, DOMAIN_VRAM, VA_OP_UNMAP};
-use amdgpu_client::{Errno, PAGE};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    drm::{
+        Driver,
+        Node,
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        Gate,
+        Target, //
+    },
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::{
+        Buffer,
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        VA_OP_UNMAP, //
+    }, //
+};
 
 const WRITTEN: u32 = 0x0b5e_55ed;
 /// Long against any call that does not wait for the gate.

@@ -2,20 +2,36 @@
 
 //! Processes and threads go away.
 
+use std::{
+    io::{
+        Read,
+        Write, //
+    },
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    child::{
+        Child,
+        WELL, //
+    },
+    drm::{
+        Driver,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::Target,
+    report::Tally,
+    session::Session,
+    uapi::DOMAIN_GTT, //
+};
+
 use crate::objects::each;
-use amdgpu_client::child::{Child, WELL};
-use amdgpu_client::drm::{Driver, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::report::Tally;
-use amdgpu_client::session::Session;
-use amdgpu_client::uapi::DOMAIN_GTT;
-use amdgpu_client::{Errno, PAGE};
-use std::io::{Read, Write};
-use std::time::Duration;
 
 pub fn checks(node: &Node, engine: Engine, rounds: usize, tally: &mut Tally) {
     each(tally, rounds, "SIGKILL of a process with jobs in flight", || kill(node, engine));

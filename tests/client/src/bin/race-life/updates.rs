@@ -2,19 +2,40 @@
 
 //! Page tables change beside jobs: those from before the change find what was, later ones what is.
 
-use crate::objects::each;
-use amdgpu_client::drm::{Driver, Node, list_entries, list_request};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::report::Tally;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{
-    self, Chunk, ChunkDep, DOMAIN_GTT, VA_OP_MAP, VA_OP_REPLACE, VA_OP_UNMAP,
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    drm::{
+        Driver,
+        Node,
+        list_entries,
+        list_request, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        Gate,
+        Target, //
+    },
+    report::Tally,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        ChunkDep,
+        DOMAIN_GTT,
+        VA_OP_MAP,
+        VA_OP_REPLACE,
+        VA_OP_UNMAP, //
+    }, //
 };
-use amdgpu_client::{Errno, PAGE};
+
+use crate::objects::each;
 
 const WRITTEN: u32 = 0x0b5e_55ed;
 /// Long against any call that does not wait for the gate.

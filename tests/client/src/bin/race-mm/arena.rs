@@ -2,16 +2,38 @@
 
 //! Where jobs and what takes memory away from them meet, and what is counted there.
 
-use crate::setting::{NOT_HIT, Seen};
-use amdgpu_client::Errno;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Barrier,
+        atomic::{
+            AtomicBool,
+            AtomicU64,
+            AtomicUsize,
+            Ordering, //
+        }, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    engine::Engine,
+    ib::Stream,
+    rng::Rng,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    }, //
+};
+
+use crate::setting::{
+    NOT_HIT,
+    Seen, //
+};
 
 /// What a submission gets that lost to the process again and again, from this driver and from the C
 /// driver.

@@ -7,12 +7,28 @@
 //! the memory gives up a page and takes the one of another bank, the view is there to plant a canary
 //! in what was given up: it is somebody else's page now, and whatever changes it is a fault.
 
-use crate::arena::Arena;
-use crate::writer::{Marks, STAMP, WRITTEN, say};
-use amdgpu_client::mem::{UserMem, memory_file};
-use amdgpu_client::rng::Rng;
-use std::fs::File;
-use std::ops::Range;
+use std::{
+    fs::File,
+    ops::Range, //
+};
+
+use amdgpu_client::{
+    mem::{
+        UserMem,
+        memory_file, //
+    },
+    rng::Rng, //
+};
+
+use crate::{
+    arena::Arena,
+    writer::{
+        Marks,
+        STAMP,
+        WRITTEN,
+        say, //
+    }, //
+};
 
 /// Pages of the memory.
 pub const PAGES: usize = 16;

@@ -4,18 +4,34 @@
 //! nobody gives back must hold at any time what was written last, wherever the kernel moves it: a job
 //! that writes to where a page was, or reads there, is found out at once.
 
-use crate::arena::Arena;
-use crate::keeper::Keeper;
-use crate::setting::Setting;
-use crate::writer::{STAMP, WRITTEN, say};
-use amdgpu_client::PAGE;
-use amdgpu_client::drm::IoMap;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Advice, UserMem};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, Target, wait_at_gate};
-use amdgpu_client::session::Session;
+use amdgpu_client::{
+    PAGE,
+    drm::IoMap,
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Advice,
+        UserMem, //
+    },
+    num::u64_of,
+    race::{
+        Latch,
+        Target,
+        wait_at_gate, //
+    },
+    session::Session, //
+};
+
+use crate::{
+    arena::Arena,
+    keeper::Keeper,
+    setting::Setting,
+    writer::{
+        STAMP,
+        WRITTEN,
+        say, //
+    }, //
+};
 
 /// Where in the session's page of data a job puts what it read.
 const SEEN: usize = 2048;

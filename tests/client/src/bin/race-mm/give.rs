@@ -2,22 +2,53 @@
 
 //! The process gives memory back, moves it, or protects it, while jobs write it without pause.
 
-use crate::arena::{Arena, Side};
-use crate::banks::{self, Banks, Call, PAGES};
-use crate::held::Held;
-use crate::setting::{Answer, Setting};
-use crate::writer::{Fresh, Marks, STAMP, WRITTEN, Writer, say};
-use amdgpu_client::PAGE;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Access, Advice, UserMem, memory_file};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::rng::Rng;
-use std::collections::VecDeque;
-use std::fs::File;
-use std::ops::Range;
-use std::os::fd::AsRawFd;
-use std::thread;
+use std::{
+    collections::VecDeque,
+    fs::File,
+    ops::Range,
+    os::fd::AsRawFd,
+    thread, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    ib::Stream,
+    mem::{
+        Access,
+        Advice,
+        UserMem,
+        memory_file, //
+    },
+    num::u64_of,
+    race::Target,
+    rng::Rng, //
+};
+
+use crate::{
+    arena::{
+        Arena,
+        Side, //
+    },
+    banks::{
+        self,
+        Banks,
+        Call,
+        PAGES, //
+    },
+    held::Held,
+    setting::{
+        Answer,
+        Setting, //
+    },
+    writer::{
+        Fresh,
+        Marks,
+        STAMP,
+        WRITTEN,
+        Writer,
+        say, //
+    }, //
+};
 
 /// Sets of pages that are watched after they were given up.
 const KEPT: usize = 4;

@@ -2,13 +2,27 @@
 
 //! How often a race must be hit, and what is looked at after each go of it.
 
-use crate::Case;
-use crate::leftovers::InUse;
-use crate::setting::{Answer, NOT_HIT, Seen, Setting};
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::Stats;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
+
+use amdgpu_client::{
+    report::Outcome,
+    session::Session,
+    stats::Stats, //
+};
+
+use crate::{
+    Case,
+    leftovers::InUse,
+    setting::{
+        Answer,
+        NOT_HIT,
+        Seen,
+        Setting, //
+    }, //
+};
 
 /// How often a race must be hit, and when that is given up.
 pub struct Goal {

@@ -3,12 +3,22 @@
 //! Pages that a pipe keeps alive after the process has given them up. Nobody else has them, so what
 //! they hold then may not change any more.
 
+use std::{
+    io::{
+        PipeReader,
+        PipeWriter,
+        Read, //
+    },
+    ops::Range,
+    os::fd::AsRawFd, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    mem::UserMem, //
+};
+
 use crate::writer::say;
-use amdgpu_client::PAGE;
-use amdgpu_client::mem::UserMem;
-use std::io::{PipeReader, PipeWriter, Read};
-use std::ops::Range;
-use std::os::fd::AsRawFd;
 
 /// The pages; by default a pipe has room for sixteen.
 pub struct Held {

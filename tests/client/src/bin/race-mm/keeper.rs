@@ -5,17 +5,35 @@
 //! It is a process of its own because whoever waits may hold locks on this one's address space, so that
 //! here not even an allocation could be relied on to come back before the gate is open.
 
-use crate::setting::Setting;
-use crate::writer::say;
-use amdgpu_client::Errno;
-use amdgpu_client::child::{self, Child};
-use amdgpu_client::race::Latch;
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::Count;
-use std::io::{PipeWriter, Read, Write};
-use std::os::fd::AsRawFd;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io::{
+        PipeWriter,
+        Read,
+        Write, //
+    },
+    os::fd::AsRawFd,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    child::{
+        self,
+        Child, //
+    },
+    race::Latch,
+    session::Session,
+    stats::Count, //
+};
+
+use crate::{
+    setting::Setting,
+    writer::say, //
+};
 
 /// The process, and how it is asked.
 pub struct Keeper {

@@ -3,18 +3,49 @@
 //! The kernel moves memory about that the process has and keeps: into huge pages and out of them, to
 //! other places, into swap, and several pages of equal content into one.
 
-use crate::arena::{Arena, Score, Side};
-use crate::beat::Beat;
-use crate::setting::{Answer, NOT_HIT, Seen, Setting};
-use crate::writer::say;
-use amdgpu_client::frames::{Frame, Frames};
-use amdgpu_client::mem::{Advice, HUGE_PAGES, UserMem};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, Target};
-use amdgpu_client::{Errno, PAGE};
-use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    frames::{
+        Frame,
+        Frames, //
+    },
+    mem::{
+        Advice,
+        HUGE_PAGES,
+        UserMem, //
+    },
+    num::u64_of,
+    race::{
+        Latch,
+        Target, //
+    }, //
+};
+
+use crate::{
+    arena::{
+        Arena,
+        Score,
+        Side, //
+    },
+    beat::Beat,
+    setting::{
+        Answer,
+        NOT_HIT,
+        Seen,
+        Setting, //
+    },
+    writer::say, //
+};
 
 /// Pages that are looked at, where the range is small.
 const PAGES: usize = 32;

@@ -2,11 +2,15 @@
 
 //! What must be as it was when a case is over: memory in use, of the card and of the machine.
 
-use crate::writer::say;
+use std::{
+    fs,
+    thread::sleep,
+    time::Duration, //
+};
+
 use amdgpu_client::session::Session;
-use std::fs;
-use std::thread::sleep;
-use std::time::Duration;
+
+use crate::writer::say;
 
 /// Lines of `/proc/vmstat`, and by how many pages each may have grown. A program's own heap is among
 /// them, and what the kernel counts processor by processor.

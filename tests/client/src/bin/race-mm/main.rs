@@ -28,17 +28,28 @@ mod setting;
 mod submissions;
 mod writer;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Tally, give_up};
-use amdgpu_client::rng::Rng;
-use amdgpu_client::start;
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    report::{
+        Tally,
+        give_up, //
+    },
+    rng::Rng,
+    start, //
+};
 use goal::Goal;
-use setting::{Answer, Setting};
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+use setting::{
+    Answer,
+    Setting, //
+};
 
 /// A race.
 type Case = fn(&Setting) -> Answer;

@@ -3,20 +3,49 @@
 //! User memory that belongs to a child process, in an open file that both processes have, and jobs
 //! that write it when the child goes.
 
-use crate::held::Held;
-use crate::writer::{WRITTEN, say};
-use amdgpu_client::child::{self, Child};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{UserMem, memory_file};
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
-use amdgpu_client::race::{Latch, Target, wait_at_gate};
-use amdgpu_client::session::Session;
-use amdgpu_client::{Errno, PAGE};
-use std::fs::File;
-use std::io::PipeWriter;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs::File,
+    io::PipeWriter,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    child::{
+        self,
+        Child, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        UserMem,
+        memory_file, //
+    },
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    race::{
+        Latch,
+        Target,
+        wait_at_gate, //
+    },
+    session::Session, //
+};
+
+use crate::{
+    held::Held,
+    writer::{
+        WRITTEN,
+        say, //
+    }, //
+};
 
 /// Pages of the memory.
 pub const PAGES: usize = 16;

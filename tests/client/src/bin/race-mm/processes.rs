@@ -3,30 +3,88 @@
 //! Processes fork, become other programs, pass their files on, lose threads, and die, while jobs write
 //! their memory.
 
-use crate::arena::{Arena, Side};
-use crate::beat::Beat;
-use crate::give;
-use crate::held::Held;
-use crate::owner::{
-    Fate, Manner, Owned, Owner, PAGES, Witness, count_busy, is_busy, judge_held, see_them_go,
-    spliced, stay,
+use std::{
+    ffi::CString,
+    io::Write,
+    os::{
+        fd::{
+            AsRawFd,
+            FromRawFd,
+            OwnedFd,
+            RawFd, //
+        },
+        unix::net::UnixStream, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
-use crate::setting::{Answer, NOT_HIT, Seen, Setting};
-use crate::writer::{STAMP, WRITTEN, say};
-use amdgpu_client::child::{self, Child};
-use amdgpu_client::drm::{File, IoMap, now_ns};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::{Advice, UserMem};
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
-use amdgpu_client::race::{Latch, Target};
-use amdgpu_client::session::Session;
-use amdgpu_client::{Errno, PAGE};
-use std::ffi::CString;
-use std::io::Write;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::{Duration, Instant};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    child::{
+        self,
+        Child, //
+    },
+    drm::{
+        File,
+        IoMap,
+        now_ns, //
+    },
+    engine::Engine,
+    mem::{
+        Advice,
+        UserMem, //
+    },
+    num::{
+        u32_of,
+        u64_of,
+        usize_of, //
+    },
+    race::{
+        Latch,
+        Target, //
+    },
+    session::Session, //
+};
+
+use crate::{
+    arena::{
+        Arena,
+        Side, //
+    },
+    beat::Beat,
+    give,
+    held::Held,
+    owner::{
+        Fate,
+        Manner,
+        Owned,
+        Owner,
+        PAGES,
+        Witness,
+        count_busy,
+        is_busy,
+        judge_held,
+        see_them_go,
+        spliced,
+        stay, //
+    },
+    setting::{
+        Answer,
+        NOT_HIT,
+        Seen,
+        Setting, //
+    },
+    writer::{
+        STAMP,
+        WRITTEN,
+        say, //
+    }, //
+};
 
 /// Owners that go at the same time, each of them in a file of its own: most of a round is the start of
 /// processes, and the watch that they stay.

@@ -2,13 +2,20 @@
 
 //! What every case is given.
 
-use crate::writer::say;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::{Count, Stats};
 use std::time::Duration;
+
+use amdgpu_client::{
+    drm::Node,
+    engine::Engine,
+    rng::Rng,
+    session::Session,
+    stats::{
+        Count,
+        Stats, //
+    }, //
+};
+
+use crate::writer::say;
 
 /// What a case begins with to say that it came to nothing, and nothing was wrong.
 pub const NOT_HIT: &str = "no race was hit";

@@ -4,23 +4,79 @@
 //! GEM_VA, one of more than a gather's first slice, two that lock each other's buffers, and those of a
 //! stranger who has nothing to do with it.
 
-use crate::arena::{Arena, Side};
-use crate::banks::{Banks, MAP_OVER, PAGES, UNMAP};
-use crate::owner::{Manner, Owner};
-use crate::setting::{Answer, NOT_HIT, Seen, Setting};
-use crate::writer::{Fresh, Marks, Names, WRITTEN, Writer, say};
-use amdgpu_client::PAGE;
-use amdgpu_client::child;
-use amdgpu_client::drm::{list_entries, list_request, now_ns};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Access, Advice, HUGE_PAGES, UserMem, memory_file};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Latch, Target};
-use amdgpu_client::session::Session;
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, VA_OP_MAP, VA_OP_UNMAP};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    },
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    child,
+    drm::{
+        list_entries,
+        list_request,
+        now_ns, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Access,
+        Advice,
+        HUGE_PAGES,
+        UserMem,
+        memory_file, //
+    },
+    num::u64_of,
+    race::{
+        Latch,
+        Target, //
+    },
+    session::Session,
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
+
+use crate::{
+    arena::{
+        Arena,
+        Side, //
+    },
+    banks::{
+        Banks,
+        MAP_OVER,
+        PAGES,
+        UNMAP, //
+    },
+    owner::{
+        Manner,
+        Owner, //
+    },
+    setting::{
+        Answer,
+        NOT_HIT,
+        Seen,
+        Setting, //
+    },
+    writer::{
+        Fresh,
+        Marks,
+        Names,
+        WRITTEN,
+        Writer,
+        say, //
+    }, //
+};
 
 /// The pages that a job writes which does not name the memory: one of those whose page-table entries a
 /// GPU caches together. What is mapped beside an entry that it has cached such a job may not see, as

@@ -3,15 +3,25 @@
 //! The GPU's side of a race: jobs that write every page of user memory again and again, and say what
 //! they read there.
 
+use std::{
+    ops::Range,
+    sync::atomic::{
+        AtomicU32,
+        Ordering, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    engine::Engine,
+    ib::Stream,
+    num::u64_of,
+    race::Target,
+    session::Session, //
+};
+
 use crate::arena::Arena;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::session::Session;
-use amdgpu_client::{Errno, PAGE};
-use std::ops::Range;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where in a page the GPU writes, a word.
 pub const WRITTEN: usize = 0;

@@ -2,19 +2,45 @@
 
 //! More submissions of one queue inside CS at a time than it remembers.
 
+use std::{
+    sync::{
+        Barrier,
+        Mutex, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    drm::{
+        self,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    race::{
+        Latch,
+        Target,
+        wait_at_gate, //
+    },
+    report::Outcome,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk, //
+    }, //
+};
+
 use crate::gated::submit_beside;
-use amdgpu_client::drm::{self, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::race::{Latch, Target, wait_at_gate};
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, Chunk};
-use amdgpu_client::{Errno, PAGE};
-use std::sync::{Barrier, Mutex};
-use std::thread;
-use std::time::{Duration, Instant};
 
 const ENGINE: Engine = Engine::Dma(0);
 /// Half as many again as a queue remembers.

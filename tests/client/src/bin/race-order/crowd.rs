@@ -2,22 +2,48 @@
 
 //! Many processes on all rings, whose memory comes and goes.
 
-use amdgpu_client::child::{Child, say};
-use amdgpu_client::drm::{self, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Page, UserMem};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::stats::FailJobs;
-use amdgpu_client::uapi::{self, Chunk, ChunkIb};
-use amdgpu_client::{Errno, PAGE, Result};
-use std::collections::VecDeque;
-use std::io::PipeWriter;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    io::PipeWriter,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    child::{
+        Child,
+        say, //
+    },
+    drm::{
+        self,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Page,
+        UserMem, //
+    },
+    num::u64_of,
+    race::Target,
+    report::Outcome,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    stats::FailJobs,
+    uapi::{
+        self,
+        Chunk,
+        ChunkIb, //
+    }, //
+};
 
 /// What the crowd is to do.
 #[derive(Clone, Copy)]

@@ -2,19 +2,39 @@
 
 //! A job that fails behind one of the same queue that waits.
 
-use amdgpu_client::drm::{self, Node, now_ns};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::stats::FailJobs;
-use amdgpu_client::uapi::{self, Chunk};
-use amdgpu_client::{Errno, PAGE, Result};
-use std::thread;
-use std::time::Duration;
+use std::{
+    thread,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        self,
+        Node,
+        now_ns, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        Gate,
+        Target, //
+    },
+    report::Outcome,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    stats::FailJobs,
+    uapi::{
+        self,
+        Chunk, //
+    }, //
+};
 
 /// Long enough for a job to be failed, and for a call that does not wait for it to come back.
 const SHUT_MS: u64 = 400;

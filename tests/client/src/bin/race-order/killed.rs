@@ -2,20 +2,42 @@
 
 //! Processes with long queues that are killed.
 
-use amdgpu_client::child::{Child, say};
-use amdgpu_client::drm::{self, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT};
-use amdgpu_client::{Errno, PAGE};
-use std::io::PipeWriter;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io::PipeWriter,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    child::{
+        Child,
+        say, //
+    },
+    drm::{
+        self,
+        Node, //
+    },
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::Target,
+    report::Outcome,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT, //
+    }, //
+};
 
 /// One ring takes all jobs of this kind, so another's job has to come behind them.
 const ENGINE: Engine = Engine::Gfx;

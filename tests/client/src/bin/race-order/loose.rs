@@ -4,16 +4,25 @@
 //!
 //! When the job is done, so is the copy: what comes next for the memory is not the job's.
 
-use amdgpu_client::PAGE;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::{u32_of, u64_of};
-use amdgpu_client::pm4::{By, DmaData, LooseDmaData};
-use amdgpu_client::race::Target;
-use amdgpu_client::report::Outcome;
-use amdgpu_client::session::Session;
+use amdgpu_client::{
+    PAGE,
+    drm::Node,
+    engine::Engine,
+    ib::Stream,
+    mem::UserMem,
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    pm4::{
+        By,
+        DmaData,
+        LooseDmaData, //
+    },
+    race::Target,
+    report::Outcome,
+    session::Session, //
+};
 
 pub const CASES: [(Engine, By); 3] =
     [(Engine::Gfx, By::Me), (Engine::Gfx, By::Pfp), (Engine::Compute(0), By::Me)];

@@ -24,14 +24,23 @@ mod killed;
 mod loose;
 mod storm;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::session::Session;
-use amdgpu_client::stats::FailJobs;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    session::Session,
+    stats::FailJobs, //
+};
 
 /// A process with a long queue that is killed.
 type Kill = fn(&Node) -> Outcome;

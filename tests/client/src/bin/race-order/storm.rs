@@ -2,15 +2,26 @@
 
 //! A job that interrupts more often than there is room for in the ring of interrupts.
 
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::report::Outcome;
-use amdgpu_client::sdma::Trap;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use std::fs;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    drm::Node,
+    engine::Engine,
+    ib::Stream,
+    report::Outcome,
+    sdma::Trap,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    }, //
+};
 
 const ENGINE: Engine = Engine::Dma(0);
 /// More than three times what the ring has room for.

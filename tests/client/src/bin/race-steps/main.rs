@@ -18,15 +18,25 @@
 mod rest;
 mod unnamed;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::{Driver, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::report::Tally;
-use amdgpu_client::session::Session;
-use amdgpu_client::start::{self, Start};
-use amdgpu_client::{Errno, PAGE};
 use std::process::ExitCode;
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    args::Args,
+    drm::{
+        Driver,
+        Node, //
+    },
+    engine::Engine,
+    mem::UserMem,
+    report::Tally,
+    session::Session,
+    start::{
+        self,
+        Start, //
+    }, //
+};
 
 /// What the jobs write.
 pub const WRITTEN: u32 = 0x7777_7777;

@@ -3,19 +3,65 @@
 //! Submissions that are made to rest between two steps. Each answers whether the invalidation
 //! struck while it rested.
 
-use crate::{BEFORE, Rig, WRITTEN, expect, say};
-use amdgpu_client::drm::{File, deadline_ms, list_entries, list_request};
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Advice, UserMem};
-use amdgpu_client::num::{u32_of, u64_of};
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::session::{Buffer, PATIENCE_MS};
-use amdgpu_client::stats::{Count, Stats};
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, DOMAIN_VRAM, USERPTR_REGISTER};
-use amdgpu_client::{Errno, PAGE, Result};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::{
+        AtomicI32,
+        Ordering, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    Result,
+    drm::{
+        File,
+        deadline_ms,
+        list_entries,
+        list_request, //
+    },
+    ib::Stream,
+    mem::{
+        Advice,
+        UserMem, //
+    },
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    race::{
+        Gate,
+        Target, //
+    },
+    session::{
+        Buffer,
+        PATIENCE_MS, //
+    },
+    stats::{
+        Count,
+        Stats, //
+    },
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        USERPTR_REGISTER, //
+    }, //
+};
+
+use crate::{
+    BEFORE,
+    Rig,
+    WRITTEN,
+    expect,
+    say, //
+};
 
 type Check = fn(&Rig<'_>) -> std::result::Result<bool, String>;
 

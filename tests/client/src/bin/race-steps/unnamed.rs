@@ -2,15 +2,31 @@
 
 //! Invalidations between submissions, and jobs that reach the memory without naming its buffer.
 
-use crate::{BEFORE, Rig, WRITTEN, expect, say};
-use amdgpu_client::PAGE;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::race::{Gate, Target};
-use amdgpu_client::session::PATIENCE_MS;
-use amdgpu_client::uapi::{
-    USERPTR_ANONONLY, USERPTR_REGISTER, USERPTR_VALIDATE, VA_OP_MAP, VA_OP_UNMAP,
+use amdgpu_client::{
+    PAGE,
+    ib::Stream,
+    mem::UserMem,
+    num::u64_of,
+    race::{
+        Gate,
+        Target, //
+    },
+    session::PATIENCE_MS,
+    uapi::{
+        USERPTR_ANONONLY,
+        USERPTR_REGISTER,
+        USERPTR_VALIDATE,
+        VA_OP_MAP,
+        VA_OP_UNMAP, //
+    }, //
+};
+
+use crate::{
+    BEFORE,
+    Rig,
+    WRITTEN,
+    expect,
+    say, //
 };
 
 const PAGES: usize = 4;

@@ -2,18 +2,40 @@
 
 //! Canaries in pages that the GPU was writing a moment ago.
 
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::mem::{Page, UserMem};
-use amdgpu_client::race::Target;
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::{Errno, PAGE};
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    sync::atomic::{
+        AtomicBool,
+        AtomicUsize,
+        Ordering, //
+    },
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    engine::Engine,
+    ib::Stream,
+    mem::{
+        Page,
+        UserMem, //
+    },
+    race::Target,
+    report::{
+        Outcome,
+        Tally, //
+    },
+    rng::Rng,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    }, //
+};
 
 /// Pages that the GPU writes: each word of each, many times over in one job.
 const PAGES: usize = 64;

@@ -2,12 +2,21 @@
 
 //! Calls beside a job that waits, and so cannot be over by luck.
 
-use amdgpu_client::PAGE;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::race::{SHUT_MS, Target, beside_a_waiting_job};
-use amdgpu_client::report::{Outcome, Tally};
-use amdgpu_client::session::Session;
+use amdgpu_client::{
+    PAGE,
+    engine::Engine,
+    mem::UserMem,
+    race::{
+        SHUT_MS,
+        Target,
+        beside_a_waiting_job, //
+    },
+    report::{
+        Outcome,
+        Tally, //
+    },
+    session::Session, //
+};
 
 const PAGES: usize = 8;
 const WRITTEN: u32 = 0xaaaa_aaaa;

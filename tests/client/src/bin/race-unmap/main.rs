@@ -15,14 +15,22 @@
 mod canary;
 mod gated;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::report::{Tally, give_up};
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::Session;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    report::{
+        Tally,
+        give_up, //
+    },
+    rng::Rng,
+    session::Session, //
+};
 
 fn main() -> ExitCode {
     let args = Args::parse(

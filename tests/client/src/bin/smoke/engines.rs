@@ -2,19 +2,50 @@
 
 //! Work on one ring.
 
-use crate::{UserMemory, at, expect};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::{Packet, Stream};
-use amdgpu_client::libdrm::{
-    Bo, BoList, Context, CpuMap, Device, GpuMap, IbPool, UserFence, finish,
+use std::time::{
+    Duration,
+    Instant, //
 };
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::{u32_of, u64_of};
-use amdgpu_client::report::Tally;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::uapi::{CREATE_CPU_ACCESS_REQUIRED, DOMAIN_GTT, DOMAIN_VRAM};
-use amdgpu_client::{PAGE, pm4, sdma};
-use std::time::{Duration, Instant};
+
+use amdgpu_client::{
+    PAGE,
+    engine::Engine,
+    ib::{
+        Packet,
+        Stream, //
+    },
+    libdrm::{
+        Bo,
+        BoList,
+        Context,
+        CpuMap,
+        Device,
+        GpuMap,
+        IbPool,
+        UserFence,
+        finish, //
+    },
+    mem::UserMem,
+    num::{
+        u32_of,
+        u64_of, //
+    },
+    pm4,
+    report::Tally,
+    rng::Rng,
+    sdma,
+    uapi::{
+        CREATE_CPU_ACCESS_REQUIRED,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
+};
+
+use crate::{
+    UserMemory,
+    at,
+    expect, //
+};
 
 /// Bytes of the buffers that are copied: several page tables' worth of odd pages.
 const SIZE: usize = 3 * 1024 * 1024 + PAGE;

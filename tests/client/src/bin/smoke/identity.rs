@@ -2,12 +2,26 @@
 
 //! What the driver says of itself and of the card.
 
-use crate::{at, expect};
-use amdgpu_client::drm::Node;
-use amdgpu_client::libdrm::Device;
-use amdgpu_client::report::Tally;
-use amdgpu_client::uapi::{self, DevInfo, Memory};
-use std::ops::{Range, RangeInclusive};
+use std::ops::{
+    Range,
+    RangeInclusive, //
+};
+
+use amdgpu_client::{
+    drm::Node,
+    libdrm::Device,
+    report::Tally,
+    uapi::{
+        self,
+        DevInfo,
+        Memory, //
+    }, //
+};
+
+use crate::{
+    at,
+    expect, //
+};
 
 /// The oldest interface that Mesa 26.1 takes.
 const FEWEST_MINOR: u32 = 54;

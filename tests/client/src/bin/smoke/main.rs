@@ -8,13 +8,21 @@ mod identity;
 mod memory;
 mod several;
 
-use amdgpu_client::args::Args;
-use amdgpu_client::drm::Node;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::libdrm::Device;
-use amdgpu_client::report::{Tally, give_up};
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::{
+    path::PathBuf,
+    process::ExitCode, //
+};
+
+use amdgpu_client::{
+    args::Args,
+    drm::Node,
+    engine::Engine,
+    libdrm::Device,
+    report::{
+        Tally,
+        give_up, //
+    }, //
+};
 
 fn main() -> ExitCode {
     let args = Args::parse(

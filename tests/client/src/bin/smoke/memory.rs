@@ -2,15 +2,27 @@
 
 //! Buffer objects without any job.
 
-use crate::{UserMemory, at, expect};
-use amdgpu_client::libdrm::Device;
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::report::Tally;
-use amdgpu_client::uapi::{
-    CREATE_CPU_ACCESS_REQUIRED, CREATE_CPU_GTT_USWC, CREATE_VM_ALWAYS_VALID, DOMAIN_CPU,
-    DOMAIN_GTT, DOMAIN_VRAM,
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    libdrm::Device,
+    mem::UserMem,
+    report::Tally,
+    uapi::{
+        CREATE_CPU_ACCESS_REQUIRED,
+        CREATE_CPU_GTT_USWC,
+        CREATE_VM_ALWAYS_VALID,
+        DOMAIN_CPU,
+        DOMAIN_GTT,
+        DOMAIN_VRAM, //
+    }, //
 };
-use amdgpu_client::{Errno, PAGE};
+
+use crate::{
+    UserMemory,
+    at,
+    expect, //
+};
 
 /// Not a whole number of large pages, and more than one page table's worth of small ones.
 const SIZE: usize = 5 * 1024 * 1024 + 3 * PAGE;

@@ -2,16 +2,34 @@
 
 //! Several jobs at once: waits for all and for any of them, their fences as files, and gangs.
 
-use crate::{at, expect};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::Stream;
-use amdgpu_client::libdrm::{CpuMap, Device, GpuMap, IbPool, finish, wait_several};
-use amdgpu_client::num::u64_of;
-use amdgpu_client::report::Tally;
-use amdgpu_client::session::PATIENCE_MS;
-use amdgpu_client::uapi::DOMAIN_GTT;
-use amdgpu_client::{Errno, PAGE};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{
+    AsRawFd,
+    OwnedFd, //
+};
+
+use amdgpu_client::{
+    Errno,
+    PAGE,
+    engine::Engine,
+    ib::Stream,
+    libdrm::{
+        CpuMap,
+        Device,
+        GpuMap,
+        IbPool,
+        finish,
+        wait_several, //
+    },
+    num::u64_of,
+    report::Tally,
+    session::PATIENCE_MS,
+    uapi::DOMAIN_GTT, //
+};
+
+use crate::{
+    at,
+    expect, //
+};
 
 /// Where a job waits.
 const GATE: usize = 64;

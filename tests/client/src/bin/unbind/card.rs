@@ -2,14 +2,22 @@
 
 //! The card, as the PCI bus and the module loader have it.
 
-use amdgpu_client::child::Child;
-use amdgpu_client::drm::Node;
-use amdgpu_client::rng::Rng;
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    thread::sleep,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
+
+use amdgpu_client::{
+    child::Child,
+    drm::Node,
+    rng::Rng, //
+};
 
 /// How the driver is taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

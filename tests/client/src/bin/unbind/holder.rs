@@ -2,22 +2,47 @@
 
 //! A process that holds on to the driver by all means: buffers, mappings, jobs, DMA buffers, fences.
 
-use amdgpu_client::child::say;
-use amdgpu_client::drm::{self, IoMap, Node};
-use amdgpu_client::engine::Engine;
-use amdgpu_client::ib::{START_ALIGN, Stream};
-use amdgpu_client::mem::UserMem;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::Session;
-use amdgpu_client::uapi::{self, Chunk, DOMAIN_GTT, DOMAIN_VRAM, USERPTR_REGISTER, VA_OP_MAP};
-use amdgpu_client::{PAGE, Result};
-use std::fs::OpenOptions;
-use std::io::PipeWriter;
-use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    fs::OpenOptions,
+    io::PipeWriter,
+    os::{
+        fd::{
+            FromRawFd,
+            OwnedFd, //
+        },
+        unix::fs::FileExt, //
+    },
+    thread::sleep,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    Result,
+    child::say,
+    drm::{
+        self,
+        IoMap,
+        Node, //
+    },
+    engine::Engine,
+    ib::{
+        START_ALIGN,
+        Stream, //
+    },
+    mem::UserMem,
+    num::u64_of,
+    rng::Rng,
+    session::Session,
+    uapi::{
+        self,
+        Chunk,
+        DOMAIN_GTT,
+        DOMAIN_VRAM,
+        USERPTR_REGISTER,
+        VA_OP_MAP, //
+    }, //
+};
 
 /// What its jobs do.
 #[derive(Clone, Copy, Debug)]

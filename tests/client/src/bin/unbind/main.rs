@@ -10,22 +10,34 @@
 mod card;
 mod holder;
 
-use amdgpu_client::PAGE;
-use amdgpu_client::args::Args;
-use amdgpu_client::child::Child;
-use amdgpu_client::engine::Engine;
-use amdgpu_client::num::u64_of;
-use amdgpu_client::report::{Outcome, Tally, give_up};
-use amdgpu_client::rng::Rng;
-use amdgpu_client::session::Session;
-use amdgpu_client::uapi::DOMAIN_GTT;
-use card::{Card, Farewell};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt,
+    process::ExitCode,
+    thread::sleep,
+    time::Duration, //
+};
+
+use amdgpu_client::{
+    PAGE,
+    args::Args,
+    child::Child,
+    engine::Engine,
+    num::u64_of,
+    report::{
+        Outcome,
+        Tally,
+        give_up, //
+    },
+    rng::Rng,
+    session::Session,
+    uapi::DOMAIN_GTT, //
+};
+use card::{
+    Card,
+    Farewell, //
+};
 use holder::Plan;
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-use std::process::ExitCode;
-use std::thread::sleep;
-use std::time::Duration;
 
 /// What happens to the processes.
 #[derive(Clone, Copy, Debug)]

@@ -14,8 +14,17 @@ mod memory;
 mod stream;
 mod uapi;
 
-use std::ffi::{c_int, c_ulong, c_void};
-use std::sync::{Mutex, OnceLock};
+use std::{
+    ffi::{
+        c_int,
+        c_ulong,
+        c_void, //
+    },
+    sync::{
+        Mutex,
+        OnceLock, //
+    }, //
+};
 
 use memory::Space;
 use stream::Streams;

@@ -1,14 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! BOs mapped into the process, and where the program has put them in its GPU address space.
 
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{c_int, c_void};
-use std::time::Instant;
+use std::{
+    collections::{
+        BTreeMap,
+        HashMap, //
+    },
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    time::Instant, //
+};
 
-use amdgpu_shader::memory::{Access, Memory, PAGE, Path, Place};
-use amdgpu_shader::stop::Stop;
+use amdgpu_shader::{
+    memory::{
+        Access,
+        Memory,
+        PAGE,
+        Path,
+        Place, //
+    },
+    stop::Stop, //
+};
 
-use crate::uapi::{Call, GEM_MMAP, Va, request};
+use crate::uapi::{
+    Call,
+    GEM_MMAP,
+    Va,
+    request, //
+};
 
 unsafe extern "C" {
     fn mmap(addr: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;

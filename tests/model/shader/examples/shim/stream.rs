@@ -1,23 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Command streams: the packets that dispatches and draws need. Others are passed over and counted.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{
+        Duration,
+        Instant, //
+    }, //
+};
 
-use amdgpu_shader::cache::{Caches, action};
-use amdgpu_shader::context::Config;
-use amdgpu_shader::dispatch::{Dispatch, Progress};
-use amdgpu_shader::draw::packets::{Sources, op};
-use amdgpu_shader::draw::{Call, Draw, Registers};
-use amdgpu_shader::gfx7::{Words, decode, text};
-use amdgpu_shader::launch::{Launch, WINDOW_SIZE};
-use amdgpu_shader::memory::{Memory, PAGE, Path};
-use amdgpu_shader::stop::Stop;
-use amdgpu_shader::tiling::Modes;
+use amdgpu_shader::{
+    cache::{
+        Caches,
+        action, //
+    },
+    context::Config,
+    dispatch::{
+        Dispatch,
+        Progress, //
+    },
+    draw::{
+        Call,
+        Draw,
+        Registers,
+        packets::{
+            Sources,
+            op, //
+        }, //
+    },
+    gfx7::{
+        Words,
+        decode,
+        text, //
+    },
+    launch::{
+        Launch,
+        WINDOW_SIZE, //
+    },
+    memory::{
+        Memory,
+        PAGE,
+        Path, //
+    },
+    stop::Stop,
+    tiling::Modes, //
+};
 
-use crate::clear_state::clear_state;
-use crate::memory::Space;
-use crate::uapi::Ib;
+use crate::{
+    clear_state::clear_state,
+    memory::Space,
+    uapi::Ib, //
+};
 
 /// Wave instructions of a slice.
 const SLICE: u64 = 1 << 20;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! The requests that are looked at (`include/uapi/drm/amdgpu_drm.h`).
 
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{
+    c_int,
+    c_ulong,
+    c_void, //
+};
 
 use amdgpu_shader::tiling::Modes;
 

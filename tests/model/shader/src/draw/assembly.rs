@@ -1,11 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Vertices into primitives (VGT): indices, instances, the order of strips and fans.
 
-use super::registers::*;
-use super::{Call, Indices};
-use crate::bus::Bus;
-use crate::memory::{Memory, Path};
-use crate::stop::Stop;
+use super::{
+    Call,
+    Indices,
+    registers::*, //
+};
+use crate::{
+    bus::Bus,
+    memory::{
+        Memory,
+        Path, //
+    },
+    stop::Stop, //
+};
 
 /// Types of primitives that are implemented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,13 +3,29 @@
 //! `gfx_7_2_sh_mask.h`).
 
 use super::registers::*;
-use crate::bus::Bus;
-use crate::export::Export;
-use crate::float::{self, Env, F16, F32};
-use crate::format::{Format, Texel};
-use crate::memory::{Memory, Path};
-use crate::stop::Stop;
-use crate::tiling::{Layout, Modes};
+use crate::{
+    bus::Bus,
+    export::Export,
+    float::{
+        self,
+        Env,
+        F16,
+        F32, //
+    },
+    format::{
+        Format,
+        Texel, //
+    },
+    memory::{
+        Memory,
+        Path, //
+    },
+    stop::Stop,
+    tiling::{
+        Layout,
+        Modes, //
+    }, //
+};
 
 /// Registers of a target.
 const STRIDE: u32 = 0xf;

@@ -2,10 +2,18 @@
 //! Depth and stencil (DB; fields as in `gfx_7_2_sh_mask.h`).
 
 use super::registers::*;
-use crate::bus::Bus;
-use crate::memory::{Memory, Path};
-use crate::stop::Stop;
-use crate::tiling::{Layout, Modes};
+use crate::{
+    bus::Bus,
+    memory::{
+        Memory,
+        Path, //
+    },
+    stop::Stop,
+    tiling::{
+        Layout,
+        Modes, //
+    }, //
+};
 
 /// A surface of depths or stencils.
 struct Surface {

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Draw packets, and those that say where their indices are (`cikd.h`).
 
-use super::{Call, Indices};
+use super::{
+    Call,
+    Indices, //
+};
 use crate::stop::Stop;
 
 /// Opcodes.

@@ -2,8 +2,13 @@
 //! From vertices to triangles on the screen: clipping, the viewport, culling, parameters.
 
 use super::registers::*;
-use crate::export::{Parameters, Plane};
-use crate::stop::Stop;
+use crate::{
+    export::{
+        Parameters,
+        Plane, //
+    },
+    stop::Stop, //
+};
 
 /// A vertex as its program left it.
 #[derive(Clone)]

@@ -2,9 +2,18 @@
 //! Which pixels a triangle covers: those whose center it holds. A center on an edge
 //! belongs to it where the edge is a top or a left one, so that neighbors share no pixel.
 
-use super::primitive::{STEPS, Triangle, cross};
-use super::registers::*;
-use crate::wave::{LANES, Row};
+use super::{
+    primitive::{
+        STEPS,
+        Triangle,
+        cross, //
+    },
+    registers::*, //
+};
+use crate::wave::{
+    LANES,
+    Row, //
+};
 
 /// Quads of a wave.
 pub const QUADS: usize = LANES / 4;
@@ -202,10 +211,13 @@ fn front_face(front: bool, all_bits: bool) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::export::Parameters;
-    use crate::rng::Rng;
     use std::collections::HashMap;
+
+    use super::*;
+    use crate::{
+        export::Parameters,
+        rng::Rng, //
+    };
 
     const SCREEN: Scissor = Scissor { first: [0; 2], end: [64; 2] };
 

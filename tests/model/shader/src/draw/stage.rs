@@ -2,13 +2,21 @@
 //! The programs of a draw: their registers (SPI_SHADER_PGM_*), and how their waves start.
 
 use super::registers::Registers;
-use crate::isa::code;
-use crate::mode::Mode;
-use crate::noise::Noise;
-use crate::program::{Allocation, Program};
-use crate::rng::Rng;
-use crate::stop::Stop;
-use crate::wave::{Row, Wave};
+use crate::{
+    isa::code,
+    mode::Mode,
+    noise::Noise,
+    program::{
+        Allocation,
+        Program, //
+    },
+    rng::Rng,
+    stop::Stop,
+    wave::{
+        Row,
+        Wave, //
+    }, //
+};
 
 /// Index of SPI_SHADER_PGM_LO_VS and of SPI_SHADER_PGM_LO_PS. HI, RSRC1, RSRC2 and the user data follow.
 pub const VERTEX: u32 = 0x2c48;

@@ -4,12 +4,35 @@
 //! A bit that the manual reserves and a field that an operation does not use must be zero: what
 //! this model does not know it refuses.
 
-use super::entry;
-use super::memory::width_dwords;
-use super::vector::{MADAK, MADMK};
-use crate::isa::{Access, Control, Flag, Format, Image, Inst, Kind, Lds, Level, Op, Sample, code};
-use crate::isa::{Flags, Scalar, ScalarMemory, Vector};
-use crate::regset::RegSet;
+use super::{
+    entry,
+    memory::width_dwords,
+    vector::{
+        MADAK,
+        MADMK, //
+    }, //
+};
+use crate::{
+    isa::{
+        Access,
+        Control,
+        Flag,
+        Flags,
+        Format,
+        Image,
+        Inst,
+        Kind,
+        Lds,
+        Level,
+        Op,
+        Sample,
+        Scalar,
+        ScalarMemory,
+        Vector,
+        code, //
+    },
+    regset::RegSet, //
+};
 
 /// Dwords of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Interpolation and exports: opcodes, decoding, text (ISA manual, VINTRP and EXP).
 
-use super::Line;
-use super::decode::{Decoder, bit, bits};
-use super::text::range;
-use crate::isa::Interpolate as I;
-use crate::isa::Op::{Export, Interpolate};
-use crate::isa::{Format, Inst, code};
+use super::{
+    Line,
+    decode::{
+        Decoder,
+        bit,
+        bits, //
+    },
+    text::range, //
+};
+use crate::isa::{
+    Format,
+    Inst,
+    Interpolate as I,
+    Op::{
+        Export,
+        Interpolate, //
+    },
+    code, //
+};
 
 pub(super) fn lines() -> Vec<(Format, Line)> {
     const INTERPOLATE: &[Line] = &[

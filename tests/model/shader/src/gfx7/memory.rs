@@ -1,16 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Opcodes of the local data share, buffers, flat addresses and images.
 
-use super::{Line, named};
-use crate::isa::Access as A;
-use crate::isa::Atomic as T;
-use crate::isa::Element::{Dwords, I8, I16, U8, U16};
-use crate::isa::Image as I;
-use crate::isa::Lds as D;
-use crate::isa::Level;
-use crate::isa::Op::{self, Absent, Image, Lds, Memory};
-use crate::isa::Width::{self, B32, B64};
-use crate::isa::{Format, Sample};
+use super::{
+    Line,
+    named, //
+};
+use crate::isa::{
+    Access as A,
+    Atomic as T,
+    Element::{
+        Dwords,
+        I8,
+        I16,
+        U8,
+        U16, //
+    },
+    Format,
+    Image as I,
+    Lds as D,
+    Level,
+    Op::{
+        self,
+        Absent,
+        Image,
+        Lds,
+        Memory, //
+    },
+    Sample,
+    Width::{
+        self,
+        B32,
+        B64, //
+    }, //
+};
 
 pub(super) fn lines() -> Vec<(Format, Line)> {
     let mut all = vec![];

@@ -2,16 +2,35 @@
 //! Scalar opcodes.
 
 use super::Line;
-use crate::isa::Condition::{Equal, Greater, GreaterEqual, Less, LessEqual, LessGreater};
-use crate::isa::Control as C;
-use crate::isa::Flag;
-use crate::isa::Format;
-use crate::isa::Logic;
-use crate::isa::Op::{self, Absent, Control, Scalar, ScalarCompare, ScalarMemory};
-use crate::isa::Scalar as S;
-use crate::isa::ScalarCompare as K;
-use crate::isa::ScalarMemory as M;
-use crate::isa::Width::{B32, B64};
+use crate::isa::{
+    Condition::{
+        Equal,
+        Greater,
+        GreaterEqual,
+        Less,
+        LessEqual,
+        LessGreater, //
+    },
+    Control as C,
+    Flag,
+    Format,
+    Logic,
+    Op::{
+        self,
+        Absent,
+        Control,
+        Scalar,
+        ScalarCompare,
+        ScalarMemory, //
+    },
+    Scalar as S,
+    ScalarCompare as K,
+    ScalarMemory as M,
+    Width::{
+        B32,
+        B64, //
+    }, //
+};
 
 pub(super) fn lines() -> Vec<(Format, Line)> {
     let tables: [(Format, &[Line]); 6] = [

@@ -2,8 +2,24 @@
 //! Instructions as text, in the syntax of LLVM's assembler for `-mcpu=bonaire`. For reports, and
 //! for the test that assembles them again.
 
-use super::vector::{MADAK, MADMK};
-use crate::isa::{Access, Control, Format, Image, Inst, Kind, Lds, Op, Scalar, ScalarMemory, Vector, code};
+use super::vector::{
+    MADAK,
+    MADMK, //
+};
+use crate::isa::{
+    Access,
+    Control,
+    Format,
+    Image,
+    Inst,
+    Kind,
+    Lds,
+    Op,
+    Scalar,
+    ScalarMemory,
+    Vector,
+    code, //
+};
 
 /// The instruction in assembler syntax.
 pub fn text(i: &Inst) -> String {

@@ -2,12 +2,32 @@
 //! Vector ALU opcodes. In VOP3 a comparison has its VOPC number, a VOP2 opcode 256 more than its
 //! own, a VOP1 opcode 384 more.
 
-use super::{Line, named};
-use crate::isa::CompareType::{self, Class32, Class64, F32, F64, I32, I64, U32, U64};
-use crate::isa::Condition as C;
-use crate::isa::Op::{Absent, Compare, Vector};
-use crate::isa::Vector as V;
-use crate::isa::{self, Format};
+use super::{
+    Line,
+    named, //
+};
+use crate::isa::{
+    self,
+    CompareType::{
+        self,
+        Class32,
+        Class64,
+        F32,
+        F64,
+        I32,
+        I64,
+        U32,
+        U64, //
+    },
+    Condition as C,
+    Format,
+    Op::{
+        Absent,
+        Compare,
+        Vector, //
+    },
+    Vector as V, //
+};
 
 /// Offset of VOP2 in VOP3.
 const VOP2_IN_VOP3: u16 = 256;

@@ -2,14 +2,35 @@
 //! Sampling: coordinates in floats, filters, borders, comparisons (bits of the descriptor as in
 //! Mesa's `gfx7.json`, 0x8F30).
 
-use super::{Addresses, Descriptor, Kind, bad, set_lane, write};
-use crate::bus::Bus;
-use crate::context::Context;
-use crate::format::{Format, Texel};
-use crate::isa::{Image, Inst, Level, Sample};
-use crate::memory::Memory;
-use crate::stop::Stop;
-use crate::wave::{LANES, Wave, lanes};
+use super::{
+    Addresses,
+    Descriptor,
+    Kind,
+    bad,
+    set_lane,
+    write, //
+};
+use crate::{
+    bus::Bus,
+    context::Context,
+    format::{
+        Format,
+        Texel, //
+    },
+    isa::{
+        Image,
+        Inst,
+        Level,
+        Sample, //
+    },
+    memory::Memory,
+    stop::Stop,
+    wave::{
+        LANES,
+        Wave,
+        lanes, //
+    }, //
+};
 
 /// Weights of the linear filter have 8 bits of fraction.
 const WEIGHT_STEPS: f32 = 256.0;

@@ -2,11 +2,23 @@
 //! Each scalar operation, by its mnemonic, against an oracle that computes it another way: logic bit by
 //! bit, arithmetic in 128 bits, bit fields as lists of bits.
 
-use crate::gfx7::{Words, decode, entries};
-use crate::isa::{Entry, Format, Inst, Op, code};
-use crate::mode::Mode;
-use crate::rng::Rng;
-use crate::wave::Wave;
+use crate::{
+    gfx7::{
+        Words,
+        decode,
+        entries, //
+    },
+    isa::{
+        Entry,
+        Format,
+        Inst,
+        Op,
+        code, //
+    },
+    mode::Mode,
+    rng::Rng,
+    wave::Wave, //
+};
 
 /// Rounds of each operation.
 const ROUNDS: usize = 3000;

@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Comparisons of each lane. Inactive lanes get 0.
 
-use super::{double, single};
-use crate::float::{F32, F64, class};
-use crate::isa::{Compare, CompareType, Condition, Inst, code};
-use crate::scalar::holds;
-use crate::wave::{LANES, Wave, mask_of};
+use super::{
+    double,
+    single, //
+};
+use crate::{
+    float::{
+        F32,
+        F64,
+        class, //
+    },
+    isa::{
+        Compare,
+        CompareType,
+        Condition,
+        Inst,
+        code, //
+    },
+    scalar::holds,
+    wave::{
+        LANES,
+        Wave,
+        mask_of, //
+    }, //
+};
 
 /// Executes a comparison.
 pub fn execute(w: &mut Wave, i: &Inst, op: Compare) {

@@ -1,11 +1,33 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Conversions between formats. To integers they saturate, and a NaN becomes 0.
 
-use super::{double, single};
-use crate::float::{self, Env, F16, F32, F64, Format};
-use crate::isa::{Inst, Vector};
-use crate::mode::{Denormals, Rounding};
-use crate::wave::{LANES, Row, Wave};
+use super::{
+    double,
+    single, //
+};
+use crate::{
+    float::{
+        self,
+        Env,
+        F16,
+        F32,
+        F64,
+        Format, //
+    },
+    isa::{
+        Inst,
+        Vector, //
+    },
+    mode::{
+        Denormals,
+        Rounding, //
+    },
+    wave::{
+        LANES,
+        Row,
+        Wave, //
+    }, //
+};
 
 /// Executes a conversion. Returns false if it is none.
 pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {

@@ -2,10 +2,23 @@
 //! Double precision, by the host or in integers as single precision is.
 
 use super::math;
-use crate::float::{self, Env, F64};
-use crate::isa::{Inst, Vector};
-use crate::mode::Rounding;
-use crate::wave::{LANES, Row64, Wave};
+use crate::{
+    float::{
+        self,
+        Env,
+        F64, //
+    },
+    isa::{
+        Inst,
+        Vector, //
+    },
+    mode::Rounding,
+    wave::{
+        LANES,
+        Row64,
+        Wave, //
+    }, //
+};
 
 /// Executes an operation of double precision. Returns false if it is none.
 pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {

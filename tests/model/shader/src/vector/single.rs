@@ -6,10 +6,30 @@
 //! in integers ([`crate::float`]).
 
 use super::math;
-use crate::float::{self, Env, F32};
-use crate::isa::{Inst, Kind, Vector};
-use crate::mode::{Denormals, Mode, Rounding};
-use crate::wave::{LANES, Row, Wave, lanes, mask_of};
+use crate::{
+    float::{
+        self,
+        Env,
+        F32, //
+    },
+    isa::{
+        Inst,
+        Kind,
+        Vector, //
+    },
+    mode::{
+        Denormals,
+        Mode,
+        Rounding, //
+    },
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        lanes,
+        mask_of, //
+    }, //
+};
 
 /// A lane in integers.
 type Exact<const N: usize> = fn([u64; N], Env) -> u64;

@@ -4,11 +4,32 @@
 
 use std::cmp::Ordering;
 
-use crate::gfx7::{Words, decode, entries};
-use crate::isa::{CompareType, Condition, Entry, Format, Inst, Kind, Op, Vector, code};
-use crate::mode::Mode;
-use crate::rng::Rng;
-use crate::wave::{LANES, Row, Wave, join};
+use crate::{
+    gfx7::{
+        Words,
+        decode,
+        entries, //
+    },
+    isa::{
+        CompareType,
+        Condition,
+        Entry,
+        Format,
+        Inst,
+        Kind,
+        Op,
+        Vector,
+        code, //
+    },
+    mode::Mode,
+    rng::Rng,
+    wave::{
+        LANES,
+        Row,
+        Wave,
+        join, //
+    }, //
+};
 
 /// Rounds of each operation, 64 lanes each.
 const ROUNDS: usize = 60;
@@ -369,7 +390,11 @@ fn functions_are_within_a_unit() {
 
 /// The condition by the ordering of two numbers.
 fn holds(condition: Condition, order: Option<Ordering>) -> bool {
-    use Ordering::{Equal, Greater, Less};
+    use Ordering::{
+        Equal,
+        Greater,
+        Less, //
+    };
     let is = |wanted: &[Ordering]| order.is_some_and(|o| wanted.contains(&o));
     match condition {
         Condition::False => false,

@@ -2,11 +2,21 @@
 //! What the tests share: registers of a launch, and programs that run to their end.
 #![allow(dead_code)]
 
-use amdgpu_shader::context::Config;
-use amdgpu_shader::dispatch::{Count, Dispatch, Progress};
-use amdgpu_shader::launch::{Launch, WINDOW_SIZE, initiator};
-use amdgpu_shader::memory::Memory;
-use amdgpu_shader::stop::Stop;
+use amdgpu_shader::{
+    context::Config,
+    dispatch::{
+        Count,
+        Dispatch,
+        Progress, //
+    },
+    launch::{
+        Launch,
+        WINDOW_SIZE,
+        initiator, //
+    },
+    memory::Memory,
+    stop::Stop, //
+};
 
 /// Where the tests put programs.
 pub const PROGRAM: u64 = 0x10_0000;

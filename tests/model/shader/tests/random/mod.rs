@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Random instructions.
 
-use amdgpu_shader::gfx7::Words;
-use amdgpu_shader::isa::{Entry, Format};
-use amdgpu_shader::rng::Rng;
+use amdgpu_shader::{
+    gfx7::Words,
+    isa::{
+        Entry,
+        Format, //
+    },
+    rng::Rng, //
+};
 
 /// Format mark, position of the opcode, and the other fields as (low bit, width) of both dwords.
 fn layout(format: Format) -> (u64, u32, &'static [(u32, u32)]) {
