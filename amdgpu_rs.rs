@@ -51,8 +51,8 @@ use crate::{
     },
     drm::Driver,
     exec::{
-        interrupts::Handler,
-        job::Limits, //
+        executor::Limits,
+        interrupts::Handler, //
     },
     hw::{
         card::Card,

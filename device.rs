@@ -26,16 +26,14 @@ use crate::{
         stats::Stats, //
     },
     exec::{
+        executor::Limits,
         gart::{
             Gart,
             KernelBuffer, //
         },
         heat::Heat,
         interrupt_ring::InterruptMemory,
-        job::{
-            Limits,
-            Schedulers, //
-        },
+        job::Schedulers,
         kernel_queue::KernelQueue,
         recovery::{
             Recovery,

@@ -24,43 +24,25 @@
 //! error: so its fence ends after those of the jobs before it, which may be running. See the head
 //! of `abstractions/drm/sched.rs` for the reason.
 //!
-//! # When a job takes too long
-//!
-//! This is the job timeout. While a ring has jobs, [`Queue::tick`] looks at it every [`TICK`]. If
-//! the ring has finished jobs and their interrupt was lost, they end well, and the loss is counted.
-//! If the first job has been there for longer than the ring's [`Limits`] allow, however many others
-//! came after it, the ring hangs, and the [`Alarm`] is raised: see `exec/recovery.rs`.
-//!
-//! If the recovery fails, the card is given up: all engines are stopped, so that they no longer
-//! access memory, and only then do fences end, as those who wait for them will reuse that memory.
-//! The fence of a guilty job ends with `ETIME`, all others and those of jobs to come with
-//! `ECANCELED`. Unbinding the driver ends all unfinished jobs the same way, with `ENODEV`.
+//! `exec/executor.rs` says when a job takes too long.
 
 use kernel::{
     device,
-    new_mutex,
-    new_spinlock,
-    num::casts::usize_as_u64,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc,
-        Mutex,
-        SpinLock, //
+        atomic::Relaxed,
+        Arc, //
     },
-    time::{
-        msecs_to_jiffies,
-        Instant,
-        Monotonic,
-        Msecs, //
-    }, //
+    time::msecs_to_jiffies, //
 };
 
+use super::executor::{
+    Executor,
+    Limits,
+    Queue,
+    TICK, //
+};
 use crate::{
     abstractions::{
         dma_fence::Fence,
@@ -73,14 +55,8 @@ use crate::{
     debug::stats::Stats,
     exec::{
         faults::FaultRecord,
-        fence::{
-            Culprit,
-            HwFence, //
-        },
-        gang::{
-            Floor,
-            Seat, //
-        },
+        fence::HwFence,
+        gang::Seat,
         ring::Ring,
         submitter::Submitter,
         verdict::{
@@ -92,16 +68,13 @@ use crate::{
             Loan,
             OwnVmid,
             Space,
-            Tenant,
-            Vmids, //
+            Tenant, //
         },
     },
     hw::{
         card::CardHandle,
         command::{
-            Block,
             Commands,
-            EngineKind,
             FenceSlot,
             Fill,
             Ib,
@@ -112,12 +85,6 @@ use crate::{
         Chip, //
     },
 };
-
-/// Time that a job may be the first on its ring, in ms, if no module parameter says otherwise.
-const LIMIT: i64 = 2000;
-/// Time between two looks at a ring that has jobs, in ms. A lost interrupt costs at most two of
-/// these.
-const TICK: Msecs = 200;
 
 /// The part of an address space that a job needs.
 pub(crate) trait AddressSpace: Send + Sync {
@@ -173,6 +140,16 @@ impl Work {
             Some(standing) => standing.check().map_err(|_| ECANCELED),
             None => Ok(()),
         }
+    }
+
+    /// Returns an error if the job must not run, or is meant to fail: see
+    /// [`FailJobs`](crate::debug::stats::FailJobs).
+    fn check(&self, executor: &Executor) -> Result {
+        let luck = match self.submitter {
+            Some(_) => executor.stats.fail_jobs.check(),
+            None => Ok(()),
+        };
+        self.check_wanted().and(luck)
     }
 
     /// Returns those on whose behalf the job runs.
@@ -314,7 +291,7 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
             return (Stage::Waiting(fence), Some(pending));
         }
     }
-    if let (Some(seat), Err(error)) = (&work.seat, queue.check_wanted(work)) {
+    if let (Some(seat), Err(error)) = (&work.seat, work.check(executor)) {
         seat.give_up(error);
     }
     // A job that does not run needs no context.
@@ -353,7 +330,7 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
     };
     let wanted = match &work.seat {
         Some(seat) => seat.check_wanted(),
-        None => queue.check_wanted(work),
+        None => work.check(&queue.executor),
     };
     let vm = wanted.and(vm);
     let submission = Submission {
@@ -370,240 +347,6 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         lease.submitted(queue.ring.kind, &fence);
     }
     fence
-}
-
-/// Times that a job may be the first on its ring, in ms, for each kind of engine. `None`: any time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) gfx: Option<i64>,
-    pub(crate) compute: Option<i64>,
-    pub(crate) sdma: Option<i64>,
-}
-
-impl Limits {
-    /// Returns the limit for a value of a module parameter: 0 stands for the default, and a
-    /// negative number for no limit.
-    pub(crate) fn from_parameter(value: i32) -> Option<i64> {
-        match value {
-            ..0 => None,
-            0 => Some(LIMIT),
-            _ => Some(value.into()),
-        }
-    }
-
-    fn of(&self, engine: EngineKind) -> Option<i64> {
-        match engine {
-            EngineKind::Gfx => self.gfx,
-            EngineKind::Compute => self.compute,
-            EngineKind::Sdma => self.sdma,
-        }
-    }
-
-    /// Returns true if the oldest job of a ring has been the oldest for too long.
-    pub(crate) fn is_over(&self, ring: &Ring) -> bool {
-        let limit = self.of(ring.kind.engine());
-        limit.is_some_and(|limit| ring.timeline.age() >= limit)
-    }
-}
-
-/// Whoever has to be told of a ring that hangs.
-pub(crate) trait Alarm: Send + Sync {
-    /// Has the rings looked at. Neither sleeps nor allocates.
-    fn raise(self: Arc<Self>);
-}
-
-/// The ring on which a scheduler's jobs run, and its watch.
-pub(crate) struct Queue {
-    executor: Arc<Executor>,
-    ring: Arc<Ring>,
-    watch: Watch,
-}
-
-/// Time of the last look at a ring.
-struct Watch {
-    start: Instant<Monotonic>,
-    /// Time of the last look at the ring, in ms from `start`.
-    looked: Atomic<i64>,
-}
-
-impl Watch {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            looked: Atomic::new(0),
-        }
-    }
-
-    fn now(&self) -> i64 {
-        self.start.elapsed().as_millis()
-    }
-
-    fn look(&self) {
-        self.looked.store(self.now(), Relaxed);
-    }
-
-    /// Returns true if the last look is at least [`TICK`] ago.
-    fn is_due(&self) -> bool {
-        self.now() - self.looked.load(Relaxed) >= TICK.into()
-    }
-}
-
-impl Queue {
-    fn new(executor: Arc<Executor>, ring: Arc<Ring>) -> Self {
-        Self {
-            executor,
-            ring,
-            watch: Watch::new(),
-        }
-    }
-
-    /// Returns the block of the ring.
-    pub(crate) fn block(&self) -> Block {
-        self.ring.kind.block()
-    }
-
-    /// Returns an error if a job must not run, or is meant to fail.
-    fn check_wanted(&self, work: &Work) -> Result {
-        work.check_wanted().and(self.check_luck(work))
-    }
-
-    /// Returns an error if a client's job is meant to fail: see
-    /// [`FailJobs`](crate::debug::stats::FailJobs).
-    fn check_luck(&self, work: &Work) -> Result {
-        match work.submitter {
-            Some(_) => self.executor.stats.fail_jobs.check(),
-            None => Ok(()),
-        }
-    }
-
-    /// Called every [`TICK`] while the ring has jobs and no new ones arrive.
-    fn tick(&self) {
-        self.look();
-        if self.executor.limits.is_over(&self.ring) {
-            self.executor.raise_alarm();
-        }
-    }
-
-    /// Does what [`Queue::tick`] does, because each new job postpones the tick.
-    fn tick_if_due(&self) {
-        if self.watch.is_due() {
-            self.tick();
-        }
-    }
-
-    /// Looks for lost interrupts.
-    fn look(&self) {
-        self.watch.look();
-        let lost = self.ring.look();
-        if lost == 0 {
-            return;
-        }
-        let executor = &*self.executor;
-        executor.stats.lost_interrupts.add(usize_as_u64(lost));
-        if !executor.said_lost.xchg(true, Relaxed) {
-            let name = self.ring.kind.name();
-            dev_warn!(
-                executor.dev,
-                "ring {name}: a job was done, but no interrupt said so; not said again\n"
-            );
-        }
-    }
-}
-
-/// Everything that runs jobs on a card.
-#[pin_data]
-pub(crate) struct Executor {
-    pub(crate) dev: ARef<device::Device>,
-    pub(crate) hw: &'static Chip,
-    pub(crate) card: CardHandle,
-    pub(crate) rings: KVec<Arc<Ring>>,
-    vmids: Arc<Vmids>,
-    stats: Arc<Stats>,
-    /// Floor that a gang must have to go onto its rings.
-    #[pin]
-    floor: Floor,
-    pub(crate) limits: Limits,
-    /// Set while a block is reset.
-    pub(crate) recovering: AtomicFlag,
-    /// Number of resets so far.
-    pub(crate) resets: Atomic<u64>,
-    /// Whoever recovers rings that hang. `None` while the driver is not bound.
-    #[pin]
-    alarm: SpinLock<Option<Arc<dyn Alarm>>>,
-    /// Held while the card is given up: by its recovery, or because it is unbound.
-    #[pin]
-    giving_up: Mutex<()>,
-    given_up: AtomicFlag,
-    /// Set when the first lost interrupt was logged; later ones would say the same.
-    said_lost: AtomicFlag,
-}
-
-impl Executor {
-    fn new(
-        dev: &device::Device,
-        hw: &'static Chip,
-        card: CardHandle,
-        rings: KVec<Arc<Ring>>,
-        stats: Arc<Stats>,
-        limits: Limits,
-    ) -> Result<Arc<Self>> {
-        let vmids = Arc::pin_init(Vmids::new(hw.vmids), GFP_KERNEL)?;
-        Arc::pin_init(
-            pin_init!(Self {
-                dev: dev.into(),
-                hw,
-                card,
-                rings,
-                vmids,
-                stats,
-                floor <- Floor::new(),
-                limits,
-                recovering: AtomicFlag::new(false),
-                resets: Atomic::new(0),
-                alarm <- new_spinlock!(None, "Executor::alarm"),
-                giving_up <- new_mutex!(()),
-                given_up: AtomicFlag::new(false),
-                said_lost: AtomicFlag::new(false),
-            }),
-            GFP_KERNEL,
-        )
-    }
-
-    /// Sets who is told of rings that hang.
-    pub(crate) fn set_alarm(&self, alarm: Option<Arc<dyn Alarm>>) {
-        let before = core::mem::replace(&mut *self.alarm.lock(), alarm);
-        drop(before);
-    }
-
-    fn raise_alarm(&self) {
-        let alarm = self.alarm.lock().clone();
-        if let Some(alarm) = alarm {
-            alarm.raise();
-        }
-    }
-
-    /// Returns true if the card hung beyond repair, so that no job runs any more.
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.given_up.load(Relaxed)
-    }
-
-    /// Stops the card, and then ends all jobs on its rings and all later ones. `accused` has the
-    /// bits of the rings that hang.
-    pub(crate) fn give_up(&self, accused: u32, error: Error) {
-        let _giving_up = self.giving_up.lock();
-        self.given_up.store(true, Relaxed);
-        // If the driver is unbound, the card was stopped earlier.
-        if let Some(card) = self.card.try_access() {
-            if self.hw.quiesce(&card).is_err() {
-                dev_err!(self.dev, "the engines do not stop\n");
-            }
-        }
-        for ring in &self.rings {
-            let begun = ring.begun_seq();
-            let culprit = (accused & ring.bit() != 0).then_some(Culprit { begun });
-            ring.timeline.abort(culprit, error);
-        }
-    }
 }
 
 /// The schedulers of a card, one for each ring.

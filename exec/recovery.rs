@@ -65,11 +65,11 @@ use crate::{
         workqueue::OwnedQueue, //
     },
     exec::{
-        job::{
+        executor::{
             Alarm,
-            Executor,
-            Job, //
+            Executor, //
         },
+        job::Job,
         ring::Ring,
         verdict::{
             is_guilty,
