@@ -33,8 +33,8 @@
 //! # States
 //!
 //! [`Parsed`] (nothing locked; keeps the gathered pages from try to try) → [`Locked`] (the
-//! reservations) → [`Bound`] (pages in place, job ready) → a queued job, known by its sequence
-//! number. A step that fails drops the state that it was given, which undoes it.
+//! reservations) → [`Bound`](bound::Bound) (pages in place, job ready) → a queued job, known by its
+//! sequence number. A step that fails drops the state that it was given, which undoes it.
 //!
 //! # How long a submission may take
 //!
@@ -54,10 +54,17 @@
 //! Reservations → publish lock of the address space → locks of scheduler and fences. Nothing is
 //! allocated under the publish lock.
 
+mod bound;
+mod buffers;
 pub(crate) mod chunks;
 mod retry;
 
 use self::{
+    buffers::{
+        is_current,
+        UserEntry,
+        UserFence, //
+    },
     chunks::{
         Dependency,
         Order,
@@ -68,7 +75,7 @@ use self::{
         Attempt,
         Pages,
         Publication, //
-    },
+    }, //
 };
 use crate::{
     abstractions::{
@@ -76,19 +83,14 @@ use crate::{
             Fence,
             Interruptible, //
         },
-        dma_resv::Usage,
         drm::{
             device::UnplugGuard,
             exec::{
                 self,
                 Locked, //
             },
-            gem::{
-                Handle,
-                ObjectExt, //
-            },
-            sched::PendingJob, //
-        },
+            gem::Handle, //
+        }, //
     },
     bindings,
     bo_list::BoList,
@@ -105,39 +107,17 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::{
-        gang::Seat,
-        job::{
-            self,
-            Job, //
-        },
-    },
-    hw::{
-        command,
-        page_table::Access, //
-    },
+    hw::command,
     sync::Signal,
-    ttm::{
-        Bo,
-        ReservedExt, //
-    },
-    userptr::{
-        UserPages,
-        Userptr, //
-    },
-    vm::{
-        Backing,
-        Vm, //
-    },
+    vm::Vm, //
 };
 use kernel::{
     num::casts::usize_as_u64,
-    page::PAGE_SIZE,
     prelude::*,
     sync::{
         aref::ARef,
         Arc, //
-    },
+    }, //
 };
 
 /// Queues a job and returns its sequence number in its context and queue: `AMDGPU_CS`.
@@ -146,7 +126,7 @@ use kernel::{
 ///
 /// Errors from parsing the chunks: see [`Request::copy_in`] and [`Parsed::new`]. Then `EDEADLK` if
 /// the process took its memory away faster than the kernel could gather it, the errors of
-/// [`Userptr::gather`], `ENOMEM`, `ERESTARTSYS`.
+/// [`Userptr::gather`](crate::userptr::Userptr::gather), `ENOMEM`, `ERESTARTSYS`.
 pub(crate) fn ioctl(
     dev: &DrmDevice,
     args: &bindings::drm_amdgpu_cs_in,
@@ -163,132 +143,12 @@ pub(crate) fn ioctl(
     Ok(bindings::drm_amdgpu_cs_out { handle })
 }
 
-/// Resources that a job keeps until it has ended.
-type Keep = KBox<dyn Send>;
-
 /// The reservations, in a section that the unplugging of the device waits for. Pages are gathered
 /// outside the section: the process that owns them determines how long that takes.
 struct Reserved {
     // Dropped first.
     locked: Locked,
     _section: UnplugGuard,
-}
-
-/// Access of the engines to a user fence's page.
-const READ_WRITE: Access = Access {
-    read: true,
-    write: true,
-};
-
-/// Location to which the job writes its sequence number for user space.
-struct UserFence {
-    bo: ARef<Bo>,
-    offset: u32,
-}
-
-impl UserFence {
-    /// Looks up the BO of a user fence.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` for a bad handle, a BO that is not one page, or one that is user memory.
-    fn look_up(file: &DrmFile, fence: chunks::UserFence) -> Result<Self> {
-        let bo = Handle(fence.handle).lookup(file).map_err(|_| EINVAL)?;
-        if bo.size() != PAGE_SIZE || bo.userptr().is_some() {
-            return Err(EINVAL);
-        }
-        Ok(Self {
-            bo,
-            offset: fence.offset,
-        })
-    }
-}
-
-/// A user-memory BO of this submission, and the pages gathered for it.
-///
-/// The entry belongs to the submission and not to the BO list, which others may be submitting too.
-struct UserEntry {
-    bo: ARef<Bo>,
-    /// Pages that have not been handed to TTM yet.
-    pages: Option<UserPages>,
-    /// Set if the BO needs pages: it is neither bound to current ones nor are any held for it.
-    needy: bool,
-}
-
-impl UserEntry {
-    /// Creates an entry without pages.
-    ///
-    /// # Errors
-    ///
-    /// `EPERM` for another process's memory; `EINVAL` if the BO is not user memory.
-    fn new(bo: ARef<Bo>) -> Result<Self> {
-        bo.userptr().ok_or(EINVAL)?.check_owner()?;
-        Ok(Self {
-            bo,
-            pages: None,
-            needy: false,
-        })
-    }
-
-    /// Drops pages that were invalidated, and returns whether any are missing. The BO is reserved.
-    fn check(&mut self, locked: &Locked) -> Result<Pages> {
-        let userptr = self.bo.userptr().ok_or(EINVAL)?;
-        let generation = userptr.generation();
-        let stale = self
-            .pages
-            .take_if(|pages| pages.generation() != generation)
-            .is_some();
-        let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
-        let bound = userptr.bound(&reserved);
-        self.needy = self.pages.is_none() && bound != Some(generation);
-        if !self.needy {
-            return Ok(Pages::Ready);
-        }
-        userptr.trace_retry(if stale || bound.is_some() {
-            Why::Stale
-        } else {
-            Why::Missing
-        });
-        Ok(Pages::Missing)
-    }
-
-    /// Gathers pages if they are missing. Nothing is reserved.
-    fn gather(&mut self) -> Result {
-        if !self.needy {
-            return Ok(());
-        }
-        let userptr = self.bo.userptr().ok_or(EINVAL)?;
-        self.pages = match userptr.gather() {
-            // Lost to invalidations: the retry loop counts this as a failed try.
-            Err(error) if error == EBUSY => None,
-            result => Some(result?),
-        };
-        Ok(())
-    }
-
-    /// Hands the pages to TTM. The BO is reserved.
-    fn bind(&mut self, locked: &Locked) -> Result {
-        let Some(pages) = self.pages.take() else {
-            return Ok(());
-        };
-        let reserved = self.bo.reserved_in(locked).ok_or(EINVAL)?;
-        let userptr = self.bo.userptr().ok_or(EINVAL)?;
-        if userptr.bound(&reserved) == Some(pages.generation()) {
-            // Another submission was faster.
-            return Ok(());
-        }
-        Userptr::bind(&reserved, pages)
-    }
-}
-
-/// Returns true if page-table entries may point to the bytes of `bo`. Called under the publish
-/// lock.
-fn is_current(bo: &Bo, locked: &Locked) -> bool {
-    match (bo.userptr(), bo.reserved_in(locked)) {
-        (_, None) => false,
-        (None, Some(_)) => true,
-        (Some(userptr), Some(reserved)) => userptr.bound(&reserved) == Some(userptr.generation()),
-    }
 }
 
 /// A job of a submission: the IBs for one queue of its context.
@@ -404,145 +264,6 @@ impl<'a> Parsed<'a> {
         1 + self.others.len()
     }
 
-    /// Hands the pages to TTM, moves every BO to where the GPU reaches it, and creates the jobs.
-    /// Everything is reserved.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, `ERESTARTSYS`.
-    fn bind(&mut self, locked: &Locked) -> Result<Bound> {
-        for entry in &mut self.user_entries {
-            entry.bind(locked)?;
-        }
-        for bo in self.list.bos() {
-            bo.reserved_in(locked).ok_or(EINVAL)?.place()?;
-        }
-        self.vm().validate(locked)?;
-
-        let (user_fence, keep) = self.bind_user_fence(locked)?;
-        let mut seats = match self.jobs() {
-            1 => KVec::new(),
-            jobs => Seat::gang(jobs)?,
-        }
-        .into_iter();
-        let mut others = KVec::with_capacity(self.others.len(), GFP_KERNEL_ACCOUNT)?;
-        for member in &self.others {
-            let job = self.job(member, seats.next(), None, None, locked)?;
-            others.push(job, GFP_KERNEL_ACCOUNT)?;
-        }
-        let leader = self.job(&self.leader, seats.next(), user_fence, keep, locked)?;
-        for resv in locked.reservations() {
-            // Moves may have used up the fence slots that were reserved with the buffers.
-            resv.reserve_fences(u32::try_from(self.jobs())?)?;
-        }
-        Ok(Bound { leader, others })
-    }
-
-    /// Creates a job with its dependencies. Everything is reserved and in its place.
-    fn job(
-        &self,
-        member: &Member,
-        seat: Option<Seat>,
-        user_fence: Option<command::FenceSlot>,
-        keep: Option<Keep>,
-        locked: &Locked,
-    ) -> Result<PendingJob<Job>> {
-        let mut ibs = KVec::with_capacity(member.ibs.len(), GFP_KERNEL_ACCOUNT)?;
-        ibs.extend_from_slice(&member.ibs, GFP_KERNEL_ACCOUNT)?;
-        let job = Job::new(job::Work {
-            space: Some(self.vm().clone()),
-            submitter: Some(self.vm().submitters().current()?),
-            standing: Some(member.queue.standing.clone()),
-            pasid: 0,
-            task: job::Task::Ibs(ibs),
-            user_fence,
-            seat,
-            _keep: keep,
-        })?;
-        let entity = member.queue.entity.clone();
-        let mut job = PendingJob::new(
-            entity,
-            Job::CREDITS,
-            self.vm().owner(),
-            self.file.client_id(),
-            job,
-        )?;
-        for fence in &self.dependencies {
-            job.add_dependency(fence.clone())?;
-        }
-        self.order_after_others(&mut job, locked)?;
-        // Moves and clears that the kernel has in progress.
-        for resv in locked.reservations() {
-            job.add_resv_dependencies(resv, Usage::Kernel)?;
-        }
-        Ok(job)
-    }
-
-    /// Orders the job after other users of the BOs that it names.
-    fn order_after_others(&self, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
-        for bo in self.list.bos() {
-            self.order_after_others_of(bo, job, locked)?;
-        }
-        match &self.user_fence {
-            Some(fence) => self.order_after_others_of(&fence.bo, job, locked),
-            None => Ok(()),
-        }
-    }
-
-    /// Orders the job after the jobs of other address spaces that name the BO, unless the BO was
-    /// created with explicit synchronization, and after any fences that user space has put into its
-    /// DMA buffer.
-    fn order_after_others_of(&self, bo: &Bo, job: &mut PendingJob<Job>, locked: &Locked) -> Result {
-        let own = self.vm().owner();
-
-        if !bo.has_foreign_fences() {
-            return Ok(());
-        }
-        let resv = bo.reserved_in(locked).ok_or(EINVAL)?.held();
-        job.add_dependencies_of(resv, Usage::Read, |owner| match owner {
-            Some(owner) => bo.has_implicit_order() && owner != own,
-            None => true,
-        })
-    }
-
-    /// Returns the user fence for the ring, except for its value, and the resources to keep until
-    /// then.
-    fn bind_user_fence(
-        &self,
-        locked: &Locked,
-    ) -> Result<(Option<command::FenceSlot>, Option<Keep>)> {
-        let Some(UserFence { bo, offset }) = &self.user_fence else {
-            return Ok((None, None));
-        };
-        let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
-        reserved.place()?;
-        let (address, window) = reserved.with_backing(|backing| match backing {
-            Some(Backing::Vram([block, ..])) => {
-                Ok((self.dev.facts.vram.mc_addr(block.offset), None))
-            }
-            Some(Backing::System { pages, snoop, .. }) => {
-                let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self
-                    .dev
-                    .gart
-                    .bind(core::iter::once(page), READ_WRITE, snoop)?;
-                Ok((window.gpu_addr(), Some(window)))
-            }
-            _ => Err(EINVAL),
-        })?;
-        let fence = command::FenceSlot {
-            gpu_addr: address + u64::from(*offset),
-            value: 0,
-        };
-        // The reservation keeps the page in place until the job's fence signals. The GART window
-        // goes a moment later, so the page must outlive it: fields are dropped in order.
-        let keep = match window {
-            Some(window) => Some(KBox::new((window, bo.clone()), GFP_KERNEL_ACCOUNT)? as Keep),
-            None => None,
-        };
-        Ok((Some(fence), keep))
-    }
-
     /// Returns true if every user-memory BO is bound to its current pages. Called under the publish
     /// lock.
     fn is_current(&self, locked: &Locked) -> bool {
@@ -623,76 +344,6 @@ impl Attempt for Parsed<'_> {
     fn retried(&mut self, tries: u32) {
         self.dev.stats.retries.add(1);
         trace::cs_retry(self.file.client_id(), tries);
-    }
-}
-
-/// A submission that only has to be queued: everything is reserved and in its place.
-struct Bound {
-    leader: PendingJob<Job>,
-    others: KVec<PendingJob<Job>>,
-}
-
-impl Bound {
-    /// Queues the jobs, unless an invalidation came first.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    fn publish(self, parsed: &mut Parsed<'_>, locked: &Locked) -> Result<Publication<u64>> {
-        // Values that are not consumed under the lock must be dropped after it: dropping may sleep.
-        let mut parts = parsed
-            .admission
-            .take()
-            .map(|admission| (self.leader, self.others, admission));
-        let vm = parsed.vm().clone();
-        let fences = u32::try_from(parsed.jobs())?;
-        let is_named = |bo: &Bo| is_current(bo, locked);
-        let published = vm.publish(locked, fences, is_named, |guard| {
-            if !parsed.is_current(locked) {
-                return None;
-            }
-            guard.update();
-            let (leader, others, admission) = parts.take()?;
-            for job in others {
-                job.submit(|fence, job| {
-                    attach(fence, &vm, locked, Usage::Read);
-                    job.set_space_at(guard.at());
-                });
-            }
-            Some(leader.submit(|fence, job| {
-                attach(fence, &vm, locked, Usage::Write);
-                job.set_space_at(guard.at());
-                let number = admission.record(fence);
-                job.set_number(number);
-                parsed.trace_publish(number, fence);
-                (number, ARef::from(fence))
-            }))
-        });
-        parsed.admission = parts.map(|(_, _, admission)| admission);
-        Ok(match published? {
-            Some((number, fence)) => {
-                for signal in core::mem::take(&mut parsed.signals) {
-                    signal.give(&fence);
-                }
-                Publication::Done(number)
-            }
-            None => Publication::Invalidated,
-        })
-    }
-}
-
-/// Adds a job's fence to every reservation that is held. Later submissions wait for the leader's
-/// fence ([`Usage::Write`]). A wait until a BO is idle waits for the fences of all jobs.
-fn attach(fence: &Fence, vm: &Vm, locked: &Locked, usage: Usage) {
-    for resv in locked.reservations() {
-        // The reservation of the address space, which its private BOs share, has the fences that
-        // the notifier and moves wait for. Nobody else's job comes after those.
-        let usage = if core::ptr::eq(resv.as_raw(), vm.resv().as_raw()) {
-            Usage::Bookkeep
-        } else {
-            usage
-        };
-        resv.add_fence(fence, usage);
     }
 }
 
