@@ -2,6 +2,15 @@
 
 //! Buffer objects (BOs): their data, and the operations on them (`amdgpu_bo`, `amdgpu_object.c`).
 
+mod request;
+mod reserved;
+
+use self::request::check_room;
+pub(crate) use self::{
+    request::NewBo,
+    reserved::ReservedExt, //
+};
+
 use kernel::{
     new_mutex,
     new_spinlock,
@@ -42,10 +51,7 @@ use crate::{
             gem::ObjectExt,
             ttm, //
         },
-        mm::hmm::{
-            self,
-            Pfn, //
-        },
+        mm::hmm, //
     },
     bindings::{
         self,
@@ -55,15 +61,9 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    hw::page_table::{
-        Pte,
-        Snoop, //
-    },
     userptr::Userptr,
     vm::{
-        Backing,
         Reach,
-        SystemPages,
         TableId,
         Vm, //
     },
@@ -109,55 +109,6 @@ pub(crate) enum Kind {
     Table(TableId),
     /// Memory of a process.
     User(Userptr),
-}
-
-/// Properties of a new BO.
-#[derive(Clone, Copy)]
-pub(crate) struct NewBo {
-    /// Size in bytes; rounded up to whole pages.
-    pub(crate) size: u64,
-    /// Alignment in bytes; a power of two, or less than a page.
-    pub(crate) alignment: u64,
-    pub(crate) domains: Domains,
-    /// `AMDGPU_GEM_CREATE_*`.
-    pub(crate) flags: u32,
-}
-
-impl NewBo {
-    /// Relaxes the request after an allocation failed. Returns false if it cannot be relaxed
-    /// further.
-    pub(crate) fn ask_for_less(&mut self) -> bool {
-        if self.flags & bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED != 0 {
-            self.flags &= !bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED;
-            return true;
-        }
-        let same = self.domains;
-        if self.domains == Domains::VRAM {
-            self.domains = self.domains.or_gtt();
-        }
-        self.domains != same
-    }
-
-    /// Returns the size in whole pages, not 0.
-    fn pages_size(&self) -> Result<usize> {
-        if self.size == 0 {
-            return Err(ENOSPC);
-        }
-        let size = self
-            .size
-            .checked_next_multiple_of(PAGE_SIZE as u64)
-            .ok_or(EINVAL)?;
-        usize::try_from(size).map_err(|_| EINVAL)
-    }
-
-    /// Returns the alignment in whole pages.
-    fn pages_alignment(&self) -> Result<usize> {
-        let alignment = self.alignment.max(PAGE_SIZE as u64);
-        if !alignment.is_power_of_two() || alignment > u64::from(u32::MAX) {
-            return Err(EINVAL);
-        }
-        usize::try_from(alignment).map_err(|_| EINVAL)
-    }
 }
 
 /// The driver's data in each BO.
@@ -508,122 +459,6 @@ impl Bo {
     }
 }
 
-/// Operations on a BO whose reservation is held.
-pub(crate) trait ReservedExt {
-    /// Moves the BO to the domains that user space prefers if there is room, or at least to where
-    /// the GPU reaches it.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
-    fn place(&self) -> Result;
-
-    /// Moves the BO to VRAM. This may evict others.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, `ERESTARTSYS`.
-    fn place_in_vram(&self) -> Result;
-
-    /// Waits until the BO's VRAM has been cleared of its previous owner's data.
-    ///
-    /// # Errors
-    ///
-    /// `ERESTARTSYS`; `ENODEV` if the card is gone.
-    fn finish_clear(&self, intr: Interruptible) -> Result;
-
-    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released:
-    /// the process must have taken them back, so that the notifier has waited for the jobs that
-    /// could reach them. No job reaches the new pages before its page-table entries are made
-    /// current.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if the BO is no userptr BO.
-    fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
-
-    /// Calls `f` with the location of the bytes, or `None` if the GPU does not reach them there.
-    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
-}
-
-impl ReservedExt for ReservedBo<'_> {
-    fn place(&self) -> Result {
-        // No job evicts others from VRAM: two that do not fit there together would evict each other
-        // in turn.
-        let domains = match self.domains() {
-            Domains::VRAM => Domains::VRAM.or_gtt(),
-            domains => domains,
-        };
-        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-
-        let result = self.validate(&domains.placement(), &mut ctx);
-        let moved = ctx.bytes_moved();
-        self.drm().memory.bytes_moved.add(moved, Relaxed);
-        result
-    }
-
-    fn place_in_vram(&self) -> Result {
-        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-        self.validate(&Domains::VRAM.placement(), &mut ctx)
-    }
-
-    fn finish_clear(&self, intr: Interruptible) -> Result {
-        clear::finish(self, || self.allocation::<Vram>(), intr)
-    }
-
-    fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
-        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-
-        self.set_user_pages(pages, &mut ctx)?;
-        self.validate(&Domains::GTT.placement(), &mut ctx)
-    }
-
-    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R {
-        match self.mem_type() {
-            Some(ttm::MemType::VRAM) => {
-                let piece = self.allocation::<Vram>();
-                f(piece.as_ref().map(|piece| Backing::Vram(piece.blocks())))
-            }
-            Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
-                pages: self,
-                snoop: match self.backing() {
-                    ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
-                        Snoop::No
-                    }
-                    _ => Snoop::Yes,
-                },
-                read_only: self.backing() == ttm::Backing::UserRead,
-            })),
-            _ => f(None),
-        }
-    }
-}
-
-impl SystemPages for ReservedBo<'_> {
-    fn address(&self, page: usize) -> Option<u64> {
-        self.dma_address(page)
-    }
-
-    fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
-        // The device's DMA mask keeps addresses within the address field of an entry.
-        self.dma_addresses(first, of_page_0.into_raw(), into)
-    }
-}
-
-/// Returns `ENOMEM` if the BO would not fit into its preferred domains even if they were empty.
-fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
-    let limit = if domains == Domains::VRAM {
-        dev.memory.vram
-    } else {
-        dev.memory.gtt
-    };
-    if size < limit {
-        Ok(())
-    } else {
-        Err(ENOMEM)
-    }
-}
-
 #[vtable]
 impl ttm::DriverObject for BoData {
     type Driver = Ttm;
@@ -671,49 +506,5 @@ impl ttm::DriverObject for BoData {
         // User space may put anybody's fences into a DMA buffer.
         bo.shared.store(true, Relaxed);
         Ok(())
-    }
-}
-
-#[kunit_tests(amdgpu_rs_bo)]
-mod tests {
-    use super::*;
-
-    fn new(size: u64, alignment: u64, flags: u32) -> NewBo {
-        NewBo {
-            size,
-            alignment,
-            domains: Domains::VRAM,
-            flags,
-        }
-    }
-
-    #[test]
-    fn sizes_and_alignments() {
-        let size = |size| new(size, 0, 0).pages_size();
-        assert_eq!(size(0), Err(ENOSPC));
-        assert_eq!(size(u64::MAX), Err(EINVAL));
-        assert_eq!(size(1), Ok(0x1000));
-        assert_eq!(size(0x1000), Ok(0x1000));
-        assert_eq!(size(0x1001), Ok(0x2000));
-
-        let alignment = |alignment| new(1, alignment, 0).pages_alignment();
-        assert_eq!(alignment(0), Ok(0x1000));
-        assert_eq!(alignment(256), Ok(0x1000));
-        assert_eq!(alignment(0x10000), Ok(0x10000));
-        assert_eq!(alignment(0x3000), Err(EINVAL));
-        assert_eq!(alignment(1 << 32), Err(EINVAL));
-        assert_eq!(alignment(u64::MAX), Err(EINVAL));
-    }
-
-    #[test]
-    fn less_is_asked_for_in_two_steps() {
-        let mut bo = new(1, 0, bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED);
-        assert!(bo.ask_for_less());
-        assert_eq!((bo.flags, bo.domains), (0, Domains::VRAM));
-        assert!(bo.ask_for_less());
-        assert_eq!(bo.domains, Domains::VRAM.or_gtt());
-        assert!(!bo.ask_for_less());
-        bo.domains = Domains::GTT;
-        assert!(!bo.ask_for_less());
     }
 }

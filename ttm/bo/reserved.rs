@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Operations on a BO whose reservation is held: its place, and its bytes.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use super::{
+    clear,
+    Domains,
+    ReservedBo,
+    Vram, //
+};
+use crate::{
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::ttm,
+        mm::hmm::Pfn, //
+    },
+    hw::page_table::{
+        Pte,
+        Snoop, //
+    },
+    vm::{
+        Backing,
+        SystemPages, //
+    },
+};
+
+/// Operations on a BO whose reservation is held.
+pub(crate) trait ReservedExt {
+    /// Moves the BO to the domains that user space prefers if there is room, or at least to where
+    /// the GPU reaches it.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
+    fn place(&self) -> Result;
+
+    /// Moves the BO to VRAM. This may evict others.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    fn place_in_vram(&self) -> Result;
+
+    /// Waits until the BO's VRAM has been cleared of its previous owner's data.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`; `ENODEV` if the card is gone.
+    fn finish_clear(&self, intr: Interruptible) -> Result;
+
+    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released:
+    /// the process must have taken them back, so that the notifier has waited for the jobs that
+    /// could reach them. No job reaches the new pages before its page-table entries are made
+    /// current.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if the BO is no userptr BO.
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
+
+    /// Calls `f` with the location of the bytes, or `None` if the GPU does not reach them there.
+    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
+}
+
+impl ReservedExt for ReservedBo<'_> {
+    fn place(&self) -> Result {
+        // No job evicts others from VRAM: two that do not fit there together would evict each other
+        // in turn.
+        let domains = match self.domains() {
+            Domains::VRAM => Domains::VRAM.or_gtt(),
+            domains => domains,
+        };
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+
+        let result = self.validate(&domains.placement(), &mut ctx);
+        let moved = ctx.bytes_moved();
+        self.drm().memory.bytes_moved.add(moved, Relaxed);
+        result
+    }
+
+    fn place_in_vram(&self) -> Result {
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+        self.validate(&Domains::VRAM.placement(), &mut ctx)
+    }
+
+    fn finish_clear(&self, intr: Interruptible) -> Result {
+        clear::finish(self, || self.allocation::<Vram>(), intr)
+    }
+
+    fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+
+        self.set_user_pages(pages, &mut ctx)?;
+        self.validate(&Domains::GTT.placement(), &mut ctx)
+    }
+
+    fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R {
+        match self.mem_type() {
+            Some(ttm::MemType::VRAM) => {
+                let piece = self.allocation::<Vram>();
+                f(piece.as_ref().map(|piece| Backing::Vram(piece.blocks())))
+            }
+            Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
+                pages: self,
+                snoop: match self.backing() {
+                    ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
+                        Snoop::No
+                    }
+                    _ => Snoop::Yes,
+                },
+                read_only: self.backing() == ttm::Backing::UserRead,
+            })),
+            _ => f(None),
+        }
+    }
+}
+
+impl SystemPages for ReservedBo<'_> {
+    fn address(&self, page: usize) -> Option<u64> {
+        self.dma_address(page)
+    }
+
+    fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize {
+        // The device's DMA mask keeps addresses within the address field of an entry.
+        self.dma_addresses(first, of_page_0.into_raw(), into)
+    }
+}
