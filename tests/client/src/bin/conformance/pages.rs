@@ -4,7 +4,13 @@
 //! whoever waits for them can be disturbed.
 
 use std::{
-    sync::Barrier,
+    sync::{
+        Barrier,
+        mpsc::{
+            self,
+            Sender, //
+        }, //
+    },
     thread,
     time::{
         Duration,
@@ -124,66 +130,65 @@ fn copied_on_write(rig: &Rig) -> Outcome {
     answer
 }
 
-/// Submits when all are there; the number, and how long that took.
+/// Submits when all are there, and tells that the call is over.
 fn submit_at(
     barrier: &Barrier,
     session: &Session,
     (engine, stream): (Engine, &Stream),
     handle: u32,
-) -> Result<(u64, Duration), Errno> {
+    over: Sender<()>,
+) -> Result<u64, Errno> {
     barrier.wait();
-    let started = Instant::now();
-    session.submit(engine, stream, &[handle]).map(|seq| (seq, started.elapsed()))
+    let seq = session.submit(engine, stream, &[handle]);
+    // Nobody listens any more where the calls took too long.
+    let _ = over.send(());
+    seq
 }
 
 /// Two threads submit one list right after its memory was replaced: the second must not bind again what the
 /// first has bound, as that waits for the first one's job.
 fn gathered_by_two(rig: &Rig) -> Outcome {
     const ROUNDS: usize = 20;
-    const SHUT: Duration = Duration::from_millis(400);
+    // For a call that waits for the held job; below the time after which that job counts as hung.
+    const PATIENCE: Duration = Duration::from_secs(6);
 
     let mem = rig.memory(MANY)?;
     let handle = user_memory(rig, &mem)?;
     let mut other = rig.session.another().setup("a session")?;
-    let replace = || {
-        mem.advise(0..MANY, Advice::Discard).setup("madvise")?;
-        mem.advise(0..MANY, Advice::Populate).setup("madvise")
-    };
-    // The gate is shut for long beside what gathering takes, however slow the kernel's checkers make that.
-    replace()?;
-    let started = Instant::now();
-    let seq = rig.session.submit(ENGINE, &Stream::new(), &[handle])?;
-    let shut = SHUT.max(started.elapsed() * 8);
-    rig.finish(ENGINE, seq)?;
-    let rounds = if shut == SHUT { ROUNDS } else { ROUNDS / 4 };
     let mut waited = 0;
-    for _ in 0..rounds {
-        replace()?;
+    for _ in 0..ROUNDS {
+        mem.advise(0..MANY, Advice::Discard).setup("madvise")?;
+        mem.advise(0..MANY, Advice::Populate).setup("madvise")?;
         let gate = Latch::shut(&rig.session.data.map);
         let mut stream = Stream::new();
         wait_at_gate(&rig.session, HELD, &mut stream);
         let barrier = Barrier::new(2);
-        let (held, free) = thread::scope(|scope| {
-            let (other, barrier) = (&mut other, &barrier);
-            let free =
-                scope.spawn(move || submit_at(barrier, other, (ENGINE, &Stream::new()), handle));
-            let opener = scope.spawn(move || {
-                thread::sleep(shut);
-                gate.open();
+        let (over, calls) = mpsc::channel();
+        let (held, free, in_time) = thread::scope(|scope| {
+            let (other, barrier, over_too) = (&mut other, &barrier, over.clone());
+            let free = scope.spawn(move || {
+                submit_at(barrier, other, (ENGINE, &Stream::new()), handle, over_too)
             });
-            let held = submit_at(barrier, &rig.session, (HELD, &stream), handle);
+            let opener = scope.spawn(move || {
+                let until = Instant::now() + PATIENCE;
+                let in_time = (0..2).all(|_| {
+                    calls.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok()
+                });
+                gate.open();
+                in_time
+            });
+            let held = submit_at(barrier, &rig.session, (HELD, &stream), handle, over);
             let lost = |_| Failure::Wrong("a thread panicked".into());
-            opener.join().map_err(lost)?;
-            Ok::<_, Failure>((held, free.join().map_err(lost)?))
+            let in_time = opener.join().map_err(lost)?;
+            Ok::<_, Failure>((held, free.join().map_err(lost)?, in_time))
         })?;
-        let (held, free) = (held?, free?);
-        rig.finish(HELD, held.0)?;
-        let done = other.wait(ENGINE, free.0, 20_000).setup("WAIT_CS")?;
+        rig.finish(HELD, held?)?;
+        let done = other.wait(ENGINE, free?, 20_000).setup("WAIT_CS")?;
         expect(done, || "the second job is not done".into())?;
-        waited += usize::from(held.1.max(free.1) > shut / 2);
+        waited += usize::from(!in_time);
     }
     rig.file().gem_close(handle).setup("GEM_CLOSE")?;
-    expect(waited == 0, || format!("in {waited} of {rounds} rounds one waited for the other's job"))
+    expect(waited == 0, || format!("in {waited} of {ROUNDS} rounds one waited for the other's job"))
 }
 
 /// Submits a list again and again until a time; how often that went well, and the longest call.
