@@ -105,6 +105,10 @@ UNBIND_ROUNDS ?= 500
 unbind: ## takes the driver away from under processes, in every order, UNBIND_ROUNDS times
 	@scripts/unbind --rounds $(UNBIND_ROUNDS)
 
+.PHONY: lock-holds
+lock-holds: ## for how long locks are held that others wait for: docs/locks.md
+	@scripts/lock-holds
+
 .PHONY: measures mutants
 mutants: ## breaks one promise of the driver at a time: does its witness notice?
 	@scripts/mutants
