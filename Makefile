@@ -38,7 +38,7 @@ demo-llm: ## llama.cpp runs a small language model there, token for token as the
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client atom decls protocol kunit e2e e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset check fmt
 test: ## all tests
 	@scripts/test
 
@@ -63,7 +63,10 @@ kunit: ## the suites inside the module, in the debug kernel
 e2e: ## the main job and the ioctls' answers on the stock kernel
 	@scripts/test e2e
 
-e2e-debug: ## the same on the debug kernel, with a clean log
+debug: ## the ioctls' answers on the debug kernel, with a clean log
+	@scripts/test debug
+
+e2e-debug: ## what e2e does, on the debug kernel: half an hour of a quiet machine
 	@scripts/test e2e-debug
 
 cost: ## what a submission costs with untouched user memory, in instructions
