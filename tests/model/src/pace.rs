@@ -131,7 +131,8 @@ impl Gpu {
         self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
         // The request is fulfilled: whoever takes the queue up by its descriptor must not find it there.
         self.regs.set_queue(sel, CP_HQD_DEQUEUE_REQUEST, 0);
-        if self.regs.queue(sel, CP_HQD_ACTIVE) & 1 != 0 {
+        // To save its registers is the work of the engine's firmware.
+        if self.regs.queue(sel, CP_HQD_ACTIVE) & 1 != 0 && !self.is_halted(sel) {
             self.save_descriptor(sel);
         }
         self.regs.set_queue(sel, CP_HQD_ACTIVE, 0);

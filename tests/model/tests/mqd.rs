@@ -97,9 +97,12 @@ fn a_halted_engine_takes_no_queue_off() {
         let mut b = Bench::with(config);
         b.w("CP_MEC_CNTL", 1 << 28 | 1 << 30);
         select(&mut b, true);
+        b.w("CP_HQD_PQ_RPTR", 0x40);
         b.w("CP_HQD_DEQUEUE_REQUEST", 1);
         let left = (0..100).all(|_| b.r("CP_HQD_ACTIVE") != 0);
         assert_eq!(left, strict);
+        // Nobody saved its registers: another driver may have prepared the descriptor for itself.
+        assert_ne!(b.get(PLACE + 4 * (SAVED + u64::from(reg("CP_HQD_PQ_RPTR") - reg("CP_MQD_BASE_ADDR")))), 0x40);
         b.clean();
     }
 }
