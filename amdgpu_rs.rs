@@ -75,6 +75,7 @@ mod device;
 mod driver;
 mod drm;
 mod exec;
+mod fdinfo;
 mod fences;
 mod file;
 mod first_boot;

@@ -81,6 +81,11 @@ void rust_ext_drm_gem_object_put(struct drm_gem_object *obj)
 	drm_gem_object_put(obj);
 }
 
+bool rust_ext_drm_gem_object_is_shared(struct drm_gem_object *obj)
+{
+	return drm_gem_object_is_shared_for_memory_stats(obj);
+}
+
 /* The kernel crate has the structure of that name, which hides the function. */
 int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_fence *fence)
 {

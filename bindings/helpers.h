@@ -50,6 +50,7 @@ int rust_ext_cond_resched_killable(void);
 void rust_ext_drm_gem_object_get(struct drm_gem_object *obj);
 bool rust_ext_drm_gem_object_get_unless_zero(struct drm_gem_object *obj);
 void rust_ext_drm_gem_object_put(struct drm_gem_object *obj);
+bool rust_ext_drm_gem_object_is_shared(struct drm_gem_object *obj);
 int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_fence *fence);
 void rust_ext_drm_syncobj_put(struct drm_syncobj *obj);
 bool rust_ext_ttm_bo_get_unless_zero(struct ttm_buffer_object *bo);

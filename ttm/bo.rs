@@ -191,11 +191,16 @@ impl BoData {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
     }
 
+    /// Returns true if user space allows the contents to be dropped rather than saved.
+    pub(crate) fn is_discardable(&self) -> bool {
+        self.flags & bindings::AMDGPU_GEM_CREATE_DISCARDABLE != 0
+    }
+
     /// Returns the usage with which fences of jobs that may use the BO are in its reservation. In
-    /// the reservation of an address space, which an always valid BO shares, the usage is
-    /// `Bookkeep`.
+    /// the reservation of an address space, which page tables and always valid BOs share, the usage
+    /// is `Bookkeep`.
     pub(crate) fn usage_by_jobs(&self) -> Usage {
-        if self.is_always_valid() {
+        if self.is_always_valid() || self.table().is_some() {
             Usage::Bookkeep
         } else {
             Usage::Read

@@ -61,6 +61,12 @@ pub(crate) trait ObjectExt: Object {
         !unsafe { (*self.as_gem()).import_attach }.is_null()
     }
 
+    /// Returns true if the object has several handles or was exported, for memory statistics.
+    fn is_shared(&self) -> bool {
+        // SAFETY: By the safety requirements of `Object`; this only looks at two fields.
+        unsafe { bindings::rust_ext_drm_gem_object_is_shared(self.as_gem()) }
+    }
+
     /// Creates a handle to the object in an open file, which then holds a reference.
     ///
     /// Calls the driver's `open` for the object.

@@ -15,6 +15,7 @@ use super::{
         Reserved, //
     },
     tt::Backing,
+    MemType,
     Placement, //
 };
 use crate::{
@@ -51,12 +52,21 @@ use kernel::{
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::aref::{
-        ARef,
-        AlwaysRefCounted, //
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
     },
     types::Opaque, //
 };
+
+/// Stands for no kind of memory.
+const NO_PLACE: u32 = u32::MAX;
 
 /// The TTM device's DRM driver, reached through an object's data.
 pub(crate) type Drm<T> = <<T as DriverObject>::Driver as Driver>::Drm;
@@ -164,6 +174,7 @@ pub(crate) struct Buffer<T: DriverObject> {
     raw: Opaque<bindings::ttm_buffer_object>,
     eviction: UnsafeCell<Placement>,
     moving: Cell<bool>,
+    last_place: Atomic<u32>,
     backing: Backing,
     share: Option<ARef<Object<T>>>,
     data: T,
@@ -246,6 +257,31 @@ impl<T: DriverObject> Buffer<T> {
         let result = f();
         self.moving.set(false);
         result
+    }
+
+    /// Returns the kind of memory that the object was last moved to, if it ever had a place.
+    ///
+    /// Needs no reservation, so the object may have moved by the time that this returns.
+    pub(crate) fn last_mem_type(&self) -> Option<MemType> {
+        match self.last_place.load(Relaxed) {
+            NO_PLACE => None,
+            mem_type => Some(MemType::from_raw(mem_type)),
+        }
+    }
+
+    /// Notes the kind of memory that the object lies in now, if any. The caller must hold the
+    /// reservation.
+    pub(super) fn note_place(&self) {
+        // SAFETY: The object is valid, and its resource stays while the reservation is held.
+        let place = unsafe {
+            let resource = (*self.as_raw()).resource;
+            if resource.is_null() {
+                NO_PLACE
+            } else {
+                (*resource).mem_type
+            }
+        };
+        self.last_place.store(place, Relaxed);
     }
 
     /// Returns the source of the system pages behind the object.
@@ -390,6 +426,7 @@ impl<T: DriverObject> Object<T> {
             pin_init::raw_try_init(&raw mut (*buffer).data, data)?;
             (&raw mut (*buffer).eviction).write(UnsafeCell::new(Placement::NOWHERE));
             (&raw mut (*buffer).moving).write(Cell::new(false));
+            (&raw mut (*buffer).last_place).write(Atomic::new(NO_PLACE));
             (&raw mut (*buffer).backing).write((*buffer).data.backing());
             (&raw mut (*buffer).share).write(share);
         }

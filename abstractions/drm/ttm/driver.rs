@@ -256,6 +256,7 @@ impl<D: Driver> Device<D> {
                 return EINVAL.to_errno();
             };
             let result = buffer.while_moving(|| D::move_(mv).map(|moved| moved.to_errno()));
+            buffer.note_place();
             // TTM frees the new place after an error, and a move has already freed the old one. So
             // the result tells TTM which of them happened, whatever the driver returned.
             if (*bo).resource == new {
