@@ -8,6 +8,7 @@
 pub(crate) mod bound;
 pub(crate) mod capability;
 pub(crate) mod dma;
+pub(crate) mod dma_buf;
 pub(crate) mod dma_fence;
 pub(crate) mod dma_resv;
 pub(crate) mod drm;

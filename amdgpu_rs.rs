@@ -75,6 +75,7 @@ mod device;
 mod driver;
 mod drm;
 mod exec;
+mod fdinfo;
 mod fences;
 mod file;
 mod first_boot;
@@ -628,6 +629,7 @@ module! {
     authors: ["The amdgpu_rs authors"],
     description: "AMD GPU driver in Rust",
     license: "Dual MIT/GPL",
+    imports_ns: ["DMA_BUF"],
     params: {
         lockup_timeout_gfx: i32 {
             default: 0,

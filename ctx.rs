@@ -75,7 +75,10 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::job::Schedulers,
+    exec::{
+        engine_time::EngineTime,
+        job::Schedulers, //
+    },
     uapi::{
         self,
         HandleTable, //
@@ -129,6 +132,8 @@ pub(crate) struct Context {
     born: u64,
     /// Number of resets that the context was told of by `QUERY_STATE`.
     told: Atomic<u64>,
+    /// Account of the file.
+    account: Arc<EngineTime>,
     #[pin]
     queues: Mutex<Queues>,
     /// Hold of the context on the card's power state, if it has one.
@@ -145,11 +150,12 @@ struct Queues {
 }
 
 impl Context {
-    fn new(urgency: Urgency, born: u64) -> Result<Arc<Self>> {
+    fn new(urgency: Urgency, born: u64, account: Arc<EngineTime>) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 born,
                 told: Atomic::new(*born),
+                account,
                 queues <- new_mutex!(Queues { urgency, made: [const { None }; QUEUES] }),
                 pstate <- new_mutex!(None, "Context::pstate"),
             }),
@@ -184,7 +190,8 @@ impl Context {
         Ok(match place {
             Some(queue) => queue.clone(),
             None => {
-                let queue = Queue::new(schedulers, urgency.priority(), name.ip)?;
+                let (priority, engine) = (urgency.priority(), name.ip.engine());
+                let queue = Queue::new(schedulers, priority, engine, &self.account)?;
                 place.insert(queue).clone()
             }
         })
@@ -228,12 +235,21 @@ impl Context {
 pub(crate) struct Contexts {
     #[pin]
     table: HandleTable<Context>,
+    account: Arc<EngineTime>,
 }
 
 impl Contexts {
     /// Creates an empty set of contexts.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        pin_init!(Self { table <- HandleTable::new() })
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            table <- HandleTable::new(),
+            account: EngineTime::new()?,
+        }? Error)
+    }
+
+    /// Returns the engine time of the file. It lags behind until [`Schedulers::settle`].
+    pub(crate) fn engine_time(&self) -> &EngineTime {
+        &self.account
     }
 
     /// Returns the context with number `id`.
@@ -255,8 +271,8 @@ impl Contexts {
         if urgency == Urgency::High && !has_capability(CAP_SYS_NICE) && !file.is_current_master() {
             return Err(EACCES);
         }
-        self.table
-            .insert(Context::new(urgency, schedulers.resets())?)
+        let context = Context::new(urgency, schedulers.resets(), self.account.clone())?;
+        self.table.insert(context)
     }
 
     /// Answers the older query, which tells of each reset once.

@@ -37,6 +37,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    fdinfo,
     fences,
     file::{
         self,
@@ -199,5 +200,9 @@ impl drm::Driver for Driver {
 
     fn close(file: Pin<KBox<File>>) {
         File::close(file);
+    }
+
+    fn show_fdinfo(dev: &DrmDevice, file: &DrmFile, printer: &mut drm::file::Printer) {
+        fdinfo::show(dev, file, printer);
     }
 }

@@ -224,7 +224,11 @@ pub(crate) fn op(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_op, file: &DrmFile)
             if bo.is_user_memory() {
                 return Err(EPERM);
             }
-            bo.set_domains(Domains::masked(args.value));
+            let domains = Domains::masked(args.value);
+            if bo.is_imported() && domains.has(Domains::VRAM) {
+                return Err(EINVAL);
+            }
+            bo.set_domains(domains);
         }
         bindings::AMDGPU_GEM_OP_GET_MAPPING_INFO => mapping_info(args, &bo, file)?,
         _ => return Err(EINVAL),

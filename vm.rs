@@ -78,6 +78,7 @@ mod space;
 mod tables;
 mod timeline;
 mod update;
+mod walk;
 
 use core::ops::{
     Deref,

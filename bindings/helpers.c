@@ -76,9 +76,39 @@ bool rust_ext_drm_gem_object_get_unless_zero(struct drm_gem_object *obj)
 	return kref_get_unless_zero(&obj->refcount);
 }
 
+void rust_ext_get_dma_buf(struct dma_buf *buf)
+{
+	get_dma_buf(buf);
+}
+
+bool rust_ext_list_empty(const struct list_head *head)
+{
+	return list_empty(head);
+}
+
+/* The pages that a mapped table covers, or 0 if a piece of it is not made of whole pages. */
+u64 rust_ext_sgtable_dma_pages(struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	u64 bytes = 0;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		if (!PAGE_ALIGNED(sg_dma_address(sg)) || !PAGE_ALIGNED(sg_dma_len(sg)))
+			return 0;
+		bytes += sg_dma_len(sg);
+	}
+	return bytes >> PAGE_SHIFT;
+}
+
 void rust_ext_drm_gem_object_put(struct drm_gem_object *obj)
 {
 	drm_gem_object_put(obj);
+}
+
+bool rust_ext_drm_gem_object_is_shared(struct drm_gem_object *obj)
+{
+	return drm_gem_object_is_shared_for_memory_stats(obj);
 }
 
 /* The kernel crate has the structure of that name, which hides the function. */

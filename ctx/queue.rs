@@ -36,16 +36,14 @@ use crate::{
     },
     bindings,
     exec::{
+        engine_time::EngineTime,
         job::{
             Job,
             Schedulers, //
         },
         verdict::Standing, //
     },
-    hw::command::{
-        EngineKind,
-        RingId, //
-    },
+    hw::command::EngineKind,
 };
 
 /// Number of submissions of a queue that may be unfinished, and are remembered. A power of two.
@@ -88,14 +86,13 @@ impl Ip {
         }
     }
 
-    /// Returns true if jobs of this kind run on `ring`.
-    fn runs_on(self, ring: RingId) -> bool {
-        ring.engine()
-            == match self {
-                Self::Gfx => EngineKind::Gfx,
-                Self::Compute => EngineKind::Compute,
-                Self::Dma => EngineKind::Sdma,
-            }
+    /// Returns the kind of engine that runs the jobs.
+    pub(super) fn engine(self) -> EngineKind {
+        match self {
+            Self::Gfx => EngineKind::Gfx,
+            Self::Compute => EngineKind::Compute,
+            Self::Dma => EngineKind::Sdma,
+        }
     }
 
     /// Returns the position of the first queue of this kind among all queues of a context.
@@ -240,9 +237,14 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(super) fn new(schedulers: &Schedulers, priority: Priority, ip: Ip) -> Result<Arc<Self>> {
-        let entity = Entity::new(priority, schedulers.of(|ring| ip.runs_on(ring))?)?;
-        let standing = Standing::new()?;
+    pub(super) fn new(
+        schedulers: &Schedulers,
+        priority: Priority,
+        engine: EngineKind,
+        account: &Arc<EngineTime>,
+    ) -> Result<Arc<Self>> {
+        let entity = Entity::new(priority, schedulers.of(|ring| ring.engine() == engine)?)?;
+        let standing = Standing::new(engine, account.clone())?;
         Arc::pin_init(
             pin_init!(Self {
                 entity,

@@ -145,6 +145,8 @@ struct State {
     window: Window,
     /// Time since which the oldest unfinished submission has been the oldest.
     head_since: Instant<Monotonic>,
+    /// Time up to which the oldest unfinished submission has been charged.
+    charged_until: Instant<Monotonic>,
     /// The fence numbered `n` is at index `n` modulo the length.
     pending: KVec<Option<Unfinished>>,
     /// Error with which fences end once the engine makes no more progress.
@@ -203,6 +205,12 @@ impl State {
     fn take(&mut self, seqno: u64) -> Option<Unfinished> {
         self.place(seqno)?.take()
     }
+
+    /// Notes that another submission is the oldest now, or that there is none.
+    fn set_new_head(&mut self, now: Instant<Monotonic>) {
+        self.head_since = now;
+        self.charged_until = now;
+    }
 }
 
 impl Timeline {
@@ -227,6 +235,7 @@ impl Timeline {
                 new_spinlock!(State {
                     window: Window { first: start + 1, next: start + 1 },
                     head_since: Instant::now(),
+                    charged_until: Instant::now(),
                     pending,
                     aborted: None,
                 })
@@ -263,7 +272,8 @@ impl Timeline {
         });
         state.window.next += 1;
         if first == next {
-            state.head_since = Instant::now();
+            // The engine had no work until now.
+            state.set_new_head(Instant::now());
         }
         Ok(Emission {
             seq: state.aborted.is_none().then(|| Window::low(next)),
@@ -289,6 +299,18 @@ impl Timeline {
             return 0;
         }
         state.head_since.elapsed().as_millis()
+    }
+
+    /// Charges the oldest unfinished submission up to now. Later ones have not had the engine yet.
+    pub(crate) fn settle(&self) {
+        let mut state = self.state.lock();
+        let now = Instant::now();
+        let time = now - state.charged_until;
+        let first = state.window.first;
+        if let Some(Some(oldest)) = state.place(first) {
+            oldest.party.charge(time);
+            state.charged_until = now;
+        }
     }
 
     /// Returns what is known of the oldest unfinished submission, given the number of the
@@ -378,7 +400,11 @@ impl Timeline {
 
     fn take(&self, state: &mut State, seqno: u64) -> Option<Unfinished> {
         let finished = state.take(seqno);
-        state.head_since = Instant::now();
+        let now = Instant::now();
+        if let Some(finished) = &finished {
+            finished.party.charge(now - state.charged_until);
+        }
+        state.set_new_head(now);
         self.room.notify_all();
         finished
     }
@@ -459,8 +485,20 @@ pub(crate) struct Culprit {
 #[kunit_tests(amdgpu_rs_fence)]
 mod tests {
     use super::*;
-    use crate::exec::verdict::Standing;
-    use kernel::sync::Arc;
+    use crate::{
+        exec::{
+            engine_time::EngineTime,
+            verdict::Standing, //
+        },
+        hw::command::EngineKind, //
+    };
+    use kernel::{
+        sync::Arc,
+        time::{
+            delay::fsleep,
+            Delta, //
+        }, //
+    };
 
     const WRAP: u64 = 1 << 32;
 
@@ -577,7 +615,7 @@ mod tests {
     #[test]
     fn abort_ends_all() -> Result {
         let timeline = timeline(0)?;
-        let standing = Standing::new()?;
+        let standing = Standing::for_test()?;
         let emit_client = || emit_by(&timeline, client(&standing), Ok(()));
         let fences = [emit_client()?, emit_client()?, emit_client()?];
         timeline.process(1);
@@ -619,7 +657,7 @@ mod tests {
     #[test]
     fn after_a_reset_all_but_the_lost_run_again() -> Result {
         let timeline = timeline(0)?;
-        let (guilty, other) = (Standing::new()?, Standing::new()?);
+        let (guilty, other) = (Standing::for_test()?, Standing::for_test()?);
         let emit = |standing| -> Result<Emission> {
             let emission = emit_by(&timeline, client(standing), Ok(()))?;
             let start = emission.fence.seqno() * 16;
@@ -657,6 +695,47 @@ mod tests {
         for (emission, end) in fences.iter().zip(ends) {
             assert_eq!(emission.fence.status(), Some(end));
         }
+        Ok(())
+    }
+
+    #[test]
+    fn time_is_charged_to_the_oldest() -> Result {
+        let timeline = timeline(0)?;
+        let (first, second) = (EngineTime::new()?, EngineTime::new()?);
+        let emit = |account: &Arc<EngineTime>| {
+            let standing = Standing::new(EngineKind::Gfx, account.clone())?;
+            emit_by(&timeline, client(&standing), Ok(()))
+        };
+        let times = || (first.get(EngineKind::Gfx), second.get(EngineKind::Gfx));
+        let a_while = || fsleep(Delta::from_micros(100));
+        emit_with(&timeline, Ok(()))?;
+        emit(&first)?;
+        emit(&second)?;
+        a_while();
+        timeline.settle();
+        // The kernel's own work comes first.
+        assert_eq!(times(), (0, 0));
+        timeline.process(1);
+        a_while();
+        timeline.settle();
+        let settled = times();
+        assert!(settled.0 >= 100_000 && settled.1 == 0);
+        a_while();
+        timeline.process(2);
+        assert!(times().0 >= settled.0 + 100_000 && times().1 == 0);
+        let ended = times();
+        a_while();
+        timeline.process(3);
+        assert!(times().0 == ended.0 && times().1 >= 100_000);
+        let ended = times();
+        // An engine without work is charged to nobody.
+        a_while();
+        timeline.settle();
+        emit(&first)?;
+        timeline.settle();
+        assert!(times().0 - ended.0 < 100_000 && times().1 == ended.1);
+        assert_eq!(first.get(EngineKind::Compute), 0);
+        timeline.process(4);
         Ok(())
     }
 

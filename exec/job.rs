@@ -75,6 +75,7 @@ use crate::{
         card::CardHandle,
         command::{
             Commands,
+            EngineKind,
             FenceSlot,
             Fill,
             Ib,
@@ -435,6 +436,21 @@ impl Schedulers {
     /// Returns true if the card hung beyond repair, so that no job runs any more.
     pub(crate) fn is_given_up(&self) -> bool {
         self.executor.is_given_up()
+    }
+
+    /// Returns the number of rings that run jobs of a kind.
+    pub(crate) fn count(&self, engine: EngineKind) -> usize {
+        let rings = self.executor.rings.iter();
+        rings
+            .filter(|ring| ring.kind.engine() == engine && !ring.is_left_out())
+            .count()
+    }
+
+    /// Charges the jobs that have engines at present up to now.
+    pub(crate) fn settle(&self) {
+        for ring in &self.executor.rings {
+            ring.timeline.settle();
+        }
     }
 
     /// Returns the number of times that a part of the card was reset.

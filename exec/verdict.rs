@@ -28,24 +28,46 @@ use kernel::{
             Relaxed, //
         },
         Arc, //
-    }, //
+    },
+    time::Delta, //
 };
 
-use crate::exec::gang::Gang;
+use crate::{
+    exec::{
+        engine_time::EngineTime,
+        gang::Gang, //
+    },
+    hw::command::EngineKind, //
+};
 
-/// Standing of a queue of a context: whether its jobs still run.
+/// Standing of a queue of a context: whether its jobs still run, and the account that they are
+/// charged to.
 ///
 /// Kept apart from the queue, as a hang must find it without the objects of a client.
 pub(crate) struct Standing {
     /// Error number of the first submission that a reset took from the queue; 0 if there is none.
     error: Atomic<i32>,
+    /// Kind of engine that runs the jobs.
+    engine: EngineKind,
+    /// Account of the file that the queue belongs to.
+    account: Arc<EngineTime>,
 }
 
 impl Standing {
     /// Creates the standing of a new queue, which has lost nothing.
-    pub(crate) fn new() -> Result<Arc<Self>> {
-        let error = Atomic::new(0);
-        Ok(Arc::new(Self { error }, GFP_KERNEL_ACCOUNT)?)
+    pub(crate) fn new(engine: EngineKind, account: Arc<EngineTime>) -> Result<Arc<Self>> {
+        let standing = Self {
+            error: Atomic::new(0),
+            engine,
+            account,
+        };
+        Ok(Arc::new(standing, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Creates the standing of a queue of no file.
+    #[cfg(CONFIG_KUNIT = "y")]
+    pub(crate) fn for_test() -> Result<Arc<Self>> {
+        Self::new(EngineKind::Gfx, EngineTime::new()?)
     }
 
     /// Returns the error of the queue if a reset took a submission from it: `ETIME` if that
@@ -82,6 +104,13 @@ impl Party {
                 let gang = gang.as_ref().map_or(Ok(()), |gang| gang.check_wanted());
                 standing.check().and(gang)
             }
+        }
+    }
+
+    /// Charges time that the submission has had its engine.
+    pub(crate) fn charge(&self, time: Delta) {
+        if let Self::Client { standing, .. } = self {
+            standing.account.charge(standing.engine, time);
         }
     }
 
@@ -186,7 +215,7 @@ mod tests {
 
     #[test]
     fn the_first_loss_counts() -> Result {
-        let standing = Standing::new()?;
+        let standing = Standing::for_test()?;
         assert_eq!(standing.check(), Ok(()));
         standing.lose(ETIME);
         standing.lose(ECANCELED);

@@ -109,6 +109,8 @@ pub(crate) enum Kind {
     Table(TableId),
     /// Memory of a process.
     User(Userptr),
+    /// Memory of another device.
+    Imported,
 }
 
 /// The driver's data in each BO.
@@ -146,6 +148,8 @@ impl BoData {
         new: NewBo,
         private_to: Option<BoId>,
     ) -> impl PinInit<Self, Error> {
+        let is_imported = matches!(kind, Kind::Imported);
+
         try_pin_init!(Self {
             id,
             kind,
@@ -153,7 +157,8 @@ impl BoData {
             alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
             domains: Atomic::new(new.domains.bits()),
             private_to,
-            shared: AtomicFlag::new(false),
+            // The exporter has fences of its own in an import.
+            shared: AtomicFlag::new(is_imported),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
             spaces <- new_mutex!(RBTree::new(), "BoData::spaces"),
             clear <- new_spinlock!(None, "BoData::clear"),
@@ -169,8 +174,13 @@ impl BoData {
     pub(super) fn table(&self) -> Option<TableId> {
         match self.kind {
             Kind::Table(table) => Some(table),
-            Kind::Plain | Kind::User(_) => None,
+            Kind::Plain | Kind::User(_) | Kind::Imported => None,
         }
+    }
+
+    /// Returns true if the BO consists of another device's memory.
+    pub(super) fn is_import(&self) -> bool {
+        matches!(self.kind, Kind::Imported)
     }
 
     /// Returns true if the BO consists of a process's memory.
@@ -182,7 +192,7 @@ impl BoData {
     pub(crate) fn userptr(&self) -> Option<&Userptr> {
         match &self.kind {
             Kind::User(userptr) => Some(userptr),
-            Kind::Plain | Kind::Table(_) => None,
+            Kind::Plain | Kind::Table(_) | Kind::Imported => None,
         }
     }
 
@@ -191,11 +201,16 @@ impl BoData {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
     }
 
+    /// Returns true if user space allows the contents to be dropped rather than saved.
+    pub(crate) fn is_discardable(&self) -> bool {
+        self.flags & bindings::AMDGPU_GEM_CREATE_DISCARDABLE != 0
+    }
+
     /// Returns the usage with which fences of jobs that may use the BO are in its reservation. In
-    /// the reservation of an address space, which an always valid BO shares, the usage is
-    /// `Bookkeep`.
+    /// the reservation of an address space, which page tables and always valid BOs share, the usage
+    /// is `Bookkeep`.
     pub(crate) fn usage_by_jobs(&self) -> Usage {
-        if self.is_always_valid() {
+        if self.is_always_valid() || self.table().is_some() {
             Usage::Bookkeep
         } else {
             Usage::Read
@@ -206,8 +221,8 @@ impl BoData {
     pub(crate) fn check_cpu_access(&self) -> Result {
         let denied = self.flags & bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS != 0;
         match self.kind {
-            Kind::Plain if !denied => Ok(()),
-            Kind::Plain | Kind::Table(_) | Kind::User(_) => Err(EPERM),
+            Kind::Plain | Kind::Imported if !denied => Ok(()),
+            Kind::Plain | Kind::Table(_) | Kind::User(_) | Kind::Imported => Err(EPERM),
         }
     }
 
@@ -469,7 +484,9 @@ impl ttm::DriverObject for BoData {
             Kind::Plain | Kind::Table(_) if write_combined => {
                 ttm::Backing::Pages(ttm::Caching::WriteCombined)
             }
-            Kind::Plain | Kind::Table(_) => ttm::Backing::Pages(ttm::Caching::Cached),
+            Kind::Plain | Kind::Table(_) | Kind::Imported => {
+                ttm::Backing::Pages(ttm::Caching::Cached)
+            }
             Kind::User(userptr) => match userptr.access() {
                 hmm::Access::Read => ttm::Backing::UserRead,
                 hmm::Access::Write => ttm::Backing::UserWrite,
@@ -506,5 +523,26 @@ impl ttm::DriverObject for BoData {
         // User space may put anybody's fences into a DMA buffer.
         bo.shared.store(true, Relaxed);
         Ok(())
+    }
+
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the card does not reach memory that it has not allocated.
+    fn imported(dev: &DrmDevice, size: usize) -> Result<impl PinInit<Self, Error>> {
+        if !dev.memory.has_user_memory() {
+            return Err(EOPNOTSUPP);
+        }
+        let new = NewBo {
+            size: size as u64,
+            alignment: 0,
+            domains: Domains::GTT,
+            flags: 0,
+        };
+        Ok(Self::new(BoId::new(), Kind::Imported, new, None))
+    }
+
+    fn revoked(bo: &ttm::Buffer<Self>) {
+        // Only interruptible waits fail.
+        let _ = bo.leave(ttm::Wait::Yes(Interruptible::No));
     }
 }

@@ -25,6 +25,7 @@ pub(crate) struct Domains(u32);
 impl Domains {
     pub(crate) const VRAM: Self = Self(VRAM);
     pub(crate) const GTT: Self = Self(GTT);
+    pub(crate) const CPU: Self = Self(CPU);
 
     /// Returns the domains that user space requests for a new object, or `EINVAL` for any other
     /// bits.
@@ -48,6 +49,11 @@ impl Domains {
 
     pub(crate) fn bits(self) -> u32 {
         self.0
+    }
+
+    /// Returns true if these domains include all of `others`.
+    pub(crate) fn has(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
     }
 
     /// Returns these domains and GTT.

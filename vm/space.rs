@@ -270,6 +270,24 @@ impl<B, T> Space<B, T> {
         self.bos.get(&bo).is_some_and(|va| va.handles != 0)
     }
 
+    /// Calls `f` with the first `most` BOs from `from` on. Returns where to go on, if there may be
+    /// more.
+    pub(super) fn for_some_bos(
+        &self,
+        from: BoId,
+        most: usize,
+        mut f: impl FnMut(&B),
+    ) -> Option<BoId> {
+        let mut next = from;
+        for _ in 0..most {
+            let cursor = self.bos.cursor_lower_bound(&next)?;
+            let (id, va) = cursor.current();
+            f(&va.bo);
+            next = id.next();
+        }
+        Some(next)
+    }
+
     /// Returns any BO that is known to the address space.
     pub(super) fn any_bo(&self) -> Option<&B> {
         self.bos.values().next().map(|va| &va.bo)

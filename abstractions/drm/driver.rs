@@ -128,6 +128,7 @@ impl<T: Driver> Vtable<T> {
         if T::HAS_SHOW_FDINFO {
             driver.show_fdinfo = Some(File::<T>::show_fdinfo_callback);
         }
+        driver.gem_prime_import = Some(<T::Object as gem::Object>::IMPORT);
         driver.major = T::INFO.major;
         driver.minor = T::INFO.minor;
         driver.patchlevel = T::INFO.patchlevel;

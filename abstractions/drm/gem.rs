@@ -23,6 +23,13 @@ use kernel::{
     },
 };
 
+/// Implementation of the `gem_prime_import` callback: returns a reference to an object for a DMA
+/// buffer, or an error.
+pub(crate) type Import = unsafe extern "C" fn(
+    *mut bindings::drm_device,
+    *mut bindings::dma_buf,
+) -> *mut bindings::drm_gem_object;
+
 /// A type of buffer object.
 ///
 /// # Safety
@@ -30,10 +37,14 @@ use kernel::{
 /// * `as_gem` must return an initialized `struct drm_gem_object` of a `Device<Self::Driver>`. Its
 ///   reference count must be that of `self`, and its reservation must stay the same while there are
 ///   references. `from_gem` must be the inverse of `as_gem`.
+/// * `IMPORT` must be callable in a `struct drm_driver` of that driver.
 /// * Every object that has a handle in a file of that driver must be a `Self`.
 pub(crate) unsafe trait Object: AlwaysRefCounted + Send + Sync {
     /// The driver that the objects belong to.
     type Driver: Driver<Object = Self>;
+
+    /// Returns an object for a DMA buffer.
+    const IMPORT: Import;
 
     /// Returns the C object.
     fn as_gem(&self) -> *mut bindings::drm_gem_object;
@@ -59,6 +70,12 @@ pub(crate) trait ObjectExt: Object {
     fn is_imported(&self) -> bool {
         // SAFETY: By the safety requirements of `Object`; set before the object has a handle.
         !unsafe { (*self.as_gem()).import_attach }.is_null()
+    }
+
+    /// Returns true if the object has several handles or was exported, for memory statistics.
+    fn is_shared(&self) -> bool {
+        // SAFETY: By the safety requirements of `Object`; this only looks at two fields.
+        unsafe { bindings::rust_ext_drm_gem_object_is_shared(self.as_gem()) }
     }
 
     /// Creates a handle to the object in an open file, which then holds a reference.

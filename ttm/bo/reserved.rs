@@ -72,9 +72,15 @@ impl ReservedExt for ReservedBo<'_> {
         // No job evicts others from VRAM: two that do not fit there together would evict each other
         // in turn.
         let domains = match self.domains() {
+            _ if self.is_import() => Domains::GTT,
             Domains::VRAM => Domains::VRAM.or_gtt(),
             domains => domains,
         };
+        // Another device has the BO here, and would fetch it back.
+        let stays = self.is_pinned() || (self.is_attached() && domains.has(Domains::GTT));
+        if self.mem_type() == Some(ttm::MemType::TT) && stays {
+            return Ok(());
+        }
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
         let result = self.validate(&domains.placement(), &mut ctx);

@@ -17,19 +17,30 @@
 //!
 //! 1. The [`Gate`] is closed: no new use of the hardware begins, and those under way are waited
 //!    for.
-//! 2. Each object that is not already being destroyed gives up its system pages, with its
+//! 2. Other devices are told to give up their mappings of objects, and those and their pins are
+//!    waited for: see [`export`](super::export).
+//! 3. Each object that is not already being destroyed gives up its system pages, with its
 //!    reservation held and after the fences in it have signaled.
-//! 3. The rest are objects on their way out and remnants of moves (ghost objects). TTM destroys
+//! 4. The rest are objects on their way out and remnants of moves (ghost objects). TTM destroys
 //!    them itself when their fences are signaled, and this step waits for that.
 //!
 //! # Lock order
 //!
 //! Reservations, then [`Gate`], then [`Objects`].
 
-use super::driver::Driver;
+use super::{
+    bo::{
+        Buffer,
+        DriverObject, //
+    },
+    driver::Driver, //
+};
 use crate::{
     abstractions::{
-        dma_fence::FOREVER,
+        dma_fence::{
+            Interruptible,
+            FOREVER, //
+        },
         dma_resv::Usage,
         drm::{
             self,
@@ -179,6 +190,15 @@ impl Objects {
         drop(removed);
     }
 
+    /// Calls `f` with each object that is not already being destroyed.
+    fn for_each(&self, mut f: impl FnMut(&Referenced)) {
+        let mut from = 0;
+        while let Some(bo) = self.next(from) {
+            from = bo.after();
+            f(&bo);
+        }
+    }
+
     /// Returns the first object at or after `from` that is not already being destroyed.
     fn next(&self, from: usize) -> Option<Referenced> {
         let entries = self.entries.lock();
@@ -208,6 +228,18 @@ impl Referenced {
     /// Returns the lowest address that the next object may have.
     fn after(&self) -> usize {
         self.0.addr().get() + 1
+    }
+
+    /// Tells other devices to give up their mappings of the object. The caller must hold no
+    /// reservation.
+    fn tell_importers<T: DriverObject>(&self) {
+        // SAFETY: By the type invariant the object is alive, and it is no remnant.
+        if let Some(buffer) = unsafe { Buffer::<T>::from_raw(self.0.as_ptr()) } {
+            // Only interruptible waits fail.
+            if let Ok(_lock) = buffer.resv().lock(Interruptible::No) {
+                buffer.tell_importers();
+            }
+        }
     }
 
     /// Removes the system pages behind the object, and user space's mappings of them, once its
@@ -289,11 +321,9 @@ impl<D: Driver> Drop for Attached<D> {
         let device = D::device(&self.drm);
 
         device.gate().close();
-        let mut from = 0;
-        while let Some(bo) = device.objects().next(from) {
-            from = bo.after();
-            bo.take_pages();
-        }
+        device.objects().for_each(|bo| bo.tell_importers::<D::Bo>());
+        device.lent().wait();
+        device.objects().for_each(Referenced::take_pages);
         device.populated().wait();
     }
 }

@@ -15,10 +15,12 @@ use super::{
         Reserved, //
     },
     tt::Backing,
+    MemType,
     Placement, //
 };
 use crate::{
     abstractions::{
+        dma_buf::DmaBuf,
         dma_fence::Interruptible,
         dma_resv::{
             HeldResv,
@@ -27,7 +29,10 @@ use crate::{
         drm::{
             self,
             exec::Locked,
-            gem, //
+            gem::{
+                self,
+                ObjectExt, //
+            }, //
         },
     },
     bindings, //
@@ -51,12 +56,21 @@ use kernel::{
         PAGE_SIZE, //
     },
     prelude::*,
-    sync::aref::{
-        ARef,
-        AlwaysRefCounted, //
+    sync::{
+        aref::{
+            ARef,
+            AlwaysRefCounted, //
+        },
+        atomic::{
+            Atomic,
+            Relaxed, //
+        }, //
     },
     types::Opaque, //
 };
+
+/// Stands for no kind of memory.
+const NO_PLACE: u32 = u32::MAX;
 
 /// The TTM device's DRM driver, reached through an object's data.
 pub(crate) type Drm<T> = <<T as DriverObject>::Driver as Driver>::Drm;
@@ -84,11 +98,19 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
         Ok(())
     }
 
-    /// Called when user space exports `bo` to other files of the device, as a DMA buffer. Other
-    /// devices cannot attach to it.
+    /// Called when user space exports `bo` as a DMA buffer, for other files or other devices.
     fn export(_bo: &Object<Self>) -> Result {
         Err(EOPNOTSUPP)
     }
+
+    /// Returns the data of an object for a DMA buffer of another device. Its
+    /// [`backing`](Self::backing) must not be that of a process.
+    fn imported(drm: &drm::Device<Drm<Self>>, size: usize) -> Result<impl PinInit<Self, Error>>;
+
+    /// Called before another device moves the memory behind `bo`, which it has exported to us.
+    /// After this no work may begin that reaches the memory at the old DMA addresses, and the
+    /// fences of work that does must be in the reservation, which is held. Must not fail.
+    fn revoked(_bo: &Buffer<Self>) {}
 
     /// Called when the last reference to `bo` is gone. It is destroyed when no fence needs it any
     /// more.
@@ -130,6 +152,70 @@ pub(crate) struct Spec<'a, T: DriverObject> {
     pub(crate) share: Option<&'a Reserved<'a, T>>,
 }
 
+/// The origin of an object's memory and reservation.
+pub(super) enum Source<'a, T: DriverObject> {
+    /// The device's own kinds of memory. The reservation may be that of another object.
+    Own {
+        kind: Kind,
+        share: Option<&'a Reserved<'a, T>>,
+    },
+    /// A DMA buffer of another device, whose reservation is held.
+    Import {
+        buf: ARef<DmaBuf>,
+        held: HeldResv<'a>,
+    },
+}
+
+impl<T: DriverObject> Source<'_, T> {
+    /// Returns references to what the object keeps, the owner of its reservation.
+    fn keep(&self) -> Result<Kept<T>> {
+        Ok(match self {
+            Self::Own { share: None, .. } => Kept::Nothing,
+            Self::Own {
+                share: Some(share), ..
+            } => Kept::Object(share.owner()?),
+            Self::Import { buf, .. } => Kept::DmaBuf(buf.clone()),
+        })
+    }
+
+    /// Returns the reservation, or null if the object has its own.
+    fn resv(&self) -> *mut bindings::dma_resv {
+        match self {
+            Self::Own { share, .. } => share.map_or(ptr::null_mut(), |share| share.held.as_raw()),
+            Self::Import { held, .. } => held.as_raw(),
+        }
+    }
+
+    fn bo_type(&self) -> bindings::ttm_bo_type {
+        match self {
+            Self::Own {
+                kind: Kind::Device, ..
+            } => bindings::ttm_bo_type_ttm_bo_type_device,
+            Self::Own {
+                kind: Kind::Kernel, ..
+            } => bindings::ttm_bo_type_ttm_bo_type_kernel,
+            Self::Import { .. } => bindings::ttm_bo_type_ttm_bo_type_sg,
+        }
+    }
+
+    fn priority(&self) -> ffi::c_uint {
+        match self {
+            Self::Own { kind, .. } => kind.priority(),
+            Self::Import { .. } => Kind::Device.priority(),
+        }
+    }
+}
+
+/// The owner of an object's reservation, which the object keeps.
+enum Kept<T: DriverObject> {
+    /// The reservation is the object's own.
+    Nothing,
+    /// Another object.
+    Object(ARef<Object<T>>),
+    /// A DMA buffer of another device.
+    DmaBuf(#[expect(dead_code, reason = "only kept")] ARef<DmaBuf>),
+}
+
 /// Conditions under which an operation may sleep and fail.
 pub(crate) struct Ctx(pub(super) bindings::ttm_operation_ctx);
 
@@ -158,14 +244,19 @@ impl Ctx {
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
 /// * `eviction` and `moving` belong to the holder of the reservation. `moving` means that the
 ///   driver's [`move_`](Driver::move_) is running for the object.
-/// * If the reservation is that of another object, `share` is a reference to that object.
+/// * If the reservation is that of another object, or of a DMA buffer of another device, `kept` is
+///   a reference to that.
+/// * `exported` is null or the DMA buffer that the object was exported as, which was not released
+///   yet. It belongs to the holder of the reservation, too.
 #[repr(C)]
 pub(crate) struct Buffer<T: DriverObject> {
     raw: Opaque<bindings::ttm_buffer_object>,
     eviction: UnsafeCell<Placement>,
     moving: Cell<bool>,
+    last_place: Atomic<u32>,
+    exported: Cell<*mut bindings::dma_buf>,
     backing: Backing,
-    share: Option<ARef<Object<T>>>,
+    kept: Kept<T>,
     data: T,
 }
 
@@ -227,7 +318,7 @@ impl<T: DriverObject> Buffer<T> {
 
     /// Returns the reservation.
     pub(crate) fn resv(&self) -> &Resv {
-        // SAFETY: By the type invariant. It is part of this object or of one that `share` keeps.
+        // SAFETY: By the type invariant. It is part of this object or of what `kept` keeps.
         unsafe { Resv::from_raw((*self.gem()).resv) }
     }
 
@@ -248,6 +339,42 @@ impl<T: DriverObject> Buffer<T> {
         result
     }
 
+    /// Returns the kind of memory that the object was last moved to, if it ever had a place.
+    ///
+    /// Needs no reservation, so the object may have moved by the time that this returns.
+    pub(crate) fn last_mem_type(&self) -> Option<MemType> {
+        match self.last_place.load(Relaxed) {
+            NO_PLACE => None,
+            mem_type => Some(MemType::from_raw(mem_type)),
+        }
+    }
+
+    /// Returns the DMA buffer that the object was exported as, or null. The caller must hold the
+    /// reservation, and the buffer must not be used without it.
+    pub(super) fn exported(&self) -> *mut bindings::dma_buf {
+        self.exported.get()
+    }
+
+    /// Sets the DMA buffer that the object was exported as. The caller must hold the reservation.
+    pub(super) fn set_exported(&self, buf: *mut bindings::dma_buf) {
+        self.exported.set(buf);
+    }
+
+    /// Notes the kind of memory that the object lies in now, if any. The caller must hold the
+    /// reservation.
+    pub(super) fn note_place(&self) {
+        // SAFETY: The object is valid, and its resource stays while the reservation is held.
+        let place = unsafe {
+            let resource = (*self.as_raw()).resource;
+            if resource.is_null() {
+                NO_PLACE
+            } else {
+                (*resource).mem_type
+            }
+        };
+        self.last_place.store(place, Relaxed);
+    }
+
     /// Returns the source of the system pages behind the object.
     pub(crate) fn backing(&self) -> Backing {
         self.backing
@@ -255,7 +382,10 @@ impl<T: DriverObject> Buffer<T> {
 
     /// Returns the object whose reservation this one shares, if any.
     pub(super) fn share(&self) -> Option<&ARef<Object<T>>> {
-        self.share.as_ref()
+        match &self.kept {
+            Kept::Object(object) => Some(object),
+            Kept::Nothing | Kept::DmaBuf(_) => None,
+        }
     }
 
     /// Returns true if the system pages behind the object exist. The caller must hold the
@@ -323,6 +453,8 @@ unsafe impl<T: DriverObject> gem::Object for Object<T> {
         self.gem()
     }
 
+    const IMPORT: gem::Import = Self::import_callback;
+
     unsafe fn from_gem<'a>(ptr: *mut bindings::drm_gem_object) -> &'a Self {
         // CAST: The C object is the first field of `repr(C)` and `repr(transparent)` structures.
         // SAFETY: By the safety requirements.
@@ -364,21 +496,44 @@ impl<T: DriverObject> Object<T> {
         ctx: &mut Ctx,
         data: impl PinInit<T, Error>,
     ) -> Result<ARef<Self>> {
+        let source = Source::Own {
+            kind: spec.kind,
+            share: spec.share,
+        };
+        Self::create_from(
+            drm,
+            spec.size,
+            spec.align,
+            spec.placement,
+            source,
+            ctx,
+            data,
+        )
+    }
+
+    /// Makes an object of `size` bytes out of `source`, and places it.
+    pub(super) fn create_from(
+        drm: &drm::Device<Drm<T>>,
+        size: usize,
+        align: usize,
+        placement: &Placement,
+        source: Source<'_, T>,
+        ctx: &mut Ctx,
+        data: impl PinInit<T, Error>,
+    ) -> Result<ARef<Self>> {
         let device = T::Driver::device(drm);
-        let align = u32::try_from(spec.align >> PAGE_SHIFT)?;
         if !device.belongs_to(drm)
-            || spec.size == 0
-            || spec.size > Self::MAX_SIZE
-            || spec.size % PAGE_SIZE != 0
-            || spec.align % PAGE_SIZE != 0
-            || spec.placement.places().is_empty()
+            || size == 0
+            || size > Self::MAX_SIZE
+            || size % PAGE_SIZE != 0
+            || align % PAGE_SIZE != 0
+            || placement.places().is_empty()
         {
             return Err(EINVAL);
         }
-        let share = match spec.share {
-            Some(share) => Some(share.owner()?),
-            None => None,
-        };
+        let align = u32::try_from(align >> PAGE_SHIFT)?;
+        let kept = source.keep()?;
+        let resv = source.resv();
         // Held until the object is complete and listed, so that the end of the attachment sees it.
         let _section = device.gate().enter();
 
@@ -390,8 +545,10 @@ impl<T: DriverObject> Object<T> {
             pin_init::raw_try_init(&raw mut (*buffer).data, data)?;
             (&raw mut (*buffer).eviction).write(UnsafeCell::new(Placement::NOWHERE));
             (&raw mut (*buffer).moving).write(Cell::new(false));
+            (&raw mut (*buffer).last_place).write(Atomic::new(NO_PLACE));
+            (&raw mut (*buffer).exported).write(Cell::new(ptr::null_mut()));
             (&raw mut (*buffer).backing).write((*buffer).data.backing());
-            (&raw mut (*buffer).share).write(share);
+            (&raw mut (*buffer).kept).write(kept);
         }
         let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();
         // The C object is the first field.
@@ -400,35 +557,32 @@ impl<T: DriverObject> Object<T> {
 
         // SAFETY: The object is zeroed, and the size a multiple of the page size.
         unsafe {
-            (*bo).priority = spec.kind.priority();
+            (*bo).priority = source.priority();
             (*bo).base.funcs = const { &Self::GEM_FUNCS };
-            bindings::drm_gem_private_object_init(drm.as_raw(), &raw mut (*bo).base, spec.size);
+            bindings::drm_gem_private_object_init(drm.as_raw(), &raw mut (*bo).base, size);
         }
 
-        // SAFETY: The device is initialized; object, placement and context are valid, and a shared
-        // reservation is held by the type invariant of `Reserved`. On failure this calls
-        // `destroy_callback`, at once or later.
+        // SAFETY: The device is initialized; object, placement and context are valid, and a
+        // reservation that is not the object's own is held by the type invariants of `Reserved` and
+        // `HeldResv`, and its owner kept by `kept`. On failure this calls `destroy_callback`, at once
+        // or later.
         // INVARIANT: Those of `Buffer` are met; the reference count is one.
         to_result(unsafe {
             bindings::ttm_bo_init_reserved(
                 device.as_raw(),
                 bo,
-                match spec.kind {
-                    Kind::Device => bindings::ttm_bo_type_ttm_bo_type_device,
-                    Kind::Kernel => bindings::ttm_bo_type_ttm_bo_type_kernel,
-                },
-                &mut spec.placement.as_raw(),
+                source.bo_type(),
+                &mut placement.as_raw(),
                 align,
                 &mut ctx.0,
                 ptr::null_mut(),
-                spec.share
-                    .map_or(ptr::null_mut(), |share| share.held.as_raw()),
+                resv,
                 Some(Self::destroy_callback),
             )
         })?;
         // SAFETY: The object is complete, and removed when it is freed.
         unsafe { device.objects().add(node) };
-        if spec.share.is_none() {
+        if resv.is_null() {
             // SAFETY: A new object with a reservation of its own is returned reserved.
             unsafe {
                 bindings::rust_ext_ttm_bo_move_to_lru_tail_unlocked(bo);
@@ -465,6 +619,10 @@ impl<T: DriverObject> Object<T> {
         unsafe {
             let device = Device::<T::Driver>::from_raw((*bo).bdev);
             device.objects().remove(NonNull::new_unchecked(bo));
+            let attachment = (*bo).base.import_attach;
+            if !attachment.is_null() {
+                bindings::dma_buf_detach((*attachment).dmabuf, attachment);
+            }
             bindings::drm_gem_object_release(&raw mut (*bo).base);
             drop(KBox::<Buffer<T>>::from_raw(bo.cast()));
             Device::remove_object(device);
@@ -531,25 +689,6 @@ impl<T: DriverObject> Object<T> {
         T::close(bo, file);
     }
 
-    /// Implements the `export` callback. The table has no function to get the pages, so the core
-    /// lets no other device attach to the exported DMA buffer.
-    ///
-    /// # Safety
-    ///
-    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
-    unsafe extern "C" fn export_callback(
-        gem: *mut bindings::drm_gem_object,
-        flags: ffi::c_int,
-    ) -> *mut bindings::dma_buf {
-        // SAFETY: GEM calls this with a referenced object of ours.
-        let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
-        match T::export(bo) {
-            // SAFETY: The object is valid; the DMA buffer takes a reference of its own.
-            Ok(()) => unsafe { bindings::drm_gem_prime_export(gem, flags) },
-            Err(e) => e.to_ptr(),
-        }
-    }
-
     /// Implements the `mmap` callback.
     ///
     /// # Safety
@@ -566,6 +705,13 @@ impl<T: DriverObject> Object<T> {
         }
         if let Err(e) = T::mmap(bo) {
             return e.to_errno();
+        }
+        if bo.is_imported() {
+            // SAFETY: This is the mapping that the core is making.
+            return match unsafe { bo.mmap_import(vma) } {
+                Ok(()) => 0,
+                Err(e) => e.to_errno(),
+            };
         }
         // SAFETY: Object and mapping are valid. On success the mapping has a reference, and the one
         // that the caller has made for it is one too many.

@@ -10,6 +10,7 @@ use super::{
         Objects,
         Populated, //
     },
+    bo::Object,
     driver::Driver,
     resource::{
         Manager,
@@ -90,6 +91,8 @@ enum Slot {
 /// * `children` counts the objects; the DRM device counts them too, as they use its data.
 /// * `populated` counts the tables of pages that are mapped for DMA by the DRM device's parent.
 ///   There are none unless the parent is bound.
+/// * `lent` counts the mappings and pins of objects for other devices. There are none unless the
+///   parent is bound.
 #[repr(C)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct Device<D: Driver> {
@@ -105,6 +108,9 @@ pub(crate) struct Device<D: Driver> {
     objects: Objects,
     #[pin]
     populated: Populated,
+    #[pin]
+    lent: Children,
+    dma_buf_ops: &'static bindings::dma_buf_ops,
     _driver: PhantomData<D>,
 }
 
@@ -131,6 +137,8 @@ impl<D: Driver> Device<D> {
             gate <- Gate::new(),
             objects <- Objects::new(),
             populated <- Populated::new(),
+            lent <- Children::new(),
+            dma_buf_ops: const { &Object::<D::Bo>::DMA_BUF_OPS },
             _driver: PhantomData,
             raw <- Opaque::try_ffi_init(|slot: *mut bindings::ttm_device| {
                 let ddev = base.as_raw();
@@ -211,6 +219,16 @@ impl<D: Driver> Device<D> {
     /// Returns the count of tables of pages that are mapped for DMA.
     pub(super) fn populated(&self) -> &Populated {
         &self.populated
+    }
+
+    /// Returns the count of mappings and pins of objects for other devices.
+    pub(super) fn lent(&self) -> &Children {
+        &self.lent
+    }
+
+    /// Returns the operations by which the DMA buffers of the device are recognized.
+    pub(super) fn dma_buf_ops(&self) -> &'static bindings::dma_buf_ops {
+        self.dma_buf_ops
     }
 
     /// Returns true if this device is part of `drm`.

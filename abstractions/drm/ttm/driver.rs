@@ -255,7 +255,11 @@ impl<D: Driver> Device<D> {
             let Some(mv) = Move::new(buffer, device, evict, ctx, new, hop) else {
                 return EINVAL.to_errno();
             };
+            if !(*bo).resource.is_null() {
+                buffer.tell_importers();
+            }
             let result = buffer.while_moving(|| D::move_(mv).map(|moved| moved.to_errno()));
+            buffer.note_place();
             // TTM frees the new place after an error, and a move has already freed the old one. So
             // the result tells TTM which of them happened, whatever the driver returned.
             if (*bo).resource == new {

@@ -122,9 +122,15 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
             .map_or_else(|| self.object(), |owner| Ok(owner.clone()))
     }
 
-    fn is_pinned(&self) -> bool {
+    /// Returns true if the object must not move.
+    pub(crate) fn is_pinned(&self) -> bool {
         // SAFETY: The object is valid and reserved.
         unsafe { (*self.as_raw()).pin_count != 0 }
+    }
+
+    /// Returns true if another device is attached to the object as a DMA buffer.
+    pub(crate) fn is_attached(&self) -> bool {
+        self.bo.is_attached()
     }
 
     /// Moves the object to one of the places of `placement`, if it is not there yet. Populates it

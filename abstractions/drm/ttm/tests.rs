@@ -176,6 +176,10 @@ impl DriverObject for TestBo {
     fn backing(&self) -> Backing {
         self.backing
     }
+
+    fn imported(_drm: &drm::Device<TestDriver>, _size: usize) -> Result<impl PinInit<Self, Error>> {
+        Err::<Result<Self>, _>(EOPNOTSUPP)
+    }
 }
 
 /// A manager that records on drop whether TTM could still find it.

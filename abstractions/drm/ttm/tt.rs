@@ -26,7 +26,8 @@ use super::{
     attachment::Section,
     bo::Buffer,
     device::Device,
-    driver::Driver, //
+    driver::Driver,
+    import, //
 };
 use crate::{
     abstractions::{
@@ -35,7 +36,10 @@ use crate::{
     },
     bindings, //
 };
-use core::ptr;
+use core::ptr::{
+    self,
+    NonNull, //
+};
 use kernel::{
     error::to_result,
     ffi,
@@ -100,11 +104,16 @@ impl Backing {
 /// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
 ///   external, and its pages are all null or all valid.
 /// * If user pages are populated, `sg` is a scatter list of them that is mapped for the device.
+/// * `import` is the object if its memory is a DMA buffer of another device; `raw` is then marked as
+///   external, and has room for DMA addresses only. If it is populated, `raw.sg` is the mapping
+///   that the exporter has made. The object lives as long as the table, or the remnant of a move
+///   that the table went to keeps it.
 #[repr(C)]
 pub(super) struct Tt {
     raw: Opaque<bindings::ttm_tt>,
     sg: Opaque<bindings::sg_table>,
     user: Option<bindings::dma_data_direction>,
+    import: Option<NonNull<bindings::drm_gem_object>>,
 }
 
 impl Tt {
@@ -128,11 +137,17 @@ impl Tt {
             Backing::UserRead | Backing::UserWrite => Caching::Cached,
         };
 
+        // TTM asks for this where the memory of an object is a DMA buffer.
+        let is_import = page_flags & bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL != 0;
+        // SAFETY: The object is valid; no reference is made.
+        let gem = unsafe { &raw mut (*bo).base };
+
         let Ok(this) = KBox::new(
             Self {
                 raw: Opaque::zeroed(),
                 sg: Opaque::zeroed(),
                 user: backing.direction(),
+                import: NonNull::new(gem).filter(|_| is_import),
             },
             GFP_KERNEL_ACCOUNT,
         ) else {
@@ -168,6 +183,16 @@ impl Tt {
         let raw = self.raw.get();
         // SAFETY: By the type invariant the table is initialized.
         let count = unsafe { (*raw).num_pages } as usize;
+        if self.import.is_some() {
+            let addresses = KVVec::<u64>::from_elem(0, count, GFP_KERNEL_ACCOUNT)?;
+            let (addresses, _, _) = addresses.into_raw_parts();
+            // SAFETY: As below; there are no pages, and so the addresses are freed by themselves.
+            unsafe {
+                bindings::kvfree((*raw).dma_address.cast());
+                (*raw).dma_address = addresses;
+            }
+            return Ok(());
+        }
         // One array after the other, zeroed, as TTM allocates them.
         let arrays = KVVec::<u64>::from_elem(0, 2 * count, GFP_KERNEL_ACCOUNT)?;
         let (arrays, _, _) = arrays.into_raw_parts();
@@ -215,10 +240,13 @@ impl Tt {
         let Some(section) = device.gate().enter() else {
             return ENODEV.to_errno();
         };
-        let populated = match this.user {
-            // SAFETY: Device, table and context are valid.
-            None => to_result(unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) }),
-            Some(direction) => this.map(device.dma_device(), direction, &section),
+        let populated = match (this.import, this.user) {
+            (Some(gem), _) => this.map_import(gem, &section),
+            (None, Some(direction)) => this.map(device.dma_device(), direction, &section),
+            (None, None) => {
+                // SAFETY: Device, table and context are valid.
+                to_result(unsafe { bindings::ttm_pool_alloc(&raw mut (*bdev).pool, raw, ctx) })
+            }
         };
         match populated {
             Ok(()) => {
@@ -242,10 +270,15 @@ impl Tt {
         let this = unsafe { &*raw.cast::<Self>() };
         // SAFETY: This callback is only in devices of `D`.
         let device = unsafe { Device::<D>::from_raw(bdev) };
-        match this.user {
+        match (this.import, this.user) {
+            // SAFETY: By the type invariant the DMA buffer is mapped; TTM holds the reservation.
+            (Some(gem), _) => unsafe {
+                let sgt = core::mem::replace(&mut (*raw).sg, ptr::null_mut());
+                import::unmap(gem.as_ptr(), sgt);
+            },
             // SAFETY: Device and table are valid, and the table is populated.
-            None => unsafe { bindings::ttm_pool_free(&raw mut (*bdev).pool, raw) },
-            Some(direction) => {
+            (None, None) => unsafe { bindings::ttm_pool_free(&raw mut (*bdev).pool, raw) },
+            (None, Some(direction)) => {
                 let dev = device.dma_device();
                 // SAFETY: By the type invariant the scatter list is mapped, in this way.
                 unsafe {
@@ -263,6 +296,19 @@ impl Tt {
             }
         }
         device.populated().remove();
+    }
+
+    /// Maps the DMA buffer behind the object for the device, which is bound for the section.
+    fn map_import(&self, gem: NonNull<bindings::drm_gem_object>, _section: &Section<'_>) -> Result {
+        let raw = self.raw.get();
+        // SAFETY: By the type invariant the object is alive, and there is room for the addresses of
+        // all pages. Its reservation is held. A table that is populated is unpopulated before the
+        // device is unbound.
+        // INVARIANT: The mapping is kept.
+        unsafe {
+            (*raw).sg = import::map(gem.as_ptr(), (*raw).dma_address, (*raw).num_pages)?;
+        }
+        Ok(())
     }
 
     /// Maps user pages for the device, and stores their DMA addresses. `dev` must be bound for the

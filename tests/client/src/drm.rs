@@ -82,16 +82,25 @@ impl Node {
         if let Some(path) = path {
             return Self::at(path).map_err(|e| format!("{}: {e}", path.display()));
         }
+        Self::all()?
+            .into_iter()
+            .next()
+            .ok_or_else(|| "no render node in /dev/dri has a driver named amdgpu".into())
+    }
+
+    /// All render nodes that call themselves `amdgpu`.
+    ///
+    /// # Errors
+    ///
+    /// In words, when there is nowhere to look.
+    pub fn all() -> std::result::Result<Vec<Self>, String> {
         let mut nodes: Vec<_> = fs::read_dir("/dev/dri")
             .map_err(|e| format!("/dev/dri: {e} (is the driver loaded?)"))?
             .filter_map(|entry| Some(entry.ok()?.path()))
             .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with("renderD")))
             .collect();
         nodes.sort();
-        nodes
-            .iter()
-            .find_map(|path| Self::at(path).ok())
-            .ok_or_else(|| "no render node in /dev/dri has a driver named amdgpu".into())
+        Ok(nodes.iter().filter_map(|path| Self::at(path).ok()).collect())
     }
 
     fn at(path: &Path) -> std::result::Result<Self, String> {
@@ -221,7 +230,12 @@ impl File {
         Errno::of(unsafe { libc::ioctl(self.fd(), request, argument) })
     }
 
-    fn driver_name(&self) -> Result<String> {
+    /// What the driver calls itself.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn driver_name(&self) -> Result<String> {
         let mut name = [0_u8; 64];
         let lengths = self.call(
             uapi::VERSION,
@@ -483,6 +497,39 @@ pub fn import_sync_file(buffer: &OwnedFd, fence: &OwnedFd, flags: u32) -> Result
     let at = &raw mut request;
     // SAFETY: the request's size is that of the structure, which the kernel only reads.
     Errno::of(unsafe { libc::ioctl(buffer.as_raw_fd(), uapi::DMA_BUF_IMPORT_SYNC_FILE, at) })
+}
+
+/// A sync file of the fences in a DMA buffer that somebody who reads it (`DMA_BUF_SYNC_READ`), or
+/// writes it, has to wait for.
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn export_sync_file(buffer: &OwnedFd, flags: u32) -> Result<OwnedFd> {
+    let mut request = uapi::ImportSyncFile { flags, fd: 0 };
+    let at = &raw mut request;
+    // SAFETY: the request's size is that of the structure, which is ours.
+    Errno::of(unsafe { libc::ioctl(buffer.as_raw_fd(), uapi::DMA_BUF_EXPORT_SYNC_FILE, at) })?;
+    let fd = RawFd::try_from(request.fd).map_err(|_| Errno(libc::EBADF))?;
+    // SAFETY: the kernel has just made it, and told nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Whether a sync file has ended.
+pub fn is_ready(sync_file: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd { fd: sync_file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: there is one structure, and the call may write to it.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    ready == 1
+}
+
+/// Opens any device of the kernel's for reading and writing.
+///
+/// # Errors
+///
+/// That of open(2).
+pub fn open_device(path: &str) -> Result<File> {
+    File::open(Path::new(path))
 }
 
 /// A BO list's entries, all at priority 0.

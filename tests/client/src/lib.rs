@@ -13,7 +13,7 @@
 //! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
 //! packets, one type each, collected in an [`ib::Stream`]; [`mem`] anonymous memory that can be
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
-//! ioctls; [`start`] how a program begins; [`stats`] the driver's counters; [`clock`] what a call costs; [`trace`] marks
+//! ioctls; [`start`] how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read; [`clock`] what a call costs; [`trace`] marks
 //! in the kernel's trace; [`report`] how results are said.
 
 pub mod args;
@@ -22,6 +22,7 @@ pub mod clock;
 pub mod drm;
 pub mod engine;
 pub mod error;
+pub mod fdinfo;
 pub mod frames;
 pub mod generations;
 pub mod ib;

@@ -135,6 +135,9 @@ mod tests {
         assert_eq!(PRIME_FD_TO_HANDLE.request, 0xc00c_642e);
         assert_eq!(SYNCOBJ_HANDLE_TO_FD.request, 0xc018_64c1);
         assert_eq!(DMA_BUF_IMPORT_SYNC_FILE, 0x4008_6203);
+        assert_eq!(DMA_BUF_EXPORT_SYNC_FILE, 0xc008_6202);
+        assert_eq!(UDMABUF_CREATE, 0x4018_7542);
+        assert_eq!(MODE_CREATE_DUMB.request, 0xc020_64b2);
         assert_eq!(GEM_CREATE.request, 0xc020_6440);
         assert_eq!(GEM_MMAP.request, 0xc008_6441);
         assert_eq!(CTX.request, 0xc010_6442);

@@ -35,6 +35,8 @@ pub const CREATE_VRAM_WIPE_ON_RELEASE: u64 = 1 << 9;
 pub const CREATE_VM_ALWAYS_VALID: u64 = 1 << 6;
 /// Jobs of others that name it are not waited for.
 pub const CREATE_EXPLICIT_SYNC: u64 = 1 << 7;
+/// The contents may be dropped rather than saved.
+pub const CREATE_DISCARDABLE: u64 = 1 << 12;
 /// Trusted-memory encryption.
 pub const CREATE_ENCRYPTED: u64 = 1 << 10;
 

@@ -33,6 +33,31 @@ pub struct Prime {
     pub fd: u32,
 }
 
+/// `drm_mode_create_dumb`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct CreateDumb {
+    pub height: u32,
+    pub width: u32,
+    pub bpp: u32,
+    pub flags: u32,
+    pub handle: u32,
+    pub pitch: u32,
+    pub size: u64,
+}
+
+/// `udmabuf_create`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct UdmabufCreate {
+    pub memfd: u32,
+    pub flags: u32,
+    pub offset: u64,
+    pub size: u64,
+}
+
 /// `drm_syncobj_create` and `drm_syncobj_destroy`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -79,13 +104,21 @@ pub struct SyncobjHandle {
 }
 
 pod! {
-    Syncobj = 8, TimelineWait<'a> = 48, SyncobjHandle = 24, Prime = 12, ImportSyncFile = 8,
+    Syncobj = 8, TimelineWait<'a> = 48, SyncobjHandle = 24, Prime = 12, CreateDumb = 32, UdmabufCreate = 24, ImportSyncFile = 8,
 }
 
 /// DRM_IOCTL_PRIME_HANDLE_TO_FD
 pub const PRIME_HANDLE_TO_FD: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2d, "PRIME_HANDLE_TO_FD");
 /// DRM_IOCTL_PRIME_FD_TO_HANDLE
 pub const PRIME_FD_TO_HANDLE: Ioctl<Prime, Prime> = ioctl(READ_WRITE, 0x2e, "PRIME_FD_TO_HANDLE");
+/// DRM_IOCTL_MODE_CREATE_DUMB
+pub const MODE_CREATE_DUMB: Ioctl<CreateDumb, CreateDumb> =
+    ioctl(READ_WRITE, 0xb2, "MODE_CREATE_DUMB");
+/// DMA_BUF_IOCTL_EXPORT_SYNC_FILE, of a DMA buffer; the request is like that of the import.
+pub const DMA_BUF_EXPORT_SYNC_FILE: u64 =
+    encode(READ_WRITE, b'b' as u64, 2, size_of::<ImportSyncFile>());
+/// UDMABUF_CREATE
+pub const UDMABUF_CREATE: u64 = encode(WRITE, b'u' as u64, 0x42, size_of::<UdmabufCreate>());
 /// DRM_IOCTL_SYNCOBJ_CREATE
 pub const SYNCOBJ_CREATE: Ioctl<Syncobj, Syncobj> = ioctl(READ_WRITE, 0xbf, "SYNCOBJ_CREATE");
 /// DRM_IOCTL_SYNCOBJ_DESTROY

@@ -13,6 +13,7 @@ mod common;
 mod cs;
 mod ctx;
 mod debugger;
+mod fdinfo;
 mod fences;
 mod gang;
 mod gem;
@@ -59,7 +60,7 @@ use rig::{
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 26] = [
+const GROUPS: [Group; 27] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -83,6 +84,7 @@ const GROUPS: [Group; 26] = [
     ("WAIT_FENCES", fences::wait_cases),
     ("FENCE_TO_HANDLE", fences::handle_cases),
     ("GEM_LIST_HANDLES", handles::cases),
+    ("fdinfo", fdinfo::cases),
     ("SCHED", sched::cases),
     ("INFO", info::cases),
     ("processes", process::cases),
