@@ -7,10 +7,11 @@
 //! fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
 //! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
 //! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds
-//! the driver's own jobs. The memory that engines share with the driver (rings, fences,
+//! the driver's own jobs, which clear memory and [`copy`] it. The memory that engines share with the driver (rings, fences,
 //! descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs ([`heat`]).
 //! [`memory_test`] is for the first boot of a card.
 
+pub(crate) mod copy;
 pub(crate) mod executor;
 pub(crate) mod faults;
 pub(crate) mod fence;
