@@ -4,13 +4,15 @@
 //!
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), over which the [`executor`]
 //! watches. It runs in a VM context that was lent to it ([`vmid`]). It is done when the interrupt
-//! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
-//! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
-//! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds
-//! the driver's own jobs. The memory that engines share with the driver (rings, fences,
-//! descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs ([`heat`]).
-//! Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] is for the first boot of a card.
+//! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes
+//! whose jobs must no longer run. Jobs that wait for each other form a [`gang`]. If a job does not
+//! end, [`recovery`] resets its part of the card, and a [`verdict`] says what becomes of the jobs
+//! there. [`kernel_queue`] holds the driver's own jobs, which clear memory and [`copy`] it. The
+//! memory that engines share with the driver (rings, fences, descriptors) is bound into the
+//! [`gart`]. A card that is too hot gets no jobs ([`heat`]). Files are charged the time of their
+//! jobs ([`engine_time`]). [`memory_test`] is for the first boot of a card.
 
+pub(crate) mod copy;
 pub(crate) mod engine_time;
 pub(crate) mod executor;
 pub(crate) mod faults;

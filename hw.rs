@@ -45,7 +45,9 @@ use self::{
         RingMemory,
         Sink,
         Submission,
-        VmState, //
+        Transfer,
+        VmState,
+        Window, //
     },
     layout::{
         GartLayout,
@@ -613,6 +615,10 @@ pub(crate) trait Engine: Sync {
 pub(crate) trait Dma {
     /// Emits the filling of memory.
     fn fill(&self, out: &mut dyn Sink, fill: Fill);
+
+    /// Emits the copying of memory, after the mapping of its window, and before the unmapping. Both
+    /// have taken effect for whatever comes next. `settled` is [`Marks::settled`].
+    fn transfer(&self, out: &mut dyn Sink, transfer: &Transfer<'_>, settled: u64);
 }
 
 impl dyn Engine {
@@ -621,6 +627,12 @@ impl dyn Engine {
         match commands {
             Commands::Ibs(_) | Commands::Fail(_) => true,
             Commands::Fill(fill) => self.dma().is_some() && fill.bytes <= Fill::MAX_BYTES,
+            Commands::Transfer(transfer) => {
+                let window = transfer.window.map_or(0, |window| window.entries.len());
+                self.dma().is_some()
+                    && transfer.bytes <= Transfer::MAX_BYTES
+                    && window <= Window::PAGES
+            }
         }
     }
 
@@ -661,6 +673,11 @@ impl dyn Engine {
             Commands::Fill(fill) => {
                 if let Some(dma) = self.dma() {
                     dma.fill(out, fill);
+                }
+            }
+            Commands::Transfer(transfer) => {
+                if let Some(dma) = self.dma() {
+                    dma.transfer(out, &transfer, marks.settled);
                 }
             }
             Commands::Fail(_) => (),

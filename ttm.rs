@@ -12,12 +12,23 @@
 //!
 //! # Moves
 //!
-//! For now the CPU moves the bytes, through the VRAM aperture. So only VRAM that the CPU reaches is
-//! managed, and a BO's VRAM is in one piece. Before the bytes go, every address space that maps the
-//! BO is told, and the jobs that may reach them are waited for (see `vm.rs`): [`BoData::leave`].
-//! CPU writes reach VRAM when the host data path (HDP) is flushed, and CPU reads may return old
-//! data until it is invalidated: both are part of the move. A copy by the GPU would replace
-//! `copy_by_cpu` in `Ttm::move_`.
+//! A DMA engine moves the bytes from and to VRAM, as a job of the kernel ([`copy`]). Nobody waits
+//! for a move:
+//!
+//! - Every address space that maps the BO is told ([`BoData::leave`]): no later job of it reaches
+//!   the old place, and its page tables follow with its next job (see `vm.rs`).
+//! - The copy comes after all jobs that may reach the bytes.
+//! - The BO has its new place at once, with the fence of the copy, which its next users wait for.
+//! - The old place is kept by a remnant of the BO (TTM's ghost object) until the copy has ended. If
+//!   the move makes room for others, the place is given away at once, and TTM adds the fence to the
+//!   reservation of whoever gets it: nothing is written there before.
+//!
+//! Between VRAM and system memory that the GPU does not reach, a BO makes a stop in memory that it
+//! reaches. Within system memory the pages stay where they are.
+//!
+//! For now only VRAM that the CPU reaches is managed, and a BO's VRAM is in one piece: where no
+//! engine can copy, the CPU does. CPU writes reach VRAM when the host data path (HDP) is flushed,
+//! and CPU reads may return old data until it is invalidated: both are part of the move.
 //!
 //! # Debuggers
 //!
@@ -27,12 +38,13 @@
 //! # Lock order
 //!
 //! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may
-//! move BOs within reclaim, so nothing is allocated under the latter two. A BO's clear has a lock
-//! that is taken last.
+//! move BOs within reclaim, so nothing is allocated under the latter two. The fence of a BO's content
+//! has a lock that is taken last.
 
 mod access;
 mod bo;
 mod clear;
+mod copy;
 mod domains;
 mod metadata;
 mod vram;
@@ -52,6 +64,7 @@ use crate::{
             Reach, //
         },
         dma_fence::Interruptible,
+        dma_resv::Usage,
         drm::{
             self,
             ttm, //
@@ -111,29 +124,21 @@ impl Ttm {
         if from == Some(ttm::MemType::VRAM) {
             mv.wait_idle()?;
             mv.buffer().leave_table(table);
+        } else {
+            // The CPU is about to write what somebody may still be copying from.
+            mv.may_wait().wait(mv.resv(), Usage::Kernel)?;
         }
         mv.in_place()
     }
 
-    /// Copies the bytes from or to VRAM by the CPU.
-    fn copy(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
-        let from = mv.old().map(|old| old.mem_type());
-        let to = mv.new_place().mem_type();
-        let dev = mv.buffer().drm();
-
-        if from == Some(ttm::MemType::VRAM) {
+    /// Changes the kind of memory that a BO in system memory is counted as. Its pages stay, and are
+    /// freed only when its fences have ended.
+    fn keep_pages(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
+        mv.buffer().leave(mv.held())?;
+        if mv.buffer().is_user_memory() {
             mv.wait_idle()?;
-            let piece = || Some(mv.old()?.allocation::<Vram>()?.clone());
-            // This waits for a clear that is under way.
-            clear::finish(mv.buffer(), piece, Interruptible::No)?;
-            Self::invalidate_hdp(dev)?;
         }
-        let moved = mv.copy_by_cpu()?;
-        if to == ttm::MemType::VRAM {
-            // Without a card nobody can see the bytes.
-            let _ = Self::flush_hdp(dev);
-        }
-        Ok(moved)
+        mv.in_place()
     }
 }
 
@@ -160,42 +165,31 @@ impl ttm::Driver for Ttm {
     fn move_(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
         use ttm::MemType;
 
-        let from = mv.old().map(|old| old.mem_type());
-        let to = mv.new_place().mem_type();
-        let memory = &mv.buffer().drm().memory;
-        if mv.is_eviction() {
-            memory.evictions.add(1, Relaxed);
-        }
         if let Some(table) = mv.buffer().table() {
             return Self::move_table(mv, table);
         }
-        // Without a place there are no bytes that a job could reach.
-        if from.is_some() {
-            mv.buffer().leave(mv.may_wait())?;
+        if let Some(stop) = copy::stop_before(&mv) {
+            return mv.hop(stop);
         }
-
+        if mv.is_eviction() {
+            mv.buffer().drm().memory.evictions.add(1, Relaxed);
+        }
+        let from = mv.old().map(|old| old.mem_type());
+        let to = mv.new_place().mem_type();
         match from {
-            None => {
-                if to == MemType::VRAM {
-                    clear::clear(mv)
-                } else {
-                    mv.in_place()
-                }
-            }
-            Some(MemType::VRAM) => Self::copy(mv),
-            Some(_) if to == MemType::VRAM => Self::copy(mv),
-            Some(_) => {
-                mv.wait_idle()?;
-                mv.in_place()
-            }
+            // Without a place there are no bytes that a job could reach.
+            None if to == MemType::VRAM => clear::clear(mv),
+            None => mv.in_place(),
+            Some(from) if from == MemType::VRAM || to == MemType::VRAM => copy::copy(mv),
+            Some(_) => Self::keep_pages(mv),
         }
     }
 
-    /// Waits for a clear of the BO: the CPU must not see the old contents of VRAM. Most clears have
-    /// ended by then, as faults wait for the kernel's work on a BO before they come here, without
-    /// the `mmap_lock`.
+    /// Waits until the BO has its bytes: the CPU must not see what was in its place before. Most
+    /// clears and copies have ended by then, as faults wait for the kernel's work on a BO before
+    /// they come here, without the `mmap_lock`.
     fn fault(bo: &ReservedBo<'_>) -> Result {
-        bo.finish_clear(Interruptible::Yes)
+        bo.finish_content(Interruptible::Yes)
     }
 
     fn access_memory(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {

@@ -15,9 +15,10 @@
 //!
 //! 1. [`Vm::invalidate`] (under the publish lock) makes the BO's entries stale: no later job of
 //!    this address space runs before they are rewritten or cleared;
-//! 2. if [`Vm::invalidate`] says that jobs can reach the bytes, [`Vm::wait_jobs`] is called with no
-//!    lock held. A job may use a BO that it does not name, so all jobs count. Then the bytes may
-//!    go.
+//! 2. if [`Vm::invalidate`] says that jobs can reach the bytes, all jobs of the address space come
+//!    first, as a job may use a BO that it does not name. An MMU notifier waits for them
+//!    ([`Vm::wait_jobs`]) with no lock held. A move adds their fences to the BO's, after which the
+//!    engine copies. Then the bytes may go.
 //!
 //! Page tables are in VRAM that others may need: see [`room`].
 //!
@@ -27,7 +28,8 @@
 //! the entries at once, under the publish lock:
 //!
 //! - entries that go or change, if no job of the address space runs or is queued;
-//! - entries that are added, if no update is queued: no job uses what was not there.
+//! - entries that are added, if no update is queued: no job uses what was not there;
+//! - both only if the bytes are where the entries show them: a clear or a move may be under way.
 //!
 //! Anything else is an *update* ([`timeline`]): mappings and states change at once, and the writes
 //! are recorded ([`update`]) and done when all jobs have ended that were published before. The
@@ -428,8 +430,8 @@ impl Vm {
         let draft = self.draft_of_map(&root, &mapping, overlap)?;
         let pages = mapping.pages();
         reserved.with_backing(|backing| {
-            // Written entries would expose the old contents to jobs that do not wait for the clear.
-            let backing = backing.filter(|_| bo.is_cleared());
+            // Written entries would expose the old contents to jobs that do not wait for the content.
+            let backing = backing.filter(|_| bo.content_fence().is_none());
             match draft {
                 None => {
                     self.unmap_at_once(Unmapping::Pages(pages, &mut spare));
@@ -459,7 +461,7 @@ impl Vm {
         }
         let room = self.publish.lock().room_to_map(mapping);
         let room = room + self.room_to_unmap(mapping.pages());
-        self.draft(root, 0, room).map(Some)
+        self.draft(root, 0, &[], room).map(Some)
     }
 
     /// Unmaps the mapping of `bo` that starts at `page`. `locked` must hold [`Vm::root`].
@@ -514,7 +516,8 @@ impl Vm {
     /// Called before the BO's bytes move or go away: no job published after this reaches them at
     /// the old location. Calls `then` under the publish lock.
     ///
-    /// Unless this returns [`Reach::None`], the bytes may go only after [`Vm::wait_jobs`].
+    /// Unless this returns [`Reach::None`], the bytes may go only after the fences that are in
+    /// [`Vm::resv`] now.
     pub(crate) fn invalidate<R>(&self, bo: BoId, then: impl FnOnce() -> R) -> (R, Reach) {
         let mut space = self.publish.lock();
         // An update that ends meanwhile is only waited for in vain.
@@ -523,8 +526,7 @@ impl Vm {
     }
 
     /// Brings the page tables, and the BOs that are private to this address space, to where jobs
-    /// can reach them. Waits until the BOs in `locked` whose page-table entries are to be written
-    /// are cleared. `locked` must hold [`Vm::root`], whose reservation the page tables and the
+    /// can reach them. `locked` must hold [`Vm::root`], whose reservation the page tables and the
     /// private BOs share.
     ///
     /// # Errors
@@ -538,15 +540,8 @@ impl Vm {
             let next = self.publish.lock().next_pending(after).cloned();
             let Some(bo) = next else { return Ok(()) };
             after = Some(bo.id());
-            match bo.reserved_in(locked) {
-                Some(reserved) => {
-                    if bo.is_always_valid() {
-                        reserved.place()?;
-                    }
-                    reserved.finish_clear(Interruptible::Yes)?;
-                }
-                None if bo.is_always_valid() => return Err(EINVAL),
-                None => (),
+            if bo.is_always_valid() {
+                bo.reserved_in(locked).ok_or(EINVAL)?.place()?;
             }
         }
     }

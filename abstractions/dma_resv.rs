@@ -223,6 +223,20 @@ impl<'a> HeldResv<'a> {
         to_result(unsafe { bindings::dma_resv_reserve_fences(self.as_raw(), count) })
     }
 
+    /// Adds the fences of this usage in another reservation, which need not be held, with the same
+    /// usage. Fences that are added there during the call may be missed.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, with some fences added.
+    pub(crate) fn copy_fences(&self, from: &Resv, usage: Usage) -> Result {
+        for fence in from.fences(usage) {
+            self.reserve_fences(1)?;
+            self.add_fence(&fence, usage);
+        }
+        Ok(())
+    }
+
     /// Adds a fence. It replaces an older fence of the same context.
     ///
     /// Does not allocate and cannot fail.

@@ -49,7 +49,10 @@ use crate::{
             Card,
             CardHandle, //
         },
-        layout::GartLayout,
+        layout::{
+            GartLayout,
+            VramLayout, //
+        },
         page_table::{
             Access,
             Pte,
@@ -70,6 +73,8 @@ struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
     layout: GartLayout,
+    /// Address of the table in the GPU's address space.
+    table: u64,
     /// Set while the GPU translates, and so may have translations in its caches.
     translated: AtomicFlag,
     /// Pages of the window that are in use.
@@ -84,6 +89,7 @@ impl Gart {
         dev: &device::Device<Bound>,
         memory: &'static dyn MemoryController,
         layout: GartLayout,
+        vram: &VramLayout,
     ) -> Result<Self> {
         card.access(dev)?
             .vram()
@@ -93,6 +99,7 @@ impl Gart {
                 card,
                 memory,
                 layout,
+                table: vram.mc_addr(layout.table),
                 translated: AtomicFlag::new(false),
                 taken <- SharedMapleTree::new(),
             }),
@@ -119,7 +126,16 @@ impl Gart {
         access: Access,
         snoop: Snoop,
     ) -> Result<GartRange> {
-        let count = pages.len();
+        let range = self.reserve(pages.len())?;
+        let entries = pages.map(|page| Pte::system(page, access, snoop));
+        self.0.write(range.first, entries)?;
+        Ok(range)
+    }
+
+    /// Reserves pages of the window without mapping anything.
+    ///
+    /// Fails as [`Gart::bind`] does.
+    pub(crate) fn reserve(&self, count: usize) -> Result<GartRange> {
         let first = self
             .0
             .taken
@@ -128,14 +144,11 @@ impl Gart {
                 EBUSY => ENOSPC,
                 other => other,
             })?;
-        let range = GartRange {
+        Ok(GartRange {
             gart: self.clone(),
             first,
             count,
-        };
-        let entries = pages.map(|page| Pte::system(page, access, snoop));
-        self.0.write(first, entries)?;
-        Ok(range)
+        })
     }
 }
 
@@ -167,6 +180,13 @@ impl GartRange {
     /// Returns the address of the first page in the GPU's address space (context 0).
     pub(crate) fn gpu_addr(&self) -> u64 {
         self.gart.0.layout.gpu_addr(self.first)
+    }
+
+    /// Returns the address of the first page's entry of the GART's table, in the GPU's address
+    /// space.
+    pub(crate) fn entry_addr(&self) -> u64 {
+        let gart = &self.gart.0;
+        gart.table + gart.layout.entry(self.first) - gart.layout.table
     }
 }
 

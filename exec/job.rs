@@ -54,6 +54,7 @@ use crate::{
     },
     debug::stats::Stats,
     exec::{
+        copy::CopyTask,
         faults::FaultRecord,
         fence::HwFence,
         gang::Seat,
@@ -171,13 +172,16 @@ pub(crate) enum Task {
     Ibs(KVec<Ib>),
     /// Fills memory. Only for queues whose rings all belong to DMA engines.
     Fill(Fill),
+    /// Copies memory. Only for such queues, too.
+    Copy(CopyTask),
 }
 
 impl Task {
-    fn commands(&self) -> Commands<'_> {
+    fn commands<'a>(&'a self, ring: &Ring) -> Commands<'a> {
         match self {
             Self::Ibs(ibs) => Commands::Ibs(ibs),
             Self::Fill(fill) => Commands::Fill(*fill),
+            Self::Copy(copy) => copy.commands(ring),
         }
     }
 }
@@ -337,7 +341,7 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
     let submission = Submission {
         vm: vm.unwrap_or(None),
         commands: match vm {
-            Ok(_) => work.task.commands(),
+            Ok(_) => work.task.commands(&queue.ring),
             Err(error) => Commands::Fail(error),
         },
         user_fence: work.user_fence,

@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The kernel's own jobs: work that the driver has a DMA engine do, so far clearing VRAM.
+//! The kernel's own jobs: work that the driver has a DMA engine do, clearing and copying VRAM.
 //!
-//! The C driver uses its TTM entity and buffer functions for that (`amdgpu_ttm_clear_buffer`).
+//! The C driver uses its TTM entities and buffer functions for that (`amdgpu_ttm_clear_buffer`,
+//! `amdgpu_move_blit`).
 //!
-//! These jobs run before those of processes, in order, in the kernel's own address space (context
-//! 0), which reaches VRAM without page tables. Their commands are written straight into the ring.
+//! These jobs run before those of processes, in the kernel's own address space (context 0), which
+//! reaches VRAM without page tables. Their commands are written straight into the ring.
 //!
 //! The submitter of such a job puts its fence into the reservation of the buffer, for
-//! [`Usage::Kernel`], and checks how the fence ended: the card may be given up in the meantime.
+//! [`Usage::Kernel`], and checks how the fence ended: with an error only if the card was given up,
+//! as jobs of the kernel that a reset interrupts run again (`exec/verdict.rs`). No later job runs
+//! on such a card.
+//!
+//! # Lanes
+//!
+//! A job may have to wait for jobs of processes, as a move waits for whoever uses the buffer. So
+//! that others do not wait with it, there are several queues, the lanes. An operation, which may be
+//! several jobs, takes a lane that has nothing to do, if there is one.
 //!
 //! Jobs are submitted only within a section of
 //! [`drm::Device::enter`](crate::abstractions::drm::Device::enter), so none is submitted after the
@@ -16,8 +25,8 @@
 //!
 //! # Lock order
 //!
-//! `last` is taken last, and is taken on the way to the signaling of a fence: nothing is allocated
-//! under it.
+//! A lane's `last` is taken last, and is taken on the way to the signaling of a fence: nothing is
+//! allocated under it.
 
 use core::ops::Range;
 
@@ -26,6 +35,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex,
         SetOnce, //
@@ -61,35 +74,54 @@ use crate::{
     },
 };
 
-/// A queue of jobs for the DMA engines.
+/// The kernel's queues of jobs for the DMA engines.
 #[pin_data]
 pub(crate) struct KernelQueue {
     /// Set once the rings are tested.
-    entity: SetOnce<Arc<Entity<Job>>>,
+    lanes: SetOnce<KVec<Arc<Lane>>>,
+    /// Number of operations so far, by which a lane is chosen if all have something to do.
+    count: Atomic<usize>,
+}
+
+/// A queue of jobs, which run in order.
+#[pin_data]
+struct Lane {
+    entity: Arc<Entity<Job>>,
     /// Fence of the newest job.
     #[pin]
     last: Mutex<Option<ARef<Fence>>>,
 }
 
 impl KernelQueue {
+    /// Number of lanes. TTM takes fences of evictions from no more than eight timelines.
+    const LANES: usize = 8;
+
     /// Owner of kernel jobs. 0 is reserved: address-space IDs start at 1.
     const OWNER: Owner = Owner(0);
     /// Client ID of the kernel in traces.
     const CLIENT: u64 = 0;
 
-    /// Creates a queue that takes no jobs before it is opened.
+    /// Creates queues that take no jobs before they are opened.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            entity: SetOnce::new(),
-            last <- new_mutex!(None, "KernelQueue::last"),
+            lanes: SetOnce::new(),
+            count: Atomic::new(0),
         })
     }
 
-    /// Opens the queue, for the DMA engines that work.
+    /// Opens the queues, for the DMA engines that work.
     pub(crate) fn open(&self, schedulers: &Schedulers) -> Result {
-        let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
-        self.entity
-            .populate(Entity::new(Priority::Kernel, engines)?);
+        let mut lanes = KVec::with_capacity(Self::LANES, GFP_KERNEL)?;
+        for _ in 0..Self::LANES {
+            let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
+            let entity = Entity::new(Priority::Kernel, engines)?;
+            let lane = pin_init!(Lane {
+                entity,
+                last <- new_mutex!(None, "Lane::last"),
+            });
+            lanes.push(Arc::pin_init(lane, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        self.lanes.populate(lanes);
         Ok(())
     }
 
@@ -106,31 +138,49 @@ impl KernelQueue {
         ranges: impl Iterator<Item = Range<u64>>,
         after: HeldResv<'_>,
     ) -> Result<ARef<Fence>> {
-        let mut jobs = KVec::new();
+        let mut operation = Operation::begin(self, after, Usage::Kernel)?;
         for fill in ranges.flat_map(fills) {
-            jobs.push(self.job(Task::Fill(fill), after)?, GFP_KERNEL)?;
+            operation.add(Task::Fill(fill))?;
         }
-        // The jobs run in order. If one fails because the card is given up, later ones fail, too.
-        let fences = jobs.into_iter().map(|job| self.submit(job));
-        fences.last().ok_or(EINVAL)
+        operation.submit()
     }
 
-    /// Creates a job that waits for the kernel's other work on a buffer.
-    fn job(&self, task: Task, after: HeldResv<'_>) -> Result<PendingJob<Job>> {
-        let job = Job::new(Work {
-            space: None,
-            submitter: None,
-            standing: None,
-            pasid: 0,
-            task,
-            user_fence: None,
-            seat: None,
-            _keep: None,
-        })?;
-        let entity = self.entity.as_ref().ok_or(ENODEV)?.clone();
-        let mut job = PendingJob::new(entity, Job::CREDITS, Self::OWNER, Self::CLIENT, job)?;
-        job.add_resv_dependencies(after, Usage::Kernel)?;
-        Ok(job)
+    /// Begins a copy, which comes after all work on the buffer whose reservation is `after`.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the queue is not open.
+    pub(crate) fn copy<'a>(&'a self, after: HeldResv<'a>) -> Result<Operation<'a>> {
+        Operation::begin(self, after, Usage::Bookkeep)
+    }
+
+    /// Returns a lane that has nothing to do, or else the next one in turn.
+    fn lane(&self) -> Result<&Lane> {
+        let lanes = self.lanes.as_ref().ok_or(ENODEV)?;
+        let turn = self.count.fetch_add(1, Relaxed) % lanes.len();
+        let lane = lanes.iter().find(|lane| lane.is_idle());
+        Ok(lane.unwrap_or(&lanes[turn]))
+    }
+
+    /// Waits until all jobs have ended, with or without an error.
+    pub(crate) fn wait_idle(&self) {
+        for lane in self.lanes.as_ref().into_iter().flatten() {
+            if let Some(fence) = lane.last() {
+                // An uninterruptible wait cannot fail.
+                let _ = fence.wait(Interruptible::No);
+            }
+        }
+    }
+}
+
+impl Lane {
+    /// Returns the fence of the newest job.
+    fn last(&self) -> Option<ARef<Fence>> {
+        self.last.lock().clone()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.last().is_none_or(|fence| fence.is_signaled())
     }
 
     fn submit(&self, job: PendingJob<Job>) -> ARef<Fence> {
@@ -141,14 +191,64 @@ impl KernelQueue {
         });
         fence
     }
+}
 
-    /// Waits until all jobs have ended, with or without an error.
-    pub(crate) fn wait_idle(&self) {
-        let last = self.last.lock().clone();
-        if let Some(fence) = last {
-            // An uninterruptible wait cannot fail.
-            let _ = fence.wait(Interruptible::No);
+/// Jobs that together do one thing. Nothing is submitted before all of them have been made.
+#[must_use = "nothing is done before it is submitted"]
+pub(crate) struct Operation<'a> {
+    lane: &'a Lane,
+    /// Reservation of a buffer, and the work in it that the first job comes after. The others come
+    /// after the first.
+    after: HeldResv<'a>,
+    usage: Usage,
+    jobs: KVVec<PendingJob<Job>>,
+}
+
+impl<'a> Operation<'a> {
+    fn begin(queue: &'a KernelQueue, after: HeldResv<'a>, usage: Usage) -> Result<Self> {
+        Ok(Self {
+            lane: queue.lane()?,
+            after,
+            usage,
+            jobs: KVVec::new(),
+        })
+    }
+
+    /// Adds a job.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn add(&mut self, task: Task) -> Result {
+        let job = Job::new(Work {
+            space: None,
+            submitter: None,
+            standing: None,
+            pasid: 0,
+            task,
+            user_fence: None,
+            seat: None,
+            _keep: None,
+        })?;
+        let entity = self.lane.entity.clone();
+        let (owner, client) = (KernelQueue::OWNER, KernelQueue::CLIENT);
+        let mut job = PendingJob::new(entity, Job::CREDITS, owner, client, job)?;
+        if self.jobs.is_empty() {
+            job.add_resv_dependencies(self.after, self.usage)?;
         }
+        Ok(self.jobs.push(job, GFP_KERNEL)?)
+    }
+
+    /// Submits the jobs, and returns the fence of the last.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are none.
+    pub(crate) fn submit(self) -> Result<ARef<Fence>> {
+        // If one fails because the card is given up, later ones fail, too.
+        let lane = self.lane;
+        let fences = self.jobs.into_iter().map(|job| lane.submit(job));
+        fences.last().ok_or(EINVAL)
     }
 }
 

@@ -76,6 +76,7 @@ use crate::{
         },
         gart::{
             Gart,
+            GartRange,
             KernelBuffer, //
         },
         verdict::{
@@ -87,6 +88,7 @@ use crate::{
         card::CardHandle,
         command::{
             Commands,
+            EngineKind,
             FenceWrite,
             Fill,
             Marks,
@@ -94,6 +96,7 @@ use crate::{
             RingMemory,
             Sink,
             Submission,
+            Window,
             MAX_SUBMISSION_DWORDS,
             RING_DWORDS,
             RING_SHIFT, //
@@ -123,6 +126,8 @@ enum Slot {
     Begun = 8,
     /// The gate, which has to be open for commands to begin.
     Gate = 10,
+    /// Slot for the engine's waits for its own writes.
+    Settled = 12,
 }
 
 /// The page to which all engines write back their progress.
@@ -155,6 +160,8 @@ pub(crate) struct Ring {
     /// The engine reads one of these. The other one is for the time after a reset.
     buffers: [KernelBuffer; 2],
     writeback: Arc<Writeback>,
+    /// The part of the GART window through which a DMA engine copies system memory.
+    window: Option<GartRange>,
     /// Submissions that are not finished.
     #[pin]
     pub(crate) timeline: Timeline,
@@ -217,6 +224,10 @@ impl Ring {
                 writeback.0.write(Writeback::index(*kind, Slot::Gate), Marks::OPEN);
                 writeback
             },
+            window: match kind.engine() {
+                EngineKind::Sdma => Some(gart.reserve(Window::PAGES)?),
+                EngineKind::Gfx | EngineKind::Compute => None,
+            },
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
             left_out: AtomicFlag::new(false),
@@ -240,6 +251,11 @@ impl Ring {
             read_pointer: self.writeback.gpu_addr(self.kind, Slot::ReadPointer),
             write_pointer: self.writeback.gpu_addr(self.kind, Slot::WritePointer),
         }
+    }
+
+    /// Returns the part of the GART window that is this ring's own, if it has one.
+    pub(crate) fn window(&self) -> Option<&GartRange> {
+        self.window.as_ref()
     }
 
     /// Queues a submission. Its fence ends when the engine has finished it, after all fences of
@@ -287,6 +303,7 @@ impl Ring {
                 let marks = Marks {
                     begun: self.writeback.gpu_addr(self.kind, Slot::Begun),
                     gate: self.writeback.gpu_addr(self.kind, Slot::Gate),
+                    settled: self.writeback.gpu_addr(self.kind, Slot::Settled),
                 };
                 let span = self.write(&mut state, |out| {
                     self.engine
@@ -605,6 +622,6 @@ mod tests {
 
     #[test]
     fn write_back_slots_do_not_overlap() {
-        assert!(Slot::Gate as usize + 2 <= Writeback::STRIDE);
+        assert!(Slot::Settled as usize + 2 <= Writeback::STRIDE);
     }
 }

@@ -192,6 +192,40 @@ impl Fill {
     pub(crate) const MAX_BYTES: u64 = 256 << 20;
 }
 
+/// Bytes to copy in the GPU's own address space (context 0).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer<'a> {
+    /// Address of the source, a multiple of the page size.
+    pub(crate) from: u64,
+    /// Address of the destination, a multiple of the page size.
+    pub(crate) to: u64,
+    /// Length, a multiple of the page size, at most [`Transfer::MAX_BYTES`].
+    pub(crate) bytes: u64,
+    /// System pages at one of the two addresses, if they are there for the copy only.
+    pub(crate) window: Option<Window<'a>>,
+}
+
+impl Transfer<'_> {
+    /// Largest copy of one submission: its packets fit into [`MAX_SUBMISSION_DWORDS`].
+    pub(crate) const MAX_BYTES: u64 = 64 << 20;
+}
+
+/// System pages that a submission shows in a part of the GART window that is its ring's own. The
+/// submission maps them before it copies, and unmaps them before its fence: whoever waits for the
+/// fence may free them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Window<'a> {
+    /// Address of the page-table entry of the first page.
+    pub(crate) table: u64,
+    /// Page-table entries, at most [`Window::PAGES`].
+    pub(crate) entries: &'a [u64],
+}
+
+impl Window<'_> {
+    /// Largest number of pages: their entries fit into [`MAX_SUBMISSION_DWORDS`].
+    pub(crate) const PAGES: usize = 384;
+}
+
 /// Commands of a submission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Commands<'a> {
@@ -199,6 +233,8 @@ pub(crate) enum Commands<'a> {
     Ibs(&'a [Ib]),
     /// Fill memory. DMA engines only.
     Fill(Fill),
+    /// Copy memory. DMA engines only.
+    Transfer(Transfer<'a>),
     /// Execute nothing. The submission cannot run; it ends with this error when its turn comes.
     Fail(Error),
 }
@@ -207,7 +243,7 @@ impl Commands<'_> {
     /// Returns the result of the submission, if the engine gets to its end.
     pub(crate) fn result(&self) -> Result {
         match self {
-            Self::Ibs(_) | Self::Fill(_) => Ok(()),
+            Self::Ibs(_) | Self::Fill(_) | Self::Transfer(_) => Ok(()),
             Self::Fail(error) => Err(*error),
         }
     }
@@ -249,6 +285,8 @@ pub(crate) struct Marks {
     pub(crate) begun: u64,
     /// Address of the gate, which has to hold [`Marks::OPEN`] for commands to begin.
     pub(crate) gate: u64,
+    /// Address of a dword by which an engine sees that its own writes have arrived.
+    pub(crate) settled: u64,
 }
 
 impl Marks {

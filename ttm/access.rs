@@ -42,7 +42,7 @@ pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>
     let piece = bo.allocation::<Vram>().ok_or(EIO)?;
     let dev = bo.drm();
 
-    bo.finish_clear(Interruptible::Yes)?;
+    bo.finish_content(Interruptible::Yes)?;
     match access {
         ttm::Access::Read(_) => {
             Ttm::invalidate_hdp(dev)?;

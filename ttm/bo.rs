@@ -6,6 +6,7 @@ mod request;
 mod reserved;
 
 use self::request::check_room;
+pub(super) use self::reserved::snoop;
 pub(crate) use self::{
     request::NewBo,
     reserved::ReservedExt, //
@@ -46,7 +47,10 @@ use crate::{
             Fence,
             Interruptible, //
         },
-        dma_resv::Usage,
+        dma_resv::{
+            HeldResv,
+            Usage, //
+        },
         drm::{
             gem::ObjectExt,
             ttm, //
@@ -135,10 +139,10 @@ pub(crate) struct BoData {
     /// The address spaces whose file has a handle, by their [`Vm::id`].
     #[pin]
     spaces: Mutex<RBTree<BoId, Arc<Vm>>>,
-    /// The fence of the engine that clears the BO's VRAM, unless the clear is known to have
-    /// succeeded. Changed only with the reservation held.
+    /// The fence of the engine's work that gives the BO its bytes, where it is now: a clear or a
+    /// copy. `None` if that is known to have succeeded. Changed only with the reservation held.
     #[pin]
-    clear: SpinLock<Option<ARef<Fence>>>,
+    content: SpinLock<Option<ARef<Fence>>>,
 }
 
 impl BoData {
@@ -161,7 +165,7 @@ impl BoData {
             shared: AtomicFlag::new(is_imported),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
             spaces <- new_mutex!(RBTree::new(), "BoData::spaces"),
-            clear <- new_spinlock!(None, "BoData::clear"),
+            content <- new_spinlock!(None, "BoData::content"),
         })
     }
 
@@ -279,29 +283,30 @@ impl BoData {
         Some(cursor.current().1.clone())
     }
 
-    /// Records that an engine clears the BO's VRAM, until `fence`. The reservation must be held.
-    pub(super) fn clear_begins(&self, fence: ARef<Fence>) {
-        let replaced = self.clear.lock().replace(fence);
+    /// Records that an engine clears the BO's VRAM, or copies the BO's bytes to its new place, until
+    /// `fence`. The reservation must be held.
+    pub(super) fn content_comes(&self, fence: ARef<Fence>) {
+        let replaced = self.content.lock().replace(fence);
         drop(replaced);
     }
 
-    /// Records that the BO's VRAM is cleared. The reservation must be held.
-    pub(super) fn clear_ended(&self) {
-        let fence = self.clear.lock().take();
+    /// Records that the BO's bytes are where they belong. The reservation must be held.
+    pub(super) fn content_is_there(&self) {
+        let fence = self.content.lock().take();
         drop(fence);
     }
 
-    /// Returns the fence of the clear of the BO's VRAM, unless the clear is known to have
-    /// succeeded.
-    pub(super) fn unfinished_clear(&self) -> Option<ARef<Fence>> {
-        self.clear.lock().clone()
+    /// Returns the fence of the clear or copy that gives the BO its bytes, unless it is known to
+    /// have succeeded.
+    pub(super) fn coming_content(&self) -> Option<ARef<Fence>> {
+        self.content.lock().clone()
     }
 
-    /// Returns true once the BO's VRAM has been cleared of its previous owner's data. This stays
-    /// true for as long as the reservation is held.
-    pub(crate) fn is_cleared(&self) -> bool {
-        self.unfinished_clear()
-            .is_none_or(|clear| matches!(clear.status(), Some(Ok(()))))
+    /// Returns the fence after which the BO's bytes are where they belong, unless it has ended
+    /// well. Until then the BO's place may hold another's bytes. The reservation must be held.
+    pub(crate) fn content_fence(&self) -> Option<ARef<Fence>> {
+        self.coming_content()
+            .filter(|content| !matches!(content.status(), Some(Ok(()))))
     }
 
     /// Called before this page directory or page table loses its memory. The reservation must be
@@ -312,22 +317,27 @@ impl BoData {
         }
     }
 
-    /// Called before the BO's bytes move or go away. Ensures that no job can access the old
-    /// location.
+    /// Called before the BO's bytes move or go away. No job that is published later accesses the
+    /// old location. Those that may access it, and do not name the BO, are added to its fences:
+    /// whoever waits for all of these, or has an engine wait, may take the bytes away.
     ///
-    /// The reservation must be held, so that nobody maps the BO meanwhile. On failure only the
-    /// state of page-table entries has changed.
+    /// `held` proves that the BO's reservation is held, so that nobody maps the BO meanwhile. On
+    /// failure only the state of page-table entries has changed.
     ///
     /// # Errors
     ///
-    /// `ERESTARTSYS`; `EBUSY` if there are jobs and `wait` does not allow waiting for them.
-    pub(super) fn leave(&self, wait: ttm::Wait) -> Result {
+    /// `ENOMEM`.
+    pub(super) fn leave(&self, held: HeldResv<'_>) -> Result {
         let mut last = None;
         while let Some(vm) = self.next_space(last) {
             last = Some(vm.id());
             let ((), reach) = vm.invalidate(self.id, || ());
-            if reach == Reach::PublishedJobs {
-                wait.wait(vm.resv(), Usage::Bookkeep)?;
+            // A private BO shares the reservation that all jobs of the address space are in.
+            let is_shared = core::ptr::eq(vm.resv().as_raw(), held.as_raw());
+            if reach == Reach::PublishedJobs && !is_shared {
+                // What was published before is in there: its fences are added with the lock held
+                // that the invalidation took.
+                held.copy_fences(vm.resv(), Usage::Bookkeep)?;
             }
         }
         Ok(())

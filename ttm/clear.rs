@@ -5,18 +5,24 @@
 //!
 //! A DMA engine clears it, while the BO is already handed out. The fence of the clear is in the
 //! BO's reservation, with usage `Kernel`, so jobs that name the BO, moves of it, and waits for it
-//! all wait for the clear. That is not enough in two cases:
+//! all wait for the clear. That is not enough in two cases, neither for a clear nor for the copy
+//! of a move ([`copy`](super::copy)):
 //!
 //! * Page-table entries show the BO to all jobs of an address space, including those that do not
-//!   name it. So none is written before the BO is cleared: mapping leaves the entries to the next
-//!   job that names the BO, and its submission waits ([`finish`]).
+//!   name it. So none is written before the BO has its bytes: mapping leaves the entries to the
+//!   next job that names the BO, and with that job an update is published that comes after the
+//!   clear ([`BoData::content_fence`]).
 //! * The clear may fail, because the card is given up. Then no job runs any more, but the CPU still
-//!   reaches VRAM. So page faults and moves, which are about to let the CPU see the VRAM, check how
-//!   the clear ended ([`finish`] again), and if it failed the CPU clears.
+//!   reaches VRAM. So page faults and moves by the CPU, which are about to let it see the VRAM,
+//!   check how the clear ended ([`finish`]), and if it failed the CPU clears.
 //!
 //! The CPU also clears BOs that are too small for a job to be worthwhile, and those that are
 //! created after the card was given up. Page tables are not cleared here: only the GPU's address
 //! translation reads them, and `vm.rs` writes their entries before it may find them.
+//!
+//! A place may have been given away before its former owner's bytes were copied out of it: see
+//! `ttm.rs`. An engine clears after that, as the fence of the copy is in the reservation. The CPU
+//! would have to wait, so in that case an engine clears small BOs, too.
 //!
 //! # Caches
 //!
@@ -44,25 +50,28 @@ use crate::{
             Fence,
             Interruptible, //
         },
+        dma_resv::Usage,
         drm::ttm, //
     },
     drm::DrmDevice, //
 };
 
-/// Smallest size in bytes that an engine clears. The CPU spends as much time on a job and its
-/// interrupt as on clearing a few pages (docs/performance.md, row `bo`).
-const BY_ENGINE_FROM: usize = 64 << 10;
+/// Smallest size in bytes that an engine clears or copies where the CPU can, too. The CPU spends as much time on a job and its
+/// interrupt as on a few pages (docs/performance.md, row `bo`).
+pub(super) const BY_ENGINE_FROM: usize = 64 << 10;
 
-/// Clears the VRAM that the BO was given, which somebody may have written to.
+/// Clears the VRAM that the BO was given, which somebody may have written to, or may still be
+/// copying from.
 pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let piece = mv.new_place().allocation::<Vram>().ok_or(EINVAL)?.clone();
 
     match by_engine(&mv, &piece) {
         Some(fence) => {
-            mv.buffer().clear_begins(fence.clone());
+            mv.buffer().content_comes(fence.clone());
             mv.pipelined(&fence)
         }
         None => {
+            mv.may_wait().wait(mv.resv(), Usage::Kernel)?;
             by_cpu(mv.buffer().drm(), &piece)?;
             mv.in_place()
         }
@@ -73,9 +82,11 @@ pub(super) fn clear(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
 fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> {
     let bo = mv.buffer();
     let dev = bo.drm();
-    if bo.size() < BY_ENGINE_FROM || dev.schedulers.is_given_up() {
+    let is_small = bo.size() < BY_ENGINE_FROM && mv.resv().is_idle(Usage::Kernel);
+    if is_small || dev.schedulers.is_given_up() {
         return None;
     }
+    let _section = dev.enter()?;
     let vram = &dev.facts.vram;
     let ranges = piece.blocks().iter().map(|block| {
         let start = vram.mc_addr(block.offset);
@@ -99,8 +110,9 @@ fn by_cpu(dev: &DrmDevice, piece: &VramPiece) -> Result {
     Ttm::flush_hdp(dev)
 }
 
-/// Ensures that the BO is cleared, if it lies in VRAM. `piece` returns its VRAM. The reservation
-/// must be held.
+/// Ensures that the BO's bytes are where they belong. Waits for a clear or copy that is under way.
+/// If it has failed, the bytes are lost: the BO's VRAM, which `piece` returns, is cleared. System
+/// pages were cleared before the copy. The reservation must be held.
 ///
 /// # Errors
 ///
@@ -110,14 +122,15 @@ pub(super) fn finish(
     piece: impl FnOnce() -> Option<Arc<VramPiece>>,
     intr: Interruptible,
 ) -> Result {
-    let Some(clear) = bo.unfinished_clear() else {
+    let Some(content) = bo.coming_content() else {
         return Ok(());
     };
-    clear.wait(intr)?;
-    if let Some(Err(_)) = clear.status() {
-        let piece = piece().ok_or(EINVAL)?;
-        by_cpu(bo.drm(), &piece)?;
+    content.wait(intr)?;
+    if let Some(Err(_)) = content.status() {
+        if let Some(piece) = piece() {
+            by_cpu(bo.drm(), &piece)?;
+        }
     }
-    bo.clear_ended();
+    bo.content_is_there();
     Ok(())
 }

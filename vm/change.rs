@@ -44,6 +44,7 @@ use super::{
 };
 use crate::{
     abstractions::{
+        dma_fence::Fence,
         dma_resv::HeldResv,
         workqueue::OwnedQueue, //
     },
@@ -128,7 +129,7 @@ impl Vm {
             self.unmap_at_once(unmapping);
             return Ok(());
         }
-        let draft = self.draft(root, 0, room())?;
+        let draft = self.draft(root, 0, &[], room())?;
         self.record(draft, root.held(), |memory| {
             self.unmap_in(memory, unmapping)
         });
@@ -166,15 +167,16 @@ impl Vm {
         while f(&mut self.publish.lock()) == Unmapped::Some {}
     }
 
-    /// Prepares an update that comes after all jobs. The caller adds at most `others` fences to the
-    /// root besides.
+    /// Prepares an update that comes after all jobs, and after `contents`. The caller adds at most
+    /// `others` fences to the root besides.
     pub(super) fn draft(
         self: &Arc<Self>,
         root: &ReservedBo<'_>,
         others: u32,
+        contents: &[ARef<Fence>],
         room: Room,
     ) -> Result<Draft<Self>> {
-        Draft::new(self.clone(), root.held(), others, room)
+        Draft::new(self.clone(), root.held(), others, contents, room)
     }
 
     /// Publishes an update, and calls `f`, whose writes to page tables it will do. `f` may neither

@@ -19,7 +19,10 @@ use super::{
     Vm, //
 };
 use crate::{
-    abstractions::drm::exec::Locked,
+    abstractions::{
+        dma_fence::Fence,
+        drm::exec::Locked, //
+    },
     exec::job::SpaceAt,
     ttm::{
         Bo,
@@ -49,20 +52,22 @@ impl Vm {
         // Jobs and updates are published with the root's reservation held, which this caller holds.
         // So if there are none, there are none later.
         let (idle, behind) = (self.is_idle(), self.timeline.is_behind());
+        // BOs that are reserved do not move.
+        let contents = self.coming_contents(locked)?;
         let is_named = |bo: &Bo| bo.is_always_valid() || is_named(bo);
         let mut draft: Option<Draft<Self>> = None;
 
         // BOs may be invalidated while memory is allocated, each once.
         loop {
             let mut space = self.publish.lock();
-            let at_once = !behind && (idle || !space.has_stale());
+            let at_once = !behind && (idle || !space.has_stale()) && contents.is_empty();
             let room = (space.is_pending() && !at_once)
                 .then(|| space.room_to_update(|bo| is_named(bo)))
                 .unwrap_or_default();
             let has_room = |draft: &Draft<Self>| draft.has_room_for(room);
             if room != Room::default() && !draft.as_ref().is_some_and(has_room) {
                 drop(space);
-                draft = Some(self.draft(&root, fences, room)?);
+                draft = Some(self.draft(&root, fences, &contents, room)?);
                 continue;
             }
             let mut guard = PublishGuard {
@@ -73,6 +78,24 @@ impl Vm {
                 is_named: &is_named,
             };
             return Ok(f(&mut guard));
+        }
+    }
+
+    /// Returns the fences after which the BOs in `locked`, whose entries may be written, have their
+    /// bytes: clears and moves that are under way.
+    fn coming_contents(&self, locked: &Locked) -> Result<KVVec<ARef<Fence>>> {
+        let mut fences = KVVec::new();
+        let mut after = None;
+        loop {
+            let next = self.publish.lock().next_pending(after).cloned();
+            let Some(bo) = next else { return Ok(fences) };
+            after = Some(bo.id());
+            if bo.reserved_in(locked).is_none() {
+                continue;
+            }
+            if let Some(fence) = bo.content_fence() {
+                fences.push(fence, GFP_KERNEL_ACCOUNT)?;
+            }
         }
     }
 }

@@ -134,13 +134,23 @@ pub(super) struct Draft<O: PageTables> {
 
 impl<O: PageTables> Draft<O> {
     /// Prepares an update that takes `room`, and that comes after all fences in `root`, the
-    /// reservation of the address space. The caller adds at most `others` fences to `root` besides.
+    /// reservation of the address space, and after `contents`: the clears and moves of the buffers
+    /// that it shows. The caller adds at most `others` fences to `root` besides.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(owner: Arc<O>, root: HeldResv<'_>, others: u32, room: Room) -> Result<Self> {
+    pub(super) fn new(
+        owner: Arc<O>,
+        root: HeldResv<'_>,
+        others: u32,
+        contents: &[ARef<Fence>],
+        room: Room,
+    ) -> Result<Self> {
         let mut after = KVVec::new();
+        for fence in contents {
+            after.push(fence.clone(), GFP_KERNEL_ACCOUNT)?;
+        }
         for fence in root.fences(Usage::Bookkeep) {
             after.push(fence, GFP_KERNEL_ACCOUNT)?;
         }
@@ -421,8 +431,14 @@ mod tests {
 
         /// Publishes an update, and returns its fence.
         fn update(&self, number: u64) -> Result<ARef<Fence>> {
+            self.update_after(number, &[])
+        }
+
+        /// Publishes an update that shows bytes which are there after `contents`.
+        fn update_after(&self, number: u64, contents: &[ARef<Fence>]) -> Result<ARef<Fence>> {
             let root = self.root.lock(Interruptible::No)?;
-            let draft = Draft::new(self.tables.clone(), root.held(), 0, Room::default())?;
+            let tables = self.tables.clone();
+            let draft = Draft::new(tables, root.held(), 0, contents, Room::default())?;
             let recording = draft.begin(&self.timeline, root.held(), number);
             let fence = recording.fence.fence().clone();
             // It is waited for before it is queued.
@@ -464,6 +480,18 @@ mod tests {
     }
 
     #[test]
+    fn an_update_comes_after_the_bytes_that_it_shows() -> Result {
+        let world = World::new()?;
+        let copy = UniqueFence::new(GFP_KERNEL)?.publish(&FenceContext::new(), 1, UpdateName);
+        let update = world.update_after(1, &[copy.fence().clone()])?;
+        assert_eq!(world.counts(), (0, 0));
+        copy.signal(Ok(()));
+        assert_eq!(world.counts(), (1, 1));
+        assert!(update.is_signaled());
+        Ok(())
+    }
+
+    #[test]
     fn updates_end_in_order() -> Result {
         let world = World::new()?;
         let job = world.job()?;
@@ -493,7 +521,7 @@ mod tests {
     fn a_draft_can_be_dropped() -> Result {
         let world = World::new()?;
         let root = world.root.lock(Interruptible::No)?;
-        let draft = Draft::new(world.tables.clone(), root.held(), 0, Room::BORDERS)?;
+        let draft = Draft::new(world.tables.clone(), root.held(), 0, &[], Room::BORDERS)?;
         assert!(draft.has_room_for(Room::BORDERS));
         assert!(!draft.has_room_for(Room::to_clear(0..1) + Room::BORDERS));
         drop(draft);

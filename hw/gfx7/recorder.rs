@@ -7,7 +7,7 @@ use kernel::num::casts::usize_as_u64;
 use crate::hw::command::Sink;
 
 /// Room for more dwords than any submission of the tests has.
-const ROOM: usize = 128;
+const ROOM: usize = 256;
 
 pub(super) struct Recorder {
     dwords: [u32; ROOM],

@@ -10,6 +10,7 @@ use kernel::{
         },
         Io, //
     },
+    num::casts::usize_as_u64,
     prelude::*, //
 };
 
@@ -23,9 +24,11 @@ use super::{
     sdma_packet::{
         self,
         emit,
+        emit_entries,
         ConstantFill,
         Fence,
         IndirectBuffer,
+        LinearCopy,
         Poll,
         SrbmWrite,
         Trap,
@@ -44,6 +47,7 @@ use crate::hw::{
         RingId,
         RingMemory,
         Sink,
+        Transfer,
         VmState,
         RING_SHIFT, //
     },
@@ -162,6 +166,50 @@ impl Dma for Sdma {
     fn fill(&self, out: &mut dyn Sink, fill: Fill) {
         ConstantFill::split(fill).for_each(|packet| emit(out, packet));
     }
+
+    fn transfer(&self, out: &mut dyn Sink, transfer: &Transfer<'_>, settled: u64) {
+        let Transfer {
+            from, to, bytes, ..
+        } = *transfer;
+        if let Some(window) = transfer.window {
+            emit_entries(out, window.table, window.entries);
+            settle(out, settled);
+            flush_window(out);
+        }
+        LinearCopy::split(from, to, bytes).for_each(|packet| emit(out, packet));
+        if let Some(window) = transfer.window {
+            // An entry that went earlier would take its page from under the copy.
+            settle(out, settled);
+            let unmapped = Fill {
+                addr: window.table,
+                bytes: usize_as_u64(size_of_val(window.entries)),
+                value: 0,
+            };
+            self.fill(out, unmapped);
+            settle(out, settled);
+            flush_window(out);
+        }
+    }
+}
+
+/// Emits a wait until the engine's writes have arrived, which it does not wait for by itself, as
+/// only a fence does. Whatever the dword at `settled` holds, one of the two waits is for its fence.
+fn settle(out: &mut dyn Sink, settled: u64) {
+    for value in [0, 1] {
+        let addr = settled;
+        emit(out, Fence { addr, value });
+        emit(out, Poll::Memory { addr, value });
+    }
+}
+
+/// Emits the drop of what is cached of the kernel's context, whose table was written.
+fn flush_window(out: &mut dyn Sink) {
+    const KERNEL: u32 = 1 << 0;
+
+    let register = register::<VM_INVALIDATE_REQUEST>();
+    let value = KERNEL;
+    emit(out, SrbmWrite { register, value });
+    emit(out, Poll::RegisterRead(register));
 }
 
 fn halt_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>) {

@@ -11,10 +11,15 @@ use super::{
     high,
     low, //
 };
-use crate::hw::command::{
-    Fill,
-    Sink,
-    MAX_SUBMISSION_DWORDS, //
+use crate::hw::{
+    command::{
+        Fill,
+        Sink,
+        Transfer,
+        Window,
+        MAX_SUBMISSION_DWORDS, //
+    },
+    page_table::PAGE_SIZE, //
 };
 
 /// A packet.
@@ -38,6 +43,57 @@ pub(crate) fn emit<P: Packet>(out: &mut dyn Sink, packet: P) {
 
 /// Packet that fills one dword.
 pub(crate) const NOP: u32 = 0;
+
+/// Copy of bytes from one linear place to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinearCopy {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// At most [`LinearCopy::MAX_BYTES`].
+    pub(crate) bytes: u32,
+}
+
+impl LinearCopy {
+    /// Largest copy of one packet, for the same reason as that of [`ConstantFill`].
+    const MAX_BYTES: u32 = ConstantFill::MAX_BYTES;
+
+    /// Returns the packets that copy `bytes` bytes.
+    pub(crate) fn split(from: u64, to: u64, bytes: u64) -> impl Iterator<Item = Self> {
+        pieces(bytes, Self::MAX_BYTES).map(move |(done, bytes)| Self {
+            from: from + done,
+            to: to + done,
+            bytes,
+        })
+    }
+}
+
+impl Packet for LinearCopy {
+    const OPERATION: u8 = 1;
+    type Body = [u32; 6];
+
+    fn body(&self) -> [u32; 6] {
+        const NO_SWAP: u32 = 0;
+        [
+            self.bytes,
+            NO_SWAP,
+            low(self.from),
+            high(self.from),
+            low(self.to),
+            high(self.to),
+        ]
+    }
+}
+
+/// Emits the write of page-table entries, which lie in the packet.
+pub(crate) fn emit_entries(out: &mut dyn Sink, addr: u64, entries: &[u64]) {
+    // CAST: A packet is never longer than a ring.
+    let dwords = 2 * entries.len() as u32;
+    let operation = u32::from(Write::OPERATION);
+    out.put(&[operation, low(addr), high(addr), dwords]);
+    for entry in entries {
+        out.put(&[low(*entry), high(*entry)]);
+    }
+}
 
 /// Write of one dword.
 pub(crate) struct Write {
@@ -97,19 +153,21 @@ impl ConstantFill {
 
     /// Returns the packets that fill a range.
     pub(crate) fn split(fill: Fill) -> impl Iterator<Item = Self> {
-        let mut done = 0;
-        core::iter::from_fn(move || {
-            // CAST: At most `MAX_BYTES`, a `u32`.
-            let bytes = (fill.bytes - done).min(u64::from(Self::MAX_BYTES)) as u32;
-            let packet = Self {
-                addr: fill.addr + done,
-                value: fill.value,
-                bytes,
-            };
-            done += u64::from(bytes);
-            (bytes != 0).then_some(packet)
+        pieces(fill.bytes, Self::MAX_BYTES).map(move |(done, bytes)| Self {
+            addr: fill.addr + done,
+            value: fill.value,
+            bytes,
         })
     }
+}
+
+/// Returns the pieces of at most `most` bytes that `bytes` bytes are divided into: the number of
+/// bytes before each, and its length.
+fn pieces(bytes: u64, most: u32) -> impl Iterator<Item = (u64, u32)> {
+    (0..bytes).step_by(most as usize).map(move |done| {
+        // CAST: At most `most`, a `u32`.
+        (done, (bytes - done).min(u64::from(most)) as u32)
+    })
 }
 
 /// Proof that the packets of the largest fill leave room for the rest of a submission.
@@ -118,6 +176,21 @@ const _: () = {
     const ALL_ELSE: u64 = 64;
     let packets = Fill::MAX_BYTES.div_ceil(ConstantFill::MAX_BYTES as u64);
     assert!(packets * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
+};
+
+/// Proof of the same for the largest copy, and for one with a full window.
+const _: () = {
+    const DWORDS_OF_ONE: u64 = 7;
+    const ALL_ELSE: u64 = 64;
+    /// Write of entries, their fill, two flushes, and three waits for writes.
+    const AROUND_WINDOW: u64 = 4 + 5 + 2 * 9 + 3 * 20;
+    let most = LinearCopy::MAX_BYTES as u64;
+    let packets = Transfer::MAX_BYTES.div_ceil(most);
+    assert!(packets * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
+
+    let pages = Window::PAGES as u64;
+    let copy = (pages * PAGE_SIZE).div_ceil(most) * DWORDS_OF_ONE;
+    assert!(2 * pages + copy + AROUND_WINDOW + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
 };
 
 impl Packet for ConstantFill {
@@ -284,6 +357,45 @@ mod tests {
             assert_eq!(end, start + bytes);
             assert_eq!(ConstantFill::split(fill).count(), packets);
         }
+    }
+
+    #[test]
+    fn copies_are_split() {
+        const MAX: u64 = LinearCopy::MAX_BYTES as u64;
+
+        let (from, to) = (0xf4_0012_3000, 0xff_ffff_f000);
+        let copy = LinearCopy {
+            from,
+            to: 0xff_0000_5000,
+            bytes: 0x3000,
+        };
+        let vector = [1, 0x3000, 0, 0x0012_3000, 0xf4, 0x5000, 0xff];
+        assert!(check(copy, &vector));
+        for (bytes, packets) in [
+            (0, 0),
+            (0x1000, 1),
+            (MAX, 1),
+            (MAX + 0x1000, 2),
+            (Transfer::MAX_BYTES, 33),
+        ] {
+            let mut done = 0;
+            for packet in LinearCopy::split(from, to, bytes) {
+                assert_eq!((packet.from, packet.to), (from + done, to + done));
+                assert!(0 < packet.bytes && packet.bytes <= LinearCopy::MAX_BYTES);
+                done += u64::from(packet.bytes);
+            }
+            assert_eq!(done, bytes);
+            assert_eq!(LinearCopy::split(from, to, bytes).count(), packets);
+        }
+    }
+
+    #[test]
+    fn entries() {
+        let written = Recorder::of(|out| {
+            emit_entries(out, 0xf4_0fe0_0008, &[0x1_2345_6077, 0x89_abcd_e071]);
+        });
+        let vector = [2, 0x0fe0_0008, 0xf4, 4, 0x2345_6077, 1, 0xabcd_e071, 0x89];
+        assert!(written.dwords() == vector);
     }
 
     #[test]

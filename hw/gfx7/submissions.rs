@@ -21,8 +21,10 @@ use crate::hw::command::{
     Marks,
     RingId,
     Submission,
+    Transfer,
     VmState,
-    Vmid, //
+    Vmid,
+    Window, //
 };
 
 const FENCE: FenceWrite = FenceWrite {
@@ -33,6 +35,7 @@ const FENCE: FenceWrite = FenceWrite {
 const MARKS: Marks = Marks {
     begun: 0xff_0000_0060,
     gate: 0xff_0000_0068,
+    settled: 0xff_0000_0070,
 };
 
 /// Two IBs.
@@ -304,6 +307,66 @@ mod tests {
     }
 
     #[test]
+    fn kernel_dma_by_window() {
+        // FENCE and POLL_REG_MEM, for each of two values: the writes before have arrived
+        let settled: &[u32] = &[
+            5,
+            0x70,
+            0xff,
+            0,
+            0xb000_0008,
+            0x70,
+            0xff,
+            0,
+            !0,
+            0x0fff_0004, //
+            5,
+            0x70,
+            0xff,
+            1,
+            0xb000_0008,
+            0x70,
+            0xff,
+            1,
+            !0,
+            0x0fff_0004,
+        ];
+        // SRBM_WRITE and POLL_REG_MEM: the flush of context 0
+        let flushed: &[u32] = &[0xf000_000e, 0x51e, 1, 0x8, 0x1478, 0, 0, 0, 0x0fff_000a];
+        let packets: &[&[u32]] = &[
+            &[0xb000_0008, 0x40, 0xff, 7, !0, 0x0fff_0004],
+            &[0x3400_0008, 0x54e0, 0x54dc, 0x400, 0x400, 0x0fff_000a],
+            &[0xb000_0008, 0x68, 0xff, 1, !0, 0x0fff_0004],
+            &[2, 0x60, 0xff, 1, 8],
+            &[0xb000_0008, 0x60, 0xff, 8, !0, 0x0fff_0004],
+            // WRITE: entries
+            &[2, 0x0fe0_0080, 0xf4, 4, 0x0123_4027, 0, 0x5678_9027, 1],
+            settled,
+            flushed,
+            // COPY
+            &[1, 0x2000, 0, 0x1_0000, 0xff, 0x0020_0000, 0xf4],
+            settled,
+            // CONSTANT_FILL: no entries
+            &[0x8000_000b, 0x0fe0_0080, 0xf4, 0, 0x10],
+            settled,
+            flushed,
+            &[0xf000_000e, 0xbcc, 1],
+            &[5, 0x40, 0xff, 8],
+            &[6],
+        ];
+        let transfer = kernel(Commands::Transfer(Transfer {
+            from: 0xff_0001_0000,
+            to: 0xf4_0020_0000,
+            bytes: 0x2000,
+            window: Some(Window {
+                table: 0xf4_0fe0_0080,
+                entries: &[0x0123_4027, 0x1_5678_9027],
+            }),
+        }));
+        assert!(check(RingId::Sdma(0), &transfer, packets));
+    }
+
+    #[test]
     fn places() {
         for (place, ring) in BONAIRE.rings.iter().enumerate() {
             assert_eq!(ring.place(), place);
@@ -312,7 +375,20 @@ mod tests {
     }
 
     #[test]
-    fn fills_are_for_dma_engines() {
+    fn fills_and_copies_are_for_dma_engines() {
+        const ENTRIES: &[u64] = &[0; Window::PAGES + 1];
+
+        let transfer = |bytes, pages| {
+            Commands::Transfer(Transfer {
+                from: 0,
+                to: 0,
+                bytes,
+                window: Some(Window {
+                    table: 0,
+                    entries: &ENTRIES[..pages],
+                }),
+            })
+        };
         let fill = |bytes| {
             Commands::Fill(Fill {
                 addr: 0,
@@ -325,6 +401,10 @@ mod tests {
             let engine = BONAIRE.engine(ring.engine()).driver;
             assert_eq!(engine.can(&fill(Fill::MAX_BYTES)), is_dma);
             assert!(!engine.can(&fill(Fill::MAX_BYTES + 4)));
+            assert_eq!(engine.can(&transfer(Transfer::MAX_BYTES, 0)), is_dma);
+            assert_eq!(engine.can(&transfer(0x1000, Window::PAGES)), is_dma);
+            assert!(!engine.can(&transfer(Transfer::MAX_BYTES + 0x1000, 0)));
+            assert!(!engine.can(&transfer(0x1000, Window::PAGES + 1)));
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }

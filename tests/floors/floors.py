@@ -26,7 +26,7 @@ FLOORS = [
     ("memory", "where bytes live, and who may see them", ["ttm/access.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs"]),
     ("execution", "what runs, in which order, and when it is done",
      ["exec.rs", "exec/memory_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs", "exec/kernel_queue.rs",
-      "exec/recovery.rs", "exec/job.rs", "exec/executor.rs", "exec/ring.rs", "exec/fence.rs", "exec/verdict.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs",
+      "exec/recovery.rs", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs", "exec/fence.rs", "exec/verdict.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs",
       "exec/submitter.rs", "exec/faults.rs", "exec/interrupt_ring.rs", "exec/gart.rs"]),
     ("hw", "registers, packets, page tables of each generation",
      ["hw/gfx7.rs hw/gfx7/*", "hw.rs", "hw/firmware.rs", "hw/vbios.rs hw/vbios/*", "hw/atom.rs hw/atom/*", "hw/card.rs",

@@ -46,12 +46,13 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
 
-    /// Waits until the BO's VRAM has been cleared of its previous owner's data.
+    /// Waits until the BO's bytes are where they belong: its VRAM has been cleared of its previous
+    /// owner's data, or the bytes have been copied there.
     ///
     /// # Errors
     ///
     /// `ERESTARTSYS`; `ENODEV` if the card is gone.
-    fn finish_clear(&self, intr: Interruptible) -> Result;
+    fn finish_content(&self, intr: Interruptible) -> Result;
 
     /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released:
     /// the process must have taken them back, so that the notifier has waited for the jobs that
@@ -94,7 +95,7 @@ impl ReservedExt for ReservedBo<'_> {
         self.validate(&Domains::VRAM.placement(), &mut ctx)
     }
 
-    fn finish_clear(&self, intr: Interruptible) -> Result {
+    fn finish_content(&self, intr: Interruptible) -> Result {
         clear::finish(self, || self.allocation::<Vram>(), intr)
     }
 
@@ -113,16 +114,19 @@ impl ReservedExt for ReservedBo<'_> {
             }
             Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
                 pages: self,
-                snoop: match self.backing() {
-                    ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => {
-                        Snoop::No
-                    }
-                    _ => Snoop::Yes,
-                },
+                snoop: snoop(self.backing()),
                 read_only: self.backing() == ttm::Backing::UserRead,
             })),
             _ => f(None),
         }
+    }
+}
+
+/// Returns the GPU's need to look into the CPU's caches for pages of this kind.
+pub(in crate::ttm) fn snoop(backing: ttm::Backing) -> Snoop {
+    match backing {
+        ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => Snoop::No,
+        _ => Snoop::Yes,
     }
 }
 

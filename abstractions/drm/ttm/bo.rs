@@ -24,7 +24,8 @@ use crate::{
         dma_fence::Interruptible,
         dma_resv::{
             HeldResv,
-            Resv, //
+            Resv,
+            Usage, //
         },
         drm::{
             self,
@@ -740,8 +741,13 @@ impl<T: DriverObject> Object<T> {
         // object.
         let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
         match bo.ttm_device().gate().enter() {
-            // SAFETY: The arguments are those of the callback.
-            Some(_section) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },
+            // TTM reads system pages without asking the driver, and would read them in the middle of
+            // a move.
+            Some(_section) => match Buffer::resv(bo).wait(Usage::Kernel, Interruptible::Yes) {
+                // SAFETY: The arguments are those of the callback.
+                Ok(()) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },
+                Err(e) => e.to_errno(),
+            },
             None => ENODEV.to_errno(),
         }
     }

@@ -150,18 +150,12 @@ impl<'a, D: Driver> Move<'a, D> {
         }
     }
 
-    /// Returns true if the system pages behind the object exist. For a move out of a kind of memory
-    /// that is backed by such pages, this means that the object has ever had contents.
-    #[expect(dead_code, reason = "for drivers whose device copies")]
-    pub(crate) fn is_populated(&self) -> bool {
-        self.bo.is_populated()
-    }
-
-    /// Returns the DMA address of a page, if the pages exist.
-    #[expect(dead_code, reason = "for drivers whose device copies")]
-    pub(crate) fn dma_address(&self, page: usize) -> Option<u64> {
+    /// Writes the DMA addresses of the object's system pages from `first` on to `into`, each with
+    /// `bits` set, as far as the pages exist. Returns the number of addresses written. The pages are
+    /// those of the old place or of the new one, whichever has them.
+    pub(crate) fn dma_addresses(&self, first: usize, bits: u64, into: &mut [u64]) -> usize {
         // SAFETY: By the type invariant the object is reserved.
-        unsafe { tt::dma_address((*self.bo.as_raw()).ttm, page) }
+        unsafe { tt::dma_addresses((*self.bo.as_raw()).ttm, first, bits, into) }
     }
 
     /// Returns the object's reservation, for inspection.
@@ -174,23 +168,6 @@ impl<'a, D: Driver> Move<'a, D> {
         // SAFETY: By the type invariant the object is reserved, which it stays until TTM's callback
         // returns, which takes this value away before.
         unsafe { HeldResv::new(self.resv()) }
-    }
-
-    /// Adds a fence that everyone waits for before using the object.
-    #[expect(dead_code, reason = "for drivers whose device copies")]
-    pub(crate) fn add_fence(&mut self, fence: &Fence) -> Result {
-        // SAFETY: By the type invariant the object is reserved; TTM has made room for a fence,
-        // and we make sure that it still is there.
-        unsafe {
-            let resv = self.resv().as_raw();
-            to_result(bindings::dma_resv_reserve_fences(resv, 1))?;
-            bindings::dma_resv_add_fence(
-                resv,
-                fence.as_raw(),
-                bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
-            );
-        }
-        Ok(())
     }
 
     /// Waits until the object is idle.
@@ -274,8 +251,7 @@ impl<'a, D: Driver> Move<'a, D> {
 
     /// Requests a stop at `place` first. The driver is then called for both moves.
     ///
-    /// TTM does not allow this in an eviction.
-    #[expect(dead_code, reason = "for drivers whose device copies")]
+    /// TTM does not allow this on the way to such a stop, nor when it swaps an object out.
     pub(crate) fn hop(self, place: Place) -> Result<Moved> {
         if self.hop.is_null() {
             return Err(EINVAL);

@@ -105,6 +105,12 @@ impl Place {
         self.with(bindings::TTM_PL_FLAG_FALLBACK)
     }
 
+    /// Marks the place as a stop on the way to another.
+    #[must_use]
+    pub(crate) const fn temporary(self) -> Self {
+        self.with(bindings::TTM_PL_FLAG_TEMPORARY)
+    }
+
     const fn with(mut self, flag: u32) -> Self {
         self.0.flags |= flag;
         self

@@ -154,6 +154,9 @@ impl Tt {
             return ptr::null_mut();
         };
 
+        // TTM asks for cleared pages only where an object is new. A device that moves an object may
+        // not get to write all of them, and user space sees them before it has.
+        let page_flags = page_flags | bindings::RUST_EXT_TTM_TT_FLAG_ZERO_ALLOC;
         let raw = this.raw.get();
         // SAFETY: The table is zeroed, and the object valid. Without the flag for external pages
         // it makes room for the pages, too.

@@ -139,6 +139,16 @@ pub const CASES: &[Case] = &[
         errors: NO_MEMORY,
         run: |r, s| cs_user_fence(r, s, DOMAIN_VRAM),
     },
+    Case {
+        name: "CS of a BO that leaves VRAM",
+        errors: NO_MEMORY,
+        run: |r, s| cs_moving(r, s, DOMAIN_VRAM, DOMAIN_GTT),
+    },
+    Case {
+        name: "CS of a BO that comes to VRAM",
+        errors: NO_MEMORY,
+        run: |r, s| cs_moving(r, s, DOMAIN_GTT, DOMAIN_VRAM),
+    },
     Case { name: "CS with fresh user memory", errors: NO_PAGES, run: cs_fresh },
     Case { name: "CS after an invalidation", errors: NO_PAGES, run: cs_invalidated },
 ];
@@ -464,6 +474,33 @@ fn cs_user_fence(rig: &Rig<'_>, shot: &Shot<'_>, domain: u64) -> Answer {
     if map.read(8) == 0 {
         return Err("the user fence was not written".into());
     }
+    drop(map);
+    rig.session.file.gem_close(handle).map_err(say("GEM_CLOSE"))
+}
+
+/// A BO moves to another domain with a job that names it. Whatever failed, its bytes are all there.
+fn cs_moving(rig: &Rig<'_>, shot: &Shot<'_>, from: u64, to: u64) -> Answer {
+    /// More than the processor copies.
+    const LARGE: usize = 20;
+
+    let size = u64_of(LARGE * PAGE);
+    let bo = rig.session.buffer(size, from, 0).map_err(say("a BO"))?;
+    for page in 0..LARGE {
+        bo.map.write(page * PAGE, WRITTEN ^ u32_of(page));
+    }
+    let job = |to| {
+        rig.session.file.set_placement(bo.handle, to).map_err(say("SET_PLACEMENT"))?;
+        Ok::<_, String>(Job { others: vec![bo.handle], ..storing(rig) })
+    };
+    job(to)?.run(shot)?;
+    stored(rig)?;
+    for page in 0..LARGE {
+        let seen = bo.map.read(page * PAGE);
+        if seen != WRITTEN ^ u32_of(page) {
+            return Err(format!("page {page} of the BO holds {seen:#x}"));
+        }
+    }
+    let Buffer { handle, map, .. } = bo;
     drop(map);
     rig.session.file.gem_close(handle).map_err(say("GEM_CLOSE"))
 }

@@ -4,6 +4,7 @@
 //! the process. The job must end as if nothing had happened, or be refused cleanly; and
 //! afterward the device works and nothing is left over.
 
+mod moves;
 mod objects;
 mod processes;
 mod updates;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     objects::checks(&node, engine, rounds, &mut tally);
     updates::checks(&node, rounds, &mut tally);
+    moves::checks(&node, rounds, &mut tally);
     processes::checks(&node, engine, rounds, &mut tally);
     tally.check("afterward the device works", || {
         witness.prove_alive(engine).map(|()| String::new())

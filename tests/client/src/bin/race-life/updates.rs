@@ -68,12 +68,12 @@ pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
 
 type Take = fn(&Session, (u32, u64)) -> amdgpu_client::Result;
 
-fn say(what: &'static str) -> impl Fn(Errno) -> String {
+pub fn say(what: &'static str) -> impl Fn(Errno) -> String {
     move |e| format!("{what}: {e}")
 }
 
 /// Submits the `n`th of a few jobs, after another.
-fn submit(
+pub fn submit(
     session: &Session,
     n: usize,
     engine: Engine,
