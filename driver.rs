@@ -8,6 +8,10 @@ use core::ops::Deref;
 use kernel::{
     device::Bound,
     prelude::*,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
     sync::Arc, //
 };
 
@@ -185,6 +189,11 @@ impl drm::Driver for Driver {
          AUTH | RENDER_ALLOW | OUTSIDE, userptr::ioctl),
     };
 
+    const DEBUGFS: &'static [drm::debugfs::File<Self>] = &[drm::debugfs::File {
+        name: c"amdgpu_gpu_recover",
+        show: recover,
+    }];
+
     fn open(dev: &DrmDevice) -> Result<Pin<KBox<File>>> {
         File::new(dev)
     }
@@ -200,4 +209,11 @@ impl drm::Driver for Driver {
     fn close(file: Pin<KBox<File>>) {
         File::close(file);
     }
+}
+
+/// Resets all engines of a card, and shows the result: 0, or an error number.
+fn recover(dev: &DrmDevice, seq: &SeqFile) -> Result {
+    let result = dev.recovery.recover_all();
+    seq_print!(seq, "{}\n", result.err().map_or(0, Error::to_errno));
+    Ok(())
 }

@@ -6,11 +6,13 @@
 //! watches. It runs in a VM context that was lent to it ([`vmid`]). It is done when the interrupt handler ([`interrupts`]) finds its
 //! fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
 //! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
-//! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds
+//! part of the card, and a [`verdict`] says what becomes of the jobs there; a [`dump`] shows root how it
+//! came, with what the job's own process has mapped ([`view`]). [`kernel_queue`] holds
 //! the driver's own jobs. The memory that engines share with the driver (rings, fences,
 //! descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs ([`heat`]).
 //! [`memory_test`] is for the first boot of a card.
 
+pub(crate) mod dump;
 pub(crate) mod executor;
 pub(crate) mod faults;
 pub(crate) mod fence;
@@ -26,4 +28,5 @@ pub(crate) mod recovery;
 pub(crate) mod ring;
 pub(crate) mod submitter;
 pub(crate) mod verdict;
+pub(crate) mod view;
 pub(crate) mod vmid;

@@ -30,7 +30,7 @@
 //! move BOs within reclaim, so nothing is allocated under the latter two. A BO's clear has a lock
 //! that is taken last.
 
-mod access;
+pub(crate) mod access;
 mod bo;
 mod clear;
 mod domains;

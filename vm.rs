@@ -78,6 +78,7 @@ mod space;
 mod tables;
 mod timeline;
 mod update;
+mod view;
 
 use core::ops::{
     Deref,
@@ -124,7 +125,8 @@ use crate::{
     exec::{
         faults::FaultRecord,
         job,
-        submitter::LastSubmitter, //
+        submitter::LastSubmitter,
+        view::View, //
     },
     hw::Fault,
     ttm::{
@@ -193,6 +195,7 @@ impl Deref for OpenVm {
 
 impl Drop for OpenVm {
     fn drop(&mut self) {
+        self.0.view.close();
         self.0.retire();
     }
 }
@@ -215,6 +218,8 @@ pub(crate) struct Vm {
     submitters: LastSubmitter,
     /// Record of the faults of jobs.
     faults: Arc<FaultRecord>,
+    /// View of the memory, for the dump of a hang. Leads here while the file is open.
+    view: Arc<View>,
     /// Set when the file is being closed: no more jobs are submitted.
     closing: AtomicFlag,
     /// Set after `closing`, once the remaining jobs are no longer to be run.
@@ -230,6 +235,7 @@ impl Vm {
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
         let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
         let faults = FaultRecord::new()?;
+        let view = View::new()?;
         let timeline = Timeline::new(dev.updates.clone())?;
         let vm = Arc::pin_init(
             pin_init!(Self {
@@ -238,6 +244,7 @@ impl Vm {
                 timeline,
                 submitters <- LastSubmitter::new(),
                 faults,
+                view,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(), "Vm::publish"),
@@ -247,6 +254,7 @@ impl Vm {
         )?;
         let node = RBTreeNode::new(vm.id(), vm.clone(), GFP_KERNEL_ACCOUNT)?;
         vm.root.add_space(node);
+        vm.view.open(vm.clone());
         Ok(OpenVm(vm))
     }
 
@@ -567,6 +575,10 @@ impl job::AddressSpace for Vm {
 
     fn faults(&self) -> &Arc<FaultRecord> {
         &self.faults
+    }
+
+    fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     fn is_abandoned(&self) -> bool {

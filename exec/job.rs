@@ -63,6 +63,7 @@ use crate::{
             Party,
             Standing, //
         },
+        view::View,
         vmid::{
             Lease,
             Loan,
@@ -96,6 +97,9 @@ pub(crate) trait AddressSpace: Send + Sync {
 
     /// Returns the record of the address space's faults.
     fn faults(&self) -> &Arc<FaultRecord>;
+
+    /// Returns the view of the address space's memory.
+    fn view(&self) -> &Arc<View>;
 
     /// Returns true if jobs that are still queued must not run. Never changes back.
     fn is_abandoned(&self) -> bool;
@@ -152,6 +156,16 @@ impl Work {
         self.check_wanted().and(luck)
     }
 
+    /// Returns the process and the address space, if the job has both.
+    fn tenant(&self) -> Option<Tenant> {
+        let space = self.space.as_ref()?;
+        Some(Tenant {
+            submitter: self.submitter.clone()?,
+            faults: space.faults().clone(),
+            view: space.view().clone(),
+        })
+    }
+
     /// Returns those on whose behalf the job runs.
     fn party(&self) -> Party {
         match &self.standing {
@@ -159,6 +173,7 @@ impl Work {
             Some(standing) => Party::Client {
                 standing: standing.clone(),
                 gang: self.seat.as_ref().map(|seat| seat.gang_of()),
+                tenant: self.tenant(),
             },
         }
     }
@@ -304,11 +319,8 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
     };
     match executor.vmids.lend(at, queue.ring.kind) {
         Loan::Lent(lease) => {
-            if let Some(submitter) = &work.submitter {
-                lease.set_tenant(Tenant {
-                    submitter: submitter.clone(),
-                    faults: space.faults().clone(),
-                });
+            if let Some(tenant) = work.tenant() {
+                lease.set_tenant(tenant);
             }
             (Stage::Ready(fence, Some(lease)), None)
         }
