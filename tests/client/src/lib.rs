@@ -14,7 +14,8 @@
 //! packets, one type each, collected in an [`ib::Stream`]; [`mem`] anonymous memory that can be
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
 //! ioctls; [`start`] how a program begins; [`stats`] the driver's counters; [`clock`] what a call costs; [`trace`] marks
-//! in the kernel's trace; [`report`] how results are said.
+//! in the kernel's trace; [`uevent`] what the kernel tells of devices; [`report`] how
+//! results are said.
 
 pub mod args;
 pub mod child;
@@ -38,6 +39,7 @@ pub mod start;
 pub mod stats;
 pub mod trace;
 pub mod uapi;
+pub mod uevent;
 
 pub use error::{
     Errno,
