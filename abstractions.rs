@@ -7,6 +7,8 @@
 
 pub(crate) mod bound;
 pub(crate) mod capability;
+pub(crate) mod clock;
+pub(crate) mod devcoredump;
 pub(crate) mod dma;
 pub(crate) mod dma_buf;
 pub(crate) mod dma_fence;

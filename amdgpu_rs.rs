@@ -22,7 +22,13 @@ use kernel::{
 
 use crate::{
     abstractions::{
-        drm::Registration,
+        drm::{
+            device::{
+                Remedy,
+                Shared, //
+            },
+            Registration, //
+        },
         pci::{
             remove_firmware_framebuffer,
             Adapter,
@@ -33,6 +39,7 @@ use crate::{
             self,
             Sleep, //
         },
+        task::TaskName,
         workqueue::OwnedQueue, //
     },
     debug::{
@@ -51,6 +58,7 @@ use crate::{
     },
     drm::Driver,
     exec::{
+        dump::Herald,
         executor::Limits,
         interrupts::Handler, //
     },
@@ -156,6 +164,7 @@ pub(crate) struct AmdgpuDriver;
 #[pin_data]
 pub(crate) struct Binding<'bound> {
     registration: Registration<Driver>,
+    _announced: Announced,
     settled: Settled,
     counters: Counters,
     #[pin]
@@ -212,6 +221,7 @@ impl pci::Driver for AmdgpuDriver {
                 },
                 counters: counters(dev, stats)?,
                 settled: Settled(device.clone()),
+                _announced: Announced::new(device, &drm)?,
                 registration: Registration::new(dev, drm)
                     .inspect_err(|e| dev_err!(dev, "cannot register with DRM: {e:?}\n"))?,
                 _: {
@@ -227,6 +237,32 @@ impl Shutdown for AmdgpuDriver {
     /// when the driver is unbound.
     fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
         binding.running.stop();
+    }
+}
+
+/// Tells user space of hangs, by the DRM device.
+struct Announcer(ARef<Shared<Driver>>);
+
+impl Herald for Announcer {
+    fn tell(&self, remedy: Remedy, task: Option<&TaskName>) {
+        self.0.tell_wedged(remedy, task);
+    }
+}
+
+/// A guard for the time during which user space is told of hangs.
+struct Announced(Arc<Device>);
+
+impl Announced {
+    fn new(device: &Arc<Device>, drm: &Shared<Driver>) -> Result<Self> {
+        let announcer = KBox::new(Announcer(drm.into()), GFP_KERNEL)?;
+        device.recovery.dumps.set_herald(Some(announcer));
+        Ok(Self(device.clone()))
+    }
+}
+
+impl Drop for Announced {
+    fn drop(&mut self) {
+        self.0.recovery.dumps.set_herald(None);
     }
 }
 

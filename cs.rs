@@ -107,6 +107,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    exec::submitter::Submitter,
     hw::command,
     sync::Signal,
     vm::Vm, //
@@ -178,6 +179,7 @@ impl Member {
 struct Parsed<'a> {
     dev: &'a DrmDevice,
     file: &'a DrmFile,
+    submitter: Arc<Submitter>,
     /// The job whose number and fence become those of the submission.
     leader: Member,
     /// Jobs of other queues that run at the same time: together with the leader, a gang.
@@ -244,6 +246,7 @@ impl<'a> Parsed<'a> {
         Ok(Self {
             dev,
             file,
+            submitter: inner.vm.submitters().current()?,
             leader,
             others,
             user_fence,

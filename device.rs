@@ -6,6 +6,8 @@
 //! bound to it. So everything that touches the card goes through [`CardHandle`] and through buffers
 //! that are gone after unbinding.
 
+use core::fmt::Write;
+
 use kernel::{
     device::{
         self,
@@ -22,10 +24,14 @@ use kernel::{
 use crate::{
     abstractions::workqueue::OwnedQueue,
     debug::{
-        report::Report,
+        report::{
+            Report,
+            Text, //
+        },
         stats::Stats, //
     },
     exec::{
+        dump::Dumps,
         executor::Limits,
         gart::{
             Gart,
@@ -84,6 +90,32 @@ pub(crate) struct Facts {
     pub(crate) gart: GartLayout,
     pub(crate) memory: MemoryInfo,
     pub(crate) graphics: GraphicsInfo,
+}
+
+impl Facts {
+    /// Describes the card in lines, for a dump.
+    fn describe(&self, hw: &Chip) -> Result<Text> {
+        let mut text = Text::new();
+        self.write_to(&mut text, hw).map_err(|_| ENOMEM)?;
+        Ok(text)
+    }
+
+    fn write_to(&self, text: &mut Text, hw: &Chip) -> core::fmt::Result {
+        let Revision { internal, external } = self.revision;
+        text.write_fmt(fmt!("chip: {} revision {internal} ({external})\n", hw.name))?;
+        let PciIds { device, revision } = self.pci;
+        text.write_fmt(fmt!("pci: 1002:{device:04x} revision {revision:#04x}\n"))?;
+        let (size, visible) = (self.vram.size >> 20, self.vram.visible >> 20);
+        let start = self.vram.start;
+        text.write_fmt(fmt!(
+            "vram: {size} MiB at {start:#x}, {visible} MiB visible\n"
+        ))?;
+        for (name, version) in self.firmware.all() {
+            let firmware::Version { version, feature } = version;
+            text.write_fmt(fmt!("firmware {name}: {version:#x}, feature {feature}\n"))?;
+        }
+        Ok(())
+    }
 }
 
 /// The card's identity on the PCI bus.
@@ -163,7 +195,10 @@ impl Device {
             firmware,
             recovery: {
                 let executor = schedulers.executor().clone();
-                Recovery::new(executor, schedulers.of(|_| true)?, queues.recovery)?
+                let schedulers = schedulers.of(|_| true)?;
+                let card = facts.describe(hw)?;
+                let dumps = Dumps::new(parent, hw, facts.vram, card, queues.reaper.clone())?;
+                Recovery::new(executor, schedulers, dumps, queues.recovery)?
             },
             reaper: queues.reaper,
             updates: queues.updates,

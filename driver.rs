@@ -8,6 +8,10 @@ use core::ops::Deref;
 use kernel::{
     device::Bound,
     prelude::*,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
     sync::Arc, //
 };
 
@@ -186,6 +190,11 @@ impl drm::Driver for Driver {
          AUTH | RENDER_ALLOW | OUTSIDE, userptr::ioctl),
     };
 
+    const DEBUGFS: &'static [drm::debugfs::File<Self>] = &[drm::debugfs::File {
+        name: c"amdgpu_gpu_recover",
+        show: recover,
+    }];
+
     fn open(dev: &DrmDevice) -> Result<Pin<KBox<File>>> {
         File::new(dev)
     }
@@ -205,4 +214,11 @@ impl drm::Driver for Driver {
     fn show_fdinfo(dev: &DrmDevice, file: &DrmFile, printer: &mut drm::file::Printer) {
         fdinfo::show(dev, file, printer);
     }
+}
+
+/// Resets all engines of a card, and shows the result: 0, or an error number.
+fn recover(dev: &DrmDevice, seq: &SeqFile) -> Result {
+    let result = dev.recovery.recover_all();
+    seq_print!(seq, "{}\n", result.err().map_or(0, Error::to_errno));
+    Ok(())
 }

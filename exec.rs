@@ -7,12 +7,14 @@
 //! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes
 //! whose jobs must no longer run. Jobs that wait for each other form a [`gang`]. If a job does not
 //! end, [`recovery`] resets its part of the card, and a [`verdict`] says what becomes of the jobs
-//! there. [`kernel_queue`] holds the driver's own jobs, which clear memory and [`copy`] it. The
-//! memory that engines share with the driver (rings, fences, descriptors) is bound into the
-//! [`gart`]. A card that is too hot gets no jobs ([`heat`]). Files are charged the time of their
-//! jobs ([`engine_time`]). [`memory_test`] is for the first boot of a card.
+//! there; a [`dump`] shows root how it came, with what the job's own process has mapped ([`view`]).
+//! [`kernel_queue`] holds the driver's own jobs, which clear memory and [`copy`] it. The memory that
+//! engines share with the driver (rings, fences, descriptors) is bound into the [`gart`]. A card
+//! that is too hot gets no jobs ([`heat`]). Files are charged the time of their jobs
+//! ([`engine_time`]). [`memory_test`] is for the first boot of a card.
 
 pub(crate) mod copy;
+pub(crate) mod dump;
 pub(crate) mod engine_time;
 pub(crate) mod executor;
 pub(crate) mod faults;
@@ -29,4 +31,5 @@ pub(crate) mod recovery;
 pub(crate) mod ring;
 pub(crate) mod submitter;
 pub(crate) mod verdict;
+pub(crate) mod view;
 pub(crate) mod vmid;

@@ -9,6 +9,7 @@
 mod atom;
 pub(crate) mod card;
 pub(crate) mod command;
+pub(crate) mod decode;
 #[cfg(CONFIG_KUNIT = "y")]
 pub(crate) mod fake;
 pub(crate) mod firmware;
@@ -49,6 +50,7 @@ use self::{
         VmState,
         Window, //
     },
+    decode::Packet,
     layout::{
         GartLayout,
         VramLayout, //
@@ -393,6 +395,9 @@ pub(crate) trait MemoryController: Sync {
     /// Drops the cached translations of the kernel's context (0).
     fn flush_gart_tlb(&self, card: &Card<'_>);
 
+    /// Returns the address, in the GPU's address space, of the page directory that a context uses.
+    fn directory(&self, card: &Card<'_>, vmid: u8) -> u64;
+
     /// Returns and clears the protection fault recorded for the processes' contexts.
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault>;
 }
@@ -562,6 +567,14 @@ pub(crate) trait Engine: Sync {
 
     /// Tells the engine how far its ring is written. `position` is that of the next dword.
     fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
+
+    /// Returns the packet at the start of some commands, for a dump.
+    fn decode(&self, dwords: &[u32]) -> Packet;
+
+    /// Returns the place in the ring, in dwords, of a read pointer that the engine has reported.
+    fn read_place(&self, reported: u32) -> u32 {
+        reported
+    }
 
     /// Returns the engine's way of moving memory by itself, if it has one.
     fn dma(&self) -> Option<&dyn Dma> {

@@ -41,7 +41,7 @@
 //! move BOs within reclaim, so nothing is allocated under the latter two. The fence of a BO's content
 //! has a lock that is taken last.
 
-mod access;
+pub(crate) mod access;
 mod bo;
 mod clear;
 mod copy;

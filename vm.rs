@@ -80,6 +80,7 @@ mod space;
 mod tables;
 mod timeline;
 mod update;
+mod view;
 mod walk;
 
 use core::ops::{
@@ -127,7 +128,8 @@ use crate::{
     exec::{
         faults::FaultRecord,
         job,
-        submitter::LastSubmitter, //
+        submitter::LastSubmitter,
+        view::View, //
     },
     hw::Fault,
     ttm::{
@@ -196,6 +198,7 @@ impl Deref for OpenVm {
 
 impl Drop for OpenVm {
     fn drop(&mut self) {
+        self.0.view.close();
         self.0.retire();
     }
 }
@@ -218,6 +221,8 @@ pub(crate) struct Vm {
     submitters: LastSubmitter,
     /// Record of the faults of jobs.
     faults: Arc<FaultRecord>,
+    /// View of the memory, for the dump of a hang. Leads here while the file is open.
+    view: Arc<View>,
     /// Set when the file is being closed: no more jobs are submitted.
     closing: AtomicFlag,
     /// Set after `closing`, once the remaining jobs are no longer to be run.
@@ -233,6 +238,7 @@ impl Vm {
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
         let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
         let faults = FaultRecord::new()?;
+        let view = View::new()?;
         let timeline = Timeline::new(dev.updates.clone())?;
         let vm = Arc::pin_init(
             pin_init!(Self {
@@ -241,6 +247,7 @@ impl Vm {
                 timeline,
                 submitters <- LastSubmitter::new(),
                 faults,
+                view,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(), "Vm::publish"),
@@ -250,6 +257,7 @@ impl Vm {
         )?;
         let node = RBTreeNode::new(vm.id(), vm.clone(), GFP_KERNEL_ACCOUNT)?;
         vm.root.add_space(node);
+        vm.view.open(vm.clone());
         Ok(OpenVm(vm))
     }
 
@@ -563,6 +571,10 @@ impl job::AddressSpace for Vm {
 
     fn faults(&self) -> &Arc<FaultRecord> {
         &self.faults
+    }
+
+    fn view(&self) -> &Arc<View> {
+        &self.view
     }
 
     fn is_abandoned(&self) -> bool {

@@ -22,6 +22,7 @@
 //! of each other, as in C: these files import each other in a circle.
 
 mod children;
+pub(crate) mod debugfs;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod exec;

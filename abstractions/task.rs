@@ -4,6 +4,8 @@
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
+use core::ptr::NonNull;
+
 use kernel::{
     current,
     fmt,
@@ -48,6 +50,52 @@ impl TaskName {
             pid: current!().pid(),
             process: current!().tgid(),
         }
+    }
+}
+
+impl TaskName {
+    /// Returns the task as the DRM core names the one that is to blame for a hang.
+    pub(super) fn as_wedge_info(&self) -> bindings::drm_wedge_task_info {
+        bindings::drm_wedge_task_info {
+            pid: self.pid,
+            comm: self.comm,
+        }
+    }
+}
+
+/// Command line of a process, as far as messages show it. Bytes that are not printable are escaped.
+pub(crate) struct CommandLine(KVec<u8>);
+
+impl CommandLine {
+    /// Longest command line that is kept, in bytes.
+    const LEN: usize = 256;
+
+    /// Returns that of the calling process; an empty one if it cannot be read. Accesses the memory
+    /// of the process: no lock may be held.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn current() -> Result<Self> {
+        let mut line = KVec::new();
+        // SAFETY: There are no requirements.
+        let Some(quoted) = NonNull::new(unsafe { bindings::rust_ext_get_quoted_cmdline() }) else {
+            return Ok(Self(line));
+        };
+        // SAFETY: The function returns a string, which is ours.
+        let bytes = unsafe { CStr::from_char_ptr(quoted.as_ptr()) }.to_bytes();
+        let len = bytes.len().min(Self::LEN);
+        let copied = line.extend_from_slice(&bytes[..len], GFP_KERNEL_ACCOUNT);
+        // SAFETY: The string was allocated for us, and nobody uses it any more.
+        unsafe { bindings::kfree(quoted.as_ptr().cast()) };
+        copied?;
+        Ok(Self(line))
+    }
+}
+
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}", BStr::from_bytes(&self.0)))
     }
 }
 

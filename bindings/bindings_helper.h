@@ -5,6 +5,7 @@
  */
 #include <drm/drm_auth.h>
 #include <drm/drm_cache.h>
+#include <drm/drm_debugfs.h>
 #include <drm/drm_device.h>
 #include <drm/drm_drv.h>
 #include <drm/drm_exec.h>
@@ -24,6 +25,7 @@
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
 #include <linux/aperture.h>
+#include <linux/devcoredump.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-fence-array.h>
@@ -45,6 +47,9 @@
 #include <linux/suspend.h>
 #include <linux/uaccess.h>
 #include <linux/scatterlist.h>
+#include <linux/string_helpers.h>
+#include <linux/timekeeping.h>
+#include <linux/utsname.h>
 #include <linux/workqueue.h>
 #include <uapi/drm/amdgpu_drm.h>
 #include <uapi/linux/magic.h>
@@ -63,3 +68,5 @@ const gfp_t RUST_EXT_GFP_DMA32 = GFP_KERNEL | GFP_DMA32;
 const unsigned long RUST_EXT_PM_HIBERNATION_PREPARE = PM_HIBERNATION_PREPARE;
 const unsigned long RUST_EXT_PM_SUSPEND_PREPARE = PM_SUSPEND_PREPARE;
 const unsigned long RUST_EXT_PM_RESTORE_PREPARE = PM_RESTORE_PREPARE;
+const unsigned long RUST_EXT_DRM_WEDGE_RECOVERY_NONE = DRM_WEDGE_RECOVERY_NONE;
+const unsigned long RUST_EXT_DRM_WEDGE_RECOVERY_REBIND = DRM_WEDGE_RECOVERY_REBIND;

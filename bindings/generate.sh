@@ -25,12 +25,12 @@ run() {
 		--rust-target 1.85 --use-core --with-derive-default --no-layout-tests --no-debug '.*' \
 		--ctypes-prefix ffi --enable-function-attribute-detection \
 		--generate functions,types,vars --default-enum-style consts \
-		--allowlist-function '(ttm|drm_exec|drm_sched|dma_buf|dma_fence|dma_resv|drm_syncobj|mmu_interval|hmm|rust_ext|drm_dev|drm_gem|drm_file|drm_ioctl|drm_open|drm_release|drm_poll|drm_read|drm_compat_ioctl|drm_mode_config|drm_prime|drm_vma|drm_show_fdinfo|drm_print)_.*' \
+		--allowlist-function '(ttm|drm_exec|drm_sched|dma_buf|dma_fence|dma_resv|drm_syncobj|mmu_interval|hmm|rust_ext|drm_dev|drm_gem|drm_file|drm_ioctl|drm_open|drm_release|drm_poll|drm_read|drm_compat_ioctl|drm_mode_config|drm_prime|drm_vma|drm_show_fdinfo|drm_print|drm_debugfs)_.*' \
 		--allowlist-function 'drm_(is_current_master|ioctl|open|release|poll|read|compat_ioctl|show_fdinfo)' \
 		--allowlist-function 'to_drm_sched_fence|drm_printf|rust_do_trace_(userptr|cs)_.*' \
-		--allowlist-function 'aperture_remove_conflicting_pci_devices|pci_disable_device|pci_find_capability|sg_(alloc|free)_.*|dma_(map|unmap)_(sg.*|page_attrs)|dma_addressing_limited|drm_need_swiotlb|ktime_get|ioremap_wc|iounmap|noop_llseek|__mmdrop|vmf_.*|pci_(read|write)_config_.*|pci_(map|unmap)_rom|pci_request_region|pci_release_region|arch_phys_wc_.*|arch_io_(reserve|free)_memtype_wc|folio_mark_dirty|find_vma|handle_mm_fault|vma_lookup|unmap_mapping_range|dev_coredump.*|__iowrite64_copy|sync_file_create|idr_for_each' \
+		--allowlist-function 'aperture_remove_conflicting_pci_devices|pci_disable_device|pci_find_capability|sg_(alloc|free)_.*|dma_(map|unmap)_(sg.*|page_attrs)|dma_addressing_limited|drm_need_swiotlb|ktime_get|ioremap_wc|iounmap|noop_llseek|__mmdrop|vmf_.*|pci_(read|write)_config_.*|pci_(map|unmap)_rom|pci_request_region|pci_release_region|arch_phys_wc_.*|arch_io_(reserve|free)_memtype_wc|folio_mark_dirty|find_vma|handle_mm_fault|vma_lookup|unmap_mapping_range|dev_coredump.*|__iowrite64_copy|sync_file_create|idr_for_each|kfree' \
 		--allowlist-type '(ttm|drm_exec|drm_sched|dma_buf|dma_fence|dma_resv|drm_syncobj|mmu_interval|mmu_notifier|hmm|drm_gem|drm_amdgpu|drm_driver|drm_ioctl)_.*' \
-		--allowlist-type 'drm_(driver|device|file|ioctl_desc|exec|minor)|ttm_.*|hmm_range|hmm_pfn_flags|ww_acquire_ctx|vm_area_struct|vm_fault|file_operations|vm_operations_struct|sg_table|scatterlist|notifier_block|amd_.*' \
+		--allowlist-type 'drm_(driver|device|file|ioctl_desc|exec|minor|debugfs_entry|wedge_task_info)|ttm_.*|hmm_range|hmm_pfn_flags|ww_acquire_ctx|vm_area_struct|vm_fault|file_operations|vm_operations_struct|sg_table|scatterlist|notifier_block|amd_.*' \
 		--allowlist-var '__tracepoint_(userptr|cs)_.*|(AMDGPU|DRM|TTM|HMM|DMA_FENCE|DMA_RESV|MMU_NOTIFIER|DRIVER|RUST_EXT)_.*' \
 		-o "$target" "$@"
 }

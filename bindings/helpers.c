@@ -146,6 +146,14 @@ void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, c
 		memcpy(map->virtual + offset, from, len);
 }
 
+void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *into, size_t len)
+{
+	if (map->bo_kmap_type & TTM_BO_MAP_IOMEM_MASK)
+		memcpy_fromio(into, (void __iomem *)map->virtual + offset, len);
+	else
+		memcpy(into, map->virtual + offset, len);
+}
+
 void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bool used)
 {
 	ttm_resource_manager_set_used(man, used);
@@ -276,6 +284,26 @@ struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name)
 void rust_ext_get_comm(char *buf)
 {
 	strscpy_pad(buf, current->comm, TASK_COMM_LEN);
+}
+
+char *rust_ext_get_quoted_cmdline(void)
+{
+	return kstrdup_quotable_cmdline(current, GFP_KERNEL);
+}
+
+const char *rust_ext_kernel_release(void)
+{
+	return init_utsname()->release;
+}
+
+s64 rust_ext_real_seconds(void)
+{
+	return ktime_get_real_seconds();
+}
+
+void rust_ext_dev_coredumpv(struct device *dev, void *data, size_t len)
+{
+	dev_coredumpv(dev, data, len, GFP_KERNEL);
 }
 
 struct workqueue_struct *rust_ext_alloc_ordered_workqueue(const char *name)

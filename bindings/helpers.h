@@ -61,6 +61,7 @@ void rust_ext_ttm_bo_move_null(struct ttm_buffer_object *bo, struct ttm_resource
 void rust_ext_ttm_bo_move_to_lru_tail_unlocked(struct ttm_buffer_object *bo);
 void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, const void *from,
 			     size_t len);
+void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *into, size_t len);
 void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bool used);
 void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
@@ -73,6 +74,10 @@ int rust_ext_register_pm_notifier(struct notifier_block *nb);
 void rust_ext_unregister_pm_notifier(struct notifier_block *nb);
 int rust_ext_notifier_from_errno(int err);
 void rust_ext_get_comm(char *buf);
+char *rust_ext_get_quoted_cmdline(void);
+const char *rust_ext_kernel_release(void);
+s64 rust_ext_real_seconds(void);
+void rust_ext_dev_coredumpv(struct device *dev, void *data, size_t len);
 struct workqueue_struct *rust_ext_alloc_ordered_workqueue(const char *name);
 struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name);
 struct workqueue_struct *rust_ext_alloc_reclaim_workqueue(const char *name);

@@ -104,7 +104,7 @@ impl Parsed<'_> {
         ibs.extend_from_slice(&member.ibs, GFP_KERNEL_ACCOUNT)?;
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
-            submitter: Some(self.vm().submitters().current()?),
+            submitter: Some(self.submitter.clone()),
             standing: Some(member.queue.standing.clone()),
             pasid: 0,
             task: job::Task::Ibs(ibs),

@@ -51,18 +51,24 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::dma_fence::{
-        DriverFence,
-        Fence,
-        FenceContext,
-        PendingFence,
-        SignalingSection,
-        UniqueFence, //
+    abstractions::{
+        dma_fence::{
+            DriverFence,
+            Fence,
+            FenceContext,
+            PendingFence,
+            SignalingSection,
+            UniqueFence, //
+        },
+        task::TaskName, //
     },
-    exec::verdict::{
-        Head,
-        Party,
-        Verdict, //
+    exec::{
+        verdict::{
+            Head,
+            Party,
+            Verdict, //
+        },
+        vmid::Tenant, //
     },
     hw::Stopped, //
 };
@@ -124,6 +130,13 @@ pub(crate) struct Span {
     /// The commands of the submission, without what the kernel puts before and after them.
     pub(crate) commands: Range<u64>,
     pub(crate) end: u64,
+}
+
+/// The oldest unfinished submission of a ring, as a dump shows it.
+pub(crate) struct Oldest {
+    pub(crate) span: Span,
+    /// The client that submitted it. `None`: the kernel.
+    pub(crate) tenant: Option<Tenant>,
 }
 
 /// The unfinished submissions of a ring.
@@ -324,6 +337,25 @@ impl Timeline {
             kernel: head.party.is_kernel(),
             on_trial: head.on_trial,
         })
+    }
+
+    /// Returns the oldest unfinished submission, if there is one, for a dump.
+    pub(crate) fn oldest(&self) -> Option<Oldest> {
+        let mut state = self.state.lock();
+        let first = state.window.first;
+        let unfinished = state.place(first)?.as_ref()?;
+        Some(Oldest {
+            span: unfinished.span.clone(),
+            tenant: unfinished.party.tenant().cloned(),
+        })
+    }
+
+    /// Returns the task that submitted the oldest unfinished submission, if a client's did.
+    pub(crate) fn submitter(&self) -> Option<TaskName> {
+        let mut state = self.state.lock();
+        let first = state.window.first;
+        let head = state.place(first)?.as_ref()?;
+        Some(*head.party.tenant()?.submitter.name())
     }
 
     /// Carries out the verdict on the oldest unfinished submission, whose engine was reset.
@@ -564,6 +596,7 @@ mod tests {
         Party::Client {
             standing: standing.clone(),
             gang: None,
+            tenant: None,
         }
     }
 

@@ -64,6 +64,7 @@ use crate::{
             Party,
             Standing, //
         },
+        view::View,
         vmid::{
             Lease,
             Loan,
@@ -98,6 +99,9 @@ pub(crate) trait AddressSpace: Send + Sync {
 
     /// Returns the record of the address space's faults.
     fn faults(&self) -> &Arc<FaultRecord>;
+
+    /// Returns the view of the address space's memory.
+    fn view(&self) -> &Arc<View>;
 
     /// Returns true if jobs that are still queued must not run. Never changes back.
     fn is_abandoned(&self) -> bool;
@@ -154,6 +158,16 @@ impl Work {
         self.check_wanted().and(luck)
     }
 
+    /// Returns the process and the address space, if the job has both.
+    fn tenant(&self) -> Option<Tenant> {
+        let space = self.space.as_ref()?;
+        Some(Tenant {
+            submitter: self.submitter.clone()?,
+            faults: space.faults().clone(),
+            view: space.view().clone(),
+        })
+    }
+
     /// Returns those on whose behalf the job runs.
     fn party(&self) -> Party {
         match &self.standing {
@@ -161,6 +175,7 @@ impl Work {
             Some(standing) => Party::Client {
                 standing: standing.clone(),
                 gang: self.seat.as_ref().map(|seat| seat.gang_of()),
+                tenant: self.tenant(),
             },
         }
     }
@@ -309,11 +324,8 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
     };
     match executor.vmids.lend(at, queue.ring.kind) {
         Loan::Lent(lease) => {
-            if let Some(submitter) = &work.submitter {
-                lease.set_tenant(Tenant {
-                    submitter: submitter.clone(),
-                    faults: space.faults().clone(),
-                });
+            if let Some(tenant) = work.tenant() {
+                lease.set_tenant(tenant);
             }
             (Stage::Ready(fence, Some(lease)), None)
         }

@@ -10,14 +10,15 @@
 //! 1. Schedulers of the block are held, so that nothing new comes onto its rings.
 //! 2. The gates are shut: no ring of the block begins another job. Those that are in the middle of
 //!    one get [`GRACE`] to finish it, unless they hang themselves.
-//! 3. The engines are halted and reset. They are proved to be idle ([`Stopped`]).
-//! 4. Fences of what was finished by then are signaled. Who has finished is not guilty.
-//! 5. Verdicts ([`super::verdict`]).
-//! 6. The block is started as at bring-up, with empty rings, and each ring is tested.
-//! 7. The gates are opened, and the rest runs again ([`Ring::replay`]).
+//! 3. A snapshot is taken for user space ([`super::dump`]).
+//! 4. The engines are halted and reset. They are proved to be idle ([`Stopped`]).
+//! 5. Fences of what was finished by then are signaled. Who has finished is not guilty.
+//! 6. Verdicts ([`super::verdict`]).
+//! 7. The block is started as at bring-up, with empty rings, and each ring is tested.
+//! 8. The gates are opened, and the rest runs again ([`Ring::replay`]).
 //!
 //! While a block is started, banked registers are selected. No engine may be told of work
-//! meanwhile. So all other schedulers are held, too, in steps 3 to 6; their engines go on with what
+//! meanwhile. So all other schedulers are held, too, in steps 3 to 7; their engines go on with what
 //! is on their rings.
 //!
 //! Memory, page tables and what engines have cached of those stay as they are: the memory
@@ -42,7 +43,10 @@ use kernel::{
     new_work,
     prelude::*,
     sync::{
-        atomic::Relaxed,
+        atomic::{
+            AtomicFlag,
+            Relaxed, //
+        },
         Arc, //
     },
     time::{
@@ -61,10 +65,15 @@ use crate::{
     abstractions::{
         bound::BoundSlot,
         dma_fence::SignalingSection,
-        drm::sched::Scheduler,
+        drm::{
+            device::Remedy,
+            sched::Scheduler, //
+        },
+        task::TaskName,
         workqueue::OwnedQueue, //
     },
     exec::{
+        dump::Dumps,
         executor::{
             Alarm,
             Executor, //
@@ -119,6 +128,9 @@ impl Accused {
 pub(crate) struct Recovery {
     executor: Arc<Executor>,
     schedulers: KVec<Arc<Scheduler<Job>>>,
+    pub(crate) dumps: Arc<Dumps>,
+    /// Set if all blocks are to be reset, whether they hang or not.
+    wanted: AtomicFlag,
     #[pin]
     bound: BoundSlot<Arc<dyn Restart>>,
     #[pin]
@@ -152,12 +164,15 @@ impl Recovery {
     pub(crate) fn new(
         executor: Arc<Executor>,
         schedulers: KVec<Arc<Scheduler<Job>>>,
+        dumps: Arc<Dumps>,
         queue: Arc<OwnedQueue>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 executor,
                 schedulers,
+                dumps,
+                wanted: AtomicFlag::new(false),
                 bound <- BoundSlot::new(),
                 work <- new_work!("Recovery::work"),
                 queue,
@@ -183,6 +198,22 @@ impl Recovery {
         self.bound.empty();
     }
 
+    /// Has all blocks reset, and waits for it. Jobs that are in the middle of something get
+    /// [`GRACE`] to finish it.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ECANCELED` if the card was given up.
+    pub(crate) fn recover_all(self: &Arc<Self>) -> Result {
+        self.wanted.store(true, Relaxed);
+        self.clone().raise();
+        self.queue.flush();
+        if self.executor.is_given_up() {
+            return Err(ECANCELED);
+        }
+        Ok(())
+    }
+
     /// Returns the rings that get jobs. Of one that failed its test nothing is expected.
     fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
         let rings = self.executor.rings.iter();
@@ -195,10 +226,11 @@ impl Recovery {
         let Ok(card) = executor.card.access(dev) else {
             return;
         };
+        let wanted = self.wanted.xchg(false, Relaxed);
         let accused = self.accused();
         for &block in executor.hw.blocks {
             let guilty = |ring: &Arc<Ring>| ring.kind.block() == block && accused.has(ring);
-            if executor.is_given_up() || !self.rings().any(guilty) {
+            if executor.is_given_up() || !(wanted || self.rings().any(guilty)) {
                 continue;
             }
             Reset {
@@ -279,11 +311,16 @@ impl Reset<'_> {
         self.complain();
         self.wait_for_innocents();
         self.schedulers(false).for_each(|s| s.hold());
+        let suspect = self.suspect();
+        if let Some(ring) = suspect {
+            self.recovery.dumps.capture(self.card, executor, ring);
+        }
         let done = self.reset();
         executor.recovering.store(false, Relaxed);
         match done {
-            Ok(stopped) => {
+            Ok((stopped, culprit)) => {
                 let (again, lost) = self.replay(&stopped);
+                self.recovery.dumps.tell(Remedy::None, culprit);
                 dev_notice!(
                     executor.dev,
                     "{} was reset in {} ms: {lost} jobs are lost, {again} run again\n",
@@ -297,25 +334,37 @@ impl Reset<'_> {
                     "the reset of {} failed ({error:?}); the card is given up\n",
                     self.block.name()
                 );
+                let culprit = suspect.and_then(|ring| ring.timeline.submitter());
                 executor.give_up(self.accused.0, ECANCELED);
+                self.recovery.dumps.tell(Remedy::Rebind, culprit);
             }
         }
         self.recovery.schedulers.iter().for_each(|s| s.release());
+    }
+
+    /// Returns the ring that has hung for the longest time, if any does.
+    fn suspect(&self) -> Option<&Arc<Ring>> {
+        let accused = self.rings().filter(|ring| self.accused.has(ring));
+        accused.max_by_key(|ring| ring.timeline.age())
     }
 
     /// Logs the rings that hang.
     fn complain(&self) {
         for ring in self.rings().filter(|ring| self.accused.has(ring)) {
             let unfinished = ring.timeline.unfinished();
-            dev_err!(
-                self.executor().dev,
-                "ring {}: job {} hangs (unfinished: {} to {}); {} is reset\n",
-                ring.kind.name(),
-                unfinished.start,
-                unfinished.start,
-                unfinished.end.saturating_sub(1),
-                self.block.name()
-            );
+            let (first, last) = (unfinished.start, unfinished.end.saturating_sub(1));
+            let (dev, name) = (&self.executor().dev, ring.kind.name());
+            let block = self.block.name();
+            match ring.timeline.submitter() {
+                Some(task) => dev_err!(
+                    dev,
+                    "ring {name}: job {first} hangs (unfinished: {first} to {last}); it is of {task}; {block} is reset\n"
+                ),
+                None => dev_err!(
+                    dev,
+                    "ring {name}: job {first} hangs (unfinished: {first} to {last}); {block} is reset\n"
+                ),
+            }
         }
     }
 
@@ -329,18 +378,18 @@ impl Reset<'_> {
         }
     }
 
-    /// Resets the block, and starts it with empty rings.
-    fn reset(&self) -> Result<Stopped> {
+    /// Resets the block, and starts it with empty rings. Returns the task whose job was guilty, too.
+    fn reset(&self) -> Result<(Stopped, Option<TaskName>)> {
         let Executor { hw, .. } = self.executor();
         hw.system.gate_clocks(self.card, ClockGating::Off);
         let stopped = hw.reset(self.card, self.block)?;
         self.rings().for_each(|ring| ring.process());
-        self.judge(&stopped)?;
+        let culprit = self.judge(&stopped)?;
         self.rings().for_each(|ring| ring.restart(&stopped));
         self.restart.restart(self.card, self.block)?;
         self.rings().try_for_each(|ring| ring.test_write())?;
         hw.system.gate_clocks(self.card, ClockGating::On);
-        Ok(stopped)
+        Ok((stopped, culprit))
     }
 
     /// Has the unfinished jobs of the block run again. Returns how many do, and how many do not.
@@ -355,17 +404,21 @@ impl Reset<'_> {
         (again, lost)
     }
 
-    /// Decides what becomes of the oldest job of each ring.
-    fn judge(&self, stopped: &Stopped) -> Result {
+    /// Decides what becomes of the oldest job of each ring. Returns the task of the guilty one.
+    fn judge(&self, stopped: &Stopped) -> Result<Option<TaskName>> {
         let heads = || {
             self.rings()
                 .filter_map(|ring| ring.head().map(|head| (ring, head, self.accused.has(ring))))
         };
         let solved = heads().any(|(_, head, accused)| is_guilty(head, accused));
+        let mut culprit = None;
         for (ring, head, accused) in heads() {
+            if is_guilty(head, accused) {
+                culprit = culprit.or_else(|| ring.timeline.submitter());
+            }
             ring.timeline
                 .carry_out(verdict(head, accused, solved)?, stopped);
         }
-        Ok(())
+        Ok(culprit)
     }
 }

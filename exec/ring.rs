@@ -22,6 +22,10 @@
 //! Lock order: of all locks but its timeline's, a ring's lock is taken last. Nothing is allocated
 //! and nobody sleeps under it.
 
+mod capture;
+
+pub(crate) use self::capture::Captured;
+
 use core::ops::Range;
 
 use kernel::{

@@ -24,6 +24,7 @@ use kernel::{
 };
 
 use crate::abstractions::task::{
+    CommandLine,
     Exit,
     Process,
     TaskName, //
@@ -34,6 +35,8 @@ pub(crate) struct Submitter {
     process: Process,
     /// Task that submitted first.
     name: TaskName,
+    /// Command line of the process, at that time.
+    command: CommandLine,
     killed: AtomicFlag,
 }
 
@@ -41,6 +44,11 @@ impl Submitter {
     /// Returns the name of the task that submitted the process's first job.
     pub(crate) fn name(&self) -> &TaskName {
         &self.name
+    }
+
+    /// Returns the command line of the process.
+    pub(crate) fn command(&self) -> &CommandLine {
+        &self.command
     }
 
     /// Returns true once the process was killed.
@@ -69,7 +77,8 @@ impl LastSubmitter {
             .cloned()
     }
 
-    /// Returns the calling process, which is about to submit a job.
+    /// Returns the calling process, which is about to submit a job. No lock may be held: the
+    /// process's memory is accessed if it is a new one.
     ///
     /// # Errors
     ///
@@ -83,6 +92,7 @@ impl LastSubmitter {
             Submitter {
                 process,
                 name: TaskName::current(),
+                command: CommandLine::current()?,
                 killed: AtomicFlag::new(false),
             },
             GFP_KERNEL_ACCOUNT,

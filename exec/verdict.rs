@@ -35,7 +35,8 @@ use kernel::{
 use crate::{
     exec::{
         engine_time::EngineTime,
-        gang::Gang, //
+        gang::Gang,
+        vmid::Tenant, //
     },
     hw::command::EngineKind, //
 };
@@ -88,6 +89,7 @@ pub(crate) enum Party {
     Client {
         standing: Arc<Standing>,
         gang: Option<Arc<Gang>>,
+        tenant: Option<Tenant>,
     },
 }
 
@@ -96,11 +98,19 @@ impl Party {
         matches!(self, Self::Kernel)
     }
 
+    /// Returns the process and the address space, if they are known.
+    pub(crate) fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::Kernel => None,
+            Self::Client { tenant, .. } => tenant.as_ref(),
+        }
+    }
+
     /// Returns an error if the queue or the gang has lost a submission.
     pub(crate) fn check(&self) -> Result {
         match self {
             Self::Kernel => Ok(()),
-            Self::Client { standing, gang } => {
+            Self::Client { standing, gang, .. } => {
                 let gang = gang.as_ref().map_or(Ok(()), |gang| gang.check_wanted());
                 standing.check().and(gang)
             }
@@ -116,7 +126,7 @@ impl Party {
 
     /// Notes that a submission of the queue and the gang was lost.
     pub(crate) fn lose(&self, error: Error) {
-        if let Self::Client { standing, gang } = self {
+        if let Self::Client { standing, gang, .. } = self {
             standing.lose(error);
             if let Some(gang) = gang {
                 gang.give_up(ECANCELED);

@@ -53,7 +53,8 @@ use crate::{
     abstractions::dma_fence::Fence,
     exec::{
         faults::FaultRecord,
-        submitter::Submitter, //
+        submitter::Submitter,
+        view::View, //
     },
     hw::command::{
         Flush,
@@ -105,6 +106,17 @@ pub(crate) struct Tenant {
     pub(crate) submitter: Arc<Submitter>,
     /// Record of the address space's faults.
     pub(crate) faults: Arc<FaultRecord>,
+    /// View of the address space's memory.
+    pub(crate) view: Arc<View>,
+}
+
+/// State of a context, as a dump shows it.
+pub(crate) struct Occupancy {
+    /// ID of the address space whose translations the context holds.
+    pub(crate) space: Option<u64>,
+    pub(crate) tenant: Option<Tenant>,
+    /// Rings with unfinished submissions that run in the context, one bit each, by place.
+    pub(crate) rings: u32,
 }
 
 struct State {
@@ -279,6 +291,26 @@ impl Vmids {
         let vmid = Vmid::new(vmid)?;
         let mut state = self.state.lock();
         state.context(vmid).resident.as_ref()?.tenant.clone()
+    }
+
+    /// Returns the state of the context with this number. Neither sleeps nor allocates.
+    pub(crate) fn occupancy(&self, vmid: u8) -> Option<Occupancy> {
+        let vmid = Vmid::new(vmid)?;
+        let mut state = self.state.lock();
+        let context = state.context(vmid);
+        let resident = context.resident.as_ref();
+        let in_use = |fence: &Option<ARef<Fence>>| {
+            let fence = fence.as_ref();
+            fence.is_some_and(|fence| !fence.is_signaled())
+        };
+        let rings = context.users.iter().enumerate();
+        Some(Occupancy {
+            space: resident.map(|resident| resident.space.id),
+            tenant: resident.and_then(|resident| resident.tenant.clone()),
+            rings: rings
+                .filter(|(_, fence)| in_use(fence))
+                .fold(0, |rings, (place, _)| rings | 1 << place),
+        })
     }
 
     /// Lends a context for a submission to `ring`. Neither sleeps nor allocates.

@@ -156,7 +156,7 @@ pub(crate) struct VmState {
 }
 
 /// An indirect buffer (IB): commands called from the ring.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ib {
     /// Address in the submission's address space, a multiple of 4.
     pub(crate) va: u64,

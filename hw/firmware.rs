@@ -263,6 +263,23 @@ pub(crate) struct Versions {
     pub(crate) sdma: [Version; 2],
 }
 
+impl Versions {
+    /// Returns the versions of all files, each with its name.
+    pub(crate) fn all(&self) -> [(&'static str, Version); 8] {
+        let [sdma0, sdma1] = self.sdma;
+        [
+            ("mc", self.mc),
+            ("rlc", self.rlc),
+            ("pfp", self.pfp),
+            ("me", self.me),
+            ("ce", self.ce),
+            ("mec", self.mec),
+            ("sdma0", sdma0),
+            ("sdma1", sdma1),
+        ]
+    }
+}
+
 #[kunit_tests(amdgpu_rs_firmware)]
 mod tests {
     use super::*;

@@ -6,6 +6,7 @@ mod bonaire;
 mod clear_state;
 mod clock_gating;
 mod cp;
+mod decode;
 mod gfx;
 mod gmc;
 mod golden;

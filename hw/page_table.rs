@@ -14,6 +14,7 @@
 
 use kernel::{
     dma::DmaAddress,
+    fmt,
     prelude::*,
     sizes::SZ_4K, //
 };
@@ -172,9 +173,74 @@ impl Pde {
     }
 }
 
+/// The entries that the GPU finds on its way to a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walk {
+    va: u64,
+    /// Address of the page directory in the GPU's address space.
+    directory: u64,
+    /// The directory's entry, if it could be read.
+    pde: Option<u64>,
+    /// The page's entry, if there is one and it could be read.
+    pte: Option<u64>,
+}
+
+impl Walk {
+    /// Walks to the page of `va`. `read` returns the entry at an address of the GPU's address
+    /// space, or `None` if the CPU does not reach it.
+    pub(crate) fn new(directory: u64, va: u64, read: impl Fn(u64) -> Option<u64>) -> Self {
+        let entry = |table: u64, index: u64| read(table + index * ENTRY_SIZE as u64);
+        let page = va >> PAGE_SHIFT;
+        let pde = if page >> SPACE_SHIFT == 0 {
+            entry(directory, page >> TABLE_SHIFT)
+        } else {
+            None
+        };
+        let table = pde.filter(|pde| pde & VALID != 0);
+        Self {
+            va,
+            directory,
+            pde,
+            pte: table.and_then(|pde| entry(pde & ADDRESS_MASK, page & ((1 << TABLE_SHIFT) - 1))),
+        }
+    }
+}
+
+impl fmt::Display for Walk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { va, directory, .. } = self;
+        f.write_fmt(fmt!("{va:#x}: directory {directory:#x}"))?;
+        let Some(pde) = self.pde else {
+            return f.write_str(", no entry that can be read");
+        };
+        f.write_fmt(fmt!(", PDE {pde:#x}"))?;
+        if pde & VALID == 0 {
+            return f.write_str(" (no table)");
+        }
+        let Some(pte) = self.pte else {
+            return f.write_str(", a table that cannot be read");
+        };
+        f.write_fmt(fmt!(", PTE {pte:#x}"))?;
+        if pte & VALID == 0 {
+            return f.write_str(" (not mapped)");
+        }
+        let memory = if pte & SYSTEM == 0 { "VRAM" } else { "system" };
+        let flag = |bit, name| if pte & bit == 0 { "-" } else { name };
+        f.write_fmt(fmt!(
+            " ({memory} {:#x} {}{}{} fragment {})",
+            pte & ADDRESS_MASK,
+            flag(READABLE, "r"),
+            flag(WRITEABLE, "w"),
+            flag(SNOOPED, "s"),
+            pte >> FRAGMENT_SHIFT & FRAGMENT_MASK
+        ))
+    }
+}
+
 #[kunit_tests(amdgpu_rs_page_table)]
 mod tests {
     use super::*;
+    use kernel::str::CString;
 
     #[test]
     fn vram_entry() {
@@ -222,6 +288,37 @@ mod tests {
             let fragment = Fragment::largest(va, target, pages);
             assert_eq!(fragment.pages(), 1 << log2);
         }
+    }
+
+    #[test]
+    fn walks() -> Result {
+        const DIRECTORY: u64 = 0xf4_0010_0000;
+        const TABLE: u64 = 0xf4_0020_0000;
+        const VA: u64 = (3 << 22) + (5 << 12) + 0x10;
+
+        let pte = Pte::vram(0x7000, Access::READ, Fragment::NONE).into_raw();
+        let read = |addr| match addr {
+            a if a == DIRECTORY + 3 * 8 => Some(Pde::table(TABLE).into_raw()),
+            a if a == TABLE + 5 * 8 => Some(pte),
+            _ => Some(0),
+        };
+        let says = |va, expected: &str| -> Result<bool> {
+            let said = CString::try_from_fmt(fmt!("{}", Walk::new(DIRECTORY, va, read)))?;
+            Ok(said.to_bytes() == expected.as_bytes())
+        };
+        assert!(says(
+            VA,
+            "0xc05010: directory 0xf400100000, PDE 0xf400200001, PTE 0x7021 (VRAM 0x7000 r-- fragment 0)"
+        )?);
+        assert!(says(
+            VA + 0x1000,
+            "0xc06010: directory 0xf400100000, PDE 0xf400200001, PTE 0x0 (not mapped)"
+        )?);
+        assert!(says(0, "0x0: directory 0xf400100000, PDE 0x0 (no table)")?);
+        // Beyond the address space nothing is read.
+        assert_eq!(Walk::new(DIRECTORY, 64 << 30, read).pde, None);
+        assert_eq!(Walk::new(DIRECTORY, VA, |_| None).pte, None);
+        Ok(())
     }
 
     #[test]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Debugger access (ptrace, /proc/PID/mem) to VRAM that a process has mapped: the `access_memory`
-//! callback of TTM.
+//! Access of debuggers to the bytes of BOs: to VRAM that a process has mapped (ptrace,
+//! /proc/PID/mem: the `access_memory` callback of TTM), and for the dump of a hang.
 //!
 //! The CPU copies, through the VRAM aperture. Jobs that use the BO meanwhile are not waited for,
 //! just as when the process itself looks at it: the debugger may well be after a job that hangs. A
@@ -14,11 +14,16 @@
 
 use kernel::{
     num::casts::usize_as_u64,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*, //
 };
 
 use super::{
     vram::VramPiece,
+    Bo,
     ReservedBo,
     ReservedExt,
     Ttm,
@@ -53,6 +58,29 @@ pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>
             Ttm::flush_hdp(dev)
         }
     }
+}
+
+/// Copies bytes within a page of a BO, wherever it lies. Takes its reservation.
+///
+/// # Errors
+///
+/// `EINVAL` if the page is the process's own memory, or beyond the end; `ENODEV` if the card is
+/// gone; `ENXIO` if the BO has no memory.
+pub(crate) fn read(bo: &Bo, offset: usize, into: &mut [u8]) -> Result {
+    let locked = bo.lock(Interruptible::No)?;
+    let reserved = locked.reserved();
+    if offset
+        .checked_add(into.len())
+        .is_none_or(|end| end > reserved.size())
+    {
+        return Err(EINVAL);
+    }
+    if reserved.mem_type() == Some(ttm::MemType::VRAM) {
+        return access(&reserved, offset, ttm::Access::Read(into));
+    }
+    let page = offset >> PAGE_SHIFT;
+    let mapping = reserved.map(page..page + 1)?;
+    mapping.read(offset % PAGE_SIZE, into)
 }
 
 /// Copies the bytes through the aperture, block by block.

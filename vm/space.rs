@@ -288,6 +288,11 @@ impl<B, T> Space<B, T> {
         Some(next)
     }
 
+    /// Returns a BO that is known to the address space.
+    pub(super) fn bo(&self, bo: BoId) -> Option<&B> {
+        self.bos.get(&bo).map(|va| &va.bo)
+    }
+
     /// Returns any BO that is known to the address space.
     pub(super) fn any_bo(&self) -> Option<&B> {
         self.bos.values().next().map(|va| &va.bo)

@@ -9,7 +9,10 @@ use super::{
     driver::Vtable,
     Driver, //
 };
-use crate::bindings;
+use crate::{
+    abstractions::task::TaskName,
+    bindings, //
+};
 use core::{
     alloc::Layout,
     cell::Cell,
@@ -138,6 +141,20 @@ impl<T: Driver> Device<T> {
         })
     }
 
+    /// Tells user space that the device was recovered, or has to be, and which task is to blame if
+    /// one is (a uevent). Sleeps. Once unplugging has begun, nothing is told.
+    pub(crate) fn tell_wedged(&self, remedy: Remedy, task: Option<&TaskName>) {
+        let Some(_section) = self.enter() else {
+            return;
+        };
+        let mut info = task.map(TaskName::as_wedge_info);
+        let info = info.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // The event is lost if there is no memory for it.
+        // SAFETY: The device is not unplugged in this section, so its nodes exist. The task's
+        // description is valid, or null.
+        unsafe { bindings::drm_dev_wedged_event(self.as_raw(), remedy.as_raw(), info) };
+    }
+
     /// Implements the `release` callback, called when the last reference is gone.
     pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
         // CAST: See `from_raw`.
@@ -153,6 +170,24 @@ impl<T: Driver> Device<T> {
 
         // There are no children, unless a part of the data was leaked.
         base.children.wait();
+    }
+}
+
+/// Remedy of user space for a device that hung.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    /// Nothing is to be done: the driver has recovered the device.
+    None,
+    /// The driver has to be unbound, and bound again.
+    Rebind,
+}
+
+impl Remedy {
+    fn as_raw(self) -> kernel::ffi::c_ulong {
+        match self {
+            Self::None => bindings::RUST_EXT_DRM_WEDGE_RECOVERY_NONE,
+            Self::Rebind => bindings::RUST_EXT_DRM_WEDGE_RECOVERY_REBIND,
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! C header: [`include/drm/drm_drv.h`](srctree/include/drm/drm_drv.h)
 
 use super::{
+    debugfs,
     device::{
         device_as_raw,
         Shared, //
@@ -84,6 +85,9 @@ pub(crate) trait Driver: Sized + 'static {
 
     /// The driver's ioctls: see [`drm_ioctls!`](super::ioctl::drm_ioctls).
     const IOCTLS: &'static [ioctl::Descriptor<Self>];
+
+    /// The files that each device has in debugfs.
+    const DEBUGFS: &'static [debugfs::File<Self>] = &[];
 
     /// Called when a file is opened.
     fn open(dev: &Device<Self>) -> Result<Pin<KBox<Self::File>>>;
@@ -192,6 +196,7 @@ impl<T: Driver> Registration<T> {
         if device_as_raw(actual) != device_as_raw(parent) {
             return Err(EINVAL);
         }
+        T::DEBUGFS.iter().for_each(|file| file.create(&drm));
         let registered = try_init!(Registered {
             drm: {
                 // SAFETY: The device is complete, and was never registered by the type invariant of

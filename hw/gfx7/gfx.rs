@@ -17,6 +17,7 @@ use kernel::{
 use super::{
     clear_state,
     cp,
+    decode,
     high,
     low,
     place,
@@ -56,6 +57,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
+    decode::Packet,
     firmware,
     BringUp,
     Engine,
@@ -86,6 +88,10 @@ impl Engine for Gfx {
     fn kick(&self, card: &Card<'_>, _ring: RingId, position: u64) {
         card.regs().write_reg(CP_RB0_WPTR::from(place(position)));
         card.regs().read(CP_RB0_WPTR);
+    }
+
+    fn decode(&self, dwords: &[u32]) -> Packet {
+        decode::pm4(dwords)
     }
 
     fn nops(&self, out: &mut dyn Sink, dwords: u32) {

@@ -35,6 +35,7 @@ use crate::{
         },
         page_table::{
             Fragment,
+            PAGE_SHIFT,
             PAGE_SIZE,
             SPACE_SHIFT,
             TABLE_SHIFT, //
@@ -159,6 +160,18 @@ impl MemoryController for Gmc {
 
     fn flush_gart_tlb(&self, card: &Card<'_>) {
         card.regs().write_reg(VM_INVALIDATE_REQUEST::from(1 << 0));
+    }
+
+    fn directory(&self, card: &Card<'_>, vmid: u8) -> u64 {
+        let regs = card.regs();
+        let place = usize::from(vmid % 8);
+        let page = match vmid {
+            0..8 => VM_CONTEXT0_PAGE_TABLE_BASE_ADDR::try_at(place)
+                .map_or(0, |register| regs.read(register).into_raw()),
+            _ => VM_CONTEXT8_PAGE_TABLE_BASE_ADDR::try_at(place)
+                .map_or(0, |register| regs.read(register).into_raw()),
+        };
+        u64::from(page) << PAGE_SHIFT
     }
 
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault> {
@@ -522,6 +535,16 @@ mod tests {
         // VM_CONTEXT1_CNTL2: cleared
         assert!(card.saw(&[write(0x1434, 1)]));
         assert!(Gmc.take_fault(&Card::fake(&[])?).is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn directories() -> Result {
+        // VM_CONTEXT7_PAGE_TABLE_BASE_ADDR, VM_CONTEXT8_PAGE_TABLE_BASE_ADDR
+        let card = Card::fake(&[(0x1558, 0xf40_0123), (0x1438, 0xf40_0456)])?;
+        assert_eq!(Gmc.directory(&card, 7), 0xf4_0012_3000);
+        assert_eq!(Gmc.directory(&card, 8), 0xf4_0045_6000);
+        assert_eq!(Gmc.directory(&card, 9), 0);
         Ok(())
     }
 

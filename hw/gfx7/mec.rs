@@ -28,6 +28,7 @@ use kernel::{
 
 use super::{
     cp,
+    decode,
     high,
     low,
     mqd::Descriptor,
@@ -56,6 +57,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
+    decode::Packet,
     firmware::Microcode,
     BringUp,
     Engine, //
@@ -125,6 +127,10 @@ impl Engine for Mec {
             return;
         };
         card.ring_doorbell(FIRST_DOORBELL + u32::from(queue), place(position));
+    }
+
+    fn decode(&self, dwords: &[u32]) -> Packet {
+        decode::pm4(dwords)
     }
 
     fn nops(&self, out: &mut dyn Sink, dwords: u32) {

@@ -16,6 +16,7 @@ use kernel::{
 
 use super::{
     cp::vm_flush_writes,
+    decode,
     high,
     low,
     place,
@@ -51,6 +52,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
+    decode::Packet,
     firmware::Microcode,
     BringUp,
     Dma,
@@ -81,6 +83,14 @@ impl Engine for Sdma {
             RingId::Sdma(0) => set_write_pointer::<Sdma0>(card, bytes),
             _ => set_write_pointer::<Sdma1>(card, bytes),
         }
+    }
+
+    fn decode(&self, dwords: &[u32]) -> Packet {
+        decode::sdma(dwords)
+    }
+
+    fn read_place(&self, reported: u32) -> u32 {
+        reported >> 2
     }
 
     fn dma(&self) -> Option<&dyn Dma> {

@@ -54,14 +54,19 @@ const QUEUE: Table = table![CP_HQD_ACTIVE CP_HQD_PERSISTENT_STATE CP_HQD_PQ_BASE
 /// What may tell why a ring does not work.
 const STUCK: Table = table![
     GRBM_STATUS GRBM_STATUS2 GRBM_STATUS_SE0 GRBM_STATUS_SE1 SRBM_STATUS SRBM_STATUS2
-    CP_STAT CP_STALLED_STAT1 CP_CPC_STATUS CP_CPC_STALLED_STAT1 CP_CPF_STATUS CP_CPF_STALLED_STAT1
+    CP_STAT CP_BUSY_STAT CP_STALLED_STAT1 CP_STALLED_STAT2 CP_STALLED_STAT3
+    CP_CPC_STATUS CP_CPC_BUSY_STAT CP_CPC_STALLED_STAT1
+    CP_CPF_STATUS CP_CPF_BUSY_STAT CP_CPF_STALLED_STAT1
     CP_ME_CNTL CP_MEC_CNTL CP_RB0_RPTR CP_RB0_WPTR
+    CP_IB1_BASE_LO CP_IB1_BASE_HI CP_IB1_BUFSZ CP_IB1_OFFSET
+    CP_IB2_BASE_LO CP_IB2_BASE_HI CP_IB2_BUFSZ
     IH_RB_RPTR IH_RB_WPTR
     VM_CONTEXT0_PROTECTION_FAULT_STATUS VM_CONTEXT0_PROTECTION_FAULT_ADDR
     VM_CONTEXT1_PROTECTION_FAULT_STATUS VM_CONTEXT1_PROTECTION_FAULT_ADDR
 ];
 const STUCK_QUEUE: Table = table![
     CP_HQD_ACTIVE CP_HQD_PERSISTENT_STATE CP_HQD_PQ_RPTR CP_HQD_PQ_WPTR CP_HQD_PQ_DOORBELL_CONTROL
+    CP_HQD_IB_BASE_ADDR CP_HQD_IB_BASE_ADDR_HI CP_HQD_IB_RPTR CP_HQD_IB_CONTROL
 ];
 
 /// Says what state the card is in.
@@ -108,8 +113,25 @@ fn tell_queue(card: &Card<'_>, queue: u8, table: Table, say: Say<'_>) {
 }
 
 fn tell_sdma<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, say: Say<'_>) {
-    let status = card.regs().read(SDMA0_STATUS_REG::of::<Engine>());
-    say(fmt!("SDMA_STATUS_REG"), fmt!("{:#010x}", status.into_raw()));
+    macro_rules! tell {
+        ($($name:literal $register:ident)*) => {
+            $(
+                let value = card.regs().read($register::of::<Engine>()).into_raw();
+                say(fmt!("{}", $name), fmt!("{value:#010x}"));
+            )*
+        };
+    }
+
+    tell!(
+        "SDMA_STATUS_REG" SDMA0_STATUS_REG
+        "SDMA_F32_CNTL" SDMA0_F32_CNTL
+        "SDMA_GFX_RB_RPTR" SDMA0_GFX_RB_RPTR
+        "SDMA_GFX_RB_WPTR" SDMA0_GFX_RB_WPTR
+        "SDMA_GFX_IB_BASE_LO" SDMA0_GFX_IB_BASE_LO
+        "SDMA_GFX_IB_BASE_HI" SDMA0_GFX_IB_BASE_HI
+        "SDMA_GFX_IB_SIZE" SDMA0_GFX_IB_SIZE
+        "SDMA_GFX_IB_RPTR" SDMA0_GFX_IB_RPTR
+    );
 }
 
 #[kunit_tests(amdgpu_rs_survey)]

@@ -77,6 +77,21 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         }
     }
 
+    /// Copies bytes from the object.
+    pub(crate) fn read(&self, offset: usize, into: &mut [u8]) -> Result {
+        self.check(offset, into.len())?;
+        // SAFETY: The range is within the mapping.
+        unsafe {
+            bindings::rust_ext_ttm_kmap_read(
+                &raw const self.map,
+                offset,
+                into.as_mut_ptr().cast(),
+                into.len(),
+            )
+        };
+        Ok(())
+    }
+
     /// Copies bytes to the object.
     #[cfg_attr(
         not(CONFIG_KUNIT = "y"),

@@ -282,10 +282,6 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     /// Maps some pages of the object for the kernel. The object stays in its place meanwhile.
     ///
     /// Does not wait for the device's work on the memory.
-    #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
-        expect(dead_code, reason = "used by tests only")
-    )]
     pub(crate) fn map(&self, pages: Range<usize>) -> Result<Mapping<'a, T>> {
         Mapping::new(*self, pages)
     }

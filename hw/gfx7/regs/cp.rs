@@ -18,7 +18,13 @@ register! {
         28:28 mec_me2_halt => bool;
     }
 
+    pub(crate) CP_STALLED_STAT3(u32) @ 0x08670 {}
+
     pub(crate) CP_STALLED_STAT1(u32) @ 0x08674 {}
+
+    pub(crate) CP_STALLED_STAT2(u32) @ 0x08678 {}
+
+    pub(crate) CP_BUSY_STAT(u32) @ 0x0867c {}
 
     pub(crate) CP_STAT(u32) @ 0x08680 {}
 
@@ -34,9 +40,13 @@ register! {
 
     pub(crate) CP_CPC_STATUS(u32) @ 0x08210 {}
 
+    pub(crate) CP_CPC_BUSY_STAT(u32) @ 0x08214 {}
+
     pub(crate) CP_CPC_STALLED_STAT1(u32) @ 0x08218 {}
 
     pub(crate) CP_CPF_STATUS(u32) @ 0x0821c {}
+
+    pub(crate) CP_CPF_BUSY_STAT(u32) @ 0x08220 {}
 
     pub(crate) CP_CPF_STALLED_STAT1(u32) @ 0x08224 {}
 }
@@ -98,6 +108,24 @@ register! {
     pub(crate) CP_RB0_RPTR_ADDR(u32) @ 0x0c10c {}
 
     pub(crate) CP_RB0_RPTR_ADDR_HI(u32) @ 0x0c110 {}
+}
+
+// Command buffers that the graphics ring has called, and those that these have
+
+register! {
+    pub(crate) CP_IB1_OFFSET(u32) @ 0x30248 {}
+
+    pub(crate) CP_IB1_BASE_LO(u32) @ 0x30330 {}
+
+    pub(crate) CP_IB1_BASE_HI(u32) @ 0x30334 {}
+
+    pub(crate) CP_IB1_BUFSZ(u32) @ 0x30338 {}
+
+    pub(crate) CP_IB2_BASE_LO(u32) @ 0x3033c {}
+
+    pub(crate) CP_IB2_BASE_HI(u32) @ 0x30340 {}
+
+    pub(crate) CP_IB2_BUFSZ(u32) @ 0x30344 {}
 }
 
 // Scratch registers

@@ -102,6 +102,12 @@ register! {
     pub(crate) SDMA0_GFX_IB_RPTR(u32) @ SdmaBase + 0x22c {}
 
     pub(crate) SDMA0_GFX_IB_OFFSET(u32) @ SdmaBase + 0x230 {}
+
+    pub(crate) SDMA0_GFX_IB_BASE_LO(u32) @ SdmaBase + 0x234 {}
+
+    pub(crate) SDMA0_GFX_IB_BASE_HI(u32) @ SdmaBase + 0x238 {}
+
+    pub(crate) SDMA0_GFX_IB_SIZE(u32) @ SdmaBase + 0x23c {}
 }
 
 // What each virtual memory context has (SRBM_GFX_CNTL chooses)

@@ -13,8 +13,9 @@
 //! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
 //! packets, one type each, collected in an [`ib::Stream`]; [`mem`] anonymous memory that can be
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
-//! ioctls; [`start`] how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read; [`clock`] what a call costs; [`trace`] marks
-//! in the kernel's trace; [`report`] how results are said.
+//! ioctls; [`start`] how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read;
+//! [`clock`] what a call costs; [`trace`] marks in the kernel's trace; [`uevent`] what the kernel tells of
+//! devices; [`report`] how results are said.
 
 pub mod args;
 pub mod child;
@@ -39,6 +40,7 @@ pub mod start;
 pub mod stats;
 pub mod trace;
 pub mod uapi;
+pub mod uevent;
 
 pub use error::{
     Errno,

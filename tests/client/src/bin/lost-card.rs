@@ -45,7 +45,8 @@ use amdgpu_client::{
         self,
         DOMAIN_VRAM,
         INFO_MEMORY, //
-    }, //
+    },
+    uevent::Uevents, //
 };
 
 /// Large enough that an engine is to clear it.
@@ -177,6 +178,17 @@ fn tells_of_the_reset(session: &Session) -> Outcome {
     }
 }
 
+/// User space is asked to bind the driver again.
+fn asks_for_rebind(events: &Uevents) -> Outcome {
+    const LONG: Duration = Duration::from_secs(20);
+    let lines = events.next_with("WEDGED=", LONG).ok_or("there was no event")?;
+    let told = lines.iter().find(|line| line.starts_with("WEDGED=")).cloned();
+    match told.as_deref() {
+        Some("WEDGED=rebind") => Ok("WEDGED=rebind".into()),
+        told => Err(format!("{told:?}")),
+    }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse("Looks at new buffers while the card's DMA engines hang.", &[NODE]);
     let start = match Start::new("lost-card", &args) {
@@ -184,6 +196,7 @@ fn main() -> ExitCode {
         Err(status) => return status,
     };
     let session = &start.session;
+    let events = Uevents::listen();
     let mut tally = Tally::new();
     tally.check("VRAM is full of what others had", || leave_secrets(session));
     // They stay open: closing one waits for its job.
@@ -199,5 +212,8 @@ fn main() -> ExitCode {
     tally.check("new buffers are zeroed though no engine clears them", || look(session));
     tally.check("no job runs any more", || refuses(session));
     tally.check("contexts are told of the reset", || tells_of_the_reset(session));
+    tally.check("user space is told", || {
+        asks_for_rebind(&events.map_err(|e| format!("a netlink socket: {e}"))?)
+    });
     tally.close()
 }
