@@ -38,8 +38,8 @@
 //! # Lock order
 //!
 //! Reservation → [`BoData`]'s list of address spaces → publish lock of an address space. TTM may
-//! move BOs within reclaim, so nothing is allocated under the latter two. The fence of a BO's content
-//! has a lock that is taken last.
+//! move BOs within reclaim, so nothing is allocated under the latter two. The fence of a BO's
+//! content has a lock that is taken last.
 
 pub(crate) mod access;
 mod bo;
@@ -134,7 +134,7 @@ impl Ttm {
     /// Changes the kind of memory that a BO in system memory is counted as. Its pages stay, and are
     /// freed only when its fences have ended.
     fn keep_pages(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
-        mv.buffer().leave(mv.held())?;
+        mv.buffer().leave(mv.held());
         if mv.buffer().is_user_memory() {
             mv.wait_idle()?;
         }

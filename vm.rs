@@ -438,7 +438,7 @@ impl Vm {
         let draft = self.draft_of_map(&root, &mapping, overlap)?;
         let pages = mapping.pages();
         reserved.with_backing(|backing| {
-            // Written entries would expose the old contents to jobs that do not wait for the content.
+            // Written entries would expose the old contents to jobs that do not wait for the new.
             let backing = backing.filter(|_| bo.content_fence().is_none());
             match draft {
                 None => {

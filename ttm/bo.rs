@@ -283,8 +283,8 @@ impl BoData {
         Some(cursor.current().1.clone())
     }
 
-    /// Records that an engine clears the BO's VRAM, or copies the BO's bytes to its new place, until
-    /// `fence`. The reservation must be held.
+    /// Records that an engine clears the BO's VRAM, or copies the BO's bytes to its new place,
+    /// until `fence`. The reservation must be held.
     pub(super) fn content_comes(&self, fence: ARef<Fence>) {
         let replaced = self.content.lock().replace(fence);
         drop(replaced);
@@ -321,13 +321,8 @@ impl BoData {
     /// old location. Those that may access it, and do not name the BO, are added to its fences:
     /// whoever waits for all of these, or has an engine wait, may take the bytes away.
     ///
-    /// `held` proves that the BO's reservation is held, so that nobody maps the BO meanwhile. On
-    /// failure only the state of page-table entries has changed.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn leave(&self, held: HeldResv<'_>) -> Result {
+    /// `held` proves that the BO's reservation is held, so that nobody maps the BO meanwhile.
+    pub(super) fn leave(&self, held: HeldResv<'_>) {
         let mut last = None;
         while let Some(vm) = self.next_space(last) {
             last = Some(vm.id());
@@ -337,10 +332,12 @@ impl BoData {
             if reach == Reach::PublishedJobs && !is_shared {
                 // What was published before is in there: its fences are added with the lock held
                 // that the invalidation took.
-                held.copy_fences(vm.resv(), Usage::Bookkeep)?;
+                if held.copy_fences(vm.resv(), Usage::Bookkeep).is_err() {
+                    // Without memory for them they are waited for. Only interruptible waits fail.
+                    let _ = vm.resv().wait(Usage::Bookkeep, Interruptible::No);
+                }
             }
         }
-        Ok(())
     }
 }
 
@@ -551,8 +548,7 @@ impl ttm::DriverObject for BoData {
         Ok(Self::new(BoId::new(), Kind::Imported, new, None))
     }
 
-    fn revoked(bo: &ttm::Buffer<Self>) {
-        // Only interruptible waits fail.
-        let _ = bo.leave(ttm::Wait::Yes(Interruptible::No));
+    fn revoked(bo: &ttm::Buffer<Self>, held: HeldResv<'_>) {
+        bo.leave(held);
     }
 }

@@ -56,8 +56,8 @@ use crate::{
     drm::DrmDevice, //
 };
 
-/// Smallest size in bytes that an engine clears or copies where the CPU can, too. The CPU spends as much time on a job and its
-/// interrupt as on a few pages (docs/performance.md, row `bo`).
+/// Smallest size in bytes that an engine clears or copies where the CPU can, too. The CPU spends as
+/// much time on a job and its interrupt as on a few pages (docs/performance.md, row `bo`).
 pub(super) const BY_ENGINE_FROM: usize = 64 << 10;
 
 /// Clears the VRAM that the BO was given, which somebody may have written to, or may still be

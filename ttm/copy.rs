@@ -65,7 +65,7 @@ pub(super) fn stop_before(mv: &ttm::Move<'_, Ttm>) -> Option<ttm::Place> {
 
 /// Moves a BO from or to VRAM, with its bytes.
 pub(super) fn copy(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
-    mv.buffer().leave(mv.held())?;
+    mv.buffer().leave(mv.held());
     match by_engine(&mv) {
         Some(fence) => {
             mv.buffer().content_comes(fence.clone());

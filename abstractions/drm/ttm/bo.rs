@@ -110,8 +110,8 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
 
     /// Called before another device moves the memory behind `bo`, which it has exported to us.
     /// After this no work may begin that reaches the memory at the old DMA addresses, and the
-    /// fences of work that does must be in the reservation, which is held. Must not fail.
-    fn revoked(_bo: &Buffer<Self>) {}
+    /// fences of work that does must be in the reservation, which is `held`.
+    fn revoked(_bo: &Buffer<Self>, _held: HeldResv<'_>) {}
 
     /// Called when the last reference to `bo` is gone. It is destroyed when no fence needs it any
     /// more.
@@ -741,8 +741,7 @@ impl<T: DriverObject> Object<T> {
         // object.
         let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
         match bo.ttm_device().gate().enter() {
-            // TTM reads system pages without asking the driver, and would read them in the middle of
-            // a move.
+            // TTM reads system pages without asking the driver, also in the middle of a move.
             Some(_section) => match Buffer::resv(bo).wait(Usage::Kernel, Interruptible::Yes) {
                 // SAFETY: The arguments are those of the callback.
                 Ok(()) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },

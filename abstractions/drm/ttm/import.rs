@@ -181,7 +181,7 @@ impl<T: DriverObject> Object<T> {
 impl<T: DriverObject> Buffer<T> {
     /// Gives back the mapping of an import, once the fences in its reservation have signaled.
     fn revoke(&self, held: HeldResv<'_>) {
-        T::revoked(self);
+        T::revoked(self, held);
         let Some(reserved) = self.reserved(held) else {
             return;
         };

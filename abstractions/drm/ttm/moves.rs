@@ -151,8 +151,8 @@ impl<'a, D: Driver> Move<'a, D> {
     }
 
     /// Writes the DMA addresses of the object's system pages from `first` on to `into`, each with
-    /// `bits` set, as far as the pages exist. Returns the number of addresses written. The pages are
-    /// those of the old place or of the new one, whichever has them.
+    /// `bits` set, as far as the pages exist. Returns the number of addresses written. The pages
+    /// are those of the old place or of the new one, whichever has them.
     pub(crate) fn dma_addresses(&self, first: usize, bits: u64, into: &mut [u64]) -> usize {
         // SAFETY: By the type invariant the object is reserved.
         unsafe { tt::dma_addresses((*self.bo.as_raw()).ttm, first, bits, into) }

@@ -23,8 +23,8 @@ const TAG: u32 = 0x7a90_0000;
 const BESIDE: usize = 0x40;
 /// Long against any call that does not wait for the gate.
 const SHUT_MS: u64 = 800;
-/// Sizes in pages: of a buffer that is smaller than what a job is worth, and of one whose copy takes
-/// several jobs.
+/// Sizes in pages: of a buffer that is smaller than what a job is worth, and of one whose copy
+/// takes several jobs.
 const SIZES: [usize; 2] = [3, 400];
 
 /// The job before the move, the one that asks for it, and the one that looks.
