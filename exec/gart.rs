@@ -11,6 +11,9 @@
 //! table through the VRAM aperture. Each change also flushes the host data path and drops the
 //! translations of context 0.
 //!
+//! A card that loses power loses the table. So what is bound is kept in system memory as well, from
+//! which the table is written again ([`Gart::restore`]).
+//!
 //! [`KernelBuffer`] is memory that the kernel and the card share (rings, write-back slots, ...):
 //! coherent memory with a place in the window.
 
@@ -30,15 +33,17 @@ use kernel::{
         io_write,
         IoBase, //
     },
+    new_mutex,
     num::casts::usize_as_u64,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sizes::SZ_4K,
     sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc, //
+        Arc,
+        Mutex, //
     }, //
 };
 
@@ -70,11 +75,46 @@ struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
     layout: GartLayout,
-    /// Set while the GPU translates, and so may have translations in its caches.
-    translated: AtomicFlag,
     /// Pages of the window that are in use.
     #[pin]
     taken: SharedMapleTree<()>,
+    #[pin]
+    contents: Mutex<Contents>,
+}
+
+/// The contents of the table.
+struct Contents {
+    /// Runs of pages, by the number of their first page.
+    runs: RBTree<usize, Run>,
+    table: Table,
+}
+
+/// Consecutive pages of system memory, which are shown at consecutive addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) start: DmaAddress,
+    /// Number of pages.
+    pub(crate) count: usize,
+    pub(crate) access: Access,
+    pub(crate) snoop: Snoop,
+}
+
+impl Run {
+    fn entries(self) -> impl Iterator<Item = Pte> {
+        let page = move |page| self.start + usize_as_u64(page) * PAGE_SIZE;
+        (0..self.count).map(move |n| Pte::system(page(n), self.access, self.snoop))
+    }
+}
+
+/// State of the table in VRAM.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// It is not there. Nothing reads it.
+    Lost,
+    /// It is there. Nothing reads it.
+    Written,
+    /// The GPU translates by it, and so may have translations in its caches.
+    Used,
 }
 
 impl Gart {
@@ -93,8 +133,14 @@ impl Gart {
                 card,
                 memory,
                 layout,
-                translated: AtomicFlag::new(false),
                 taken <- SharedMapleTree::new(),
+                contents <- new_mutex!(
+                    Contents {
+                        runs: RBTree::new(),
+                        table: Table::Written,
+                    },
+                    "Gart::contents"
+                ),
             }),
             GFP_KERNEL,
         )?))
@@ -102,28 +148,35 @@ impl Gart {
 
     /// Called when address translation was enabled, with empty caches.
     pub(crate) fn begin_translation(&self) {
-        self.0.translated.store(true, Relaxed);
+        self.0.contents.lock().table = Table::Used;
     }
 
-    /// Called when address translation was disabled.
+    /// Called when address translation was disabled. The contents of VRAM may be lost from now on.
     pub(crate) fn end_translation(&self) {
-        self.0.translated.store(false, Relaxed);
+        self.0.contents.lock().table = Table::Lost;
     }
 
-    /// Maps pages of system memory into the window, side by side in the order given.
+    /// Writes the whole table again, which was lost.
+    pub(crate) fn restore(&self, card: &Card<'_>) {
+        let inner = &*self.0;
+        let mut contents = inner.contents.lock();
+        card.vram().zero(inner.layout.table, GartLayout::TABLE_SIZE);
+        for (first, run) in &contents.runs {
+            inner.write(card, *first, run.entries());
+        }
+        inner.memory.flush_hdp(card);
+        contents.table = Table::Written;
+    }
+
+    /// Maps pages of system memory into the window.
     ///
     /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
-    pub(crate) fn bind(
-        &self,
-        pages: impl ExactSizeIterator<Item = DmaAddress>,
-        access: Access,
-        snoop: Snoop,
-    ) -> Result<GartRange> {
-        let count = pages.len();
+    pub(crate) fn bind(&self, run: Run) -> Result<GartRange> {
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let first = self
             .0
             .taken
-            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL_ACCOUNT)
+            .alloc_range(run.count, (), ..GartLayout::PAGES, GFP_KERNEL_ACCOUNT)
             .map_err(|e| match Error::from(e) {
                 EBUSY => ENOSPC,
                 other => other,
@@ -131,28 +184,42 @@ impl Gart {
         let range = GartRange {
             gart: self.clone(),
             first,
-            count,
+            count: run.count,
         };
-        let entries = pages.map(|page| Pte::system(page, access, snoop));
-        self.0.write(first, entries)?;
+        let mut contents = self.0.contents.lock();
+        contents.runs.insert(node.into_node(first, run));
+        self.0.change(&contents, first, run.entries())?;
+        drop(contents);
         Ok(range)
     }
 }
 
 impl Inner {
-    /// Writes the entries of consecutive pages, and invalidates the GPU's cached translations if it
-    /// translates at all.
-    fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
+    /// Changes the entries of consecutive pages in the table, if that is there, and invalidates the
+    /// GPU's cached translations, if it translates at all.
+    fn change(
+        &self,
+        contents: &Contents,
+        first: usize,
+        entries: impl Iterator<Item = Pte>,
+    ) -> Result {
+        if contents.table == Table::Lost {
+            return Ok(());
+        }
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
+        self.write(card, first, entries);
+        self.memory.flush_hdp(card);
+        if contents.table == Table::Used {
+            self.memory.flush_gart_tlb(card);
+        }
+        Ok(())
+    }
+
+    fn write(&self, card: &Card<'_>, first: usize, entries: impl Iterator<Item = Pte>) {
         for (page, entry) in (first..).zip(entries) {
             card.vram()
                 .write64(self.layout.entry(page), entry.into_raw());
         }
-        self.memory.flush_hdp(card);
-        if self.translated.load(Relaxed) {
-            self.memory.flush_gart_tlb(card);
-        }
-        Ok(())
     }
 }
 
@@ -173,8 +240,13 @@ impl GartRange {
 impl Drop for GartRange {
     fn drop(&mut self) {
         let gart = &self.gart.0;
+        let mut contents = gart.contents.lock();
+        let removed = contents.runs.remove_node(&self.first);
+        let nothing = core::iter::repeat_n(Pte::INVALID, self.count);
         // Once the driver is unbound, there is neither a table nor a GPU that reads it.
-        let _ = gart.write(self.first, core::iter::repeat_n(Pte::INVALID, self.count));
+        let _ = gart.change(&contents, self.first, nothing);
+        drop(contents);
+        drop(removed);
         gart.taken.erase(self.first);
     }
 }
@@ -197,8 +269,12 @@ impl KernelBuffer {
         let dwords = pages * SZ_4K / size_of::<u32>();
         let memory = Coherent::<u32>::zeroed_slice(dev, dwords, GFP_KERNEL)?;
         let start = memory.dma_address();
-        let addresses = (0..pages).map(|page| start + usize_as_u64(page) * PAGE_SIZE);
-        let range = gart.bind(addresses, Access::READ_WRITE, Snoop::Yes)?;
+        let range = gart.bind(Run {
+            start,
+            count: pages,
+            access: Access::READ_WRITE,
+            snoop: Snoop::Yes,
+        })?;
         Ok(Self {
             range,
             dma_address: start,
