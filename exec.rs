@@ -3,13 +3,14 @@
 //! Execution of jobs: queues, rings, VMIDs, fences and the interrupts that signal them.
 //!
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), over which the [`executor`]
-//! watches. It runs in a VM context that was lent to it ([`vmid`]). It is done when the interrupt handler ([`interrupts`]) finds its
-//! fence ([`fence`]) written. [`submitter`] tracks the processes whose jobs must no longer run.
-//! Jobs that wait for each other form a [`gang`]. If a job does not end, [`recovery`] resets its
-//! part of the card, and a [`verdict`] says what becomes of the jobs there. [`kernel_queue`] holds
-//! the driver's own jobs. The memory that engines share with the driver (rings, fences,
-//! descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs ([`heat`]).
-//! [`memory_test`] is for the first boot of a card.
+//! watches. It runs in a VM context that was lent to it ([`vmid`]). It is done when the interrupt
+//! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes
+//! whose jobs must no longer run. Jobs that wait for each other form a [`gang`]. If a job does not
+//! end, [`recovery`] resets its part of the card, and a [`verdict`] says what becomes of the jobs
+//! there. A card that has lost its state is brought up by [`revive`]. [`kernel_queue`] holds the
+//! driver's own jobs. The memory that engines share with the driver (rings, fences, descriptors) is
+//! bound into the [`gart`]. A card that is too hot gets no jobs ([`heat`]). [`memory_test`] is for
+//! the first boot of a card.
 
 pub(crate) mod executor;
 pub(crate) mod faults;
@@ -23,6 +24,7 @@ pub(crate) mod job;
 pub(crate) mod kernel_queue;
 pub(crate) mod memory_test;
 pub(crate) mod recovery;
+pub(crate) mod revive;
 pub(crate) mod ring;
 pub(crate) mod submitter;
 pub(crate) mod verdict;
