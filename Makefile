@@ -38,7 +38,7 @@ demo-llm: ## llama.cpp runs a small language model there, token for token as the
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset sleep check fmt
 test: ## all tests
 	@scripts/test
 
@@ -86,6 +86,9 @@ reference: ## the unmodified C driver on the model, and the client programs on i
 
 reset: ## jobs that hang: who loses what, and whether the card comes back
 	@scripts/test reset
+
+sleep: ## the system sleeps while clients work, and the card loses its power
+	@scripts/test sleep
 
 platforms: ## a platform that bounces DMA, a picture on the screen
 	@scripts/test platforms

@@ -33,11 +33,8 @@ use crate::{
             remove_firmware_framebuffer,
             Adapter,
             Enabled,
-            Shutdown, //
-        },
-        pm::{
-            self,
-            Sleep, //
+            Shutdown,
+            SystemSleep, //
         },
         task::TaskName,
         workqueue::OwnedQueue, //
@@ -70,6 +67,7 @@ use crate::{
         ClockGating,
         Condition, //
     },
+    power::Running,
     ttm::Attached, //
 };
 
@@ -90,6 +88,7 @@ mod first_boot;
 mod gem;
 mod hw;
 mod info;
+mod power;
 mod sync;
 mod ttm;
 mod uapi;
@@ -172,7 +171,6 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
-    sleep: pm::Notifier<SleepRefused>,
     enabled: Enabled<'bound>,
 }
 
@@ -208,11 +206,10 @@ impl pci::Driver for AmdgpuDriver {
 
             Ok(try_pin_init!(Binding {
                 enabled,
-                sleep: pm::Notifier::new(dev, SleepRefused(dev.into()))?,
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
                 // SAFETY: The driver core drops the binding when the device is unbound.
-                running: unsafe { Running::new(pdev, device.clone()) },
+                running: unsafe { Running::new(pdev, device.clone(), &drm)? },
                 // SAFETY: The driver core drops the binding when the device is unbound.
                 interrupts <- unsafe { Interrupts::new(pdev, device.clone()) },
                 _: {
@@ -266,16 +263,27 @@ impl Drop for Announced {
     }
 }
 
-/// Refuses system sleep while a card is bound: nothing brings the card back afterward yet.
-struct SleepRefused(ARef<kernel::device::Device>);
+impl SystemSleep for AmdgpuDriver {
+    fn prepare<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        binding: Pin<&Binding<'bound>>,
+    ) -> Result {
+        binding.running.prepare()
+    }
 
-impl pm::Callbacks for SleepRefused {
-    fn prepare(&self, sleep: Sleep) -> Result {
-        dev_warn!(
-            self.0,
-            "{sleep:?} refused: this driver cannot bring the card back from it yet; unbind it first\n"
-        );
-        Err(EOPNOTSUPP)
+    fn suspend<'bound>(
+        _pdev: &'bound pci::Device<Core<'_>>,
+        binding: Pin<&Binding<'bound>>,
+    ) -> Result {
+        binding.running.suspend()
+    }
+
+    fn resume<'bound>(
+        pdev: &'bound pci::Device<Core<'_>>,
+        binding: Pin<&Binding<'bound>>,
+    ) -> Result {
+        binding.running.resume(pdev);
+        Ok(())
     }
 }
 
@@ -412,15 +420,7 @@ fn post(pdev: &pci::Device<Bound>, hw: &Chip, card: &Card<'_>, vbios: &Vbios) ->
         pdev,
         "the system firmware has not initialized this card (not posted): doing it now\n"
     );
-    vbios.post(pdev.as_ref(), card)?;
-    if !hw.system.is_posted(card) {
-        dev_err!(
-            pdev,
-            "ASIC_Init of the video BIOS (VBIOS) has not initialized the card\n"
-        );
-        return Err(ENODEV);
-    }
-    Ok(())
+    hw.post(pdev.as_ref(), card, vbios)
 }
 
 /// Refuses a card that another driver has left without protection against heat, as only a cold boot
@@ -550,18 +550,13 @@ fn volume() -> Volume {
 /// Starts all blocks of the card, tests each ring, lets idle blocks save power, and logs the card.
 fn start(pdev: &pci::Device<Bound>, device: &Device, report: &Report) -> Result {
     let hw = device.hw;
-    let up = &device.bring_up(device.card.access(pdev.as_ref())?);
-    hw.memory.enable_translation(up.card, &up.translation);
-    device.gart.begin_translation();
-    first_boot::memory(device, up.card, report);
-    hw.interrupts.start(up.card, &up.interrupts);
-    for &block in hw.blocks {
-        hw.start(up, block)?;
-    }
-    hw.interrupts.enable_sources(up.card);
-    device.test_rings(up.card, report)?;
+    let card = device.card.access(pdev.as_ref())?;
+    device.begin_translation(card);
+    first_boot::memory(device, card, report);
+    device.start_engines(card)?;
+    device.test_rings(card, report)?;
     first_boot::engines(device, pdev, memory_to_test(), report)?;
-    hw.system.gate_clocks(up.card, ClockGating::On);
+    hw.system.gate_clocks(card, ClockGating::On);
     greet(device);
     Ok(())
 }
@@ -593,45 +588,6 @@ struct Settled(Arc<Device>);
 impl Drop for Settled {
     fn drop(&mut self) {
         self.0.kernel_queue.wait_idle();
-    }
-}
-
-/// A card whose engines may run. Dropping it stops them and leaves the card quiet: no engine runs,
-/// nothing interrupts, and the card can no longer access memory.
-struct Running<'bound> {
-    pdev: &'bound pci::Device<Bound>,
-    device: Arc<Device>,
-}
-
-impl<'bound> Running<'bound> {
-    /// Creates the value. Rings that hang are recovered from now on.
-    ///
-    /// # Safety
-    ///
-    /// The value must be dropped before the device is unbound.
-    unsafe fn new(pdev: &'bound pci::Device<Bound>, device: Arc<Device>) -> Self {
-        // SAFETY: Dropping the value calls `end`, by way of `stop`.
-        unsafe { device.recovery.begin(pdev.as_ref(), device.clone()) };
-        Self { pdev, device }
-    }
-
-    /// Stops the card for good, and ends all present and future jobs. May be called again.
-    fn stop(&self) {
-        self.device.recovery.end();
-        if let Ok(card) = self.device.card.access(self.pdev.as_ref()) {
-            self.device.hw.system.gate_clocks(card, ClockGating::Off);
-            if self.device.hw.quiesce(card).is_err() {
-                dev_err!(self.device.dev, "the engines do not stop\n");
-            }
-            self.device.gart.end_translation();
-        }
-        self.device.schedulers.shut_down();
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.stop();
     }
 }
 

@@ -136,6 +136,7 @@ pub(crate) struct Device {
     pub(crate) gart: Gart,
     /// Page that receives accesses that no page table allows.
     dummy_page: KernelBuffer,
+    #[pin]
     pub(crate) interrupt_memory: InterruptMemory,
     /// Scratch memory of the engines.
     scratch: KernelBuffer,
@@ -147,7 +148,7 @@ pub(crate) struct Device {
     /// Work queue on which page tables are updated.
     pub(crate) updates: Arc<OwnedQueue>,
     /// Microcode of the engines, which lose theirs when they are reset.
-    firmware: firmware::Files,
+    pub(crate) firmware: firmware::Files,
     /// Schedulers, which feed the rings with jobs.
     pub(crate) schedulers: Schedulers,
     /// Recovery of rings that hang.
@@ -179,7 +180,7 @@ impl Device {
             gart: Gart::new(card.clone(), parent, hw.memory, facts.gart, &facts.vram)?,
             facts,
             dummy_page: KernelBuffer::new(parent, gart, size_of::<u32>())?,
-            interrupt_memory: InterruptMemory::new(parent, gart)?,
+            interrupt_memory <- InterruptMemory::new(parent, gart),
             scratch: KernelBuffer::new(parent, gart, hw.scratch)?,
             rings: make_rings(parent, hw, &card, gart)?,
             stats: Arc::new(Stats::new(), GFP_KERNEL)?,
@@ -228,6 +229,26 @@ impl Device {
             rings: self,
             scratch: &self.scratch,
         }
+    }
+
+    /// Enables address translation, for the table that the GART has in VRAM.
+    pub(crate) fn begin_translation(&self, card: &Card<'_>) {
+        let translation = &self.bring_up(card).translation;
+        self.hw.memory.enable_translation(card, translation);
+        self.gart.begin_translation();
+    }
+
+    /// Starts interrupts and all engines, whose rings are empty. Does not check that they work.
+    pub(crate) fn start_engines(&self, card: &Card<'_>) -> Result {
+        let hw = self.hw;
+        let up = &self.bring_up(card);
+        self.interrupt_memory.begin();
+        hw.interrupts.start(card, &up.interrupts);
+        for &block in hw.blocks {
+            hw.start(up, block)?;
+        }
+        hw.interrupts.enable_sources(card);
+        Ok(())
     }
 
     /// Returns the card, unless the driver is unbound. The caller must not sleep while holding it.

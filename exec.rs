@@ -8,10 +8,11 @@
 //! whose jobs must no longer run. Jobs that wait for each other form a [`gang`]. If a job does not
 //! end, [`recovery`] resets its part of the card, and a [`verdict`] says what becomes of the jobs
 //! there; a [`dump`] shows root how it came, with what the job's own process has mapped ([`view`]).
-//! [`kernel_queue`] holds the driver's own jobs, which clear memory and [`copy`] it. The memory that
-//! engines share with the driver (rings, fences, descriptors) is bound into the [`gart`]. A card
-//! that is too hot gets no jobs ([`heat`]). Files are charged the time of their jobs
-//! ([`engine_time`]). [`memory_test`] is for the first boot of a card.
+//! A card that has lost its state is brought up by [`revive`]. [`kernel_queue`] holds the driver's
+//! own jobs, which clear memory and [`copy`] it. The memory that engines share with the driver
+//! (rings, fences, descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs
+//! ([`heat`]). Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] is for
+//! the first boot of a card.
 
 pub(crate) mod copy;
 pub(crate) mod dump;
@@ -28,6 +29,7 @@ pub(crate) mod job;
 pub(crate) mod kernel_queue;
 pub(crate) mod memory_test;
 pub(crate) mod recovery;
+pub(crate) mod revive;
 pub(crate) mod ring;
 pub(crate) mod submitter;
 pub(crate) mod verdict;

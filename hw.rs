@@ -55,6 +55,7 @@ use self::{
         GartLayout,
         VramLayout, //
     },
+    vbios::Vbios, //
 };
 
 /// A GPU model (the C driver's `CHIP_*`).
@@ -167,11 +168,29 @@ impl Chip {
     /// # Errors
     ///
     /// Returns `EBUSY` if the engines are busy even after the reset.
-    pub(crate) fn clear(&self, card: &Card<'_>) -> Result {
+    pub(crate) fn clear(&self, card: &Card<'_>) -> Result<Stopped> {
         // The reset that follows is what counts.
         let _ = self.quiesce(card);
         self.system.reset(card, self.blocks);
-        self.system.wait_idle(card, self.blocks)
+        self.system.wait_idle(card, self.blocks)?;
+        Ok(Stopped(()))
+    }
+
+    /// Has the video BIOS initialize the card. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error, and logs it, if the card is not initialized afterward.
+    pub(crate) fn post(&self, dev: &device::Device, card: &Card<'_>, vbios: &Vbios) -> Result {
+        vbios.post(dev, card)?;
+        if !self.system.is_posted(card) {
+            dev_err!(
+                dev,
+                "ASIC_Init of the video BIOS (VBIOS) has not initialized the card\n"
+            );
+            return Err(ENODEV);
+        }
+        Ok(())
     }
 
     /// Stops the engines of a block at once.

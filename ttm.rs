@@ -274,6 +274,29 @@ impl Memory {
         self.has_user_memory
     }
 
+    /// Moves all BOs out of VRAM, whose contents are about to be lost. Page tables lose their memory
+    /// and are written again when a job needs them.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENODEV`; `EBUSY` if something is still in VRAM.
+    pub(crate) fn evict_vram(&self) -> Result {
+        self.ttm.evict_all(ttm::MemType::VRAM)?;
+        if self.vram_used() != 0 {
+            return Err(EBUSY);
+        }
+        Ok(())
+    }
+
+    /// Moves the pages of BOs to swap space, as far as possible, so that a memory image is smaller.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn swap_out(&self) -> Result {
+        self.ttm.prepare_hibernation()
+    }
+
     /// Returns the number of bytes of VRAM that BOs may have.
     pub(crate) fn vram_size(&self) -> u64 {
         self.vram

@@ -4,20 +4,20 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use crate::bindings;
-use core::{
-    marker::PhantomData,
-    ptr::without_provenance_mut, //
+mod driver;
+
+pub(crate) use self::driver::{
+    Adapter,
+    Shutdown,
+    SystemSleep, //
 };
+
+use crate::bindings;
+use core::ptr::without_provenance_mut;
 use kernel::{
     device::{
         Bound,
-        Core,
-        CoreInternal, //
-    },
-    driver::{
-        DriverLayout,
-        RegistrationOps, //
+        Core, //
     },
     error::to_result,
     ffi,
@@ -32,67 +32,13 @@ use kernel::{
     },
     pci,
     prelude::*,
-    types::{
-        Opaque,
-        ScopeGuard, //
-    }, //
+    types::ScopeGuard, //
 };
 
 /// Returns the C object.
 fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
     // CAST: `pci::Device` is a transparent wrapper of `struct pci_dev`.
     core::ptr::from_ref(pdev).cast_mut().cast()
-}
-
-/// A PCI driver that is notified of system shutdown.
-pub(crate) trait Shutdown: pci::Driver {
-    /// Called before the system is powered off, restarted, or replaced by another kernel (kexec).
-    ///
-    /// When this returns, the device must neither access memory nor interrupt. It stays bound:
-    /// nothing is dropped, and holders of `this` may go on using it.
-    fn shutdown<'bound>(pdev: &'bound pci::Device<Core<'_>>, this: Pin<&Self::Data<'bound>>);
-}
-
-/// [`pci::Adapter`] for drivers with [`Shutdown`].
-pub(crate) struct Adapter<T: Shutdown>(PhantomData<T>);
-
-// SAFETY: All is as for `pci::Adapter<T>`.
-unsafe impl<T: Shutdown> DriverLayout for Adapter<T> {
-    type DriverType = <pci::Adapter<T> as DriverLayout>::DriverType;
-    type DriverData<'bound> = T::Data<'bound>;
-    const DEVICE_DRIVER_OFFSET: usize = <pci::Adapter<T> as DriverLayout>::DEVICE_DRIVER_OFFSET;
-}
-
-// SAFETY: As for `pci::Adapter<T>`, which does it.
-unsafe impl<T: Shutdown> RegistrationOps for Adapter<T> {
-    unsafe fn register(
-        pdrv: &Opaque<Self::DriverType>,
-        name: &'static CStr,
-        module: &'static ThisModule,
-    ) -> Result {
-        // SAFETY: The driver is not registered yet. The rest by the requirements of this function.
-        unsafe {
-            (*pdrv.get()).shutdown = Some(Self::shutdown_callback);
-            pci::Adapter::<T>::register(pdrv, name, module)
-        }
-    }
-
-    unsafe fn unregister(pdrv: &Opaque<Self::DriverType>) {
-        // SAFETY: By the requirements of this function.
-        unsafe { pci::Adapter::<T>::unregister(pdrv) }
-    }
-}
-
-impl<T: Shutdown> Adapter<T> {
-    extern "C" fn shutdown_callback(pdev: *mut kernel::bindings::pci_dev) {
-        // SAFETY: The PCI bus calls this with a valid device that is bound to the driver, with the
-        // device's lock held, so that it stays so.
-        let pdev = unsafe { &*pdev.cast::<pci::Device<CoreInternal<'_>>>() };
-        // SAFETY: A device is bound once its probe has succeeded, which stored this data, and the
-        // lock is held when it is taken back.
-        let data = unsafe { pdev.as_ref().drvdata_borrow::<T::Data<'_>>() };
-        T::shutdown(pdev, data);
-    }
 }
 
 /// An enabled device, disabled when this is dropped.

@@ -28,6 +28,7 @@ use crate::{
     },
     exec::{
         gang::Seat,
+        gart::Run,
         job::{
             self,
             Job, //
@@ -175,10 +176,12 @@ impl Parsed<'_> {
             }
             Some(Backing::System { pages, snoop, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self
-                    .dev
-                    .gart
-                    .bind(core::iter::once(page), READ_WRITE, snoop)?;
+                let window = self.dev.gart.bind(Run {
+                    start: page,
+                    count: 1,
+                    access: READ_WRITE,
+                    snoop,
+                })?;
                 Ok((window.gpu_addr(), Some(window)))
             }
             _ => Err(EINVAL),

@@ -11,6 +11,9 @@
 //! table through the VRAM aperture. Each change also flushes the host data path and drops the
 //! translations of context 0.
 //!
+//! A card that loses power loses the table. So what is bound is kept in system memory as well, from
+//! which the table is written again ([`Gart::restore`]).
+//!
 //! [`KernelBuffer`] is memory that the kernel and the card share (rings, write-back slots, ...):
 //! coherent memory with a place in the window.
 
@@ -30,15 +33,17 @@ use kernel::{
         io_write,
         IoBase, //
     },
+    new_mutex,
     num::casts::usize_as_u64,
     prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNodeReservation, //
+    },
     sizes::SZ_4K,
     sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
-        Arc, //
+        Arc,
+        Mutex, //
     }, //
 };
 
@@ -74,12 +79,47 @@ struct Inner {
     memory: &'static dyn MemoryController,
     layout: GartLayout,
     /// Address of the table in the GPU's address space.
-    table: u64,
-    /// Set while the GPU translates, and so may have translations in its caches.
-    translated: AtomicFlag,
+    table_addr: u64,
     /// Pages of the window that are in use.
     #[pin]
     taken: SharedMapleTree<()>,
+    #[pin]
+    contents: Mutex<Contents>,
+}
+
+/// The contents of the table.
+struct Contents {
+    /// Runs of pages, by the number of their first page.
+    runs: RBTree<usize, Run>,
+    table: Table,
+}
+
+/// Consecutive pages of system memory, which are shown at consecutive addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    pub(crate) start: DmaAddress,
+    /// Number of pages.
+    pub(crate) count: usize,
+    pub(crate) access: Access,
+    pub(crate) snoop: Snoop,
+}
+
+impl Run {
+    fn entries(self) -> impl Iterator<Item = Pte> {
+        let page = move |page| self.start + usize_as_u64(page) * PAGE_SIZE;
+        (0..self.count).map(move |n| Pte::system(page(n), self.access, self.snoop))
+    }
+}
+
+/// State of the table in VRAM.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    /// It is not there. Nothing reads it.
+    Lost,
+    /// It is there. Nothing reads it.
+    Written,
+    /// The GPU translates by it, and so may have translations in its caches.
+    Used,
 }
 
 impl Gart {
@@ -99,9 +139,15 @@ impl Gart {
                 card,
                 memory,
                 layout,
-                table: vram.mc_addr(layout.table),
-                translated: AtomicFlag::new(false),
+                table_addr: vram.mc_addr(layout.table),
                 taken <- SharedMapleTree::new(),
+                contents <- new_mutex!(
+                    Contents {
+                        runs: RBTree::new(),
+                        table: Table::Written,
+                    },
+                    "Gart::contents"
+                ),
             }),
             GFP_KERNEL,
         )?))
@@ -109,30 +155,41 @@ impl Gart {
 
     /// Called when address translation was enabled, with empty caches.
     pub(crate) fn begin_translation(&self) {
-        self.0.translated.store(true, Relaxed);
+        self.0.contents.lock().table = Table::Used;
     }
 
-    /// Called when address translation was disabled.
+    /// Called when address translation was disabled. The contents of VRAM may be lost from now on.
     pub(crate) fn end_translation(&self) {
-        self.0.translated.store(false, Relaxed);
+        self.0.contents.lock().table = Table::Lost;
     }
 
-    /// Maps pages of system memory into the window, side by side in the order given.
+    /// Writes the whole table again, which was lost.
+    pub(crate) fn restore(&self, card: &Card<'_>) {
+        let inner = &*self.0;
+        let mut contents = inner.contents.lock();
+        card.vram().zero(inner.layout.table, GartLayout::TABLE_SIZE);
+        for (first, run) in &contents.runs {
+            inner.write(card, *first, run.entries());
+        }
+        inner.memory.flush_hdp(card);
+        contents.table = Table::Written;
+    }
+
+    /// Maps pages of system memory into the window.
     ///
     /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
-    pub(crate) fn bind(
-        &self,
-        pages: impl ExactSizeIterator<Item = DmaAddress>,
-        access: Access,
-        snoop: Snoop,
-    ) -> Result<GartRange> {
-        let range = self.reserve(pages.len())?;
-        let entries = pages.map(|page| Pte::system(page, access, snoop));
-        self.0.write(range.first, entries)?;
+    pub(crate) fn bind(&self, run: Run) -> Result<GartRange> {
+        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let range = self.reserve(run.count)?;
+        let mut contents = self.0.contents.lock();
+        contents.runs.insert(node.into_node(range.first, run));
+        self.0.change(&contents, range.first, run.entries())?;
+        drop(contents);
         Ok(range)
     }
 
-    /// Reserves pages of the window without mapping anything.
+    /// Reserves pages of the window without mapping anything. Entries that an engine writes there
+    /// are not written again after the table was lost.
     ///
     /// Fails as [`Gart::bind`] does.
     pub(crate) fn reserve(&self, count: usize) -> Result<GartRange> {
@@ -153,19 +210,31 @@ impl Gart {
 }
 
 impl Inner {
-    /// Writes the entries of consecutive pages, and invalidates the GPU's cached translations if it
-    /// translates at all.
-    fn write(&self, first: usize, entries: impl Iterator<Item = Pte>) -> Result {
+    /// Changes the entries of consecutive pages in the table, if that is there, and invalidates the
+    /// GPU's cached translations, if it translates at all.
+    fn change(
+        &self,
+        contents: &Contents,
+        first: usize,
+        entries: impl Iterator<Item = Pte>,
+    ) -> Result {
+        if contents.table == Table::Lost {
+            return Ok(());
+        }
         let card: &Card<'_> = &*self.card.try_access().ok_or(ENODEV)?;
+        self.write(card, first, entries);
+        self.memory.flush_hdp(card);
+        if contents.table == Table::Used {
+            self.memory.flush_gart_tlb(card);
+        }
+        Ok(())
+    }
+
+    fn write(&self, card: &Card<'_>, first: usize, entries: impl Iterator<Item = Pte>) {
         for (page, entry) in (first..).zip(entries) {
             card.vram()
                 .write64(self.layout.entry(page), entry.into_raw());
         }
-        self.memory.flush_hdp(card);
-        if self.translated.load(Relaxed) {
-            self.memory.flush_gart_tlb(card);
-        }
-        Ok(())
     }
 }
 
@@ -186,15 +255,20 @@ impl GartRange {
     /// space.
     pub(crate) fn entry_addr(&self) -> u64 {
         let gart = &self.gart.0;
-        gart.table + gart.layout.entry(self.first) - gart.layout.table
+        gart.table_addr + gart.layout.entry(self.first) - gart.layout.table
     }
 }
 
 impl Drop for GartRange {
     fn drop(&mut self) {
         let gart = &self.gart.0;
+        let mut contents = gart.contents.lock();
+        let removed = contents.runs.remove_node(&self.first);
+        let nothing = core::iter::repeat_n(Pte::INVALID, self.count);
         // Once the driver is unbound, there is neither a table nor a GPU that reads it.
-        let _ = gart.write(self.first, core::iter::repeat_n(Pte::INVALID, self.count));
+        let _ = gart.change(&contents, self.first, nothing);
+        drop(contents);
+        drop(removed);
         gart.taken.erase(self.first);
     }
 }
@@ -217,8 +291,12 @@ impl KernelBuffer {
         let dwords = pages * SZ_4K / size_of::<u32>();
         let memory = Coherent::<u32>::zeroed_slice(dev, dwords, GFP_KERNEL)?;
         let start = memory.dma_address();
-        let addresses = (0..pages).map(|page| start + usize_as_u64(page) * PAGE_SIZE);
-        let range = gart.bind(addresses, Access::READ_WRITE, Snoop::Yes)?;
+        let range = gart.bind(Run {
+            start,
+            count: pages,
+            access: Access::READ_WRITE,
+            snoop: Snoop::Yes,
+        })?;
         Ok(Self {
             range,
             dma_address: start,

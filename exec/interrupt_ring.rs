@@ -8,11 +8,15 @@ use kernel::{
         self,
         Bound, //
     },
+    new_mutex,
     num::casts::u32_as_usize,
     prelude::*,
-    sync::barrier::{
-        self,
-        mb, //
+    sync::{
+        barrier::{
+            self,
+            mb, //
+        },
+        Mutex, //
     },
 };
 
@@ -25,18 +29,41 @@ use crate::{
 };
 
 /// Memory of the interrupt ring.
+#[pin_data]
 pub(crate) struct InterruptMemory {
     ring: KernelBuffer,
     /// Write-back of the card's write pointer, in bytes, in the first dword.
     write_pointer: KernelBuffer,
+    /// Position up to which the entries were read, in bytes. `None` while the card writes none.
+    /// Held during a pass over the ring.
+    #[pin]
+    pub(super) position: Mutex<Option<u32>>,
 }
 
 impl InterruptMemory {
-    pub(crate) fn new(dev: &device::Device<Bound>, gart: &Gart) -> Result<Self> {
-        Ok(Self {
+    /// Allocates the memory of a ring that is not in use yet.
+    pub(crate) fn new<'a>(
+        dev: &'a device::Device<Bound>,
+        gart: &'a Gart,
+    ) -> impl PinInit<Self, Error> + 'a {
+        try_pin_init!(Self {
             ring: KernelBuffer::new(dev, gart, u32_as_usize(InterruptRing::SIZE))?,
             write_pointer: KernelBuffer::new(dev, gart, size_of::<u32>())?,
+            position <- new_mutex!(None, "InterruptMemory::position"),
         })
+    }
+
+    /// Empties the ring, which the card is about to write from its start.
+    pub(crate) fn begin(&self) {
+        let mut position = self.position.lock();
+        self.write_pointer.write(0, 0);
+        *position = Some(0);
+    }
+
+    /// Ends the use of the ring, which the card no longer writes. Waits for a pass over it. Later
+    /// interrupts do not touch the card.
+    pub(crate) fn end(&self) {
+        *self.position.lock() = None;
     }
 
     /// Returns the address of the ring in the GPU's address space (context 0).

@@ -20,6 +20,8 @@
 //! overflow, the copy in memory reports the overflow until the next entry comes. In that case the
 //! register is right.
 
+use core::ops::Range;
+
 use kernel::{
     irq::{
         IrqReturn,
@@ -71,8 +73,6 @@ const OVERFLOW: u32 = 1 << 0;
 /// The handler, which reads the ring.
 pub(crate) struct Handler {
     device: Arc<Device>,
-    /// Read pointer of the ring, in bytes. Only the handler's thread uses it.
-    position: Atomic<u32>,
     /// Set when the first overflow was logged; later ones would say the same.
     said_overflow: AtomicFlag,
     start: Instant<Monotonic>,
@@ -84,7 +84,6 @@ impl Handler {
     pub(crate) fn new(device: Arc<Device>) -> Self {
         Self {
             device,
-            position: Atomic::new(0),
             said_overflow: AtomicFlag::new(false),
             start: Instant::now(),
             silent_until: Atomic::new(0),
@@ -92,20 +91,23 @@ impl Handler {
     }
 
     /// Handles all entries of the ring. None may be left: the card need not interrupt again for
-    /// them before the next entry comes. Returns `None` if the driver is being unbound.
+    /// them before the next entry comes. Returns `None` if the ring is not in use, or the driver is
+    /// being unbound.
     fn process(&self) -> Option<()> {
+        let mut pass = self.device.interrupt_memory.position.lock();
+        let reached = Option::as_mut(&mut pass)?;
         let mut left = ENTRIES;
         let mut written = self.written()?;
         loop {
             let (position, found) = match written {
-                Written::UpTo(end) => self.read(end, &mut left)?,
+                Written::UpTo(end) => self.read(*reached..end, &mut left)?,
                 Written::Overflow(end) => {
                     self.report_overflow();
                     left = 0;
                     (end, Found::EVERYTHING)
                 }
             };
-            self.position.store(position, Relaxed);
+            *reached = position;
             self.act_on(&found);
             if left == 0 {
                 fsleep(REST);
@@ -138,13 +140,13 @@ impl Handler {
         Some(Written::Overflow(end))
     }
 
-    /// Reads entries up to `end`, but no more than `left`. Returns the position reached and the
-    /// requests of the entries read.
-    fn read(&self, end: u32, left: &mut u32) -> Option<(u32, Found)> {
+    /// Reads the entries at these positions, which wrap, but no more than `left`. Returns the
+    /// position reached and the requests of the entries read.
+    fn read(&self, positions: Range<u32>, left: &mut u32) -> Option<(u32, Found)> {
         let device = &*self.device;
-        let mut position = self.position.load(Relaxed);
+        let mut position = positions.start;
         let mut found = Found::default();
-        while position != end && *left != 0 {
+        while position != positions.end && *left != 0 {
             let entry = device.interrupt_memory.entry(position)?;
             found.note(device, device.hw.interrupts.decode(entry));
             position = next(position);

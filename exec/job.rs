@@ -34,7 +34,13 @@ use kernel::{
         atomic::Relaxed,
         Arc, //
     },
-    time::msecs_to_jiffies, //
+    time::{
+        delay::fsleep,
+        msecs_to_jiffies,
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
 };
 
 use super::executor::{
@@ -88,6 +94,9 @@ use crate::{
         Chip, //
     },
 };
+
+/// Pause between two looks at jobs that are about to end.
+const PAUSE: Delta = Delta::from_millis(2);
 
 /// The part of an address space that a job needs.
 pub(crate) trait AddressSpace: Send + Sync {
@@ -479,10 +488,43 @@ impl Schedulers {
         self.executor.recovering.load(Relaxed)
     }
 
+    /// Waits until all jobs have ended and are dropped, for at most `limit` ms.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EBUSY` if there are jobs by then.
+    pub(crate) fn wait_idle(&self, limit: i64) -> Result {
+        let start = Instant::<Monotonic>::now();
+        while !self.schedulers.iter().all(|scheduler| scheduler.is_idle()) {
+            if start.elapsed().as_millis() >= limit {
+                return Err(EBUSY);
+            }
+            fsleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Holds back all jobs that are not on their rings yet, until [`Schedulers::release`].
+    pub(crate) fn hold(&self) {
+        self.schedulers.iter().for_each(|s| s.hold());
+    }
+
+    /// Ends [`Schedulers::hold`].
+    pub(crate) fn release(&self) {
+        self.schedulers.iter().for_each(|s| s.release());
+    }
+
+    /// Forgets what VM contexts hold of page tables, as the card has lost its state. No job runs.
+    pub(crate) fn forget_contexts(&self) {
+        self.executor.vmids.forget();
+    }
+
     /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped.
     /// Called when the driver is being unbound, and nobody can submit any more.
     pub(crate) fn shut_down(&self) {
         self.executor.give_up(0, ENODEV);
+        // The card may be asleep.
+        self.release();
         for scheduler in &self.schedulers {
             scheduler.drain();
         }

@@ -313,6 +313,18 @@ impl Vmids {
         })
     }
 
+    /// Forgets the translations of all contexts, because the card has lost its state. No job runs.
+    pub(crate) fn forget(&self) {
+        let mut state = self.state.lock();
+        for index in 0..state.contexts.len() {
+            let resident = state.contexts[index].resident.take();
+            drop(state);
+            // What it refers to is dropped without the lock.
+            drop(resident);
+            state = self.state.lock();
+        }
+    }
+
     /// Lends a context for a submission to `ring`. Neither sleeps nor allocates.
     ///
     /// A ring has at most one lease for its next submission, and one more for a job of the gang
@@ -522,6 +534,20 @@ mod tests {
         fence.signal(Ok(()));
         // A flush for a later job is good for an earlier one.
         assert_eq!(run(&vmids, space(1, 1), OTHER_RING)?.1, Flush::NotNeeded);
+        Ok(())
+    }
+
+    #[test]
+    fn a_card_without_its_state_needs_all_flushes() -> Result {
+        let vmids = vmids()?;
+        for id in 1..=COUNT as u64 {
+            run(&vmids, space(id, 1), RING)?.2.signal(Ok(()));
+        }
+        assert_eq!(run(&vmids, space(1, 1), RING)?.1, Flush::NotNeeded);
+        vmids.forget();
+        for id in 1..=COUNT as u64 {
+            assert_eq!(run(&vmids, space(id, 1), RING)?.1, Flush::Needed);
+        }
         Ok(())
     }
 

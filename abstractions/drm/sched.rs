@@ -267,6 +267,11 @@ impl<T: JobOps> Scheduler<T> {
         self.jobs.wait_for_none();
     }
 
+    /// Returns true if every job that was pushed to this scheduler is done and dropped.
+    pub(crate) fn is_idle(&self) -> bool {
+        *self.jobs.count.lock() == 0
+    }
+
     /// Returns the driver's data for a C scheduler.
     ///
     /// # Safety

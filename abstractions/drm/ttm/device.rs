@@ -287,6 +287,34 @@ impl<D: Driver> Device<D> {
         }
     }
 
+    /// Moves all objects out of a kind of memory, except for pinned ones, and waits until they are
+    /// out. Waits for the fences in their reservations, of which the caller holds none.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::move_`]; `ENOMEM`. Objects that were moved stay where they are.
+    pub(crate) fn evict_all(&self, mem_type: MemType) -> Result {
+        // SAFETY: By the type invariant the device is initialized; managers do not change.
+        unsafe {
+            let man = (*self.as_raw()).man_drv[mem_type.index()];
+            if man.is_null() {
+                return Ok(());
+            }
+            to_result(bindings::ttm_resource_manager_evict_all(self.as_raw(), man))
+        }
+    }
+
+    /// Moves the pages of all objects to swap space as far as they are not in use, so that they need
+    /// not be in a memory image.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Driver::move_`]; `ENOMEM`.
+    pub(crate) fn prepare_hibernation(&self) -> Result {
+        // SAFETY: By the type invariant the device is initialized.
+        to_result(unsafe { bindings::ttm_device_prepare_hibernation(self.as_raw()) })
+    }
+
     /// Returns the number of bytes that are allocated of a kind of memory.
     pub(crate) fn usage(&self, mem_type: MemType) -> u64 {
         // SAFETY: By the type invariant the device is initialized; managers do not change.

@@ -192,12 +192,19 @@ impl Gpu {
     /// machine's devices so when it resets or wakes up. With the fault `power-loss` that is what it
     /// stands for.
     pub fn bus_reset(&mut self) {
-        let lost = self.config.inject.power_loss;
-        self.reset(!lost);
-        self.untrained = lost || self.config.inject.not_posted;
-        if lost {
-            self.lose_vram();
+        if self.config.inject.power_loss {
+            self.lose_power();
+        } else {
+            self.reset(true);
+            self.untrained = self.config.inject.not_posted;
         }
+    }
+
+    /// The card was without power for a moment.
+    fn lose_power(&mut self) {
+        self.reset(false);
+        self.untrained = true;
+        self.lose_vram();
     }
 
     /// The dword at 0x7c: resets the ASIC, which then is not posted.
@@ -275,8 +282,10 @@ impl Gpu {
     /// Writes configuration space.
     pub fn config_write(&mut self, at: usize, from: &[u8]) {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
-        if self.pci.write(at, from) == ConfigEffect::Reset {
-            self.config_reset();
+        match self.pci.write(at, from) {
+            ConfigEffect::Reset => self.config_reset(),
+            ConfigEffect::Woken if self.config.inject.power_loss => self.lose_power(),
+            ConfigEffect::Woken | ConfigEffect::None => (),
         }
         if !self.pci.bus_master() {
             // Whoever takes bus mastering away stops what is under way.

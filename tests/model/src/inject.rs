@@ -42,7 +42,7 @@ pub struct Injections {
     pub no_ih_writeback: bool,
     /// MC_SEQ never reports that training is done.
     pub mc_training: bool,
-    /// A reset by the bus takes the power away: the card is not posted, VRAM is lost.
+    /// A reset by the bus, and D3, take the power away: the card is not posted, VRAM is lost.
     pub power_loss: bool,
     /// Soft resets do nothing: an engine that hangs goes on hanging.
     pub no_soft_reset: bool,

@@ -44,7 +44,7 @@ Faults (--fail NAME, repeatable):
   no-interrupt[=N]  no interrupt is delivered (after N of them)
   no-ih-writeback   the interrupt ring's write pointer is not written back
   mc-training       memory training never ends
-  power-loss        a reset of the machine leaves the card without power for a moment
+  power-loss        a reset of the machine, and D3, leave the card without power for a moment
   no-soft-reset     the soft resets do nothing
   active-queues     another driver has halted the compute engine with its queues active
   no-thermal-protection  another driver has switched off the protection against heat

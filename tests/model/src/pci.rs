@@ -30,6 +30,8 @@ pub enum ConfigEffect {
     None,
     /// The ASIC is to be reset.
     Reset,
+    /// The function comes back from D3, in which the platform may have taken its power.
+    Woken,
 }
 
 /// The configuration space: bytes and which of their bits can be written.
@@ -96,12 +98,24 @@ impl Pci {
 
     /// Writes the bits that can be written.
     pub fn write(&mut self, at: usize, from: &[u8]) -> ConfigEffect {
+        let slept = self.sleeps();
         for (i, v) in from.iter().enumerate() {
             if let (Some(b), Some(m)) = (self.bytes.get_mut(at + i), self.writable.get(at + i)) {
                 *b = *b & !m | v & m;
             }
         }
-        if at == RESET && from == RESET_MAGIC.to_le_bytes() { ConfigEffect::Reset } else { ConfigEffect::None }
+        if at == RESET && from == RESET_MAGIC.to_le_bytes() {
+            ConfigEffect::Reset
+        } else if slept && !self.sleeps() {
+            ConfigEffect::Woken
+        } else {
+            ConfigEffect::None
+        }
+    }
+
+    /// Whether the function is in D3.
+    fn sleeps(&self) -> bool {
+        self.bytes[PM + 4] & 3 == 3
     }
 
     /// Whether the host lets the device access memory.
@@ -142,6 +156,16 @@ mod tests {
             at = (c >> 8 & 0xff) as usize;
         }
         assert_eq!(ids, [1, 5, 0x10]);
+    }
+
+    #[test]
+    fn back_from_d3() {
+        let mut p = Pci::new(&Config::default());
+        for (state, effect) in
+            [(0, ConfigEffect::None), (3, ConfigEffect::None), (3, ConfigEffect::None), (0, ConfigEffect::Woken)]
+        {
+            assert_eq!(p.write(PM + 4, &[state, 0]), effect);
+        }
     }
 
     #[test]
