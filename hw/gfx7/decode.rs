@@ -189,7 +189,6 @@ mod tests {
             FenceWrite,
             Flush,
             Marks,
-            RingId,
             Submission,
             VmState,
             Vmid, //
@@ -224,6 +223,7 @@ mod tests {
         let marks = Marks {
             begun: 0xff_0000_0060,
             gate: 0xff_0000_0068,
+            settled: 0xff_0000_0070,
         };
         let fence = FenceWrite {
             gpu_addr: 0xff_0000_0040,
