@@ -7,8 +7,8 @@
 //! prints those that identify the driver, the device and the file.
 //!
 //! A BO counts in its *region*, which is where its preferred domains put it (`total`, `shared`,
-//! `evicted`), or where it lies (`resident`, `purgeable`, `active`). Page tables count, too. A BO in
-//! system memory that the GPU does not reach counts as resident there even if it is swapped out,
+//! `evicted`), or where it lies (`resident`, `purgeable`, `active`). Page tables count, too. A BO
+//! in system memory that the GPU does not reach counts as resident there even if it is swapped out,
 //! or if it has no pages yet, as with the C driver.
 //!
 //! Everything is counted when the file is read, without a reservation: what moves meanwhile may

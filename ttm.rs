@@ -274,8 +274,8 @@ impl Memory {
         self.has_user_memory
     }
 
-    /// Moves all BOs out of VRAM, whose contents are about to be lost. Page tables lose their memory
-    /// and are written again when a job needs them.
+    /// Moves all BOs out of VRAM, whose contents are about to be lost. Page tables lose their
+    /// memory and are written again when a job needs them.
     ///
     /// # Errors
     ///

@@ -378,7 +378,8 @@ impl Reset<'_> {
         }
     }
 
-    /// Resets the block, and starts it with empty rings. Returns the task whose job was guilty, too.
+    /// Resets the block, and starts it with empty rings. Returns the task whose job was guilty,
+    /// too.
     fn reset(&self) -> Result<(Stopped, Option<TaskName>)> {
         let Executor { hw, .. } = self.executor();
         hw.system.gate_clocks(self.card, ClockGating::Off);

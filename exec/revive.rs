@@ -3,10 +3,11 @@
 //! Bring-up of a card that has lost its state, as in system sleep (the C driver's
 //! `amdgpu_device_ip_resume`).
 //!
-//! Nothing on the card is relied on: neither that it was initialized (*posted*) nor that its engines
-//! are halted, nor a byte of VRAM. All that is needed is in system memory: the video BIOS and the
-//! microcode, what is bound into the GART, the rings with the numbers of their fences. Page tables
-//! are not: they have lost their memory to the sleep, and are written again for the next job.
+//! Nothing on the card is relied on: neither that it was initialized (*posted*) nor that its
+//! engines are halted, nor a byte of VRAM. All that is needed is in system memory: the video BIOS
+//! and the microcode, what is bound into the GART, the rings with the numbers of their fences. Page
+//! tables are not: they have lost their memory to the sleep, and are written again for the next
+//! job.
 
 use kernel::prelude::*;
 

@@ -18,8 +18,8 @@
 //! 4. The driver's data is dropped on a workqueue that the driver provides, so that its destructors
 //!    may sleep and take any lock without delaying other jobs.
 //!
-//! The callbacks run in a [`SignalingSection`](crate::abstractions::dma_fence::SignalingSection), on
-//! the way to the signal of a fence, so they may not allocate except from pools that need no
+//! The callbacks run in a [`SignalingSection`](crate::abstractions::dma_fence::SignalingSection),
+//! on the way to the signal of a fence, so they may not allocate except from pools that need no
 //! reclaim.
 //!
 //! # The order of fences

@@ -8,7 +8,8 @@
 //! `device_resume()` and `device_complete()` of the PM core take it around the callbacks that they
 //! call, and so does `device_shutdown()`. The driver core holds the same lock while it probes and
 //! removes a driver. So a callback sees a device to which the driver is bound from its first to its
-//! last instruction, or is not called at all: the PCI bus looks at `dev->driver` with the lock held.
+//! last instruction, or is not called at all: the PCI bus looks at `dev->driver` with the lock
+//! held.
 //!
 //! The callbacks of the later phases (`suspend_late`, `suspend_noirq` and what undoes them) run
 //! without the lock, and are not offered.

@@ -565,8 +565,8 @@ impl<T: DriverObject> Object<T> {
 
         // SAFETY: The device is initialized; object, placement and context are valid, and a
         // reservation that is not the object's own is held by the type invariants of `Reserved` and
-        // `HeldResv`, and its owner kept by `kept`. On failure this calls `destroy_callback`, at once
-        // or later.
+        // `HeldResv`, and its owner kept by `kept`. On failure this calls `destroy_callback`, at
+        // once or later.
         // INVARIANT: Those of `Buffer` are met; the reference count is one.
         to_result(unsafe {
             bindings::ttm_bo_init_reserved(

@@ -304,8 +304,8 @@ impl<D: Driver> Device<D> {
         }
     }
 
-    /// Moves the pages of all objects to swap space as far as they are not in use, so that they need
-    /// not be in a memory image.
+    /// Moves the pages of all objects to swap space as far as they are not in use, so that they
+    /// need not be in a memory image.
     ///
     /// # Errors
     ///

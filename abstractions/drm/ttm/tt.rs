@@ -104,8 +104,8 @@ impl Backing {
 /// * `user` is `Some` if and only if the pages are those of a process; `raw` is then marked as
 ///   external, and its pages are all null or all valid.
 /// * If user pages are populated, `sg` is a scatter list of them that is mapped for the device.
-/// * `import` is the object if its memory is a DMA buffer of another device; `raw` is then marked as
-///   external, and has room for DMA addresses only. If it is populated, `raw.sg` is the mapping
+/// * `import` is the object if its memory is a DMA buffer of another device; `raw` is then marked
+///   as external, and has room for DMA addresses only. If it is populated, `raw.sg` is the mapping
 ///   that the exporter has made. The object lives as long as the table, or the remnant of a move
 ///   that the table went to keeps it.
 #[repr(C)]
