@@ -231,7 +231,8 @@ impl<'a> HeldResv<'a> {
     /// `ENOMEM`, with some fences added.
     pub(crate) fn copy_fences(&self, from: &Resv, usage: Usage) -> Result {
         for fence in from.fences(usage) {
-            self.reserve_fences(1)?;
+            // One more, so that a slot which the caller of our caller has reserved stays.
+            self.reserve_fences(2)?;
             self.add_fence(&fence, usage);
         }
         Ok(())

@@ -7,7 +7,7 @@
 //!
 //! Virtual memory context 0 is the kernel's. VRAM is not translated there. Addresses of the GART
 //! window go through one flat table of page-table entries. That table lies in VRAM, in the range
-//! that [`VramLayout`](crate::hw::layout::VramLayout) reserves for the driver. The CPU writes the
+//! that [`VramLayout`] reserves for the driver. The CPU writes the
 //! table through the VRAM aperture. Each change also flushes the host data path and drops the
 //! translations of context 0.
 //!

@@ -152,6 +152,8 @@ impl Vm {
         let mut next = pages.start;
         loop {
             let space = self.publish.lock();
+            // Each piece strips the entries at the borders again.
+            room = room + Room::BORDERS;
             for _ in 0..AT_ONCE {
                 let Some(mapping) = space.mappings().first_in(next..pages.end) else {
                     return room;

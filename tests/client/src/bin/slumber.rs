@@ -21,18 +21,41 @@ use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::u64_of;
 use amdgpu_client::race::Target;
-use amdgpu_client::report::{Outcome, Tally, give_up};
+use amdgpu_client::report::{
+    Outcome,
+    Tally,
+    give_up, //
+};
 use amdgpu_client::rng::Rng;
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
+use amdgpu_client::session::{
+    Buffer,
+    PATIENCE_MS,
+    Session, //
+};
 use amdgpu_client::start::NODE;
-use amdgpu_client::uapi::{self, CREATE_VM_ALWAYS_VALID, DOMAIN_GTT, DOMAIN_VRAM};
-use amdgpu_client::{Errno, PAGE};
+use amdgpu_client::uapi::{
+    self,
+    CREATE_VM_ALWAYS_VALID,
+    DOMAIN_GTT,
+    DOMAIN_VRAM, //
+};
+use amdgpu_client::{
+    Errno,
+    PAGE, //
+};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{
+    AtomicBool,
+    AtomicUsize,
+    Ordering, //
+};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{
+    Duration,
+    Instant, //
+};
 
 /// Pages of each buffer that is held.
 const HELD: usize = 64;
@@ -69,7 +92,10 @@ fn noise(rng: &mut Rng, pages: usize) -> Vec<u8> {
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {
-    bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect()
+    bytes
+        .chunks_exact(4)
+        .map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]]))
+        .collect()
 }
 
 fn compare(seen: &[u8], expected: &[u8]) -> Outcome {
@@ -125,9 +151,7 @@ impl Held<'_> {
     fn by_cpu(&self) -> Outcome {
         match &self.place {
             Place::Buffer(buffer) => compare(&contents(buffer, HELD), &self.expected),
-            Place::User(memory, _) => {
-                compare_memory(memory, &self.expected)
-            }
+            Place::User(memory, _) => compare_memory(memory, &self.expected),
         }
     }
 }
@@ -163,7 +187,11 @@ impl<'s> Keeper<'s> {
             memory.write_page(n, &page);
         }
         let target = Target::of_any(session, &memory).map_err(fail)?;
-        held.push(Held { name: "the process's memory", place: Place::User(memory, target), expected });
+        held.push(Held {
+            name: "the process's memory",
+            place: Place::User(memory, target),
+            expected,
+        });
         let seen = session.buffer(size, DOMAIN_GTT, 0).map_err(fail)?;
         let keeper = Self { session, held, seen };
         keeper.look(Look::Gpu)?;
@@ -183,7 +211,9 @@ impl<'s> Keeper<'s> {
         for held in &self.held {
             match look {
                 Look::Cpu => held.by_cpu(),
-                Look::Gpu => self.by_gpu(held, Engine::Dma(0)).and_then(|_| self.by_gpu(held, Engine::Gfx)),
+                Look::Gpu => {
+                    self.by_gpu(held, Engine::Dma(0)).and_then(|_| self.by_gpu(held, Engine::Gfx))
+                }
             }
             .map_err(|e| format!("{}: {e}", held.name))?;
         }
@@ -260,7 +290,8 @@ fn all_go_on(workers: &[Worker]) -> Outcome {
 fn flags(session: &Session) -> Result<u64, String> {
     let request =
         uapi::Ctx { op: uapi::CTX_OP_QUERY_STATE2, ctx_id: session.ctx, ..Default::default() };
-    let state = session.file.call(uapi::CTX_QUERY, &request).map_err(|e| format!("a query: {e}"))?;
+    let state =
+        session.file.call(uapi::CTX_QUERY, &request).map_err(|e| format!("a query: {e}"))?;
     Ok(state.flags)
 }
 
@@ -282,7 +313,12 @@ fn submit_wait(session: &Session, engine: Engine) -> Result<u64, String> {
     session.submit(engine, &stream, &[]).map_err(|e| format!("CS: {e}"))
 }
 
-fn ends_with(session: &Session, engine: Engine, seq: u64, expected: Result<bool, Errno>) -> Outcome {
+fn ends_with(
+    session: &Session,
+    engine: Engine,
+    seq: u64,
+    expected: Result<bool, Errno>,
+) -> Outcome {
     match session.wait(engine, seq, PATIENCE_MS) {
         answer if answer == expected => Ok(String::new()),
         answer => Err(format!("{answer:?}, not {expected:?}")),
@@ -303,14 +339,21 @@ fn round(tally: &mut Tally, title: &str, bed: &Bed, keeper: &Keeper<'_>, workers
 }
 
 /// Rounds of sleep while all engines work.
-fn rounds(tally: &mut Tally, node: &Node, bed: &Bed, count: usize, hang: bool) -> Result<(), String> {
+fn rounds(
+    tally: &mut Tally,
+    node: &Node,
+    bed: &Bed,
+    count: usize,
+    hang: bool,
+) -> Result<(), String> {
     let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
     let session = open()?;
     let keeper = Keeper::new(&session, &mut Rng::new(7))?;
     let workers = Engine::ALL.map(Worker::new);
     let over = AtomicBool::new(false);
     let results = thread::scope(|scope| {
-        let threads: Vec<_> = workers.iter().map(|worker| scope.spawn(|| worker.work(node, &over))).collect();
+        let threads: Vec<_> =
+            workers.iter().map(|worker| scope.spawn(|| worker.work(node, &over))).collect();
         let began = tally.check("jobs run on all engines", || all_go_on(&workers));
         for n in (1..=count).filter(|_| began) {
             let title = format!("round {n}");

@@ -72,6 +72,11 @@ fn main() -> ExitCode {
         });
     }
     for (name, check) in rest::CASES {
+        // Moves were what a submission waited for, with its pages bound or about to be.
+        if node.driver != Driver::Reference {
+            tally.skip(name, "no submission waits for a move: nothing makes one rest there yet");
+            continue;
+        }
         if node.driver == Driver::Reference {
             tally.skip(name, "the C driver has no counters, by which to know its steps");
             continue;
