@@ -442,12 +442,12 @@ impl Vm {
             let backing = backing.filter(|_| bo.content_fence().is_none());
             match draft {
                 None => {
-                    self.unmap_at_once(Unmapping::Pages(pages, &mut spare));
+                    self.unmap_at_once(Unmapping::pages(pages, &mut spare));
                     let mut space = self.publish.lock();
                     self.change(|memory| space.map(memory, mapping, &mut spare, held, backing))
                 }
                 Some(draft) => self.record(draft, root.held(), |memory| {
-                    self.unmap_in(memory, Unmapping::Pages(pages, &mut spare));
+                    self.unmap_in(memory, Unmapping::pages(pages, &mut spare));
                     let mut space = self.publish.lock();
                     space.map(memory, mapping, &mut spare, held, backing)
                 }),

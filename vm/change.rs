@@ -5,6 +5,7 @@
 
 use core::{
     cell::Cell,
+    mem::replace,
     ops::Range, //
 };
 
@@ -60,15 +61,27 @@ use crate::{
     },
 };
 
+/// Fragments at the borders of what is unmapped.
+#[derive(PartialEq, Eq)]
+pub(super) enum Borders {
+    Whole,
+    Split,
+}
+
 /// Mappings to be taken away.
 pub(super) enum Unmapping<'a> {
-    /// Everything mapped in these pages.
-    Pages(Range<u64>, &'a mut Spare<BoId, MapFlags>),
+    /// Everything mapped in these pages, whose borders are still to be split or have been.
+    Pages(Range<u64>, &'a mut Spare<BoId, MapFlags>, Borders),
     /// All mappings of a BO.
     Bo(BoId),
 }
 
-impl Unmapping<'_> {
+impl<'a> Unmapping<'a> {
+    /// Returns everything mapped in `pages`.
+    pub(super) fn pages(pages: Range<u64>, spare: &'a mut Spare<BoId, MapFlags>) -> Self {
+        Self::Pages(pages, spare, Borders::Whole)
+    }
+
     /// Takes away as many as may be under one hold of the publish lock.
     fn take_some(
         &mut self,
@@ -76,7 +89,12 @@ impl Unmapping<'_> {
         memory: &impl Memory,
     ) -> Unmapped {
         match self {
-            Self::Pages(pages, spare) => space.unmap(memory, pages.clone(), spare, AT_ONCE),
+            Self::Pages(pages, spare, borders) => {
+                if replace(borders, Borders::Split) == Borders::Whole {
+                    space.split_borders(memory, pages);
+                }
+                space.unmap(memory, pages.clone(), spare, AT_ONCE)
+            }
             Self::Bo(bo) => space.unmap_bo(memory, *bo, AT_ONCE),
         }
     }
@@ -98,7 +116,8 @@ impl Vm {
             return Ok(());
         }
         let room = || self.room_to_unmap(pages.clone());
-        self.unmap_mappings(root, room, Unmapping::Pages(pages.clone(), spare))
+        let unmapping = Unmapping::pages(pages.clone(), spare);
+        self.unmap_mappings(root, room, unmapping)
     }
 
     /// Unmaps all mappings of a BO.
@@ -149,19 +168,13 @@ impl Vm {
     /// Returns the room for unmapping everything mapped in `pages`.
     pub(super) fn room_to_unmap(&self, pages: Range<u64>) -> Room {
         let mut room = Room::BORDERS;
-        let mut next = pages.start;
-        loop {
-            let space = self.publish.lock();
-            // Each piece strips the entries at the borders again.
-            room = room + Room::BORDERS;
-            for _ in 0..AT_ONCE {
-                let Some(mapping) = space.mappings().first_in(next..pages.end) else {
-                    return room;
-                };
-                next = mapping.pages().end;
-                room = room + Room::to_clear(mapping.pages());
-            }
+        let mut next = Some(pages.start);
+        while let Some(from) = next {
+            let some;
+            (some, next) = self.publish.lock().room_to_clear(from..pages.end, AT_ONCE);
+            room = room + some;
         }
+        room
     }
 
     /// Calls `f` until it has unmapped everything. The publish lock is dropped in between.

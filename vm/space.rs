@@ -436,8 +436,33 @@ impl<B, T> Space<B, T> {
         entries
     }
 
-    /// Unmaps at most `most` mappings in `pages`, from the start on. No job may run when `memory`
-    /// is written.
+    /// Splits the fragments across the borders of `pages`, once before [`Space::unmap`]. No job may
+    /// run when `memory` is written.
+    pub(super) fn split_borders(&mut self, memory: &impl Memory, pages: &Range<u64>) {
+        for border in [pages.start, pages.end] {
+            if self.is_within_mapping(border) {
+                self.tables.split_fragments(memory, border);
+            }
+        }
+    }
+
+    /// Returns the room for clearing the first `most` mappings in `pages`, and the page from which
+    /// on there may be more.
+    pub(super) fn room_to_clear(&self, pages: Range<u64>, most: usize) -> (Room, Option<u64>) {
+        let mut room = Room::default();
+        let mut next = pages.start;
+        for _ in 0..most {
+            let Some(mapping) = self.mappings.first_in(next..pages.end) else {
+                return (room, None);
+            };
+            next = mapping.pages().end;
+            room = room + Room::to_clear(mapping.pages());
+        }
+        (room, Some(next))
+    }
+
+    /// Unmaps at most `most` mappings in `pages`, from the start on. Nothing may be mapped across a
+    /// border without [`Space::split_borders`]. No job may run when `memory` is written.
     pub(super) fn unmap(
         &mut self,
         memory: &impl Memory,
@@ -445,11 +470,6 @@ impl<B, T> Space<B, T> {
         spare: &mut Spare<BoId, MapFlags>,
         most: usize,
     ) -> Unmapped {
-        for border in [pages.start, pages.end] {
-            if self.is_within_mapping(border) {
-                self.tables.split_fragments(memory, border);
-            }
-        }
         for _ in 0..most {
             if !self.unmap_next(memory, pages.clone(), spare) {
                 return Unmapped::All;
