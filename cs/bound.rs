@@ -51,12 +51,6 @@ use crate::{
 /// Resources that a job keeps until it has ended.
 type Keep = KBox<dyn Send>;
 
-/// Access of the engines to a user fence's page.
-const READ_WRITE: Access = Access {
-    read: true,
-    write: true,
-};
-
 impl Parsed<'_> {
     /// Hands the pages to TTM, moves every BO to where the GPU reaches it, and creates the jobs.
     /// Everything is reserved.
@@ -179,7 +173,7 @@ impl Parsed<'_> {
                 let window = self.dev.gart.bind(Run {
                     start: page,
                     count: 1,
-                    access: READ_WRITE,
+                    access: Access::READ_WRITE,
                     snoop,
                 })?;
                 Ok((window.gpu_addr(), Some(window)))

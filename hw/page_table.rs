@@ -58,10 +58,13 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    #[cfg(CONFIG_KUNIT)]
     pub(crate) const READ: Self = Self {
         read: true,
         write: false,
+    };
+    pub(crate) const WRITE: Self = Self {
+        read: false,
+        write: true,
     };
     pub(crate) const READ_WRITE: Self = Self {
         read: true,

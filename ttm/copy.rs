@@ -112,7 +112,7 @@ fn submit(mv: &ttm::Move<'_, Ttm>, dev: &DrmDevice) -> Result<ARef<Fence>> {
             bytes,
             |offset| addresses(from, offset),
             |offset, run| {
-                let entries = entries(mv, offset, &run, WRITE)?;
+                let entries = entries(mv, offset, &run, Access::WRITE)?;
                 let from = run.start;
                 operation.add(Task::Copy(CopyTask::Out { from, entries }))
             },
@@ -121,7 +121,7 @@ fn submit(mv: &ttm::Move<'_, Ttm>, dev: &DrmDevice) -> Result<ARef<Fence>> {
             bytes,
             |offset| addresses(to, offset),
             |offset, run| {
-                let entries = entries(mv, offset, &run, READ)?;
+                let entries = entries(mv, offset, &run, Access::READ)?;
                 let to = run.start;
                 operation.add(Task::Copy(CopyTask::In { entries, to }))
             },
@@ -130,15 +130,6 @@ fn submit(mv: &ttm::Move<'_, Ttm>, dev: &DrmDevice) -> Result<ARef<Fence>> {
     }?;
     operation.submit()
 }
-
-const READ: Access = Access {
-    read: true,
-    write: false,
-};
-const WRITE: Access = Access {
-    read: false,
-    write: true,
-};
 
 /// Returns the page-table entries of the BO's system pages from byte `offset` on, as many as `run`
 /// is long.
