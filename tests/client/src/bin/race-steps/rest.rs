@@ -4,10 +4,6 @@
 //! struck while it rested.
 
 use std::{
-    sync::atomic::{
-        AtomicI32,
-        Ordering, //
-    },
     thread,
     time::{
         Duration,
@@ -21,7 +17,6 @@ use amdgpu_client::{
     Result,
     drm::{
         File,
-        deadline_ms,
         list_entries,
         list_request, //
     },
@@ -34,23 +29,16 @@ use amdgpu_client::{
         u32_of,
         u64_of, //
     },
-    race::{
-        Gate,
-        Target, //
-    },
+    race::Target,
     session::{
         Buffer,
         PATIENCE_MS, //
     },
-    stats::{
-        Count,
-        Stats, //
-    },
+    stats::Stats,
     uapi::{
         self,
         Chunk,
         DOMAIN_GTT,
-        DOMAIN_VRAM,
         USERPTR_REGISTER, //
     }, //
 };
@@ -85,32 +73,6 @@ fn until(mut come: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// A thread that makes an ioctl, as others see it.
-#[derive(Default)]
-struct Caller(AtomicI32);
-
-impl Caller {
-    /// To be called by the thread.
-    fn is_me(&self) {
-        // SAFETY: no requirement.
-        self.0.store(unsafe { libc::gettid() }, Ordering::SeqCst);
-    }
-
-    /// Whether it sleeps in an ioctl.
-    fn rests(&self) -> bool {
-        let path = format!("/proc/self/task/{}/syscall", self.0.load(Ordering::SeqCst));
-        let sleeps = || {
-            let said = std::fs::read_to_string(&path).unwrap_or_default();
-            said.starts_with(&format!("{} ", libc::SYS_ioctl))
-        };
-        // It may have slept for a lock that somebody was about to release.
-        sleeps() && {
-            thread::sleep(Duration::from_millis(20));
-            sleeps()
-        }
-    }
-}
-
 /// A command buffer beside the session's own, in which a job that waits is running.
 struct Commands<'a> {
     rig: &'a Rig<'a>,
@@ -127,11 +89,6 @@ impl<'a> Commands<'a> {
     fn job(&self, target: &Target<'_>, others: &[u32]) -> Job<'a> {
         let mut stream = Stream::new();
         target.stores(self.rig.engine, PAGES, WRITTEN, &mut stream);
-        self.job_of(&stream, [target.handle].into_iter().chain(others.iter().copied()))
-    }
-
-    /// A job that names BOs.
-    fn job_of(&self, stream: &Stream, handles: impl Iterator<Item = u32>) -> Job<'a> {
         let (session, engine) = (self.rig.session, self.rig.engine);
         let words = stream.padded(engine);
         self.buffer.map.copy_in(0, &words);
@@ -142,7 +99,8 @@ impl<'a> Commands<'a> {
             ring: engine.ring(),
             ..Default::default()
         };
-        let handles: Vec<_> = [self.buffer.handle].into_iter().chain(handles).collect();
+        let handles: Vec<_> =
+            [self.buffer.handle, target.handle].iter().chain(others).copied().collect();
         let entries = list_entries(&handles);
         Job { file: &session.file, ctx: session.ctx, ib: [ib], entries }
     }
@@ -189,124 +147,62 @@ impl Job<'_> {
     }
 }
 
-/// One of the driver's counters, and where it stands.
-struct Counter<'a> {
-    slot: &'a str,
-    of: fn(&Stats) -> Count,
-    before: Count,
-}
-
-impl<'a> Counter<'a> {
-    fn new(rig: &'a Rig<'_>, of: fn(&Stats) -> Count) -> std::result::Result<Self, String> {
-        let slot = &rig.node.slot;
-        let before = of(&Stats::read(slot));
-        match before.0 {
-            Some(_) => Ok(Self { slot, of, before }),
-            None => Err("the driver has no counters, by which to know its steps".into()),
-        }
-    }
-
-    fn moved(&self) -> bool {
-        (self.of)(&Stats::read(self.slot)) != self.before
-    }
-}
-
-/// A job that waits at a gate, and does nothing else.
-fn waiting_job<'s>(rig: &Rig<'s>) -> std::result::Result<(Gate<'s>, u64), String> {
-    let gate = Gate::shut(rig.session)?;
-    let mut stream = Stream::new();
-    gate.wait(rig.engine, &mut stream);
-    let seq = rig.session.submit(rig.engine, &stream, &[]).map_err(say("a job that waits"))?;
-    Ok((gate, seq))
-}
-
-/// A buffer that the next job that names it has to move, with the address space's reservation held.
-/// Jobs may reach it, so that waits for a job at a gate.
-fn about_to_move(rig: &Rig<'_>) -> std::result::Result<Buffer, String> {
-    let session = rig.session;
-    let buffer = session.buffer(u64_of(PAGE), DOMAIN_VRAM, 0).map_err(say("a BO"))?;
-    session.file.wait_idle(buffer.handle, deadline_ms(PATIENCE_MS)).map_err(say("WAIT_IDLE"))?;
-    session.run(rig.engine, &Stream::new(), &[buffer.handle])?;
-    session.file.set_placement(buffer.handle, DOMAIN_GTT).map_err(say("SET_PLACEMENT"))?;
-    Ok(buffer)
-}
-
-/// Gathering takes a while, as the pages are many and not there yet. Meanwhile another submission
-/// takes the address space's reservation, and has to move a buffer. So this one has gathered, and
-/// cannot bind.
-fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
-    const MANY: usize = 8192;
-    let session = rig.session;
-    let mut mem = UserMem::anonymous(MANY).map_err(say("mmap"))?;
-    mem.advise(0..MANY, Advice::Small).map_err(say("madvise"))?;
-    let target = Target::with_flags(session, &mem, USERPTR_REGISTER).map_err(say("userptr"))?;
-    let (commands, others) = (Commands::new(rig)?, Commands::new(rig)?);
-    let job = commands.job(&target, &[]);
-    let moved = about_to_move(rig)?;
-    let holding = others.job_of(&Stream::new(), [moved.handle].into_iter());
-    let (holder, submitter) = (Caller::default(), Caller::default());
-    let (began, done) = (Counter::new(rig, |s| s.retries)?, Counter::new(rig, |s| s.gathers)?);
-
-    let (gate, waiting) = waiting_job(rig)?;
-    let (struck, away, submitted) = thread::scope(|scope| {
-        let hold = scope.spawn(|| {
-            holder.is_me();
-            until(|| began.moved());
-            holding.submit()
-        });
-        let submit = scope.spawn(|| {
-            submitter.is_me();
-            job.submit()
-        });
-        let rests = until(|| done.moved()) && until(|| submit.is_finished() || submitter.rests());
-        let struck = rests && holder.rests() && !submit.is_finished();
-        // If the submission came through, the memory waits for the job at the gate.
-        let away = gate.open_soon(|| mem.move_away(0..PAGES)).0;
-        let submitted = submit.join().map_err(|_| "the submitting thread panicked")?;
-        let held = hold.join().map_err(|_| "the holding thread panicked")?;
-        others.finish(&holding, held)?;
-        Ok::<_, String>((struck, away.map_err(say("mremap"))?, submitted))
-    })?;
-    session.wait(rig.engine, waiting, PATIENCE_MS).map_err(say("WAIT_CS"))?;
-    commands.finish(&job, submitted)?;
-    session.file.gem_close(moved.handle).map_err(say("GEM_CLOSE"))?;
-    if struck {
-        expect("the old pages", &away, PAGES, 0)?;
-        expect("the fresh pages", &mem, PAGES, WRITTEN)?;
-    }
-    Ok(struck)
-}
-
-/// The submission has bound its pages, and has to move another buffer.
-fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
-    let session = rig.session;
+/// Memory that is written and moved away.
+fn memory() -> std::result::Result<UserMem, String> {
     let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     let [byte, ..] = BEFORE.to_le_bytes();
     (0..PAGES).for_each(|page| mem.write_page(page, &[byte; PAGE]));
-    let target = Target::new(session, &mem).map_err(say("userptr"))?;
-    let commands = Commands::new(rig)?;
-    let moved = about_to_move(rig)?;
-    let job = commands.job(&target, &[moved.handle]);
-    let submitter = Caller::default();
+    Ok(mem)
+}
 
-    let (gate, waiting) = waiting_job(rig)?;
-    let (struck, away, submitted) = thread::scope(|scope| {
-        let submit = scope.spawn(|| {
-            submitter.is_me();
-            job.submit()
-        });
-        let struck = until(|| submit.is_finished() || submitter.rests()) && !submit.is_finished();
-        // Were it to wait for the same job, it would be well beside the gate's opening.
-        let away = gate.open_soon(|| mem.move_away(0..PAGES)).0;
+/// Submits a job that writes `mem`, which is `target`'s, and names a much larger buffer behind it. Moves the
+/// memory away once something was gathered, while the larger buffer keeps the submission.
+fn beside_a_large_one(
+    rig: &Rig<'_>,
+    mut mem: UserMem,
+    target: &Target<'_>,
+    large: &UserMem,
+) -> std::result::Result<bool, String> {
+    let other = Target::with_flags(rig.session, large, USERPTR_REGISTER).map_err(say("userptr"))?;
+    let commands = Commands::new(rig)?;
+    let job = commands.job(target, &[other.handle]);
+    let before = Stats::read(&rig.node.slot);
+    let since = || Stats::read(&rig.node.slot).since(before);
+
+    let (away, submitted) = thread::scope(|scope| {
+        let submit = scope.spawn(|| job.submit());
+        until(|| since().gathers.0 >= Some(1) || submit.is_finished());
+        let away = mem.move_away(0..PAGES);
         let submitted = submit.join().map_err(|_| "the submitting thread panicked")?;
-        Ok::<_, String>((struck, away.map_err(say("mremap"))?, submitted))
+        Ok::<_, String>((away.map_err(say("mremap"))?, submitted))
     })?;
-    session.wait(rig.engine, waiting, PATIENCE_MS).map_err(say("WAIT_CS"))?;
+    // Once because something was to be gathered, and again because that had changed.
+    let struck = since().retries.0 > Some(1);
     commands.finish(&job, submitted)?;
-    session.file.gem_close(moved.handle).map_err(say("GEM_CLOSE"))?;
     if struck {
         expect("the old pages", &away, PAGES, BEFORE)?;
         expect("the fresh pages", &mem, PAGES, WRITTEN)?;
     }
     Ok(struck)
+}
+
+/// The submission has gathered its pages, and gathers those of a larger buffer, which are not there yet. So
+/// it cannot bind.
+fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
+    const MANY: usize = 8192;
+    let mem = memory()?;
+    let large = UserMem::anonymous(MANY).map_err(say("mmap"))?;
+    large.advise(0..MANY, Advice::Small).map_err(say("madvise"))?;
+    let target = Target::with_flags(rig.session, &mem, USERPTR_REGISTER).map_err(say("userptr"))?;
+    beside_a_large_one(rig, mem, &target, &large)
+}
+
+/// The submission has bound its pages, and binds those of a larger buffer. So it cannot be published.
+fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
+    const MANY: usize = 1 << 16;
+    let mem = memory()?;
+    let large = UserMem::anonymous(MANY).map_err(say("mmap"))?;
+    large.advise(0..MANY, Advice::Populate).map_err(say("madvise"))?;
+    let target = Target::new(rig.session, &mem).map_err(say("userptr"))?;
+    beside_a_large_one(rig, mem, &target, &large)
 }
