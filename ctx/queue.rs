@@ -43,7 +43,7 @@ use crate::{
         },
         verdict::Standing, //
     },
-    hw::command::EngineKind,
+    hw::command::EngineKind, //
 };
 
 /// Number of submissions of a queue that may be unfinished, and are remembered. A power of two.

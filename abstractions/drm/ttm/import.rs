@@ -35,7 +35,7 @@ use crate::{
             HeldResv,
             Usage, //
         },
-        drm,
+        drm, //
     },
     bindings, //
 };

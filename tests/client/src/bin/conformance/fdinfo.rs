@@ -2,15 +2,37 @@
 
 //! What monitors read of a file in `/proc/PID/fdinfo`: engine time and memory, against known loads.
 
-use crate::case::{Case, Expect, Failure, OK, Outcome, Setup, differ, expect, good};
+use crate::case::{
+    Case,
+    Expect,
+    Failure,
+    OK,
+    Outcome,
+    Setup,
+    differ,
+    expect,
+    good, //
+};
 use crate::rig::Rig;
-use amdgpu_client::drm::{File, now_ns};
+use amdgpu_client::drm::{
+    File,
+    now_ns, //
+};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::fdinfo::Fdinfo;
 use amdgpu_client::ib::Stream;
-use amdgpu_client::race::{Latch, wait_at_gate};
+use amdgpu_client::race::{
+    Latch,
+    wait_at_gate, //
+};
 use amdgpu_client::session::Session;
-use amdgpu_client::uapi::{CREATE_DISCARDABLE, DOMAIN_CPU, DOMAIN_GTT, DOMAIN_VRAM, VA_OP_MAP};
+use amdgpu_client::uapi::{
+    CREATE_DISCARDABLE,
+    DOMAIN_CPU,
+    DOMAIN_GTT,
+    DOMAIN_VRAM,
+    VA_OP_MAP, //
+};
 use std::thread::sleep;
 use std::time::Duration;
 

@@ -3,13 +3,38 @@
 //! Two amdgpu cards: one uses the memory of the other.
 
 use crate::CardCase;
-use crate::view::{ENGINE, PLACE, SIZE, View, at, expect, map_buffer};
+use crate::view::{
+    ENGINE,
+    PLACE,
+    SIZE,
+    View,
+    at,
+    expect,
+    map_buffer, //
+};
 use amdgpu_client::Errno;
-use amdgpu_client::drm::{Driver, Node, export_sync_file, is_ready};
+use amdgpu_client::drm::{
+    Driver,
+    Node,
+    export_sync_file,
+    is_ready, //
+};
 use amdgpu_client::ib::Stream;
-use amdgpu_client::race::{Gate, Latch, wait_at_gate};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{DMA_BUF_SYNC_READ, DOMAIN_GTT, DOMAIN_VRAM, VA_OP_MAP};
+use amdgpu_client::race::{
+    Gate,
+    Latch,
+    wait_at_gate, //
+};
+use amdgpu_client::session::{
+    PATIENCE_MS,
+    Session, //
+};
+use amdgpu_client::uapi::{
+    DMA_BUF_SYNC_READ,
+    DOMAIN_GTT,
+    DOMAIN_VRAM,
+    VA_OP_MAP, //
+};
 
 type Outcome = Result<(), String>;
 

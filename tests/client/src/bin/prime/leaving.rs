@@ -2,8 +2,17 @@
 
 //! Cards that are taken away while buffers travel.
 
-use crate::view::{PLACE, View, at, expect, map_buffer};
-use amdgpu_client::drm::{Driver, Node};
+use crate::view::{
+    PLACE,
+    View,
+    at,
+    expect,
+    map_buffer, //
+};
+use amdgpu_client::drm::{
+    Driver,
+    Node, //
+};
 use amdgpu_client::report::Tally;
 use amdgpu_client::session::Session;
 use amdgpu_client::uapi::DOMAIN_GTT;

@@ -12,8 +12,14 @@ mod others;
 mod view;
 
 use amdgpu_client::args::Args;
-use amdgpu_client::drm::{Driver, Node};
-use amdgpu_client::report::{Tally, give_up};
+use amdgpu_client::drm::{
+    Driver,
+    Node, //
+};
+use amdgpu_client::report::{
+    Tally,
+    give_up, //
+};
 use std::process::ExitCode;
 
 /// What a pair of cards is tried with.

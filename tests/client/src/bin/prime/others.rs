@@ -2,14 +2,36 @@
 
 //! A card beside what is no card: vgem, a driver of memory alone, and udmabuf.
 
-use crate::view::{PLACE, SIZE, View, at, expect, map_buffer};
-use amdgpu_client::drm::{File, Node, open_device};
+use crate::view::{
+    PLACE,
+    SIZE,
+    View,
+    at,
+    expect,
+    map_buffer, //
+};
+use amdgpu_client::drm::{
+    File,
+    Node,
+    open_device, //
+};
 use amdgpu_client::num::usize_of;
 use amdgpu_client::report::Tally;
 use amdgpu_client::session::Session;
-use amdgpu_client::uapi::{self, DOMAIN_GTT, DOMAIN_VRAM};
-use amdgpu_client::{Errno, Result as Answer};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use amdgpu_client::uapi::{
+    self,
+    DOMAIN_GTT,
+    DOMAIN_VRAM, //
+};
+use amdgpu_client::{
+    Errno,
+    Result as Answer, //
+};
+use std::os::fd::{
+    AsRawFd,
+    FromRawFd,
+    OwnedFd, //
+};
 
 type Outcome = Result<(), String>;
 

@@ -2,13 +2,29 @@
 
 //! A BO as one file has it.
 
-use amdgpu_client::drm::{File, IoMap, MapKind};
+use amdgpu_client::drm::{
+    File,
+    IoMap,
+    MapKind, //
+};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
-use amdgpu_client::num::{u64_of, usize_of};
-use amdgpu_client::session::{PATIENCE_MS, Session};
-use amdgpu_client::uapi::{DOMAIN_CPU, VA_OP_MAP};
-use amdgpu_client::{PAGE, Result};
+use amdgpu_client::num::{
+    u64_of,
+    usize_of, //
+};
+use amdgpu_client::session::{
+    PATIENCE_MS,
+    Session, //
+};
+use amdgpu_client::uapi::{
+    DOMAIN_CPU,
+    VA_OP_MAP, //
+};
+use amdgpu_client::{
+    PAGE,
+    Result, //
+};
 use std::os::fd::OwnedFd;
 
 /// Bytes of the buffers.

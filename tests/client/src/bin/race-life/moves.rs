@@ -5,16 +5,33 @@
 //! before the bytes have left it.
 
 use crate::objects::each;
-use crate::updates::{say, submit};
+use crate::updates::{
+    say,
+    submit, //
+};
 use amdgpu_client::PAGE;
-use amdgpu_client::drm::{Driver, Node};
+use amdgpu_client::drm::{
+    Driver,
+    Node, //
+};
 use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
-use amdgpu_client::num::{u32_of, u64_of, usize_of};
+use amdgpu_client::num::{
+    u32_of,
+    u64_of,
+    usize_of, //
+};
 use amdgpu_client::race::Gate;
 use amdgpu_client::report::Tally;
-use amdgpu_client::session::{Buffer, PATIENCE_MS, Session};
-use amdgpu_client::uapi::{DOMAIN_GTT, DOMAIN_VRAM};
+use amdgpu_client::session::{
+    Buffer,
+    PATIENCE_MS,
+    Session, //
+};
+use amdgpu_client::uapi::{
+    DOMAIN_GTT,
+    DOMAIN_VRAM, //
+};
 
 /// What the job before the move writes to each page, at its start.
 const WRITTEN: u32 = 0x0b5e_55ed;
