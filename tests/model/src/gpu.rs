@@ -192,19 +192,12 @@ impl Gpu {
     /// machine's devices so when it resets or wakes up. With the fault `power-loss` that is what it
     /// stands for.
     pub fn bus_reset(&mut self) {
-        if self.config.inject.power_loss {
-            self.lose_power();
-        } else {
-            self.reset(true);
-            self.untrained = self.config.inject.not_posted;
+        let lost = self.config.inject.power_loss;
+        self.reset(!lost);
+        self.untrained = lost || self.config.inject.not_posted;
+        if lost {
+            self.lose_vram();
         }
-    }
-
-    /// The card was without power for a moment.
-    fn lose_power(&mut self) {
-        self.reset(false);
-        self.untrained = true;
-        self.lose_vram();
     }
 
     /// The dword at 0x7c: resets the ASIC, which then is not posted.
@@ -284,7 +277,8 @@ impl Gpu {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
         match self.pci.write(at, from) {
             ConfigEffect::Reset => self.config_reset(),
-            ConfigEffect::Woken if self.config.inject.power_loss => self.lose_power(),
+            // By itself D3 loses nothing: No_Soft_Reset is set.
+            ConfigEffect::Woken if self.config.inject.power_loss => self.bus_reset(),
             ConfigEffect::Woken | ConfigEffect::None => (),
         }
         if !self.pci.bus_master() {
