@@ -320,6 +320,7 @@ pub(crate) fn ioctl(
     })
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_bo_list)]
 mod tests {
     use super::*;

@@ -447,6 +447,7 @@ pub(crate) fn wait_cs(
     })
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_ctx)]
 mod tests {
     use super::*;

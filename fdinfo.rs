@@ -207,6 +207,7 @@ fn write_size(to: &mut impl Write, key: &str, region: &str, bytes: u64) -> fmt::
     writeln!(to, "{key}-{region}:\t{} KiB", bytes >> 10)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_fdinfo)]
 mod tests {
     use super::*;

@@ -235,6 +235,7 @@ pub(crate) fn to_handle(
     Ok(drm_amdgpu_fence_to_handle_out { handle })
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_fences)]
 mod tests {
     use super::*;

@@ -480,6 +480,7 @@ fn signal(done: Option<Signal>, vm: &Vm) {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_gem)]
 mod tests {
     use super::*;

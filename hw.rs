@@ -10,7 +10,7 @@ mod atom;
 pub(crate) mod card;
 pub(crate) mod command;
 pub(crate) mod decode;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 pub(crate) mod fake;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
@@ -234,7 +234,7 @@ impl Chip {
 /// have written has arrived.
 pub(crate) struct Stopped(());
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 impl Stopped {
     /// Returns a proof for tests, in which there are no engines.
     pub(crate) fn for_test() -> Self {

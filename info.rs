@@ -486,6 +486,7 @@ impl Bank {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_info)]
 mod tests {
     use super::*;

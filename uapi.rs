@@ -102,6 +102,7 @@ fn until(deadline: u64, now: i64) -> Jiffies {
     Msecs::try_from(millis).map_or(FOREVER, msecs_to_jiffies)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_uapi)]
 mod tests {
     use super::*;

@@ -546,6 +546,7 @@ fn validate(dev: &DrmDevice, bo: &Bo) -> Result {
     Userptr::bind(&locked.reserved(), pages)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_userptr)]
 mod tests {
     use super::*;

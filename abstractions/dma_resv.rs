@@ -309,14 +309,14 @@ impl Drop for Fences<'_> {
 /// # Invariants
 ///
 /// `inner` is initialized.
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[pin_data(PinnedDrop)]
 pub(crate) struct OwnResv {
     #[pin]
     inner: Opaque<bindings::dma_resv>,
 }
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 impl OwnResv {
     /// Creates a reservation without fences.
     pub(crate) fn new() -> impl PinInit<Self> {
@@ -328,7 +328,7 @@ impl OwnResv {
     }
 }
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 impl Deref for OwnResv {
     type Target = Resv;
 
@@ -338,7 +338,7 @@ impl Deref for OwnResv {
     }
 }
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[pinned_drop]
 impl PinnedDrop for OwnResv {
     fn drop(self: Pin<&mut Self>) {

@@ -406,6 +406,7 @@ impl Request {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_cs_chunks)]
 mod tests {
     use super::*;

@@ -86,6 +86,7 @@ pub(crate) fn run<A: Attempt>(attempt: &mut A) -> Result<A::Output> {
     Err(EDEADLK)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_cs_retry)]
 mod tests {
     use super::*;

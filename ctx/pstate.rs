@@ -70,6 +70,7 @@ impl Drop for Hold {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_ctx_pstate)]
 mod tests {
     use super::*;

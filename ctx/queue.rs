@@ -339,6 +339,7 @@ impl Admission {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_ctx_queue)]
 mod tests {
     use super::*;

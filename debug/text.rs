@@ -63,6 +63,7 @@ impl Write for BoundedText {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_text)]
 mod tests {
     use super::*;

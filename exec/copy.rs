@@ -124,6 +124,7 @@ pub(crate) fn direct_pieces(
     Ok(())
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_copy)]
 mod tests {
     use super::*;

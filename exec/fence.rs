@@ -76,7 +76,7 @@ use crate::{
 /// Names of the driver's fences, as the kernel reports them.
 pub(crate) struct RingName(&'static CStr);
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 impl RingName {
     /// Name for fences that belong to no ring.
     pub(crate) const TEST: Self = Self(c"test");
@@ -514,6 +514,7 @@ pub(crate) struct Culprit {
     pub(crate) begun: u32,
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_fence)]
 mod tests {
     use super::*;

@@ -278,6 +278,7 @@ impl Floor {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_gang)]
 mod tests {
     use super::*;

@@ -113,6 +113,7 @@ fn is_hot(temperature: u32, was_hot: bool) -> bool {
     temperature >= if was_hot { COOL } else { LIMIT }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_heat)]
 mod tests {
     use super::*;

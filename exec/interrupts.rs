@@ -306,6 +306,7 @@ impl ThreadedHandler for Handler {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_interrupts)]
 mod tests {
     use super::*;

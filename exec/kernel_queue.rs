@@ -265,6 +265,7 @@ fn fills(range: Range<u64>) -> impl Iterator<Item = Fill> {
         })
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_kernel_queue)]
 mod tests {
     use super::*;

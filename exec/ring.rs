@@ -620,6 +620,7 @@ impl Writer<'_> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_ring)]
 mod tests {
     use super::*;

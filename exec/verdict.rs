@@ -66,7 +66,7 @@ impl Standing {
     }
 
     /// Creates the standing of a queue of no file.
-    #[cfg(CONFIG_KUNIT = "y")]
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
     pub(crate) fn for_test() -> Result<Arc<Self>> {
         Self::new(EngineKind::Gfx, EngineTime::new()?)
     }
@@ -182,6 +182,7 @@ pub(crate) fn verdict(head: Head, accused: bool, solved: bool) -> Result<Verdict
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_verdict)]
 mod tests {
     use super::*;

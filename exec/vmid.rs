@@ -453,6 +453,7 @@ impl Drop for Lease {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vmid)]
 mod tests {
     use super::*;

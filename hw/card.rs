@@ -41,7 +41,7 @@ use kernel::{
     warn_on, //
 };
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 use super::fake::{
     Access,
     Fake, //
@@ -68,7 +68,7 @@ const NAME: &CStr = c"amdgpu_rs";
 /// A card: its mapped BARs, or a stand-in for tests.
 pub(crate) enum Card<'a> {
     Mapped(Bars<'a>),
-    #[cfg(CONFIG_KUNIT = "y")]
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
     Fake(Fake),
 }
 
@@ -121,7 +121,7 @@ impl<'a> Card<'a> {
             Self::Mapped(bars) => {
                 let _ = bars.doorbells.try_write32(value, offset);
             }
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Self::Fake(fake) => fake.ring_doorbell(index, value),
         }
     }
@@ -130,7 +130,7 @@ impl<'a> Card<'a> {
     fn read(&self, offset: usize) -> u32 {
         match self {
             Self::Mapped(bars) => bars.registers.try_read32(offset).unwrap_or(!0),
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Self::Fake(fake) => fake.read(offset),
         }
     }
@@ -141,7 +141,7 @@ impl<'a> Card<'a> {
             Self::Mapped(bars) => {
                 let _ = bars.registers.try_write32(value, offset);
             }
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Self::Fake(fake) => fake.write(offset, value),
         }
     }
@@ -154,7 +154,7 @@ impl<'a> Card<'a> {
 
         let config = match self {
             Self::Mapped(bars) => bars.pdev.config_space(),
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Self::Fake(fake) => return fake.end_bus_mastering(),
         };
         let command = config.read16(COMMAND);
@@ -193,7 +193,7 @@ impl CardHandle {
     }
 }
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 impl Card<'_> {
     /// Returns a fake card for tests. `values` are registers by byte offset; all others hold zero.
     pub(crate) fn fake(values: &[(usize, u32)]) -> Result<Self> {
@@ -274,7 +274,7 @@ impl VramAperture<'_> {
     pub(crate) fn io_memory(&self, offset: u64) -> Option<IoMemory> {
         match self.0 {
             Card::Mapped(bars) => IoMemory::in_bar(&bars.vram, offset),
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Card::Fake(_) => None,
         }
     }
@@ -283,7 +283,7 @@ impl VramAperture<'_> {
     pub(crate) fn size(&self) -> u64 {
         match self.0 {
             Card::Mapped(bars) => usize_as_u64(bars.vram.size()),
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Card::Fake(_) => Fake::VRAM.end - Fake::VRAM.start,
         }
     }
@@ -297,7 +297,7 @@ impl VramAperture<'_> {
         let bar = match self.0 {
             Card::Mapped(bars) => &bars.vram,
             // The drivers of the card's blocks do not access the contents of VRAM.
-            #[cfg(CONFIG_KUNIT = "y")]
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
             Card::Fake(_) => return None,
         };
         let done = usize::try_from(offset)

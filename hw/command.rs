@@ -329,6 +329,7 @@ pub(crate) trait Sink {
     fn position(&self) -> u64;
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_command)]
 mod tests {
     use super::*;

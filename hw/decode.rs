@@ -51,6 +51,7 @@ pub(crate) fn packets<'a>(
     })
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_decode)]
 mod tests {
     use super::*;

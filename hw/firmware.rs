@@ -280,6 +280,7 @@ impl Versions {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_firmware)]
 mod tests {
     use super::*;

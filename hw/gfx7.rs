@@ -18,7 +18,7 @@ mod picture;
 mod pm4;
 mod raster;
 mod readable;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod recorder;
 mod regs;
 mod rlc;
@@ -26,7 +26,7 @@ mod sdma;
 mod sdma_packet;
 mod shaders;
 mod smc;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod submissions;
 mod survey;
 mod system;
@@ -113,7 +113,7 @@ struct Parts {
 }
 
 /// All chips of this generation.
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 static CHIPS: [&Parts; 2] = [&bonaire::PARTS, &hawaii::PARTS];
 
 /// Returns a chip of this generation. `gfx` is its graphics engine.

@@ -73,6 +73,7 @@ impl GartLayout {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_layout)]
 mod tests {
     use super::*;

@@ -91,7 +91,7 @@ pub(crate) struct Fragment(u64);
 
 impl Fragment {
     /// One page.
-    #[cfg(CONFIG_KUNIT)]
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
     pub(crate) const NONE: Self = Self(0);
     /// Largest fragment that the caches are set up for: 2 MiB.
     pub(crate) const MAX: u32 = 9;
@@ -240,6 +240,7 @@ impl fmt::Display for Walk {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_page_table)]
 mod tests {
     use super::*;

@@ -149,6 +149,7 @@ impl Image<'_> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vbios)]
 mod tests {
     use super::*;

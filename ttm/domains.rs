@@ -79,6 +79,7 @@ impl Domains {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_domains)]
 mod tests {
     use super::*;

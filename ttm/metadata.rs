@@ -102,6 +102,7 @@ impl Metadata {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_metadata)]
 mod tests {
     use super::*;

@@ -245,6 +245,7 @@ impl ResourceManager for Vram {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vram)]
 mod tests {
     use super::*;

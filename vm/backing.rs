@@ -196,6 +196,7 @@ fn fill_system(
     pages.entries(first, of_page_0, &mut into[..count])
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_backing)]
 mod tests {
     use super::*;

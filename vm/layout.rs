@@ -151,6 +151,7 @@ pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_layout)]
 mod tests {
     use super::*;

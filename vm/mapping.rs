@@ -201,6 +201,7 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_mapping)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@
 //! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
 //! allocates unless it says so, nothing fails half way, and no BO is released.
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 
 use core::ops::Range;

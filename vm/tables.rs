@@ -19,9 +19,9 @@
 //! exception: jobs that run meanwhile must not find a table before its contents, so the HDP is
 //! flushed between writing a table's entries and linking it.
 
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 pub(super) mod fake;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 
 use core::ops::Range;

@@ -366,6 +366,7 @@ impl<O: PageTables> FenceWorkItem for Timeline<O> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_timeline)]
 mod tests {
     use super::*;

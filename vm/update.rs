@@ -245,6 +245,7 @@ impl Memory for Recorder {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_update)]
 mod tests {
     use super::*;

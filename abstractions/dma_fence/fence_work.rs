@@ -150,6 +150,7 @@ impl<T: FenceWorkItem> Deref for FenceWork<T> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_fence_work)]
 mod tests {
     use super::*;

@@ -54,7 +54,7 @@
 
 mod entity;
 mod job;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 
 use self::job::Job;

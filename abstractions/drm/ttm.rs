@@ -103,7 +103,7 @@ pub(crate) mod moves;
 pub(crate) mod placement;
 pub(crate) mod reserved;
 pub(crate) mod resource;
-#[cfg(CONFIG_KUNIT = "y")]
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 pub(crate) mod tt;
 

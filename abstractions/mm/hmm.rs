@@ -42,11 +42,11 @@ impl Pfn {
     pub(crate) const NONE: Self = Self(0);
 
     /// Entry for something that is not a page.
-    #[cfg(CONFIG_KUNIT)]
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
     pub(crate) const ERROR: Self = Self(bindings::hmm_pfn_flags_HMM_PFN_ERROR);
 
     /// Returns an entry that allows `access`, for tests that do not access the page.
-    #[cfg(CONFIG_KUNIT)]
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
     pub(crate) fn for_test(number: usize, access: Access) -> Self {
         let flags = match access {
             Access::Read => 0,

@@ -180,6 +180,7 @@ pub(super) fn sdma(dwords: &[u32]) -> Packet {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_gfx7_decode)]
 mod tests {
     use super::*;

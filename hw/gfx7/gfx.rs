@@ -277,6 +277,7 @@ fn emit_start(out: &mut dyn Sink, raster: &Raster) {
     .emit(out);
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_gfx)]
 mod tests {
     use super::{

@@ -435,6 +435,7 @@ fn gart_start(vram_start: u64, vram_size: u64) -> u64 {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_gmc)]
 mod tests {
     use kernel::{

@@ -186,6 +186,7 @@ fn dma_ring(number: u8) -> Option<RingId> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_ih)]
 mod tests {
     use super::*;

@@ -104,6 +104,7 @@ fn shown(planes: &[Option<Plane>], vga: bool, start: u64, visible: u64) -> u64 {
     end.next_multiple_of(ALIGNMENT)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_picture)]
 mod tests {
     use super::*;

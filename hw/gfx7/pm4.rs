@@ -507,6 +507,7 @@ impl Packet for SetCePartition {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_pm4)]
 mod tests {
     use super::{

@@ -98,6 +98,7 @@ fn kept(
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_readable)]
 mod tests {
     use super::*;

@@ -297,6 +297,7 @@ impl Packet for SrbmWrite {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_sdma_packet)]
 mod tests {
     use super::{

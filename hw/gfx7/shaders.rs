@@ -311,6 +311,7 @@ fn configure_pipeline(card: &Card<'_>) {
     });
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_shaders)]
 mod tests {
     use super::*;

@@ -96,6 +96,7 @@ fn check(ring: RingId, submission: &Submission<'_>, packets: &[&[u32]]) -> bool 
     rest.is_empty()
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_submissions)]
 mod tests {
     use super::*;

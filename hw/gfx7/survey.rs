@@ -134,6 +134,7 @@ fn tell_sdma<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, say: Say<'_>) {
     );
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_survey)]
 mod tests {
     use super::*;

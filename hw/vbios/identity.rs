@@ -155,6 +155,7 @@ impl<'a> Image<'a> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vbios_identity)]
 mod tests {
     use super::*;

@@ -106,6 +106,7 @@ impl Bus for CardBus<'_> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vbios_posting)]
 mod tests {
     use kernel::faux;

@@ -76,6 +76,7 @@ pub(super) fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_bo)]
 mod tests {
     use super::*;

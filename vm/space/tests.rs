@@ -4,6 +4,7 @@
 
 use super::*;
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_space)]
 mod states {
     use super::*;

@@ -9,6 +9,7 @@ use super::{
     *, //
 };
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_tables)]
 mod entries {
     use super::*;

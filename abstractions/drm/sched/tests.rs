@@ -156,6 +156,7 @@ fn wait(fence: &Fence) -> Result {
     fence.status().unwrap_or(Err(ETIMEDOUT))
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(rust_drm_sched)]
 mod order {
     use super::*;

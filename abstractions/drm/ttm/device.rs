@@ -265,7 +265,7 @@ impl<D: Driver> Device<D> {
 
     /// Returns the manager that was added for a kind of memory, if it is an `M`.
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {

@@ -94,7 +94,7 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
 
     /// Copies bytes to the object.
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) fn write(&self, offset: usize, bytes: &[u8]) -> Result {

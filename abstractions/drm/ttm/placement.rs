@@ -27,7 +27,7 @@ impl MemType {
     ///
     /// If there are fewer kinds; at build time where `n` is a constant.
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) const fn private(n: u32) -> Self {
@@ -67,7 +67,7 @@ impl Place {
     /// Restricts the place to these pages. An end of 0 is the end of the memory.
     #[must_use]
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) const fn within(mut self, pages: Range<u64>) -> Self {
@@ -85,7 +85,7 @@ impl Place {
     /// Prefers the end of the memory to the beginning.
     #[must_use]
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) const fn top_down(self) -> Self {
@@ -118,7 +118,7 @@ impl Place {
 
     /// Returns the kind of memory.
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) fn mem_type(&self) -> MemType {

@@ -179,7 +179,7 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     /// - `ENODEV`: the device is gone.
     /// - `ENXIO`: the object lies nowhere.
     #[cfg_attr(
-        not(CONFIG_KUNIT = "y"),
+        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
         expect(dead_code, reason = "used by tests only")
     )]
     pub(crate) fn populate(&self, ctx: &mut Ctx) -> Result {
