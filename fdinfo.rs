@@ -19,8 +19,6 @@ use core::fmt::{
     Write, //
 };
 
-use kernel::prelude::*;
-
 use crate::{
     abstractions::drm::{
         file::Printer,
@@ -208,9 +206,10 @@ fn write_size(to: &mut impl Write, key: &str, region: &str, bytes: u64) -> fmt::
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_fdinfo)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_fdinfo)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     const MIB: u64 = 1 << 20;
 

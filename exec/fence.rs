@@ -31,8 +31,12 @@
 //! `signaling`, then `state`; fences are signaled under the first only. Neither is held while
 //! memory is allocated.
 
-use core::ops::Range;
+mod unfinished;
 
+pub(crate) use self::unfinished::{
+    Oldest,
+    Span, //
+};
 use kernel::{
     new_condvar,
     new_mutex,
@@ -44,10 +48,7 @@ use kernel::{
         Mutex,
         SpinLock, //
     },
-    time::{
-        Instant,
-        Monotonic, //
-    }, //
+    time::Instant, //
 };
 
 use crate::{
@@ -56,7 +57,6 @@ use crate::{
             DriverFence,
             Fence,
             FenceContext,
-            PendingFence,
             SignalingSection,
             UniqueFence, //
         },
@@ -67,10 +67,15 @@ use crate::{
             Head,
             Party,
             Verdict, //
-        },
-        vmid::Tenant, //
+        }, //
     },
     hw::Stopped, //
+};
+
+use self::unfinished::{
+    State,
+    Unfinished,
+    Window, //
 };
 
 /// Names of the driver's fences, as the kernel reports them.
@@ -102,43 +107,6 @@ pub(crate) struct Emission {
     pub(crate) fence: ARef<Fence>,
 }
 
-/// An unfinished submission.
-struct Unfinished {
-    fence: PendingFence<RingName>,
-    /// Result with which the fence ends if the engine reaches it.
-    result: Result,
-    party: Party,
-    /// Set if the submission was on its ring when the ring hung, with nobody else to blame.
-    on_trial: bool,
-    span: Span,
-}
-
-impl Unfinished {
-    /// Ends the submission with an error instead of its commands.
-    fn fail(&mut self, error: Error) {
-        if self.result.is_ok() {
-            self.result = Err(error);
-            self.party.lose(error);
-        }
-    }
-}
-
-/// The place of a submission in its ring, in positions that do not wrap.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) start: u64,
-    /// The commands of the submission, without what the kernel puts before and after them.
-    pub(crate) commands: Range<u64>,
-    pub(crate) end: u64,
-}
-
-/// The oldest unfinished submission of a ring, as a dump shows it.
-pub(crate) struct Oldest {
-    pub(crate) span: Span,
-    /// The client that submitted it. `None`: the kernel.
-    pub(crate) tenant: Option<Tenant>,
-}
-
 /// The unfinished submissions of a ring.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Timeline {
@@ -152,78 +120,6 @@ pub(crate) struct Timeline {
     /// Notified when a submission has finished.
     #[pin]
     room: CondVar,
-}
-
-struct State {
-    window: Window,
-    /// Time since which the oldest unfinished submission has been the oldest.
-    head_since: Instant<Monotonic>,
-    /// Time up to which the oldest unfinished submission has been charged.
-    charged_until: Instant<Monotonic>,
-    /// The fence numbered `n` is at index `n` modulo the length.
-    pending: KVec<Option<Unfinished>>,
-    /// Error with which fences end once the engine makes no more progress.
-    aborted: Option<Error>,
-}
-
-/// The numbers that were assigned and have not been seen finished.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Window {
-    /// Oldest unfinished number.
-    first: u64,
-    /// Number after the newest one.
-    next: u64,
-}
-
-impl Window {
-    /// Advances `first` by one if `completed` covers it, and returns the number that has finished
-    /// by that. Returns `None` if `completed` covers no unfinished number.
-    ///
-    /// A `completed` number that was never assigned is wrong. Then nothing is finished.
-    fn finish_one(&mut self, completed: u32) -> Option<u64> {
-        // Both numbers wrap at 32 bits, so their difference is right.
-        let finished = completed
-            .wrapping_sub(Self::low(self.first))
-            .wrapping_add(1);
-        if finished == 0 || u64::from(finished) > self.next - self.first {
-            return None;
-        }
-        let seqno = self.first;
-        self.first += 1;
-        Some(seqno)
-    }
-
-    /// Returns the lower half of a number, which is all that the hardware knows of it.
-    fn low(seqno: u64) -> u32 {
-        // CAST: Only the lower half is wanted.
-        seqno as u32
-    }
-}
-
-impl State {
-    /// Returns true if there is no place for one more fence.
-    fn is_full(&mut self) -> bool {
-        let next = self.window.next;
-        self.place(next).is_some_and(|place| place.is_some())
-    }
-
-    /// Returns the place of the fence with number `seqno`, or `None` if the timeline has no places.
-    fn place(&mut self, seqno: u64) -> Option<&mut Option<Unfinished>> {
-        let capacity = self.pending.len() as u64;
-        // CAST: The remainder is smaller than the length, a `usize`.
-        let index = seqno.checked_rem(capacity)? as usize;
-        self.pending.get_mut(index)
-    }
-
-    fn take(&mut self, seqno: u64) -> Option<Unfinished> {
-        self.place(seqno)?.take()
-    }
-
-    /// Notes that another submission is the oldest now, or that there is none.
-    fn set_new_head(&mut self, now: Instant<Monotonic>) {
-        self.head_since = now;
-        self.charged_until = now;
-    }
 }
 
 impl Timeline {

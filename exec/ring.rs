@@ -105,8 +105,8 @@ use crate::{
             RING_DWORDS,
             RING_SHIFT, //
         },
+        engine::Engine,
         Chip,
-        Engine,
         Stopped, //
     },
 };

@@ -2,8 +2,6 @@
 
 //! Packets as a person reads them, in the dump of a hang.
 
-use kernel::prelude::*;
-
 use super::command::Ib;
 
 /// The packet at the start of some commands.
@@ -52,9 +50,10 @@ pub(crate) fn packets<'a>(
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_decode)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_decode)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     #[test]
     fn packets_follow_each_other() {

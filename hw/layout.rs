@@ -8,10 +8,7 @@
 
 use core::ops::Range;
 
-use kernel::{
-    num::casts::usize_as_u64,
-    prelude::*, //
-};
+use kernel::num::casts::usize_as_u64;
 
 use super::page_table::{
     ENTRY_SIZE,
@@ -74,9 +71,10 @@ impl GartLayout {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_layout)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_layout)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     const LAYOUT: GartLayout = GartLayout {
         start: 0xff_0000_0000,

@@ -2,10 +2,7 @@
 
 //! The location of a buffer object's bytes, and the page-table entries that show them to the GPU.
 
-use kernel::{
-    dma::DmaAddress,
-    prelude::*, //
-};
+use kernel::dma::DmaAddress;
 
 use super::{
     layout::{
@@ -197,9 +194,10 @@ fn fill_system(
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_vm_backing)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_vm_backing)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     struct Pages(&'static [DmaAddress]);
 

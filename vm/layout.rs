@@ -12,8 +12,6 @@
 
 use core::ops::Range;
 
-use kernel::prelude::*;
-
 use crate::hw::page_table::{
     self,
     Fragment,
@@ -152,9 +150,10 @@ pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_vm_layout)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_vm_layout)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     #[test]
     fn sizes_are_those_that_the_registers_are_programmed_for() {

@@ -96,7 +96,6 @@ pub(crate) mod bo;
 pub(crate) mod device;
 pub(crate) mod driver;
 pub(crate) mod export;
-mod fault;
 pub(crate) mod import;
 pub(crate) mod mapping;
 pub(crate) mod moves;
@@ -106,6 +105,7 @@ pub(crate) mod resource;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 pub(crate) mod tt;
+mod vma;
 
 #[allow(unused_imports)]
 pub(crate) use self::{

@@ -37,8 +37,8 @@ use crate::{
             Call,
             Packet, //
         },
+        engine::Engine,
         Chip,
-        Engine, //
     },
 };
 

@@ -3,10 +3,7 @@
 //! Names and lengths of packets, for the dump of a hang: of those that the driver writes, and of
 //! those in the command buffers of clients.
 
-use kernel::{
-    num::casts::u32_as_usize,
-    prelude::*, //
-};
+use kernel::num::casts::u32_as_usize;
 
 use super::{
     pm4,
@@ -181,7 +178,7 @@ pub(super) fn sdma(dwords: &[u32]) -> Packet {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_gfx7_decode)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_gfx7_decode)]
 mod tests {
     use super::*;
     use crate::hw::{
@@ -200,6 +197,7 @@ mod tests {
             BONAIRE, //
         },
     };
+    use kernel::prelude::*;
 
     #[test]
     fn opcodes_are_in_order() {

@@ -58,9 +58,9 @@ use crate::hw::{
         RING_SHIFT, //
     },
     decode::Packet,
+    engine::Engine,
     firmware,
     BringUp,
-    Engine,
     Raster, //
 };
 

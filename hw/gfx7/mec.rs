@@ -58,9 +58,9 @@ use crate::hw::{
         RING_SHIFT, //
     },
     decode::Packet,
+    engine::Engine,
     firmware::Microcode,
     BringUp,
-    Engine, //
 };
 
 /// Doorbell of the first queue.

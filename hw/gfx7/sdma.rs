@@ -53,10 +53,12 @@ use crate::hw::{
         RING_SHIFT, //
     },
     decode::Packet,
+    engine::{
+        Dma,
+        Engine, //
+    },
     firmware::Microcode,
     BringUp,
-    Dma,
-    Engine, //
 };
 
 pub(super) struct Sdma;

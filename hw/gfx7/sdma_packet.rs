@@ -5,8 +5,6 @@
 //! The header of a packet holds an operation, a sub-operation and 16 bits whose meaning depends on
 //! the operation. Lengths are exact; there is no "minus one" on this generation.
 
-use kernel::prelude::*;
-
 use super::{
     high,
     low, //
@@ -298,7 +296,7 @@ impl Packet for SrbmWrite {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_sdma_packet)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_sdma_packet)]
 mod tests {
     use super::{
         super::recorder::Recorder,

@@ -8,8 +8,6 @@
 //! and the version of the BIOS are elsewhere. The card runs without any of them, so a missing
 //! string is empty, and no offset in the image is trusted.
 
-use kernel::prelude::*;
-
 use crate::hw::atom::image::{
     Image,
     ATOM_HEADER, //
@@ -156,9 +154,10 @@ impl<'a> Image<'a> {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_vbios_identity)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_vbios_identity)]
 mod tests {
     use super::*;
+    use kernel::prelude::*;
 
     /// An image of 4 KiB with all of it: `texts`, the offset of the texts, may be anywhere.
     fn image() -> Result<KVec<u8>> {

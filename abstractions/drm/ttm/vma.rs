@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Page faults in user space's mappings of buffer objects (amdgpu: `amdgpu_gem_fault()`).
+//! User space's mappings of buffer objects: their making, page faults in them, and accesses by a
+//! debugger (amdgpu: `amdgpu_gem_object_mmap()`, `amdgpu_gem_fault()`, `amdgpu_ttm_access_memory()`).
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 
@@ -19,7 +20,10 @@ use crate::{
             HeldResv,
             Usage, //
         },
-        drm::gem, //
+        drm::gem::{
+            self,
+            ObjectExt, //
+        }, //
     },
     bindings, //
 };
@@ -30,6 +34,41 @@ use kernel::{
 };
 
 impl<T: DriverObject> Object<T> {
+    /// Implements the `mmap` callback.
+    ///
+    /// # Safety
+    ///
+    /// Must only be called through a `struct drm_gem_object_funcs` of `Self`.
+    pub(super) unsafe extern "C" fn mmap_callback(
+        gem: *mut bindings::drm_gem_object,
+        vma: *mut bindings::vm_area_struct,
+    ) -> ffi::c_int {
+        // SAFETY: GEM calls this with a referenced object of ours.
+        let bo = unsafe { <Self as gem::Object>::from_gem(gem) };
+        if bo.has_user_pages() {
+            return EPERM.to_errno();
+        }
+        if let Err(e) = T::mmap(bo) {
+            return e.to_errno();
+        }
+        if bo.is_imported() {
+            // SAFETY: This is the mapping that the core is making.
+            return match unsafe { bo.mmap_import(vma) } {
+                Ok(()) => 0,
+                Err(e) => e.to_errno(),
+            };
+        }
+        // SAFETY: Object and mapping are valid. On success the mapping has a reference, and the one
+        // that the caller has made for it is one too many.
+        unsafe {
+            let ret = bindings::ttm_bo_mmap_obj(vma, bo.as_raw());
+            if ret == 0 {
+                bindings::rust_ext_drm_gem_object_put(gem);
+            }
+            ret
+        }
+    }
+
     /// Implements the `fault` callback.
     ///
     /// # Safety
@@ -143,6 +182,32 @@ impl<T: DriverObject> Object<T> {
             },
             Err(EINTR | ERESTARTSYS | EAGAIN | EBUSY) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+
+    /// Implements the `access` callback, for a debugger that reads or writes a process's mapping.
+    ///
+    /// # Safety
+    ///
+    /// Must only be called through a `struct vm_operations_struct` of `Self`.
+    pub(super) unsafe extern "C" fn access_callback(
+        vma: *mut bindings::vm_area_struct,
+        addr: ffi::c_ulong,
+        buf: *mut ffi::c_void,
+        len: ffi::c_int,
+        write: ffi::c_int,
+    ) -> ffi::c_int {
+        // SAFETY: The memory manager gives us a mapping of ours, which has a reference to the
+        // object.
+        let bo = unsafe { <Self as gem::Object>::from_gem((*vma).vm_private_data.cast()) };
+        match bo.ttm_device().gate().enter() {
+            // TTM reads system pages without asking the driver, also in the middle of a move.
+            Some(_section) => match Buffer::resv(bo).wait(Usage::Kernel, Interruptible::Yes) {
+                // SAFETY: The arguments are those of the callback.
+                Ok(()) => unsafe { bindings::ttm_bo_vm_access(vma, addr, buf, len, write) },
+                Err(e) => e.to_errno(),
+            },
+            None => ENODEV.to_errno(),
         }
     }
 }
