@@ -117,11 +117,11 @@ impl Region {
     }
 }
 
-/// What counts of a BO.
+/// Facts of a BO that are counted.
 struct Counted {
     size: u64,
     domains: Domains,
-    /// Where the BO lies; `None` if it has no memory.
+    /// Kind of memory of the BO; `None` if it has none.
     lies_in: Option<Region>,
     is_shared: bool,
     is_purgeable: bool,

@@ -7,6 +7,7 @@
 //! once, at probe ([`ChipId::chip`]). After that, no code asks which chip it runs on.
 
 mod atom;
+pub(crate) mod bring_up;
 pub(crate) mod card;
 pub(crate) mod command;
 pub(crate) mod decode;
@@ -15,18 +16,32 @@ pub(crate) mod engine;
 pub(crate) mod fake;
 pub(crate) mod firmware;
 pub(crate) mod gfx7;
+pub(crate) mod graphics;
 pub(crate) mod layout;
 pub(crate) mod page_table;
 pub(crate) mod vbios;
 
 use kernel::{
     device,
-    dma::{
-        DmaAddress,
-        DmaMask, //
-    },
+    dma::DmaMask,
     fmt,
     prelude::*, //
+};
+
+pub(crate) use self::{
+    bring_up::{
+        BringUp,
+        InterruptRing,
+        Rings,
+        Scratch,
+        Translation, //
+    },
+    graphics::{
+        GraphicsInfo,
+        Raster,
+        TilingTables,
+        MAX_SHADER_ENGINES, //
+    }, //
 };
 
 use self::{
@@ -34,9 +49,7 @@ use self::{
     command::{
         Block,
         EngineKind,
-        RingId,
-        RingMemory,
-        Sink, //
+        RingId, //
     },
     engine::Engine,
     layout::{
@@ -228,60 +241,6 @@ impl Stopped {
     pub(crate) fn for_test() -> Self {
         Self(())
     }
-}
-
-/// Inputs of bring-up. Addresses are the GPU's own (context 0), except for bus addresses.
-pub(crate) struct BringUp<'a> {
-    pub(crate) card: &'a Card<'a>,
-    pub(crate) firmware: &'a firmware::Files,
-    pub(crate) graphics: &'a GraphicsInfo,
-    pub(crate) translation: Translation,
-    pub(crate) interrupts: InterruptRing,
-    pub(crate) rings: &'a dyn Rings,
-    pub(crate) scratch: &'a dyn Scratch,
-}
-
-/// Inputs of address translation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Translation {
-    pub(crate) vram: VramLayout,
-    pub(crate) gart: GartLayout,
-    /// Bus address of the page that receives the accesses that no page table allows.
-    pub(crate) dummy_page: DmaAddress,
-}
-
-/// Location of the interrupt ring.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct InterruptRing {
-    pub(crate) base: u64,
-    /// Address to which the card writes its write pointer.
-    pub(crate) write_pointer: u64,
-    /// Bus address of a page that the card may read at any time.
-    pub(crate) dummy_page: DmaAddress,
-}
-
-impl InterruptRing {
-    /// Size of the ring in bytes, a power of two.
-    pub(crate) const SIZE: u32 = 64 << 10;
-}
-
-/// The rings, for the code that sets up their engines. Both methods return `ENODEV` for a ring that
-/// does not exist.
-pub(crate) trait Rings {
-    /// Returns the location of a ring and of its write-back slots.
-    fn memory(&self, ring: RingId) -> Result<RingMemory>;
-
-    /// Has the ring's engine execute commands that have no fence.
-    fn emit(&self, ring: RingId, commands: &dyn Fn(&mut dyn Sink)) -> Result;
-}
-
-/// The memory that [`Chip::scratch`] asks for. It is zeroed when it is allocated.
-pub(crate) trait Scratch {
-    /// Returns its address.
-    fn gpu_addr(&self) -> u64;
-
-    /// Writes dword `index`.
-    fn write(&self, index: usize, value: u32);
 }
 
 /// Destination of facts for a person: takes a name and a value.
@@ -518,47 +477,4 @@ pub(crate) trait Graphics: Sync {
     ///
     /// Concurrent calls return wrong values: callers must allow only one reader at a time.
     fn clock(&self, card: &Card<'_>) -> u64;
-}
-
-/// Number of shader engines of the largest chip.
-pub(crate) const MAX_SHADER_ENGINES: usize = 4;
-
-/// Shaders and render backends of a card.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct GraphicsInfo {
-    pub(crate) shader_engines: u32,
-    pub(crate) arrays_per_engine: u32,
-    /// Maximum number of compute units of an array.
-    pub(crate) max_units_per_array: u32,
-    /// Maximum number of render backends of an engine.
-    pub(crate) max_backends_per_engine: u32,
-    pub(crate) texture_caches: u32,
-    pub(crate) gs_threads: u32,
-    pub(crate) contexts: u32,
-    /// Mask of the working render backends.
-    pub(crate) backends: u32,
-    /// Mask of the working compute units, for each engine's only array.
-    pub(crate) units: [u32; MAX_SHADER_ENGINES],
-    /// Render backends of each engine, as the registers describe them.
-    pub(crate) rasters: [Raster; MAX_SHADER_ENGINES],
-    pub(crate) address_config: u32,
-    /// Size of the global data share in bytes.
-    pub(crate) gds_size: u32,
-    pub(crate) tiling: TilingTables,
-}
-
-/// Registers about one shader engine's render backends, passed to user space unchanged.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Raster {
-    pub(crate) backend_disable: u32,
-    pub(crate) user_backend_disable: u32,
-    pub(crate) config: u32,
-    pub(crate) config_1: u32,
-}
-
-/// Meaning of the tile mode numbers on this card.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct TilingTables {
-    pub(crate) tile_modes: [u32; 32],
-    pub(crate) macrotile_modes: [u32; 16],
 }

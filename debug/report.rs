@@ -50,7 +50,7 @@ impl Write for Text {
     }
 }
 
-/// Whether each line is logged as it is reported.
+/// Set if each line is logged as it is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Volume {
     Silent,

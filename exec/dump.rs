@@ -94,7 +94,7 @@ pub(crate) trait Herald: Send + Sync {
     fn tell(&self, remedy: Remedy, task: Option<&TaskName>);
 }
 
-/// What user space is to be told of a hang.
+/// Events of a hang that user space is told of.
 #[derive(Clone, Copy)]
 struct News {
     remedy: Remedy,
@@ -214,7 +214,7 @@ pub(crate) struct Dumps {
     /// A snapshot of which a text is to be made.
     #[pin]
     full: SpinLock<Option<KBox<Snapshot>>>,
-    /// What user space is to be told next.
+    /// Next event for user space.
     #[pin]
     news: SpinLock<Option<News>>,
     /// `None` while the card is not registered.

@@ -135,7 +135,7 @@ impl Party {
     }
 }
 
-/// What is known of the oldest submission of a ring.
+/// Facts about the oldest submission of a ring, for a verdict.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     /// Its commands have begun.
@@ -146,7 +146,7 @@ pub(crate) struct Head {
     pub(crate) on_trial: bool,
 }
 
-/// What becomes of the oldest submission of a ring.
+/// Fate of the oldest submission of a ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// It runs again.

@@ -8,6 +8,7 @@ use core::ops::Range;
 use kernel::prelude::*;
 
 use super::{
+    bring_up::BringUp,
     card::Card,
     command::{
         Block,
@@ -25,8 +26,7 @@ use super::{
         VmState,
         Window, //
     },
-    decode::Packet,
-    BringUp, //
+    decode::Packet, //
 };
 
 /// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).

@@ -38,7 +38,7 @@ pub(crate) struct Captured {
     pub(crate) written: u64,
     /// The oldest unfinished submission.
     pub(crate) oldest: Option<Oldest>,
-    /// What that submission has in the ring.
+    /// Contents of the ring that belong to that submission.
     pub(crate) words: KVec<u32>,
 }
 

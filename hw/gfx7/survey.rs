@@ -32,7 +32,7 @@ macro_rules! table {
     ($($register:ident)*) => { &[$((stringify!($register), $register::OFFSET)),*] };
 }
 
-/// What the firmware has left: identity, memory, display, and whether anything runs.
+/// State that the firmware has left: identity, memory, display, and whether anything runs.
 const FOUND: Table = table![
     BIOS_SCRATCH_7 CONFIG_MEMSIZE CC_DRM_ID_STRAPS BUS_CNTL BIF_FB_EN
     MC_VM_FB_LOCATION MC_SHARED_CHMAP MC_SHARED_BLACKOUT_CNTL MC_ARB_RAMCFG MC_SEQ_MISC0
@@ -51,7 +51,7 @@ const POWER: Table = table![
 /// Registers of a compute queue.
 const QUEUE: Table = table![CP_HQD_ACTIVE CP_HQD_PERSISTENT_STATE CP_HQD_PQ_BASE];
 
-/// What may tell why a ring does not work.
+/// Registers that may tell why a ring does not work.
 const STUCK: Table = table![
     GRBM_STATUS GRBM_STATUS2 GRBM_STATUS_SE0 GRBM_STATUS_SE1 SRBM_STATUS SRBM_STATUS2
     CP_STAT CP_BUSY_STAT CP_STALLED_STAT1 CP_STALLED_STAT2 CP_STALLED_STAT3

@@ -41,8 +41,8 @@ class Measure:
 def without_tests(lines: list[str]) -> list[str]:
     """The lines before the first KUnit suite, which ends a file."""
     for number, line in enumerate(lines):
-        if line.startswith("#[kunit_tests("):
-            return lines[:number]
+        if "kunit_tests(" in line and line.startswith("#["):
+            return lines[: number - 1]
     return lines
 
 

@@ -52,7 +52,7 @@ use kernel::{
     prelude::*, //
 };
 
-/// Where other devices reach an object.
+/// Place at which other devices reach an object.
 const SHARED: Placement = Placement::new(&[Place::new(MemType::TT)]);
 
 impl<T: DriverObject> Buffer<T> {

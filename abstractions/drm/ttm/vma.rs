@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! User space's mappings of buffer objects: their making, page faults in them, and accesses by a
-//! debugger (amdgpu: `amdgpu_gem_object_mmap()`, `amdgpu_gem_fault()`, `amdgpu_ttm_access_memory()`).
+//! User space's mappings of buffer objects: their making, page faults in them, and a debugger's
+//! accesses (amdgpu: `amdgpu_gem_object_mmap()`, `amdgpu_gem_fault()`, `ttm_bo_vm_access()`).
 //!
 //! C header: [`include/drm/ttm/ttm_bo.h`](srctree/include/drm/ttm/ttm_bo.h)
 

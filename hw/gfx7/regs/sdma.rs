@@ -56,7 +56,7 @@ register! {
         0:0 halt => bool;
     }
 
-    /// How long a context may run before another gets its turn.
+    /// Time for which a context may run before another gets its turn.
     pub(crate) SDMA0_PHASE0_QUANTUM(u32) @ SdmaBase + 0x050 {
         3:0 unit;
         23:8 value;

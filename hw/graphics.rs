@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Facts of the graphics block of a card, most of which user space gets (the C driver's
+//! `amdgpu_gfx_config`).
+
+/// Number of shader engines of the largest chip.
+pub(crate) const MAX_SHADER_ENGINES: usize = 4;
+
+/// Shaders and render backends of a card.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GraphicsInfo {
+    pub(crate) shader_engines: u32,
+    pub(crate) arrays_per_engine: u32,
+    /// Maximum number of compute units of an array.
+    pub(crate) max_units_per_array: u32,
+    /// Maximum number of render backends of an engine.
+    pub(crate) max_backends_per_engine: u32,
+    pub(crate) texture_caches: u32,
+    pub(crate) gs_threads: u32,
+    pub(crate) contexts: u32,
+    /// Mask of the working render backends.
+    pub(crate) backends: u32,
+    /// Mask of the working compute units, for each engine's only array.
+    pub(crate) units: [u32; MAX_SHADER_ENGINES],
+    /// Render backends of each engine, as the registers describe them.
+    pub(crate) rasters: [Raster; MAX_SHADER_ENGINES],
+    pub(crate) address_config: u32,
+    /// Size of the global data share in bytes.
+    pub(crate) gds_size: u32,
+    pub(crate) tiling: TilingTables,
+}
+
+/// Registers about one shader engine's render backends, passed to user space unchanged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Raster {
+    pub(crate) backend_disable: u32,
+    pub(crate) user_backend_disable: u32,
+    pub(crate) config: u32,
+    pub(crate) config_1: u32,
+}
+
+/// Meaning of the tile mode numbers on this card.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TilingTables {
+    pub(crate) tile_modes: [u32; 32],
+    pub(crate) macrotile_modes: [u32; 16],
+}
