@@ -5,6 +5,7 @@
 //! Each module lies where the kernel crate would have it and knows nothing of this driver. Each is
 //! a complete interface, of which the driver uses the parts it needs.
 
+pub(crate) mod acpi;
 pub(crate) mod bound;
 pub(crate) mod capability;
 pub(crate) mod clock;

@@ -59,6 +59,12 @@ impl Drop for Enabled<'_> {
     }
 }
 
+/// Returns the number of the bus that the device is on, within its domain.
+pub(crate) fn bus_number(pdev: &pci::Device<Bound>) -> u8 {
+    // The high byte is the bus.
+    pdev.dev_id().to_be_bytes()[0]
+}
+
 /// Returns the place of a capability in the device's configuration space, or `None` if the device
 /// does not have it. `id` is one of the PCI specification (`PCI_CAP_ID_*`).
 pub(crate) fn find_capability(pdev: &pci::Device<Bound>, id: u8) -> Option<usize> {

@@ -24,6 +24,7 @@
 #include <drm/ttm/ttm_range_manager.h>
 #include <drm/ttm/ttm_resource.h>
 #include <drm/ttm/ttm_tt.h>
+#include <linux/acpi.h>
 #include <linux/aperture.h>
 #include <linux/devcoredump.h>
 #include <linux/dma-buf.h>

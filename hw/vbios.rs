@@ -2,8 +2,10 @@
 
 //! The video BIOS (the C driver's `amdgpu_bios.c`): the card's ROM image.
 //!
-//! The image is read from the ROM's BAR, or, where that shows none, from the card's own port to the
-//! ROM, dword by dword: of a primary graphics card the platform may have put the BAR out of use.
+//! The system firmware may hand the image over ([`vfct`]), as it does where the card has no ROM of
+//! its own. Otherwise it is read from the ROM's BAR, or, where that shows none, from the card's own
+//! port to the ROM, dword by dword: of a primary graphics card the platform may have put the BAR
+//! out of use.
 //!
 //! An ATOM BIOS image begins like any PCI expansion ROM (55 AA). The word at 0x48 points to the
 //! ATOM header, which contains the letters "ATOM" and points to the lists of tables. Of the data
@@ -15,6 +17,7 @@
 
 mod identity;
 mod posting;
+mod vfct;
 
 pub(crate) use self::identity::Identity;
 
@@ -28,7 +31,13 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::pci::read_rom,
+    abstractions::{
+        acpi,
+        pci::{
+            bus_number,
+            read_rom, //
+        },
+    },
     hw::atom::image::Image, //
 };
 
@@ -42,6 +51,7 @@ pub(crate) struct Vbios {
 /// Way by which an image was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
+    Vfct,
     Bar,
     Port,
 }
@@ -68,10 +78,13 @@ enum Defect {
 }
 
 impl Vbios {
-    /// Reads the image from the ROM and checks it. `port` reads from the start of the ROM by the
-    /// card's port. Logs any failure.
+    /// Reads the image and checks it. `port` reads from the start of the ROM by the card's port.
+    /// Logs any failure.
     pub(crate) fn read(pdev: &pci::Device<Bound>, port: impl Fn(&mut [u8])) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
+        if let Some(Ok(vbios)) = handed_over(pdev).map(|image| Self::check(image, Source::Vfct)) {
+            return Ok(vbios);
+        }
         let by_bar = match read_rom(pdev) {
             Ok(image) => Self::check(image, Source::Bar),
             Err(_) => Err(Defect::NoRomSignature),
@@ -95,6 +108,24 @@ impl Vbios {
             clocks,
         })
     }
+}
+
+/// Returns the image that the system firmware has handed over, or `None` if there is none, or no
+/// memory for it.
+fn handed_over(pdev: &pci::Device<Bound>) -> Option<KVVec<u8>> {
+    let table = acpi::Table::find(c"VFCT")?;
+    let devfn = u32::from(pdev.dev_id()) & 0xff;
+    let card = vfct::Card {
+        bus: bus_number(pdev).into(),
+        slot: (devfn >> 3, devfn & 7),
+        id: (pdev.vendor_id().as_raw(), pdev.device_id()),
+    };
+    let bytes = table.bytes();
+    let mut image = KVVec::new();
+    image
+        .extend_from_slice(bytes.get(vfct::find(bytes, card)?)?, GFP_KERNEL)
+        .ok()?;
+    Some(image)
 }
 
 /// Reads the image by the card's port, or returns `None` if there is none, or no memory for it. Its

@@ -61,8 +61,11 @@ BLOCK: gfx, compute, sdma, sdma0, sdma1";
 #[command(version, after_help = format!("{FAULTS}\n\nRules (--strict, --kind):\n{}", Strictness::help()))]
 struct Options {
     /// vfio-user socket to create.
-    #[arg(long, value_name = "PATH")]
-    socket: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "write_rom")]
+    socket: Option<PathBuf>,
+    /// Write the card's video BIOS to this file, and do no more.
+    #[arg(long, value_name = "FILE", conflicts_with = "socket")]
+    write_rom: Option<PathBuf>,
     /// VRAM in MiB.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     vram_mib: u64,
@@ -167,12 +170,16 @@ fn config(o: &Options) -> Result<Config> {
 /// Serves until the client leaves. Answers the number of rules broken.
 fn run(o: &Options) -> Result<u64> {
     let mut gpu = Gpu::new(config(o)?).context("making the VRAM")?;
+    if let Some(path) = &o.write_rom {
+        std::fs::write(path, gpu.rom()).with_context(|| format!("video BIOS {}", path.display()))?;
+    }
+    let Some(socket) = &o.socket else { return Ok(0) };
     if let Some(path) = &o.trace {
         gpu.log.trace_to(File::create(path).with_context(|| format!("trace file {}", path.display()))?);
     }
     let machine = Machine::start(gpu);
     let handle = machine.handle();
-    let listener = transport::listen(&o.socket, &handle)?;
+    let listener = transport::listen(socket, &handle)?;
     if let Some(path) = &o.control {
         control::listen(path, handle.clone())?;
     }
