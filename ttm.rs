@@ -256,9 +256,11 @@ impl Memory {
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {
                 setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
+                setup.charge(ttm::MemType::VRAM, c"vram", vram)?;
                 // TTM sets this limit when the first device is created, so it is not read earlier.
                 let gtt = ttm::system_limit();
-                setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))
+                setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))?;
+                setup.charge(ttm::MemType::TT, c"gtt", gtt)
             }),
             vram,
             has_user_memory: reach.bounces != Bounces::Everything,

@@ -26,6 +26,7 @@
 #include <drm/ttm/ttm_tt.h>
 #include <linux/acpi.h>
 #include <linux/aperture.h>
+#include <linux/cgroup_dmem.h>
 #include <linux/devcoredump.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>

@@ -159,6 +159,46 @@ void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bo
 	ttm_resource_manager_set_used(man, used);
 }
 
+#if IS_ENABLED(CONFIG_CGROUP_DMEM)
+static int reclaim(struct dmem_cgroup_pool_state *pool, u64 target, void *man)
+{
+	return ttm_resource_manager_dmem_reclaim(pool, target, man);
+}
+
+/* The name is what drmm_cgroup_register_region() would give. */
+int rust_ext_ttm_resource_manager_charge(struct ttm_resource_manager *man, struct drm_device *dev,
+					 const char *name, u64 size)
+{
+	static const struct dmem_cgroup_ops ops = { .reclaim = reclaim };
+	struct dmem_cgroup_init init = { .size = size, .ops = &ops, .reclaim_priv = man };
+	struct dmem_cgroup_region *region;
+
+	region = dmem_cgroup_register_region(&init, "drm/%s/%s", dev->unique, name);
+	if (IS_ERR(region))
+		return PTR_ERR(region);
+	ttm_resource_manager_set_dmem_region(man, region);
+	return 0;
+}
+
+void rust_ext_ttm_resource_manager_uncharge(struct ttm_resource_manager *man)
+{
+	struct dmem_cgroup_region *region = man->cg;
+
+	ttm_resource_manager_set_dmem_region(man, NULL);
+	dmem_cgroup_unregister_region(region);
+}
+#else
+int rust_ext_ttm_resource_manager_charge(struct ttm_resource_manager *man, struct drm_device *dev,
+					 const char *name, u64 size)
+{
+	return 0;
+}
+
+void rust_ext_ttm_resource_manager_uncharge(struct ttm_resource_manager *man)
+{
+}
+#endif
+
 void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man)
 {
 	ttm_resource_manager_cleanup(man);

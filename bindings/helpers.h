@@ -63,6 +63,9 @@ void rust_ext_ttm_kmap_write(const struct ttm_bo_kmap_obj *map, size_t offset, c
 			     size_t len);
 void rust_ext_ttm_kmap_read(const struct ttm_bo_kmap_obj *map, size_t offset, void *into, size_t len);
 void rust_ext_ttm_resource_manager_set_used(struct ttm_resource_manager *man, bool used);
+int rust_ext_ttm_resource_manager_charge(struct ttm_resource_manager *man, struct drm_device *dev,
+					 const char *name, u64 size);
+void rust_ext_ttm_resource_manager_uncharge(struct ttm_resource_manager *man);
 void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsigned long seq);

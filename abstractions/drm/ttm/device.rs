@@ -342,6 +342,8 @@ impl<D: Driver> PinnedDrop for Device<D> {
                 let man = raw.as_ptr();
                 // SAFETY: The manager is there, and without objects.
                 unsafe {
+                    // After this no control group reaches the manager any more.
+                    bindings::rust_ext_ttm_resource_manager_uncharge(man);
                     bindings::rust_ext_ttm_resource_manager_set_used(man, false);
                     // Evictions leave fences behind, for which the next user of the memory waits.
                     bindings::ttm_resource_manager_evict_all(bdev, man);
@@ -406,6 +408,31 @@ impl<D: Driver> Setup<'_, D> {
             };
         }
         Ok(())
+    }
+
+    /// Charges the memory of a kind, `size` bytes of which there are, to the control groups of the
+    /// processes that make objects there: as the region `name` of the device, by the dmem
+    /// controller. Does nothing where the kernel has no such controller.
+    ///
+    /// An object that a limit has no room for evicts others of its group, or does not fit.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the kind has not been added, or is charged already; `ENOMEM`.
+    pub(crate) fn charge(&mut self, mem_type: MemType, name: &'static CStr, size: u64) -> Result {
+        let Slot::Ours { raw, .. } = self.0.slot(mem_type) else {
+            return Err(EINVAL);
+        };
+        let man = raw.as_ptr();
+        // SAFETY: The manager is there and initialized; it is uncharged before it is dropped. The
+        // DRM device is initialized, and has its name.
+        to_result(unsafe {
+            if !(*man).cg.is_null() {
+                return Err(EINVAL);
+            }
+            let drm = self.0.drm.as_ref().as_raw();
+            bindings::rust_ext_ttm_resource_manager_charge(man, drm, name.as_char_ptr(), size)
+        })
     }
 
     fn check_free(&self, mem_type: MemType) -> Result {
