@@ -209,7 +209,6 @@ fn write_size(to: &mut impl Write, key: &str, region: &str, bytes: u64) -> fmt::
 #[kernel::prelude::kunit_tests(amdgpu_rs_fdinfo)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     const MIB: u64 = 1 << 20;
 

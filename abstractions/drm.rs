@@ -33,7 +33,6 @@ pub(crate) mod sched;
 pub(crate) mod syncobj;
 pub(crate) mod ttm;
 
-#[allow(unused_imports)]
 pub(crate) use self::{
     device::{
         Device,

@@ -117,6 +117,7 @@ impl<T: Callbacks> PinnedDrop for Registered<T> {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_pm)]
 mod tests {
     use super::*;

@@ -46,7 +46,7 @@ macro_rules! declare_tracepoints {
 
             /// Returns true while the tracepoint is enabled.
             #[inline(always)]
-            #[allow(dead_code)]
+            #[allow(dead_code, reason = "a driver asks only where its arguments cost something")]
             $vis fn [<$name _enabled>]() -> bool {
                 #[cfg(CONFIG_TRACEPOINTS)]
                 // SAFETY: The key is that of a tracepoint that the C side defines.

@@ -53,7 +53,6 @@ pub(crate) fn packets<'a>(
 #[kernel::prelude::kunit_tests(amdgpu_rs_decode)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn packets_follow_each_other() {

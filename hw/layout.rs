@@ -74,7 +74,6 @@ impl GartLayout {
 #[kernel::prelude::kunit_tests(amdgpu_rs_layout)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     const LAYOUT: GartLayout = GartLayout {
         start: 0xff_0000_0000,

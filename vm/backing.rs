@@ -197,7 +197,6 @@ fn fill_system(
 #[kernel::prelude::kunit_tests(amdgpu_rs_vm_backing)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     struct Pages(&'static [DmaAddress]);
 

@@ -153,7 +153,6 @@ pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
 #[kernel::prelude::kunit_tests(amdgpu_rs_vm_layout)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn sizes_are_those_that_the_registers_are_programmed_for() {

@@ -171,6 +171,7 @@ pub(crate) fn wait_any(
     Ok(first())
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_dma_fence_wait_any)]
 mod tests {
     use super::*;

@@ -55,6 +55,7 @@ impl Children {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_drm_children)]
 mod tests {
     use super::*;

@@ -44,7 +44,7 @@ const _: () = assert!((AUTH | MASTER | ROOT_ONLY | RENDER_ALLOW) & OUTSIDE == 0)
 
 /// Direction in which the argument is copied, which determines the ioctl's code.
 #[derive(Clone, Copy)]
-#[allow(clippy::upper_case_acronyms)]
+#[expect(clippy::upper_case_acronyms, reason = "the names of the C macros")]
 pub(crate) enum Direction {
     /// `DRM_IOR`: from the kernel to user space.
     #[expect(dead_code, reason = "no ioctl of this driver wants it")]
@@ -237,14 +237,13 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 ///      AUTH | RENDER_ALLOW, create),
 /// };
 /// ```
-#[allow(unused_macros)]
 macro_rules! drm_ioctls {
     ($driver:ty; $((
         $direction:ident, $number:ident, $arg:ident $(: $in:ident => $out:ident)?,
         $flags:expr, $handler:expr $(,)?
     )),* $(,)?) => {
         const {
-            #[allow(unused_imports)]
+            #[allow(unused_imports, reason = "a table names some of the flags")]
             use $crate::abstractions::drm::ioctl::{
                 self,
                 Direction,
@@ -314,9 +313,9 @@ macro_rules! drm_ioctls {
         >($dev, $data, $file, $flags, $handler)
     };
 }
-#[allow(unused_imports)]
 pub(crate) use drm_ioctls;
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_drm_ioctl)]
 mod tests {
     use super::*;

@@ -107,7 +107,10 @@ mod tests;
 pub(crate) mod tt;
 mod vma;
 
-#[allow(unused_imports)]
+#[expect(
+    unused_imports,
+    reason = "the interface is complete, a driver uses a part"
+)]
 pub(crate) use self::{
     attachment::Attachment,
     bo::{

@@ -132,6 +132,7 @@ pub(super) fn emit(out: &mut dyn Sink) {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(amdgpu_rs_clear_state)]
 mod tests {
     use kernel::num::casts::usize_as_u64;

@@ -197,7 +197,6 @@ mod tests {
             BONAIRE, //
         },
     };
-    use kernel::prelude::*;
 
     #[test]
     fn opcodes_are_in_order() {

@@ -122,6 +122,7 @@ pub(super) static BROADCAST: &[Golden] = &[
     Golden(0xc200, 0xe0ff_ffff, 0xe000_0000), // GRBM_GFX_INDEX
 ];
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(amdgpu_rs_golden)]
 mod tests {
     use super::{

@@ -107,7 +107,6 @@ fn shown(planes: &[Option<Plane>], vga: bool, start: u64, visible: u64) -> u64 {
 #[kernel::prelude::kunit_tests(amdgpu_rs_picture)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     const START: u64 = 0xf4_0000_0000;
     const VISIBLE: u64 = 256 * u64::SZ_1M;

@@ -75,6 +75,7 @@ impl Working {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(amdgpu_rs_raster)]
 mod tests {
     use super::{

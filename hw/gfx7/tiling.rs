@@ -144,6 +144,7 @@ pub(super) fn program(card: &Card<'_>, tables: &TilingTables) {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(amdgpu_rs_tiling)]
 mod tests {
     use super::{

@@ -378,6 +378,7 @@ fn size_within(size: usize, offset: usize, len: ffi::c_int) -> Option<usize> {
     (offset.checked_add(len)? <= size).then_some(len)
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm_driver)]
 mod tests {
     use super::*;

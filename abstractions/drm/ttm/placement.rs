@@ -205,6 +205,7 @@ impl Placement {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm_placement)]
 mod tests {
     use super::*;

@@ -387,6 +387,7 @@ impl ResourceManager for Budget {
     }
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm_resource)]
 mod tests {
     use super::*;

@@ -322,6 +322,7 @@ const _: fn() = || {
     let _ = <Buffer<TestBo> as AmbiguousIfCounted<_>>::check;
 };
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm)]
 mod tests {
     use super::*;

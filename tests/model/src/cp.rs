@@ -36,7 +36,7 @@ use crate::{
 
 /// Opcodes of type-3 packets.
 pub mod op {
-    #![allow(missing_docs)]
+    #![expect(missing_docs, reason = "the names of the packet headers")]
     pub const NOP: u32 = 0x10;
     pub const SET_BASE: u32 = 0x11;
     pub const CLEAR_STATE: u32 = 0x12;

@@ -29,7 +29,7 @@ pub const PAGE: u64 = 4096;
 const ADDRESS_MASK: u64 = 0xff_ffff_ffff;
 /// Bits of a page-table entry.
 pub mod pte {
-    #![allow(missing_docs)]
+    #![expect(missing_docs, reason = "the names of the register headers")]
     pub const VALID: u64 = 1;
     pub const SYSTEM: u64 = 1 << 1;
     pub const SNOOPED: u64 = 1 << 2;
@@ -46,7 +46,7 @@ pub mod pte {
 
 /// PROTECTIONS bits of the fault status.
 pub mod protection {
-    #![allow(missing_docs)]
+    #![expect(missing_docs, reason = "the names of the register headers")]
     pub const RANGE: u32 = 1 << 0;
     pub const PDE0: u32 = 1 << 1;
     pub const VALID: u32 = 1 << 2;

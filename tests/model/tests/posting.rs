@@ -11,7 +11,7 @@ use amdgpu_model::{
 use bench::*;
 
 #[rustfmt::skip]
-#[allow(dead_code, clippy::all)]
+#[allow(dead_code, clippy::all, reason = "the driver's, which has lints of its own")]
 #[path = "../../../hw"]
 mod hw {
     pub(crate) mod atom;

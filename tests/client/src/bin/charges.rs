@@ -98,10 +98,9 @@ fn begin() -> Result<(), String> {
 fn capacity(session: &Session, regions: &Regions) -> Outcome {
     let memory: uapi::Memory =
         session.file.info(INFO_MEMORY, [0; 4]).map_err(|e| format!("INFO_MEMORY: {e}"))?;
-    for (region, expected) in [
-        (&regions.vram, memory.vram.total_heap_size),
-        (&regions.gtt, memory.gtt.total_heap_size),
-    ] {
+    for (region, expected) in
+        [(&regions.vram, memory.vram.total_heap_size), (&regions.gtt, memory.gtt.total_heap_size)]
+    {
         let seen = Group::of(ROOT).read("dmem.capacity", region)?;
         if !(expected - RESERVED..=expected).contains(&seen) {
             return Err(format!("{region}: {seen} bytes, with {expected} on the card"));
@@ -146,7 +145,8 @@ fn limit(session: &Session, region: &str) -> Outcome {
     group.write("dmem.max", &format!("{region} {most}"))?;
     let mut buffers = Vec::new();
     for n in 0..8u32 {
-        let buffer = session.buffer(4 * MIB, DOMAIN_VRAM, 0).map_err(|e| format!("buffer {n}: {e}"))?;
+        let buffer =
+            session.buffer(4 * MIB, DOMAIN_VRAM, 0).map_err(|e| format!("buffer {n}: {e}"))?;
         buffer.map.write(0, 0x5eed_0000 | n);
         buffers.push(buffer);
         let used = group.read("dmem.current", region)?;
@@ -178,7 +178,10 @@ fn no_room(session: &Session, regions: &Regions) -> Outcome {
     session.prove_alive(Engine::Gfx)?;
     group.write("dmem.max", &format!("{} max", regions.gtt))?;
     group.write("dmem.max", &format!("{} max", regions.vram))?;
-    let handle = session.file.gem_create(64 * MIB, DOMAIN_GTT, 0).map_err(|e| format!("without limits: {e}"))?;
+    let handle = session
+        .file
+        .gem_create(64 * MIB, DOMAIN_GTT, 0)
+        .map_err(|e| format!("without limits: {e}"))?;
     session.file.gem_close(handle).map_err(|e| format!("closing it: {e}"))?;
     Ok(String::new())
 }
@@ -223,8 +226,12 @@ fn main() -> ExitCode {
     };
     let mut tally = Tally::new();
     tally.check("the regions are as large as the heaps", || capacity(&session, &regions));
-    tally.check("a buffer in VRAM counts while it is there", || use_of(&session, &regions.vram, DOMAIN_VRAM));
-    tally.check("a buffer in GTT counts while it is there", || use_of(&session, &regions.gtt, DOMAIN_GTT));
+    tally.check("a buffer in VRAM counts while it is there", || {
+        use_of(&session, &regions.vram, DOMAIN_VRAM)
+    });
+    tally.check("a buffer in GTT counts while it is there", || {
+        use_of(&session, &regions.gtt, DOMAIN_GTT)
+    });
     tally.check("a limit of VRAM holds, and no byte is lost", || limit(&session, &regions.vram));
     tally.check("a lower limit makes buffers leave", || squeezed(&session, &regions.vram));
     tally.check("without room there is ENOMEM", || no_room(&session, &regions));

@@ -4,7 +4,7 @@
 
 macro_rules! registers {
     ($($(#[$doc:meta])* $name:ident = $index:literal;)*) => {
-        $($(#[$doc])* #[allow(missing_docs)] pub const $name: u32 = $index;)*
+        $($(#[$doc])* #[allow(missing_docs, reason = "the names of the register headers")] pub const $name: u32 = $index;)*
 
         #[cfg(test)]
         const ALL: &[(&str, u32)] = &[$((stringify!($name), $index)),*];
@@ -16,9 +16,9 @@ pub const SDMA_STRIDE: u32 = 0x200;
 
 /// SMC registers of the engine's clock generator (SPLL).
 pub const CG_SPLL_FUNC_CNTL: u32 = 0xc050_0140;
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of the register headers")]
 pub const CG_SPLL_FUNC_CNTL_3: u32 = 0xc050_0148;
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of the register headers")]
 pub const CG_SPLL_STATUS: u32 = 0xc050_015c;
 /// CG_SPLL_FUNC_CNTL: reset, bypass.
 pub const SPLL_OFF: u32 = 1 | 1 << 3;

@@ -26,9 +26,9 @@ pub const FB_BASE: u64 = 0xf4_0000_0000;
 pub const INIT_COMPLETE: u32 = 0x200;
 /// Clocks in 10 kHz: of the engine, of memory, and the crystal's.
 pub const ENGINE_CLOCK: u32 = 70_000;
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of the register headers")]
 pub const MEMORY_CLOCK: u32 = 150_000;
-#[allow(missing_docs)]
+#[expect(missing_docs, reason = "the names of the register headers")]
 pub const REFERENCE_CLOCK: u32 = 2_700;
 
 /// Registers whose contents hardware leaves undefined at power-up: first index, count. Bits that no
@@ -90,11 +90,11 @@ pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
 
 /// How the memory is made and wired.
 pub struct MemoryKind {
-    #[allow(missing_docs)]
+    #[expect(missing_docs, reason = "the names of the register headers")]
     pub ramcfg: u32,
-    #[allow(missing_docs)]
+    #[expect(missing_docs, reason = "the names of the register headers")]
     pub chmap: u32,
-    #[allow(missing_docs)]
+    #[expect(missing_docs, reason = "the names of the register headers")]
     pub misc0: u32,
 }
 
