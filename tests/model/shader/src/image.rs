@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Images: loads, stores and atomics at integer coordinates (ISA manual, chapter 8; bits of the
-//! descriptor as in Mesa's `gfx7.json`, 0x8F10). Sampling is in `image/sample.rs`.
-//!
-//! One level: the levels of an image follow each other in a way that is not implemented, and an
-//! access to another than the first is refused.
+//! descriptor as in Mesa's `gfx7.json`, 0x8F10). Sampling is in `image/sample.rs`. Levels are counted from
+//! the descriptor's first, BASE_LEVEL, and where each lies is in `tiling.rs`.
 
 mod sample;
 
@@ -38,6 +36,9 @@ use crate::{
         lanes, //
     }, //
 };
+
+/// Dimensions are padded to powers of two, as surfaces with several levels are.
+const POW2_PAD: u32 = 1 << 25;
 
 /// Kinds of images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,16 +77,16 @@ impl Kind {
 
 /// An image descriptor.
 struct Descriptor {
-    base: u64,
     /// `None` for a descriptor of nothing.
     format: Option<Format>,
     kind: Kind,
-    /// Width, height, depth or slices.
+    /// Width, height, depth or slices of the surface.
     size: [i64; 3],
     first_slice: i64,
     select: u32,
-    levels: u32,
-    layout: Layout,
+    first_level: usize,
+    /// Base and layout of each level of the surface, to the last one that may be used.
+    surfaces: Vec<(u64, Layout)>,
 }
 
 impl Descriptor {
@@ -104,8 +105,9 @@ impl Descriptor {
             13 => Kind::D2Array,
             other => return Err(format!("image type {other} is not implemented")),
         };
-        if d[3] >> 12 & 15 != 0 {
-            return Err(format!("BASE_LEVEL {}: levels are not implemented", d[3] >> 12 & 15));
+        let (first_level, last_level) = (d[3] >> 12 & 15, d[3] >> 16 & 15);
+        if first_level > last_level {
+            return Err(format!("BASE_LEVEL {first_level} behind LAST_LEVEL {last_level}"));
         }
         let (first, last) = (i64::from(d[5] & 0x1fff), i64::from(d[5] >> 13 & 0x1fff));
         let depth = match kind {
@@ -116,46 +118,73 @@ impl Descriptor {
         let height = if kind.directions() == 1 { 1 } else { i64::from(d[2] >> 14 & 0x3fff) + 1 };
         let pitch = u64::from(d[4] >> 13 & 0x3fff) + 1;
         let bytes = format.map_or(4, |f| f.bytes() as u64);
+        let base = (u64::from(d[0]) | u64::from(d[1] & 0xff) << 32) << 8;
+        let (modes, index) = (&context.tiling, (d[3] >> 20 & 31) as usize);
+        let surfaces = if d[3] & POW2_PAD != 0 {
+            let whole = u64::from(d[4] & 0x1fff) + 1;
+            let slices = |level: u32| match kind {
+                Kind::D3 => (whole >> level).max(1),
+                Kind::Cube => 6 * whole,
+                _ => whole,
+            };
+            Layout::levels(modes, index, bytes, (base, [pitch, height as u64]), slices, last_level)?
+        } else if last_level > 0 {
+            return Err(format!("LAST_LEVEL {last_level} without POW2_PAD is not implemented"));
+        } else {
+            vec![(base, Layout::new(modes, index, bytes, pitch, height as u64)?)]
+        };
         Ok(Descriptor {
-            base: (u64::from(d[0]) | u64::from(d[1] & 0xff) << 32) << 8,
             format,
             kind,
             size: [i64::from(d[2] & 0x3fff) + 1, height, depth],
             first_slice: if kind == Kind::D3 { 0 } else { first },
             select: d[3] & 0xfff,
-            levels: (d[3] >> 16 & 15) + 1,
-            layout: Layout::new(&context.tiling, (d[3] >> 20 & 31) as usize, bytes, pitch, height as u64)?,
+            first_level: first_level as usize,
+            surfaces,
         })
     }
 
-    /// Address of a texel, if there is one at these coordinates.
-    fn address(&self, [x, y, z]: [i64; 3]) -> Option<u64> {
-        let inside = [x, y, z].iter().zip(self.size).all(|(c, size)| (0..size).contains(c));
+    /// How many levels there are.
+    fn levels(&self) -> usize {
+        self.surfaces.len() - self.first_level
+    }
+
+    /// Width, height, depth or slices of a level.
+    fn size(&self, level: usize) -> [i64; 3] {
+        let shift = self.first_level + level;
+        let smaller = |n: usize| (self.size[n] >> shift.min(31)).max(1);
+        [smaller(0), smaller(1), if self.kind == Kind::D3 { smaller(2) } else { self.size[2] }]
+    }
+
+    /// Address of a texel, if there is one at these coordinates of a level.
+    fn address(&self, level: usize, [x, y, z]: [i64; 3]) -> Option<u64> {
+        let (base, layout) = self.surfaces.get(level.checked_add(self.first_level)?)?;
+        let inside = [x, y, z].iter().zip(self.size(level)).all(|(c, size)| (0..size).contains(c));
         let z = z + self.first_slice;
-        inside.then(|| self.layout.address(self.base, x as u64, y as u64, z as u64))
+        inside.then(|| layout.address(*base, x as u64, y as u64, z as u64))
     }
 
     /// A texel with DST_SEL; nothing outside.
     fn fetch<M: Memory + ?Sized>(
         &self,
-        at: [i64; 3],
+        (level, at): (usize, [i64; 3]),
         bus: &mut Bus<'_, M>,
         i: &Inst,
         context: &Context,
     ) -> Result<Option<Texel>, Stop> {
-        let texel = self.stored(at, bus, i, context)?;
+        let texel = self.stored((level, at), bus, i, context)?;
         texel.map(|texel| self.selected(texel, i)).transpose()
     }
 
     /// A texel as it is in memory; nothing outside.
     fn stored<M: Memory + ?Sized>(
         &self,
-        at: [i64; 3],
+        (level, at): (usize, [i64; 3]),
         bus: &mut Bus<'_, M>,
         i: &Inst,
         context: &Context,
     ) -> Result<Option<Texel>, Stop> {
-        let (Some(format), Some(address)) = (self.format, self.address(at)) else { return Ok(None) };
+        let (Some(format), Some(address)) = (self.format, self.address(level, at)) else { return Ok(None) };
         let mut bytes = [0; 16];
         let bytes = &mut bytes[..format.bytes()];
         bus.read(path(i, context), address, bytes)?;
@@ -216,25 +245,22 @@ impl Addresses {
     }
 }
 
-/// Integer coordinates of a lane: x, y, z or slice.
-fn coordinates(w: &Wave, d: &Descriptor, addresses: &Addresses, lane: usize) -> [i64; 3] {
+/// Integer coordinates of a lane (x, y, z or slice), behind the level.
+fn coordinates(w: &Wave, d: &Descriptor, addresses: &Addresses, mip: bool, lane: usize) -> (usize, [i64; 3]) {
     let c = |n| i64::from(addresses.get(w, n, lane) as i32);
-    match d.kind {
+    let level = if mip { addresses.get(w, d.kind.coordinates(), lane) as usize } else { 0 };
+    let at = match d.kind {
         Kind::D1 => [c(0), 0, 0],
         Kind::D2 => [c(0), c(1), 0],
         Kind::D1Array => [c(0), 0, c(1)],
         _ => [c(0), c(1), c(2)],
-    }
+    };
+    (level, at)
 }
 
-/// Coordinates, then the level where the instruction has one: the first is the only one.
+/// Coordinates, then the level where the instruction has one.
 fn texel_addresses(w: &Wave, i: &Inst, d: &Descriptor, mip: bool) -> Result<Addresses, Stop> {
-    let count = d.kind.coordinates();
-    let addresses = Addresses::new(w, i, count + usize::from(mip))?;
-    if mip && lanes(w.exec()).any(|lane| addresses.get(w, count, lane) != 0) {
-        return Err(bad(i, "levels are not implemented".into()));
-    }
-    Ok(addresses)
+    Addresses::new(w, i, d.kind.coordinates() + usize::from(mip))
 }
 
 /// Writes the components that DMASK names into registers that follow each other.
@@ -263,7 +289,7 @@ fn load<M: Memory + ?Sized>(
     let nothing = d.selected([0; 4], i)?;
     let mut rows = [[0; LANES]; 4];
     for lane in lanes(w.exec()) {
-        let texel = d.fetch(coordinates(w, d, &addresses, lane), bus, i, context)?;
+        let texel = d.fetch(coordinates(w, d, &addresses, mip, lane), bus, i, context)?;
         set_lane(&mut rows, lane, texel.unwrap_or(nothing));
     }
     write(w, i, &rows);
@@ -281,7 +307,8 @@ fn store<M: Memory + ?Sized>(
     let addresses = texel_addresses(w, i, d, mip)?;
     let Some(format) = d.format else { return Ok(()) };
     for lane in lanes(w.exec()) {
-        let Some(address) = d.address(coordinates(w, d, &addresses, lane)) else { continue };
+        let (level, at) = coordinates(w, d, &addresses, mip, lane);
+        let Some(address) = d.address(level, at) else { continue };
         let mut texel = [0; 4];
         let wanted = texel.iter_mut().enumerate().filter(|(n, _)| i.imm >> n & 1 != 0);
         for (register, (_, value)) in (usize::from(i.dst)..).zip(wanted) {
@@ -310,9 +337,8 @@ fn atomic<M: Memory + ?Sized>(
     let data = usize::from(i.dst);
     let mut old = [0u64; LANES];
     for lane in lanes(w.exec()) {
-        let Some(address) = d.address(coordinates(w, d, &addresses, lane)).filter(|_| d.format.is_some()) else {
-            continue;
-        };
+        let (level, at) = coordinates(w, d, &addresses, false, lane);
+        let Some(address) = d.address(level, at).filter(|_| d.format.is_some()) else { continue };
         let value = |first: usize| (0..dwords).rev().fold(0, |v, n| v << 32 | u64::from(w.vector[first + n][lane]));
         let operand = value(data);
         let compare = if op.operands() == 2 { value(data + dwords) } else { 0 };
@@ -330,12 +356,11 @@ fn atomic<M: Memory + ?Sized>(
 fn resource(w: &mut Wave, i: &Inst, d: &Descriptor) -> Result<(), Stop> {
     let addresses = Addresses::new(w, i, 1)?;
     let mut rows = [[0; LANES]; 4];
+    let levels = d.levels() as u32;
     for lane in lanes(w.exec()) {
         let level = addresses.get(w, 0, lane);
-        let size = |n: usize| (d.size[n] as u32 >> level.min(31)).max(1);
-        let depth = if d.kind == Kind::D3 { size(2) } else { d.size[2] as u32 };
-        let texel = if level < d.levels { [size(0), size(1), depth, d.levels] } else { [0, 0, 0, d.levels] };
-        set_lane(&mut rows, lane, texel);
+        let size = if level < levels { d.size(level as usize).map(|n| n as u32) } else { [0; 3] };
+        set_lane(&mut rows, lane, [size[0], size[1], size[2], levels]);
     }
     write(w, i, &rows);
     Ok(())

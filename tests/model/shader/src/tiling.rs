@@ -22,6 +22,8 @@ const P4_16X16: u32 = 5;
 const PIPES: u64 = 4;
 /// Bytes of a pipe before the next one's.
 const INTERLEAVE: u64 = 256;
+/// Levels that an image can have.
+const LEVELS: u32 = 16;
 
 /// Order of texels in a micro tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +110,94 @@ impl Layout {
         Ok(layout(Kind::Macro(tiles), height))
     }
 
+    /// Base and layout of the levels 0 to `last` of a surface with several (POW2_PAD). Each is padded to
+    /// powers of two: its pitch is that of the first halved, its height the image's. `slices` says how many
+    /// slices a level has.
+    pub fn levels(
+        modes: &Modes,
+        index: usize,
+        bytes: u64,
+        (base, [pitch, height]): (u64, [u64; 2]),
+        slices: impl Fn(u32) -> u64,
+        last: u32,
+    ) -> Result<Vec<(u64, Layout)>, String> {
+        let (mut all, mut end, mut mixed): (Vec<(u64, Layout)>, u64, u64) = (vec![], 0, 0);
+        for level in 0..=last.min(LEVELS - 1) {
+            let size = [pitch, height].map(|n| (n >> level).max(1).next_power_of_two());
+            let mut layout = Layout::new(modes, index, bytes, size[0], size[1])?;
+            if level > 0 {
+                layout = layout.fitted(size);
+            } else {
+                mixed = layout.mixed();
+            }
+            let at = end.next_multiple_of(layout.alignment());
+            end = at + layout.bytes_of(slices(level).next_power_of_two());
+            // Pipe and bank of the surface are nothing to levels without macro tiles.
+            let base = if layout.mixed() == 0 { base & !mixed } else { base };
+            all.push((base.wrapping_add(at), layout));
+        }
+        Ok(all)
+    }
+
+    /// Bits of an address that pipe and bank are mixed into.
+    fn mixed(&self) -> u64 {
+        match &self.kind {
+            Kind::Macro(tiles) => PIPES * tiles.banks * INTERLEAVE - INTERLEAVE,
+            _ => 0,
+        }
+    }
+
+    /// What becomes of a level's layout: macro tiles that it does not fill, or that are too small for the
+    /// pipes, give way to micro tiles; rows are made longer until a slice ends with a pipe's bytes.
+    fn fitted(mut self, [pitch, height]: [u64; 2]) -> Layout {
+        if let Kind::Macro(tiles) = &self.kind {
+            let (micro, thickness) = (tiles.micro, tiles.thickness);
+            let fills = thickness > 1 || tiles.least_run(self.bytes) >= INTERLEAVE;
+            if pitch >= tiles.width && height >= tiles.height && fills {
+                return self;
+            }
+            self = Layout { height, kind: Kind::Micro { micro, thickness }, ..self };
+        }
+        let step = match self.kind {
+            Kind::Linear => (64 / self.bytes).max(8),
+            _ => 8,
+        };
+        self.pitch = pitch.next_multiple_of(step);
+        if let Kind::Micro { .. } = self.kind {
+            self.height = height.next_multiple_of(8);
+        }
+        let whole = match self.kind {
+            Kind::Micro { thickness, .. } => INTERLEAVE.div_ceil(self.bytes * thickness),
+            _ => INTERLEAVE.div_ceil(self.bytes).max(64),
+        };
+        while self.pitch * self.height % whole != 0 {
+            self.pitch += step;
+        }
+        self
+    }
+
+    /// Layers of a tile.
+    fn thickness(&self) -> u64 {
+        match &self.kind {
+            Kind::Linear => 1,
+            Kind::Micro { thickness, .. } => *thickness,
+            Kind::Macro(tiles) => tiles.thickness,
+        }
+    }
+
+    /// Bytes of so many slices.
+    fn bytes_of(&self, slices: u64) -> u64 {
+        self.pitch * self.height * self.bytes * slices.next_multiple_of(self.thickness())
+    }
+
+    /// What a surface of this layout begins at a multiple of.
+    fn alignment(&self) -> u64 {
+        match &self.kind {
+            Kind::Macro(tiles) => tiles.bytes(self.bytes).max(INTERLEAVE),
+            _ => INTERLEAVE,
+        }
+    }
+
     /// Address of a texel of the surface at `base`, whose low bits are mixed into pipe and bank.
     pub fn address(&self, base: u64, x: u64, y: u64, z: u64) -> u64 {
         match &self.kind {
@@ -161,6 +251,22 @@ impl Macro {
         let width = 8 * bank_width * PIPES * aspect;
         let height = (8 * bank_height * banks / aspect).max(8);
         Macro { micro, thickness, resident, split, bank_width, bank_height, width, height, banks }
+    }
+
+    /// Bytes of a micro tile, as far as a DRAM row takes it whole.
+    fn tile(&self, bytes: u64) -> u64 {
+        (64 * self.thickness * bytes).min(self.split)
+    }
+
+    /// Bytes of a macro tile.
+    fn bytes(&self, bytes: u64) -> u64 {
+        self.tile(bytes) * PIPES * self.banks * self.bank_width * self.bank_height
+    }
+
+    /// Bytes that one after another go to all pipes, or to one bank; the fewer of them.
+    fn least_run(&self, bytes: u64) -> u64 {
+        let aspect = self.width / (8 * self.bank_width * PIPES);
+        self.tile(bytes) * self.bank_width * (PIPES * aspect).min(self.bank_height)
     }
 
     /// Position on its pipe and bank, pipe and bank of a texel.
@@ -231,6 +337,41 @@ mod tests {
                 assert!(seen.into_iter().all(|at| at < size), "mode {index}, {bytes} bytes: outside");
             }
         }
+    }
+
+    #[test]
+    fn levels_do_not_overlap() {
+        for (index, bytes) in [8, 10, 13, 14, 3].into_iter().flat_map(|i| [1, 2, 4, 8, 16].map(|b| (i, b))) {
+            // Not powers of two; a base with a pipe and a bank of its own where there are such.
+            let (size, slices, base) =
+                ([200u64, 72u64], 3, 1 << 30 | if index == 8 || index == 13 { 0 } else { 0x500 });
+            let levels = Layout::levels(&modes(), index, bytes, (base, [256, 72]), |_| slices, 7).unwrap();
+            let mut seen = HashSet::new();
+            for (n, (base, layout)) in levels.iter().enumerate() {
+                let [w, h] = size.map(|v| (v >> n).max(1));
+                for (x, y, z) in (0..w).flat_map(|x| (0..h).flat_map(move |y| (0..slices).map(move |z| (x, y, z)))) {
+                    let at = layout.address(*base, x, y, z);
+                    assert!(
+                        at >= 1 << 30 && seen.insert(at),
+                        "mode {index}, {bytes} bytes, level {n}: ({x}, {y}, {z})"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn small_levels_have_micro_tiles_and_whole_slices() {
+        // As the address library has it for 256 by 256 texels of 4 bytes in mode 14: 64 by 64 to a macro tile.
+        let levels = Layout::levels(&modes(), 14, 4, (0, [256, 256]), |_| 1, 8).unwrap();
+        let at: Vec<u64> = levels.iter().map(|(base, _)| *base).collect();
+        assert_eq!(at, [0, 0x40000, 0x50000, 0x54000, 0x55000, 0x55400, 0x55500, 0x55600, 0x55700]);
+        assert!(matches!(levels[2].1.kind, Kind::Macro(_)));
+        assert!(matches!(levels[3].1.kind, Kind::Micro { .. }));
+        // One byte a texel: 8 by 8 are a quarter of what a pipe takes.
+        let levels = Layout::levels(&modes(), 13, 1, (0, [32, 32]), |_| 1, 5).unwrap();
+        assert_eq!(levels.iter().map(|(base, _)| *base).collect::<Vec<_>>(), [0, 0x400, 0x500, 0x600, 0x700, 0x800]);
+        assert_eq!(levels[2].1.pitch, 32);
     }
 
     #[test]

@@ -109,6 +109,49 @@ fn a_rectangle_and_a_clipped_triangle() {
     assert!(count(&flat) > 300 && pixel(&flat, 48, 4)[3] == 1.0 && pixel(&flat, 48, 1)[3] == 0.0);
 }
 
+/// A target of 8_8_8_8 UNORM, its tiles' numbers behind it.
+fn fast_cleared(mode: u32) -> Registers {
+    let mut r = registers(17);
+    r.context[0x202] = mode << 4 | 0xcc << 16;
+    r.context[0x31c] = 10 << 2 | 1 << 13;
+    r.context[0x31f] = ((TARGET + u64::from(SIZE * SIZE) * 4) >> 8) as u32;
+    r.context[0x323] = CLEAR;
+    r
+}
+
+const CLEAR: u32 = 0x1122_3344;
+
+#[test]
+fn tiles_are_cleared_by_their_number_alone() {
+    let tiles = TARGET + u64::from(SIZE * SIZE) * 4;
+    let mut flat = memory(&[[0.25, -0.5, 0.0, 1.0], [0.25, 0.5, 0.0, 1.0], [1.0, -0.5, 0.0, 1.0]]);
+    let numbers = (SIZE * SIZE / 64 / 8) as usize;
+    // All cleared but the first and the second.
+    flat.put_words(tiles, &vec![0; numbers]);
+    flat.put_words(tiles, &[0xcc]);
+    draw(fast_cleared(1), &mut flat, 3).unwrap();
+    let at = |memory: &Flat, x: u32, y: u32| memory.words(TARGET + u64::from(y * SIZE + x) * 4, 1)[0];
+    // The rectangle begins in the middle of no tile: 40 to 63, 16 to 47.
+    assert!(at(&flat, 40, 16) != 0 && at(&flat, 40, 16) != CLEAR);
+    assert_eq!((at(&flat, 39, 16), at(&flat, 0, 0)), (0, 0), "tiles that nothing was drawn into");
+    let half = [[0.3, -0.5, 0.0, 1.0], [0.3, 0.5, 0.0, 1.0], [1.0, -0.5, 0.0, 1.0]];
+    flat.put_words(VERTICES, &half.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>());
+    flat.put_words(tiles, &vec![0; numbers]);
+    flat.put_words(tiles, &[0xcc]);
+    let drawn = at(&flat, 42, 16);
+    draw(fast_cleared(1), &mut flat, 3).unwrap();
+    assert_eq!((at(&flat, 40, 16), at(&flat, 41, 16)), (CLEAR, CLEAR), "the rest of a tile that was drawn into");
+    assert!(at(&flat, 42, 16) != CLEAR && drawn != CLEAR);
+    // What is drawn to eliminate writes the clear color where it is due, and nothing else.
+    let whole = [[-1.0, -1.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 1.0], [1.0, -1.0, 0.0, 1.0]];
+    flat.put_words(VERTICES, &whole.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>());
+    let before = at(&flat, 50, 20);
+    draw(fast_cleared(2), &mut flat, 3).unwrap();
+    assert_eq!((at(&flat, 0, 0), at(&flat, 15, 7), at(&flat, 50, 20)), (0, 0, before));
+    // Where its program kills, no tile is touched.
+    assert_eq!((at(&flat, 33, 8), at(&flat, 63, 63), at(&flat, 41, 16)), (CLEAR, CLEAR, CLEAR));
+}
+
 #[test]
 fn what_is_not_implemented_is_named() {
     let refused = |change: &dyn Fn(&mut Registers)| {
@@ -118,7 +161,8 @@ fn what_is_not_implemented_is_named() {
     };
     assert!(refused(&|r| r.primitive = 1).contains("points"));
     assert!(refused(&|r| r.context[0x2d5] = 1 << 5).contains("geometry"));
-    assert!(refused(&|r| r.context[0x31c] |= 1 << 13).contains("FAST_CLEAR"));
+    assert!(refused(&|r| r.context[0x31c] |= 1 << 13).contains("FAST_CLEAR of 128 bits"));
+    assert!(refused(&|r| r.context[0x31c] |= 1 << 14).contains("COMPRESSION"));
     assert!(refused(&|r| r.context[0x2f8] = 2).contains("samples"));
 }
 

@@ -30,6 +30,25 @@ use crate::{
 /// Registers of a target.
 const STRIDE: u32 = 0xf;
 
+/// Registers of a target, from its first.
+const PITCH: u32 = 1;
+const SLICE: u32 = 2;
+const VIEW: u32 = 3;
+const INFO: u32 = 4;
+const ATTRIB: u32 = 5;
+const CMASK: u32 = 7;
+const CLEAR_WORD: u32 = 11;
+
+/// Tiles of a target that are cleared by their number in CMASK alone.
+struct FastClear {
+    tiles: u64,
+    texel: [u8; 8],
+}
+
+/// What CMASK has for a tile that is cleared, and for one that is as it is in memory.
+const CLEARED: u8 = 0;
+const EXPANDED: u8 = 0xc;
+
 /// A color target.
 pub struct Target {
     /// Which of the program's exports it takes.
@@ -45,14 +64,20 @@ pub struct Target {
     mask: u32,
     export: u32,
     blend: Option<Blend>,
+    fast_clear: Option<FastClear>,
+    /// Pixels are not written: tiles that they are in are, if they are cleared (ELIMINATE_FAST_CLEAR).
+    eliminates: bool,
 }
+
+/// CB_COLOR_CONTROL.MODE.
+const ELIMINATE_FAST_CLEAR: u32 = 2;
 
 /// The targets that a draw writes.
 pub fn targets(r: &Registers, modes: &Modes) -> Result<Vec<Target>, Stop> {
     let control = r.get(CB_COLOR_CONTROL);
     match control >> 4 & 7 {
         0 => return Ok(vec![]),
-        1 => {}
+        1 | ELIMINATE_FAST_CLEAR => {}
         mode => return Err(Stop::illegal(format!("CB_COLOR_CONTROL: MODE {mode} is not implemented"))),
     }
     if control >> 16 & 0xff != 0xcc {
@@ -66,7 +91,7 @@ impl Target {
     /// A target, if there is one that is written.
     fn new(r: &Registers, modes: &Modes, number: u8) -> Result<Option<Target>, Stop> {
         let (shift, first) = (4 * u32::from(number), CB_COLOR0_BASE + STRIDE * u32::from(number));
-        let info = r.get(first + 4);
+        let info = r.get(first + INFO);
         let mask = r.get(CB_TARGET_MASK) & r.get(CB_SHADER_MASK);
         let (mask, export) = (mask >> shift & 15, r.get(SPI_SHADER_COL_FORMAT) >> shift & 15);
         if info >> 2 & 31 == 0 || mask == 0 || export == 0 {
@@ -74,7 +99,7 @@ impl Target {
         }
         let refuse =
             |what: String| Stop::illegal(format!("CB_COLOR{number}_INFO {info:#x}: {what} is not implemented"));
-        for (bits, name) in [(3, "ENDIAN"), (1 << 13, "FAST_CLEAR"), (1 << 14, "COMPRESSION")] {
+        for (bits, name) in [(3, "ENDIAN"), (1 << 14, "COMPRESSION")] {
             if info & bits != 0 {
                 return Err(refuse(name.into()));
             }
@@ -85,15 +110,23 @@ impl Target {
         let format = format.ok_or_else(|| refuse(format!("format {data}, {kind}")))?;
         let swap = info >> 11 & 3;
         let order = order(format.components(), swap).ok_or_else(|| refuse(format!("COMP_SWAP {swap}")))?;
-        let pitch = (u64::from(r.get(first + 1) & 0x7ff) + 1) * 8;
-        let height = (u64::from(r.get(first + 2) & 0x3f_ffff) + 1) * 64 / pitch;
-        let index = (r.get(first + 5) & 31) as usize;
+        let pitch = (u64::from(r.get(first + PITCH) & 0x7ff) + 1) * 8;
+        let height = (u64::from(r.get(first + SLICE) & 0x3f_ffff) + 1) * 64 / pitch;
+        let index = (r.get(first + ATTRIB) & 31) as usize;
         let layout = Layout::new(modes, index, format.bytes() as u64, pitch, height).map_err(Stop::illegal)?;
         let blend = Blend::new(r, number).filter(|_| !format.number().is_integer());
+        let fast_clear = (info & 1 << 13 != 0).then(|| {
+            let words = [0, 1].map(|n| u64::from(r.get(first + CLEAR_WORD + n)));
+            let texel = (words[0] | words[1] << 32).to_le_bytes();
+            FastClear { tiles: u64::from(r.get(first + CMASK)) << 8, texel }
+        });
+        if fast_clear.is_some() && format.bytes() > 8 {
+            return Err(refuse("FAST_CLEAR of 128 bits".into()));
+        }
         Ok(Some(Target {
             number,
             base: u64::from(r.get(first)) << 8,
-            slice: (r.get(first + 3) & 0x7ff).into(),
+            slice: (r.get(first + VIEW) & 0x7ff).into(),
             size: [pitch as i64, height as i64],
             layout,
             format,
@@ -101,6 +134,8 @@ impl Target {
             mask,
             export,
             blend,
+            fast_clear,
+            eliminates: r.get(CB_COLOR_CONTROL) >> 4 & 7 == ELIMINATE_FAST_CLEAR,
         }))
     }
 
@@ -122,9 +157,34 @@ impl Target {
         }
     }
 
+    /// A tile of 8 by 8 pixels that CMASK says is cleared gets the clear color before its first pixel is
+    /// looked at. Its numbers, of four bits, follow each other row by row here, which is not the order of
+    /// hardware: whoever writes them from outside writes all of them alike.
+    fn expand<M: Memory + ?Sized>(&self, [x, y]: [u64; 2], bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+        let Some(FastClear { tiles, texel }) = &self.fast_clear else { return Ok(()) };
+        let [width, height] = self.size.map(|n| (n as u64).div_ceil(8));
+        let (column, row) = (x / 8, y / 8);
+        let number = (self.slice * height + row) * width + column;
+        let (at, shift) = (tiles.wrapping_add(number / 2), 4 * (number % 2));
+        let mut pair = [0];
+        bus.read(Path::Target, at, &mut pair)?;
+        if pair[0] >> shift & 15 != CLEARED {
+            return Ok(());
+        }
+        for (x, y) in (0..64).map(|n| (8 * column + n % 8, 8 * row + n / 8)) {
+            let to = self.layout.address(self.base, x, y, self.slice);
+            bus.write(Path::Target, to, &texel[..self.format.bytes()])?;
+        }
+        bus.write(Path::Target, at, &[pair[0] | EXPANDED << shift])
+    }
+
     /// Writes a pixel.
     pub fn write<M: Memory + ?Sized>(&self, [x, y]: [i64; 2], color: Texel, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
         if x >= self.size[0] || y >= self.size[1] {
+            return Ok(());
+        }
+        self.expand([x as u64, y as u64], bus)?;
+        if self.eliminates {
             return Ok(());
         }
         let at = self.layout.address(self.base, x as u64, y as u64, self.slice);

@@ -32,7 +32,7 @@ use crate::{
     }, //
 };
 
-/// Weights of the linear filter have 8 bits of fraction.
+/// Weights of the linear filter, along the image and between levels, have 8 bits of fraction.
 const WEIGHT_STEPS: f32 = 256.0;
 
 /// How a coordinate outside the image is brought in.
@@ -75,6 +75,14 @@ impl Wrap {
     }
 }
 
+/// The filter between levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mips {
+    None,
+    Point,
+    Linear,
+}
+
 /// A sampler descriptor.
 struct Sampler {
     wrap: [Wrap; 3],
@@ -84,25 +92,32 @@ struct Sampler {
     bias: f32,
     magnify_linear: bool,
     minify_linear: bool,
-    mips: bool,
+    mips: Mips,
     border: u32,
 }
 
 impl Sampler {
-    fn new(s: [u32; 4]) -> Sampler {
+    fn new(s: [u32; 4]) -> Result<Sampler, String> {
+        if s[0] >> 9 & 7 != 0 {
+            return Err(format!("MAX_ANISO_RATIO {}: anisotropic filters are not implemented", s[0] >> 9 & 7));
+        }
         let fixed = |bits: u32| bits as f32 / 256.0;
         let bias = ((s[2] << 18) as i32 >> 18) as f32 / 256.0;
-        Sampler {
+        Ok(Sampler {
             wrap: [0, 3, 6].map(|shift| Wrap::parse(s[0] >> shift)),
             compare: s[0] >> 12 & 7,
             texels: s[0] & 1 << 15 != 0,
             lods: (fixed(s[1] & 0xfff), fixed(s[1] >> 12 & 0xfff)),
             bias,
-            magnify_linear: s[2] >> 20 & 3 == 1,
-            minify_linear: s[2] >> 22 & 3 == 1,
-            mips: s[2] >> 26 & 3 != 0,
+            magnify_linear: s[2] >> 20 & 1 != 0,
+            minify_linear: s[2] >> 22 & 1 != 0,
+            mips: match s[2] >> 26 & 3 {
+                0 => Mips::None,
+                1 => Mips::Point,
+                _ => Mips::Linear,
+            },
             border: s[3] >> 30,
-        }
+        })
     }
 
     /// The border's color. That of the table in memory is not implemented.
@@ -139,6 +154,7 @@ struct Parts {
     derivatives: usize,
     coordinates: usize,
     level: usize,
+    clamp: usize,
     total: usize,
 }
 
@@ -150,8 +166,9 @@ impl Parts {
         let per = if with.level == Level::Derivative { 2 * kind.directions() } else { 0 };
         let coordinates = derivatives + per;
         let level = coordinates + kind.coordinates();
-        let total = level + usize::from(with.level == Level::Given) + usize::from(with.clamp);
-        Parts { with, bias, reference, derivatives, coordinates, level, total }
+        let clamp = level + usize::from(with.level == Level::Given);
+        let total = clamp + usize::from(with.clamp);
+        Parts { with, bias, reference, derivatives, coordinates, level, clamp, total }
     }
 }
 
@@ -182,7 +199,7 @@ pub fn execute<M: Memory + ?Sized>(
     };
     let nothing = image.selected([0; 4], i)?;
     let s = usize::from(i.src[2]);
-    let sampler = Sampler::new(std::array::from_fn(|n| w.scalar[s + n]));
+    let sampler = Sampler::new(std::array::from_fn(|n| w.scalar[s + n])).map_err(|why| bad(i, why))?;
     let parts = Parts::new(with, image.kind);
     let addresses = Addresses::new(w, i, parts.total)?;
     let mut rows = [[0; LANES]; 4];
@@ -215,9 +232,9 @@ impl Work<'_> {
         if self.image.kind == Kind::Cube && n < 2 { value - 1.0 } else { value }
     }
 
-    /// Position in texels along a direction.
-    fn position(&self, w: &Wave, n: usize, lane: usize) -> f32 {
-        let scale = if self.sampler.texels || self.i.flags.unorm { 1.0 } else { self.image.size[n] as f32 };
+    /// Position in texels of a level along a direction.
+    fn position(&self, w: &Wave, level: usize, n: usize, lane: usize) -> f32 {
+        let scale = if self.sampler.texels || self.i.flags.unorm { 1.0 } else { self.image.size(level)[n] as f32 };
         self.coordinate(w, n, lane) * scale
     }
 
@@ -237,13 +254,13 @@ impl Work<'_> {
         let mut squares = [0.0f32; 2];
         for (axis, square) in squares.iter_mut().enumerate() {
             for n in 0..self.image.kind.directions() {
-                let size = self.image.size[n] as f32;
+                let size = self.image.size(0)[n] as f32;
                 let change = if self.parts.with.level == Level::Derivative {
                     let register = self.parts.derivatives + axis * self.image.kind.directions() + n;
                     self.addresses.float(w, register, lane) * size
                 } else {
                     let step = 1 << axis;
-                    self.position(w, n, lane | step) - self.position(w, n, lane & !step)
+                    self.position(w, 0, n, lane | step) - self.position(w, 0, n, lane & !step)
                 };
                 *square += change * change;
             }
@@ -259,7 +276,10 @@ impl Work<'_> {
             Level::Bias => self.implied_lod(w, lane) + self.addresses.float(w, self.parts.bias, lane),
             Level::Implicit | Level::Derivative => self.implied_lod(w, lane),
         } + self.sampler.bias;
-        let (least, most) = self.sampler.lods;
+        let (mut least, most) = self.sampler.lods;
+        if self.parts.with.clamp {
+            least = least.max(self.addresses.float(w, self.parts.clamp, lane));
+        }
         let raw = if raw.is_nan() { 0.0 } else { raw };
         (raw, raw.max(least).min(most.max(least)))
     }
@@ -278,21 +298,31 @@ impl Work<'_> {
         i64::from((packed >> (8 * n) << 26) as i32 >> 26)
     }
 
-    /// Returns true if the filter is linear. Refuses other levels than the first.
-    fn is_linear(&self, w: &Wave, lane: usize) -> Result<bool, Stop> {
-        let (_, lod) = self.lod(w, lane);
-        if lod > 0.0 && self.sampler.mips && self.image.levels > 1 {
-            return Err(bad(self.i, format!("level {lod}: levels are not implemented")));
+    /// The levels that are sampled, and how much of the result is the second's.
+    fn levels(&self, lod: f32) -> ([usize; 2], f32) {
+        let lod = lod.clamp(0.0, (self.image.levels() - 1) as f32);
+        match self.sampler.mips {
+            Mips::None => ([0; 2], 0.0),
+            // Half way between two, the larger one.
+            Mips::Point => ([(lod - 0.5).ceil().max(0.0) as usize; 2], 0.0),
+            Mips::Linear => {
+                let share = (lod.fract() * WEIGHT_STEPS).floor() / WEIGHT_STEPS;
+                ([lod as usize, lod.ceil() as usize], share)
+            }
         }
+    }
+
+    /// Returns true if the filter is linear along the image.
+    fn is_linear(&self, lod: f32) -> bool {
         let linear = if lod > 0.0 { self.sampler.minify_linear } else { self.sampler.magnify_linear };
-        Ok(linear && !self.format.number().is_integer())
+        linear && !self.format.number().is_integer()
     }
 
     /// The lower texel of the filter along each direction, and how far the position is from it.
-    fn corner(&self, w: &Wave, lane: usize, linear: bool) -> ([i64; 3], [f32; 3]) {
+    fn corner(&self, w: &Wave, lane: usize, level: usize, linear: bool) -> ([i64; 3], [f32; 3]) {
         let (mut low, mut weight) = ([0; 3], [0.0; 3]);
         for n in 0..self.image.kind.directions() {
-            let at = self.position(w, n, lane) - if linear { 0.5 } else { 0.0 };
+            let at = self.position(w, level, n, lane) - if linear { 0.5 } else { 0.0 };
             let floor = at.floor();
             low[n] = (floor as i64).saturating_add(self.offset(w, n, lane));
             weight[n] = ((at - floor) * WEIGHT_STEPS).floor() / WEIGHT_STEPS;
@@ -300,37 +330,60 @@ impl Work<'_> {
         (low, weight)
     }
 
-    /// A texel near the corner; `step` has a bit for each direction.
+    /// A texel of a level near the corner; `step` has a bit for each direction.
     fn texel<M: Memory + ?Sized>(
         &self,
         w: &Wave,
         lane: usize,
-        corner: [i64; 3],
+        (level, corner): (usize, [i64; 3]),
         step: usize,
         bus: &mut Bus<'_, M>,
     ) -> Result<Texel, Stop> {
-        let mut at = [0; 3];
+        let (mut at, size) = ([0; 3], self.image.size(level));
         for n in 0..self.image.kind.directions() {
             let next = corner[n].saturating_add((step >> n & 1) as i64);
-            at[n] = self.sampler.wrap[n].apply(next, self.image.size[n]);
+            at[n] = self.sampler.wrap[n].apply(next, size[n]);
         }
+
         if let Some(slice) = self.slice(w, lane) {
             at[2] = slice;
         }
         if !self.parts.with.compare {
-            return Ok(self.image.fetch(at, bus, self.i, self.context)?.unwrap_or(self.border));
+            return Ok(self.image.fetch((level, at), bus, self.i, self.context)?.unwrap_or(self.border));
         }
         // The result takes the place of the first component, and DST_SEL acts on it.
-        let depth = self.image.stored(at, bus, self.i, self.context)?.unwrap_or(self.border)[0];
-        let reference = self.addresses.float(w, self.parts.reference, lane);
-        let passes = self.sampler.passes(reference, f32::from_bits(depth));
+        let depth = self.image.stored((level, at), bus, self.i, self.context)?.unwrap_or(self.border)[0];
+        // A reference is what the format can hold.
+        let reference = self.format.clamped([self.addresses.get(w, self.parts.reference, lane); 4])[0];
+        let passes = self.sampler.passes(f32::from_bits(reference), f32::from_bits(depth));
         let one = 1.0f32.to_bits();
         self.image.selected([if passes { one } else { 0 }, 0, 0, one], self.i)
     }
 
     fn sample<M: Memory + ?Sized>(&self, w: &Wave, lane: usize, bus: &mut Bus<'_, M>) -> Result<Texel, Stop> {
-        let linear = self.is_linear(w, lane)?;
-        let (corner, weight) = self.corner(w, lane, linear);
+        let (_, lod) = self.lod(w, lane);
+        let (levels, share) = self.levels(lod);
+        let linear = self.is_linear(lod);
+        let texel = self.filtered(w, lane, levels[0], linear, bus)?;
+        if share == 0.0 || self.format.number().is_integer() {
+            return Ok(texel);
+        }
+        let other = self.filtered(w, lane, levels[1], linear, bus)?;
+        let mix = |a: u32, b: u32| f32::from_bits(a) * (1.0 - share) + f32::from_bits(b) * share;
+        Ok(std::array::from_fn(|n| mix(texel[n], other[n]).to_bits()))
+    }
+
+    /// What the filter gives of one level.
+    fn filtered<M: Memory + ?Sized>(
+        &self,
+        w: &Wave,
+        lane: usize,
+        level: usize,
+        linear: bool,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<Texel, Stop> {
+        let (corner, weight) = self.corner(w, lane, level, linear);
+        let corner = (level, corner);
         if !linear {
             return self.texel(w, lane, corner, 0, bus);
         }
@@ -347,9 +400,10 @@ impl Work<'_> {
         Ok(sum.map(f32::to_bits))
     }
 
-    /// One component of the four texels of a linear filter.
+    /// One component of the four texels of a linear filter, of one level.
     fn gather<M: Memory + ?Sized>(&self, w: &Wave, lane: usize, bus: &mut Bus<'_, M>) -> Result<Texel, Stop> {
-        let (corner, _) = self.corner(w, lane, true);
+        let ([level, _], _) = self.levels(self.lod(w, lane).1.floor());
+        let corner = (level, self.corner(w, lane, level, true).0);
         let component = self.i.imm.trailing_zeros() as usize & 3;
         let mut out = [0; 4];
         for (value, step) in out.iter_mut().zip([2, 3, 1, 0]) {
