@@ -80,7 +80,7 @@ pub fn command(g: &mut Gpu, line: &str) -> String {
             all.join(" ")
         }
         (Some("violations"), None) => g.log.violation_count().to_string(),
-        (Some("job-errors"), None) => g.log.job_errors().values().sum::<u64>().to_string(),
+        (Some("job-errors"), None) => g.log.job_errors().values().map(|errors| errors.count).sum::<u64>().to_string(),
         (Some("help"), None) => HELP.into(),
         _ => format!("error: no such command: {line}; try help"),
     }

@@ -198,8 +198,9 @@ fn run(o: &Options) -> Result<u64> {
         for (rule, count) in g.log.violation_counts() {
             eprintln!("amdgpu-model: {rule}: {count}");
         }
-        for (rule, count) in g.log.job_errors() {
-            eprintln!("amdgpu-model: errors of users' jobs, no violations: {rule}: {count}");
+        for (rule, errors) in g.log.job_errors() {
+            let (count, first) = (errors.count, &errors.first);
+            eprintln!("amdgpu-model: errors of users' jobs, no violations: {rule}: {count}, the first: {first}");
         }
         g.log.violation_count()
     }))

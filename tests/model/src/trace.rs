@@ -194,7 +194,16 @@ pub struct Log {
     counts: BTreeMap<&'static str, u64>,
     /// What executes now is a user's indirect buffer.
     user: bool,
-    job_errors: BTreeMap<&'static str, u64>,
+    job_errors: BTreeMap<&'static str, JobErrors>,
+}
+
+/// What users' jobs said wrong, by one rule.
+#[derive(Default)]
+pub struct JobErrors {
+    /// How often.
+    pub count: u64,
+    /// What it was the first time.
+    pub first: String,
 }
 
 /// Rules about what commands say. The kernel's own commands may not break them. A user's indirect
@@ -276,7 +285,11 @@ impl Log {
     pub fn violation(&mut self, rule: &'static str, what: impl Into<String>) {
         let what = what.into();
         if self.user && OF_COMMANDS.contains(&rule) {
-            *self.job_errors.entry(rule).or_default() += 1;
+            let errors = self.job_errors.entry(rule).or_default();
+            if errors.count == 0 {
+                errors.first.clone_from(&what);
+            }
+            errors.count += 1;
             self.event(Event::JobError { rule, what });
             return;
         }
@@ -333,8 +346,8 @@ impl Log {
         &self.counts
     }
 
-    /// How many errors users' jobs made, by rule.
-    pub fn job_errors(&self) -> &BTreeMap<&'static str, u64> {
+    /// The errors that users' jobs made, by rule.
+    pub fn job_errors(&self) -> &BTreeMap<&'static str, JobErrors> {
         &self.job_errors
     }
 
