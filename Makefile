@@ -26,12 +26,15 @@ run: ## everything from nothing to a user-pointer copy on the modeled GPU
 shell: ## a shell in the guest, with the module and the tools in it
 	@scripts/guest --kernel $(KERNEL) --driver --client --shell
 
-.PHONY: demo-vulkan demo-opencl demo-llm
+.PHONY: demo-vulkan demo-opencl demo-cube demo-llm
 demo-vulkan: ## Vulkan programs compute on the modeled GPU, by unmodified Mesa: docs/mesa.md
 	@scripts/demo vulkan
 
 demo-opencl: ## OpenCL filters a picture there: out/demo/picture.png
 	@scripts/demo opencl
+
+demo-cube: ## OpenGL draws a cube there, beside llvmpipe's: out/demo/cube.png
+	@scripts/demo cube
 
 demo-llm: ## llama.cpp runs a small language model there, token for token as the processor does
 	@scripts/demo llm
@@ -103,7 +106,7 @@ witness: ## the races behind a virtual IOMMU, with the model watching
 	@scripts/test witness
 
 .PHONY: mesa
-mesa: ## Vulkan, OpenCL and llama.cpp by Mesa, on ours and on the C driver: docs/mesa.md
+mesa: ## Vulkan, OpenCL, OpenGL and llama.cpp by Mesa, on ours and on the C driver: docs/mesa.md
 	@scripts/test mesa
 
 .PHONY: unbind
