@@ -26,8 +26,6 @@ pub fn asked<T>(what: &str, answer: std::result::Result<T, vk::Result>) -> Resul
 pub struct Queue {
     /// What it is called here.
     pub name: &'static str,
-    /// Whether it draws.
-    pub draws: bool,
     /// Family, for command pools.
     pub family: u32,
     /// Bits of a timestamp.
@@ -131,7 +129,6 @@ impl Gpu {
             let properties = &families[family as usize];
             Queue {
                 name,
-                draws: properties.queue_flags.contains(vk::QueueFlags::GRAPHICS),
                 family,
                 timestamp_bits: properties.timestamp_valid_bits,
                 // SAFETY: one queue of this family was asked for.

@@ -36,18 +36,14 @@ use gpu::{
 /// A check on a queue.
 type Check = fn(&On<'_>) -> Outcome;
 
-/// What needs nothing but compute.
-const CHECKS: [(&str, Check); 6] = [
+/// What is checked. Images are filled by drawing where a queue can draw: RADV does.
+const CHECKS: [(&str, Check); 9] = [
     ("sums of two vectors", compute::add),
     ("a reduction with shared memory and barriers", compute::reduce),
     ("fills, updates and copies", compute::transfers),
     ("a dispatch whose size another one writes", compute::indirect),
     ("timestamps before, between and after dispatches", compute::timestamps),
     ("an event", compute::events),
-];
-
-/// What copies into images, which RADV does by drawing where a queue can draw.
-const IMAGES: [(&str, Check); 3] = [
     ("images turned by a shader", images::turned),
     ("an image sampled, nearest texel", images::nearest),
     ("an image sampled, linear filter", images::linear),
@@ -63,8 +59,6 @@ struct Wanted {
     rounds: u32,
     /// Time in which user memory changes meanwhile.
     time: Duration,
-    /// Whether the card draws.
-    draws: bool,
 }
 
 /// Makes the wanted checks on one queue.
@@ -78,11 +72,6 @@ fn check(gpu: &Gpu, queue: &Queue, wanted: &Wanted, tally: &mut Tally) {
     };
     for (name, run) in CHECKS {
         check(name.into(), &|| run(&on));
-    }
-    if wanted.draws || !queue.draws {
-        for (name, run) in IMAGES {
-            check(name.into(), &|| run(&on));
-        }
     }
     for change in user_memory::CHANGES {
         let name = format!("user memory, {change}");
@@ -103,7 +92,6 @@ fn main() -> ExitCode {
             ("seed", "what the data come from (default 1)"),
             ("rounds", "jobs for each change of user memory (default 6)"),
             ("secs", "seconds in which user memory changes meanwhile (default 2)"),
-            ("draws", "whether the card draws, so that images can be filled on the graphics queue"),
         ],
     );
     let word: String = args.get("device").unwrap_or_else(|| "RADV".into());
@@ -112,7 +100,6 @@ fn main() -> ExitCode {
         seed: args.get("seed").unwrap_or(1),
         rounds: args.get("rounds").unwrap_or(6),
         time: Duration::from_secs_f64(args.get("secs").unwrap_or(2.0)),
-        draws: args.get("draws").unwrap_or(false),
     };
     let gpu = match Gpu::open(&word) {
         Ok(gpu) => gpu,
