@@ -55,11 +55,12 @@ const ARG_END: libc::c_ulong = 9;
 /// Says to the kernel that the command line of this process begins at `addr`, below its stack.
 fn set_command_line(addr: u64) -> Result<(), Errno> {
     const LENGTH: u64 = 64;
+    const NONE: libc::c_ulong = 0;
 
     // SAFETY: the kernel reads the command line there when it is asked for, and nobody else does.
     unsafe {
-        Errno::of(libc::prctl(SET_MM, ARG_START, addr, 0, 0))?;
-        Errno::of(libc::prctl(SET_MM, ARG_END, addr + LENGTH, 0, 0))
+        Errno::of(libc::prctl(SET_MM, ARG_START, addr, NONE, NONE))?;
+        Errno::of(libc::prctl(SET_MM, ARG_END, addr + LENGTH, NONE, NONE))
     }
 }
 
