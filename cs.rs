@@ -242,11 +242,12 @@ impl<'a> Parsed<'a> {
             user_entries.push(UserEntry::new(bo.clone())?, GFP_KERNEL_ACCOUNT)?;
         }
 
+        let submitter = inner.vm.submitters().current()?;
         let admission = Some(leader.queue.admit()?);
         Ok(Self {
             dev,
             file,
-            submitter: inner.vm.submitters().current()?,
+            submitter,
             leader,
             others,
             user_fence,

@@ -47,7 +47,7 @@
 //! ```text
 //! reserve vm.root() and the BOs                    drm::exec
 //! vm.validate(&locked)?                            private BOs and page tables are in place
-//! vm.publish(&locked, .., |guard| {                publish lock
+//! vm.publish(&locked, .., named, .., |guard| {     publish lock
 //!     if a userptr generation moved { back out }
 //!     guard.update()                               writes entries, or queues an update
 //!     attach the fence to vm.root()'s reservation, and to the BOs'; push the job at guard.at()
@@ -161,7 +161,8 @@ use self::{
     space::{
         BoVa,
         Held,
-        Space, //
+        Space,
+        Users, //
     },
     timeline::{
         Draft,
@@ -317,7 +318,12 @@ impl Vm {
     /// `ENOMEM`, `ERESTARTSYS`.
     pub(crate) fn open(self: &Arc<Self>, bo: &Bo) -> Result {
         let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL_ACCOUNT)?;
-        let node = RBTreeNode::new(bo.id(), BoVa::new(bo.into())?, GFP_KERNEL_ACCOUNT)?;
+        let users = if bo.is_always_valid() {
+            Users::AllJobs
+        } else {
+            Users::JobsThatNameIt
+        };
+        let node = RBTreeNode::new(bo.id(), BoVa::new(bo.into(), users)?, GFP_KERNEL_ACCOUNT)?;
 
         let _root = self.root.lock(Interruptible::Yes)?;
         bo.add_space(space);
@@ -545,7 +551,7 @@ impl Vm {
         let mut after = None;
 
         loop {
-            let next = self.publish.lock().next_pending(after).cloned();
+            let next = self.publish.lock().next_due(after).cloned();
             let Some(bo) = next else { return Ok(()) };
             after = Some(bo.id());
             if bo.is_always_valid() {

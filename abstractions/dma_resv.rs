@@ -346,3 +346,71 @@ impl PinnedDrop for OwnResv {
         unsafe { bindings::dma_resv_fini(self.inner.get()) };
     }
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(rust_dma_resv)]
+mod tests {
+    use super::*;
+    use crate::abstractions::dma_fence::{
+        DriverFence,
+        FenceContext,
+        PendingFence,
+        UniqueFence, //
+    };
+
+    struct Name;
+
+    impl DriverFence for Name {
+        const DRIVER_NAME: &'static CStr = c"test";
+
+        fn timeline_name(&self) -> &'static CStr {
+            c"test"
+        }
+    }
+
+    /// Fences of which each is of a context of its own, so that none replaces another.
+    struct Fences(KVec<PendingFence<Name>>);
+
+    impl Fences {
+        fn add_to(&mut self, held: HeldResv<'_>, usage: Usage) -> Result {
+            let fence = UniqueFence::new(GFP_KERNEL)?.publish(&FenceContext::new(), 1, Name);
+            held.add_fence(fence.fence(), usage);
+            self.0.push(fence, GFP_KERNEL)?;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn copied_fences_leave_a_slot_that_was_reserved_before() -> Result {
+        const COPIED: u32 = 3;
+        /// More than one allocation's worth of slots, so that copies end where a list is full.
+        const MOST: u32 = 40;
+
+        for there in 0..MOST {
+            let mut fences = Fences(KVec::new());
+            let from = KBox::pin_init(OwnResv::new(), GFP_KERNEL)?;
+            let to = KBox::pin_init(OwnResv::new(), GFP_KERNEL)?;
+            let locked = from.lock(Interruptible::No)?;
+            for _ in 0..COPIED {
+                locked.held().reserve_fences(1)?;
+                fences.add_to(locked.held(), Usage::Bookkeep)?;
+            }
+            drop(locked);
+
+            let locked = to.lock(Interruptible::No)?;
+            for _ in 0..there {
+                locked.held().reserve_fences(1)?;
+                fences.add_to(locked.held(), Usage::Bookkeep)?;
+            }
+            // Whoever moves the object has reserved a slot for the move's fence.
+            locked.held().reserve_fences(1)?;
+            locked.held().copy_fences(&from, Usage::Bookkeep)?;
+            // Without a slot this is a BUG of the kernel.
+            fences.add_to(locked.held(), Usage::Kernel)?;
+            let count = to.fences(Usage::Bookkeep).count();
+            assert_eq!(u32::try_from(count)?, there + COPIED + 1);
+            assert_eq!(to.fences(Usage::Kernel).count(), 1);
+        }
+        Ok(())
+    }
+}

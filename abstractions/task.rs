@@ -4,8 +4,6 @@
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
-use core::ptr::NonNull;
-
 use kernel::{
     current,
     fmt,
@@ -63,39 +61,38 @@ impl TaskName {
     }
 }
 
-/// Command line of a process, as far as messages show it. Bytes that are not printable are escaped.
-pub(crate) struct CommandLine(KVec<u8>);
+/// Command line of a process, as far as messages show it: its words, with spaces in between. Bytes
+/// that are not printable are escaped.
+pub(crate) struct CommandLine {
+    bytes: [u8; Self::LEN],
+    len: usize,
+}
 
 impl CommandLine {
     /// Longest command line that is kept, in bytes.
     const LEN: usize = 256;
 
-    /// Returns that of the calling process; an empty one if it cannot be read. Accesses the memory
-    /// of the process: no lock may be held.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn current() -> Result<Self> {
-        let mut line = KVec::new();
-        // SAFETY: There are no requirements.
-        let Some(quoted) = NonNull::new(unsafe { bindings::rust_ext_get_quoted_cmdline() }) else {
-            return Ok(Self(line));
-        };
-        // SAFETY: The function returns a string, which is ours.
-        let bytes = unsafe { CStr::from_char_ptr(quoted.as_ptr()) }.to_bytes();
-        let len = bytes.len().min(Self::LEN);
-        let copied = line.extend_from_slice(&bytes[..len], GFP_KERNEL_ACCOUNT);
-        // SAFETY: The string was allocated for us, and nobody uses it any more.
-        unsafe { bindings::kfree(quoted.as_ptr().cast()) };
-        copied?;
-        Ok(Self(line))
+    /// Returns that of the calling process, up to the first page of it that is not in memory. Never
+    /// faults, and so never waits: the process determines how long a fault takes.
+    pub(crate) fn current() -> Self {
+        let mut bytes = [0; Self::LEN];
+        // SAFETY: The function writes at most `LEN` bytes, and returns their number.
+        let len =
+            unsafe { bindings::rust_ext_get_cmdline_nofault(bytes.as_mut_ptr().cast(), Self::LEN) };
+        let mut len = len.min(Self::LEN);
+        while len > 0 && bytes[len - 1] == 0 {
+            len -= 1;
+        }
+        for byte in bytes[..len].iter_mut().filter(|byte| **byte == 0) {
+            *byte = b' ';
+        }
+        Self { bytes, len }
     }
 }
 
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("{}", BStr::from_bytes(&self.0)))
+        f.write_fmt(fmt!("{}", BStr::from_bytes(&self.bytes[..self.len])))
     }
 }
 

@@ -49,7 +49,6 @@
 #include <linux/suspend.h>
 #include <linux/uaccess.h>
 #include <linux/scatterlist.h>
-#include <linux/string_helpers.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
 #include <linux/workqueue.h>

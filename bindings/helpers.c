@@ -326,9 +326,28 @@ void rust_ext_get_comm(char *buf)
 	strscpy_pad(buf, current->comm, TASK_COMM_LEN);
 }
 
-char *rust_ext_get_quoted_cmdline(void)
+/* Copies the start of the caller's command line, up to the first page that is not there. */
+size_t rust_ext_get_cmdline_nofault(char *to, size_t size)
 {
-	return kstrdup_quotable_cmdline(current, GFP_KERNEL);
+	struct mm_struct *mm = current->mm;
+	unsigned long from, end;
+	size_t copied = 0;
+
+	if (!mm)
+		return 0;
+	spin_lock(&mm->arg_lock);
+	from = mm->arg_start;
+	end = mm->arg_end;
+	spin_unlock(&mm->arg_lock);
+	size = end > from ? min(size, end - from) : 0;
+	while (copied < size) {
+		size_t some = min(size - copied, PAGE_SIZE - offset_in_page(from + copied));
+
+		if (copy_from_user_nofault(to + copied, (const void __user *)(from + copied), some))
+			break;
+		copied += some;
+	}
+	return copied;
 }
 
 const char *rust_ext_kernel_release(void)

@@ -77,7 +77,7 @@ int rust_ext_register_pm_notifier(struct notifier_block *nb);
 void rust_ext_unregister_pm_notifier(struct notifier_block *nb);
 int rust_ext_notifier_from_errno(int err);
 void rust_ext_get_comm(char *buf);
-char *rust_ext_get_quoted_cmdline(void);
+size_t rust_ext_get_cmdline_nofault(char *to, size_t size);
 const char *rust_ext_kernel_release(void);
 s64 rust_ext_real_seconds(void);
 void rust_ext_dev_coredumpv(struct device *dev, void *data, size_t len);

@@ -218,8 +218,11 @@ impl Bound {
             .map(|admission| (self.leader, self.others, admission));
         let vm = parsed.vm().clone();
         let fences = u32::try_from(parsed.jobs())?;
-        let is_named = |bo: &Bo| is_current(bo, locked);
-        let published = vm.publish(locked, fences, is_named, |guard| {
+        let of_list = parsed.list.bos().iter().map(|bo| &**bo);
+        let of_fence = parsed.user_fence.iter().map(|fence| &*fence.bo);
+        let named = Iterator::chain(of_list, of_fence);
+        let is_current = |bo: &Bo| is_current(bo, locked);
+        let published = vm.publish(locked, fences, named, is_current, |guard| {
             if !parsed.is_current(locked) {
                 return None;
             }

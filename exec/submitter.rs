@@ -77,8 +77,7 @@ impl LastSubmitter {
             .cloned()
     }
 
-    /// Returns the calling process, which is about to submit a job. No lock may be held: the
-    /// process's memory is accessed if it is a new one.
+    /// Returns the calling process, which is about to submit a job.
     ///
     /// # Errors
     ///
@@ -92,7 +91,7 @@ impl LastSubmitter {
             Submitter {
                 process,
                 name: TaskName::current(),
-                command: CommandLine::current()?,
+                command: CommandLine::current(),
                 killed: AtomicFlag::new(false),
             },
             GFP_KERNEL_ACCOUNT,

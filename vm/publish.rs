@@ -26,6 +26,7 @@ use crate::{
     exec::job::SpaceAt,
     ttm::{
         Bo,
+        BoId,
         ReservedExt, //
     },
 };
@@ -34,27 +35,32 @@ impl Vm {
     /// Takes the publish lock with what [`PublishGuard::update`] needs, and calls `f`. `locked`
     /// must hold [`Vm::root`], which has room for `fences` more fences.
     ///
-    /// The entries of BOs for which `is_named` returns true can be brought up to date. It may
-    /// return true only for BOs that get the job's fence. For a userptr BO it may do so only if the
-    /// BO is bound to the pages of its present generation. It runs under the publish lock.
+    /// The entries of those BOs in `named`, and of those whose entries are stale, for which
+    /// `is_current` returns true can be brought up to date. It may return true only for BOs that
+    /// get the job's fence. For a userptr BO it may do so only if the BO is bound to the pages of
+    /// its present generation. It runs under the publish lock.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, without having called `f`.
-    pub(crate) fn publish<R>(
+    pub(crate) fn publish<'n, R, N>(
         self: &Arc<Self>,
         locked: &Locked,
         fences: u32,
-        is_named: impl Fn(&Bo) -> bool,
-        f: impl FnOnce(&mut PublishGuard<'_>) -> R,
-    ) -> Result<R> {
+        named: N,
+        is_current: impl Fn(&Bo) -> bool,
+        f: impl FnOnce(&mut PublishGuard<'_, N>) -> R,
+    ) -> Result<R>
+    where
+        N: Iterator<Item = &'n Bo> + Clone,
+    {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
         // Jobs and updates are published with the root's reservation held, which this caller holds.
         // So if there are none, there are none later.
         let (idle, behind) = (self.is_idle(), self.timeline.is_behind());
         // BOs that are reserved do not move.
-        let contents = self.coming_contents(locked)?;
-        let is_named = |bo: &Bo| bo.is_always_valid() || is_named(bo);
+        let contents = self.coming_contents(locked, named.clone())?;
+        let is_current = |bo: &Bo| bo.is_always_valid() || is_current(bo);
         let mut draft: Option<Draft<Self>> = None;
 
         // BOs may be invalidated while memory is allocated, each once.
@@ -62,7 +68,7 @@ impl Vm {
             let mut space = self.publish.lock();
             let at_once = !behind && (idle || !space.has_stale()) && contents.is_empty();
             let room = (space.is_pending() && !at_once)
-                .then(|| space.room_to_update(|bo| is_named(bo)))
+                .then(|| space.room_to_update(ids(&named), |bo| is_current(bo)))
                 .unwrap_or_default();
             let has_room = |draft: &Draft<Self>| draft.has_room_for(room);
             if room != Room::default() && !draft.as_ref().is_some_and(has_room) {
@@ -75,42 +81,68 @@ impl Vm {
                 space: &mut space,
                 locked,
                 draft: &mut draft,
-                is_named: &is_named,
+                named: &named,
+                is_current: &is_current,
             };
             return Ok(f(&mut guard));
         }
     }
 
     /// Returns the fences after which the BOs in `locked`, whose entries may be written, have their
-    /// bytes: clears and moves that are under way.
-    fn coming_contents(&self, locked: &Locked) -> Result<KVVec<ARef<Fence>>> {
+    /// bytes: clears and moves that are under way. The job names `named`.
+    fn coming_contents<'n>(
+        &self,
+        locked: &Locked,
+        named: impl Iterator<Item = &'n Bo>,
+    ) -> Result<KVVec<ARef<Fence>>> {
         let mut fences = KVVec::new();
-        let mut after = None;
-        loop {
-            let next = self.publish.lock().next_pending(after).cloned();
-            let Some(bo) = next else { return Ok(fences) };
-            after = Some(bo.id());
-            if bo.reserved_in(locked).is_none() {
-                continue;
-            }
+        let mut add = |bo: &Bo| -> Result {
             if let Some(fence) = bo.content_fence() {
                 fences.push(fence, GFP_KERNEL_ACCOUNT)?;
             }
+            Ok(())
+        };
+        let mut after = None;
+        loop {
+            let next = self.publish.lock().next_due(after).cloned();
+            let Some(bo) = next else { break };
+            after = Some(bo.id());
+            if bo.reserved_in(locked).is_some() {
+                add(&bo)?;
+            }
         }
+        if self.publish.lock().has_waiting() {
+            for bo in named {
+                let is_waiting = self.publish.lock().is_waiting(bo.id());
+                if is_waiting {
+                    add(bo)?;
+                }
+            }
+        }
+        Ok(fences)
     }
 }
 
+fn ids<'n, N>(bos: &N) -> impl Iterator<Item = BoId> + use<'n, N>
+where
+    N: Iterator<Item = &'n Bo> + Clone,
+{
+    bos.clone().map(|bo| bo.id())
+}
+
 /// The publish lock, held by a submission: see [`Vm::publish`].
-pub(crate) struct PublishGuard<'a> {
+pub(crate) struct PublishGuard<'a, N> {
     vm: &'a Vm,
     space: &'a mut Space<ARef<Bo>, ARef<Bo>>,
     locked: &'a Locked,
     /// Memory for an update, if the page tables cannot be written at once.
     draft: &'a mut Option<Draft<Vm>>,
-    is_named: &'a dyn Fn(&Bo) -> bool,
+    /// BOs that the job names.
+    named: &'a N,
+    is_current: &'a dyn Fn(&Bo) -> bool,
 }
 
-impl PublishGuard<'_> {
+impl<'n, N: Iterator<Item = &'n Bo> + Clone> PublishGuard<'_, N> {
     /// Brings the page tables up to date for the job. Entries that are not current are rewritten
     /// for each BO that the job names or that is private, and stale entries of all others are
     /// cleared.
@@ -126,13 +158,13 @@ impl PublishGuard<'_> {
     }
 
     fn update_in(&mut self, memory: &impl Memory) {
-        let (locked, is_named) = (self.locked, self.is_named);
-        self.space.update(memory, |bo, found| {
-            if !is_named(bo) {
+        let (locked, is_current) = (self.locked, self.is_current);
+        self.space.update(memory, ids(self.named), |bo, found| {
+            if !is_current(bo) {
                 return;
             }
             if let Some(reserved) = bo.reserved_in(locked) {
-                // SAFETY: The publish lock is held, which the notifier takes, and `is_named` says
+                // SAFETY: The publish lock is held, which the notifier takes, and `is_current` says
                 // that the pages are those of the present generation. This `unsafe` is above the
                 // abstractions, because only here both facts are known.
                 unsafe { reserved.mark_user_pages_dirty() };

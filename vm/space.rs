@@ -26,6 +26,7 @@
 //! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
 //! allocates unless it says so, nothing fails half way, and no BO is released.
 
+mod pending;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 
@@ -40,6 +41,12 @@ use kernel::{
     },
 };
 
+pub(super) use self::pending::Users;
+
+use self::pending::{
+    Pending,
+    State, //
+};
 use super::{
     backing::Backing,
     layout,
@@ -129,9 +136,7 @@ pub(super) struct BoVa<B> {
     bo: B,
     /// Number of handles.
     handles: usize,
-    entries: Entries,
-    /// Memory for the BO's node in `Space::pending`, while the node is not in the tree.
-    pending: Option<RBTreeNodeReservation<BoId, ()>>,
+    state: State,
     /// Number of the update until whose end jobs may reach the BO by entries that are gone.
     shown_until: u64,
     /// The BO's node in `Space::closed`.
@@ -148,12 +153,11 @@ enum Closed {
 
 impl<B> BoVa<B> {
     /// Creates the state for a first handle. Allocates.
-    pub(super) fn new(bo: B) -> Result<Self> {
+    pub(super) fn new(bo: B, users: Users) -> Result<Self> {
         Ok(Self {
             bo,
             handles: 1,
-            entries: Entries::Current,
-            pending: Some(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
+            state: State::new(users)?,
             shown_until: 0,
             closed: Closed::No(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
         })
@@ -165,14 +169,14 @@ impl<B> BoVa<B> {
 /// # Invariants
 ///
 /// - Every mapping is of a BO in `bos`.
-/// - A BO is in `pending` if and only if its entries are not current.
+/// - `pending` knows the BOs whose entries are not current.
 /// - A BO without mappings has current entries.
 /// - A BO with current entries has no mapping where there is no table, or one without memory.
 /// - `closed` has the BOs whose `BoVa::closed` says so, under the number that it says.
 pub(super) struct Space<B, T> {
     mappings: Mappings<BoId, MapFlags>,
     bos: RBTree<BoId, BoVa<B>>,
-    pending: RBTree<BoId, ()>,
+    pending: Pending,
     /// BOs to be forgotten once an update has ended, by its number.
     closed: RBTree<(u64, BoId), ()>,
     tables: Tables<T>,
@@ -185,7 +189,7 @@ impl<B, T> Space<B, T> {
         Self {
             mappings: Mappings::new(),
             bos: RBTree::new(),
-            pending: RBTree::new(),
+            pending: Pending::new(),
             closed: RBTree::new(),
             tables: Tables::new(),
             any_stale: false,
@@ -298,11 +302,21 @@ impl<B, T> Space<B, T> {
         self.bos.values().next().map(|va| &va.bo)
     }
 
-    /// Returns the first BO after `after` whose entries are not current.
-    pub(super) fn next_pending(&self, after: Option<BoId>) -> Option<&B> {
+    /// Returns the first BO after `after` whose entries are not current and that every job has to do
+    /// with: it is private to the address space, or its entries are stale.
+    pub(super) fn next_due(&self, after: Option<BoId>) -> Option<&B> {
         let from = after.map_or(BoId::FIRST, BoId::next);
-        let cursor = self.pending.cursor_lower_bound(&from)?;
-        self.bos.get(cursor.current().0).map(|va| &va.bo)
+        self.bo(self.pending.due_from(from)?)
+    }
+
+    /// Returns true if the entries of any BO wait for a job that names it.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.pending.has_waiting()
+    }
+
+    /// Returns true if the entries of a BO wait for a job that names it.
+    pub(super) fn is_waiting(&self, bo: BoId) -> bool {
+        self.bos.get(&bo).is_some_and(|va| va.state.is_waiting())
     }
 
     pub(super) fn mappings(&self) -> &Mappings<BoId, MapFlags> {
@@ -332,8 +346,8 @@ impl<B, T> Space<B, T> {
         while let Some(mapping) = self.mappings.first_in(next..pages.end) {
             next = mapping.pages().end;
             if let Some(va) = self.bos.get_mut(&mapping.bo) {
-                if va.entries == Entries::Current {
-                    Self::set(&mut self.pending, mapping.bo, va, Entries::Holes);
+                if va.state.entries() == Entries::Current {
+                    self.pending.set(mapping.bo, &mut va.state, Entries::Holes);
                 }
             }
         }
@@ -357,9 +371,9 @@ impl<B, T> Space<B, T> {
         let Some(va) = self.bos.get_mut(&bo) else {
             return Reach::None;
         };
-        match va.entries {
+        match va.state.entries() {
             Entries::Current | Entries::Holes if mapped => {
-                Self::set(&mut self.pending, bo, va, Entries::Stale);
+                self.pending.set(bo, &mut va.state, Entries::Stale);
                 self.any_stale = true;
                 Reach::PublishedJobs
             }
@@ -388,19 +402,20 @@ impl<B, T> Space<B, T> {
         let Some(va) = self.bos.get_mut(&mapping.bo) else {
             return Ok(());
         };
-        match (va.entries, backing) {
+        match (va.state.entries(), backing) {
             // Current entries imply that nothing has moved since they were written.
             (Entries::Current, Some(backing)) if held == Held::Here || !first => {
                 let written =
                     self.tables
                         .write(memory, mapping.pages(), &mut backing.entries(&mapping));
-                Self::set(&mut self.pending, mapping.bo, va, Entries::after(written));
+                self.pending
+                    .set(mapping.bo, &mut va.state, Entries::after(written));
             }
             (Entries::Current, _) if first => {
-                Self::set(&mut self.pending, mapping.bo, va, Entries::Clear);
+                self.pending.set(mapping.bo, &mut va.state, Entries::Clear);
             }
             (Entries::Current, _) => {
-                Self::set(&mut self.pending, mapping.bo, va, Entries::Stale);
+                self.pending.set(mapping.bo, &mut va.state, Entries::Stale);
                 self.any_stale = true;
             }
             (Entries::Clear | Entries::Holes, Some(backing)) if held == Held::Here => {
@@ -411,7 +426,7 @@ impl<B, T> Space<B, T> {
                     mapping.bo,
                     backing,
                 );
-                Self::set(&mut self.pending, mapping.bo, va, entries);
+                self.pending.set(mapping.bo, &mut va.state, entries);
             }
             (Entries::Clear | Entries::Holes | Entries::Stale, _) => (),
         }
@@ -511,33 +526,52 @@ impl<B, T> Space<B, T> {
 
     /// Returns the room that [`Space::map`] takes for a mapping.
     pub(super) fn room_to_map(&self, mapping: &Mapping) -> Room {
-        let others = match self.bos.get(&mapping.bo).map(|va| va.entries) {
+        let others = match self.bos.get(&mapping.bo).map(|va| va.state.entries()) {
             Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo),
             _ => Room::default(),
         };
         Room::to_write(mapping.pages()) + others
     }
 
-    /// Returns the room that [`Space::update`] takes, if `is_named` says of which BOs it finds the
-    /// bytes.
-    pub(super) fn room_to_update(&self, mut is_named: impl FnMut(&B) -> bool) -> Room {
-        let pending = self
-            .pending
-            .keys()
-            .filter_map(|bo| self.bos.get(bo).map(|va| (bo, va)));
-        pending
-            .map(|(&bo, va)| {
-                if is_named(&va.bo) {
-                    self.room_to_write(bo)
-                } else if va.entries == Entries::Stale {
-                    self.mappings
-                        .of(bo)
-                        .map(|m| Room::to_clear(m.pages()))
-                        .sum()
-                } else {
-                    Room::default()
-                }
-            })
+    /// Returns the room that [`Space::update`] takes for a job that names the BOs `named`, if
+    /// `is_found` says of which BOs it finds the bytes.
+    pub(super) fn room_to_update(
+        &self,
+        named: impl Iterator<Item = BoId>,
+        mut is_found: impl FnMut(&B) -> bool,
+    ) -> Room {
+        let mut room = Room::default();
+        for bo in self.waiting(named) {
+            if self.bo(bo).is_some_and(&mut is_found) {
+                room = room + self.room_to_write(bo);
+            }
+        }
+        for bo in self.pending.due() {
+            let Some(va) = self.bos.get(&bo) else {
+                continue;
+            };
+            if is_found(&va.bo) {
+                room = room + self.room_to_write(bo);
+            } else if va.state.entries() == Entries::Stale {
+                room = room + self.room_to_clear_bo(bo);
+            }
+        }
+        room
+    }
+
+    /// Returns those of the BOs `named` that wait for a job that names them.
+    fn waiting<'a>(
+        &'a self,
+        named: impl Iterator<Item = BoId> + 'a,
+    ) -> impl Iterator<Item = BoId> + 'a {
+        let named = self.has_waiting().then_some(named).into_iter().flatten();
+        named.filter(|bo| self.is_waiting(*bo))
+    }
+
+    fn room_to_clear_bo(&self, bo: BoId) -> Room {
+        self.mappings
+            .of(bo)
+            .map(|m| Room::to_clear(m.pages()))
             .sum()
     }
 
@@ -548,50 +582,66 @@ impl<B, T> Space<B, T> {
             .sum()
     }
 
-    /// Brings the page tables up to date for a job that is about to be published. `find` calls its
-    /// second argument with the location of the BO's bytes, if they will stay there until the job
-    /// has ended. The entries of such BOs become current, stale entries of all others are cleared.
-    /// If any are stale, no job may run when `memory` is written.
+    /// Brings the page tables up to date for a job that is about to be published and names the BOs
+    /// `named`. `find` calls its second argument with the location of the BO's bytes, if they will
+    /// stay there until the job has ended. The entries of such BOs become current, stale entries of
+    /// all others are cleared. If any are stale, no job may run when `memory` is written.
+    ///
+    /// BOs that are neither named nor due are not looked at.
     pub(super) fn update(
         &mut self,
         memory: &impl Memory,
+        named: impl Iterator<Item = BoId>,
         mut find: impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
     ) {
-        let mut from = BoId::FIRST;
-
-        while let Some(bo) = self.pending_from(from) {
-            from = bo.next();
-            let Some(va) = self.bos.get_mut(&bo) else {
-                continue;
-            };
-            if va.entries == Entries::Stale {
-                va.shown_until = va.shown_until.max(memory.update());
-            }
-            let (mappings, tables) = (&self.mappings, &mut self.tables);
-            let mut entries = None;
-            find(&va.bo, &mut |backing| {
-                entries = Some(Self::write(mappings, tables, memory, bo, backing));
-            });
-            if let Some(entries) = entries {
-                Self::set(&mut self.pending, bo, va, entries);
-            } else if va.entries == Entries::Stale {
-                for mapping in self.mappings.of(bo) {
-                    self.tables.clear(memory, mapping.pages());
+        // Before those that are due, which may wait afterward: each BO is written once.
+        if self.has_waiting() {
+            for bo in named {
+                if self.is_waiting(bo) {
+                    self.update_bo(memory, bo, &mut find);
                 }
-                Self::set(&mut self.pending, bo, va, Entries::Clear);
             }
+        }
+        let mut next = self.pending.due_from(BoId::FIRST);
+        while let Some(bo) = next {
+            self.update_bo(memory, bo, &mut find);
+            next = self.pending.due_from(bo.next());
         }
         self.any_stale = false;
     }
 
-    /// Returns true if anything is pending, so that [`Space::update`] would have work.
-    pub(super) fn is_pending(&self) -> bool {
-        !self.pending.is_empty()
+    fn update_bo(
+        &mut self,
+        memory: &impl Memory,
+        bo: BoId,
+        find: &mut impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
+    ) {
+        let Some(va) = self.bos.get_mut(&bo) else {
+            return;
+        };
+        let is_stale = va.state.entries() == Entries::Stale;
+        if is_stale {
+            va.shown_until = va.shown_until.max(memory.update());
+        }
+        let (mappings, tables) = (&self.mappings, &mut self.tables);
+        let mut entries = None;
+        find(&va.bo, &mut |backing| {
+            entries = Some(Self::write(mappings, tables, memory, bo, backing));
+        });
+        if let Some(entries) = entries {
+            self.pending.set(bo, &mut va.state, entries);
+        } else if is_stale {
+            for mapping in self.mappings.of(bo) {
+                self.tables.clear(memory, mapping.pages());
+            }
+            self.pending.set(bo, &mut va.state, Entries::Clear);
+        }
     }
 
-    fn pending_from(&self, from: BoId) -> Option<BoId> {
-        let cursor = self.pending.cursor_lower_bound(&from)?;
-        Some(*cursor.current().0)
+    /// Returns true if the entries of any BO are not current, so that [`Space::update`] may have
+    /// work.
+    pub(super) fn is_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     fn is_mapped(&self, bo: BoId) -> bool {
@@ -611,20 +661,7 @@ impl<B, T> Space<B, T> {
             return;
         }
         if let Some(va) = self.bos.get_mut(&bo) {
-            Self::set(&mut self.pending, bo, va, Entries::Current);
+            self.pending.set(bo, &mut va.state, Entries::Current);
         }
-    }
-
-    /// Sets the state of a BO's entries, and adds it to or removes it from `pending`.
-    fn set(pending: &mut RBTree<BoId, ()>, bo: BoId, va: &mut BoVa<B>, entries: Entries) {
-        // INVARIANT: The BO is in `pending` if and only if `entries` is not `Current`.
-        if entries == Entries::Current {
-            if let Some(node) = pending.remove_node(&bo) {
-                va.pending = Some(node.into_reservation());
-            }
-        } else if let Some(node) = va.pending.take() {
-            pending.insert(node.into_node(bo, ()));
-        }
-        va.entries = entries;
     }
 }

@@ -7,6 +7,8 @@ use super::*;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vm_space)]
 mod states {
+    use core::iter::once;
+
     use super::*;
     use crate::vm::{
         backing::Block,
@@ -26,6 +28,7 @@ mod states {
         offset: TABLE,
         mc_addr: TABLE,
     };
+    const NAMED: Users = Users::JobsThatNameIt;
     const READ_WRITE: u32 = bindings::AMDGPU_VM_PAGE_READABLE | bindings::AMDGPU_VM_PAGE_WRITEABLE;
 
     /// A test BO is a number: its place in VRAM.
@@ -54,10 +57,36 @@ mod states {
             let table = Table::new(PLACE, ());
             space.add_table(0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
             for n in 1..3 {
-                let node = RBTreeNode::new(id(n), BoVa::new(n)?, GFP_KERNEL)?;
+                let node = RBTreeNode::new(id(n), BoVa::new(n, NAMED)?, GFP_KERNEL)?;
                 space.open(id(n), node);
             }
             Ok(Self { memory, space })
+        }
+
+        /// Adds BOs, the first of them `first`, and maps a page of each, with no bytes there yet.
+        fn map_more(&mut self, first: u64, count: u64, users: Users) -> Result {
+            for n in first..first + count {
+                let node = RBTreeNode::new(id(n), BoVa::new(n, users)?, GFP_KERNEL)?;
+                self.space.open(id(n), node);
+                self.map(n, 1, n, Held::NotHere)?;
+            }
+            Ok(())
+        }
+
+        /// Publishes a job that names the BO `n`. Returns the number of BOs that were looked at, by
+        /// the count of the room and by the update.
+        fn looked_at(&mut self, n: u64) -> (usize, usize) {
+            let (mut counted, mut updated) = (0, 0);
+            let room = self.space.room_to_update(once(id(n)), |_| {
+                counted += 1;
+                true
+            });
+            assert_eq!(room == Room::default(), counted == 0);
+            self.space.update(&self.memory, once(id(n)), |&bo, found| {
+                updated += 1;
+                found(Backing::Vram(&at(bo << 24)));
+            });
+            (counted, updated)
         }
 
         fn map(&mut self, page: u64, count: u64, n: u64, held: Held) -> Result {
@@ -84,7 +113,7 @@ mod states {
 
         /// Publishes a job that names the BO `n`, whose bytes are at `offset`.
         fn publish(&mut self, n: u64, offset: u64) {
-            self.space.update(&self.memory, |&bo, found| {
+            self.space.update(&self.memory, once(id(n)), |&bo, found| {
                 if bo == n {
                     found(Backing::Vram(&at(offset)));
                 }
@@ -261,6 +290,59 @@ mod states {
         Ok(())
     }
 
+    #[test]
+    fn a_job_looks_only_at_what_it_has_to_do_with() -> Result {
+        let mut world = World::new()?;
+        world.map(1, 1, 1, Held::NotHere)?;
+        world.map(2, 1, 2, Held::Here)?;
+        // No job names these. There is one page table.
+        world.map_more(16, 900, NAMED)?;
+        // Its name is of a BO whose entries are current.
+        assert_eq!(world.looked_at(2), (0, 0));
+        assert_eq!(world.looked_at(1), (1, 1));
+        assert_eq!(world.looked_at(1), (0, 0));
+
+        world.map_more(950, 3, Users::AllJobs)?;
+        assert_eq!(world.looked_at(16), (4, 4));
+        assert_eq!(world.looked_at(16), (0, 0));
+        assert!(world.space.invalidate(id(16), 0) == Reach::PublishedJobs);
+        assert!(world.space.invalidate(id(951), 0) == Reach::PublishedJobs);
+        assert_eq!(world.looked_at(16), (2, 2));
+        assert_eq!(world.entry(16), 16 << 24 | 0x61);
+
+        // Stale entries are cleared once, by a job that does not name the BO.
+        assert!(world.space.invalidate(id(16), 0) == Reach::PublishedJobs);
+        world.publish(1, 0x100_0000);
+        assert_eq!(world.entry(16), 0);
+        assert_eq!(world.looked_at(1), (0, 0));
+        assert!(world.space.is_pending() && !world.space.has_stale());
+
+        // A table that goes leaves holes to all of them.
+        world.space.evict_table(&world.memory, 0);
+        world.space.tables().place(0, PLACE);
+        assert_eq!(world.looked_at(2), (4, 4));
+        assert_eq!(world.looked_at(2), (0, 0));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_mapped_no_more_is_not_waited_for() -> Result {
+        let mut world = World::new()?;
+        world.map_more(16, 2, NAMED)?;
+        world.map_more(32, 1, Users::AllJobs)?;
+        assert!(world.space.has_waiting());
+        for n in [16, 17] {
+            assert!(world.space.is_waiting(id(n)) && !world.space.is_waiting(id(32)));
+            world.unmap(n..n + 1)?;
+        }
+        assert!(!world.space.has_waiting());
+        assert!(world.space.is_pending());
+        assert!(world.space.next_due(None) == Some(&32));
+        world.unmap(32..33)?;
+        assert!(!world.space.is_pending());
+        Ok(())
+    }
+
     /// A change of the mappings, with the room that it takes.
     #[derive(Clone, Copy)]
     enum Change {
@@ -294,7 +376,7 @@ mod states {
                     .of(id(n))
                     .map(|m| Room::to_clear(m.pages()))
                     .sum(),
-                Self::Publish(n) => space.room_to_update(|&bo| bo == n),
+                Self::Publish(n) => space.room_to_update(once(id(n)), |&bo| bo == n),
             }
         }
 
@@ -321,7 +403,7 @@ mod states {
                     Ok(())
                 }
                 Self::Publish(n) => {
-                    space.update(memory, |&bo, found| {
+                    space.update(memory, once(id(n)), |&bo, found| {
                         if bo == n {
                             found(Backing::Vram(&at(n << 25)));
                         }
@@ -440,7 +522,7 @@ mod states {
         assert_eq!(world.space.next_closed(4), Some(&2));
 
         // A new handle, which is closed again after another update.
-        let node = RBTreeNode::new(id(2), BoVa::new(2)?, GFP_KERNEL)?;
+        let node = RBTreeNode::new(id(2), BoVa::new(2, NAMED)?, GFP_KERNEL)?;
         assert!(world.space.open(id(2), node).is_some());
         assert!(world.space.forget(id(2), 4).is_none());
         assert_eq!(world.space.next_closed(5), Some(&1));
@@ -460,7 +542,7 @@ mod states {
     #[test]
     fn a_bo_is_forgotten_with_its_last_handle() -> Result {
         let mut world = World::new()?;
-        let node = RBTreeNode::new(id(1), BoVa::new(1)?, GFP_KERNEL)?;
+        let node = RBTreeNode::new(id(1), BoVa::new(1, NAMED)?, GFP_KERNEL)?;
         assert!(world.space.open(id(1), node).is_some());
         world.map(17, 1, 1, Held::Here)?;
         assert!(!world.space.close(id(1)));

@@ -15,7 +15,7 @@
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
 //! ioctls; [`start`] how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read;
 //! [`clock`] what a call costs; [`trace`] marks in the kernel's trace; [`uevent`] what the kernel tells of
-//! devices; [`report`] how results are said.
+//! devices; [`userfault`] memory that is held back; [`report`] how results are said.
 
 pub mod args;
 pub mod child;
@@ -41,6 +41,7 @@ pub mod stats;
 pub mod trace;
 pub mod uapi;
 pub mod uevent;
+pub mod userfault;
 
 pub use error::{
     Errno,

@@ -7,6 +7,7 @@
 //! must stay free of warnings. The C driver is the reference; where `amdgpu_rs` is stricter by
 //! design, the case says so, and what is expected depends on which of the two answers.
 
+mod argv;
 mod bo_list;
 mod case;
 mod common;
@@ -60,7 +61,7 @@ use rig::{
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 27] = [
+const GROUPS: [Group; 28] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -88,6 +89,7 @@ const GROUPS: [Group; 27] = [
     ("SCHED", sched::cases),
     ("INFO", info::cases),
     ("processes", process::cases),
+    ("processes/command line", argv::cases),
 ];
 
 fn main() -> ExitCode {

@@ -40,7 +40,8 @@ use amdgpu_client::{
         USERPTR_REGISTER,
         USERPTR_VALIDATE,
         VA_OP_MAP, //
-    }, //
+    },
+    userfault::Userfault, //
 };
 
 use crate::{
@@ -241,44 +242,22 @@ fn replaced_all_the_time(rig: &Rig) -> Outcome {
     expect(one.0 + two.0 > 0, || "none came through".into())
 }
 
-/// A userfaultfd that holds back every page of some memory.
-struct Held {
-    mem: UserMem,
-    fd: libc::c_int,
+/// Memory of which every page is held back.
+pub struct Held {
+    /// The memory.
+    pub mem: UserMem,
+    _userfault: Userfault,
 }
 
 impl Held {
     const PAGES: usize = 4;
 
-    fn new() -> Result<Self, Errno> {
-        /// `UFFDIO_API` and `UFFDIO_REGISTER`, and what they take: `struct uffdio_api` and
-        /// `struct uffdio_register`, of `linux/userfaultfd.h`.
-        const API: u64 = 0xc018_aa3f;
-        const REGISTER: u64 = 0xc020_aa00;
-        const VERSION: u64 = 0xaa;
-        const MODE_MISSING: u64 = 1;
-
+    /// Makes the memory.
+    pub fn new() -> Result<Self, Errno> {
         let mem = UserMem::anonymous(Self::PAGES)?;
-        // SAFETY: the descriptor is new and nobody else's.
-        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
-        let fd = libc::c_int::try_from(fd).map_err(|_| Errno(libc::EBADF))?;
-        Errno::of(fd)?;
-        let held = Self { mem, fd };
-        let mut api = [VERSION, 0, 0];
-        let mut register = [held.mem.addr(), u64_of(held.mem.len()), MODE_MISSING, 0];
-        // SAFETY: three and four words, as these requests take.
-        unsafe {
-            Errno::of(libc::ioctl(held.fd, API, api.as_mut_ptr()))?;
-            Errno::of(libc::ioctl(held.fd, REGISTER, register.as_mut_ptr()))?;
-        }
-        Ok(held)
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // SAFETY: ours.
-        unsafe { libc::close(self.fd) };
+        let userfault = Userfault::new()?;
+        userfault.hold(&mem)?;
+        Ok(Self { mem, _userfault: userfault })
     }
 }
 
@@ -316,7 +295,7 @@ fn submit_held(rig: &Rig, disturb: impl FnOnce() -> Result<(), Errno>) -> Result
 }
 
 /// Waits until a child is gone, for some seconds.
-fn is_soon_gone(child: &Child) -> Result<bool, Failure> {
+pub fn is_soon_gone(child: &Child) -> Result<bool, Failure> {
     const PATIENCE: Duration = Duration::from_secs(10);
 
     let started = Instant::now();

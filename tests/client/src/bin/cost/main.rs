@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! User memory that nothing happens to costs nothing, however large it is.
+//! Memory that nothing happens to costs nothing, however large it is and however much of it there is.
 //!
 //! 1. A thousand submissions that name an untouched userptr BO of 1 GiB: the driver's counters must
 //!    show no gather, and no retry.
 //! 2. Where the machine's clock counts instructions: a submission that names an untouched userptr BO
 //!    costs the same from 4 KiB to 1 GiB, within 5 %.
+//! 3. There, too: a submission costs the same beside 10,000 userptr BOs that are mapped, and that no list
+//!    ever named, as beside none, within 5 %.
 //!
 //! On a driver without counters only what it costs is said.
 
@@ -25,6 +27,7 @@ use amdgpu_client::{
     drm::Node,
     engine::Engine,
     mem::UserMem,
+    num::u64_of,
     race::Target,
     report::{
         Outcome,
@@ -38,7 +41,9 @@ use amdgpu_client::{
     stats::Stats,
     uapi::{
         self,
-        Chunk, //
+        Chunk,
+        USERPTR_REGISTER,
+        VA_OP_MAP, //
     }, //
 };
 
@@ -48,14 +53,16 @@ const PAGES_PER_MIB: usize = 256;
 /// Sizes of the second check, in MiB; 0 stands for one page.
 const SIZES: [usize; 5] = [0, 1, 16, 128, 1024];
 
+/// Numbers of BOs of the third check.
+const UNNAMED: [usize; 4] = [0, 100, 1_000, 10_000];
+
 /// How far the costs of two sizes may be apart, as a share: one in so many.
 const WITHIN: u64 = 20;
 
 /// Submissions of nothing, with a list that names user memory.
 struct Work<'s> {
     session: &'s Session,
-    _target: Target<'s>,
-    _mem: UserMem,
+    _target: Option<(Target<'s>, UserMem)>,
     ib: [uapi::ChunkIb; 1],
     list: u32,
 }
@@ -63,13 +70,16 @@ struct Work<'s> {
 impl<'s> Work<'s> {
     /// Over `pages` of memory that is there.
     fn new(session: &'s Session, pages: usize) -> Result<Self, String> {
-        let mut mem = UserMem::anonymous(pages).map_err(|e| format!("mmap: {e}"))?;
-        (0..pages).for_each(|page| mem.write_byte(page, 1));
+        let mem = present(pages)?;
         let target = Target::new(session, &mem).map_err(|e| format!("userptr BO: {e}"))?;
-        let handles = [session.ib.handle, target.handle];
-        let list = session.file.bo_list(&handles).map_err(|e| format!("BO_LIST: {e}"))?;
+        let work = Self::naming(session, &[session.ib.handle, target.handle])?;
+        Ok(Self { _target: Some((target, mem)), ..work })
+    }
+
+    fn naming(session: &'s Session, handles: &[u32]) -> Result<Self, String> {
+        let list = session.file.bo_list(handles).map_err(|e| format!("BO_LIST: {e}"))?;
         let ib = [session.nop_ib(Engine::Gfx)];
-        Ok(Self { session, _target: target, _mem: mem, ib, list })
+        Ok(Self { session, _target: None, ib, list })
     }
 
     /// Submits, waits, and says what the submission cost.
@@ -97,6 +107,13 @@ impl<'s> Work<'s> {
             .collect();
         Ok(median(costs?))
     }
+}
+
+/// Memory that is there.
+fn present(pages: usize) -> Result<UserMem, String> {
+    let mut mem = UserMem::anonymous(pages).map_err(|e| format!("mmap: {e}"))?;
+    (0..pages).for_each(|page| mem.write_byte(page, 1));
+    Ok(mem)
 }
 
 impl Drop for Work<'_> {
@@ -138,24 +155,51 @@ fn nothing_gathered(node: &Node, meter: &Meter, mib: usize) -> Outcome {
     Err(format!("the memory did not stay untouched, in {TRIES} times: {seen}"))
 }
 
-/// The second check.
-fn cost_is_constant(node: &Node, meter: &Meter, mib: usize) -> Outcome {
-    let session = Session::open(node).map_err(|e| format!("open: {e}"))?;
-    let mut costs = Vec::new();
-    for size in SIZES.into_iter().filter(|&size| size <= mib) {
-        let pages = (size * PAGES_PER_MIB).max(1);
-        costs.push((pages * PAGE, Work::new(&session, pages)?.cost(meter)?));
-    }
-    let seen: Vec<_> = costs.iter().map(|(bytes, cost)| format!("{bytes} bytes: {cost}")).collect();
+/// Costs of the same, which must be as good as equal. Each has a name.
+fn are_constant(costs: &[(String, u64)]) -> Outcome {
+    let seen: Vec<_> = costs.iter().map(|(what, cost)| format!("{what}: {cost}")).collect();
     let seen = format!("instructions with {}", seen.join(", "));
     let values = || costs.iter().map(|&(_, cost)| cost);
     let (least, most) = (values().min().unwrap_or(0), values().max().unwrap_or(0));
     if least == 0 || (most - least) > least / WITHIN { Err(seen) } else { Ok(seen) }
 }
 
+/// The second check.
+fn cost_is_constant(node: &Node, meter: &Meter, mib: usize) -> Outcome {
+    let session = Session::open(node).map_err(|e| format!("open: {e}"))?;
+    let mut costs = Vec::new();
+    for size in SIZES.into_iter().filter(|&size| size <= mib) {
+        let pages = (size * PAGES_PER_MIB).max(1);
+        let cost = Work::new(&session, pages)?.cost(meter)?;
+        costs.push((format!("{} bytes", pages * PAGE), cost));
+    }
+    are_constant(&costs)
+}
+
+/// The third check.
+fn unnamed_cost_nothing(node: &Node, meter: &Meter) -> Outcome {
+    let session = Session::open(node).map_err(|e| format!("open: {e}"))?;
+    let mem = present(1)?;
+    let bytes = u64_of(mem.len());
+    let (mut count, mut costs) = (0, Vec::new());
+    for unnamed in UNNAMED {
+        for _ in count..unnamed {
+            let handle = session.file.gem_userptr(mem.addr(), bytes, USERPTR_REGISTER);
+            let handle = handle.map_err(|e| format!("GEM_USERPTR: {e}"))?;
+            let va = session.reserve_va(bytes);
+            let mapped = session.file.gem_va(VA_OP_MAP, handle, va, 0, bytes);
+            mapped.map_err(|e| format!("GEM_VA: {e}"))?;
+        }
+        count = unnamed;
+        let cost = Work::naming(&session, &[session.ib.handle])?.cost(meter)?;
+        costs.push((format!("{count} BOs"), cost));
+    }
+    are_constant(&costs)
+}
+
 fn main() -> ExitCode {
     let args = Args::parse(
-        "Shows that user memory which does not change costs a submission nothing.",
+        "Shows that memory which does not change costs a submission nothing.",
         &[
             ("node", "device node (default: the first amdgpu render node)"),
             ("mib", "size of the largest userptr BO in MiB (default 1024)"),
@@ -174,11 +218,20 @@ fn main() -> ExitCode {
     tally.check(format!("an untouched userptr BO of {mib} MiB is not gathered again"), || {
         nothing_gathered(&node, &meter, mib)
     });
-    let name = "the cost of a submission does not depend on the size of user memory";
-    if meter.unit() == Unit::Instructions {
-        tally.check(name, || cost_is_constant(&node, &meter, mib));
-    } else {
-        tally.skip(name, "the clock does not count instructions");
+    let counted: [(_, &dyn Fn() -> Outcome); 2] = [
+        ("the cost of a submission does not depend on the size of user memory", &|| {
+            cost_is_constant(&node, &meter, mib)
+        }),
+        ("the cost of a submission does not depend on memory that no list names", &|| {
+            unnamed_cost_nothing(&node, &meter)
+        }),
+    ];
+    for (name, check) in counted {
+        if meter.unit() == Unit::Instructions {
+            tally.check(name, check);
+        } else {
+            tally.skip(name, "the clock does not count instructions");
+        }
     }
     tally.close()
 }

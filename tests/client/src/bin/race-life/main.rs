@@ -4,6 +4,7 @@
 //! the process. The job must end as if nothing had happened, or be refused cleanly; and
 //! afterward the device works and nothing is left over.
 
+mod many;
 mod moves;
 mod objects;
 mod processes;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         .and_then(|()| witness.usage().map_err(|e| format!("INFO MEMORY: {e}")));
     objects::checks(&node, engine, rounds, &mut tally);
     updates::checks(&node, rounds, &mut tally);
+    many::checks(&node, rounds, &mut tally);
     moves::checks(&node, rounds, &mut tally);
     processes::checks(&node, engine, rounds, &mut tally);
     tally.check("afterward the device works", || {
