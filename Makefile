@@ -41,7 +41,7 @@ demo-llm: ## llama.cpp runs a small language model there, token for token as the
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii witness platforms reset sleep check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii window witness platforms reset sleep check fmt
 test: ## all tests
 	@scripts/test
 
@@ -98,6 +98,9 @@ platforms: ## a platform that bounces DMA, a picture on the screen
 
 strict: ## the interface on the model as unkind as it can be
 	@scripts/test strict
+
+window: ## cards of which the CPU sees a part of VRAM
+	@scripts/test window
 
 hawaii: ## the interface on the other chip, and both chips in one machine
 	@scripts/test hawaii

@@ -115,11 +115,9 @@ impl Query<'_> {
             bindings::AMDGPU_INFO_FW_VERSION => self.give(&self.firmware_version()?),
             bindings::AMDGPU_INFO_NUM_BYTES_MOVED => self.give(&memory.bytes_moved()),
             bindings::AMDGPU_INFO_NUM_EVICTIONS => self.give(&memory.evictions()),
-            // The CPU can reach all VRAM that is handed out: no fault ever moves a BO.
-            bindings::AMDGPU_INFO_NUM_VRAM_CPU_PAGE_FAULTS => self.give(&0u64),
-            bindings::AMDGPU_INFO_VRAM_USAGE | bindings::AMDGPU_INFO_VIS_VRAM_USAGE => {
-                self.give(&memory.vram_used())
-            }
+            bindings::AMDGPU_INFO_NUM_VRAM_CPU_PAGE_FAULTS => self.give(&memory.vram_faults()),
+            bindings::AMDGPU_INFO_VRAM_USAGE => self.give(&memory.vram_used()),
+            bindings::AMDGPU_INFO_VIS_VRAM_USAGE => self.give(&memory.visible_vram_used()),
             bindings::AMDGPU_INFO_GTT_USAGE => self.give(&memory.gtt_used()),
             bindings::AMDGPU_INFO_GDS_CONFIG => self.give(&self.data_share()),
             bindings::AMDGPU_INFO_VRAM_GTT => self.give(&self.sizes()),
@@ -240,7 +238,7 @@ impl Query<'_> {
 
         drm_amdgpu_info_vram_gtt {
             vram_size: memory.vram_size(),
-            vram_cpu_accessible_size: memory.vram_size(),
+            vram_cpu_accessible_size: memory.visible_vram_size(),
             gtt_size: memory.gtt_size(),
         }
     }
@@ -250,7 +248,11 @@ impl Query<'_> {
 
         drm_amdgpu_memory_info {
             vram: heap(vram.size, memory.vram_size(), memory.vram_used()),
-            cpu_accessible_vram: heap(vram.visible, memory.vram_size(), memory.vram_used()),
+            cpu_accessible_vram: heap(
+                vram.visible,
+                memory.visible_vram_size(),
+                memory.visible_vram_used(),
+            ),
             gtt: heap(memory.gtt_size(), memory.gtt_size(), memory.gtt_used()),
         }
     }

@@ -26,9 +26,16 @@
 //! Between VRAM and system memory that the GPU does not reach, a BO makes a stop in memory that it
 //! reaches. Within system memory the pages stay where they are.
 //!
-//! For now only VRAM that the CPU reaches is managed, and a BO's VRAM is in one piece: where no
-//! engine can copy, the CPU does. CPU writes reach VRAM when the host data path (HDP) is flushed,
-//! and CPU reads may return old data until it is invalidated: both are part of the move.
+//! Where no engine can copy, the CPU does. CPU writes reach VRAM when the host data path (HDP) is
+//! flushed, and CPU reads may return old data until it is invalidated: both are part of the move.
+//!
+//! # The window
+//!
+//! The CPU has mapped the start of VRAM only, through a window (BAR 0) that may be smaller than
+//! VRAM: the *visible* part. BOs that the CPU is to access are placed there, others preferably
+//! elsewhere. A BO that the CPU turns out to access moves on the page fault, and stays visible from
+//! then on ([`bo::ReservedExt::place_for_cpu`]). Who needs room in the visible part evicts only
+//! what is in the way there, to the rest of VRAM if there is room.
 //!
 //! # Debuggers
 //!
@@ -43,6 +50,7 @@
 
 pub(crate) mod access;
 mod bo;
+mod bytes;
 mod clear;
 mod copy;
 mod domains;
@@ -50,9 +58,11 @@ mod metadata;
 mod vram;
 
 use kernel::{
+    num::casts::usize_as_u64,
     prelude::*,
     sync::atomic::{
         Atomic,
+        AtomicFlag,
         Relaxed, //
     },
 };
@@ -81,7 +91,11 @@ use crate::{
     vm::TableId, //
 };
 
-use self::bo::BoData;
+use self::{
+    bo::BoData,
+    domains::Part,
+    vram::VramPiece, //
+};
 pub(crate) use self::{
     bo::{
         Bo,
@@ -131,6 +145,19 @@ impl Ttm {
         mv.in_place()
     }
 
+    /// Returns the part of VRAM to which a BO is evicted from VRAM if there is room: one that is in
+    /// the visible part, and need not be, makes room there.
+    fn part_for_evicted(bo: &ttm::Buffer<BoData>, piece: &VramPiece) -> Option<Part> {
+        let dev = bo.drm();
+        let layout = &dev.memory.layout;
+        let stays = !layout.is_all_visible()
+            && piece.bytes_before(layout.visible) != 0
+            && !bo.needs_cpu()
+            && !dev.memory.leaves_vram.load(Relaxed)
+            && !dev.schedulers.is_given_up();
+        stays.then_some(Part::Invisible(layout.visible >> PAGE_SHIFT))
+    }
+
     /// Changes the kind of memory that a BO in system memory is counted as. Its pages stay, and are
     /// freed only when its fences have ended.
     fn keep_pages(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
@@ -151,14 +178,17 @@ impl ttm::Driver for Ttm {
         &dev.memory.ttm
     }
 
-    fn evict(bo: &ttm::Buffer<BoData>, from: ttm::MemType) -> ttm::Placement {
+    fn evict(bo: &ttm::Buffer<BoData>, from: ttm::Resource<'_, Self>) -> ttm::Placement {
         const TT: ttm::Place = ttm::Place::new(ttm::MemType::TT);
         const SYSTEM: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
 
-        if from == ttm::MemType::VRAM && bo.table().is_none() {
-            const { ttm::Placement::new(&[TT, SYSTEM]) }
-        } else {
-            const { ttm::Placement::new(&[SYSTEM]) }
+        let piece = match from.allocation::<Vram>() {
+            Some(piece) if bo.table().is_none() => piece,
+            _ => return const { ttm::Placement::new(&[SYSTEM]) },
+        };
+        match Self::part_for_evicted(bo, piece) {
+            Some(part) => ttm::Placement::new(&[part.place().desired(), TT, SYSTEM]),
+            None => const { ttm::Placement::new(&[TT, SYSTEM]) },
         }
     }
 
@@ -185,6 +215,10 @@ impl ttm::Driver for Ttm {
         }
     }
 
+    fn prepare_fault(bo: &ReservedBo<'_>) -> Result {
+        bo.place_for_cpu()
+    }
+
     /// Waits until the BO has its bytes: the CPU must not see what was in its place before. Most
     /// clears and copies have ended by then, as faults wait for the kernel's work on a BO before
     /// they come here, without the `mmap_lock`.
@@ -200,13 +234,23 @@ impl ttm::Driver for Ttm {
         dev: &DrmDevice,
         resource: ttm::Resource<'_, Self>,
     ) -> Result<Option<ttm::IoMemory>> {
-        let placed = resource.placed();
-        if placed.mem_type != ttm::MemType::VRAM {
+        let Some(piece) = resource.allocation::<Vram>() else {
             return Ok(None);
+        };
+        if !piece.is_before(dev.facts.vram.visible) {
+            return Err(EINVAL);
         }
-        let card = dev.card().ok_or(ENODEV)?;
-        let memory = card.vram().io_memory(placed.start << PAGE_SHIFT);
-        memory.ok_or(EINVAL).map(Some)
+        Self::io_page(dev, resource, 0).ok_or(ENODEV).map(Some)
+    }
+
+    fn io_page(
+        dev: &DrmDevice,
+        resource: ttm::Resource<'_, Self>,
+        page: usize,
+    ) -> Option<ttm::IoMemory> {
+        let piece = resource.allocation::<Vram>()?;
+        let run = piece.run_at(usize_as_u64(page) << PAGE_SHIFT)?;
+        dev.card()?.vram().io_memory(run.start)
     }
 }
 
@@ -236,11 +280,15 @@ pub(crate) struct Memory {
     ttm: ttm::Device<Ttm>,
     /// Set if the card reaches the memory of processes.
     has_user_memory: bool,
-    /// Bytes of VRAM and of system memory that BOs may have.
-    vram: u64,
+    layout: VramLayout,
+    /// Bytes of system memory that BOs may have.
     gtt: u64,
+    /// Set while VRAM is about to lose its contents.
+    leaves_vram: AtomicFlag,
     bytes_moved: Atomic<u64>,
     evictions: Atomic<u64>,
+    /// Number of page faults of the CPU for which a BO had to become visible.
+    faults: Atomic<u64>,
 }
 
 impl Memory {
@@ -251,22 +299,22 @@ impl Memory {
         layout: VramLayout,
         reach: Reach,
     ) -> impl PinInit<Self, Error> + '_ {
-        let vram = Vram::managed(&layout);
-
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {
-                setup.add(ttm::MemType::VRAM, vram, Vram::new(&layout))?;
-                setup.charge(ttm::MemType::VRAM, c"vram", vram)?;
+                setup.add(ttm::MemType::VRAM, layout.managed(), Vram::new(&layout))?;
+                setup.charge(ttm::MemType::VRAM, c"vram", layout.managed())?;
                 // TTM sets this limit when the first device is created, so it is not read earlier.
                 let gtt = ttm::system_limit();
                 setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))?;
                 setup.charge(ttm::MemType::TT, c"gtt", gtt)
             }),
-            vram,
+            layout,
+            leaves_vram: AtomicFlag::new(false),
             has_user_memory: reach.bounces != Bounces::Everything,
             gtt: ttm::system_limit(),
             bytes_moved: Atomic::new(0),
             evictions: Atomic::new(0),
+            faults: Atomic::new(0),
         })
     }
 
@@ -283,7 +331,10 @@ impl Memory {
     ///
     /// `ENOMEM`, `ENODEV`; `EBUSY` if something is still in VRAM.
     pub(crate) fn evict_vram(&self) -> Result {
-        self.ttm.evict_all(ttm::MemType::VRAM)?;
+        self.leaves_vram.store(true, Relaxed);
+        let evicted = self.ttm.evict_all(ttm::MemType::VRAM);
+        self.leaves_vram.store(false, Relaxed);
+        evicted?;
         if self.vram_used() != 0 {
             return Err(EBUSY);
         }
@@ -301,7 +352,18 @@ impl Memory {
 
     /// Returns the number of bytes of VRAM that BOs may have.
     pub(crate) fn vram_size(&self) -> u64 {
-        self.vram
+        self.layout.managed()
+    }
+
+    /// Returns the number of bytes of VRAM that BOs may have and the CPU can access.
+    pub(crate) fn visible_vram_size(&self) -> u64 {
+        self.layout.managed_visible()
+    }
+
+    /// Returns the number of bytes of VRAM that BOs have and the CPU can access.
+    pub(crate) fn visible_vram_used(&self) -> u64 {
+        let vram = self.ttm.manager::<Vram>(ttm::MemType::VRAM);
+        vram.map_or(0, Vram::visible_used)
     }
 
     /// Returns the number of bytes of VRAM that BOs have.
@@ -322,6 +384,11 @@ impl Memory {
     /// Returns the number of bytes that were moved for jobs.
     pub(crate) fn bytes_moved(&self) -> u64 {
         self.bytes_moved.load(Relaxed)
+    }
+
+    /// Returns the number of page faults of the CPU for which a BO had to become visible.
+    pub(crate) fn vram_faults(&self) -> u64 {
+        self.faults.load(Relaxed)
     }
 
     /// Returns the number of times a BO was evicted.

@@ -7,6 +7,8 @@
 //! that may outlive the binding (open files, fences) hold a [`CardHandle`] and ask it for access,
 //! which it refuses after unbinding (the C driver's `drm_dev_enter`).
 
+mod indirect;
+
 use core::ptr;
 
 use kernel::{
@@ -41,6 +43,7 @@ use kernel::{
     warn_on, //
 };
 
+use self::indirect::Indirect;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 use super::fake::{
     Access,
@@ -78,6 +81,7 @@ pub(crate) struct Bars<'a> {
     registers: pci::Bar<'a, REGISTERS_SIZE>,
     doorbells: pci::Bar<'a, DOORBELLS_SIZE>,
     vram: WriteCombinedBar<'a>,
+    indirect: Indirect,
 }
 
 impl<'a> Card<'a> {
@@ -96,6 +100,7 @@ impl<'a> Card<'a> {
                 .inspect_err(|e| dev_err!(pdev, "cannot map the doorbells (BAR 2): {e:?}\n"))?,
             vram: WriteCombinedBar::map(pdev, VRAM_BAR, NAME)
                 .inspect_err(|e| dev_err!(pdev, "cannot map VRAM (BAR 0): {e:?}\n"))?,
+            indirect: Indirect::new()?,
         }))
     }
 
@@ -107,7 +112,7 @@ impl<'a> Card<'a> {
         }
     }
 
-    /// Returns the part of VRAM that the CPU can access.
+    /// Returns VRAM, as the CPU can access it.
     pub(crate) fn vram(&self) -> VramAperture<'_> {
         VramAperture(self)
     }
@@ -262,7 +267,8 @@ impl IoCapable<u32> for RegisterBackend {
     }
 }
 
-/// The part of VRAM that the CPU can access, mapped write-combined.
+/// The part of VRAM that the CPU can access (*visible*), mapped write-combined. Bytes beyond it are
+/// copied one by one, through a pair of registers: for where no engine can.
 ///
 /// Writes stay in the host data path's (HDP) cache until the memory controller flushes it. Reads
 /// may be served from that cache until the memory controller invalidates it.
@@ -323,20 +329,55 @@ impl VramAperture<'_> {
         self.at(offset, |bar, at| bar.write64s(at, values));
     }
 
-    /// Copies from VRAM.
+    /// Returns the number of `len` bytes at an offset that can be copied or cleared at a time
+    /// without sleeping. Not 0, unless `len` is.
+    pub(crate) fn step(&self, offset: u64, len: u64) -> u64 {
+        const STEP: u64 = 256 << 10;
+        const STEP_BEYOND: u64 = 1 << 10;
+
+        match self.size().checked_sub(offset) {
+            Some(visible) if visible > 0 => len.min(visible).min(STEP),
+            _ => len.min(STEP_BEYOND),
+        }
+    }
+
+    /// Copies from VRAM. The bytes lie on one side of the end of the visible part.
     pub(crate) fn read_bytes(&self, offset: u64, into: &mut [u8]) {
-        self.at(offset, |bar, at| bar.read_bytes(at, into));
+        match self.0 {
+            Card::Mapped(bars) if offset >= self.size() => {
+                bars.indirect.read(&bars.registers, offset, into);
+            }
+            _ => {
+                self.at(offset, |bar, at| bar.read_bytes(at, into));
+            }
+        }
     }
 
-    /// Copies to VRAM.
+    /// Copies to VRAM. The bytes lie on one side of the end of the visible part.
     pub(crate) fn write_bytes(&self, offset: u64, from: &[u8]) {
-        self.at(offset, |bar, at| bar.write_bytes(at, from));
+        match self.0 {
+            Card::Mapped(bars) if offset >= self.size() => {
+                bars.indirect.write(&bars.registers, offset, from);
+            }
+            _ => {
+                self.at(offset, |bar, at| bar.write_bytes(at, from));
+            }
+        }
     }
 
-    /// Fills `len` bytes (a multiple of 8) with zeros.
+    /// Fills `len` bytes (a multiple of 8) with zeros. They lie on one side of the end of the
+    /// visible part.
     pub(crate) fn zero(&self, offset: u64, len: u64) {
         static ZEROES: [u64; 512] = [0; 512];
+        static BYTES: [u8; 512] = [0; 512];
         let end = offset + len;
+        if offset >= self.size() {
+            for at in (offset..end).step_by(BYTES.len()) {
+                let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+                self.write_bytes(at, &BYTES[..left.min(BYTES.len())]);
+            }
+            return;
+        }
         for at in (offset..end).step_by(size_of_val(&ZEROES)) {
             // CAST: At most the length of `ZEROES`, which is a `usize`.
             let left = ((end - at) / size_of::<u64>() as u64).min(ZEROES.len() as u64) as usize;

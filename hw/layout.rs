@@ -26,7 +26,8 @@ pub(crate) struct VramLayout {
     pub(crate) visible: u64,
     /// Bytes, from the start of VRAM, that are on the screen, where the firmware put its picture.
     pub(crate) picture: u64,
-    /// Offsets that the driver keeps for itself, at the end of the visible part.
+    /// Offsets that the driver keeps for itself, at the end of the visible part. They are in the
+    /// middle of VRAM where the CPU does not reach all of it.
     pub(crate) reserved: (u64, u64),
 }
 
@@ -34,6 +35,26 @@ impl VramLayout {
     /// Returns the address, in the GPU's address space, of the byte at `offset` in VRAM.
     pub(crate) fn mc_addr(&self, offset: u64) -> u64 {
         self.start + offset
+    }
+
+    /// Returns the bytes of VRAM that are free to be managed.
+    pub(crate) fn managed(&self) -> u64 {
+        self.size - self.kept()
+    }
+
+    /// Returns the bytes of VRAM that are free to be managed and that the CPU can access.
+    pub(crate) fn managed_visible(&self) -> u64 {
+        self.visible - self.kept()
+    }
+
+    /// Returns the bytes that are not free to be managed. The CPU can access them all.
+    fn kept(&self) -> u64 {
+        self.picture + (self.reserved.1 - self.reserved.0)
+    }
+
+    /// Returns true if the CPU can access all of VRAM.
+    pub(crate) fn is_all_visible(&self) -> bool {
+        self.visible == self.size
     }
 
     /// Returns the offsets that the driver keeps for itself.
@@ -79,6 +100,29 @@ mod tests {
         start: 0xff_0000_0000,
         table: 0x3fe0_0000,
     };
+
+    #[test]
+    fn what_is_kept_is_visible() {
+        let layout = VramLayout {
+            start: 0xf4_0000_0000,
+            size: 0x8000_0000,
+            visible: 0x1000_0000,
+            picture: 0x30_0000,
+            reserved: (0xfdf_f000, 0x1000_0000),
+        };
+        assert_eq!(layout.managed(), 0x8000_0000 - 0x30_0000 - 0x20_1000);
+        assert_eq!(
+            layout.managed_visible(),
+            0x1000_0000 - 0x30_0000 - 0x20_1000
+        );
+        assert!(!layout.is_all_visible());
+        let all = VramLayout {
+            size: layout.visible,
+            ..layout
+        };
+        assert_eq!(all.managed(), all.managed_visible());
+        assert!(all.is_all_visible());
+    }
 
     #[test]
     fn arithmetic() {

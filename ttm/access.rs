@@ -3,7 +3,8 @@
 //! Access of debuggers to the bytes of BOs: to VRAM that a process has mapped (ptrace,
 //! /proc/PID/mem: the `access_memory` callback of TTM), and for the dump of a hang.
 //!
-//! The CPU copies, through the VRAM aperture. Jobs that use the BO meanwhile are not waited for,
+//! The CPU copies, through the VRAM aperture or, beyond that, through registers: a BO that the CPU
+//! has not mapped stays where it is. Jobs that use the BO meanwhile are not waited for,
 //! just as when the process itself looks at it: the debugger may well be after a job that hangs. A
 //! clear that is under way is waited for, as nobody may see the old contents of VRAM. That wait
 //! happens with the process's `mmap_lock` held, as TTM leaves it.
@@ -13,7 +14,6 @@
 //! that jobs see it.
 
 use kernel::{
-    num::casts::usize_as_u64,
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -22,19 +22,16 @@ use kernel::{
 };
 
 use super::{
-    vram::VramPiece,
+    bytes,
     Bo,
     ReservedBo,
     ReservedExt,
     Ttm,
     Vram, //
 };
-use crate::{
-    abstractions::{
-        dma_fence::Interruptible,
-        drm::ttm, //
-    },
-    drm::DrmDevice, //
+use crate::abstractions::{
+    dma_fence::Interruptible,
+    drm::ttm, //
 };
 
 /// Copies from or to a BO in VRAM, starting at its byte `offset`.
@@ -51,10 +48,10 @@ pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>
     match access {
         ttm::Access::Read(_) => {
             Ttm::invalidate_hdp(dev)?;
-            copy(dev, &piece, offset, access)
+            bytes::copy(dev, &piece, offset, access)
         }
         ttm::Access::Write(_) => {
-            copy(dev, &piece, offset, access)?;
+            bytes::copy(dev, &piece, offset, access)?;
             Ttm::flush_hdp(dev)
         }
     }
@@ -81,25 +78,4 @@ pub(crate) fn read(bo: &Bo, offset: usize, into: &mut [u8]) -> Result {
     let page = offset >> PAGE_SHIFT;
     let mapping = reserved.map(page..page + 1)?;
     mapping.read(offset % PAGE_SIZE, into)
-}
-
-/// Copies the bytes through the aperture, block by block.
-fn copy(dev: &DrmDevice, piece: &VramPiece, offset: usize, mut access: ttm::Access<'_>) -> Result {
-    /// Number of bytes copied at a time: the copy of a step cannot sleep, and reading VRAM is slow.
-    const STEP: usize = 16 << 10;
-
-    let mut done = 0;
-    while done < access.len() {
-        let run = piece.run_at(usize_as_u64(offset + done)).ok_or(EIO)?;
-        let size = usize::try_from(run.end - run.start)?
-            .min(access.len() - done)
-            .min(STEP);
-        let card = dev.card().ok_or(ENODEV)?;
-        match &mut access {
-            ttm::Access::Read(into) => card.vram().read_bytes(run.start, &mut into[done..][..size]),
-            ttm::Access::Write(from) => card.vram().write_bytes(run.start, &from[done..][..size]),
-        }
-        done += size;
-    }
-    Ok(())
 }

@@ -36,6 +36,7 @@ use kernel::{
 
 use super::{
     clear,
+    domains::Part,
     Domains,
     Metadata,
     Ttm,
@@ -132,6 +133,8 @@ pub(crate) struct BoData {
     private_to: Option<BoId>,
     #[pin]
     metadata: Mutex<Metadata>,
+    /// Set when the CPU has accessed the BO through a mapping of user space.
+    seen_by_cpu: AtomicFlag,
     /// Set if the reservation may hold fences that the BO's first address space does not know of: a
     /// second address space has known the BO, or it was exported. Set before either can add a
     /// fence.
@@ -161,6 +164,7 @@ impl BoData {
             alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
             domains: Atomic::new(new.domains.bits()),
             private_to,
+            seen_by_cpu: AtomicFlag::new(false),
             // The exporter has fences of its own in an import.
             shared: AtomicFlag::new(is_imported),
             metadata <- new_mutex!(Metadata::NONE, "BoData::metadata"),
@@ -203,6 +207,19 @@ impl BoData {
     /// Returns true if the BO is private to an address space, whose jobs use it without naming it.
     pub(crate) fn is_always_valid(&self) -> bool {
         self.flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0
+    }
+
+    /// Returns true if the BO should lie where the CPU can access it: user space has said so, or
+    /// the CPU has accessed it, or the kernel does.
+    pub(super) fn needs_cpu(&self) -> bool {
+        const REQUIRED: u32 = bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED;
+
+        self.flags & REQUIRED != 0 || self.table().is_some() || self.seen_by_cpu.load(Relaxed)
+    }
+
+    /// Records that the CPU accesses the BO through a mapping of user space.
+    pub(super) fn note_cpu_access(&self) {
+        self.seen_by_cpu.store(true, Relaxed);
     }
 
     /// Returns true if user space allows the contents to be dropped rather than saved.
@@ -364,7 +381,7 @@ impl Bo {
                 size,
                 align: alignment,
                 kind: ttm::Kind::Device,
-                placement: &new.domains.placement(),
+                placement: &new.domains.placement(Part::of_new(dev, new.flags)),
                 share: private.map(|(_, root)| root),
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
@@ -438,7 +455,7 @@ impl Bo {
         index: u64,
         root: &ReservedBo<'_>,
     ) -> Result<ARef<Self>> {
-        let placement = Domains::VRAM.placement();
+        let placement = ttm::Placement::new(&[Part::visible(dev).place().contiguous()]);
         Self::create_kernel(dev, size, TableId::Table(index), &placement, Some(root))
     }
 
@@ -471,12 +488,16 @@ impl Bo {
 
     /// Returns the arguments with which the BO was created, for user space.
     pub(crate) fn create_info(&self) -> drm_amdgpu_gem_create_in {
+        let mut flags = self.flags;
+        if self.seen_by_cpu.load(Relaxed) {
+            flags |= bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED;
+        }
         drm_amdgpu_gem_create_in {
             bo_size: self.size() as u64,
             alignment: self.alignment,
             domains: self.domains().bits().into(),
             // VRAM is always wiped, but later than at release: before somebody else gets it.
-            domain_flags: u64::from(self.flags | bindings::AMDGPU_GEM_CREATE_VRAM_WIPE_ON_RELEASE),
+            domain_flags: u64::from(flags | bindings::AMDGPU_GEM_CREATE_VRAM_WIPE_ON_RELEASE),
         }
     }
 }

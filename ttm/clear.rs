@@ -16,9 +16,9 @@
 //!   reaches VRAM. So page faults and moves by the CPU, which are about to let it see the VRAM,
 //!   check how the clear ended ([`finish`]), and if it failed the CPU clears.
 //!
-//! The CPU also clears BOs that are too small for a job to be worthwhile, and those that are
-//! created after the card was given up. Page tables are not cleared here: only the GPU's address
-//! translation reads them, and `vm.rs` writes their entries before it may find them.
+//! The CPU also clears BOs that are too small for a job to be worthwhile, where it sees them, and
+//! those that are created after the card was given up. Page tables are not cleared here: only the
+//! GPU's address translation reads them, and `vm.rs` writes their entries before it may find them.
 //!
 //! A place may have been given away before its former owner's bytes were copied out of it: see
 //! `ttm.rs`. An engine clears after that, as the fence of the copy is in the reservation. The CPU
@@ -83,7 +83,8 @@ fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> 
     let bo = mv.buffer();
     let dev = bo.drm();
     let is_small = bo.size() < BY_ENGINE_FROM && mv.resv().is_idle(Usage::Kernel);
-    if is_small || dev.schedulers.is_given_up() {
+    let is_for_cpu = is_small && piece.is_before(dev.facts.vram.visible);
+    if is_for_cpu || dev.schedulers.is_given_up() {
         return None;
     }
     let _section = dev.enter()?;
@@ -97,14 +98,14 @@ fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> 
 
 /// Clears VRAM at once, by the CPU.
 fn by_cpu(dev: &DrmDevice, piece: &VramPiece) -> Result {
-    /// Number of bytes cleared at a time: the clear of a step cannot sleep.
-    const STEP: u64 = 256 << 10;
-
     for block in piece.blocks() {
-        for offset in (block.offset..block.offset + block.size).step_by(STEP as usize) {
-            let end = (offset + STEP).min(block.offset + block.size);
+        let mut done = 0;
+        while done < block.size {
             let card = dev.card().ok_or(ENODEV)?;
-            card.vram().zero(offset, end - offset);
+            let offset = block.offset + done;
+            let step = card.vram().step(offset, block.size - done);
+            card.vram().zero(offset, step);
+            done += step;
         }
     }
     Ttm::flush_hdp(dev)

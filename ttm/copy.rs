@@ -9,12 +9,15 @@
 //! BO next comes after it. The old place and its pages are TTM's until then.
 //!
 //! The CPU copies, after a wait, if no engine can: the card was given up, or there is no memory for
-//! the jobs. It also copies a few pages that nobody uses, which takes less time than a job.
+//! the jobs. Where it has not mapped the VRAM, it does so by registers, which takes its time. It
+//! also copies a few pages that nobody uses and that it has mapped, which takes less time than a
+//! job.
 
 use kernel::prelude::*;
 
 use super::{
     bo::snoop,
+    bytes,
     clear::{
         self,
         BY_ENGINE_FROM, //
@@ -50,6 +53,7 @@ use crate::{
 use core::ops::Range;
 use kernel::{
     num::casts::usize_as_u64,
+    page::PAGE_SIZE,
     sync::aref::ARef, //
 };
 
@@ -60,7 +64,7 @@ pub(super) fn stop_before(mv: &ttm::Move<'_, Ttm>) -> Option<ttm::Place> {
 
     let way = [mv.old()?.mem_type(), mv.new_place().mem_type()];
     let is_far = way.contains(&ttm::MemType::VRAM) && way.contains(&ttm::MemType::SYSTEM);
-    (is_far && !mv.buffer().drm().schedulers.is_given_up()).then_some(STOP)
+    is_far.then_some(STOP)
 }
 
 /// Moves a BO from or to VRAM, with its bytes.
@@ -80,7 +84,13 @@ fn by_engine(mv: &ttm::Move<'_, Ttm>) -> Option<ARef<Fence>> {
     let bo = mv.buffer();
     let dev = bo.drm();
     let is_small = bo.size() < BY_ENGINE_FROM && mv.resv().is_idle(Usage::Bookkeep);
-    if is_small || dev.schedulers.is_given_up() {
+    let ends = [mv.old(), Some(mv.new_place())];
+    let mut pieces = ends
+        .iter()
+        .flatten()
+        .filter_map(|end| end.allocation::<Vram>());
+    let is_for_cpu = is_small && pieces.all(|piece| piece.is_before(dev.facts.vram.visible));
+    if is_for_cpu || dev.schedulers.is_given_up() {
         return None;
     }
     let _section = dev.enter()?;
@@ -150,22 +160,31 @@ fn entries(
     Ok(entries)
 }
 
-/// Copies at once, by the CPU, through the VRAM aperture.
+/// Copies at once, by the CPU.
 fn by_cpu(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let dev = mv.buffer().drm();
-    let piece = || Some(mv.old()?.allocation::<Vram>()?.clone());
-    let from_vram = piece().is_some();
+    let from = mv.old().and_then(|old| old.allocation::<Vram>().cloned());
+    let to = mv.new_place().allocation::<Vram>().cloned();
 
     mv.wait_idle()?;
-    clear::finish(mv.buffer(), piece, Interruptible::No)?;
-    if from_vram {
+    clear::finish(mv.buffer(), || from.clone(), Interruptible::No)?;
+    if from.is_some() {
         Ttm::invalidate_hdp(dev)?;
     }
-    let to_vram = mv.new_place().mem_type() == ttm::MemType::VRAM;
-    let moved = mv.copy_by_cpu()?;
-    if to_vram {
-        // Without a card nobody can see the bytes.
-        let _ = Ttm::flush_hdp(dev);
+    let mut page_bytes = KBox::new([0; PAGE_SIZE], GFP_KERNEL)?;
+    for page in 0..mv.buffer().size() >> PAGE_SHIFT {
+        let offset = page << PAGE_SHIFT;
+        match &from {
+            Some(piece) => bytes::copy(dev, piece, offset, ttm::Access::Read(&mut *page_bytes))?,
+            None => mv.read_page(page, &mut page_bytes)?,
+        }
+        match &to {
+            Some(piece) => bytes::copy(dev, piece, offset, ttm::Access::Write(&*page_bytes))?,
+            None => mv.write_page(page, &page_bytes)?,
+        }
     }
-    Ok(moved)
+    if to.is_some() {
+        Ttm::flush_hdp(dev)?;
+    }
+    mv.copied()
 }

@@ -10,12 +10,59 @@ use crate::{
         Place,
         Placement, //
     },
-    bindings, //
+    bindings,
+    drm::DrmDevice,
+    hw::page_table::PAGE_SHIFT, //
 };
 
 const VRAM: u32 = bindings::AMDGPU_GEM_DOMAIN_VRAM;
 const GTT: u32 = bindings::AMDGPU_GEM_DOMAIN_GTT;
 const CPU: u32 = bindings::AMDGPU_GEM_DOMAIN_CPU;
+
+/// The part of VRAM that an object may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it. The part that the CPU does not see is preferred.
+    Any,
+    /// As many pages at the start, which the CPU sees.
+    Visible(u64),
+    /// What is behind these pages, which the CPU sees.
+    Invisible(u64),
+}
+
+impl Part {
+    /// Returns the part that the CPU sees.
+    pub(super) fn visible(dev: &DrmDevice) -> Self {
+        let vram = &dev.facts.vram;
+        if vram.is_all_visible() {
+            Self::Any
+        } else {
+            Self::Visible(vram.visible >> PAGE_SHIFT)
+        }
+    }
+
+    /// Returns the part for a new object with these flags, `AMDGPU_GEM_CREATE_*`. When no engine
+    /// can clear it, the CPU has to.
+    pub(super) fn of_new(dev: &DrmDevice, flags: u32) -> Self {
+        let required = flags & bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED != 0;
+        if required || dev.schedulers.is_given_up() {
+            Self::visible(dev)
+        } else {
+            Self::Any
+        }
+    }
+
+    /// Returns the place in VRAM.
+    pub(crate) const fn place(self) -> Place {
+        const VRAM: Place = Place::new(MemType::VRAM);
+
+        match self {
+            Self::Any => VRAM.top_down(),
+            Self::Visible(pages) => VRAM.within(0..pages),
+            Self::Invisible(pages) => VRAM.within(pages..0),
+        }
+    }
+}
 
 /// A set of `AMDGPU_GEM_DOMAIN_*` out of VRAM, GTT (system memory that the GPU reaches) and CPU
 /// (system memory that it does not). The empty set means the same as CPU.
@@ -64,17 +111,17 @@ impl Domains {
 
     /// Returns the places to try, best first, for an object that prefers these domains.
     ///
-    /// An object that prefers VRAM may also be used from GTT, when there is no room.
-    pub(crate) fn placement(self) -> Placement {
-        const IN_VRAM: Place = Place::new(MemType::VRAM).contiguous();
+    /// An object that prefers VRAM may also be used from GTT, when there is no room in this `part`
+    /// of VRAM.
+    pub(crate) fn placement(self, part: Part) -> Placement {
         const IN_GTT: Place = Place::new(MemType::TT);
         const IN_SYSTEM: Place = Place::new(MemType::SYSTEM);
 
         match self.0 & (VRAM | GTT) {
-            VRAM => const { Placement::new(&[IN_VRAM]) },
+            VRAM => Placement::new(&[part.place()]),
             GTT => const { Placement::new(&[IN_GTT]) },
             0 => const { Placement::new(&[IN_SYSTEM]) },
-            _ => const { Placement::new(&[IN_VRAM.desired(), IN_GTT.fallback()]) },
+            _ => Placement::new(&[part.place().desired(), IN_GTT.fallback()]),
         }
     }
 }
@@ -98,8 +145,9 @@ mod tests {
 
     #[test]
     fn places() {
-        let first = |bits| Domains(bits).placement().places()[0].mem_type();
-        let count = |bits| Domains(bits).placement().places().len();
+        let placement = |bits| Domains(bits).placement(Part::Any);
+        let first = |bits| placement(bits).places()[0].mem_type();
+        let count = |bits| placement(bits).places().len();
 
         assert_eq!((first(VRAM), count(VRAM)), (MemType::VRAM, 1));
         assert_eq!((first(GTT), count(GTT)), (MemType::TT, 1));
@@ -107,5 +155,15 @@ mod tests {
         assert_eq!((first(0), count(0)), (MemType::SYSTEM, 1));
         assert_eq!((first(VRAM | GTT), count(VRAM | GTT)), (MemType::VRAM, 2));
         assert_eq!((first(GTT | CPU), count(GTT | CPU)), (MemType::TT, 1));
+    }
+
+    #[test]
+    fn parts() {
+        let vram = |part| Domains::VRAM.or_gtt().placement(part).places()[0];
+        assert!(vram(Part::Any).is_top_down());
+        assert_eq!(vram(Part::Any).pages(), 0..0);
+        assert_eq!(vram(Part::Visible(5)).pages(), 0..5);
+        assert_eq!(vram(Part::Invisible(5)).pages(), 5..0);
+        assert!(!vram(Part::Visible(5)).is_top_down());
     }
 }

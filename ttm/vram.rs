@@ -2,7 +2,9 @@
 
 //! Allocates video memory (VRAM) with the kernel's buddy allocator (`amdgpu_vram_mgr.c`).
 //!
-//! Only VRAM that the CPU reaches is allocated, for as long as the CPU does the moves.
+//! All of it is: the *visible* part, at the start, which the CPU has mapped, and the rest. Who
+//! needs the CPU to see a piece asks for one within the visible part. A piece may consist of
+//! several blocks.
 
 use core::ops::Range;
 
@@ -17,7 +19,13 @@ use kernel::{
     },
     prelude::*,
     ptr::Alignment,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    }, //
 };
 
 use crate::{
@@ -39,46 +47,37 @@ use crate::{
 /// The manager of VRAM.
 pub(crate) struct Vram {
     buddy: GpuBuddy,
-    /// The displayed picture: see [`VramLayout::picture`].
-    _picture: Option<Pin<KBox<AllocatedBlocks>>>,
+    /// End of the visible part.
+    visible: u64,
+    /// Bytes of the visible part that pieces have.
+    visible_used: Atomic<u64>,
+    /// Not given out: the displayed picture ([`VramLayout::picture`]), and the part that the driver
+    /// keeps for itself.
+    _kept: [Option<Pin<KBox<AllocatedBlocks>>>; 2],
 }
 
 impl Vram {
-    /// Manages VRAM up to the part that the driver keeps for itself. The displayed picture stays in
-    /// place.
+    /// Manages VRAM, except for the part that the driver keeps for itself. The displayed picture
+    /// stays in place.
     pub(crate) fn new(layout: &VramLayout) -> Result<Self> {
         let buddy = GpuBuddy::new(GpuBuddyParams {
             base_offset: 0,
-            size: Self::end(layout),
+            size: layout.size,
             chunk_size: Alignment::new::<{ PAGE_SIZE as usize }>(),
         })?;
-        let mut picture = None;
-        if layout.picture != 0 {
-            picture = Some(KBox::pin_init(
-                buddy.alloc_blocks(
-                    GpuBuddyAllocMode::Range(0..layout.picture),
-                    layout.picture,
-                    Alignment::new::<{ PAGE_SIZE as usize }>(),
-                    GpuBuddyAllocFlags::default(),
-                ),
-                GFP_KERNEL,
-            )?);
-        }
+        let picture = keep(&buddy, 0..layout.picture)?;
+        let reserved = keep(&buddy, layout.reserved())?;
         Ok(Self {
             buddy,
-            _picture: picture,
+            visible: layout.visible,
+            visible_used: Atomic::new(0),
+            _kept: [picture, reserved],
         })
     }
 
-    /// Returns the number of bytes of VRAM that are managed.
-    pub(crate) fn managed(layout: &VramLayout) -> u64 {
-        Self::end(layout).saturating_sub(layout.picture)
-    }
-
-    /// Returns the end of the managed VRAM.
-    fn end(layout: &VramLayout) -> u64 {
-        let end = layout.visible.min(layout.reserved().start);
-        end - end % PAGE_SIZE
+    /// Returns the number of bytes of the visible part that pieces have.
+    pub(crate) fn visible_used(&self) -> u64 {
+        self.visible_used.load(Relaxed)
     }
 
     /// Allocates at least `size` bytes. A contiguous piece is aligned to `alignment` as a whole,
@@ -121,6 +120,21 @@ impl Vram {
     }
 }
 
+/// Takes a range out of what is given out, if it is not empty.
+fn keep(buddy: &GpuBuddy, range: Range<u64>) -> Result<Option<Pin<KBox<AllocatedBlocks>>>> {
+    if range.is_empty() {
+        return Ok(None);
+    }
+    let size = range.end - range.start;
+    let kept = buddy.alloc_blocks(
+        GpuBuddyAllocMode::Range(range),
+        size,
+        Alignment::new::<{ PAGE_SIZE as usize }>(),
+        GpuBuddyAllocFlags::default(),
+    );
+    KBox::pin_init(kept, GFP_KERNEL).map(Some)
+}
+
 /// Returns the bytes that `place` is limited to, if it is limited.
 fn within(place: &Place, size: u64) -> Option<Range<u64>> {
     let pages = place.pages();
@@ -150,6 +164,19 @@ impl VramPiece {
     /// the end.
     pub(crate) fn run_at(&self, offset: u64) -> Option<Range<u64>> {
         run_at(&self.blocks, offset)
+    }
+
+    /// Returns true if the piece lies before `end`, an offset in VRAM.
+    pub(super) fn is_before(&self, end: u64) -> bool {
+        self.blocks
+            .iter()
+            .all(|block| block.offset + block.size <= end)
+    }
+
+    /// Returns the number of bytes of the piece that lie before `end`, an offset in VRAM.
+    pub(super) fn bytes_before(&self, end: u64) -> u64 {
+        let before = |block: &Block| end.saturating_sub(block.offset).min(block.size);
+        self.blocks.iter().map(before).sum()
     }
 
     /// Returns true if the piece has memory in `place`.
@@ -190,7 +217,8 @@ fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
     None
 }
 
-/// Returns the blocks of an allocation, with adjacent ones merged.
+/// Returns the blocks of an allocation, with adjacent ones merged. They stay in the order in which
+/// the allocator found them: large ones come first, so that they keep their alignment in the piece.
 fn blocks(allocated: &AllocatedBlocks) -> Result<KVec<Block>> {
     let mut blocks: KVec<Block> = KVec::with_capacity(allocated.iter().count(), GFP_KERNEL)?;
 
@@ -233,7 +261,15 @@ impl ResourceManager for Vram {
         if request.place.is_contiguous() && !piece.is_contiguous() {
             return Err(ENOSPC);
         }
-        Ok((Arc::new(piece, GFP_KERNEL)?, first))
+        let piece = Arc::new(piece, GFP_KERNEL)?;
+        let visible = piece.bytes_before(self.visible);
+        self.visible_used.fetch_add(visible, Relaxed);
+        Ok((piece, first))
+    }
+
+    fn free(&self, piece: &Arc<VramPiece>) {
+        let visible = piece.bytes_before(self.visible);
+        self.visible_used.fetch_sub(visible, Relaxed);
     }
 
     fn intersects(&self, piece: &Arc<VramPiece>, place: &Place, _size: usize) -> bool {
@@ -253,17 +289,28 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
+    /// All of VRAM is visible. 63 MiB and 4 KiB can be given out.
     fn layout(picture: u64) -> VramLayout {
-        // 63 MiB and 4 KiB can be given out.
         let end = 63 * MIB as u64 + PAGE_SIZE;
         VramLayout {
             start: 0xf4_0000_0000,
-            size: 256 * MIB as u64,
+            size: 64 * MIB as u64,
             visible: 64 * MIB as u64,
             picture,
             reserved: (end, 64 * MIB as u64),
         }
     }
+
+    /// A quarter of VRAM is visible.
+    fn quarter() -> Result<Vram> {
+        Vram::new(&VramLayout {
+            size: 256 * MIB as u64,
+            ..layout(0)
+        })
+    }
+
+    /// Pages of the visible part.
+    const VISIBLE: u64 = 64 << 8;
 
     fn manager() -> Result<Vram> {
         Vram::new(&layout(0))
@@ -280,7 +327,7 @@ mod tests {
             pieces.push(piece, GFP_KERNEL)?;
         }
         assert_eq!(pieces.len(), 60);
-        assert_eq!(Vram::managed(&layout(picture)), 60 * MIB as u64 + PAGE_SIZE);
+        assert_eq!(layout(picture).managed(), 60 * MIB as u64 + PAGE_SIZE);
         Ok(())
     }
 
@@ -324,6 +371,90 @@ mod tests {
         assert!(matches!(alloc(&vram, 32 * MIB, 1, place), Err(e) if e == ENOSPC));
         drop(most);
         alloc(&vram, 32 * MIB, 1, place)?;
+        Ok(())
+    }
+
+    #[test]
+    fn all_of_vram_is_given_out() -> Result {
+        let vram = quarter()?;
+        let reserved = 63 * MIB as u64 + PAGE_SIZE..64 * MIB as u64;
+        let place = Place::new(MemType::VRAM).top_down();
+        // More than there is in one piece, on both sides of what is reserved.
+        let large = alloc(&vram, 250 * MIB, 1, place)?;
+        let mut pieces = KVec::new();
+        pieces.push(large, GFP_KERNEL)?;
+        while let Ok(piece) = alloc(&vram, PAGE_SIZE as usize, 1, place) {
+            pieces.push(piece, GFP_KERNEL)?;
+        }
+        let mut sum = 0;
+        for block in pieces.iter().flat_map(|piece| piece.blocks()) {
+            assert!(block.offset >= reserved.end || block.offset + block.size <= reserved.start);
+            sum += block.size;
+        }
+        assert_eq!(sum, 255 * MIB as u64 + PAGE_SIZE);
+        assert_eq!(vram.visible_used(), reserved.start);
+        for piece in pieces.iter() {
+            vram.free(piece);
+        }
+        assert_eq!(vram.visible_used(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_visible_part_is_left_to_those_who_need_it() -> Result {
+        let vram = quarter()?;
+        let anywhere = Place::new(MemType::VRAM).top_down();
+        let visible = Place::new(MemType::VRAM).within(0..VISIBLE);
+        let beyond = Place::new(MemType::VRAM).within(VISIBLE..0);
+        let mut pieces = KVec::new();
+        for _ in 0..192 {
+            let piece = alloc(&vram, MIB, 1, anywhere)?;
+            assert!(!piece.is_before(64 * MIB as u64));
+            assert!(!piece.touches(&visible) && piece.fits(&beyond));
+            pieces.push(piece, GFP_KERNEL)?;
+        }
+        assert_eq!(vram.visible_used(), 0);
+        assert!(matches!(alloc(&vram, MIB, 1, beyond), Err(e) if e == ENOSPC));
+        // Freeing these would make no room for one that must be visible.
+        let mut count = 0;
+        while let Ok(piece) = alloc(&vram, MIB, 1, visible) {
+            assert!(piece.is_before(64 * MIB as u64));
+            assert!(piece.touches(&visible) && piece.fits(&visible) && !piece.fits(&beyond));
+            count += 1;
+            pieces.push(piece, GFP_KERNEL)?;
+        }
+        assert_eq!(count, 63);
+        assert_eq!(vram.visible_used(), 63 * MIB as u64);
+        Ok(())
+    }
+
+    #[test]
+    fn pieces_that_are_visible_in_part() -> Result {
+        let mut blocks = KVec::new();
+        for (offset, size) in [(0x8000, 0x1000), (0x1000, 0x3000)] {
+            blocks.push(Block { offset, size }, GFP_KERNEL)?;
+        }
+        // Only the blocks matter.
+        let one_page = Alignment::new::<{ PAGE_SIZE as usize }>();
+        let owner = quarter()?.allocate(MIB, one_page, &Place::new(MemType::VRAM))?;
+        let piece = VramPiece {
+            blocks,
+            _owner: owner,
+        };
+        for (end, bytes) in [(0, 0), (0x1000, 0), (0x2000, 0x1000), (0x8000, 0x3000)] {
+            assert_eq!(piece.bytes_before(end), bytes);
+            assert!(!piece.is_before(end));
+        }
+        assert_eq!(piece.bytes_before(0x9000), 0x4000);
+        assert!(piece.is_before(0x9000));
+        // In the way of both sides, and at home on neither.
+        let (low, high) = (Place::new(MemType::VRAM), Place::new(MemType::VRAM));
+        let (low, high) = (low.within(0..4), high.within(4..0));
+        assert!(piece.touches(&low) && piece.touches(&high));
+        assert!(!piece.fits(&low) && !piece.fits(&high));
+        // The hole between its blocks.
+        let hole = Place::new(MemType::VRAM).within(4..8);
+        assert!(!piece.touches(&hole));
         Ok(())
     }
 

@@ -65,7 +65,7 @@ impl NewBo {
 /// Returns `ENOMEM` if the BO would not fit into its preferred domains even if they were empty.
 pub(super) fn check_room(dev: &DrmDevice, domains: Domains, size: u64) -> Result {
     let limit = if domains == Domains::VRAM {
-        dev.memory.vram
+        dev.memory.vram_size()
     } else {
         dev.memory.gtt
     };

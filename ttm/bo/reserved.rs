@@ -10,6 +10,7 @@ use kernel::{
 use super::{
     clear,
     Domains,
+    Part,
     ReservedBo,
     Vram, //
 };
@@ -39,12 +40,21 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`; `EFAULT` for a userptr BO without pages.
     fn place(&self) -> Result;
 
-    /// Moves the BO to VRAM. This may evict others.
+    /// Moves the BO of a page table or directory to VRAM, in one piece that the CPU can access.
+    /// This may evict others.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
+
+    /// Moves the BO out of VRAM that the CPU cannot access, before the CPU accesses it: to VRAM
+    /// that it can if there is room, else to GTT. Does not wait for the move.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the BO is pinned; `ENOMEM`, `ERESTARTSYS`; `ENODEV` if the card is gone.
+    fn place_for_cpu(&self) -> Result;
 
     /// Waits until the BO's bytes are where they belong: its VRAM has been cleared of its previous
     /// owner's data, or the bytes have been copied there.
@@ -84,7 +94,12 @@ impl ReservedExt for ReservedBo<'_> {
         }
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
-        let result = self.validate(&domains.placement(), &mut ctx);
+        let part = if self.needs_cpu() {
+            Part::visible(self.drm())
+        } else {
+            Part::Any
+        };
+        let result = self.validate(&domains.placement(part), &mut ctx);
         let moved = ctx.bytes_moved();
         self.drm().memory.bytes_moved.add(moved, Relaxed);
         result
@@ -92,7 +107,23 @@ impl ReservedExt for ReservedBo<'_> {
 
     fn place_in_vram(&self) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-        self.validate(&Domains::VRAM.placement(), &mut ctx)
+        let place = Part::visible(self.drm()).place().contiguous();
+        self.validate(&ttm::Placement::new(&[place]), &mut ctx)
+    }
+
+    fn place_for_cpu(&self) -> Result {
+        let dev = self.drm();
+        self.note_cpu_access();
+        let visible = dev.facts.vram.visible;
+        if self
+            .allocation::<Vram>()
+            .is_none_or(|piece| piece.is_before(visible))
+        {
+            return Ok(());
+        }
+        dev.memory.faults.add(1, Relaxed);
+        let placement = Domains::VRAM.or_gtt().placement(Part::visible(dev));
+        self.validate(&placement, &mut ttm::Ctx::new(Interruptible::Yes))
     }
 
     fn finish_content(&self, intr: Interruptible) -> Result {
@@ -103,7 +134,7 @@ impl ReservedExt for ReservedBo<'_> {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
 
         self.set_user_pages(pages, &mut ctx)?;
-        self.validate(&Domains::GTT.placement(), &mut ctx)
+        self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
     }
 
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R {

@@ -264,10 +264,6 @@ impl<D: Driver> Device<D> {
     }
 
     /// Returns the manager that was added for a kind of memory, if it is an `M`.
-    #[cfg_attr(
-        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
-        expect(dead_code, reason = "used by tests only")
-    )]
     pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {
         match self.slot(mem_type) {
             Slot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {

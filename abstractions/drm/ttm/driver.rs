@@ -23,7 +23,6 @@ use super::{
         Caching,
         Tt, //
     },
-    MemType,
     Placement, //
 };
 use crate::{
@@ -63,7 +62,7 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
 
     /// Returns the places where `bo`, which lies in `from`, may go to make room.
     /// `Placement::NOWHERE` discards its contents.
-    fn evict(bo: &Buffer<Self::Bo>, from: MemType) -> Placement;
+    fn evict(bo: &Buffer<Self::Bo>, from: Resource<'_, Self>) -> Placement;
 
     /// Returns true if `bo` may be evicted.
     fn evictable(_bo: &Buffer<Self::Bo>) -> bool {
@@ -76,7 +75,9 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     fn move_(mv: Move<'_, Self>) -> Result<Moved>;
 
     /// Returns the CPU-visible location of memory that has no `struct page`s, or `None` if
-    /// `resource` is system memory. The returned memory must be as large as `resource`.
+    /// `resource` is system memory. The returned memory must be as large as `resource`, unless
+    /// there is [`Driver::io_page`], which returns the location of each page: then it is that of
+    /// the first.
     ///
     /// Called while the resource belongs to an object that is reserved or being destroyed.
     fn io_memory(
@@ -87,7 +88,7 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     }
 
     /// Returns the location of one page of memory for which [`Driver::io_memory`] returned a
-    /// location, or `None` if the page lies linearly behind that.
+    /// location. A page for which this returns `None` is shown as the first.
     fn io_page(
         _drm: &drm::Device<Self::Drm>,
         _resource: Resource<'_, Self>,
@@ -96,8 +97,14 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
         None
     }
 
-    /// Called before the processor accesses `bo` through a mapping of user space. The driver may
-    /// move it to a place where that works.
+    /// Called before [`Driver::fault`], to move `bo` to a place that the processor can access, if
+    /// it does not lie in one. What the kernel does with `bo` from then on is waited for before
+    /// `fault` is called, without the `mmap_lock` where possible. Errors mean the same.
+    fn prepare_fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
+        Ok(())
+    }
+
+    /// Called before the processor accesses `bo` through a mapping of user space.
     ///
     /// `EINTR`, `ERESTARTSYS`, `EAGAIN` and `EBUSY` let the access be retried. Any other error is a
     /// bus error to the process. Called within a section of [`drm::Device::enter`].
@@ -217,8 +224,8 @@ impl<D: Driver> Device<D> {
         // placement to fill in.
         unsafe {
             (*placement).num_placement = 0;
-            if let Some(buffer) = Buffer::<D::Bo>::from_raw(bo) {
-                let from = MemType::from_raw((*(*bo).resource).mem_type);
+            let from = Resource::from_raw((*bo).resource, Self::from_raw((*bo).bdev));
+            if let (Some(buffer), Some(from)) = (Buffer::<D::Bo>::from_raw(bo), from) {
                 *placement = buffer.set_eviction(D::evict(buffer, from));
             }
             if (*placement).num_placement == 0 {
@@ -291,7 +298,14 @@ impl<D: Driver> Device<D> {
         let placed = resource.placed();
         match D::io_memory(device.drm(), resource) {
             Ok(None) if device.uses_tt(placed.mem_type) => 0,
-            Ok(Some(io)) if placed.size <= io.len => {
+            Ok(Some(io))
+                if io.len
+                    >= if D::HAS_IO_PAGE {
+                        PAGE_SIZE
+                    } else {
+                        placed.size
+                    } =>
+            {
                 // SAFETY: The caller may change the resource's bus placement, and asks us to.
                 unsafe {
                     (*res).bus.offset = io.phys;
@@ -319,12 +333,13 @@ impl<D: Driver> Device<D> {
         unsafe {
             let device = Self::from_raw((*bo).bdev);
             let res = (*bo).resource;
-            let linear = ((*res).bus.offset >> PAGE_SHIFT) as ffi::c_ulong + page;
+            // CAST: Page numbers fit.
+            let first = ((*res).bus.offset >> PAGE_SHIFT) as ffi::c_ulong;
             Resource::from_raw(res, device)
                 .and_then(|resource| D::io_page(device.drm(), resource, page))
                 .filter(|io| io.len >= PAGE_SIZE)
                 // CAST: Page numbers fit.
-                .map_or(linear, |io| (io.phys >> PAGE_SHIFT) as ffi::c_ulong)
+                .map_or(first, |io| (io.phys >> PAGE_SHIFT) as ffi::c_ulong)
         }
     }
 

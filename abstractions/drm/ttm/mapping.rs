@@ -7,7 +7,9 @@
 use super::{
     attachment::Section,
     bo::DriverObject,
-    reserved::Reserved, //
+    driver::Driver,
+    reserved::Reserved,
+    MemType, //
 };
 use crate::bindings;
 use core::ops::Range;
@@ -37,7 +39,8 @@ pub(crate) struct Mapping<'a, T: DriverObject> {
 impl<'a, T: DriverObject> Mapping<'a, T> {
     /// Maps `pages` of an object.
     ///
-    /// - `EINVAL`: there are no such pages, or they are those of a process.
+    /// - `EINVAL`: there are no such pages, they are those of a process, or they are no system
+    ///   pages and the driver has a location for each.
     /// - `ENXIO`: the object lies nowhere.
     /// - `ENODEV`: the device is gone.
     pub(super) fn new(reserved: Reserved<'a, T>, pages: Range<usize>) -> Result<Self> {
@@ -50,6 +53,12 @@ impl<'a, T: DriverObject> Mapping<'a, T> {
         let placed = reserved.placed().ok_or(ENXIO)?;
         let device = reserved.bo.ttm_device();
         let section = device.gate().enter().ok_or(ENODEV)?;
+        if <T::Driver as Driver>::HAS_IO_PAGE
+            && placed.mem_type != MemType::SYSTEM
+            && !device.uses_tt(placed.mem_type)
+        {
+            return Err(EINVAL);
+        }
         // SAFETY: The object is valid and reserved.
         if device.uses_tt(placed.mem_type) && unsafe { (*reserved.as_raw()).ttm.is_null() } {
             return Err(ENXIO);

@@ -28,6 +28,7 @@ use core::ptr::NonNull;
 use kernel::{
     error::to_result,
     ffi,
+    page::PAGE_SIZE,
     prelude::*, //
 };
 
@@ -189,20 +190,35 @@ impl<'a, D: Driver> Move<'a, D> {
         Ok(Moved(0))
     }
 
-    /// Waits for the device, then copies by CPU if it can reach both places.
-    pub(crate) fn copy_by_cpu(self) -> Result<Moved> {
-        if self.bo.has_user_pages() {
-            return Err(EINVAL);
+    /// Copies one of the object's system pages, for a move by the processor. The pages are those of
+    /// the old place or of the new one, whichever has them.
+    ///
+    /// - `EINVAL`: there is no such page, or it is not the object's own.
+    pub(crate) fn read_page(&self, page: usize, into: &mut [u8; PAGE_SIZE]) -> Result {
+        // SAFETY: By the type invariant the object is reserved. TTM has taken user space's mappings
+        // of it away.
+        unsafe {
+            tt::page((*self.bo.as_raw()).ttm, page)?.read_raw(into.as_mut_ptr(), 0, PAGE_SIZE)
         }
+    }
+
+    /// Overwrites one of the object's system pages, as [`Move::read_page`] reads it.
+    pub(crate) fn write_page(&self, page: usize, from: &[u8; PAGE_SIZE]) -> Result {
+        // SAFETY: As in `read_page`.
+        unsafe { tt::page((*self.bo.as_raw()).ttm, page)?.write_raw(from.as_ptr(), 0, PAGE_SIZE) }
+    }
+
+    /// Completes a move of an object that has a place, after the processor has copied its bytes.
+    /// The old place and its system pages are freed, once the object is idle.
+    pub(crate) fn copied(self) -> Result<Moved> {
         self.wait_idle()?;
-        // SAFETY: By the type invariant object and context are valid; an object without a place
-        // has nothing to copy.
-        to_result(unsafe {
+        // SAFETY: By the type invariant the object is reserved and not moved yet. It is idle.
+        unsafe {
             if (*self.bo.as_raw()).resource.is_null() {
                 return self.in_place();
             }
-            bindings::ttm_bo_move_memcpy(self.bo.as_raw(), self.ctx.as_ptr(), self.new_raw.as_ptr())
-        })?;
+            bindings::ttm_bo_move_sync_cleanup(self.bo.as_raw(), self.new_raw.as_ptr());
+        }
         Ok(Moved(0))
     }
 

@@ -66,10 +66,6 @@ impl Place {
 
     /// Restricts the place to these pages. An end of 0 is the end of the memory.
     #[must_use]
-    #[cfg_attr(
-        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
-        expect(dead_code, reason = "used by tests only")
-    )]
     pub(crate) const fn within(mut self, pages: Range<u64>) -> Self {
         self.0.fpfn = pages.start;
         self.0.lpfn = pages.end;
@@ -84,10 +80,6 @@ impl Place {
 
     /// Prefers the end of the memory to the beginning.
     #[must_use]
-    #[cfg_attr(
-        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
-        expect(dead_code, reason = "used by tests only")
-    )]
     pub(crate) const fn top_down(self) -> Self {
         self.with(bindings::TTM_PL_FLAG_TOPDOWN)
     }

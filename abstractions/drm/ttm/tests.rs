@@ -21,6 +21,7 @@ use super::{
     Object,
     Place,
     Placement,
+    Resource,
     ResourceManager,
     ResourceRequest,
     Spec, //
@@ -147,7 +148,7 @@ impl Driver for TestTtm {
         &drm.ttm
     }
 
-    fn evict(_bo: &Buffer<TestBo>, _from: MemType) -> Placement {
+    fn evict(_bo: &Buffer<TestBo>, _from: Resource<'_, Self>) -> Placement {
         Placement::NOWHERE
     }
 

@@ -43,6 +43,7 @@ use core::ptr::{
 use kernel::{
     error::to_result,
     ffi,
+    page::BorrowedPage,
     prelude::*,
     types::Opaque, //
 };
@@ -428,6 +429,28 @@ pub(crate) fn system_limit() -> u64 {
     let pages = unsafe { bindings::ttm_tt_pages_limit() };
     // CAST: It never is narrower.
     (pages as u64) << kernel::page::PAGE_SHIFT
+}
+
+/// Returns a page of a populated table, if it came from TTM's pool.
+///
+/// # Safety
+///
+/// `raw` must be null or valid, and its object's reservation held for as long as the page is used.
+pub(super) unsafe fn page<'a>(raw: *mut bindings::ttm_tt, page: usize) -> Result<BorrowedPage<'a>> {
+    // SAFETY: By the safety requirements. A populated table that is not external has all its pages,
+    // which stay while the reservation is held.
+    unsafe {
+        if raw.is_null()
+            || !bindings::rust_ext_ttm_tt_is_populated(raw)
+            || (*raw).page_flags & bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL != 0
+            || page >= (*raw).num_pages as usize
+        {
+            return Err(EINVAL);
+        }
+        let page = NonNull::new(*(*raw).pages.add(page)).ok_or(EINVAL)?;
+        // CAST: These are bindings of the same type.
+        Ok(BorrowedPage::from_raw(page.cast()))
+    }
 }
 
 /// Returns the DMA address of a page of a populated table.

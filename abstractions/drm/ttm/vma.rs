@@ -92,7 +92,9 @@ impl<T: DriverObject> Object<T> {
         }
         // SAFETY: The fault is valid, and the object reserved.
         let ret = unsafe {
-            if Self::retry_when_idle(bo, vmf) {
+            if let Err(e) = Self::prepare_fault(bo) {
+                answer(e)
+            } else if Self::retry_when_idle(bo, vmf) {
                 bindings::vm_fault_reason_VM_FAULT_RETRY
             } else {
                 Self::fault_reserved(bo, vmf)
@@ -107,6 +109,23 @@ impl<T: DriverObject> Object<T> {
             }
         }
         ret
+    }
+
+    /// Calls the driver's `prepare_fault`.
+    ///
+    /// # Safety
+    ///
+    /// `bo` must be reserved.
+    unsafe fn prepare_fault(bo: &Self) -> Result {
+        let Some(_guard) = bo.drm().enter() else {
+            return Ok(());
+        };
+        // SAFETY: By the safety requirements. This value is not used after this call.
+        let held = unsafe { HeldResv::new(Buffer::resv(bo)) };
+        if <T::Driver as Driver>::HAS_PREPARE_FAULT {
+            T::Driver::prepare_fault(&bo.reserved(held).ok_or(EINVAL)?)?;
+        }
+        Ok(())
     }
 
     /// Waits for the kernel's work on the object, if there is any and the fault may be retried.
@@ -180,8 +199,7 @@ impl<T: DriverObject> Object<T> {
                     bindings::TTM_BO_VM_NUM_PREFAULT as ffi::c_ulong,
                 )
             },
-            Err(EINTR | ERESTARTSYS | EAGAIN | EBUSY) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-            Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            Err(e) => answer(e),
         }
     }
 
@@ -209,5 +227,13 @@ impl<T: DriverObject> Object<T> {
             },
             None => ENODEV.to_errno(),
         }
+    }
+}
+
+/// Returns the answer to a fault for which the driver returned an error.
+fn answer(error: Error) -> bindings::vm_fault_t {
+    match error {
+        EINTR | ERESTARTSYS | EAGAIN | EBUSY => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+        _ => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }

@@ -28,6 +28,12 @@ pub const INFO_READ_MMR_REG: u32 = 0x15;
 pub const INFO_DEV_INFO: u32 = 0x16;
 /// How often a BO had to leave VRAM.
 pub const INFO_NUM_EVICTIONS: u32 = 0x18;
+/// Sizes of VRAM and GTT.
+pub const INFO_VRAM_GTT: u32 = 0x14;
+/// VRAM in use that the CPU sees.
+pub const INFO_VIS_VRAM_USAGE: u32 = 0x17;
+/// How often the CPU touched VRAM that it does not see.
+pub const INFO_NUM_VRAM_CPU_PAGE_FAULTS: u32 = 0x1e;
 /// Heap sizes and use.
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.
@@ -141,6 +147,16 @@ pub struct Memory {
     pub gtt: Heap,
 }
 
+/// `drm_amdgpu_info_vram_gtt`
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs, reason = "the header's fields")]
+pub struct VramGtt {
+    pub vram_size: u64,
+    pub vram_cpu_accessible_size: u64,
+    pub gtt_size: u64,
+}
+
 /// `drm_amdgpu_info_firmware`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
@@ -202,7 +218,7 @@ pub struct Version<'a> {
 
 pod! {
     GpuvmFault = 16, Info<'a> = 32, HwIp = 40, VbiosInfo = 200, Heap = 32, Memory = 96,
-    Firmware = 8, DevInfo = 184, Version<'a> = 64,
+    VramGtt = 24, Firmware = 8, DevInfo = 184, Version<'a> = 64,
 }
 
 /// DRM_IOCTL_VERSION
