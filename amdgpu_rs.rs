@@ -242,6 +242,10 @@ struct Announcer(ARef<Shared<Driver>>);
 
 impl Herald for Announcer {
     fn tell(&self, remedy: Remedy, task: Option<&TaskName>) {
+        if remedy == Remedy::Rebind {
+            // What is mapped may be a card that does not answer any more.
+            self.0.unmap_all();
+        }
         self.0.tell_wedged(remedy, task);
     }
 }

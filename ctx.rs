@@ -15,7 +15,10 @@
 //! context. A wait is answered with the result of the job that it names.
 //!
 //! A context is told of each reset of a part of the card since it was created, whether it has lost
-//! anything or not, and whether one of its jobs was guilty.
+//! anything or not, whether one of its jobs was guilty, and whether what is in VRAM was lost. In the
+//! last case no queue of the context takes any more jobs (`ECANCELED`), and neither does one of a
+//! context whose jobs have hung [`HANGS`] times: a queue is lost with its first hang, and a client
+//! that goes on with the others is to have no more of the card's time.
 //!
 //! # Lock order
 //!
@@ -125,11 +128,16 @@ impl Urgency {
     }
 }
 
+/// Number of hangs after which no queue of a context takes any more jobs.
+const HANGS: usize = 2;
+
 /// A context.
 #[pin_data]
 pub(crate) struct Context {
     /// Number of resets before the context was created, of which it has lost nothing.
     born: u64,
+    /// Number of losses of VRAM before the context was created.
+    losses: u64,
     /// Number of resets that the context was told of by `QUERY_STATE`.
     told: Atomic<u64>,
     /// Account of the file.
@@ -150,10 +158,16 @@ struct Queues {
 }
 
 impl Context {
-    fn new(urgency: Urgency, born: u64, account: Arc<EngineTime>) -> Result<Arc<Self>> {
+    fn new(
+        urgency: Urgency,
+        schedulers: &Schedulers,
+        account: Arc<EngineTime>,
+    ) -> Result<Arc<Self>> {
+        let (born, losses) = (schedulers.resets(), schedulers.vram_losses());
         Arc::pin_init(
             pin_init!(Self {
                 born,
+                losses,
                 told: Atomic::new(*born),
                 account,
                 queues <- new_mutex!(Queues { urgency, made: [const { None }; QUEUES] }),
@@ -167,12 +181,16 @@ impl Context {
     ///
     /// # Errors
     ///
-    /// The error of the queue, `ECANCELED` if the card hung beyond repair, `ENOENT` if no ring of
-    /// this kind works, `ENOMEM`.
+    /// The error of the queue; `ECANCELED` if the card hung beyond repair, if what was in VRAM is
+    /// lost, or if jobs of the context have hung too often; `ENOENT` if no ring of this kind works;
+    /// `ENOMEM`.
     pub(crate) fn queue(&self, schedulers: &Schedulers, name: QueueName) -> Result<Arc<Queue>> {
         let queue = self.named(schedulers, name)?;
         queue.check()?;
-        if schedulers.is_given_up() {
+        let lost = self.losses != schedulers.vram_losses();
+        // Most contexts have seen no reset.
+        let hangs = || schedulers.resets() != self.born && self.hangs() >= HANGS;
+        if lost || hangs() || schedulers.is_given_up() {
             return Err(ECANCELED);
         }
         Ok(queue)
@@ -217,11 +235,11 @@ impl Context {
         }
     }
 
-    /// Returns true if a job of a queue caused a reset.
-    fn is_guilty(&self) -> bool {
-        let mut guilty = false;
-        self.for_each_queue(|queue| guilty |= queue.standing.check() == Err(ETIME));
-        guilty
+    /// Returns the number of resets that jobs of the context caused: at most one a queue.
+    fn hangs(&self) -> usize {
+        let mut hangs = 0;
+        self.for_each_queue(|queue| hangs += usize::from(queue.standing.check() == Err(ETIME)));
+        hangs
     }
 
     /// Returns true if there was a reset since this was last called.
@@ -271,7 +289,7 @@ impl Contexts {
         if urgency == Urgency::High && !has_capability(CAP_SYS_NICE) && !file.is_current_master() {
             return Err(EACCES);
         }
-        let context = Context::new(urgency, schedulers.resets(), self.account.clone())?;
+        let context = Context::new(urgency, schedulers, self.account.clone())?;
         self.table.insert(context)
     }
 
@@ -298,15 +316,20 @@ struct Status {
     reset: bool,
     /// A job of the context was to blame.
     guilty: bool,
+    /// What was in VRAM was lost since the context was created.
+    vram_lost: bool,
     /// A part of the card is being reset.
     in_progress: bool,
 }
 
 impl Status {
     fn of(context: &Context, schedulers: &Schedulers) -> Self {
+        let vram_lost = schedulers.vram_losses() != context.losses;
         Self {
-            reset: schedulers.resets() != context.born,
-            guilty: context.is_guilty(),
+            // A context that was created meanwhile does not know the reset, but its loss.
+            reset: vram_lost || schedulers.resets() != context.born,
+            guilty: context.hangs() != 0,
+            vram_lost,
             in_progress: schedulers.is_recovering(),
         }
     }
@@ -328,6 +351,9 @@ impl Status {
         }
         if self.guilty {
             flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_GUILTY;
+        }
+        if self.vram_lost {
+            flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_VRAMLOST;
         }
         if self.in_progress {
             flags |= bindings::AMDGPU_CTX_QUERY2_FLAGS_RESET_IN_PROGRESS;

@@ -41,10 +41,7 @@ use crate::{
         interrupt_ring::InterruptMemory,
         job::Schedulers,
         kernel_queue::KernelQueue,
-        recovery::{
-            Recovery,
-            Restart, //
-        },
+        recovery::Recovery,
         ring::{
             Ring,
             Writeback, //
@@ -57,7 +54,6 @@ use crate::{
             CardHandle, //
         },
         command::{
-            Block,
             EngineKind,
             RingId,
             RingMemory,
@@ -320,14 +316,6 @@ pub(crate) struct Queues {
     pub(crate) updates: Arc<OwnedQueue>,
     /// Ordered queue on which rings that hang are recovered.
     pub(crate) recovery: Arc<OwnedQueue>,
-}
-
-impl Restart for Device {
-    fn restart(&self, card: &Card<'_>, block: Block) -> Result {
-        self.hw.start(&self.bring_up(card), block)?;
-        self.hw.interrupts.enable_sources(card);
-        Ok(())
-    }
 }
 
 impl Rings for Device {

@@ -25,7 +25,8 @@ use kernel::{
     device,
     dma::DmaMask,
     fmt,
-    prelude::*, //
+    prelude::*,
+    str::BStr, //
 };
 
 pub(crate) use self::{
@@ -218,6 +219,18 @@ impl Chip {
         Ok(Stopped(()))
     }
 
+    /// Resets the whole card, which has to be posted and started again afterward. What is in VRAM
+    /// is lost. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`System::reset_card`], and `EBUSY` if the engines are busy even after the reset.
+    pub(crate) fn reset_card(&self, card: &Card<'_>) -> Result<Stopped> {
+        self.system.reset_card(card)?;
+        self.system.wait_idle(card, self.blocks)?;
+        Ok(Stopped(()))
+    }
+
     /// Starts the engines of a block. Does not check that they work.
     pub(crate) fn start(&self, up: &BringUp<'_>, block: Block) -> Result {
         match block {
@@ -294,6 +307,14 @@ pub(crate) trait System: Sync {
     /// started again afterward. Memory, page tables, and the settings of the memory controller
     /// and of the interrupt ring stay. Does not sleep.
     fn reset(&self, card: &Card<'_>, blocks: &[Block]);
+
+    /// Resets the whole card: it is not posted afterward, and can not access system memory. Its
+    /// engines were stopped as far as they can be. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EIO` if the card has not changed by it, and `ENODEV` if it no longer responds.
+    fn reset_card(&self, card: &Card<'_>) -> Result;
 
     /// Enables or disables clock gating of idle blocks. The card's engines must be running and
     /// idle.
@@ -400,6 +421,16 @@ impl Fault {
     /// Returns the address of the page in the address space.
     pub(crate) fn addr(&self) -> u64 {
         u64::from(self.page) << page_table::PAGE_SHIFT
+    }
+
+    /// Returns the name of the memory client. Names may be shorter than four letters, and a card may
+    /// say none at all.
+    pub(crate) fn client_name(&self) -> &BStr {
+        let end = self.client.iter().rposition(u8::is_ascii_graphic);
+        match end {
+            Some(end) => BStr::from_bytes(&self.client[..=end]),
+            None => BStr::from_bytes(b"an unnamed client"),
+        }
     }
 }
 

@@ -132,7 +132,10 @@ impl Query<'_> {
                 self.give(&drm_amdgpu_info_num_handles::default())
             }
             bindings::AMDGPU_INFO_SENSOR => Err(ENOENT),
-            bindings::AMDGPU_INFO_VRAM_LOST_COUNTER => self.give(&0u32),
+            bindings::AMDGPU_INFO_VRAM_LOST_COUNTER => {
+                // CAST: The interface has the lower half only.
+                self.give(&(self.dev.schedulers.vram_losses() as u32))
+            }
             bindings::AMDGPU_INFO_VIDEO_CAPS => self.video(),
             bindings::AMDGPU_INFO_MAX_IBS => self.give(&MAX_IBS),
             bindings::AMDGPU_INFO_GPUVM_FAULT => self.give(&self.last_fault()),

@@ -226,6 +226,11 @@ impl ttm::Driver for Ttm {
         bo.finish_content(Interruptible::Yes)
     }
 
+    /// A card that was given up may not answer any more.
+    fn is_out_of_reach(bo: &ReservedBo<'_>) -> bool {
+        bo.drm().schedulers.is_given_up() && bo.mem_type() == Some(ttm::MemType::VRAM)
+    }
+
     fn access_memory(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
         access::access(bo, offset, access)
     }

@@ -20,7 +20,7 @@
 //!    ([`Vm::wait_jobs`]) with no lock held. A move adds their fences to the BO's, after which the
 //!    engine copies. Then the bytes may go.
 //!
-//! Page tables are in VRAM that others may need: see [`room`].
+//! Page tables are in VRAM that others may need, and that a reset of the card loses: see [`room`].
 //!
 //! # Changes of page tables
 //!
@@ -215,6 +215,9 @@ pub(crate) struct Vm {
     /// Number of the last change of the page tables: incremented after each that is written at
     /// once, and when an update is published. Changed with the reservation of `root` held.
     seq: Atomic<u64>,
+    /// Number of losses of VRAM after which the page tables were written. Changed with the
+    /// reservation of `root` held, while no job runs.
+    losses: Atomic<u64>,
     /// Changes of the page tables that wait for jobs.
     timeline: Arc<FenceWork<Timeline<Self>>>,
     /// Process that submitted last.
@@ -245,6 +248,7 @@ impl Vm {
             pin_init!(Self {
                 pd_addr: Atomic::new(0),
                 seq: Atomic::new(1),
+                losses: Atomic::new(dev.schedulers.vram_losses()),
                 timeline,
                 submitters <- LastSubmitter::new(),
                 faults,
@@ -547,6 +551,7 @@ impl Vm {
     ///
     /// `ENOMEM`, `ERESTARTSYS`, `ENODEV` if the card is gone.
     pub(crate) fn validate(self: &Arc<Self>, locked: &Locked) -> Result {
+        self.notice_loss()?;
         self.place_tables(&self.root.reserved_in(locked).ok_or(EINVAL)?)?;
         let mut after = None;
 

@@ -200,10 +200,13 @@ pub(crate) struct Executor {
     #[pin]
     pub(super) floor: Floor,
     pub(crate) limits: Limits,
-    /// Set while a block is reset.
+    /// Set while a block, or the card, is reset.
     pub(crate) recovering: AtomicFlag,
     /// Number of resets so far.
     pub(crate) resets: Atomic<u64>,
+    /// Number of resets so far that have lost what is in VRAM. Page tables, jobs and contexts from
+    /// before the last one are of no use. Changed while no job runs.
+    pub(crate) vram_losses: Atomic<u64>,
     /// Whoever recovers rings that hang. `None` while the driver is not bound.
     #[pin]
     alarm: SpinLock<Option<Arc<dyn Alarm>>>,
@@ -238,6 +241,7 @@ impl Executor {
                 limits,
                 recovering: AtomicFlag::new(false),
                 resets: Atomic::new(0),
+                vram_losses: Atomic::new(0),
                 alarm <- new_spinlock!(None, "Executor::alarm"),
                 giving_up <- new_mutex!(()),
                 given_up: AtomicFlag::new(false),
@@ -245,6 +249,11 @@ impl Executor {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// Returns the rings that get jobs. Of one that failed its test nothing is expected.
+    pub(super) fn working_rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
+        self.rings.iter().filter(|ring| !ring.is_left_out())
     }
 
     /// Sets who is told of rings that hang.
@@ -258,6 +267,15 @@ impl Executor {
         let alarm = self.alarm.lock().clone();
         if let Some(alarm) = alarm {
             alarm.raise();
+        }
+    }
+
+    /// Returns an error if the page tables that a job was published with, after so many losses of
+    /// VRAM, are lost.
+    pub(super) fn check_tables(&self, losses: Option<u64>) -> Result {
+        match losses {
+            Some(losses) if losses != self.vram_losses.load(Relaxed) => Err(ECANCELED),
+            _ => Ok(()),
         }
     }
 

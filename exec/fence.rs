@@ -176,7 +176,7 @@ impl Timeline {
             fence,
             result,
             party,
-            on_trial: false,
+            tried: None,
             span: Span::default(),
         });
         state.window.next += 1;
@@ -231,7 +231,7 @@ impl Timeline {
         Some(Head {
             begun: begun == Window::low(first),
             kernel: head.party.is_kernel(),
-            on_trial: head.on_trial,
+            tried: head.tried,
         })
     }
 
@@ -263,8 +263,21 @@ impl Timeline {
         };
         match verdict {
             Verdict::Replay => (),
-            Verdict::OnTrial => head.on_trial = true,
+            Verdict::OnTrial(level) => head.tried = Some(level),
             Verdict::Fail(error) => head.fail(error),
+        }
+    }
+
+    /// Fails all submissions of clients, as the page tables that they were to use are lost.
+    pub(crate) fn lose_clients(&self, _stopped: &Stopped) {
+        let mut state = self.state.lock();
+        let Window { first, next } = state.window;
+        for seqno in first..next {
+            if let Some(Some(unfinished)) = state.place(seqno) {
+                if !unfinished.party.is_kernel() {
+                    unfinished.fail(ECANCELED);
+                }
+            }
         }
     }
 
@@ -601,7 +614,7 @@ mod tests {
         let fences = [emit(&guilty)?, emit(&other)?, emit(&guilty)?, emit(&other)?];
         let stopped = Stopped::for_test();
         let head = timeline.head(1).ok_or(EINVAL)?;
-        assert!(head.begun && !head.kernel && !head.on_trial);
+        assert!(head.begun && !head.kernel && head.tried.is_none());
         timeline.carry_out(Verdict::Fail(ETIME), &stopped);
         assert_eq!((guilty.check(), other.check()), (Err(ETIME), Ok(())));
 
@@ -622,6 +635,31 @@ mod tests {
         }
         timeline.process(4);
         let ends = [Err(ETIME), Ok(()), Err(ECANCELED), Ok(())];
+        for (emission, end) in fences.iter().zip(ends) {
+            assert_eq!(emission.fence.status(), Some(end));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn with_the_page_tables_all_clients_lose() -> Result {
+        let timeline = timeline(0)?;
+        let (guilty, other) = (Standing::for_test()?, Standing::for_test()?);
+        let fences = [
+            emit_by(&timeline, client(&guilty), Ok(()))?,
+            emit(&timeline)?,
+            emit_by(&timeline, client(&other), Ok(()))?,
+        ];
+        let stopped = Stopped::for_test();
+        timeline.carry_out(Verdict::Fail(ETIME), &stopped);
+        timeline.lose_clients(&stopped);
+        assert_eq!(
+            (guilty.check(), other.check()),
+            (Err(ETIME), Err(ECANCELED))
+        );
+        assert_eq!(timeline.replay(|span, _| span.clone(), &stopped), (1, 2));
+        timeline.process(3);
+        let ends = [Err(ETIME), Ok(()), Err(ECANCELED)];
         for (emission, end) in fences.iter().zip(ends) {
             assert_eq!(emission.fence.status(), Some(end));
         }

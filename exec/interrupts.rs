@@ -28,7 +28,6 @@ use kernel::{
         ThreadedHandler, //
     },
     prelude::*,
-    str::BStr,
     sync::{
         atomic::{
             Atomic,
@@ -188,7 +187,7 @@ impl Handler {
             return;
         }
         let access = if fault.write { "write to" } else { "read of" };
-        let client = BStr::from_bytes(&fault.client);
+        let client = fault.client_name();
         let Fault {
             vmid, protections, ..
         } = fault;

@@ -31,7 +31,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::Relaxed,
+        atomic::{
+            Acquire,
+            Relaxed, //
+        },
         Arc, //
     },
     time::{
@@ -123,6 +126,8 @@ pub(crate) struct SpaceAt {
     pub(crate) seq: u64,
     /// Fence of the changes that are not written yet. The job runs after it.
     pub(crate) after: Option<ARef<Fence>>,
+    /// Number of losses of VRAM after which they were written: see [`Executor::vram_losses`].
+    pub(crate) losses: u64,
 }
 
 /// Work that a client submits, and the objects that must stay until it is done.
@@ -291,10 +296,13 @@ impl JobOps for Job {
 
     fn run(&mut self, queue: &Queue) -> ARef<Fence> {
         queue.tick_if_due();
+        let tables = queue
+            .executor
+            .check_tables(self.at.as_ref().map(|at| at.losses));
         self.advance(|work, stage| {
             let fence = match stage {
-                Stage::Waiting(fence) => submit(queue, work, fence, None),
-                Stage::Ready(fence, lease) => submit(queue, work, fence, lease),
+                Stage::Waiting(fence) => submit(queue, work, tables, fence, None),
+                Stage::Ready(fence, lease) => submit(queue, work, tables, fence, lease),
                 Stage::Running(fence) => fence,
                 // `advance` does not nest.
                 Stage::Changing => Fence::stub(),
@@ -342,8 +350,15 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
     }
 }
 
-/// Puts a job on its ring, with its commands if it is to run and has all that it needs.
-fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
+/// Puts a job on its ring, with its commands if it is to run and has all that it needs. `tables`
+/// says whether its page tables are still there.
+fn submit(
+    queue: &Queue,
+    work: &Work,
+    tables: Result,
+    fence: HwFence,
+    lease: Option<Lease>,
+) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
@@ -358,7 +373,7 @@ fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> A
         Some(seat) => seat.check_wanted(),
         None => work.check(&queue.executor),
     };
-    let vm = wanted.and(vm);
+    let vm = wanted.and(tables).and(vm);
     let submission = Submission {
         vm: vm.unwrap_or(None),
         commands: match vm {
@@ -481,6 +496,11 @@ impl Schedulers {
     /// Returns the number of times that a part of the card was reset.
     pub(crate) fn resets(&self) -> u64 {
         self.executor.resets.load(Relaxed)
+    }
+
+    /// Returns the number of times that what is in VRAM was lost.
+    pub(crate) fn vram_losses(&self) -> u64 {
+        self.executor.vram_losses.load(Acquire)
     }
 
     /// Returns true while a part of the card is being reset.

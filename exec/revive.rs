@@ -1,26 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Bring-up of a card that has lost its state, as in system sleep (the C driver's
-//! `amdgpu_device_ip_resume`).
+//! Bring-up of a card that has lost its state, in system sleep or by a reset of all of it (the C
+//! driver's `amdgpu_device_ip_resume`).
 //!
 //! Nothing on the card is relied on: neither that it was initialized (*posted*) nor that its
 //! engines are halted, nor a byte of VRAM. All that is needed is in system memory: the video BIOS
 //! and the microcode, what is bound into the GART, the rings with the numbers of their fences. Page
-//! tables are not: they have lost their memory to the sleep, and are written again for the next
-//! job.
+//! tables are not: they have lost their memory to the sleep, or their contents to the reset, and
+//! are written again for the next job.
+//!
+//! Reclaim may wait for the fences that a reset leads to: nothing is allocated.
 
 use kernel::prelude::*;
 
 use crate::{
     device::Device,
+    exec::reset::Restart,
     hw::{
         card::Card,
+        command::Block,
         ClockGating, //
     }, //
 };
 
-/// Brings the card up, with empty rings. No job may be on a ring, and nothing may be in VRAM.
-/// `set_master` has to let the card access system memory. Sleeps.
+/// Brings the card up, with empty rings: what is not finished has to be written to them again, and
+/// what is in VRAM is lost. All schedulers are held. `set_master` has to let the card access system memory. Sleeps.
 ///
 /// # Errors
 ///
@@ -50,6 +54,25 @@ pub(crate) fn revive(device: &Device, card: &Card<'_>, set_master: impl FnOnce()
     test_rings(device)?;
     hw.system.gate_clocks(card, ClockGating::On);
     Ok(())
+}
+
+impl Restart for Device {
+    fn stop(&self, card: &Card<'_>) {
+        // What follows does not rely on it.
+        let _ = self.hw.quiesce(card);
+        self.gart.end_translation();
+        self.interrupt_memory.end();
+    }
+
+    fn revive(&self, card: &Card<'_>) -> Result {
+        revive(self, card, || card.begin_bus_mastering())
+    }
+
+    fn restart(&self, card: &Card<'_>, block: Block) -> Result {
+        self.hw.start(&self.bring_up(card), block)?;
+        self.hw.interrupts.enable_sources(card);
+        Ok(())
+    }
 }
 
 /// Starts the memory controller, and writes what the kernel keeps in VRAM.

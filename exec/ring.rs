@@ -195,11 +195,15 @@ struct State {
     write_pointer: u64,
     /// Index of the buffer that the engine reads.
     active: usize,
+    /// Index of the buffer that has the unfinished submissions. It is another one only between
+    /// [`Ring::restart`] and [`Ring::replay`].
+    home: usize,
 }
 
 impl State {
-    fn other(&self) -> usize {
-        1 - self.active
+    /// Returns the index of the buffer that has no unfinished submissions.
+    fn free(&self) -> usize {
+        1 - self.home
     }
 }
 
@@ -239,6 +243,7 @@ impl Ring {
             state <- new_spinlock!(State {
                 write_pointer: 0,
                 active: 0,
+                home: 0,
             }),
         })
     }
@@ -296,6 +301,7 @@ impl Ring {
         party: Party,
     ) -> Result<ARef<Fence>, (HwFence, Party)> {
         let mut state = self.state.lock();
+        state.home = state.active;
         let result = submission.commands.result();
         let emission = self.timeline.emit(fence, party, result)?;
         match emission.seq {
@@ -489,11 +495,12 @@ impl Ring {
         self.timeline.head(self.begun_seq())
     }
 
-    /// Empties the ring for an engine that was reset. Nobody may submit before
-    /// [`Ring::replay`].
+    /// Empties the ring for an engine that was reset. Nobody may submit before [`Ring::replay`], if
+    /// there are unfinished submissions. May be called again before that, if the engine had to be
+    /// reset again.
     pub(crate) fn restart(&self, _stopped: &Stopped) {
         let mut state = self.state.lock();
-        state.active = state.other();
+        state.active = state.free();
         state.write_pointer = 0;
     }
 
@@ -502,7 +509,7 @@ impl Ring {
     /// do not.
     pub(crate) fn replay(&self, stopped: &Stopped) -> (usize, usize) {
         let mut state = self.state.lock();
-        let from = &self.buffers[state.other()];
+        let from = &self.buffers[state.home];
         let counts = self.timeline.replay(
             |span, runs| {
                 let copied = from.with(|old| self.copy(&mut state, old, span, runs));
@@ -510,6 +517,7 @@ impl Ring {
             },
             stopped,
         );
+        state.home = state.active;
         self.kick(&state);
         counts
     }

@@ -13,8 +13,9 @@
 //! |---|---|
 //! | a client's, begun, its ring is accused of the hang | fails with `ETIME` |
 //! | a client's, begun, its ring is not accused | fails with `ECANCELED` |
+//! | a client's, and the whole card is reset | fails with `ECANCELED`: its page tables are lost |
 //! | not begun, or the kernel's, accused, and nobody fails with `ETIME` | runs again, on trial |
-//! | the same, but it was on trial before | the block is beyond repair |
+//! | the same, but it was on trial before | this level of a reset does not help |
 //! | any other | runs again |
 //!
 //! What comes after a failed submission in its queue fails with `ECANCELED`, and so does the rest
@@ -36,6 +37,7 @@ use crate::{
     exec::{
         engine_time::EngineTime,
         gang::Gang,
+        level::Level,
         vmid::Tenant, //
     },
     hw::command::EngineKind, //
@@ -142,8 +144,8 @@ pub(crate) struct Head {
     pub(crate) begun: bool,
     /// It is the kernel's own.
     pub(crate) kernel: bool,
-    /// It was on trial before.
-    pub(crate) on_trial: bool,
+    /// Highest level of a reset that was tried while it was the oldest, with nobody else to blame.
+    pub(crate) tried: Option<Level>,
 }
 
 /// Fate of the oldest submission of a ring.
@@ -151,8 +153,8 @@ pub(crate) struct Head {
 pub(crate) enum Verdict {
     /// It runs again.
     Replay,
-    /// It runs again, but not a third time.
-    OnTrial,
+    /// It runs again. If that hangs, a reset of this level does not help.
+    OnTrial(Level),
     /// It ends with this error, and its commands do not run.
     Fail(Error),
 }
@@ -162,23 +164,24 @@ pub(crate) fn is_guilty(head: Head, accused: bool) -> bool {
     accused && head.begun && !head.kernel
 }
 
-/// Returns the verdict on the oldest submission of a ring that is, or is not, accused of the hang.
-/// `solved` says that a guilty one was found in the block.
+/// Returns the verdict on the oldest submission of a ring that is, or is not, accused of the hang,
+/// after a reset of this `level`. `solved` says that a guilty one was found among those that were
+/// reset.
 ///
 /// # Errors
 ///
-/// `EIO` if a reset did not help before, and nobody is guilty of that.
-pub(crate) fn verdict(head: Head, accused: bool, solved: bool) -> Result<Verdict> {
+/// `EIO` if a reset of this level did not help before, and nobody is guilty of that.
+pub(crate) fn verdict(head: Head, accused: bool, solved: bool, level: Level) -> Result<Verdict> {
     match head {
         _ if is_guilty(head, accused) => Ok(Verdict::Fail(ETIME)),
         Head {
-            begun: true,
+            begun,
             kernel: false,
             ..
-        } => Ok(Verdict::Fail(ECANCELED)),
+        } if begun || level == Level::Full => Ok(Verdict::Fail(ECANCELED)),
         _ if !accused || solved => Ok(Verdict::Replay),
-        Head { on_trial: true, .. } => Err(EIO),
-        _ => Ok(Verdict::OnTrial),
+        _ if head.tried >= Some(level) => Err(EIO),
+        _ => Ok(Verdict::OnTrial(level)),
     }
 }
 
@@ -189,38 +192,100 @@ mod tests {
 
     #[test]
     fn verdicts() {
+        use Level::{
+            Block,
+            Full, //
+        };
         let fail = |error| Ok(Verdict::Fail(error));
-        let (replay, trial) = (Ok(Verdict::Replay), Ok(Verdict::OnTrial));
-        // (begun, kernel, on trial, accused, solved, verdict)
+        let trial = |level| Ok(Verdict::OnTrial(level));
+        let (replay, never) = (Ok(Verdict::Replay), None);
+        // (begun, kernel, tried, accused, solved, verdict on a block's reset, on the card's)
         let cases = [
             // A client's commands that have begun do not begin again.
-            (true, false, false, true, true, fail(ETIME)),
-            (true, false, true, true, true, fail(ETIME)),
-            (true, false, false, false, true, fail(ECANCELED)),
-            (true, false, false, false, false, fail(ECANCELED)),
-            // Others do.
-            (false, false, false, false, true, replay),
-            (false, false, true, false, false, replay),
-            (true, true, false, false, true, replay),
+            (true, false, never, true, true, fail(ETIME), fail(ETIME)),
+            (
+                true,
+                false,
+                Some(Full),
+                true,
+                true,
+                fail(ETIME),
+                fail(ETIME),
+            ),
+            (
+                true,
+                false,
+                never,
+                false,
+                true,
+                fail(ECANCELED),
+                fail(ECANCELED),
+            ),
+            (
+                true,
+                false,
+                never,
+                false,
+                false,
+                fail(ECANCELED),
+                fail(ECANCELED),
+            ),
+            // Others do, unless their page tables are lost.
+            (false, false, never, false, true, replay, fail(ECANCELED)),
+            (
+                false,
+                false,
+                Some(Block),
+                false,
+                false,
+                replay,
+                fail(ECANCELED),
+            ),
+            (true, true, never, false, true, replay, replay),
             // Where another is guilty, nobody else is blamed.
-            (false, false, false, true, true, replay),
-            (false, false, true, true, true, replay),
-            (true, true, true, true, true, replay),
-            // Where nobody is, a reset is tried once.
-            (false, false, false, true, false, trial),
-            (true, true, false, true, false, trial),
-            (false, true, false, true, false, trial),
-            (false, false, true, true, false, Err(EIO)),
-            (true, true, true, true, false, Err(EIO)),
+            (false, false, never, true, true, replay, fail(ECANCELED)),
+            (
+                false,
+                false,
+                Some(Block),
+                true,
+                true,
+                replay,
+                fail(ECANCELED),
+            ),
+            (true, true, Some(Full), true, true, replay, replay),
+            // Where nobody is, each level is tried once.
+            (
+                false,
+                false,
+                never,
+                true,
+                false,
+                trial(Block),
+                fail(ECANCELED),
+            ),
+            (true, true, never, true, false, trial(Block), trial(Full)),
+            (false, true, Some(Block), true, false, Err(EIO), trial(Full)),
+            (
+                false,
+                false,
+                Some(Block),
+                true,
+                false,
+                Err(EIO),
+                fail(ECANCELED),
+            ),
+            (true, true, Some(Full), true, false, Err(EIO), Err(EIO)),
         ];
-        for (begun, kernel, on_trial, accused, solved, expected) in cases {
+        for (begun, kernel, tried, accused, solved, block, full) in cases {
             let head = Head {
                 begun,
                 kernel,
-                on_trial,
+                tried,
             };
-            assert_eq!(verdict(head, accused, solved), expected);
-            assert!(solved || !is_guilty(head, accused) || expected == fail(ETIME));
+            assert_eq!(verdict(head, accused, solved, Block), block);
+            assert_eq!(verdict(head, accused, solved, Full), full);
+            assert!(solved || !is_guilty(head, accused) || block == fail(ETIME));
         }
     }
 

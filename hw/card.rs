@@ -154,17 +154,37 @@ impl<'a> Card<'a> {
     /// Turns off bus mastering: the card can no longer access system memory when this function
     /// returns.
     pub(crate) fn end_bus_mastering(&self) {
+        self.set_bus_mastering(false);
+    }
+
+    /// Turns on bus mastering again.
+    pub(crate) fn begin_bus_mastering(&self) {
+        self.set_bus_mastering(true);
+    }
+
+    fn set_bus_mastering(&self, on: bool) {
         const COMMAND: usize = 0x04;
         const BUS_MASTER: u16 = 1 << 2;
 
         let config = match self {
             Self::Mapped(bars) => bars.pdev.config_space(),
             #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-            Self::Fake(fake) => return fake.end_bus_mastering(),
+            Self::Fake(fake) => return fake.set_bus_mastering(on),
         };
-        let command = config.read16(COMMAND);
-        config.write16(command & !BUS_MASTER, COMMAND);
+        let command = config.read16(COMMAND) & !BUS_MASTER;
+        config.write16(if on { command | BUS_MASTER } else { command }, COMMAND);
         config.read16(COMMAND);
+    }
+
+    /// Writes a dword of the configuration space at `offset`, which is no register of PCI's own.
+    pub(crate) fn write_config(&self, offset: usize, value: u32) {
+        match self {
+            Self::Mapped(bars) => {
+                let _ = bars.pdev.config_space().try_write32(value, offset);
+            }
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+            Self::Fake(fake) => fake.write_config(offset, value),
+        }
     }
 
     /// Makes the mappings accessible to objects that may outlive the binding.

@@ -17,8 +17,10 @@ pub(crate) enum Access {
     Register(usize, u32),
     /// A write to a doorbell: its index, and the value.
     Doorbell(u32, u32),
-    /// The end of bus mastering: the card can no longer access system memory.
-    EndBusMastering,
+    /// The beginning or the end of bus mastering: whether the card can access system memory.
+    BusMastering(bool),
+    /// A write to the configuration space: its offset in bytes, and the value.
+    Config(usize, u32),
 }
 
 /// Returns a write to the register at a byte offset.
@@ -73,8 +75,13 @@ impl Fake {
         let _ = self.0.lock().log.push(access, GFP_KERNEL);
     }
 
-    pub(super) fn end_bus_mastering(&self) {
-        let _ = self.0.lock().log.push(Access::EndBusMastering, GFP_KERNEL);
+    pub(super) fn set_bus_mastering(&self, on: bool) {
+        let _ = self.0.lock().log.push(Access::BusMastering(on), GFP_KERNEL);
+    }
+
+    pub(super) fn write_config(&self, offset: usize, value: u32) {
+        let access = Access::Config(offset, value);
+        let _ = self.0.lock().log.push(access, GFP_KERNEL);
     }
 
     /// Returns true if the accesses were exactly these. Logs the first difference.

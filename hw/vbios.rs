@@ -20,6 +20,7 @@ mod posting;
 mod vfct;
 
 pub(crate) use self::identity::Identity;
+use self::posting::Workplace;
 
 use kernel::{
     device::{
@@ -46,6 +47,7 @@ pub(crate) struct Vbios {
     pub(crate) image: KVVec<u8>,
     pub(crate) source: Source,
     pub(crate) clocks: Clocks,
+    workplace: Workplace,
 }
 
 /// Way by which an image was read.
@@ -75,6 +77,8 @@ enum Defect {
     NoAtomHeader,
     NoFirmwareInfo,
     NoClocks,
+    /// There is no memory to run its programs in. This is no defect of the image.
+    NoMemory,
 }
 
 impl Vbios {
@@ -96,13 +100,17 @@ impl Vbios {
             })
             .map_err(|defect| {
                 dev_err!(dev, "the video BIOS (VBIOS) is not usable: {defect:?}\n");
-                EINVAL
+                match defect {
+                    Defect::NoMemory => ENOMEM,
+                    _ => EINVAL,
+                }
             })
     }
 
     fn check(image: KVVec<u8>, source: Source) -> Result<Self, Defect> {
         let clocks = Image(&image).clocks()?;
         Ok(Self {
+            workplace: Workplace::new(&image).map_err(|_| Defect::NoMemory)?,
             image,
             source,
             clocks,

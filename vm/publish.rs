@@ -6,7 +6,10 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::Acquire,
+        atomic::{
+            Acquire,
+            Relaxed, //
+        },
         Arc, //
     }, //
 };
@@ -178,6 +181,7 @@ impl<'n, N: Iterator<Item = &'n Bo> + Clone> PublishGuard<'_, N> {
         SpaceAt {
             seq: self.vm.seq.load(Acquire),
             after: self.vm.timeline.pending(),
+            losses: self.vm.losses.load(Relaxed),
         }
     }
 }

@@ -9,6 +9,10 @@
 //! reservation held, which keeps the tables in place. Until then a mapping is only recorded. An
 //! address space that was never used has no VRAM at all.
 //!
+//! A reset of the whole card loses what is in VRAM, but nobody's place there. Each address space
+//! notices it before its next job ([`Vm::notice_loss`]): from then on its tables have no memory, as
+//! after an eviction, and get back what they had.
+//!
 //! The BOs know their address space by `BoData::add_space`, as any BO does, and the
 //! address space has references to them. [`OpenVm`](super::OpenVm) breaks this cycle when the file
 //! is closed.
@@ -21,7 +25,10 @@ use kernel::{
     },
     sync::{
         aref::ARef,
-        atomic::Release,
+        atomic::{
+            Relaxed,
+            Release, //
+        },
         Arc, //
     },
 };
@@ -35,11 +42,14 @@ use super::{
     },
     Vm, //
 };
-use crate::ttm::{
-    Bo,
-    ReservedBo,
-    ReservedExt,
-    Vram, //
+use crate::{
+    abstractions::dma_fence::Interruptible,
+    ttm::{
+        Bo,
+        ReservedBo,
+        ReservedExt,
+        Vram, //
+    }, //
 };
 
 /// The page directory of an address space, or one of its page tables by its index there.
@@ -74,6 +84,26 @@ impl Vm {
             TableId::Directory => space.tables().evict_directory(),
             TableId::Table(index) => self.change(|memory| space.evict_table(memory, index)),
         }
+    }
+
+    /// Called before page tables are brought up to date, with the reservation of [`Vm::root`] held.
+    /// If VRAM was lost since they were written, none of them has memory any more.
+    ///
+    /// Jobs and updates that were published before come to their end first: jobs no longer run, so
+    /// this is the one place where the caller waits for the GPU, and not for long.
+    ///
+    /// # Errors
+    ///
+    /// `ERESTARTSYS`.
+    pub(super) fn notice_loss(&self) -> Result {
+        let losses = self.root.drm().schedulers.vram_losses();
+        if self.losses.load(Relaxed) == losses {
+            return Ok(());
+        }
+        self.wait_jobs(Interruptible::Yes)?;
+        self.publish.lock().lose_tables();
+        self.losses.store(losses, Relaxed);
+        Ok(())
     }
 
     /// Ensures that the directory, and all tables in whose range something is mapped, have memory.

@@ -353,6 +353,17 @@ impl<B, T> Space<B, T> {
         }
     }
 
+    /// Called when all page tables have lost their contents, see [`Tables::lose`]. No job may run.
+    pub(super) fn lose_tables(&mut self) {
+        self.tables.lose();
+        for (bo, va) in self.bos.iter_mut() {
+            let mapped = self.mappings.of(*bo).next().is_some();
+            if va.entries == Entries::Current && mapped {
+                Self::set(&mut self.pending, *bo, va, Entries::Holes);
+            }
+        }
+    }
+
     /// Returns true if anything is mapped in the range of a page table.
     pub(super) fn is_table_used(&self, index: u64) -> bool {
         let pages = layout::pages_of_table(index);

@@ -251,6 +251,19 @@ impl<T> Tables<T> {
         }
     }
 
+    /// Called when the directory and all tables have lost their contents: they have no memory until
+    /// they are placed again. No job may run.
+    pub(super) fn lose(&mut self) {
+        self.directory = None;
+        self.evicted = 0;
+        for table in self.tables.values_mut() {
+            // INVARIANT: The table is not linked, and has no place now.
+            table.link = Link::Unlinked;
+            table.place = None;
+            self.evicted += 1;
+        }
+    }
+
     /// Removes a table that has no memory. The caller drops it after releasing the lock.
     pub(super) fn remove_evicted(&mut self, index: u64) -> Option<RBTreeNode<u64, Table<T>>> {
         if self.get(index)?.1 {

@@ -155,6 +155,15 @@ impl<T: Driver> Device<T> {
         unsafe { bindings::drm_dev_wedged_event(self.as_raw(), remedy.as_raw(), info) };
     }
 
+    /// Takes away what user space has mapped of objects: the next access is a fault again.
+    pub(crate) fn unmap_all(&self) {
+        // SAFETY: The inode lives as long as the device. From 0 on, 0 bytes are all there are.
+        unsafe {
+            let inode = (*self.as_raw()).anon_inode;
+            bindings::unmap_mapping_range((*inode).i_mapping, 0, 0, 1);
+        }
+    }
+
     /// Implements the `release` callback, called when the last reference is gone.
     pub(super) extern "C" fn release(ptr: *mut bindings::drm_device) {
         // CAST: See `from_raw`.

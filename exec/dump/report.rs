@@ -9,8 +9,7 @@ use kernel::{
         u32_as_usize,
         usize_as_u64, //
     },
-    prelude::*,
-    str::BStr, //
+    prelude::*, //
 };
 
 use super::{
@@ -38,7 +37,7 @@ use crate::{
             Packet, //
         },
         engine::Engine,
-        Chip,
+        Chip, //
     },
 };
 
@@ -99,7 +98,7 @@ fn write_subject(text: &mut BoundedText, subject: &Subject) {
         None => say!(text, "fault: none\n"),
         Some(fault) => {
             let access = if fault.write { "write to" } else { "read of" };
-            let client = BStr::from_bytes(&fault.client);
+            let client = fault.client_name();
             let (addr, status) = (fault.addr(), fault.status);
             say!(
                 text,

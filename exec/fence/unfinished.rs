@@ -16,6 +16,7 @@ use super::RingName;
 use crate::{
     abstractions::dma_fence::PendingFence,
     exec::{
+        level::Level,
         verdict::Party,
         vmid::Tenant, //
     }, //
@@ -27,8 +28,9 @@ pub(super) struct Unfinished {
     /// Result with which the fence ends if the engine reaches it.
     pub(super) result: Result,
     pub(super) party: Party,
-    /// Set if the submission was on its ring when the ring hung, with nobody else to blame.
-    pub(super) on_trial: bool,
+    /// Highest level of a reset that was tried while the submission was the oldest of a ring that
+    /// hung, with nobody else to blame.
+    pub(super) tried: Option<Level>,
     pub(super) span: Span,
 }
 

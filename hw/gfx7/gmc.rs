@@ -533,6 +533,16 @@ mod tests {
         assert_eq!((fault.page, fault.vmid), (0x1_2345, 5));
         assert_eq!((fault.write, fault.protections), (true, 0x08));
         assert_eq!(&fault.client, b"CB0\0");
+        let names: [(&[u8; 4], &[u8]); 4] = [
+            (b"CB0\0", b"CB0"),
+            (b"SDM0", b"SDM0"),
+            (b"CPF ", b"CPF"),
+            (&[0; 4], b"an unnamed client"),
+        ];
+        for (&client, name) in names {
+            let fault = Fault { client, ..fault };
+            assert_eq!(&**fault.client_name(), name);
+        }
         // VM_CONTEXT1_CNTL2: cleared
         assert!(card.saw(&[write(0x1434, 1)]));
         assert!(Gmc.take_fault(&Card::fake(&[])?).is_none());

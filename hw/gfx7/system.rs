@@ -3,7 +3,10 @@
 //! The chip as a whole (the C driver's `cik_asic_funcs`).
 
 use kernel::{
-    io::Io,
+    io::{
+        poll::read_poll_timeout,
+        Io, //
+    },
     prelude::*,
     time::{
         delay::udelay,
@@ -124,8 +127,64 @@ impl System for Parts {
         }
     }
 
+    fn reset_card(&self, card: &Card<'_>) -> Result {
+        let witness = Witness::before(self, card);
+        card.end_bus_mastering();
+        card.write_config(RESET_AT, RESET_KEY);
+        udelay(RESET_PULSE);
+        read_poll_timeout(
+            || Ok(self.responds(card)),
+            |responds| *responds,
+            Delta::from_micros(50),
+            RESET_PATIENCE,
+        )
+        .map_err(|_| ENODEV)?;
+        if !witness.has_changed(self, card) {
+            return Err(EIO);
+        }
+        // If only a part of the chip was reset, all of it is initialized again.
+        card.regs().write_reg(BIOS_SCRATCH_7::from(0));
+        Ok(())
+    }
+
     fn gate_clocks(&self, card: &Card<'_>, gating: ClockGating) {
         clock_gating::set(card, self, gating);
+    }
+}
+
+/// Place in the configuration space where this key, written by the CPU, resets the chip.
+const RESET_AT: usize = 0x7c;
+const RESET_KEY: u32 = 0x39d5_e86b;
+/// Time that the chip has to come out of that reset.
+const RESET_PATIENCE: Delta = Delta::from_millis(100);
+
+/// State that a reset of the chip changes. The chip's power controller does the reset, if it runs:
+/// otherwise nothing happens, and nothing says so.
+struct Witness {
+    /// The pattern was in a register of the graphics block, which each kind of reset resets.
+    marked: bool,
+    /// The video BIOS had noted that it has initialized the chip.
+    posted: bool,
+}
+
+impl Witness {
+    const PATTERN: u32 = 0x5ee_d0fa;
+
+    fn before(parts: &Parts, card: &Card<'_>) -> Self {
+        card.regs().write_reg(SCRATCH_REG0::from(Self::PATTERN));
+        Self {
+            // The graphics block may be in no state to keep it.
+            marked: Self::is_marked(card),
+            posted: parts.is_posted(card),
+        }
+    }
+
+    fn is_marked(card: &Card<'_>) -> bool {
+        card.regs().read(SCRATCH_REG0).into_raw() == Self::PATTERN
+    }
+
+    fn has_changed(&self, parts: &Parts, card: &Card<'_>) -> bool {
+        (self.marked && !Self::is_marked(card)) || (self.posted && !parts.is_posted(card))
     }
 }
 
@@ -187,5 +246,39 @@ fn pulse_bus(card: &Card<'_>, blocks: &[Block]) {
         // As above.
         card.regs().read(SRBM_SOFT_RESET);
         udelay(RESET_PULSE);
+    }
+}
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_gfx7_system)]
+mod tests {
+    use super::*;
+    use crate::hw::{
+        fake::{
+            write,
+            Access, //
+        },
+        ChipId, //
+    };
+    use kernel::io::register::Register;
+
+    /// A card that takes no notice of the reset keeps what its registers hold.
+    #[test]
+    fn a_reset_without_effect_is_not_believed() -> Result {
+        const INITIALIZED: u32 = 1 << 9;
+        let system = ChipId::Bonaire.chip().system;
+        for posted in [0, INITIALIZED] {
+            let card = Card::fake(&[(BIOS_SCRATCH_7::OFFSET, posted)])?;
+            assert_eq!(system.reset_card(&card), Err(EIO));
+            assert!(card.saw(&[
+                write(SCRATCH_REG0::OFFSET, Witness::PATTERN),
+                Access::BusMastering(false),
+                Access::Config(RESET_AT, RESET_KEY),
+            ]));
+        }
+        // One that does not come back.
+        let gone = Card::fake(&[(CONFIG_MEMSIZE::OFFSET, !0)])?;
+        assert_eq!(system.reset_card(&gone), Err(ENODEV));
+        Ok(())
     }
 }

@@ -8,7 +8,9 @@
 use kernel::{
     device,
     io::Io,
+    new_mutex,
     prelude::*,
+    sync::Mutex,
     time::{
         delay::fsleep,
         Delta, //
@@ -23,7 +25,7 @@ use crate::hw::{
         Bus,
         Machine,
         Memory,
-        Space,
+        Space as Registers,
         SCRATCH,
         WORKSPACE, //
     },
@@ -36,16 +38,38 @@ const BUDGET: Budget = Budget {
     wait: 20_000_000,
 };
 
-impl Vbios {
-    /// Runs `ASIC_Init`. Logs any failure. Sleeps.
-    pub(crate) fn post(&self, dev: &device::Device, card: &Card<'_>) -> Result {
-        let scratch = Image(&self.image).scratch().unwrap_or(SCRATCH);
-        let mut workspace = KVVec::from_elem(0, WORKSPACE, GFP_KERNEL)?;
-        let mut scratch = KVVec::from_elem(0, scratch, GFP_KERNEL)?;
-        let memory = Memory {
-            workspace: &mut workspace,
-            scratch: &mut scratch,
+/// Memory for the machine that runs `ASIC_Init`.
+///
+/// It is allocated when the image is read: the reset of a card that hangs posts it again, and
+/// reclaim may wait for that.
+pub(super) struct Workplace(Pin<KBox<Mutex<Space>>>);
+
+struct Space {
+    workspace: KVVec<u32>,
+    scratch: KVVec<u32>,
+}
+
+impl Workplace {
+    /// Allocates the memory for an image.
+    pub(super) fn new(image: &[u8]) -> Result<Self> {
+        let scratch = Image(image).scratch().unwrap_or(SCRATCH);
+        let space = Space {
+            workspace: KVVec::from_elem(0, WORKSPACE, GFP_KERNEL)?,
+            scratch: KVVec::from_elem(0, scratch, GFP_KERNEL)?,
         };
+        let space = new_mutex!(space, "Workplace");
+        Ok(Self(KBox::pin_init(space, GFP_KERNEL)?))
+    }
+}
+
+impl Vbios {
+    /// Runs `ASIC_Init`. Logs any failure. Sleeps, and does not allocate.
+    pub(crate) fn post(&self, dev: &device::Device, card: &Card<'_>) -> Result {
+        let mut space = self.workplace.0.lock();
+        let Space { workspace, scratch } = &mut *space;
+        workspace.fill(0);
+        scratch.fill(0);
+        let memory = Memory { workspace, scratch };
         let mut bus = CardBus(card);
         let clocks = [self.clocks.engine, self.clocks.memory];
         let run = Machine::new(&self.image, &mut bus, memory, BUDGET).and_then(|mut machine| {
@@ -82,17 +106,17 @@ fn offset(register: u32) -> Option<usize> {
 /// As in the C driver, clock generators and memory controller have no registers of this kind.
 /// Registers behind the end of the register BAR do not exist either.
 impl Bus for CardBus<'_> {
-    fn read(&mut self, space: Space, register: u32) -> u32 {
+    fn read(&mut self, space: Registers, register: u32) -> u32 {
         match space {
-            Space::Mmio => offset(register)
+            Registers::Mmio => offset(register)
                 .and_then(|offset| self.0.regs().try_read32(offset).ok())
                 .unwrap_or(0),
-            Space::Pll | Space::Mc => 0,
+            Registers::Pll | Registers::Mc => 0,
         }
     }
 
-    fn write(&mut self, space: Space, register: u32, value: u32) {
-        if let (Space::Mmio, Some(offset)) = (space, offset(register)) {
+    fn write(&mut self, space: Registers, register: u32, value: u32) {
+        if let (Registers::Mmio, Some(offset)) = (space, offset(register)) {
             let _ = self.0.regs().try_write32(value, offset);
         }
     }
@@ -137,6 +161,7 @@ mod tests {
         put(0xc4, &[0x00, 0x01]);
         put(0x106, code);
         Ok(Vbios {
+            workplace: Workplace::new(&image)?,
             image,
             source: Source::Bar,
             clocks: Clocks {

@@ -261,6 +261,28 @@ mod states {
     }
 
     #[test]
+    fn all_tables_may_lose_their_contents() -> Result {
+        let mut world = World::new()?;
+        world.map(17, 1, 1, Held::Here)?;
+        world.space.lose_tables();
+        assert!(world.space.is_pending() && !world.space.has_stale());
+        assert!(!world.space.tables().has_directory() && !world.space.tables().is_complete());
+        assert_eq!(world.space.tables().next_evicted(0), Some(0));
+
+        // The same places, with anything in them.
+        world.memory.write(TABLE, &[!0; 64]);
+        world.memory.write(DIRECTORY, &[0; 4]);
+        world.space.tables().place_directory(DIRECTORY);
+        world.space.tables().place(0, PLACE);
+        assert!(world.space.tables().is_complete());
+        world.publish(1, 0x100_0000);
+        assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
+        assert_eq!((world.entry(17), world.entry(18)), (0x100_0061, 0));
+        assert!(!world.space.is_pending());
+        Ok(())
+    }
+
+    #[test]
     fn entries_beside_a_hole_can_go_stale() -> Result {
         let mut world = World::new()?;
         world.map(17, 1, 1, Held::Here)?;

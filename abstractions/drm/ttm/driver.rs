@@ -112,6 +112,13 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
         Ok(())
     }
 
+    /// Returns true if the processor is not to reach `bo`, because the device no longer works. A
+    /// mapping of user space then shows a page that nobody else sees. Called as
+    /// [`Driver::fault`] is, and before that.
+    fn is_out_of_reach(_bo: &Reserved<'_, Self::Bo>) -> bool {
+        false
+    }
+
     /// Called when a debugger reads or writes the contents of `bo` from byte `offset` on, through a
     /// mapping of the debugged process. Accesses the whole range, or returns an error. TTM does
     /// this itself if `bo` is backed by system memory.

@@ -178,6 +178,13 @@ impl<T: DriverObject> Object<T> {
         };
         // SAFETY: The reservation is held for as long as this value is used.
         let held = unsafe { HeldResv::new(Buffer::resv(bo)) };
+        let out_of_reach = bo
+            .reserved(held)
+            .is_some_and(|reserved| T::Driver::is_out_of_reach(&reserved));
+        if out_of_reach {
+            // SAFETY: The fault is valid.
+            return unsafe { bindings::ttm_bo_vm_dummy_page(vmf, prot) };
+        }
         let asked = bo.reserved(held).ok_or(EINVAL).and_then(|reserved| {
             if <T::Driver as Driver>::HAS_FAULT {
                 T::Driver::fault(&reserved)

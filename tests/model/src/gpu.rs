@@ -202,6 +202,10 @@ impl Gpu {
 
     /// The dword at 0x7c: resets the ASIC, which then is not posted.
     fn config_reset(&mut self) {
+        if self.config.inject.no_config_reset {
+            self.log.note("reset by configuration space ignored: a fault");
+            return;
+        }
         if self.config.strict.has(Rule::ConfigReset) && !self.smc_runs() {
             self.log.note("reset by configuration space ignored: no firmware runs on the SMC");
             return;

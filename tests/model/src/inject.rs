@@ -46,6 +46,8 @@ pub struct Injections {
     pub power_loss: bool,
     /// Soft resets do nothing: an engine that hangs goes on hanging.
     pub no_soft_reset: bool,
+    /// The reset by configuration space does nothing, whatever runs on the SMC.
+    pub no_config_reset: bool,
     /// Another driver has left compute queues active on a halted engine.
     pub active_queues: bool,
     /// Another driver has left the card without protection against heat.
@@ -94,6 +96,7 @@ impl Injections {
             "mc-training" => self.mc_training = true,
             "power-loss" => self.power_loss = true,
             "no-soft-reset" => self.no_soft_reset = true,
+            "no-config-reset" => self.no_config_reset = true,
             "active-queues" => self.active_queues = true,
             "no-thermal-protection" => self.no_thermal_protection = true,
             "smc-runs" => self.smc_runs = true,

@@ -46,6 +46,7 @@ Faults (--fail NAME, repeatable):
   mc-training       memory training never ends
   power-loss        a reset of the machine, and D3, leave the card without power for a moment
   no-soft-reset     the soft resets do nothing
+  no-config-reset   the reset by configuration space does nothing
   active-queues     another driver has halted the compute engine with its queues active
   no-thermal-protection  another driver has switched off the protection against heat
   smc-runs          another driver has left firmware running on the SMC

@@ -123,6 +123,21 @@ fn the_reset_dword_may_need_firmware_on_the_smc() {
 }
 
 #[test]
+fn a_reset_may_do_nothing_at_each_level() {
+    let mut b = bench(&[], &[], &["no-soft-reset", "no-config-reset"]);
+    b.gfx_submit(&pm4(0xfe, &[0]));
+    b.run();
+    b.broke("illegal-packet");
+    b.w("GRBM_SOFT_RESET", CP);
+    b.w("GRBM_SOFT_RESET", 0);
+    assert!(b.gpu.hung(EngineId::Gfx).is_some());
+    b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
+    assert!(b.gpu.hung(EngineId::Gfx).is_some());
+    assert_ne!(b.r("BIOS_SCRATCH_7") & 0x200, 0);
+    b.clean();
+}
+
+#[test]
 fn a_bus_reset_and_d3_may_take_the_power_away() {
     // In the capability for power management.
     const STATE: usize = 0x4c;

@@ -43,6 +43,7 @@ use amdgpu_client::{
     },
     uapi::{
         self,
+        DOMAIN_GTT,
         DOMAIN_VRAM,
         INFO_MEMORY, //
     },
@@ -156,6 +157,40 @@ fn refuses(session: &Session) -> Outcome {
     }
 }
 
+/// What a buffer shows that was mapped before the card was lost.
+const MARK: u32 = 0x3a4c_0000;
+
+/// Buffers in system memory and in VRAM, with a number on each page.
+fn marked(session: &Session) -> Result<[Buffer; 2], String> {
+    let make = |domain| {
+        let buffer =
+            session.buffer(SIZE, domain, 0).map_err(|e| format!("a buffer to be marked: {e}"))?;
+        for page in 0..usize_of(SIZE) / PAGE {
+            buffer.map.write(page * PAGE, MARK | u32_of(page));
+        }
+        Ok::<_, String>(buffer)
+    };
+    Ok([make(DOMAIN_GTT)?, make(DOMAIN_VRAM)?])
+}
+
+/// The kernel takes the mapping away after it has said that the card is lost.
+fn shows_a_dummy([system, vram]: &[Buffer; 2]) -> Outcome {
+    const LONG: Duration = Duration::from_secs(5);
+    let right = |buffer: &Buffer| {
+        let page = |page: &usize| buffer.map.read(page * PAGE) == MARK | u32_of(*page);
+        (0..usize_of(SIZE) / PAGE).filter(page).count()
+    };
+    let began = Instant::now();
+    while right(vram) != 0 && began.elapsed() < LONG {
+        thread::sleep(Duration::from_millis(10));
+    }
+    vram.map.write(64, 1);
+    match (right(system), right(vram), vram.map.read(64)) {
+        (all, 0, 1) if all == usize_of(SIZE) / PAGE => Ok("and can be written".into()),
+        seen => Err(format!("pages as they were, of system memory and VRAM: {seen:?}")),
+    }
+}
+
 /// `AMDGPU_CTX_QUERY2_FLAGS_RESET`
 const RESET: u64 = 1 << 0;
 
@@ -198,6 +233,7 @@ fn main() -> ExitCode {
     let session = &start.session;
     let events = Uevents::listen();
     let mut tally = Tally::new();
+    let marked = marked(session);
     tally.check("VRAM is full of what others had", || leave_secrets(session));
     // They stay open: closing one waits for its job.
     let mut clients = Vec::new();
@@ -211,6 +247,10 @@ fn main() -> ExitCode {
     }
     tally.check("new buffers are zeroed though no engine clears them", || look(session));
     tally.check("no job runs any more", || refuses(session));
+    tally.check("mappings show system memory, and of VRAM a page of nobody's", || match &marked {
+        Ok(marked) => shows_a_dummy(marked),
+        Err(why) => Err(why.clone()),
+    });
     tally.check("contexts are told of the reset", || tells_of_the_reset(session));
     tally.check("user space is told", || {
         asks_for_rebind(&events.map_err(|e| format!("a netlink socket: {e}"))?)

@@ -11,8 +11,14 @@
 //! engines work: for scripts that take the driver away meanwhile.
 
 use std::{
+    fs::File,
+    io::{
+        Read,
+        Seek,
+        SeekFrom, //
+    },
+    os::unix::fs::OpenOptionsExt,
     process::ExitCode,
-    str::FromStr,
     sync::atomic::{
         AtomicBool,
         Ordering, //
@@ -29,16 +35,21 @@ use amdgpu_client::{
     PAGE,
     args::Args,
     drm::{
-        self,
         Driver,
         Node, //
     },
     engine::Engine,
-    ib::{
-        Packet,
-        START_ALIGN,
-        Stream, //
+    hang::{
+        Hang,
+        Named,
+        Raw,
+        flag,
+        flags,
+        query,
+        submit,
+        submit_hang, //
     },
+    ib::Stream,
     num::{
         hi32,
         lo32,
@@ -60,127 +71,12 @@ use amdgpu_client::{
     },
     uapi::{
         self,
-        Chunk,
         DOMAIN_VRAM, //
     }, //
 };
 
 /// What noticing a hang, beyond the time limit, and the reset may take.
 const RESET: Duration = Duration::from_secs(3);
-
-/// Words that are no packet of the library.
-struct Raw<'a>(&'a [u32]);
-
-impl Packet for Raw<'_> {
-    fn encode(&self, words: &mut Vec<u32>) {
-        words.extend(self.0);
-    }
-}
-
-/// A way to hang an engine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hang {
-    /// A wait for what never comes.
-    Wait,
-    /// A command that does not exist.
-    Illegal,
-    /// A register that is not for users.
-    Privileged,
-    /// A command buffer where there is none.
-    Unmapped,
-}
-
-impl Hang {
-    const ALL: [Self; 4] = [Self::Wait, Self::Illegal, Self::Privileged, Self::Unmapped];
-
-    const fn key(self) -> &'static str {
-        match self {
-            Self::Wait => "wait",
-            Self::Illegal => "illegal",
-            Self::Privileged => "privileged",
-            Self::Unmapped => "unmapped",
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Wait => "a wait without end",
-            Self::Illegal => "an illegal command",
-            Self::Privileged => "a privileged register",
-            Self::Unmapped => "a command buffer at an unmapped address",
-        }
-    }
-
-    /// Whether the engine says at once that something is wrong, and which ring it is.
-    const fn is_told(self, engine: Engine) -> bool {
-        matches!(self, Self::Illegal | Self::Privileged) && !matches!(engine, Engine::Compute(_))
-    }
-
-    fn stream(self, engine: Engine, session: &Session) -> Stream {
-        /// `CP_ME_CNTL`
-        const REGISTER: u32 = 0x21b6;
-        let never = session.data.va + u64_of(PAGE) - 4;
-        let mut stream = Stream::new();
-        match (self, engine.is_dma()) {
-            (Self::Wait, _) => stream.wait_equal(engine, never, 0xdead),
-            (Self::Illegal, true) => stream.push(Raw(&[0xff])),
-            (Self::Illegal, false) => stream.push(Raw(&[0xc000_fe00, 0])),
-            (Self::Privileged, true) => stream.push(Raw(&[0xf000_000e, REGISTER, 0])),
-            (Self::Privileged, false) => stream.push(Raw(&[0xc003_3700, 0, REGISTER, 0, 0])),
-            (Self::Unmapped, _) => &mut stream,
-        };
-        stream
-    }
-}
-
-/// An engine and a way to hang it, as options name them.
-struct Named(Engine, Hang);
-
-impl FromStr for Named {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let (engine, key) = name.split_once(':').ok_or("ENGINE:KIND is needed")?;
-        let hang = Hang::ALL.into_iter().find(|hang| hang.key() == key);
-        Ok(Self(engine.parse()?, hang.ok_or_else(|| format!("no kind of hang is called {key}"))?))
-    }
-}
-
-/// Submits a stream from a place of its own in the command buffer.
-fn submit(session: &Session, place: usize, engine: Engine, stream: &Stream) -> Result<u64, Errno> {
-    submit_ib(session, session.place_ib_at(place * 4 * START_ALIGN, engine, stream))
-}
-
-fn submit_ib(session: &Session, ib: uapi::ChunkIb) -> Result<u64, Errno> {
-    let entries = drm::list_entries(&[session.ib.handle, session.data.handle]);
-    let (ib, list) = ([ib], [drm::list_request(&entries)]);
-    let chunks = [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &list), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
-    session.file.cs(session.ctx, 0, &chunks)
-}
-
-fn submit_hang(session: &Session, engine: Engine, hang: Hang) -> Result<u64, Errno> {
-    let mut ib = session.place_ib_at(0, engine, &hang.stream(engine, session));
-    if hang == Hang::Unmapped {
-        ib.va_start = session.reserve_va(u64_of(PAGE));
-    }
-    submit_ib(session, ib)
-}
-
-/// Flags of the newer query of a context.
-mod flag {
-    pub const RESET: u64 = 1 << 0;
-    pub const VRAM_LOST: u64 = 1 << 1;
-    pub const GUILTY: u64 = 1 << 2;
-}
-
-fn query(session: &Session, op: u32, ctx_id: u32) -> Result<uapi::CtxState, String> {
-    let request = uapi::Ctx { op, ctx_id, ..Default::default() };
-    session.file.call(uapi::CTX_QUERY, &request).map_err(|e| format!("a query: {e}"))
-}
-
-fn flags(session: &Session, ctx_id: u32) -> Result<u64, String> {
-    query(session, uapi::CTX_OP_QUERY_STATE2, ctx_id).map(|state| state.flags)
-}
 
 fn ends_with(session: &Session, engine: Engine, seq: u64, expected: &[i32]) -> Outcome {
     match session.wait(engine, seq, PATIENCE_MS) {
@@ -503,6 +399,112 @@ fn faults_are_told(node: &Node) -> Outcome {
     }
 }
 
+/// A context whose jobs hang again and again is refused on all its queues; others of the file are not.
+fn repeaters_are_refused(node: &Node) -> Outcome {
+    let guilty = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let neighbor = guilty.another().map_err(|e| format!("a context: {e}"))?;
+    let third = Engine::Dma(0);
+    for (n, engine) in [Engine::Gfx, Engine::Compute(0)].into_iter().enumerate() {
+        guilty.prove_alive(third).map_err(|e| format!("before hang {n}: {e}"))?;
+        let seq = submit_hang(&guilty, engine, Hang::Illegal).map_err(|e| format!("CS: {e}"))?;
+        ends_with(&guilty, engine, seq, &[libc::ETIME])?;
+    }
+    for engine in [third, Engine::Compute(1)] {
+        match submit(&guilty, 2, engine, &Stream::new()) {
+            Err(Errno(libc::ECANCELED)) => neighbor.prove_alive(engine)?,
+            answer => return Err(format!("after two hangs, {engine} answers {answer:?}")),
+        }
+    }
+    let seen = flags(&guilty, guilty.ctx)?;
+    if seen & flag::GUILTY == 0 {
+        return Err(format!("its flags are {seen:#x}"));
+    }
+    Ok("after the second hang".into())
+}
+
+/// Lines of the kernel's log that tell of a fault, from now on.
+struct FaultLines(File);
+
+impl FaultLines {
+    fn from_now() -> Result<Self, String> {
+        let mut options = File::options();
+        let mut log = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open("/dev/kmsg")
+            .map_err(|e| format!("/dev/kmsg: {e}"))?;
+        log.seek(SeekFrom::End(0)).map_err(|e| format!("/dev/kmsg: {e}"))?;
+        Ok(Self(log))
+    }
+
+    /// The lines since the last call.
+    fn read(&mut self) -> Vec<String> {
+        let (mut lines, mut record) = (Vec::new(), [0; 8192]);
+        loop {
+            match self.0.read(&mut record) {
+                Ok(0) => return lines,
+                Ok(n) => lines.push(String::from_utf8_lossy(&record[..n]).into_owned()),
+                // It was overwritten.
+                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
+                Err(_) => break,
+            }
+        }
+        lines.retain(|line| line.contains("VM fault:"));
+        lines
+    }
+}
+
+/// A job that makes 100,000 faults costs others little, and the log a line a second.
+fn fault_storm(node: &Node) -> Outcome {
+    const PAGES: u64 = 100_000;
+    /// Bytes that one packet fills.
+    const PIECE: u64 = 0x3f_f000;
+    const LONG: Duration = Duration::from_secs(3);
+    let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
+    let (storm, other) = (open()?, open()?);
+    let mut log = FaultLines::from_now()?;
+    let (bytes, dma) = (PAGES * u64_of(PAGE), Engine::Dma(0));
+    let va = storm.reserve_va(bytes);
+    let began = Instant::now();
+    let over = AtomicBool::new(false);
+    let (longest, count) = thread::scope(|scope| {
+        let ended = || over.load(Ordering::Relaxed);
+        let worker = scope.spawn(move || work(&other, Engine::Gfx, &ended));
+        let mut done = Ok(());
+        for at in (0..bytes).step_by(16 * PIECE as usize) {
+            let mut stream = Stream::new();
+            for at in (at..bytes.min(at + 16 * PIECE)).step_by(PIECE as usize) {
+                let (va, bytes) = (va + at, u32_of((bytes - at).min(PIECE) as usize));
+                // CONSTANT_FILL
+                stream.push(Raw(&[0x8000_000b, lo32(va), hi32(va), 0x5707_5707, bytes]));
+            }
+            done = done.and_then(|()| storm.run(dma, &stream, &[]));
+        }
+        over.store(true, Ordering::Relaxed);
+        let worked = worker.join().unwrap_or_else(|_| Err("it panicked".into()));
+        done.and(worked)
+    })?;
+    storm.prove_alive(dma)?;
+    let (took, lines) = (began.elapsed(), log.read());
+    let most = took.as_secs() + 2;
+    let seen = format!(
+        "{} lines in {} ms; meanwhile {count} jobs of another, up to {} ms each",
+        lines.len(),
+        took.as_millis(),
+        longest.as_millis()
+    );
+    let named = lines.iter().any(|line| line.contains("write to") && line.contains(" by SDM0 in"))
+        || lines.iter().any(|line| line.contains(" by SDM1 in"));
+    let odd = lines.iter().find(|line| line.contains("x00"));
+    if let Some(odd) = odd {
+        return Err(format!("{seen}: {odd}"));
+    }
+    if u64_of(lines.len()) > most || !named || count == 0 || longest > LONG {
+        return Err(format!("{seen}: {:?}", lines.first()));
+    }
+    Ok(seen)
+}
+
 /// Hangs an engine, says so, and stays.
 fn stay(session: &Session, engine: Engine, hang: Hang) -> ExitCode {
     match submit_hang(session, engine, hang) {
@@ -568,6 +570,14 @@ fn main() -> ExitCode {
         }
     }
     tally.check("a forbidden access is told to its owner only", || faults_are_told(node));
+    if node.driver == Driver::Reference {
+        for what in ["a context that hangs twice is refused", "faults without number"] {
+            tally.skip(what, "the C driver has no such rule");
+        }
+    } else {
+        tally.check("a context that hangs twice is refused", || repeaters_are_refused(node));
+        tally.check("faults without number cost others little", || fault_storm(node));
+    }
     tally.check("a job that has begun does not begin again", || begins_once(node));
     tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node, limit));
     tally.close()

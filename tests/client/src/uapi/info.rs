@@ -38,6 +38,8 @@ pub const INFO_NUM_VRAM_CPU_PAGE_FAULTS: u32 = 0x1e;
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.
 pub const INFO_VBIOS: u32 = 0x1b;
+/// How often what was in VRAM was lost.
+pub const INFO_VRAM_LOST_COUNTER: u32 = 0x1f;
 /// INFO: the last fault of the file's address space.
 pub const INFO_GPUVM_FAULT: u32 = 0x23;
 
