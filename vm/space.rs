@@ -358,8 +358,8 @@ impl<B, T> Space<B, T> {
         self.tables.lose();
         for (bo, va) in self.bos.iter_mut() {
             let mapped = self.mappings.of(*bo).next().is_some();
-            if va.entries == Entries::Current && mapped {
-                Self::set(&mut self.pending, *bo, va, Entries::Holes);
+            if va.state.entries() == Entries::Current && mapped {
+                self.pending.set(*bo, &mut va.state, Entries::Holes);
             }
         }
     }
