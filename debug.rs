@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Counters and reports in debugfs, text, and tracepoints.
+//! Counters and reports in debugfs, text, tracepoints, and the pace of messages.
 
+pub(crate) mod pace;
 pub(crate) mod report;
 pub(crate) mod stats;
 pub(crate) mod text;

@@ -44,6 +44,7 @@ use crate::{
         drm::sched::Scheduler,
         workqueue::OwnedQueue, //
     },
+    debug::pace::Pace,
     exec::{
         dump::Dumps,
         executor::{
@@ -73,6 +74,9 @@ pub(crate) struct Recovery {
     pub(crate) dumps: Arc<Dumps>,
     /// Set if all blocks are to be reset, whether they hang or not.
     wanted: AtomicFlag,
+    /// Pace at which resets are logged: an illegal command brings one about at once.
+    #[pin]
+    pace: Pace,
     #[pin]
     bound: BoundSlot<Arc<dyn Restart>>,
     #[pin]
@@ -115,6 +119,7 @@ impl Recovery {
                 schedulers,
                 dumps,
                 wanted: AtomicFlag::new(false),
+                pace <- Pace::new(),
                 bound <- BoundSlot::new(),
                 work <- new_work!("Recovery::work"),
                 queue,
@@ -181,6 +186,7 @@ impl Recovery {
                 restart,
                 block,
                 accused,
+                pace: &self.pace,
             };
             if reset.run() == Ok(Level::Full) {
                 // That took all blocks along.

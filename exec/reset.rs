@@ -67,6 +67,7 @@ use crate::{
         },
         task::TaskName, //
     },
+    debug::pace::Pace,
     exec::{
         dump::Dumps,
         executor::Executor,
@@ -138,6 +139,7 @@ pub(super) struct Reset<'a> {
     pub(super) restart: &'a dyn Restart,
     pub(super) block: Block,
     pub(super) accused: Accused,
+    pub(super) pace: &'a Pace,
 }
 
 /// A reset that has helped.
@@ -185,7 +187,7 @@ impl Reset<'_> {
             guilty: is_guilty(head, true),
             tried: head.tried,
         }));
-        self.complain(first);
+        let is_aloud = self.complain(first);
         self.wait_for_innocents(Level::Block);
         self.schedulers_of(false).for_each(|s| s.hold());
         let suspect = self.suspects().max_by_key(|ring| ring.timeline.age());
@@ -198,16 +200,19 @@ impl Reset<'_> {
             Ok(done) => {
                 let (again, lost) = self.replay(&done);
                 self.dumps.tell(Remedy::None, done.culprit);
-                dev_notice!(
-                    executor.dev,
-                    "{} was reset in {} ms: {lost} jobs are lost, {again} run again{}\n",
-                    self.name(done.level),
-                    start.elapsed().as_millis(),
-                    match done.level {
-                        Level::Block => "",
-                        Level::Full => "; what was in VRAM is lost",
-                    }
-                );
+                // What was lost with VRAM is always told.
+                if is_aloud || done.level == Level::Full {
+                    dev_notice!(
+                        executor.dev,
+                        "{} was reset in {} ms: {lost} jobs are lost, {again} run again{}\n",
+                        self.name(done.level),
+                        start.elapsed().as_millis(),
+                        match done.level {
+                            Level::Block => "",
+                            Level::Full => "; what was in VRAM is lost",
+                        }
+                    );
+                }
                 Ok(done.level)
             }
             Err(error) => {
@@ -228,8 +233,18 @@ impl Reset<'_> {
             .filter(|ring| self.accused.has(ring))
     }
 
-    /// Logs the rings that hang.
-    fn complain(&self, first: Option<Level>) {
+    /// Logs the rings that hang, unless others have only just been logged. Returns true if the
+    /// result is to be logged, too.
+    fn complain(&self, first: Option<Level>) -> bool {
+        let Some(left_out) = self.pace.ask() else {
+            return false;
+        };
+        if left_out != 0 {
+            dev_notice!(
+                self.executor.dev,
+                "{left_out} resets since the last one were not logged\n"
+            );
+        }
         let what = first.map_or("nothing more", |level| self.name(level));
         for ring in self.suspects() {
             let unfinished = ring.timeline.unfinished();
@@ -246,6 +261,7 @@ impl Reset<'_> {
                 ),
             }
         }
+        true
     }
 
     /// Shuts the gates, and waits until rings that do not hang are between two jobs.

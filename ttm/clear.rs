@@ -84,9 +84,8 @@ fn by_engine(mv: &ttm::Move<'_, Ttm>, piece: &VramPiece) -> Option<ARef<Fence>> 
     let dev = bo.drm();
     let is_small = bo.size() < BY_ENGINE_FROM && mv.resv().is_idle(Usage::Kernel);
     // A card that is being reset may take no notice of what the CPU writes.
-    let is_for_cpu = is_small
-        && !dev.schedulers.is_recovering()
-        && piece.is_before(dev.facts.vram.visible);
+    let is_for_cpu =
+        is_small && !dev.schedulers.is_recovering() && piece.is_before(dev.facts.vram.visible);
     if is_for_cpu || dev.schedulers.is_given_up() {
         return None;
     }

@@ -60,7 +60,7 @@ use crate::hw::{
     decode::Packet,
     engine::Engine,
     firmware::Microcode,
-    BringUp,
+    BringUp, //
 };
 
 /// Doorbell of the first queue.

@@ -58,7 +58,7 @@ use crate::hw::{
         Engine, //
     },
     firmware::Microcode,
-    BringUp,
+    BringUp, //
 };
 
 pub(super) struct Sdma;

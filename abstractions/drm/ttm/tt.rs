@@ -43,7 +43,10 @@ use core::ptr::{
 use kernel::{
     error::to_result,
     ffi,
-    page::BorrowedPage,
+    page::{
+        BorrowedPage,
+        PAGE_SHIFT, //
+    },
     prelude::*,
     types::Opaque, //
 };
@@ -143,6 +146,15 @@ impl Tt {
         // SAFETY: The object is valid; no reference is made.
         let gem = unsafe { &raw mut (*bo).base };
 
+        // SAFETY: TTM gives us a valid object, reserved or not known to anyone yet.
+        let (is_new, size) = unsafe { ((*bo).resource.is_null(), (*gem).size) };
+        // Before TTM allocates its own, which are charged to nobody, and whose failure is logged.
+        let charged = match is_new.then(|| Self::charged(size >> PAGE_SHIFT, is_import)) {
+            Some(Err(_)) => return ptr::null_mut(),
+            Some(Ok(arrays)) => Some(arrays),
+            None => None,
+        };
+
         let Ok(this) = KBox::new(
             Self {
                 raw: Opaque::zeroed(),
@@ -168,47 +180,50 @@ impl Tt {
             // SAFETY: The table is initialized, and nobody else knows of it.
             unsafe { (*raw).page_flags |= bindings::RUST_EXT_TTM_TT_FLAG_EXTERNAL };
         }
-        // SAFETY: TTM gives us a valid object, reserved or not known to anyone yet.
-        if unsafe { (*bo).resource.is_null() } && this.charge().is_err() {
-            // SAFETY: The table is initialized, and nobody else knows of it.
-            unsafe { bindings::ttm_tt_fini(raw) };
-            return ptr::null_mut();
+        if let Some(arrays) = charged {
+            this.replace_arrays(arrays);
         }
         // INVARIANT: No page is set, nothing is populated.
         KBox::into_raw(this).cast()
     }
 
-    /// Replaces the arrays of pages and addresses with ones that are charged to the caller. A new
-    /// object with user pages may be of any size, and costs nothing but these arrays. (When an
-    /// object that has a place gets a table, another task is evicting it.)
-    ///
-    /// The table must be new.
-    fn charge(&self) -> Result {
-        let raw = self.raw.get();
-        // SAFETY: By the type invariant the table is initialized.
-        let count = unsafe { (*raw).num_pages } as usize;
-        if self.import.is_some() {
-            let addresses = KVVec::<u64>::from_elem(0, count, GFP_KERNEL_ACCOUNT)?;
-            let (addresses, _, _) = addresses.into_raw_parts();
-            // SAFETY: As below; there are no pages, and so the addresses are freed by themselves.
-            unsafe {
-                bindings::kvfree((*raw).dma_address.cast());
-                (*raw).dma_address = addresses;
-            }
-            return Ok(());
+    /// Number of 64-bit words that a table has at most. `kvmalloc()` takes more for a mistake of its
+    /// caller, and warns.
+    const MAX_WORDS: usize = i32::MAX as usize / size_of::<u64>();
+
+    /// Allocates the arrays of a table of `count` pages, charged to the caller. A new object with
+    /// pages of others may be large, and costs nothing but these arrays. (When an object that has
+    /// a place gets a table, another task is evicting it.)
+    fn charged(count: usize, is_import: bool) -> Result<KVVec<u64>> {
+        let words = if is_import { count } else { 2 * count };
+        if words > Self::MAX_WORDS {
+            return Err(ENOMEM);
         }
-        // One array after the other, zeroed, as TTM allocates them.
-        let arrays = KVVec::<u64>::from_elem(0, 2 * count, GFP_KERNEL_ACCOUNT)?;
-        let (arrays, _, _) = arrays.into_raw_parts();
-        // SAFETY: As above; nobody uses the arrays of a new table yet. They are freed as they were
-        // allocated, and so will their replacements be, which hold a pointer and an address for
-        // each page.
+        Ok(KVVec::from_elem(
+            0,
+            words,
+            GFP_KERNEL_ACCOUNT | __GFP_NOWARN,
+        )?)
+    }
+
+    /// Replaces the arrays of pages and addresses with those of [`Tt::charged`]. The table must be
+    /// new, and of as many pages.
+    fn replace_arrays(&self, arrays: KVVec<u64>) {
+        let raw = self.raw.get();
+        let (arrays, ..) = arrays.into_raw_parts();
+        // SAFETY: By the type invariant the table is initialized. Nobody uses the arrays of a new
+        // table yet. They are freed as they were allocated, and so will their replacements be,
+        // which hold an address for each page, behind a pointer to each if there are pages at all.
         unsafe {
+            if self.import.is_some() {
+                bindings::kvfree((*raw).dma_address.cast());
+                (*raw).dma_address = arrays;
+                return;
+            }
             bindings::kvfree((*raw).pages.cast());
             (*raw).pages = arrays.cast();
-            (*raw).dma_address = arrays.add(count);
+            (*raw).dma_address = arrays.add((*raw).num_pages as usize);
         }
-        Ok(())
     }
 
     /// Implements the `ttm_tt_destroy` callback.
@@ -340,7 +355,7 @@ impl Tt {
                 pages,
                 count,
                 0,
-                (count as ffi::c_ulong) << kernel::page::PAGE_SHIFT,
+                (count as ffi::c_ulong) << PAGE_SHIFT,
                 bindings::rust_ext_dma_get_max_seg_size(dev),
                 bindings::GFP_KERNEL,
             ))?;
@@ -428,7 +443,7 @@ pub(crate) fn system_limit() -> u64 {
     // SAFETY: It only reads a number.
     let pages = unsafe { bindings::ttm_tt_pages_limit() };
     // CAST: It never is narrower.
-    (pages as u64) << kernel::page::PAGE_SHIFT
+    (pages as u64) << PAGE_SHIFT
 }
 
 /// Returns a page of a populated table, if it came from TTM's pool.
@@ -498,4 +513,18 @@ pub(super) unsafe fn dma_addresses(
         *to = *address | bits;
     }
     there.min(into.len())
+}
+
+#[kernel::macros::kunit_tests(rust_ttm_tt)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_that_no_allocation_may_have_are_refused() {
+        let most = Tt::MAX_WORDS;
+        assert!(Tt::charged(most / 2 + 1, false).is_err());
+        assert!(Tt::charged(most + 1, true).is_err());
+        assert!(Tt::charged(3, false).is_ok_and(|table| table.len() == 6));
+        assert!(Tt::charged(3, true).is_ok_and(|table| table.len() == 3));
+    }
 }

@@ -168,6 +168,11 @@ impl File {
         Self(fd)
     }
 
+    /// The descriptor, to be used in other ways.
+    pub fn into_fd(self) -> OwnedFd {
+        self.0
+    }
+
     /// Another descriptor of the same open file.
     ///
     /// # Errors

@@ -14,8 +14,8 @@
 //! packets, one type each, collected in an [`ib::Stream`]; [`hang`] jobs that hang; [`mem`] anonymous memory that can be
 //! replaced under the GPU, and [`generations`] what the GPU may then have read; [`session`] a file with a context and a command buffer, made of raw
 //! ioctls; [`start`] how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read;
-//! [`clock`] what a call costs; [`trace`] marks in the kernel's trace; [`uevent`] what the kernel tells of
-//! devices; [`userfault`] memory that is held back; [`report`] how results are said.
+//! [`clock`] what a call costs; [`trace`] marks in the kernel's trace, [`klog`] its complaints; [`uevent`]
+//! what the kernel tells of devices; [`userfault`] memory that is held back; [`report`] how results are said.
 
 pub mod args;
 pub mod child;
@@ -28,6 +28,7 @@ pub mod frames;
 pub mod generations;
 pub mod hang;
 pub mod ib;
+pub mod klog;
 pub mod libdrm;
 pub mod mem;
 pub mod num;

@@ -50,6 +50,7 @@ use amdgpu_client::{
         submit_hang, //
     },
     ib::Stream,
+    klog::KernelLog,
     num::{
         hi32,
         lo32,
@@ -505,6 +506,29 @@ fn fault_storm(node: &Node) -> Outcome {
     Ok(seen)
 }
 
+/// A client that hangs an engine as often as it can does not fill the kernel's log.
+fn many_are_not_all_logged(node: &Node) -> Outcome {
+    const HANGS: usize = 48;
+    /// How many may be logged at once, and then one a second.
+    const AT_ONCE: u64 = 10;
+    const ENGINE: Engine = Engine::Dma(0);
+    let mut log = KernelLog::open()?;
+    let start = Instant::now();
+    for _ in 0..HANGS {
+        let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+        let hang = submit_hang(&session, ENGINE, Hang::Illegal).map_err(|e| format!("CS: {e}"))?;
+        ends_with(&session, ENGINE, hang, &[libc::ETIME])?;
+    }
+    let most = AT_ONCE + start.elapsed().as_secs() + 1;
+    let logged = log.lines(|line| line.contains(" was reset in "))?.len();
+    let seen = format!("{logged} of {HANGS} logged, of at most {most}");
+    match u64_of(logged) {
+        0 => Err(format!("{seen}: that is too few")),
+        n if n > most => Err(seen),
+        _ => Ok(seen),
+    }
+}
+
 /// Hangs an engine, says so, and stays.
 fn stay(session: &Session, engine: Engine, hang: Hang) -> ExitCode {
     match submit_hang(session, engine, hang) {
@@ -580,5 +604,10 @@ fn main() -> ExitCode {
     }
     tally.check("a job that has begun does not begin again", || begins_once(node));
     tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node, limit));
+    let name = "hangs without a pause are not all logged";
+    match node.driver {
+        Driver::Rust => _ = tally.check(name, || many_are_not_all_logged(node)),
+        Driver::Reference => tally.skip(name, "the C driver logs each of them"),
+    }
     tally.close()
 }

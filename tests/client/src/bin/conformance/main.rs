@@ -20,7 +20,6 @@ mod gang;
 mod gem;
 mod handles;
 mod info;
-mod klog;
 mod pages;
 mod process;
 mod rig;
@@ -42,6 +41,7 @@ use amdgpu_client::{
     args::Args,
     drm::Node,
     engine::Engine,
+    klog::KernelLog,
     report::{
         Tally,
         give_up, //
@@ -52,7 +52,7 @@ use case::{
     Case,
     Expect, //
 };
-use klog::KernelLog;
+
 use rig::{
     ENGINE,
     Rig, //

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The kernel's own complaints while the cases run.
+//! The kernel's own complaints while a program runs.
 
 use std::{
     fs::{
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// What no input from user space may bring forth.
-const COMPLAINTS: [&str; 16] = [
+const COMPLAINTS: [&str; 18] = [
     "WARNING:",
     "BUG:",
     "Oops",
@@ -32,15 +32,22 @@ const COMPLAINTS: [&str; 16] = [
     "sleeping function called",
     "suspicious RCU",
     "page allocation failure",
+    "vmalloc error",
+    "Failed allocating",
     "refcount_t:",
     "list_del corruption",
 ];
 
 /// `/dev/kmsg`, from the moment of opening on.
+#[derive(Debug)]
 pub struct KernelLog(File);
 
 impl KernelLog {
     /// Opens it; this takes root.
+    ///
+    /// # Errors
+    ///
+    /// In words.
     pub fn open() -> Result<Self, String> {
         let mut file = OpenOptions::new()
             .read(true)
@@ -51,8 +58,21 @@ impl KernelLog {
         Ok(Self(file))
     }
 
-    /// The complaints since opening, or since the last call.
+    /// The complaints since opening, or since the last call of this or of [`KernelLog::lines`].
+    ///
+    /// # Errors
+    ///
+    /// In words.
     pub fn complaints(&mut self) -> Result<Vec<String>, String> {
+        self.lines(|line| COMPLAINTS.iter().any(|c| line.contains(c)))
+    }
+
+    /// The messages since then that `wanted` chooses.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn lines(&mut self, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, String> {
         let mut found = Vec::new();
         // One record a read; longer ones do not exist (`CONSOLE_EXT_LOG_MAX`).
         let mut record = [0; 8192];
@@ -64,7 +84,7 @@ impl KernelLog {
                     // "priority,sequence,time,flags;message", then continuation lines.
                     let message = text.split_once(';').map_or("", |(_, m)| m);
                     let line = message.lines().next().unwrap_or("");
-                    if COMPLAINTS.iter().any(|c| line.contains(c)) {
+                    if wanted(line) {
                         found.push(line.to_owned());
                     }
                 }
