@@ -60,10 +60,9 @@ impl Level {
 }
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_level)]
+#[kernel::prelude::kunit_tests(amdgpu_rs_level)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     const NEW: Suspect = Suspect {
         guilty: false,

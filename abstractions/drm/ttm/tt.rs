@@ -515,6 +515,7 @@ pub(super) unsafe fn dma_addresses(
     there.min(into.len())
 }
 
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm_tt)]
 mod tests {
     use super::*;
