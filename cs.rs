@@ -157,6 +157,8 @@ struct Member {
     queue: Arc<ctx::Queue>,
     name: ctx::QueueName,
     ibs: KVec<command::Ib>,
+    /// Number of losses of VRAM that the context knows of.
+    known_losses: u64,
 }
 
 impl Member {
@@ -171,6 +173,7 @@ impl Member {
             queue: context.queue(&dev.schedulers, part.queue)?,
             name: part.queue,
             ibs: part.ibs,
+            known_losses: context.losses(),
         })
     }
 }

@@ -177,6 +177,11 @@ impl Context {
         )
     }
 
+    /// Returns the number of losses of VRAM before the context was created.
+    pub(crate) fn losses(&self) -> u64 {
+        self.losses
+    }
+
     /// Returns a queue of the context for a submission.
     ///
     /// # Errors

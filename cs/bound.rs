@@ -101,6 +101,7 @@ impl Parsed<'_> {
             space: Some(self.vm().clone()),
             submitter: Some(self.submitter.clone()),
             standing: Some(member.queue.standing.clone()),
+            known_losses: Some(member.known_losses),
             pasid: 0,
             task: job::Task::Ibs(ibs),
             user_fence,

@@ -138,6 +138,9 @@ pub(crate) struct Work {
     pub(crate) submitter: Option<Arc<Submitter>>,
     /// Standing of the job's queue. `None`: the kernel's.
     pub(crate) standing: Option<Arc<Standing>>,
+    /// Number of losses of VRAM that whoever submitted the job knows of: see
+    /// [`Executor::vram_losses`]. `None`: the kernel, which relies on nothing that VRAM held.
+    pub(crate) known_losses: Option<u64>,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
     pub(crate) task: Task,
@@ -300,6 +303,8 @@ impl JobOps for Job {
             .executor
             .check_tables(self.at.as_ref().map(|at| at.losses));
         self.advance(|work, stage| {
+            // The context may have been looked up before the loss, and the job published after it.
+            let tables = tables.and(queue.executor.check_tables(work.known_losses));
             let fence = match stage {
                 Stage::Waiting(fence) => submit(queue, work, tables, fence, None),
                 Stage::Ready(fence, lease) => submit(queue, work, tables, fence, lease),

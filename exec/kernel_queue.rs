@@ -224,6 +224,7 @@ impl<'a> Operation<'a> {
             space: None,
             submitter: None,
             standing: None,
+            known_losses: None,
             pasid: 0,
             task,
             user_fence: None,

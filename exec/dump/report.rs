@@ -233,7 +233,12 @@ fn write_ib(
         }
     }
     if let Err(error) = read {
-        say!(text, "  the rest cannot be read ({error:?})\n");
+        let errno = error.to_errno();
+        match error {
+            EFAULT => say!(text, "  the rest cannot be read: nothing is mapped there\n"),
+            EACCES => say!(text, "  the rest cannot be read: jobs may not do so\n"),
+            _ => say!(text, "  the rest cannot be read (error {errno})\n"),
+        }
     } else if wanted < u32_as_usize(call.ib.dwords) {
         say!(text, "  and so on\n");
     }

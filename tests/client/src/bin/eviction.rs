@@ -359,11 +359,10 @@ fn run(node: &Node, secs: u64, seed: u64) -> Outcome {
     let size = (vram / u64_of(BUFFERS)).next_multiple_of(u64_of(PAGE));
     let before = evictions(&witness).map_err(|e| format!("INFO_NUM_EVICTIONS: {e}"))?;
 
+    // Both have all their buffers first, which takes its time on a slow machine.
+    let clients = [seed, !seed].map(|seed| Client::new(node, size, seed));
     let until = Instant::now() + Duration::from_secs(secs);
-    let clients = [seed, !seed].map(|seed| {
-        let client = Client::new(node, size, seed);
-        thread::spawn(move || client?.run(until))
-    });
+    let clients = clients.map(|client| thread::spawn(move || client?.run(until)));
     let mut done = Vec::new();
     for client in clients {
         done.push(client.join().map_err(|_| "a client panicked")??);

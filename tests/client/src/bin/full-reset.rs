@@ -122,7 +122,8 @@ fn go_on(node: &Node, engine: Engine, over: &AtomicBool) -> Result<(usize, usize
     let source = Marked::new(&session, DOMAIN_GTT, 0x6000_0000)?;
     let to = session.buffer(u64_of(PAGES * PAGE), DOMAIN_GTT, 0).map_err(|e| format!("{e}"))?;
     let (mut renewed, mut copied) = (0, 0);
-    while !over.load(Ordering::Relaxed) {
+    // On a slow machine all is over before the first copy after the reset.
+    while !over.load(Ordering::Relaxed) || (copied == 0 && renewed < 3) {
         to.map.fill(0);
         match source.copy_to(&session, engine, &to) {
             Ok(()) => copied += 1,
@@ -164,9 +165,12 @@ fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(
             ends(&guilty, engine, first, libc::ETIME)
                 .map(|_| format!("after {} ms", begun.elapsed().as_millis()))
         });
-        tally.check(format!("{title}: a job behind it is lost"), || {
-            ends(&innocent, engine, behind, libc::ECANCELED)
-        });
+        // Jobs of DMA go to whichever of the engines has less to do.
+        if !engine.is_dma() {
+            tally.check(format!("{title}: a job behind it is lost"), || {
+                ends(&innocent, engine, behind, libc::ECANCELED)
+            });
+        }
         over.store(true, Ordering::Relaxed);
         worker.join().unwrap_or_else(|_| Err("it panicked".into()))
     });
@@ -250,8 +254,9 @@ fn main() -> ExitCode {
     for (engine, hang) in [
         (Engine::Gfx, Hang::Unmapped),
         (Engine::Dma(0), Hang::Illegal),
-        (Engine::Compute(0), Hang::Wait),
-        (Engine::Dma(1), Hang::Wait),
+        // Others end by what comes before the soft reset: by the halt, and by the dequeue.
+        (Engine::Gfx, Hang::Illegal),
+        (Engine::Dma(1), Hang::Illegal),
     ] {
         if let Err(why) = scene(&mut tally, &start.node, engine, hang) {
             tally.record(format!("{engine}: {}", hang.name()), Err(why));

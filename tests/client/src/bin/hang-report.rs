@@ -289,7 +289,9 @@ impl Scene<'_> {
         let head = format!("\nIB {va:#x}, ");
         let mark = format!(" {MARK:08x}");
         match (self.place, self.engine.is_dma()) {
-            (Place::Nowhere, _) => dump.has(&[&head, "cannot be read (EFAULT)", "\nend\n"]),
+            (Place::Nowhere, _) => {
+                dump.has(&[&head, "cannot be read: nothing is mapped there", "\nend\n"])
+            }
             (_, true) => dump.has(&[&head, &mark, "WRITE\n", "\nend\n"]),
             (_, false) => dump.has(&[&head, &mark, "WRITE_DATA\n", "WAIT_REG_MEM\n", "\nend\n"]),
         }
