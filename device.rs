@@ -173,7 +173,13 @@ impl Device {
         try_pin_init!(Self {
             dev: parent.into(),
             hw,
-            gart: Gart::new(card.clone(), parent, hw.memory, facts.gart, &facts.vram)?,
+            gart: Gart::new(
+                card.clone(),
+                parent,
+                (hw.memory, hw.format),
+                facts.gart,
+                &facts.vram,
+            )?,
             facts,
             dummy_page: KernelBuffer::new(parent, gart, size_of::<u32>())?,
             interrupt_memory <- InterruptMemory::new(parent, gart),

@@ -48,7 +48,6 @@ use crate::{
         File, //
     },
     gem,
-    hw::page_table::ADDRESS_BITS,
     info::{
         self,
         Info, //
@@ -96,7 +95,7 @@ pub(crate) fn allocate(
     parent: &kernel::device::Device<Bound>,
     device: Arc<Device>,
 ) -> Result<drm::UnregisteredDevice<Driver>> {
-    let reach = Reach::of(parent, ADDRESS_BITS)?;
+    let reach = Reach::of(parent, device.hw.format.address_bits())?;
     if reach.bounces == Bounces::Everything {
         dev_warn!(
             parent,

@@ -62,6 +62,7 @@ use crate::{
         DrmFile, //
     },
     hw::page_table::{
+        Format,
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
@@ -80,8 +81,7 @@ use crate::{
         MapFlags,
         Mapping,
         Overlap,
-        Vm,
-        SPACE_PAGES, //
+        Vm, //
     },
 };
 
@@ -279,9 +279,10 @@ fn vm_entry(mapping: &Mapping) -> drm_amdgpu_gem_vm_entry {
 const RESERVED_BOTTOM: u64 = 64 << 10;
 const RESERVED_TOP: u64 = (64 << 10) + (2 << 20) + (2 << 20);
 
-/// Addresses at which user space may map things.
-pub(crate) const USER_SPACE: Range<u64> =
-    RESERVED_BOTTOM..(SPACE_PAGES << PAGE_SHIFT) - RESERVED_TOP;
+/// Returns the addresses at which user space may map things.
+pub(crate) const fn user_space(format: &Format) -> Range<u64> {
+    RESERVED_BOTTOM..(format.pages() << PAGE_SHIFT) - RESERVED_TOP
+}
 
 /// Addresses that are not canonical (`AMDGPU_GMC_HOLE_*`). Bits above [`HOLE_MASK`] are ignored.
 const HOLE: Range<u64> = 0x8000_0000_0000..0xffff_8000_0000_0000;
@@ -327,13 +328,14 @@ struct VaRange {
 }
 
 impl VaRange {
-    fn from_user(address: u64, size: u64) -> Result<Self> {
-        if address < USER_SPACE.start || HOLE.contains(&address) {
+    fn from_user(format: &Format, address: u64, size: u64) -> Result<Self> {
+        let space = user_space(format);
+        if address < space.start || HOLE.contains(&address) {
             return Err(EINVAL);
         }
         let address = address & HOLE_MASK;
         match address.checked_add(size) {
-            Some(end) if end <= USER_SPACE.end => Ok(Self { address, size }),
+            Some(end) if end <= space.end => Ok(Self { address, size }),
             _ => Err(EINVAL),
         }
     }
@@ -358,7 +360,7 @@ impl VaRange {
 ///
 /// Ranges that read as zeroes (PRT) are rejected with `EINVAL`.
 pub(crate) fn va(dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
-    let range = VaRange::from_user(args.va_address, args.map_size)?;
+    let range = VaRange::from_user(dev.hw.format, args.va_address, args.map_size)?;
     if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
         return Err(EINVAL);
     }
@@ -484,11 +486,12 @@ fn signal(done: Option<Signal>, vm: &Vm) {
 #[kunit_tests(amdgpu_rs_gem)]
 mod tests {
     use super::*;
+    use crate::hw::page_table::fake::TWO;
 
     #[test]
     fn ranges_of_user_space() {
         let end = (64 << 30) - (64 << 10) - (4 << 20);
-        let good = |address, size| VaRange::from_user(address, size).is_ok();
+        let good = |address, size| VaRange::from_user(&TWO, address, size).is_ok();
 
         assert!(good(0x1_0000, 0x1000));
         assert!(!good(0xffff, 0x1000));
@@ -501,7 +504,7 @@ mod tests {
         assert!(!good(0xffff_7fff_ffff_f000, 0x1000));
         // Above the hole the upper bits do not count.
         assert_eq!(
-            VaRange::from_user(0xffff_8000_0000_0000, 0x1000),
+            VaRange::from_user(&TWO, 0xffff_8000_0000_0000, 0x1000),
             Err(EINVAL)
         );
     }

@@ -98,6 +98,7 @@ pub(crate) struct Chip {
     pub(crate) scratch: usize,
     /// Number of virtual memory contexts (VMIDs), including the kernel's.
     pub(crate) vmids: u8,
+    pub(crate) format: &'static page_table::Format,
     /// Width of the bus addresses that the chip can use.
     pub(crate) dma_mask: DmaMask,
     /// Family of the chip: `AMDGPU_FAMILY_*`.

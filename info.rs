@@ -40,10 +40,7 @@ use crate::{
     hw::{
         command::EngineKind,
         firmware,
-        page_table::{
-            Fragment,
-            PAGE_SIZE, //
-        },
+        page_table::PAGE_SIZE,
         vbios,
         GraphicsInfo,
         MAX_SHADER_ENGINES, //
@@ -293,6 +290,7 @@ impl Query<'_> {
         let engine_clock = u64::from(clocks.engine) * u64::from(KHZ_PER_CLOCK_UNIT);
         let memory_clock = u64::from(clocks.memory) * u64::from(KHZ_PER_CLOCK_UNIT);
         let units = units(graphics);
+        let space = gem::user_space(hw.format);
 
         let mut info = KBox::new(drm_amdgpu_info_device::default(), GFP_KERNEL)?;
         *info = drm_amdgpu_info_device {
@@ -318,10 +316,10 @@ impl Query<'_> {
             ids_flags: u64::from(bindings::AMDGPU_IDS_FLAGS_GANG_SUBMIT),
             pcie_gen: hw.link.generation,
             pcie_num_lanes: hw.link.lanes,
-            virtual_address_offset: gem::USER_SPACE.start,
-            virtual_address_max: gem::USER_SPACE.end,
+            virtual_address_offset: space.start,
+            virtual_address_max: space.end,
             virtual_address_alignment: PAGE_SIZE as u32,
-            pte_fragment_size: (PAGE_SIZE as u32) << Fragment::MAX,
+            pte_fragment_size: u32::try_from(hw.format.fragment_bytes())?,
             gart_page_size: PAGE_SIZE as u32,
             ce_ram_size: hw.constant_ram,
             vram_type: facts.memory.kind,

@@ -131,7 +131,10 @@ use crate::{
         submitter::LastSubmitter,
         view::View, //
     },
-    hw::Fault,
+    hw::{
+        page_table::Format,
+        Fault, //
+    },
     ttm::{
         Bo,
         BoId,
@@ -146,7 +149,6 @@ pub(crate) use self::{
         Block,
         SystemPages, //
     },
-    layout::SPACE_PAGES,
     room::TableId,
     space::{
         MapFlags,
@@ -165,9 +167,11 @@ use self::{
         Users, //
     },
     timeline::{
+        After,
         Draft,
         Timeline, //
     },
+    update::BY_ENGINE_FROM, //
 };
 
 /// Number of mappings that are visited or unmapped per hold of the publish lock: reclaim may wait
@@ -240,7 +244,9 @@ pub(crate) struct Vm {
 impl Vm {
     /// Creates an empty address space for an open file, without memory for page tables.
     pub(crate) fn open_new(dev: &DrmDevice) -> Result<OpenVm> {
-        let root = Bo::create_directory(dev, layout::DIRECTORY_SIZE)?;
+        let format = dev.hw.format;
+        let size = usize::try_from(format.directory_entries() * layout::ENTRY_SIZE)?;
+        let root = Bo::create_directory(dev, size)?;
         let faults = FaultRecord::new()?;
         let view = View::new()?;
         let timeline = Timeline::new(dev.updates.clone())?;
@@ -255,7 +261,7 @@ impl Vm {
                 view,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
-                publish <- new_mutex!(Space::new(), "Vm::publish"),
+                publish <- new_mutex!(Space::new(format), "Vm::publish"),
                 root,
             }),
             GFP_KERNEL_ACCOUNT,
@@ -264,6 +270,11 @@ impl Vm {
         vm.root.add_space(node);
         vm.view.open(vm.clone());
         Ok(OpenVm(vm))
+    }
+
+    /// Returns the shape of the page tables.
+    fn format(&self) -> &'static Format {
+        self.root.drm().hw.format
     }
 
     /// Returns the number that identifies this address space.
@@ -436,8 +447,8 @@ impl Vm {
             return Err(EINVAL);
         }
         self.place_directory(&root)?;
-        for chunk in layout::chunks(mapping.pages()) {
-            self.place_table(&root, chunk.table)?;
+        for table in self.format().tables_of(mapping.pages()) {
+            self.place_table(&root, table)?;
         }
         // User pages may go away even with the reservation held.
         let held = if bo.is_user_memory() {
@@ -445,11 +456,12 @@ impl Vm {
         } else {
             Held::Here
         };
-        let draft = self.draft_of_map(&root, &mapping, overlap)?;
+        // Written entries would expose the old contents to jobs that do not wait for the new.
+        let is_here = bo.content_fence().is_none();
+        let draft = self.draft_of_map(&root, (&reserved, is_here), &mapping, overlap)?;
         let pages = mapping.pages();
         reserved.with_backing(|backing| {
-            // Written entries would expose the old contents to jobs that do not wait for the new.
-            let backing = backing.filter(|_| bo.content_fence().is_none());
+            let backing = backing.filter(|_| is_here);
             match draft {
                 None => {
                     self.unmap_at_once(Unmapping::pages(pages, &mut spare));
@@ -466,20 +478,34 @@ impl Vm {
         })
     }
 
-    /// Prepares an update for [`Vm::map`], unless the page tables can be written at once.
+    /// Prepares an update for [`Vm::map`], unless the page tables can be written at once, by the
+    /// CPU. `is_here` tells whether the BO's bytes are where the entries will show them.
     fn draft_of_map(
         self: &Arc<Self>,
         root: &ReservedBo<'_>,
+        (bo, is_here): (&ReservedBo<'_>, bool),
         mapping: &Mapping,
         overlap: Overlap,
     ) -> Result<Option<Draft<Self>>> {
         let displaces = overlap == Overlap::Replace && self.is_mapped(mapping.pages());
-        if !self.timeline.is_behind() && (!displaces || self.is_idle()) {
+        let at_once = !self.timeline.is_behind() && (!displaces || self.is_idle());
+        if at_once && mapping.count < BY_ENGINE_FROM {
             return Ok(None);
         }
-        let room = self.publish.lock().room_to_map(mapping);
+        let room = bo.with_backing(|backing| {
+            let backing = backing.filter(|_| is_here);
+            self.publish.lock().room_to_map(mapping, backing)
+        });
+        if at_once && room.runs_for_engine().is_none() {
+            return Ok(None);
+        }
+        let after = if displaces {
+            After::Jobs
+        } else {
+            After::Updates
+        };
         let room = room + self.room_to_unmap(mapping.pages());
-        self.draft(root, 0, &[], room).map(Some)
+        self.draft(root, 0, (after, &[]), room).map(Some)
     }
 
     /// Unmaps the mapping of `bo` that starts at `page`. `locked` must hold [`Vm::root`].

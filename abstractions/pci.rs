@@ -87,6 +87,9 @@ pub(crate) fn remove_firmware_framebuffer(
     })
 }
 
+/// Number of writes of a BAR that go together without a look at whether there are more.
+const UNROLLED: usize = 8;
+
 /// A memory BAR, claimed and mapped write-combined.
 ///
 /// # Invariants
@@ -162,15 +165,54 @@ impl<'a> WriteCombinedBar<'a> {
         if offset % size_of::<u64>() != 0 || end > self.size() {
             return Err(EINVAL);
         }
-        // SAFETY: By the type invariant the whole BAR is mapped, and the range was just checked to
-        // be within it. A mapping starts at a page, so a multiple of 8 in it is aligned.
-        unsafe {
-            bindings::__iowrite64_copy(
-                without_provenance_mut(self.io.addr() + offset),
-                values.as_ptr().cast(),
-                values.len(),
-            )
-        };
+        let to = without_provenance_mut::<u64>(self.io.addr() + offset);
+        let (mut rest, mut to) = (values, to);
+        while let Some((block, after)) = rest.split_first_chunk::<UNROLLED>() {
+            for (n, value) in block.iter().enumerate() {
+                // SAFETY: By the type invariant the whole BAR is mapped, and the range was just
+                // checked to be within it. A mapping starts at a page, so a multiple of 8 in it is
+                // aligned.
+                unsafe { to.wrapping_add(n).write_volatile(*value) };
+            }
+            to = to.wrapping_add(UNROLLED);
+            rest = after;
+        }
+        for (n, value) in rest.iter().enumerate() {
+            // SAFETY: As above.
+            unsafe { to.wrapping_add(n).write_volatile(*value) };
+        }
+        Ok(())
+    }
+
+    /// Writes `count` values to consecutive locations, in no particular order: `first`, and `step`
+    /// more each time.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::write64s`].
+    pub(crate) fn write_run64(&self, offset: usize, first: u64, step: u64, count: usize) -> Result {
+        let bytes = count.checked_mul(size_of::<u64>()).ok_or(EINVAL)?;
+        let end = offset.checked_add(bytes).ok_or(EINVAL)?;
+        if offset % size_of::<u64>() != 0 || end > self.size() {
+            return Err(EINVAL);
+        }
+        let to = without_provenance_mut::<u64>(self.io.addr() + offset);
+        let (mut to, mut value) = (to, first);
+        for _ in 0..count / UNROLLED {
+            for n in 0..UNROLLED {
+                // SAFETY: By the type invariant the whole BAR is mapped, and the range was just
+                // checked to be within it. A mapping starts at a page, so a multiple of 8 in it is
+                // aligned.
+                unsafe { to.wrapping_add(n).write_volatile(value) };
+                value = value.wrapping_add(step);
+            }
+            to = to.wrapping_add(UNROLLED);
+        }
+        for n in 0..count % UNROLLED {
+            // SAFETY: As above.
+            unsafe { to.wrapping_add(n).write_volatile(value) };
+            value = value.wrapping_add(step);
+        }
         Ok(())
     }
 

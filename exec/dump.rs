@@ -192,7 +192,7 @@ impl Snapshot {
         let ibs = subject.calls.iter().map(|call| call.ib.va);
         let fault = subject.fault.map(|fault| fault.addr());
         let mut walk = |va| {
-            let walk = Walk::new(directory, va, read);
+            let walk = Walk::new(hw.format, directory, va, read);
             let _ = subject.walks.push_within_capacity(walk);
         };
         fault.into_iter().for_each(&mut walk);

@@ -60,6 +60,7 @@ use crate::{
         },
         page_table::{
             Access,
+            Format,
             Pte,
             Snoop,
             PAGE_SIZE, //
@@ -77,6 +78,7 @@ pub(crate) struct Gart(Arc<Inner>);
 struct Inner {
     card: CardHandle,
     memory: &'static dyn MemoryController,
+    format: &'static Format,
     layout: GartLayout,
     /// Address of the table in the GPU's address space.
     table_addr: u64,
@@ -105,9 +107,9 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn entries(self) -> impl Iterator<Item = Pte> {
+    fn entries(self, format: &Format) -> impl Iterator<Item = Pte> + '_ {
         let page = move |page| self.start + usize_as_u64(page) * PAGE_SIZE;
-        (0..self.count).map(move |n| Pte::system(page(n), self.access, self.snoop))
+        (0..self.count).map(move |n| format.system(page(n), self.access, self.snoop))
     }
 }
 
@@ -127,7 +129,7 @@ impl Gart {
     pub(crate) fn new(
         card: CardHandle,
         dev: &device::Device<Bound>,
-        memory: &'static dyn MemoryController,
+        (memory, format): (&'static dyn MemoryController, &'static Format),
         layout: GartLayout,
         vram: &VramLayout,
     ) -> Result<Self> {
@@ -138,6 +140,7 @@ impl Gart {
             try_pin_init!(Inner {
                 card,
                 memory,
+                format,
                 layout,
                 table_addr: vram.mc_addr(layout.table),
                 taken <- SharedMapleTree::new(),
@@ -169,7 +172,7 @@ impl Gart {
         let mut contents = inner.contents.lock();
         card.vram().zero(inner.layout.table, GartLayout::TABLE_SIZE);
         for (first, run) in &contents.runs {
-            inner.write(card, *first, run.entries());
+            inner.write(card, *first, run.entries(inner.format));
         }
         inner.memory.flush_hdp(card);
         contents.table = Table::Written;
@@ -183,7 +186,8 @@ impl Gart {
         let range = self.reserve(run.count)?;
         let mut contents = self.0.contents.lock();
         contents.runs.insert(node.into_node(range.first, run));
-        self.0.change(&contents, range.first, run.entries())?;
+        self.0
+            .change(&contents, range.first, run.entries(self.0.format))?;
         drop(contents);
         Ok(range)
     }

@@ -87,6 +87,7 @@ use crate::{
         command::{
             Commands,
             EngineKind,
+            EntryRun,
             FenceSlot,
             Fill,
             Ib,
@@ -206,6 +207,8 @@ pub(crate) enum Task {
     Fill(Fill),
     /// Copies memory. Only for such queues, too.
     Copy(CopyTask),
+    /// Writes page-table entries. Only for such queues, too.
+    Entries(KVec<EntryRun>),
 }
 
 impl Task {
@@ -214,6 +217,7 @@ impl Task {
             Self::Ibs(ibs) => Commands::Ibs(ibs),
             Self::Fill(fill) => Commands::Fill(*fill),
             Self::Copy(copy) => copy.commands(ring),
+            Self::Entries(runs) => Commands::Entries(runs),
         }
     }
 }
@@ -255,6 +259,15 @@ impl Job {
     pub(crate) fn set_number(&mut self, number: u64) {
         if let Some(fence) = &mut self.work.user_fence {
             fence.value = number;
+        }
+    }
+
+    /// Adds page-table entries to a [`Task::Entries`] that has room for more. To be called before
+    /// the job is pushed. Does not allocate.
+    pub(crate) fn push_entries(&mut self, run: EntryRun) -> Result {
+        match &mut self.work.task {
+            Task::Entries(runs) => runs.push_within_capacity(run).map_err(|_| EINVAL),
+            Task::Ibs(_) | Task::Fill(_) | Task::Copy(_) => Err(EINVAL),
         }
     }
 

@@ -19,6 +19,10 @@
 //! that others do not wait with it, there are several queues, the lanes. An operation, which may be
 //! several jobs, takes a lane that has nothing to do, if there is one.
 //!
+//! Entries of page tables have a lane of their own. A move in any other lane may wait for a job that
+//! is to find these entries, so behind that move they would never be written. Such jobs wait for
+//! nothing but each other.
+//!
 //! Jobs are submitted only within a section of
 //! [`drm::Device::enter`](crate::abstractions::drm::Device::enter), so none is submitted after the
 //! device was unplugged: [`KernelQueue::wait_idle`] waits for the rest.
@@ -70,6 +74,7 @@ use crate::{
     },
     hw::command::{
         EngineKind,
+        EntryRun,
         Fill, //
     },
 };
@@ -79,6 +84,8 @@ use crate::{
 pub(crate) struct KernelQueue {
     /// Set once the rings are tested.
     lanes: SetOnce<KVec<Arc<Lane>>>,
+    /// The lane of page-table entries. Set with `lanes`.
+    entries: SetOnce<Arc<Lane>>,
     /// Number of operations so far, by which a lane is chosen if all have something to do.
     count: Atomic<usize>,
 }
@@ -105,6 +112,7 @@ impl KernelQueue {
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             lanes: SetOnce::new(),
+            entries: SetOnce::new(),
             count: Atomic::new(0),
         })
     }
@@ -113,14 +121,9 @@ impl KernelQueue {
     pub(crate) fn open(&self, schedulers: &Schedulers) -> Result {
         let mut lanes = KVec::with_capacity(Self::LANES, GFP_KERNEL)?;
         for _ in 0..Self::LANES {
-            let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
-            let entity = Entity::new(Priority::Kernel, engines)?;
-            let lane = pin_init!(Lane {
-                entity,
-                last <- new_mutex!(None, "Lane::last"),
-            });
-            lanes.push(Arc::pin_init(lane, GFP_KERNEL)?, GFP_KERNEL)?;
+            lanes.push(Lane::new(schedulers)?, GFP_KERNEL)?;
         }
+        self.entries.populate(Lane::new(schedulers)?);
         self.lanes.populate(lanes);
         Ok(())
     }
@@ -154,6 +157,23 @@ impl KernelQueue {
         Operation::begin(self, after, Usage::Bookkeep)
     }
 
+    /// Makes jobs that have room for `runs` runs of page-table entries. What they write is said
+    /// when they are submitted.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENODEV` if the queue is not open.
+    pub(crate) fn prepare_entries(&self, runs: usize) -> Result<EntryJobs> {
+        let lane = self.entries.as_ref().ok_or(ENODEV)?.clone();
+        let mut jobs = KVec::new();
+        for _ in 0..runs.div_ceil(EntryRun::MOST) {
+            let runs = KVec::with_capacity(runs.min(EntryRun::MOST), GFP_KERNEL_ACCOUNT)?;
+            let job = lane.job(Task::Entries(runs))?;
+            jobs.push(job, GFP_KERNEL_ACCOUNT)?;
+        }
+        Ok(EntryJobs { lane, jobs })
+    }
+
     /// Returns a lane that has nothing to do, or else the next one in turn.
     fn lane(&self) -> Result<&Lane> {
         let lanes = self.lanes.as_ref().ok_or(ENODEV)?;
@@ -164,7 +184,8 @@ impl KernelQueue {
 
     /// Waits until all jobs have ended, with or without an error.
     pub(crate) fn wait_idle(&self) {
-        for lane in self.lanes.as_ref().into_iter().flatten() {
+        let lanes = self.lanes.as_ref().into_iter().flatten();
+        for lane in Iterator::chain(lanes, self.entries.as_ref()) {
             if let Some(fence) = lane.last() {
                 // An uninterruptible wait cannot fail.
                 let _ = fence.wait(Interruptible::No);
@@ -174,6 +195,16 @@ impl KernelQueue {
 }
 
 impl Lane {
+    fn new(schedulers: &Schedulers) -> Result<Arc<Self>> {
+        let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
+        let entity = Entity::new(Priority::Kernel, engines)?;
+        let lane = pin_init!(Self {
+            entity,
+            last <- new_mutex!(None, "Lane::last"),
+        });
+        Arc::pin_init(lane, GFP_KERNEL)
+    }
+
     /// Returns the fence of the newest job.
     fn last(&self) -> Option<ARef<Fence>> {
         self.last.lock().clone()
@@ -183,8 +214,27 @@ impl Lane {
         self.last().is_none_or(|fence| fence.is_signaled())
     }
 
-    fn submit(&self, job: PendingJob<Job>) -> ARef<Fence> {
-        let (fence, _previous) = job.submit(|fence, _| {
+    /// Makes a job for this lane.
+    fn job(&self, task: Task) -> Result<PendingJob<Job>> {
+        let job = Job::new(Work {
+            space: None,
+            submitter: None,
+            standing: None,
+            known_losses: None,
+            pasid: 0,
+            task,
+            user_fence: None,
+            seat: None,
+            _keep: None,
+        })?;
+        let (owner, client) = (KernelQueue::OWNER, KernelQueue::CLIENT);
+        PendingJob::new(self.entity.clone(), Job::CREDITS, owner, client, job)
+    }
+
+    /// Submits a job. `last_words` may still change it, but not allocate.
+    fn submit(&self, job: PendingJob<Job>, last_words: impl FnOnce(&mut Job)) -> ARef<Fence> {
+        let (fence, _previous) = job.submit(|fence, job| {
+            last_words(job);
             let fence: ARef<Fence> = fence.into();
             let previous = self.last.lock().replace(fence.clone());
             (fence, previous)
@@ -220,20 +270,7 @@ impl<'a> Operation<'a> {
     ///
     /// `ENOMEM`.
     pub(crate) fn add(&mut self, task: Task) -> Result {
-        let job = Job::new(Work {
-            space: None,
-            submitter: None,
-            standing: None,
-            known_losses: None,
-            pasid: 0,
-            task,
-            user_fence: None,
-            seat: None,
-            _keep: None,
-        })?;
-        let entity = self.lane.entity.clone();
-        let (owner, client) = (KernelQueue::OWNER, KernelQueue::CLIENT);
-        let mut job = PendingJob::new(entity, Job::CREDITS, owner, client, job)?;
+        let mut job = self.lane.job(task)?;
         if self.jobs.is_empty() {
             job.add_resv_dependencies(self.after, self.usage)?;
         }
@@ -248,8 +285,45 @@ impl<'a> Operation<'a> {
     pub(crate) fn submit(self) -> Result<ARef<Fence>> {
         // If one fails because the card is given up, later ones fail, too.
         let lane = self.lane;
-        let fences = self.jobs.into_iter().map(|job| lane.submit(job));
+        let fences = self.jobs.into_iter().map(|job| lane.submit(job, |_| ()));
         fences.last().ok_or(EINVAL)
+    }
+}
+
+/// Jobs that write page-table entries, before it is known which.
+#[must_use = "nothing is written before they are submitted"]
+pub(crate) struct EntryJobs {
+    lane: Arc<Lane>,
+    jobs: KVec<PendingJob<Job>>,
+}
+
+impl EntryJobs {
+    /// Submits as many of the jobs as these runs take, and returns the fence of the last: jobs of a
+    /// lane end in order, and if one fails because the card is given up, later ones fail, too.
+    /// Returns `None`, and submits nothing, if there are no runs or too many. Does not allocate:
+    /// it may be called on the way to the signal of a fence.
+    pub(crate) fn submit(
+        self,
+        runs: impl Iterator<Item = EntryRun> + Clone,
+    ) -> Option<ARef<Fence>> {
+        if runs.clone().count() > self.jobs.len() * EntryRun::MOST {
+            return None;
+        }
+        let mut runs = runs.peekable();
+        let mut last = None;
+        for job in self.jobs {
+            if runs.peek().is_none() {
+                break;
+            }
+            let fence = self.lane.submit(job, |job| {
+                for run in runs.by_ref().take(EntryRun::MOST) {
+                    // The job has room for as many.
+                    let _ = job.push_entries(run);
+                }
+            });
+            last = Some(fence);
+        }
+        last
     }
 }
 

@@ -349,6 +349,11 @@ impl VramAperture<'_> {
         self.at(offset, |bar, at| bar.write64s(at, values));
     }
 
+    /// Writes `count` consecutive qwords to VRAM: `first`, and `step` more each time.
+    pub(crate) fn write_run64(&self, offset: u64, first: u64, step: u64, count: usize) {
+        self.at(offset, |bar, at| bar.write_run64(at, first, step, count));
+    }
+
     /// Returns the number of `len` bytes at an offset that can be copied or cleared at a time
     /// without sleeping. Not 0, unless `len` is.
     pub(crate) fn step(&self, offset: u64, len: u64) -> u64 {

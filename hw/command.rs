@@ -226,6 +226,25 @@ impl Window<'_> {
     pub(crate) const PAGES: usize = 384;
 }
 
+/// Page-table entries, each like the one before it, but for the next page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EntryRun {
+    /// Address of the first entry in the GPU's own address space (context 0), a multiple of 8.
+    pub(crate) addr: u64,
+    /// The first entry.
+    pub(crate) first: u64,
+    /// Number of entries, at most [`EntryRun::MAX_COUNT`].
+    pub(crate) count: u32,
+}
+
+impl EntryRun {
+    /// Largest number of entries of one run.
+    pub(crate) const MAX_COUNT: u32 = 0x3_ffff;
+    /// Largest number of runs of one submission: their packets fit into
+    /// [`MAX_SUBMISSION_DWORDS`].
+    pub(crate) const MOST: usize = 92;
+}
+
 /// Commands of a submission.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Commands<'a> {
@@ -235,6 +254,8 @@ pub(crate) enum Commands<'a> {
     Fill(Fill),
     /// Copy memory. DMA engines only.
     Transfer(Transfer<'a>),
+    /// Write page-table entries. DMA engines only.
+    Entries(&'a [EntryRun]),
     /// Execute nothing. The submission cannot run; it ends with this error when its turn comes.
     Fail(Error),
 }
@@ -243,7 +264,7 @@ impl Commands<'_> {
     /// Returns the result of the submission, if the engine gets to its end.
     pub(crate) fn result(&self) -> Result {
         match self {
-            Self::Ibs(_) | Self::Fill(_) | Self::Transfer(_) => Ok(()),
+            Self::Ibs(_) | Self::Fill(_) | Self::Transfer(_) | Self::Entries(_) => Ok(()),
             Self::Fail(error) => Err(*error),
         }
     }

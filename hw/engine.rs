@@ -13,6 +13,7 @@ use super::{
     command::{
         Block,
         Commands,
+        EntryRun,
         FenceValue,
         FenceWrite,
         Fill,
@@ -105,6 +106,9 @@ pub(crate) trait Dma {
     /// Emits the copying of memory, after the mapping of its window, and before the unmapping. Both
     /// have taken effect for whatever comes next. `settled` is [`Marks::settled`].
     fn transfer(&self, out: &mut dyn Sink, transfer: &Transfer<'_>, settled: u64);
+
+    /// Emits the writing of page-table entries.
+    fn entries(&self, out: &mut dyn Sink, runs: &[EntryRun]);
 }
 
 impl dyn Engine {
@@ -118,6 +122,10 @@ impl dyn Engine {
                 self.dma().is_some()
                     && transfer.bytes <= Transfer::MAX_BYTES
                     && window <= Window::PAGES
+            }
+            Commands::Entries(runs) => {
+                let fits = |run: &EntryRun| run.count <= EntryRun::MAX_COUNT;
+                self.dma().is_some() && runs.len() <= EntryRun::MOST && runs.iter().all(fits)
             }
         }
     }
@@ -164,6 +172,11 @@ impl dyn Engine {
             Commands::Transfer(transfer) => {
                 if let Some(dma) = self.dma() {
                     dma.transfer(out, &transfer, marks.settled);
+                }
+            }
+            Commands::Entries(runs) => {
+                if let Some(dma) = self.dma() {
+                    dma.entries(out, runs);
                 }
             }
             Commands::Fail(_) => (),

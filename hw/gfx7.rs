@@ -14,6 +14,7 @@ mod hawaii;
 mod ih;
 mod mec;
 mod mqd;
+mod page_table;
 mod picture;
 mod pm4;
 mod raster;
@@ -147,7 +148,8 @@ const fn chip(parts: &'static Parts, gfx: &'static gfx::Gfx) -> Chip {
         },
         scratch: mec::SCRATCH,
         vmids: 16,
-        dma_mask: DmaMask::new::<40>(),
+        dma_mask: DmaMask::new::<{ page_table::FORMAT.address_bits() }>(),
+        format: &page_table::FORMAT,
         family: bindings::AMDGPU_FAMILY_CI,
         link: Link {
             generation: 3,

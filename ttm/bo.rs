@@ -66,6 +66,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    hw::page_table::TableKey,
     userptr::Userptr,
     vm::{
         Reach,
@@ -443,7 +444,7 @@ impl Bo {
         Self::create_kernel(dev, size, TableId::Directory, placement, None)
     }
 
-    /// Creates the BO of a page table, in VRAM, with arbitrary contents. `root` is the BO of the
+    /// Creates the BO of another table, in VRAM, with arbitrary contents. `root` is the BO of the
     /// page directory, whose reservation it shares.
     ///
     /// # Errors
@@ -452,11 +453,11 @@ impl Bo {
     pub(crate) fn create_table(
         dev: &DrmDevice,
         size: usize,
-        index: u64,
+        key: TableKey,
         root: &ReservedBo<'_>,
     ) -> Result<ARef<Self>> {
         let placement = ttm::Placement::new(&[Part::visible(dev).place().contiguous()]);
-        Self::create_kernel(dev, size, TableId::Table(index), &placement, Some(root))
+        Self::create_kernel(dev, size, TableId::Table(key), &placement, Some(root))
     }
 
     fn create_kernel(

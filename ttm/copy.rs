@@ -46,7 +46,6 @@ use crate::{
     },
     hw::page_table::{
         Access,
-        Pte,
         PAGE_SHIFT, //
     },
 };
@@ -151,7 +150,12 @@ fn entries(
 ) -> Result<KVec<u64>> {
     let pages = usize::try_from((run.end - run.start) >> PAGE_SHIFT)?;
     let first = usize::try_from(offset >> PAGE_SHIFT)?;
-    let of_page_0 = Pte::system(0, access, snoop(mv.buffer().backing()));
+    let of_page_0 = mv
+        .buffer()
+        .drm()
+        .hw
+        .format
+        .system(0, access, snoop(mv.buffer().backing()));
     let mut entries = KVec::from_elem(0, pages, GFP_KERNEL_ACCOUNT)?;
 
     if mv.dma_addresses(first, of_page_0.into_raw(), &mut entries) != pages {

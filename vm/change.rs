@@ -30,6 +30,7 @@ use super::{
         Memory, //
     },
     timeline::{
+        After,
         Draft,
         PageTables,
         Timeline, //
@@ -50,9 +51,14 @@ use crate::{
         workqueue::OwnedQueue, //
     },
     drm::DrmDevice,
+    exec::kernel_queue::EntryJobs,
     hw::{
         card::Card,
-        page_table::Pte, //
+        command::EntryRun,
+        page_table::{
+            Pte,
+            PAGE_SIZE, //
+        }, //
     },
     ttm::{
         Bo,
@@ -100,6 +106,18 @@ impl<'a> Unmapping<'a> {
     }
 }
 
+/// Divides a run of page-table entries at `addr` into what an engine can write.
+fn entry_runs(addr: u64, first: Pte, count: u64) -> impl Iterator<Item = EntryRun> + Clone {
+    const MOST: u64 = EntryRun::MAX_COUNT as u64;
+
+    (0..count.div_ceil(MOST)).map(move |n| EntryRun {
+        addr: addr + n * MOST * layout::ENTRY_SIZE,
+        first: first.after(n * MOST).into_raw(),
+        // CAST: At most `MOST`, a `u32`.
+        count: (count - n * MOST).min(MOST) as u32,
+    })
+}
+
 impl Vm {
     /// Unmaps everything mapped in `pages`.
     ///
@@ -131,7 +149,9 @@ impl Vm {
         }
         let room = || {
             let mut room = Room::default();
-            self.for_each_mapping(bo, |mapping| room = room + Room::to_clear(mapping.pages()));
+            self.for_each_mapping(bo, |mapping| {
+                room = room + Room::to_clear(self.format(), mapping.pages());
+            });
             room
         };
         self.unmap_mappings(root, room, Unmapping::Bo(bo.id()))
@@ -148,7 +168,7 @@ impl Vm {
             self.unmap_at_once(unmapping);
             return Ok(());
         }
-        let draft = self.draft(root, 0, &[], room())?;
+        let draft = self.draft(root, 0, (After::Jobs, &[]), room())?;
         self.record(draft, root.held(), |memory| {
             self.unmap_in(memory, unmapping)
         });
@@ -182,16 +202,16 @@ impl Vm {
         while f(&mut self.publish.lock()) == Unmapped::Some {}
     }
 
-    /// Prepares an update that comes after all jobs, and after `contents`. The caller adds at most
-    /// `others` fences to the root besides.
+    /// Prepares an update, see [`Draft::new`]. The caller adds at most `others` fences to the root
+    /// besides.
     pub(super) fn draft(
         self: &Arc<Self>,
         root: &ReservedBo<'_>,
         others: u32,
-        contents: &[ARef<Fence>],
+        after: (After, &[ARef<Fence>]),
         room: Room,
     ) -> Result<Draft<Self>> {
-        Draft::new(self.clone(), root.held(), others, contents, room)
+        Draft::new(self.clone(), root.held(), others, after, room)
     }
 
     /// Publishes an update, and calls `f`, whose writes to page tables it will do. `f` may neither
@@ -239,8 +259,31 @@ impl Vm {
 }
 
 impl PageTables for Vm {
-    fn write(&self, steps: &Steps) {
-        self.access(|memory| steps.write_to(memory));
+    type Job = EntryJobs;
+
+    fn prepare(&self, room: Room) -> Option<EntryJobs> {
+        let dev = self.root.drm();
+        let runs = room.runs_for_engine()?;
+        if dev.schedulers.is_given_up() {
+            return None;
+        }
+        // Without memory for jobs the CPU writes.
+        dev.kernel_queue.prepare_entries(runs).ok()
+    }
+
+    fn start(&self, jobs: EntryJobs, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>> {
+        let dev = self.root.drm();
+        let _section = dev.enter()?;
+        jobs.submit(steps.runs(part).flat_map(|(offset, first, count)| {
+            let addr = dev.facts.vram.mc_addr(offset);
+            entry_runs(addr, first, count)
+        }))
+    }
+
+    fn write(&self, steps: &Steps, part: Range<usize>) {
+        if !part.is_empty() {
+            self.access(|memory| steps.write_to(memory, part));
+        }
     }
 
     fn ended(&self) {
@@ -263,6 +306,16 @@ impl Memory for Aperture<'_> {
     fn write(&self, offset: u64, values: &[u64]) {
         if let Some(card) = self.card {
             card.vram().write64s(offset, values);
+            self.wrote.set(true);
+        }
+    }
+
+    fn write_run(&self, offset: u64, first: Pte, count: u64) {
+        if let Some(card) = self.card {
+            // CAST: The kernel is a 64-bit one.
+            let count = count as usize;
+            let raw = first.into_raw();
+            card.vram().write_run64(offset, raw, PAGE_SIZE, count);
             self.wrote.set(true);
         }
     }

@@ -3,10 +3,10 @@
 //! The shape of a GPU address space: the page table and entry that hold a page, and the number of
 //! neighboring pages that one entry may describe.
 //!
-//! The page directory's entries (PDEs) point to page tables, and those of the page tables (PTEs) to
-//! pages (`hw/page_table.rs`). A PTE has a fragment field. It tells the translation cache that the
-//! naturally aligned block of pages around it is mapped to memory that is contiguous and aligned to
-//! the same size, so that one cache entry serves all of them.
+//! Tables of all levels are the generation's (`hw/page_table.rs`); here it is about the entries of
+//! the last level, those of pages (PTEs). A PTE has a fragment field. It tells the translation cache
+//! that the naturally aligned block of pages around it is mapped to memory that is contiguous and
+//! aligned to the same size, so that one cache entry serves all of them.
 //!
 //! Everything here is arithmetic on page numbers; nothing touches memory.
 
@@ -14,67 +14,54 @@ use core::ops::Range;
 
 use crate::hw::page_table::{
     self,
+    Format,
     Fragment,
+    TableKey,
     PAGE_SHIFT, //
 };
 
-/// Number of pages of an address space.
-pub(crate) const SPACE_PAGES: u64 = 1 << page_table::SPACE_SHIFT;
-
-/// Number of entries of a page table.
-pub(super) const TABLE_ENTRIES: u64 = 1 << page_table::TABLE_SHIFT;
-
-/// Sizes in bytes of an entry, of a page table, and of the page directory.
-pub(super) const ENTRY_SIZE: u64 = 8;
-pub(super) const TABLE_SIZE: usize = page_table::TABLE_ENTRIES * page_table::ENTRY_SIZE;
-pub(super) const DIRECTORY_ENTRIES: u64 = page_table::DIRECTORY_ENTRIES as u64;
-pub(super) const DIRECTORY_SIZE: usize = page_table::DIRECTORY_ENTRIES * page_table::ENTRY_SIZE;
+/// Size in bytes of an entry.
+pub(super) const ENTRY_SIZE: u64 = page_table::ENTRY_SIZE as u64;
 
 /// Neighboring pages whose PTEs are in one page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// The index of the PDE that points to the table.
-    pub(super) table: u64,
+    pub(super) table: TableKey,
     /// The first page.
     pub(super) page: u64,
     /// The number of pages.
     pub(super) count: u64,
+    /// The index of the first page's PTE in the table.
+    pub(super) first: u64,
 }
 
 impl Chunk {
     /// Returns the indices of the PTEs in their table.
     pub(super) fn entries(&self) -> Range<u64> {
-        let first = self.page % TABLE_ENTRIES;
-        first..first + self.count
+        self.first..self.first + self.count
     }
-
-    /// Returns true if these are all pages of the table.
-    pub(super) fn is_whole_table(&self) -> bool {
-        self.count == TABLE_ENTRIES
-    }
-}
-
-/// Returns the pages whose PTEs are in one page table.
-pub(super) fn pages_of_table(table: u64) -> Range<u64> {
-    table * TABLE_ENTRIES..(table + 1) * TABLE_ENTRIES
 }
 
 /// Cuts a range of pages at page-table boundaries.
-pub(super) fn chunks(pages: Range<u64>) -> impl Iterator<Item = Chunk> {
+pub(super) fn chunks(format: &Format, pages: Range<u64>) -> impl Iterator<Item = Chunk> {
+    let size = 1 << format.table_shift();
     let mut page = pages.start;
+    let mut table = format.page_table(page);
 
     core::iter::from_fn(move || {
         if page >= pages.end {
             return None;
         }
-        let table = page / TABLE_ENTRIES;
-        let end = pages.end.min((table + 1) * TABLE_ENTRIES);
+        let first = page & (size - 1);
+        let end = pages.end.min(page - first + size);
         let chunk = Chunk {
             table,
             page,
             count: end - page,
+            first,
         };
         page = end;
+        table = table.next();
         Some(chunk)
     })
 }
@@ -115,14 +102,14 @@ pub(super) fn runs(
 }
 
 /// Cuts a run into pieces, each the largest fragment that its alignment allows.
-pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
+pub(super) fn fragments(format: &Format, run: Run) -> impl Iterator<Item = (Run, Fragment)> + '_ {
     let mut left = run;
 
     core::iter::from_fn(move || {
         if left.count == 0 {
             return None;
         }
-        let fragment = Fragment::largest(left.page, left.address >> PAGE_SHIFT, left.count);
+        let fragment = format.fragment(left.page, left.address >> PAGE_SHIFT, left.count);
         let piece = Run {
             count: fragment.pages(),
             ..left
@@ -138,8 +125,8 @@ pub(super) fn fragments(run: Run) -> impl Iterator<Item = (Run, Fragment)> {
 ///
 /// When the mapping on one side of `border` goes, the PTEs on the other side must no longer claim
 /// it.
-pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
-    let block = 1 << Fragment::MAX;
+pub(super) fn fragment_neighbors(format: &Format, border: u64) -> Range<u64> {
+    let block = format.fragment_pages();
     let start = border - border % block;
 
     if start == border {
@@ -153,41 +140,53 @@ pub(super) fn fragment_neighbors(border: u64) -> Range<u64> {
 #[kernel::prelude::kunit_tests(amdgpu_rs_vm_layout)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_those_that_the_registers_are_programmed_for() {
-        assert_eq!(DIRECTORY_SIZE, 128 << 10);
-        assert_eq!(TABLE_SIZE, 8 << 10);
-        assert_eq!(SPACE_PAGES << PAGE_SHIFT, 64 << 30);
-    }
+    use crate::hw::page_table::fake::{
+        SMALL,
+        TWO, //
+    };
 
     #[test]
     fn chunks_stop_at_table_borders() {
-        let cut = |pages: Range<u64>| {
+        let cut = |format: &Format, pages: Range<u64>| {
             let mut found = [(0, 0, 0); 4];
             let mut n = 0;
-            for chunk in chunks(pages) {
+            for chunk in chunks(format, pages) {
+                assert_eq!(chunk.table, format.page_table(chunk.page));
                 if n < found.len() {
-                    found[n] = (chunk.table, chunk.entries().start, chunk.count);
+                    found[n] = (chunk.page, chunk.entries().start, chunk.count);
                 }
                 n += 1;
             }
             (n, found)
         };
+        let none = (0, 0, 0);
 
-        assert_eq!(cut(5..5).0, 0);
-        assert_eq!(cut(0..1), (1, [(0, 0, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)]));
+        assert_eq!(cut(&TWO, 5..5).0, 0);
+        assert_eq!(cut(&TWO, 0..1), (1, [(0, 0, 1), none, none, none]));
         assert_eq!(
-            cut(1023..1025),
-            (2, [(0, 1023, 1), (1, 0, 1), (0, 0, 0), (0, 0, 0)])
+            cut(&TWO, 1023..1025),
+            (2, [(1023, 1023, 1), (1024, 0, 1), none, none])
         );
         assert_eq!(
-            cut(1000..3100),
-            (4, [(0, 1000, 24), (1, 0, 1024), (2, 0, 1024), (3, 0, 28)])
+            cut(&TWO, 1000..3100),
+            (
+                4,
+                [
+                    (1000, 1000, 24),
+                    (1024, 0, 1024),
+                    (2048, 0, 1024),
+                    (3072, 0, 28)
+                ]
+            )
+        );
+        let last = TWO.pages() - 1;
+        assert_eq!(
+            cut(&TWO, last..last + 1),
+            (1, [(last, 1023, 1), none, none, none])
         );
         assert_eq!(
-            cut(SPACE_PAGES - 1..SPACE_PAGES),
-            (1, [(16383, 1023, 1), (0, 0, 0), (0, 0, 0), (0, 0, 0)])
+            cut(&SMALL, 15..21),
+            (3, [(15, 3, 1), (16, 0, 4), (20, 0, 1), none])
         );
     }
 
@@ -209,11 +208,14 @@ mod tests {
         ];
         for (page, address, count, expected) in cases {
             let (mut next, mut next_address, mut n) = (page, address, 0);
-            for (piece, fragment) in fragments(Run {
-                page,
-                address,
-                count,
-            }) {
+            for (piece, fragment) in fragments(
+                &TWO,
+                Run {
+                    page,
+                    address,
+                    count,
+                },
+            ) {
                 assert_eq!(piece.page, next);
                 assert_eq!(piece.address, next_address);
                 assert_eq!(piece.count, fragment.pages());
@@ -259,10 +261,10 @@ mod tests {
 
     #[test]
     fn neighbors_of_a_border() {
-        assert!(fragment_neighbors(0).is_empty());
-        assert!(fragment_neighbors(512).is_empty());
-        assert_eq!(fragment_neighbors(1), 0..512);
-        assert_eq!(fragment_neighbors(511), 0..512);
-        assert_eq!(fragment_neighbors(1025), 1024..1536);
+        assert!(fragment_neighbors(&TWO, 0).is_empty());
+        assert!(fragment_neighbors(&TWO, 512).is_empty());
+        assert_eq!(fragment_neighbors(&TWO, 1), 0..512);
+        assert_eq!(fragment_neighbors(&TWO, 511), 0..512);
+        assert_eq!(fragment_neighbors(&TWO, 1025), 1024..1536);
     }
 }

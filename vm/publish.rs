@@ -15,9 +15,13 @@ use kernel::{
 };
 
 use super::{
+    backing::Backing,
     space::Space,
     tables::Memory,
-    timeline::Draft,
+    timeline::{
+        After,
+        Draft, //
+    },
     update::Room,
     Vm, //
 };
@@ -64,6 +68,11 @@ impl Vm {
         // BOs that are reserved do not move.
         let contents = self.coming_contents(locked, named.clone())?;
         let is_current = |bo: &Bo| bo.is_always_valid() || is_current(bo);
+        let find = |bo: &Bo, found: &mut dyn FnMut(Backing<'_>)| {
+            if let Some(bo) = bo.reserved_in(locked).filter(|_| is_current(bo)) {
+                bo.with_backing(|backing| backing.into_iter().for_each(found));
+            }
+        };
         let mut draft: Option<Draft<Self>> = None;
 
         // BOs may be invalidated while memory is allocated, each once.
@@ -71,12 +80,12 @@ impl Vm {
             let mut space = self.publish.lock();
             let at_once = !behind && (idle || !space.has_stale()) && contents.is_empty();
             let room = (space.is_pending() && !at_once)
-                .then(|| space.room_to_update(ids(&named), |bo| is_current(bo)))
+                .then(|| space.room_to_update(ids(&named), |bo, found| find(bo, found)))
                 .unwrap_or_default();
             let has_room = |draft: &Draft<Self>| draft.has_room_for(room);
             if room != Room::default() && !draft.as_ref().is_some_and(has_room) {
                 drop(space);
-                draft = Some(self.draft(&root, fences, &contents, room)?);
+                draft = Some(self.draft(&root, fences, (After::Jobs, &contents), room)?);
                 continue;
             }
             let mut guard = PublishGuard {

@@ -34,7 +34,7 @@ use kernel::{
 };
 
 use super::{
-    layout,
+    layout::ENTRY_SIZE,
     tables::{
         Memory,
         Place,
@@ -44,36 +44,37 @@ use super::{
 };
 use crate::{
     abstractions::dma_fence::Interruptible,
+    hw::page_table::TableKey,
     ttm::{
         Bo,
         ReservedBo,
         ReservedExt,
         Vram, //
-    }, //
+    },
 };
 
-/// The page directory of an address space, or one of its page tables by its index there.
+/// The page directory of an address space, or one of its other tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TableId {
     Directory,
-    Table(u64),
+    Table(TableKey),
 }
 
 impl Vm {
     /// Makes the BOs of the page tables forget the address space.
     pub(super) fn retire(&self) {
         self.root.remove_space(self.id());
-        let mut next = 0;
-        while let Some((index, table)) = self.next_table(next) {
+        let mut next = TableKey::FIRST;
+        while let Some((key, table)) = self.next_table(next) {
             table.remove_space(self.id());
-            next = index + 1;
+            next = key.next();
         }
     }
 
-    fn next_table(&self, index: u64) -> Option<(u64, ARef<Bo>)> {
+    fn next_table(&self, key: TableKey) -> Option<(TableKey, ARef<Bo>)> {
         let mut space = self.publish.lock();
-        let (index, table) = space.tables().next(index)?;
-        Some((index, table.clone()))
+        let (key, table) = space.tables().next(key)?;
+        Some((key, table.clone()))
     }
 
     /// Called before the page directory or a page table loses its memory. No job may run, and the
@@ -82,7 +83,7 @@ impl Vm {
         let mut space = self.publish.lock();
         match table {
             TableId::Directory => space.tables().evict_directory(),
-            TableId::Table(index) => self.change(|memory| space.evict_table(memory, index)),
+            TableId::Table(key) => self.change(|memory| space.evict_table(memory, key)),
         }
     }
 
@@ -112,25 +113,25 @@ impl Vm {
             return Ok(());
         }
         self.place_directory(root)?;
-        let mut next = 0;
-        while let Some((index, used)) = self.next_evicted(next) {
-            next = index + 1;
+        let mut next = TableKey::FIRST;
+        while let Some((key, used)) = self.next_evicted(next) {
+            next = key.next();
             if used {
-                self.place_table(root, index)?;
+                self.place_table(root, key)?;
             } else {
-                let removed = self.publish.lock().tables().remove_evicted(index);
+                let removed = self.publish.lock().tables().remove_evicted(key);
                 drop(removed);
             }
         }
         Ok(())
     }
 
-    /// Returns the first table from `index` on that has no memory, and whether anything is mapped
+    /// Returns the first table from `key` on that has no memory, and whether anything is mapped
     /// there.
-    fn next_evicted(&self, index: u64) -> Option<(u64, bool)> {
+    fn next_evicted(&self, key: TableKey) -> Option<(TableKey, bool)> {
         let mut space = self.publish.lock();
-        let index = space.tables().next_evicted(index)?;
-        Some((index, space.is_table_used(index)))
+        let key = space.tables().next_evicted(key)?;
+        Some((key, space.is_table_used(key)))
     }
 
     /// Ensures that the directory has memory.
@@ -147,12 +148,12 @@ impl Vm {
         dev.card()
             .ok_or(ENODEV)?
             .vram()
-            .zero(offset, layout::DIRECTORY_SIZE as u64);
-        for first in (0..layout::DIRECTORY_ENTRIES).step_by(STEP) {
+            .zero(offset, self.format().directory_entries() * ENTRY_SIZE);
+        let mut next = Some(TableKey::FIRST);
+        while let Some(from) = next {
             let mut space = self.publish.lock();
-            let entries = first..first + STEP as u64;
             // Tables change only with the root's reservation held, which this caller holds.
-            self.change(|memory| space.tables().fill_directory(memory, offset, entries));
+            next = self.change(|memory| space.tables().fill_directory(memory, offset, from, STEP));
         }
         // No job has run since the directory lost its memory. The next job flushes the translations
         // that were cached for its former place.
@@ -163,9 +164,8 @@ impl Vm {
         Ok(())
     }
 
-    /// Ensures that the page table at an index of the directory exists and has memory. The table
-    /// stays, even if a later step fails.
-    pub(super) fn place_table(self: &Arc<Self>, root: &ReservedBo<'_>, index: u64) -> Result {
+    /// Ensures that a table exists and has memory. The table stays, even if a later step fails.
+    pub(super) fn place_table(self: &Arc<Self>, root: &ReservedBo<'_>, key: TableKey) -> Result {
         let dev = self.root.drm();
         let place = |bo: &Bo| {
             let offset = vram_offset(&bo.reserved(root.held()).ok_or(EINVAL)?)?;
@@ -173,28 +173,29 @@ impl Vm {
             Ok::<_, Error>(Place { offset, mc_addr })
         };
 
-        let found = self.find_table(index);
+        let found = self.find_table(key);
         if let Some((bo, placed)) = found {
             if !placed {
                 bo.reserved(root.held()).ok_or(EINVAL)?.place_in_vram()?;
                 let place = place(&bo)?;
-                self.publish.lock().tables().place(index, place);
+                self.publish.lock().tables().place(key, place);
             }
             return Ok(());
         }
         let space = RBTreeNode::new(self.id(), self.clone(), GFP_KERNEL_ACCOUNT)?;
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
-        let bo = Bo::create_table(dev, layout::TABLE_SIZE, index, root)?;
+        let size = usize::try_from(self.format().entries_of(key) * ENTRY_SIZE)?;
+        let bo = Bo::create_table(dev, size, key, root)?;
         let table = Table::new(place(&bo)?, bo.clone());
         bo.add_space(space);
-        self.publish.lock().add_table(index, table, node);
+        self.publish.lock().add_table(key, table, node);
         Ok(())
     }
 
-    /// Returns the page table at an index of the directory, and whether it has memory.
-    fn find_table(&self, index: u64) -> Option<(ARef<Bo>, bool)> {
+    /// Returns a table, and whether it has memory.
+    fn find_table(&self, key: TableKey) -> Option<(ARef<Bo>, bool)> {
         let mut space = self.publish.lock();
-        let (bo, placed) = space.tables().get(index)?;
+        let (bo, placed) = space.tables().get(key)?;
         Some((bo.clone(), placed))
     }
 }

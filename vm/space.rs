@@ -48,8 +48,10 @@ use self::pending::{
     State, //
 };
 use super::{
-    backing::Backing,
-    layout,
+    backing::{
+        self,
+        Backing, //
+    },
     mapping::{
         self,
         Mappings,
@@ -65,7 +67,11 @@ use super::{
 };
 use crate::{
     bindings,
-    hw::page_table::Access,
+    hw::page_table::{
+        Access,
+        Format,
+        TableKey, //
+    },
     ttm::BoId, //
 };
 
@@ -185,13 +191,13 @@ pub(super) struct Space<B, T> {
 
 impl<B, T> Space<B, T> {
     /// Creates an empty address space, see [`Tables::new`].
-    pub(super) fn new() -> Self {
+    pub(super) fn new(format: &'static Format) -> Self {
         Self {
             mappings: Mappings::new(),
             bos: RBTree::new(),
             pending: Pending::new(),
             closed: RBTree::new(),
-            tables: Tables::new(),
+            tables: Tables::new(format),
             any_stale: false,
         }
     }
@@ -330,18 +336,18 @@ impl<B, T> Space<B, T> {
     /// Adds a page table, see [`Tables::add`].
     pub(super) fn add_table(
         &mut self,
-        index: u64,
+        key: TableKey,
         table: Table<T>,
-        node: RBTreeNodeReservation<u64, Table<T>>,
+        node: RBTreeNodeReservation<TableKey, Table<T>>,
     ) {
-        self.tables.add(index, table, node);
+        self.tables.add(key, table, node);
     }
 
-    /// Called when a page table loses its memory, see [`Tables::evict`]. No job may run.
-    pub(super) fn evict_table(&mut self, memory: &impl Memory, index: u64) {
-        self.tables.evict(memory, index);
+    /// Called when a table loses its memory, see [`Tables::evict`]. No job may run.
+    pub(super) fn evict_table(&mut self, memory: &impl Memory, key: TableKey) {
+        self.tables.evict(memory, key);
 
-        let pages = layout::pages_of_table(index);
+        let pages = self.tables.format().pages_of(key);
         let mut next = pages.start;
         while let Some(mapping) = self.mappings.first_in(next..pages.end) {
             next = mapping.pages().end;
@@ -364,9 +370,9 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Returns true if anything is mapped in the range of a page table.
-    pub(super) fn is_table_used(&self, index: u64) -> bool {
-        let pages = layout::pages_of_table(index);
+    /// Returns true if anything is mapped in the range of a table.
+    pub(super) fn is_table_used(&self, key: TableKey) -> bool {
+        let pages = self.tables.format().pages_of(key);
         self.mappings.first_in(pages).is_some()
     }
 
@@ -408,6 +414,7 @@ impl<B, T> Space<B, T> {
         backing: Option<Backing<'_>>,
     ) -> Result<(), Mapping> {
         let first = !self.is_mapped(mapping.bo);
+        let format = self.tables.format();
         self.mappings.insert(mapping, spare)?;
 
         let Some(va) = self.bos.get_mut(&mapping.bo) else {
@@ -416,9 +423,11 @@ impl<B, T> Space<B, T> {
         match (va.state.entries(), backing) {
             // Current entries imply that nothing has moved since they were written.
             (Entries::Current, Some(backing)) if held == Held::Here || !first => {
-                let written =
-                    self.tables
-                        .write(memory, mapping.pages(), &mut backing.entries(&mapping));
+                let written = self.tables.write(
+                    memory,
+                    mapping.pages(),
+                    &mut backing.entries(format, &mapping),
+                );
                 self.pending
                     .set(mapping.bo, &mut va.state, Entries::after(written));
             }
@@ -452,9 +461,14 @@ impl<B, T> Space<B, T> {
         bo: BoId,
         backing: Backing<'_>,
     ) -> Entries {
+        let format = tables.format();
         let mut entries = Entries::Current;
         for mapping in mappings.of(bo) {
-            let written = tables.write(memory, mapping.pages(), &mut backing.entries(&mapping));
+            let written = tables.write(
+                memory,
+                mapping.pages(),
+                &mut backing.entries(format, &mapping),
+            );
             if written == Written::WithHoles {
                 entries = Entries::Holes;
             }
@@ -475,6 +489,7 @@ impl<B, T> Space<B, T> {
     /// Returns the room for clearing the first `most` mappings in `pages`, and the page from which
     /// on there may be more.
     pub(super) fn room_to_clear(&self, pages: Range<u64>, most: usize) -> (Room, Option<u64>) {
+        let format = self.tables.format();
         let mut room = Room::default();
         let mut next = pages.start;
         for _ in 0..most {
@@ -482,7 +497,7 @@ impl<B, T> Space<B, T> {
                 return (room, None);
             };
             next = mapping.pages().end;
-            room = room + Room::to_clear(mapping.pages());
+            room = room + Room::to_clear(format, mapping.pages());
         }
         (room, Some(next))
     }
@@ -536,38 +551,43 @@ impl<B, T> Space<B, T> {
     }
 
     /// Returns the room that [`Space::map`] takes for a mapping.
-    pub(super) fn room_to_map(&self, mapping: &Mapping) -> Room {
+    pub(super) fn room_to_map(&self, mapping: &Mapping, backing: Option<Backing<'_>>) -> Room {
         let others = match self.bos.get(&mapping.bo).map(|va| va.state.entries()) {
-            Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo),
+            Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo, backing),
             _ => Room::default(),
         };
-        Room::to_write(mapping.pages()) + others
+        backing::room(self.tables.format(), mapping, backing) + others
     }
 
-    /// Returns the room that [`Space::update`] takes for a job that names the BOs `named`, if
-    /// `is_found` says of which BOs it finds the bytes.
+    /// Returns the room that [`Space::update`] takes for a job that names the BOs `named`, with the
+    /// same `find`.
     pub(super) fn room_to_update(
         &self,
         named: impl Iterator<Item = BoId>,
-        mut is_found: impl FnMut(&B) -> bool,
+        mut find: impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
     ) -> Room {
-        let mut room = Room::default();
-        for bo in self.waiting(named) {
-            if self.bo(bo).is_some_and(&mut is_found) {
-                room = room + self.room_to_write(bo);
-            }
+        Iterator::chain(self.waiting(named), self.pending.due())
+            .map(|bo| self.room_to_update_bo(bo, &mut find))
+            .sum()
+    }
+
+    fn room_to_update_bo(
+        &self,
+        bo: BoId,
+        find: &mut impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
+    ) -> Room {
+        let Some(va) = self.bos.get(&bo) else {
+            return Room::default();
+        };
+        let mut room = None;
+        find(&va.bo, &mut |backing| {
+            room = Some(self.room_to_write(bo, Some(backing)));
+        });
+        match room {
+            Some(room) => room,
+            None if va.state.entries() == Entries::Stale => self.room_to_clear_bo(bo),
+            None => Room::default(),
         }
-        for bo in self.pending.due() {
-            let Some(va) = self.bos.get(&bo) else {
-                continue;
-            };
-            if is_found(&va.bo) {
-                room = room + self.room_to_write(bo);
-            } else if va.state.entries() == Entries::Stale {
-                room = room + self.room_to_clear_bo(bo);
-            }
-        }
-        room
     }
 
     /// Returns those of the BOs `named` that wait for a job that names them.
@@ -580,16 +600,16 @@ impl<B, T> Space<B, T> {
     }
 
     fn room_to_clear_bo(&self, bo: BoId) -> Room {
-        self.mappings
-            .of(bo)
-            .map(|m| Room::to_clear(m.pages()))
-            .sum()
+        let format = self.tables.format();
+        let mappings = self.mappings.of(bo);
+        mappings.map(|m| Room::to_clear(format, m.pages())).sum()
     }
 
-    fn room_to_write(&self, bo: BoId) -> Room {
+    fn room_to_write(&self, bo: BoId, backing: Option<Backing<'_>>) -> Room {
+        let format = self.tables.format();
         self.mappings
             .of(bo)
-            .map(|m| Room::to_write(m.pages()))
+            .map(|m| backing::room(format, &m, backing))
             .sum()
     }
 

@@ -3,6 +3,9 @@
 //! The page directory and page tables of one address space, as they are in video memory (VRAM): the
 //! PDB and PTBs of the C driver.
 //!
+//! The number of levels is the generation's ([`Format`]). A table is named by its [`TableKey`],
+//! whatever its level; the directory, the root of all, is kept apart, as it is always there.
+//!
 //! A table is added when something is first mapped in its range. The directory and the tables may
 //! lose their memory to others while no job of the address space runs. Their contents follow from
 //! the mappings, so they are not kept. A table that lost its memory maps nothing until it has
@@ -10,9 +13,11 @@
 //! Writing entries neither allocates nor fails: pages without a table, or whose table has no
 //! memory, are not mapped.
 //!
-//! A whole table is made to map nothing by clearing its entry in the directory instead of its own
-//! entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until they are
-//! written and the directory links the table again. A new table starts out unlinked.
+//! A whole page table is made to map nothing by clearing its entry in the table above instead of its
+//! own entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until they
+//! are written and the table is linked again. A new table starts out unlinked. A table between the
+//! directory and the page tables is linked with the first page table in its range, and stays
+//! linked until it loses its memory.
 //!
 //! The GPU sees a write once the host data path (HDP) is flushed, and uses it once the translation
 //! caches are flushed. Both are up to the caller, who knows when a change is complete. There is one
@@ -34,18 +39,24 @@ use kernel::rbtree::{
 
 use super::layout::{
     self,
+    Chunk,
     ENTRY_SIZE, //
 };
 use crate::hw::page_table::{
+    Format,
     Pde,
-    Pte, //
+    Pte,
+    TableKey, //
 };
 
 /// VRAM, addressed by offset from its start: as the CPU sees it, or as it will be.
 pub(super) trait Memory {
     /// Writes `values`, eight bytes each, starting at `offset`.
     fn write(&self, offset: u64, values: &[u64]);
-    /// Makes the `count` page-table entries from `offset` on map nothing.
+    /// Writes `count` page-table entries, starting at `offset`: `first`, and each like the one
+    /// before it, but for the next page.
+    fn write_run(&self, offset: u64, first: Pte, count: u64);
+    /// Makes the `count` entries from `offset` on map nothing: those of pages, or of tables.
     fn clear(&self, offset: u64, count: u64);
     /// Makes each of the `count` page-table entries from `offset` on describe its own page only.
     fn strip_fragments(&self, offset: u64, count: u64);
@@ -69,13 +80,15 @@ pub(super) fn write_nothing(memory: &impl Memory, offset: u64, count: u64) {
 
 /// A sequence of page-table entries.
 pub(super) trait Fill {
-    /// Fills `into` with the next entries, and with entries that map nothing once the sequence has
-    /// ended.
-    fn fill(&mut self, into: &mut [u64]);
+    /// Writes the next `count` entries to `memory`, starting at `offset`, and entries that map
+    /// nothing once the sequence has ended.
+    fn write(&mut self, memory: &impl Memory, offset: u64, count: u64);
+
+    /// Leaves out the next `count` entries.
+    fn skip(&mut self, count: u64);
 }
 
-/// Number of entries that are generated, and that are cleared, at a time.
-const BLOCK: usize = 64;
+/// Number of entries that are cleared at a time.
 const CLEAR_BLOCK: usize = 256;
 
 /// Location of a page table.
@@ -87,7 +100,7 @@ pub(super) struct Place {
     pub(super) mc_addr: u64,
 }
 
-/// A page table.
+/// A table of any level but the first.
 pub(super) struct Table<T> {
     /// `None` if the table has lost its memory.
     place: Option<Place>,
@@ -107,12 +120,12 @@ impl<T> Table<T> {
     }
 }
 
-/// State of a table's entry in the directory.
+/// State of a table's entry in the table above.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// The directory points to the table, or will as soon as it has memory.
+    /// The entry points to the table, or will as soon as the directory has memory.
     Linked,
-    /// The directory does not point to the table: all of its pages map nothing, whatever its
+    /// The entry does not point to the table: all of its pages map nothing, whatever its own
     /// entries hold.
     Unlinked,
 }
@@ -132,26 +145,32 @@ pub(super) enum Written {
 /// # Invariants
 ///
 /// - The directory and every table that has a place is memory of this address space alone.
-/// - An entry of a directory that has a place is valid if and only if its table is in `tables`, and
-///   linked.
-/// - A table that is linked has a place.
+/// - An entry of a directory that has a place, or of a linked table that is not a page table, is
+///   valid if and only if the table that it is for is in `tables`, and linked.
+/// - A table that is linked has a place. The table above it is the directory, or linked.
 /// - `evicted` is the number of tables without a place.
 pub(super) struct Tables<T> {
+    format: &'static Format,
     /// The page directory's offset in VRAM, if it has memory.
     directory: Option<u64>,
-    /// Page tables by their index in the directory.
-    tables: RBTree<u64, Table<T>>,
+    tables: RBTree<TableKey, Table<T>>,
     evicted: usize,
 }
 
 impl<T> Tables<T> {
     /// Creates an empty address space, whose directory has no memory yet.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(format: &'static Format) -> Self {
         Self {
+            format,
             directory: None,
             tables: RBTree::new(),
             evicted: 0,
         }
+    }
+
+    /// Returns the shape of the tables.
+    pub(super) fn format(&self) -> &'static Format {
+        self.format
     }
 
     /// Returns true if the directory and all tables have memory.
@@ -164,18 +183,31 @@ impl<T> Tables<T> {
         self.directory.is_some()
     }
 
-    /// Writes the directory entries `entries` to the directory at VRAM offset `directory`, which
-    /// must be zeroed. Prepares for [`Tables::place_directory`].
-    pub(super) fn fill_directory(&self, memory: &impl Memory, directory: u64, entries: Range<u64>) {
-        for index in entries {
-            let table = self.tables.get(&index);
-            if let Some(place) = table
-                .filter(|t| t.link == Link::Linked)
-                .and_then(|t| t.place)
-            {
-                write_pde(memory, directory, index, Pde::table(place.mc_addr));
+    /// Writes the directory entries of the tables from `from` to before `to` to the directory at
+    /// VRAM offset `directory`, which must be zeroed: at most `most` of them. Returns where to go
+    /// on, if there may be more. Prepares for [`Tables::place_directory`].
+    pub(super) fn fill_directory(
+        &self,
+        memory: &impl Memory,
+        directory: u64,
+        from: TableKey,
+        most: usize,
+    ) -> Option<TableKey> {
+        let mut next = from;
+        for _ in 0..most {
+            let cursor = self.tables.cursor_lower_bound(&next)?;
+            let (&key, table) = cursor.current();
+            // Those of lower levels come after all whose entries the directory has.
+            let (None, index) = self.format.parent(key) else {
+                return None;
+            };
+            if let (Link::Linked, Some(place)) = (table.link, table.place) {
+                let entry = self.format.table(place.mc_addr);
+                write_pde(memory, directory, index, entry);
             }
+            next = key.next();
         }
+        Some(next)
     }
 
     /// Sets the directory's place to VRAM offset `directory`. All of its entries must have been
@@ -191,48 +223,48 @@ impl<T> Tables<T> {
     }
 
     /// Returns the owner of a table's memory, and whether it has any, if there is such a table.
-    pub(super) fn get(&self, index: u64) -> Option<(&T, bool)> {
-        let table = self.tables.get(&index)?;
+    pub(super) fn get(&self, key: TableKey) -> Option<(&T, bool)> {
+        let table = self.tables.get(&key)?;
         Some((&table.owner, table.place.is_some()))
     }
 
-    /// Returns the first table from `index` on.
-    pub(super) fn next(&self, index: u64) -> Option<(u64, &T)> {
-        let cursor = self.tables.cursor_lower_bound(&index)?;
-        let (&index, _) = cursor.current();
-        Some((index, &self.tables.get(&index)?.owner))
+    /// Returns the first table from `key` on.
+    pub(super) fn next(&self, key: TableKey) -> Option<(TableKey, &T)> {
+        let cursor = self.tables.cursor_lower_bound(&key)?;
+        let (&key, _) = cursor.current();
+        Some((key, &self.tables.get(&key)?.owner))
     }
 
-    /// Returns the first table from `index` on that has no memory.
-    pub(super) fn next_evicted(&self, index: u64) -> Option<u64> {
+    /// Returns the first table from `key` on that has no memory.
+    pub(super) fn next_evicted(&self, key: TableKey) -> Option<TableKey> {
         if self.evicted == 0 {
             return None;
         }
-        let mut next = index;
+        let mut next = key;
         loop {
             let cursor = self.tables.cursor_lower_bound(&next)?;
-            let (&index, table) = cursor.current();
+            let (&key, table) = cursor.current();
             if table.place.is_none() {
-                return Some(index);
+                return Some(key);
             }
-            next = index + 1;
+            next = key.next();
         }
     }
 
-    /// Adds a table. There must be none at that index.
+    /// Adds a table. There must be none with that key.
     pub(super) fn add(
         &mut self,
-        index: u64,
+        key: TableKey,
         table: Table<T>,
-        node: RBTreeNodeReservation<u64, Table<T>>,
+        node: RBTreeNodeReservation<TableKey, Table<T>>,
     ) {
-        // INVARIANT: The table is not linked, and the directory does not point to it.
-        self.tables.insert(node.into_node(index, table));
+        // INVARIANT: The table is not linked, and no entry points to it.
+        self.tables.insert(node.into_node(key, table));
     }
 
     /// Gives a table memory again, with arbitrary contents. The table maps nothing.
-    pub(super) fn place(&mut self, index: u64, place: Place) {
-        if let Some(table) = self.tables.get_mut(&index) {
+    pub(super) fn place(&mut self, key: TableKey, place: Place) {
+        if let Some(table) = self.tables.get_mut(&key) {
             if table.place.replace(place).is_none() {
                 // INVARIANT: The table is not linked, and has a place now.
                 self.evicted -= 1;
@@ -240,10 +272,14 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Called when a table loses its memory: it no longer maps anything. No job may run.
-    pub(super) fn evict(&mut self, memory: &impl Memory, index: u64) {
-        self.unlink(memory, index);
-        if let Some(table) = self.tables.get_mut(&index) {
+    /// Called when a table loses its memory: nothing is mapped in its range any more. No job may
+    /// run.
+    pub(super) fn evict(&mut self, memory: &impl Memory, key: TableKey) {
+        self.unlink(memory, key);
+        if !self.format.is_page_table(key) {
+            self.unlink_below(key);
+        }
+        if let Some(table) = self.tables.get_mut(&key) {
             if table.place.take().is_some() {
                 // INVARIANT: The table is not linked, and has no place now.
                 self.evicted += 1;
@@ -251,8 +287,8 @@ impl<T> Tables<T> {
         }
     }
 
-    /// Called when the directory and all tables have lost their contents: they have no memory until
-    /// they are placed again. No job may run.
+    /// Called when the directory and all tables, of whatever level, have lost their contents: they
+    /// have no memory until they are placed again. No job and no update may run.
     pub(super) fn lose(&mut self) {
         self.directory = None;
         self.evicted = 0;
@@ -264,14 +300,36 @@ impl<T> Tables<T> {
         }
     }
 
+    /// Notes that the tables in the range of an unlinked one, whose entries are lost, are not
+    /// linked.
+    fn unlink_below(&mut self, key: TableKey) {
+        for range in self.format.below(key) {
+            let mut next = range.start;
+            while let Some(cursor) = self.tables.cursor_lower_bound(&next) {
+                let (&below, _) = cursor.current();
+                if below >= range.end {
+                    break;
+                }
+                if let Some(table) = self.tables.get_mut(&below) {
+                    // INVARIANT: No entry means anything that points to the table.
+                    table.link = Link::Unlinked;
+                }
+                next = below.next();
+            }
+        }
+    }
+
     /// Removes a table that has no memory. The caller drops it after releasing the lock.
-    pub(super) fn remove_evicted(&mut self, index: u64) -> Option<RBTreeNode<u64, Table<T>>> {
-        if self.get(index)?.1 {
+    pub(super) fn remove_evicted(
+        &mut self,
+        key: TableKey,
+    ) -> Option<RBTreeNode<TableKey, Table<T>>> {
+        if self.get(key)?.1 {
             return None;
         }
         // INVARIANT: The table had no place, so it was not linked.
         self.evicted -= 1;
-        self.tables.remove_node(&index)
+        self.tables.remove_node(&key)
     }
 
     /// Writes the entries of `pages`, one after the other. Pages beyond the last entry map nothing.
@@ -282,24 +340,33 @@ impl<T> Tables<T> {
         entries: &mut impl Fill,
     ) -> Written {
         self.clear_around(memory, pages.clone());
-        let mut block = [0; BLOCK];
         let mut written = Written::All;
-        self.for_each_block(pages.clone(), BLOCK, |offset, count| {
-            entries.fill(&mut block[..count]);
-            match offset {
-                Some(offset) => memory.write(offset, &block[..count]),
-                None => written = Written::WithHoles,
+        for chunk in layout::chunks(self.format, pages.clone()) {
+            match self.entries_at(&chunk) {
+                Some(offset) => entries.write(memory, offset, chunk.count),
+                None => {
+                    entries.skip(chunk.count);
+                    written = Written::WithHoles;
+                }
             }
-        });
+        }
         self.link(memory, pages);
         written
     }
 
     /// Makes `pages` map nothing.
     pub(super) fn clear(&mut self, memory: &impl Memory, pages: Range<u64>) {
-        for chunk in layout::chunks(pages) {
-            if chunk.is_whole_table() {
-                self.unlink(memory, chunk.table);
+        let whole = 1 << self.format.table_shift();
+        let mut unlinked = Above::NOTHING;
+        for chunk in layout::chunks(self.format, pages) {
+            if chunk.count == whole {
+                if self.note_unlinked(chunk.table) {
+                    let (parent, index) = self.format.parent(chunk.table);
+                    if !unlinked.add(parent, index) {
+                        self.clear_above(memory, &unlinked);
+                        unlinked = Above::one(parent, index);
+                    }
+                }
                 continue;
             }
             let table = self.tables.get(&chunk.table);
@@ -307,54 +374,122 @@ impl<T> Tables<T> {
                 clear_entries(memory, table, chunk.entries());
             }
         }
+        self.clear_above(memory, &unlinked);
     }
 
-    /// Makes a whole table map nothing.
-    fn unlink(&mut self, memory: &impl Memory, index: u64) {
-        let table = self.tables.get_mut(&index);
-        if let Some(table) = table.filter(|table| table.link == Link::Linked) {
-            // INVARIANT: The directory no longer points to the table.
-            table.link = Link::Unlinked;
-            if let Some(directory) = self.directory {
-                write_pde(memory, directory, index, Pde::INVALID);
+    /// Makes everything in the range of a table map nothing.
+    fn unlink(&mut self, memory: &impl Memory, key: TableKey) {
+        if self.note_unlinked(key) {
+            let (parent, index) = self.format.parent(key);
+            self.clear_above(memory, &Above::one(parent, index));
+        }
+    }
+
+    /// Notes that a table is not linked. Returns true if it was: then its entry in the table above
+    /// has to be cleared.
+    fn note_unlinked(&mut self, key: TableKey) -> bool {
+        let table = self.tables.get_mut(&key);
+        let Some(table) = table.filter(|table| table.link == Link::Linked) else {
+            return false;
+        };
+        // INVARIANT: The caller clears the entry, if the table above has memory.
+        table.link = Link::Unlinked;
+        true
+    }
+
+    /// Clears entries of a table that is not a page table, if it has memory.
+    fn clear_above(&self, memory: &impl Memory, entries: &Above) {
+        if entries.count != 0 {
+            if let Some(table) = self.offset_of(entries.table) {
+                memory.clear(table + entries.first * ENTRY_SIZE, entries.count);
             }
         }
+    }
+
+    /// Returns the offset of the directory, or of another table, if it has memory.
+    fn offset_of(&self, key: Option<TableKey>) -> Option<u64> {
+        match key {
+            None => self.directory,
+            Some(key) => Some(self.tables.get(&key)?.place?.offset),
+        }
+    }
+
+    /// Returns a page table, if it and all between it and the directory have memory.
+    fn page_table(&self, key: TableKey) -> Option<&Table<T>> {
+        let mut above = self.format.parent(key).0;
+        while let Some(parent) = above {
+            self.tables.get(&parent)?.place?;
+            above = self.format.parent(parent).0;
+        }
+        self.tables.get(&key).filter(|table| table.place.is_some())
     }
 
     /// Clears the entries outside of `pages` in those of its tables that are not linked.
     fn clear_around(&self, memory: &impl Memory, pages: Range<u64>) {
-        for chunk in layout::chunks(pages) {
-            let table = self.tables.get(&chunk.table);
+        let size = 1 << self.format.table_shift();
+        for chunk in layout::chunks(self.format, pages) {
+            // Those of whole tables are none.
+            if chunk.count == size {
+                continue;
+            }
+            let table = self.page_table(chunk.table);
             if let Some(table) = table.filter(|table| table.link == Link::Unlinked) {
                 let Range { start, end } = chunk.entries();
                 clear_entries(memory, table, 0..start);
-                clear_entries(memory, table, end..layout::TABLE_ENTRIES);
+                clear_entries(memory, table, end..size);
             }
         }
     }
 
-    /// Links the tables of `pages` in the directory.
+    /// Links the tables of `pages`.
     fn link(&mut self, memory: &impl Memory, pages: Range<u64>) {
         let mut flushed = false;
 
-        for chunk in layout::chunks(pages) {
-            let Some(table) = self.tables.get_mut(&chunk.table) else {
-                continue;
+        for chunk in layout::chunks(self.format, pages) {
+            let table = self.page_table(chunk.table);
+            if table.is_some_and(|table| table.link == Link::Unlinked) {
+                if !flushed && self.directory.is_some() {
+                    memory.flush();
+                    flushed = true;
+                }
+                self.link_table(memory, chunk.table);
+            }
+        }
+    }
+
+    /// Links a table whose contents the GPU sees, and those above it that are not linked.
+    fn link_table(&mut self, memory: &impl Memory, key: TableKey) {
+        let mut key = key;
+        loop {
+            let Some(table) = self.tables.get_mut(&key) else {
+                return;
             };
             let (Link::Unlinked, Some(place)) = (table.link, table.place) else {
-                continue;
+                return;
             };
-            // INVARIANT: The table has a place, and the directory points to it, or will.
+            // INVARIANT: The table has a place, and the table above points to it, or will. If that
+            // is not linked, it is next.
             table.link = Link::Linked;
-            let Some(directory) = self.directory else {
-                continue;
+            let entry = self.format.table(place.mc_addr);
+            let (parent, index) = self.format.parent(key);
+            let Some(parent) = parent else {
+                if let Some(directory) = self.directory {
+                    write_pde(memory, directory, index, entry);
+                }
+                return;
             };
-            if !flushed {
-                memory.flush();
-                flushed = true;
+            let Some(above) = self.tables.get(&parent) else {
+                return;
+            };
+            let Some(at) = above.place else { return };
+            if above.link == Link::Linked {
+                return write_pde(memory, at.offset, index, entry);
             }
-            let entry = Pde::table(place.mc_addr);
-            write_pde(memory, directory, chunk.table, entry);
+            // The table above held arbitrary entries: it names this one alone.
+            memory.clear(at.offset, self.format.entries_of(parent));
+            write_pde(memory, at.offset, index, entry);
+            memory.flush();
+            key = parent;
         }
     }
 
@@ -363,38 +498,53 @@ impl<T> Tables<T> {
     /// To be called before the mapping on one side of `border` is changed, if the same mapping is
     /// on the other side.
     pub(super) fn split_fragments(&self, memory: &impl Memory, border: u64) {
-        let neighbors = layout::fragment_neighbors(border);
-        self.for_each_block(neighbors, BLOCK, |offset, count| {
-            if let Some(offset) = offset {
-                memory.strip_fragments(offset, count as u64);
-            }
-        });
-    }
-
-    /// Calls `entries` for at most `most` pages at a time, in order. Its arguments are the VRAM
-    /// offset of their entries, or `None` without a table that has memory, and the number of pages.
-    fn for_each_block(
-        &self,
-        pages: Range<u64>,
-        most: usize,
-        mut entries: impl FnMut(Option<u64>, usize),
-    ) {
-        for chunk in layout::chunks(pages) {
-            let place = self
-                .tables
-                .get(&chunk.table)
-                .and_then(|table| table.place)
-                .map(|place| place.offset + chunk.entries().start * ENTRY_SIZE);
-            for first in (0..chunk.count).step_by(most) {
-                // LOSSLESS: At most `most`.
-                let count = (chunk.count - first).min(most as u64) as usize;
-                entries(place.map(|start| start + first * ENTRY_SIZE), count);
+        // They are in one table.
+        let neighbors = layout::fragment_neighbors(self.format, border);
+        for chunk in layout::chunks(self.format, neighbors) {
+            if let Some(offset) = self.entries_at(&chunk) {
+                memory.strip_fragments(offset, chunk.count);
             }
         }
     }
+
+    /// Returns the VRAM offset of the entries of a chunk, if its table has memory.
+    fn entries_at(&self, chunk: &Chunk) -> Option<u64> {
+        let place = self.page_table(chunk.table)?.place?;
+        Some(place.offset + chunk.first * ENTRY_SIZE)
+    }
 }
 
-/// Writes an entry of a directory.
+/// Consecutive entries of the directory, or of another table that is not a page table.
+struct Above {
+    table: Option<TableKey>,
+    first: u64,
+    count: u64,
+}
+
+impl Above {
+    const NOTHING: Self = Self {
+        table: None,
+        first: 0,
+        count: 0,
+    };
+
+    fn one(table: Option<TableKey>, index: u64) -> Self {
+        Self {
+            table,
+            first: index,
+            count: 1,
+        }
+    }
+
+    /// Adds an entry that follows, if it does.
+    fn add(&mut self, table: Option<TableKey>, index: u64) -> bool {
+        let follows = self.table == table && self.first + self.count == index;
+        self.count += u64::from(follows);
+        follows
+    }
+}
+
+/// Writes an entry of the directory, or of another table that is not a page table.
 fn write_pde(memory: &impl Memory, directory: u64, index: u64, entry: Pde) {
     memory.write(directory + index * ENTRY_SIZE, &[entry.into_raw()]);
 }

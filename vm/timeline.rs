@@ -13,6 +13,14 @@
 //! the other: it waits for the fences that an update comes after, one at a time, writes its steps,
 //! and ends its fence. All fences are of one context, and end in order.
 //!
+//! # Engines
+//!
+//! The CPU writes the steps. Where an update has long runs of like entries, a DMA engine writes
+//! those: its jobs are in the draft, and are submitted when the steps before the runs are written.
+//! The timeline waits for their fence as for any other, and the CPU goes on after the runs. If the
+//! jobs end with an error, or cannot be submitted any more, the CPU writes the runs, too: a step
+//! may be written twice, as long as none of those after it is.
+//!
 //! The caller holds the reservation of the address space from the draft until the update is queued:
 //! no other update and no job of the address space is published meanwhile. So updates are queued in
 //! the order of their numbers.
@@ -20,8 +28,13 @@
 //! # What runs where
 //!
 //! The timeline's work item is on the way to the signal of a fence that reclaim may wait for. It
-//! takes no lock but that of `state`, allocates nothing, and drops no update: the last reference to
-//! a buffer or to an address space may hang on it.
+//! takes no lock but that of `state`, and those by which jobs are submitted, allocates nothing, and
+//! drops no update: the last reference to a buffer or to an address space may hang on it.
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+mod tests;
+
+use core::ops::Range;
 
 use kernel::{
     impl_has_work,
@@ -73,8 +86,20 @@ use crate::abstractions::{
 
 /// The page tables that updates change.
 pub(super) trait PageTables: Send + Sync + Sized + 'static {
-    /// Writes an update to the page tables. Called on the way to the signal of a fence.
-    fn write(&self, steps: &Steps);
+    /// Work for an engine that has not begun.
+    type Job: Send;
+
+    /// Prepares an engine's work for an update that takes `room`, or returns `None` if the CPU is to
+    /// write all of it.
+    fn prepare(&self, room: Room) -> Option<Self::Job>;
+
+    /// Has an engine write some steps, which are runs. Returns the fence of its work, or `None` if
+    /// nothing was begun. Called on the way to the signal of a fence.
+    fn start(&self, job: Self::Job, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>>;
+
+    /// Writes some steps of an update to the page tables. Called on the way to the signal of a
+    /// fence.
+    fn write(&self, steps: &Steps, part: Range<usize>);
 
     /// Called after an update has ended, where any lock may be taken.
     fn ended(&self);
@@ -102,6 +127,10 @@ struct Update<O: PageTables> {
     after: KVVec<ARef<Fence>>,
     steps: Steps,
     fence: Option<PendingFence<UpdateName>>,
+    /// An engine's work, until it begins.
+    job: Option<O::Job>,
+    /// The steps that an engine writes, and the fence of its work.
+    engine: Option<(Range<usize>, ARef<Fence>)>,
     #[pin]
     reap: Work<Update<O>>,
     // Dropped last.
@@ -120,6 +149,15 @@ impl<O: PageTables> WorkItem for Update<O> {
     }
 }
 
+/// What an update comes after, besides the updates before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// All jobs that were published before.
+    Jobs,
+    /// No job, as it only adds entries: no job uses what was not there.
+    Updates,
+}
+
 type Node<O> = RBTreeNodeReservation<u64, Pin<KBox<Update<O>>>>;
 
 /// All that an update needs, before it is published.
@@ -128,14 +166,16 @@ pub(super) struct Draft<O: PageTables> {
     steps: Steps,
     after: KVVec<ARef<Fence>>,
     fence: UniqueFence<UpdateName>,
+    job: Option<O::Job>,
     update: KBox<core::mem::MaybeUninit<Update<O>>>,
     node: Node<O>,
 }
 
 impl<O: PageTables> Draft<O> {
-    /// Prepares an update that takes `room`, and that comes after all fences in `root`, the
-    /// reservation of the address space, and after `contents`: the clears and moves of the buffers
-    /// that it shows. The caller adds at most `others` fences to `root` besides.
+    /// Prepares an update that takes `room`, and that comes after `contents`: the clears and moves
+    /// of the buffers that it shows. Jobs that it comes after are those whose fences are in `root`,
+    /// the reservation of the address space. The caller adds at most `others` fences to `root`
+    /// besides.
     ///
     /// # Errors
     ///
@@ -144,18 +184,21 @@ impl<O: PageTables> Draft<O> {
         owner: Arc<O>,
         root: HeldResv<'_>,
         others: u32,
-        contents: &[ARef<Fence>],
+        (order, contents): (After, &[ARef<Fence>]),
         room: Room,
     ) -> Result<Self> {
         let mut after = KVVec::new();
         for fence in contents {
             after.push(fence.clone(), GFP_KERNEL_ACCOUNT)?;
         }
-        for fence in root.fences(Usage::Bookkeep) {
-            after.push(fence, GFP_KERNEL_ACCOUNT)?;
+        if order == After::Jobs {
+            for fence in root.fences(Usage::Bookkeep) {
+                after.push(fence, GFP_KERNEL_ACCOUNT)?;
+            }
         }
         root.reserve_fences(others.saturating_add(1))?;
         Ok(Self {
+            job: owner.prepare(room),
             owner,
             steps: Steps::new(room)?,
             after,
@@ -191,6 +234,7 @@ impl<O: PageTables> Draft<O> {
             owner: self.owner,
             after: self.after,
             fence,
+            job: self.job,
             update: self.update,
             node: self.node,
         }
@@ -205,6 +249,7 @@ pub(super) struct Recording<O: PageTables> {
     owner: Arc<O>,
     after: KVVec<ARef<Fence>>,
     fence: PendingFence<UpdateName>,
+    job: Option<O::Job>,
     update: KBox<core::mem::MaybeUninit<Update<O>>>,
     node: Node<O>,
 }
@@ -295,6 +340,7 @@ impl<O: PageTables> Timeline<O> {
             owner,
             after,
             fence,
+            job,
             update,
             node,
         } = recording;
@@ -305,6 +351,8 @@ impl<O: PageTables> Timeline<O> {
             after,
             steps,
             fence: Some(fence),
+            job,
+            engine: None,
             reap <- new_work!("Update::reap"),
             owner,
         }));
@@ -330,9 +378,10 @@ impl<O: PageTables> Timeline<O> {
         Some(node?.to_key_value().1)
     }
 
-    /// Writes an update whose fences have ended.
+    /// Writes what is left of an update whose fences have ended.
     fn finish(&self, mut update: Pin<KBox<Update<O>>>) {
-        update.owner.write(&update.steps);
+        let left = update.left();
+        update.owner.write(&update.steps, left);
         self.done.store(update.number, Release);
         if let Some(fence) = update.as_mut().project().fence.take() {
             fence.signal(Ok(()));
@@ -343,6 +392,29 @@ impl<O: PageTables> Timeline<O> {
 }
 
 impl<O: PageTables> Update<O> {
+    /// Has an engine write the longest part of the update, if that was prepared and is worthwhile,
+    /// and the CPU what comes before. Returns the fence of the engine's work.
+    fn start(self: Pin<&mut Self>) -> Option<ARef<Fence>> {
+        let this = self.project();
+        let job = this.job.take()?;
+        let part = this.steps.long_runs()?;
+        this.owner.write(this.steps, 0..part.start);
+        let fence = this.owner.start(job, this.steps, part.clone())?;
+        *this.engine = Some((part, fence.clone()));
+        Some(fence)
+    }
+
+    /// Returns the steps that the CPU has to write when all fences have ended. If an engine has
+    /// failed, it may have written some of its part: the CPU writes that, and what comes after it.
+    fn left(&self) -> Range<usize> {
+        let from = match &self.engine {
+            Some((part, fence)) if fence.status() == Some(Ok(())) => part.end,
+            Some((part, _)) => part.start,
+            None => 0,
+        };
+        from..self.steps.len()
+    }
+
     /// Returns a fence that the update has to wait for.
     fn pending(self: Pin<&mut Self>) -> Option<ARef<Fence>> {
         let after = self.project().after;
@@ -357,176 +429,12 @@ impl<O: PageTables> FenceWorkItem for Timeline<O> {
     fn run(this: Arc<FenceWork<Self>>) {
         let _section = SignalingSection::begin();
         while let Some(mut update) = this.next() {
-            if let Some(fence) = update.as_mut().pending() {
+            let pending = update.as_mut().pending();
+            if let Some(fence) = pending.or_else(|| update.as_mut().start()) {
                 this.state.lock().current = Some(update);
                 return FenceWork::enqueue_after(this, &fence);
             }
             this.finish(update);
         }
-    }
-}
-
-#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-#[kunit_tests(amdgpu_rs_vm_timeline)]
-mod tests {
-    use super::*;
-    use crate::abstractions::{
-        dma_fence::Interruptible,
-        dma_resv::OwnResv, //
-    };
-    use kernel::sync::atomic::Relaxed;
-
-    /// Page tables that count what is done to them.
-    struct Counted {
-        reaper: Arc<OwnedQueue>,
-        written: Atomic<u32>,
-        ended: Atomic<u32>,
-    }
-
-    impl PageTables for Counted {
-        fn write(&self, _steps: &Steps) {
-            self.written.fetch_add(1, Relaxed);
-        }
-
-        fn ended(&self) {
-            self.ended.fetch_add(1, Relaxed);
-        }
-
-        fn reaper(&self) -> &Arc<OwnedQueue> {
-            &self.reaper
-        }
-    }
-
-    struct World {
-        tables: Arc<Counted>,
-        queue: Arc<OwnedQueue>,
-        timeline: Arc<FenceWork<Timeline<Counted>>>,
-        root: Pin<KBox<OwnResv>>,
-    }
-
-    impl World {
-        fn new() -> Result<Self> {
-            let queue = Arc::new(OwnedQueue::for_reclaim(c"test")?, GFP_KERNEL)?;
-            let counted = Counted {
-                reaper: Arc::new(OwnedQueue::new(c"test")?, GFP_KERNEL)?,
-                written: Atomic::new(0),
-                ended: Atomic::new(0),
-            };
-            Ok(Self {
-                tables: Arc::new(counted, GFP_KERNEL)?,
-                timeline: Timeline::new(queue.clone())?,
-                queue,
-                root: KBox::pin_init(OwnResv::new(), GFP_KERNEL)?,
-            })
-        }
-
-        /// Adds the fence of a job to the root.
-        fn job(&self) -> Result<PendingFence<UpdateName>> {
-            let memory = UniqueFence::new(GFP_KERNEL)?;
-            let job = memory.publish(&FenceContext::new(), 1, UpdateName);
-            let root = self.root.lock(Interruptible::No)?;
-            root.held().reserve_fences(1)?;
-            root.held().add_fence(job.fence(), Usage::Bookkeep);
-            Ok(job)
-        }
-
-        /// Publishes an update, and returns its fence.
-        fn update(&self, number: u64) -> Result<ARef<Fence>> {
-            self.update_after(number, &[])
-        }
-
-        /// Publishes an update that shows bytes which are there after `contents`.
-        fn update_after(&self, number: u64, contents: &[ARef<Fence>]) -> Result<ARef<Fence>> {
-            let root = self.root.lock(Interruptible::No)?;
-            let tables = self.tables.clone();
-            let draft = Draft::new(tables, root.held(), 0, contents, Room::default())?;
-            let recording = draft.begin(&self.timeline, root.held(), number);
-            let fence = recording.fence.fence().clone();
-            // It is waited for before it is queued.
-            assert!(!self.root.is_idle(Usage::Bookkeep));
-            Timeline::queue(&self.timeline, recording);
-            Ok(fence)
-        }
-
-        /// Returns the numbers of updates that were written and that were dropped.
-        fn counts(&self) -> (u32, u32) {
-            self.queue.flush();
-            self.tables.reaper.flush();
-            let count = |atomic: &Atomic<u32>| atomic.load(Relaxed);
-            (count(&self.tables.written), count(&self.tables.ended))
-        }
-    }
-
-    #[test]
-    fn an_update_comes_after_the_jobs_before_it() -> Result {
-        let world = World::new()?;
-        let (first, second) = (world.job()?, world.job()?);
-        let update = world.update(3)?;
-        let later = world.job()?;
-        assert_eq!(world.counts(), (0, 0));
-        assert!(world.timeline.is_behind() && world.timeline.pending().is_some());
-
-        second.signal(Ok(()));
-        assert_eq!(world.counts(), (0, 0));
-        assert!(!update.is_signaled());
-        // A job that fails has ended as well.
-        first.signal(Err(EIO));
-        assert_eq!(world.counts(), (1, 1));
-        assert_eq!(update.status(), Some(Ok(())));
-        assert_eq!(world.timeline.done(), 3);
-        assert!(!world.timeline.is_behind() && world.timeline.pending().is_none());
-        assert!(!world.root.is_idle(Usage::Bookkeep));
-        drop(later);
-        Ok(())
-    }
-
-    #[test]
-    fn an_update_comes_after_the_bytes_that_it_shows() -> Result {
-        let world = World::new()?;
-        let copy = UniqueFence::new(GFP_KERNEL)?.publish(&FenceContext::new(), 1, UpdateName);
-        let update = world.update_after(1, &[copy.fence().clone()])?;
-        assert_eq!(world.counts(), (0, 0));
-        copy.signal(Ok(()));
-        assert_eq!(world.counts(), (1, 1));
-        assert!(update.is_signaled());
-        Ok(())
-    }
-
-    #[test]
-    fn updates_end_in_order() -> Result {
-        let world = World::new()?;
-        let job = world.job()?;
-        let updates = [world.update(1)?, world.update(2)?, world.update(5)?];
-        assert_eq!(world.counts(), (0, 0));
-        // Of one context a reservation keeps the newest only.
-        let root = world.root.fences(Usage::Bookkeep).count();
-        assert_eq!(root, 2);
-        drop(job);
-        assert_eq!(world.counts(), (3, 3));
-        assert!(updates.iter().all(|update| update.is_signaled()));
-        assert!(world.root.is_idle(Usage::Bookkeep));
-        Ok(())
-    }
-
-    #[test]
-    fn an_update_after_nothing_is_done_at_once() -> Result {
-        let world = World::new()?;
-        for number in 1..4 {
-            world.update(number)?;
-            assert_eq!(world.counts(), (number as u32, number as u32));
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_draft_can_be_dropped() -> Result {
-        let world = World::new()?;
-        let root = world.root.lock(Interruptible::No)?;
-        let draft = Draft::new(world.tables.clone(), root.held(), 0, &[], Room::BORDERS)?;
-        assert!(draft.has_room_for(Room::BORDERS));
-        assert!(!draft.has_room_for(Room::to_clear(0..1) + Room::BORDERS));
-        drop(draft);
-        assert!(world.root.is_idle(Usage::Bookkeep));
-        Ok(())
     }
 }

@@ -22,6 +22,10 @@ use super::{
     layout,
     tables::Memory, //
 };
+use crate::hw::page_table::{
+    Format,
+    Pte, //
+};
 
 /// Memory that a change takes, at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,30 +33,72 @@ pub(super) struct Room {
     steps: usize,
     /// Page-table and directory entries.
     values: usize,
+    /// Runs of entries, which are steps besides, and the number of their entries.
+    runs: usize,
+    run_entries: u64,
 }
+
+/// Number of entries from which on a DMA engine writes them: for fewer, its jobs take more
+/// instructions than to write them (docs/performance.md, row `va`).
+pub(super) const BY_ENGINE_FROM: u64 = 16384;
 
 impl Room {
     /// Returns the room for writing the entries of `pages`.
-    pub(super) fn to_write(pages: Range<u64>) -> Self {
-        /// For each table: what comes before the entries and after them is cleared, the entries
-        /// are written, and the table is linked after a flush.
-        const STEPS: usize = 5;
+    pub(super) fn to_write(format: &Format, pages: Range<u64>) -> Self {
+        /// For each page table: what comes before the entries and after them is cleared, the
+        /// entries are written and what is beyond the buffer is cleared, and the table is linked
+        /// after a flush.
+        const STEPS: usize = 6;
+        /// For each table above: it is cleared, one entry is written, and it is linked after a
+        /// flush.
+        const STEPS_ABOVE: usize = 4;
 
         // CAST: The kernel is a 64-bit one.
         let count = (pages.end - pages.start) as usize;
-        let tables = layout::chunks(pages).count();
+        let tables = layout::chunks(format, pages.clone()).count();
+        let above = if format.levels() == 2 {
+            0
+        } else {
+            format.tables_of(pages).count() - tables
+        };
         Self {
-            steps: STEPS * tables,
-            values: count + tables,
+            steps: STEPS * tables + STEPS_ABOVE * above,
+            values: count + tables + above,
+            ..Self::default()
         }
     }
 
+    /// Returns the room for writing the entries of `pages`, which are in `runs` runs of like
+    /// entries for consecutive pages.
+    pub(super) fn to_write_runs(format: &Format, pages: Range<u64>, runs: usize) -> Self {
+        let count = pages.end - pages.start;
+        let tables = layout::chunks(format, pages.clone()).count();
+        let Self { steps, values, .. } = Self::to_write(format, pages);
+        Self {
+            steps,
+            // CAST: The kernel is a 64-bit one.
+            values: values - count as usize,
+            // The end of a table cuts a run.
+            runs: runs + tables,
+            run_entries: count,
+        }
+    }
+
+    /// Returns the number of runs, if it is worthwhile to have an engine write them.
+    pub(super) fn runs_for_engine(self) -> Option<usize> {
+        /// Number of entries of a run, on average, that a packet is worth.
+        const LONG: u64 = 64;
+
+        let is_long = self.runs as u64 * LONG <= self.run_entries;
+        (is_long && self.run_entries >= BY_ENGINE_FROM).then_some(self.runs)
+    }
+
     /// Returns the room for clearing the entries of `pages`.
-    pub(super) fn to_clear(pages: Range<u64>) -> Self {
-        let tables = layout::chunks(pages).count();
+    pub(super) fn to_clear(format: &Format, pages: Range<u64>) -> Self {
+        let tables = layout::chunks(format, pages).count();
         Self {
             steps: tables,
-            values: tables,
+            ..Self::default()
         }
     }
 
@@ -61,10 +107,12 @@ impl Room {
     pub(super) const BORDERS: Self = Self {
         steps: 2,
         values: 0,
+        runs: 0,
+        run_entries: 0,
     };
 
     fn has_room_for(self, other: Self) -> bool {
-        self.steps >= other.steps && self.values >= other.values
+        self.steps >= other.steps && self.values >= other.values && self.runs >= other.runs
     }
 }
 
@@ -75,6 +123,8 @@ impl Add for Room {
         Self {
             steps: self.steps.saturating_add(other.steps),
             values: self.values.saturating_add(other.values),
+            runs: self.runs.saturating_add(other.runs),
+            run_entries: self.run_entries.saturating_add(other.run_entries),
         }
     }
 }
@@ -90,6 +140,8 @@ impl core::iter::Sum for Room {
 enum Step {
     /// Writes the next `count` of [`Steps::values`].
     Write { offset: u64, count: usize },
+    /// Writes `count` entries: the first, and each like the one before it for the next page.
+    Run { offset: u64, first: Pte, count: u64 },
     /// Makes `count` entries map nothing.
     Clear { offset: u64, count: u64 },
     /// Strips `count` entries of their fragments.
@@ -110,6 +162,20 @@ impl Step {
                     count: c,
                 },
             ) if *offset + *count as u64 * layout::ENTRY_SIZE == o => {
+                *count += c;
+            }
+            (
+                Self::Run {
+                    offset,
+                    first,
+                    count,
+                },
+                Self::Run {
+                    offset: o,
+                    first: f,
+                    count: c,
+                },
+            ) if *offset + *count * layout::ENTRY_SIZE == o && first.after(*count) == f => {
                 *count += c;
             }
             (
@@ -149,7 +215,7 @@ impl Steps {
     /// `ENOMEM`.
     pub(super) fn new(room: Room) -> Result<Self> {
         Ok(Self {
-            steps: KVVec::with_capacity(room.steps, GFP_KERNEL_ACCOUNT)?,
+            steps: KVVec::with_capacity(room.steps + room.runs, GFP_KERNEL_ACCOUNT)?,
             values: KVVec::with_capacity(room.values, GFP_KERNEL_ACCOUNT)?,
             room,
         })
@@ -183,17 +249,62 @@ impl Steps {
         }
     }
 
-    /// Does the steps, in order.
-    pub(super) fn write_to(&self, memory: &impl Memory) {
+    /// Returns the first steps of a change that are nothing but runs, if an engine should write
+    /// them.
+    pub(super) fn long_runs(&self) -> Option<Range<usize>> {
+        let is_run = |step: &Step| matches!(step, Step::Run { .. });
+        let start = self.steps.iter().position(is_run)?;
+        let rest = &self.steps[start..];
+        let length = rest.iter().position(|step| !is_run(step));
+        let part = start..start + length.unwrap_or(rest.len());
+        let entries: u64 = self.runs(part.clone()).map(|(_, _, count)| count).sum();
+        (entries >= BY_ENGINE_FROM).then_some(part)
+    }
+
+    /// Returns the runs among some steps: their offset, first entry, and number of entries.
+    pub(super) fn runs(
+        &self,
+        part: Range<usize>,
+    ) -> impl Iterator<Item = (u64, Pte, u64)> + Clone + '_ {
+        self.steps[part].iter().filter_map(|step| match *step {
+            Step::Run {
+                offset,
+                first,
+                count,
+            } => Some((offset, first, count)),
+            _ => None,
+        })
+    }
+
+    /// Returns the number of steps.
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Does the steps of a part, in order.
+    pub(super) fn write_to(&self, memory: &impl Memory, part: Range<usize>) {
         let mut values = &self.values[..];
 
-        for step in &self.steps {
-            match *step {
-                Step::Write { offset, count } => {
-                    let (now, later) = values.split_at(count);
+        for (n, step) in self.steps.iter().enumerate().take(part.end) {
+            let is_wanted = n >= part.start;
+            if let Step::Write { offset, count } = *step {
+                let (now, later) = values.split_at(count);
+                if is_wanted {
                     memory.write(offset, now);
-                    values = later;
                 }
+                values = later;
+                continue;
+            }
+            if !is_wanted {
+                continue;
+            }
+            match *step {
+                Step::Write { .. } => (),
+                Step::Run {
+                    offset,
+                    first,
+                    count,
+                } => memory.write_run(offset, first, count),
                 Step::Clear { offset, count } => memory.clear(offset, count),
                 Step::Strip { offset, count } => memory.strip_fragments(offset, count),
                 Step::Flush => memory.flush(),
@@ -228,6 +339,14 @@ impl Memory for Recorder {
         self.steps.borrow_mut().push_values(offset, values);
     }
 
+    fn write_run(&self, offset: u64, first: Pte, count: u64) {
+        self.steps.borrow_mut().push(Step::Run {
+            offset,
+            first,
+            count,
+        });
+    }
+
     fn clear(&self, offset: u64, count: u64) {
         self.steps.borrow_mut().push(Step::Clear { offset, count });
     }
@@ -249,10 +368,21 @@ impl Memory for Recorder {
 #[kunit_tests(amdgpu_rs_vm_update)]
 mod tests {
     use super::*;
-    use crate::vm::tables::fake::Fake;
+    use crate::{
+        hw::page_table::fake::{
+            SMALL,
+            TWO, //
+        },
+        vm::tables::fake::Fake, //
+    };
 
     fn recorder(steps: usize, values: usize) -> Result<Recorder> {
-        Ok(Recorder::new(Steps::new(Room { steps, values })?, 1))
+        let room = Room {
+            steps,
+            values,
+            ..Room::default()
+        };
+        Ok(Recorder::new(Steps::new(room)?, 1))
     }
 
     #[test]
@@ -264,7 +394,7 @@ mod tests {
         recorder.write(0x2000, &[3]);
         let memory = Fake::new();
         let steps = recorder.into_steps();
-        steps.write_to(&memory);
+        steps.write_to(&memory, 0..steps.len());
         assert_eq!(memory.read(0x1000), 0);
         assert_eq!(memory.read(0x1008), 2);
         assert_eq!(memory.read(0x2000), 3);
@@ -303,12 +433,60 @@ mod tests {
     }
 
     #[test]
+    fn runs_go_on_in_the_next_table() -> Result {
+        let entry = |page: u64| Pte::from_raw(0x61).after(page);
+        let room = Room::to_write_runs(&TWO, 0..BY_ENGINE_FROM, 2);
+        let recorder = Recorder::new(Steps::new(room)?, 1);
+        recorder.clear(0x100, 1);
+        recorder.write_run(0x1000, entry(0), 512);
+        recorder.write_run(0x2000, entry(512), 512);
+        recorder.write_run(0x3000, entry(1024), BY_ENGINE_FROM - 1024);
+        recorder.flush();
+        let steps = recorder.into_steps();
+        assert_eq!(steps.long_runs(), Some(1..2));
+        assert!(steps.runs(0..3).eq([(0x1000, entry(0), BY_ENGINE_FROM)]));
+        let memory = Fake::new();
+        steps.write_to(&memory, 2..3);
+        assert_eq!(memory.writes(), 1);
+
+        // Neither what is in between, nor the memory after them, may be left out.
+        let recorder = Recorder::new(Steps::new(room)?, 1);
+        recorder.write_run(0x1000, entry(0), BY_ENGINE_FROM / 2);
+        recorder.flush();
+        recorder.write_run(0x8000_0000, entry(9), BY_ENGINE_FROM / 2);
+        recorder.write_run(0x9000_0000, entry(9), 1);
+        let steps = recorder.into_steps();
+        assert_eq!(steps.long_runs(), None);
+        assert_eq!(steps.len(), 4);
+        Ok(())
+    }
+
+    #[test]
+    fn engines_write_what_is_long() {
+        let runs = |entries, runs| Room::to_write_runs(&TWO, 0..entries, runs).runs_for_engine();
+        assert_eq!(runs(BY_ENGINE_FROM, 1), Some(17));
+        assert_eq!(runs(BY_ENGINE_FROM - 1, 1), None);
+        assert_eq!(runs(BY_ENGINE_FROM, 1024), None);
+        assert_eq!(
+            Room::to_write(&TWO, 0..BY_ENGINE_FROM).runs_for_engine(),
+            None
+        );
+    }
+
+    #[test]
     fn room_is_counted_by_table() {
-        let room = |steps, values| Room { steps, values };
-        assert_eq!(Room::to_write(5..6), room(5, 2));
-        assert_eq!(Room::to_write(1023..1025), room(10, 4));
-        assert_eq!(Room::to_clear(0..3072), room(3, 3));
-        assert_eq!(Room::to_clear(0..1) + Room::BORDERS, room(3, 1));
+        let room = |steps, values| Room {
+            steps,
+            values,
+            ..Room::default()
+        };
+        assert_eq!(Room::to_write(&TWO, 5..6), room(6, 2));
+        assert_eq!(Room::to_write(&TWO, 1023..1025), room(12, 4));
+        let runs = Room::to_write_runs(&TWO, 1023..1025, 1);
+        assert_eq!((runs.steps, runs.values, runs.runs), (12, 2, 3));
+        assert_eq!(Room::to_write(&SMALL, 15..17), room(20, 6));
+        assert_eq!(Room::to_clear(&TWO, 0..3072), room(3, 0));
+        assert_eq!(Room::to_clear(&TWO, 0..1) + Room::BORDERS, room(3, 0));
         assert!(room(3, 3).has_room_for(room(3, 2)));
         assert!(!room(3, 3).has_room_for(room(4, 2)));
     }

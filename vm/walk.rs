@@ -6,9 +6,12 @@ use super::{
     Vm,
     AT_ONCE, //
 };
-use crate::ttm::{
-    Bo,
-    BoId, //
+use crate::{
+    hw::page_table::TableKey,
+    ttm::{
+        Bo,
+        BoId, //
+    },
 };
 
 impl Vm {
@@ -19,7 +22,7 @@ impl Vm {
     /// those that come or go meanwhile may be left out.
     pub(crate) fn for_each_bo(&self, mut f: impl FnMut(&Bo)) {
         f(self.root());
-        let mut next = Some(0);
+        let mut next = Some(TableKey::FIRST);
         while let Some(from) = next {
             next = self.for_some_tables(from, &mut f);
         }
@@ -30,16 +33,16 @@ impl Vm {
         }
     }
 
-    /// Calls `f` with the first [`AT_ONCE`] page tables from `index` on. Returns where to go on, if
-    /// there may be more.
-    fn for_some_tables(&self, index: u64, f: &mut impl FnMut(&Bo)) -> Option<u64> {
+    /// Calls `f` with the first [`AT_ONCE`] tables from `key` on. Returns where to go on, if there
+    /// may be more.
+    fn for_some_tables(&self, key: TableKey, f: &mut impl FnMut(&Bo)) -> Option<TableKey> {
         let mut space = self.publish.lock();
-        let mut index = index;
+        let mut key = key;
         for _ in 0..AT_ONCE {
-            let (found, table) = space.tables().next(index)?;
+            let (found, table) = space.tables().next(key)?;
             f(table);
-            index = found + 1;
+            key = found.next();
         }
-        Some(index)
+        Some(key)
     }
 }

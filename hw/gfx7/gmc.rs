@@ -21,6 +21,11 @@ use kernel::{
 
 use super::{
     page_number,
+    page_table::{
+        FORMAT,
+        FRAGMENT_SHIFT,
+        TABLE_SHIFT, //
+    },
     picture,
     regs::*, //
 };
@@ -34,11 +39,8 @@ use crate::{
             VramLayout, //
         },
         page_table::{
-            Fragment,
             PAGE_SHIFT,
-            PAGE_SIZE,
-            SPACE_SHIFT,
-            TABLE_SHIFT, //
+            PAGE_SIZE, //
         },
         Fault,
         MemoryController,
@@ -48,7 +50,7 @@ use crate::{
 };
 
 /// End of the GPU's address space.
-const ADDRESS_SPACE: u64 = 1 << 40;
+const ADDRESS_SPACE: u64 = 1 << FORMAT.address_bits();
 /// Alignment of the start of the GART window.
 const GART_ALIGNMENT: u64 = 1 << 32;
 /// Smallest plausible size of VRAM.
@@ -324,7 +326,7 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
 /// Sets up and empties the translation caches.
 fn enable_caches(card: &Card<'_>) {
     const NOT_IN_SYSTEM_APERTURE: u32 = 3;
-    const FRAGMENT: u32 = Fragment::MAX;
+    const FRAGMENT: u32 = FRAGMENT_SHIFT;
 
     let regs = card.regs();
     regs.update(MC_VM_MX_L1_TLB_CNTL, |r| {
@@ -391,7 +393,8 @@ fn enable_kernel_context(card: &Card<'_>, translation: &Translation) {
 /// to which they are lent. Until then the GART's table stands in, whose entries are not valid
 /// directory entries.
 fn enable_process_contexts(card: &Card<'_>, translation: &Translation) {
-    const LAST_PAGE: u32 = (1 << SPACE_SHIFT) - 1;
+    // LOSSLESS: An address has 40 bits, and a page 12.
+    const LAST_PAGE: u32 = (FORMAT.pages() - 1) as u32;
     /// log2 of the number of pages of one page table, relative to 512.
     const BLOCK_SIZE: u32 = TABLE_SHIFT - 9;
 

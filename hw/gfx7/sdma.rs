@@ -28,6 +28,7 @@ use super::{
         emit_entries,
         ConstantFill,
         Fence,
+        GenerateEntries,
         IndirectBuffer,
         LinearCopy,
         Poll,
@@ -41,6 +42,7 @@ use crate::hw::{
     card::Card,
     command::{
         Block,
+        EntryRun,
         FenceValue,
         Fill,
         Ib,
@@ -175,6 +177,12 @@ impl Engine for Sdma {
 }
 
 impl Dma for Sdma {
+    fn entries(&self, out: &mut dyn Sink, runs: &[EntryRun]) {
+        for run in runs {
+            emit(out, GenerateEntries(*run));
+        }
+    }
+
     fn fill(&self, out: &mut dyn Sink, fill: Fill) {
         ConstantFill::split(fill).for_each(|packet| emit(out, packet));
     }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::hw::{
     command::{
+        EntryRun,
         Fill,
         Sink,
         Transfer,
@@ -90,6 +91,32 @@ pub(crate) fn emit_entries(out: &mut dyn Sink, addr: u64, entries: &[u64]) {
     out.put(&[operation, low(addr), high(addr), dwords]);
     for entry in entries {
         out.put(&[low(*entry), high(*entry)]);
+    }
+}
+
+/// Write of page-table entries that the engine makes itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GenerateEntries(pub(crate) EntryRun);
+
+impl Packet for GenerateEntries {
+    const OPERATION: u8 = 12;
+    type Body = [u32; 9];
+
+    fn body(&self) -> [u32; 9] {
+        const OFFSET: u64 = PAGE_SIZE - 1;
+        let run = self.0;
+        let (flags, page) = (run.first & OFFSET, run.first & !OFFSET);
+        [
+            low(run.addr),
+            high(run.addr),
+            low(flags),
+            high(flags),
+            low(page),
+            high(page),
+            low(PAGE_SIZE),
+            high(PAGE_SIZE),
+            run.count,
+        ]
     }
 }
 
@@ -189,6 +216,13 @@ const _: () = {
     let pages = Window::PAGES as u64;
     let copy = (pages * PAGE_SIZE).div_ceil(most) * DWORDS_OF_ONE;
     assert!(2 * pages + copy + AROUND_WINDOW + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
+};
+
+/// Proof of the same for the longest list of runs of page-table entries.
+const _: () = {
+    const DWORDS_OF_ONE: u64 = 10;
+    const ALL_ELSE: u64 = 64;
+    assert!(EntryRun::MOST as u64 * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
 };
 
 impl Packet for ConstantFill {
@@ -395,6 +429,28 @@ mod tests {
         });
         let vector = [2, 0x0fe0_0008, 0xf4, 4, 0x2345_6077, 1, 0xabcd_e071, 0x89];
         assert!(written.dwords() == vector);
+    }
+
+    #[test]
+    fn generated_entries() {
+        let run = EntryRun {
+            addr: 0xf4_0fe0_0008,
+            first: 0x12_3456_70e1,
+            count: 1024,
+        };
+        let vector = [
+            12,
+            0x0fe0_0008,
+            0xf4,
+            0xe1,
+            0,
+            0x3456_7000,
+            0x12,
+            0x1000,
+            0,
+            1024,
+        ];
+        assert!(check(GenerateEntries(run), &vector));
     }
 
     #[test]

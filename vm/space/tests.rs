@@ -10,15 +10,18 @@ mod states {
     use core::iter::once;
 
     use super::*;
-    use crate::vm::{
-        backing::Block,
-        tables::{
-            fake::Fake,
-            Place, //
-        },
-        update::{
-            Recorder,
-            Steps, //
+    use crate::{
+        hw::page_table::fake::TWO,
+        vm::{
+            backing::Block,
+            tables::{
+                fake::Fake,
+                Place, //
+            },
+            update::{
+                Recorder,
+                Steps, //
+            },
         },
     };
 
@@ -52,10 +55,14 @@ mod states {
         /// Creates one page table, and BOs 1 and 2.
         fn new() -> Result<Self> {
             let memory = Fake::new();
-            let mut space = Space::new();
+            let mut space = Space::new(&TWO);
             space.tables().place_directory(DIRECTORY);
             let table = Table::new(PLACE, ());
-            space.add_table(0, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
+            space.add_table(
+                TableKey::FIRST,
+                table,
+                RBTreeNodeReservation::new(GFP_KERNEL)?,
+            );
             for n in 1..3 {
                 let node = RBTreeNode::new(id(n), BoVa::new(n, NAMED)?, GFP_KERNEL)?;
                 space.open(id(n), node);
@@ -77,9 +84,9 @@ mod states {
         /// the count of the room and by the update.
         fn looked_at(&mut self, n: u64) -> (usize, usize) {
             let (mut counted, mut updated) = (0, 0);
-            let room = self.space.room_to_update(once(id(n)), |_| {
+            let room = self.space.room_to_update(once(id(n)), |&bo, found| {
                 counted += 1;
-                true
+                found(Backing::Vram(&at(bo << 24)));
             });
             assert_eq!(room == Room::default(), counted == 0);
             self.space.update(&self.memory, once(id(n)), |&bo, found| {
@@ -238,17 +245,20 @@ mod states {
         let mut world = World::new()?;
         world.map(17, 1, 1, Held::Here)?;
         world.map(19, 1, 2, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
+        world.space.evict_table(&world.memory, TableKey::FIRST);
         assert_eq!(world.memory.read(DIRECTORY), 0);
         assert!(world.space.is_pending() && !world.space.has_stale());
-        assert!(world.space.is_table_used(0) && !world.space.is_table_used(1));
+        assert!(
+            world.space.is_table_used(TableKey::FIRST)
+                && !world.space.is_table_used(TableKey::FIRST.next())
+        );
 
         // Without a table nothing is written, and nothing becomes current.
         world.publish(1, 0x100_0000);
         assert!(world.space.is_pending());
 
         world.memory.write(TABLE, &[!0; 64]);
-        world.space.tables().place(0, PLACE);
+        world.space.tables().place(TableKey::FIRST, PLACE);
         world.publish(1, 0x100_0000);
         assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
         assert_eq!((world.entry(17), world.entry(19)), (0x100_0061, 0));
@@ -267,13 +277,16 @@ mod states {
         world.space.lose_tables();
         assert!(world.space.is_pending() && !world.space.has_stale());
         assert!(!world.space.tables().has_directory() && !world.space.tables().is_complete());
-        assert_eq!(world.space.tables().next_evicted(0), Some(0));
+        assert_eq!(
+            world.space.tables().next_evicted(TableKey::FIRST),
+            Some(TableKey::FIRST)
+        );
 
         // The same places, with anything in them.
         world.memory.write(TABLE, &[!0; 64]);
         world.memory.write(DIRECTORY, &[0; 4]);
         world.space.tables().place_directory(DIRECTORY);
-        world.space.tables().place(0, PLACE);
+        world.space.tables().place(TableKey::FIRST, PLACE);
         assert!(world.space.tables().is_complete());
         world.publish(1, 0x100_0000);
         assert_eq!(world.memory.read(DIRECTORY), TABLE | 1);
@@ -286,10 +299,10 @@ mod states {
     fn entries_beside_a_hole_can_go_stale() -> Result {
         let mut world = World::new()?;
         world.map(17, 1, 1, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
+        world.space.evict_table(&world.memory, TableKey::FIRST);
         assert!(world.space.invalidate(id(1), 0) == Reach::PublishedJobs);
         assert!(world.space.has_stale());
-        world.space.tables().place(0, PLACE);
+        world.space.tables().place(TableKey::FIRST, PLACE);
         world.publish(1, 0x300_0000);
         assert_eq!(world.entry(17), 0x300_0061);
         assert!(!world.space.is_pending());
@@ -300,10 +313,10 @@ mod states {
     fn mapping_more_of_a_bo_fills_its_holes() -> Result {
         let mut world = World::new()?;
         world.map(17, 1, 1, Held::Here)?;
-        world.space.evict_table(&world.memory, 0);
+        world.space.evict_table(&world.memory, TableKey::FIRST);
         world.map(19, 1, 1, Held::Here)?;
         assert!(world.space.is_pending());
-        world.space.tables().place(0, PLACE);
+        world.space.tables().place(TableKey::FIRST, PLACE);
         world.map(21, 1, 1, Held::Here)?;
         assert!(!world.space.is_pending());
         for page in [17, 19, 21] {
@@ -340,8 +353,8 @@ mod states {
         assert!(world.space.is_pending() && !world.space.has_stale());
 
         // A table that goes leaves holes to all of them.
-        world.space.evict_table(&world.memory, 0);
-        world.space.tables().place(0, PLACE);
+        world.space.evict_table(&world.memory, TableKey::FIRST);
+        world.space.tables().place(TableKey::FIRST, PLACE);
         assert_eq!(world.looked_at(2), (4, 4));
         assert_eq!(world.looked_at(2), (0, 0));
         Ok(())
@@ -387,7 +400,11 @@ mod states {
 
         fn room(self, space: &Space<u64, ()>) -> Room {
             match self {
-                Self::Map { page, count, bo } => space.room_to_map(&Self::mapping(page, count, bo)),
+                Self::Map { page, count, bo } => {
+                    let blocks = at(bo << 24);
+                    let mapping = Self::mapping(page, count, bo);
+                    space.room_to_map(&mapping, Some(Backing::Vram(&blocks)))
+                }
                 Self::Unmap { start, end } => {
                     let (room, next) = space.room_to_clear(start..end, usize::MAX);
                     assert!(next.is_none());
@@ -396,9 +413,13 @@ mod states {
                 Self::UnmapBo(n) => space
                     .mappings
                     .of(id(n))
-                    .map(|m| Room::to_clear(m.pages()))
+                    .map(|m| Room::to_clear(&TWO, m.pages()))
                     .sum(),
-                Self::Publish(n) => space.room_to_update(once(id(n)), |&bo| bo == n),
+                Self::Publish(n) => space.room_to_update(once(id(n)), |&bo, found| {
+                    if bo == n {
+                        found(Backing::Vram(&at(n << 25)));
+                    }
+                }),
             }
         }
 
@@ -444,7 +465,8 @@ mod states {
             let before = self.memory.writes();
             change.make(&mut self.space, &recorder)?;
             assert_eq!(self.memory.writes(), before);
-            recorder.into_steps().write_to(&self.memory);
+            let steps = recorder.into_steps();
+            steps.write_to(&self.memory, 0..steps.len());
             Ok(())
         }
     }

@@ -49,6 +49,12 @@ impl Memory for Fake {
         }
     }
 
+    fn write_run(&self, offset: u64, first: Pte, count: u64) {
+        for n in 0..count {
+            self.write(offset + 8 * n, &[first.after(n).into_raw()]);
+        }
+    }
+
     fn clear(&self, offset: u64, count: u64) {
         write_nothing(self, offset, count);
     }

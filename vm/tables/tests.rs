@@ -14,9 +14,19 @@ use super::{
 mod entries {
     use super::*;
     use crate::hw::page_table::{
+        fake::{
+            FOUR,
+            SMALL,
+            TWO, //
+        },
         Access,
-        Fragment, //
+        Fragment,
+        Walk, //
     };
+
+    const FIRST: TableKey = TableKey::FIRST;
+    const SECOND: TableKey = FIRST.next();
+    const THIRD: TableKey = SECOND.next();
 
     const DIRECTORY: u64 = 0x4_0000;
 
@@ -24,9 +34,16 @@ mod entries {
     struct Each<I>(I);
 
     impl<I: Iterator<Item = Pte>> Fill for Each<I> {
-        fn fill(&mut self, into: &mut [u64]) {
-            for to in into {
-                *to = self.0.next().unwrap_or(Pte::INVALID).into_raw();
+        fn write(&mut self, memory: &impl Memory, offset: u64, count: u64) {
+            for n in 0..count {
+                let entry = self.0.next().unwrap_or(Pte::INVALID);
+                memory.write(offset + 8 * n, &[entry.into_raw()]);
+            }
+        }
+
+        fn skip(&mut self, count: u64) {
+            for _ in 0..count {
+                let _ = self.0.next();
             }
         }
     }
@@ -35,9 +52,13 @@ mod entries {
     struct All(Pte);
 
     impl Fill for All {
-        fn fill(&mut self, into: &mut [u64]) {
-            into.fill(self.0.into_raw());
+        fn write(&mut self, memory: &impl Memory, offset: u64, count: u64) {
+            for n in 0..count {
+                memory.write(offset + 8 * n, &[self.0.into_raw()]);
+            }
         }
+
+        fn skip(&mut self, _count: u64) {}
     }
 
     fn place(offset: u64) -> Place {
@@ -50,13 +71,13 @@ mod entries {
     /// Creates tables 0 at 0x2000 and 1 at 0x8000.
     fn two_tables() -> Result<(Fake, Tables<()>)> {
         let memory = Fake::new();
-        let mut tables = Tables::new();
+        let mut tables = Tables::new(&TWO);
         tables.place_directory(DIRECTORY);
-        for (index, offset) in [(0, 0x2000), (1, 0x8000)] {
+        for (key, offset) in [(FIRST, 0x2000), (SECOND, 0x8000)] {
             // Leftovers of a previous owner.
             memory.write(offset, &[!0; 1024]);
             let table = Table::new(place(offset), ());
-            tables.add(index, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
+            tables.add(key, table, RBTreeNodeReservation::new(GFP_KERNEL)?);
         }
         Ok((memory, tables))
     }
@@ -68,7 +89,7 @@ mod entries {
     }
 
     fn vram(page: u64, fragment: Fragment) -> Pte {
-        Pte::vram(page << 12, Access::READ_WRITE, fragment)
+        TWO.vram(page << 12, Access::READ_WRITE, fragment)
     }
 
     #[test]
@@ -83,8 +104,8 @@ mod entries {
         );
         assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
         assert_eq!(memory.read(DIRECTORY + 8), 0xf4_0000_8001);
-        assert!(tables.get(0).is_some_and(|(_, placed)| placed));
-        assert!(tables.get(2).is_none());
+        assert!(tables.get(FIRST).is_some_and(|(_, placed)| placed));
+        assert!(tables.get(THIRD).is_none());
         Ok(())
     }
 
@@ -189,12 +210,12 @@ mod entries {
         let (memory, mut tables) = two_tables()?;
         write(&mut tables, &memory, 0..2048, All(vram(5, Fragment::NONE)));
         assert!(tables.is_complete());
-        tables.evict(&memory, 1);
+        tables.evict(&memory, SECOND);
         assert!(!tables.is_complete());
         assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
         assert_eq!(memory.read(DIRECTORY + 8), Pde::INVALID.into_raw());
-        assert_eq!(tables.next_evicted(0), Some(1));
-        assert_eq!(tables.next_evicted(2), None);
+        assert_eq!(tables.next_evicted(FIRST), Some(SECOND));
+        assert_eq!(tables.next_evicted(THIRD), None);
 
         // Its former place belongs to somebody else.
         let before = memory.writes();
@@ -205,7 +226,7 @@ mod entries {
         assert_eq!(memory.writes(), before);
 
         memory.write(0xc000, &[!0; 1024]);
-        tables.place(1, place(0xc000));
+        tables.place(SECOND, place(0xc000));
         assert!(tables.is_complete());
         assert_eq!(memory.read(DIRECTORY + 8), Pde::INVALID.into_raw());
         write(
@@ -242,8 +263,10 @@ mod entries {
         assert!(memory.last_write_to(DIRECTORY + 8) == before);
         assert_eq!(memory.read(DIRECTORY), 0xf4_0000_2001);
 
-        tables.fill_directory(&memory, ELSEWHERE, 0..1);
-        tables.fill_directory(&memory, ELSEWHERE, 1..4);
+        let next = tables.fill_directory(&memory, ELSEWHERE, FIRST, 1);
+        assert_eq!(next, Some(SECOND));
+        let next = tables.fill_directory(&memory, ELSEWHERE, SECOND, 3);
+        assert_eq!(next, None);
         tables.place_directory(ELSEWHERE);
         assert_eq!(memory.read(ELSEWHERE), 0);
         assert_eq!(memory.read(ELSEWHERE + 8), 0xf4_0000_8001);
@@ -255,19 +278,19 @@ mod entries {
     #[test]
     fn only_evicted_tables_are_taken_out() -> Result {
         let (memory, mut tables) = two_tables()?;
-        tables.evict(&memory, 0);
-        assert!(tables.remove_evicted(1).is_none());
-        assert!(tables.remove_evicted(2).is_none());
-        assert!(tables.remove_evicted(0).is_some());
+        tables.evict(&memory, FIRST);
+        assert!(tables.remove_evicted(SECOND).is_none());
+        assert!(tables.remove_evicted(THIRD).is_none());
+        assert!(tables.remove_evicted(FIRST).is_some());
         assert!(tables.is_complete());
-        assert_eq!(tables.next(0).map(|(index, _)| index), Some(1));
+        assert_eq!(tables.next(FIRST).map(|(key, _)| key), Some(SECOND));
         Ok(())
     }
 
     #[test]
     fn a_cut_fragment_loses_its_size() -> Result {
         let (memory, mut tables) = two_tables()?;
-        let fragment = Fragment::largest(512, 512, 4);
+        let fragment = TWO.fragment(512, 512, 4);
         write(
             &mut tables,
             &memory,
@@ -282,6 +305,227 @@ mod entries {
                 (0x200 + n) << 12 | 0x61
             );
         }
+        Ok(())
+    }
+
+    /// Address spaces of more levels than two, walked as the GPU does after each change.
+    struct Deep {
+        memory: Fake,
+        tables: Tables<()>,
+        /// The entry that each page should have.
+        expected: [u64; 64],
+        /// Offset of the next table to get memory.
+        next: u64,
+    }
+
+    impl Deep {
+        /// Creates an address space in which each of 64 pages has all its tables, with leftovers of
+        /// a previous owner.
+        fn new() -> Result<Self> {
+            let mut this = Self {
+                memory: Fake::new(),
+                tables: Tables::new(&SMALL),
+                expected: [0; 64],
+                next: 0x1000,
+            };
+            this.tables.place_directory(DIRECTORY);
+            for key in SMALL.tables_of(0..64) {
+                let table = Table::new(this.new_place(), ());
+                let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+                this.tables.add(key, table, node);
+            }
+            Ok(this)
+        }
+
+        fn new_place(&mut self) -> Place {
+            let offset = self.next;
+            self.next += 0x20;
+            self.memory.write(offset, &[!0; 4]);
+            Place {
+                offset,
+                mc_addr: offset << 12,
+            }
+        }
+
+        /// Maps pages, to bytes that no other change maps.
+        fn write(&mut self, pages: Range<u64>, nth: u64) -> Written {
+            let entry = |page| SMALL.vram((nth << 8 | page) << 12, Access::READ, Fragment::NONE);
+            let mut entries = Each(pages.clone().map(entry));
+            let written = self.tables.write(&self.memory, pages.clone(), &mut entries);
+            for page in pages {
+                self.expected[page as usize] = entry(page).into_raw();
+            }
+            written
+        }
+
+        fn clear(&mut self, pages: Range<u64>) {
+            self.tables.clear(&self.memory, pages.clone());
+            self.forget(pages);
+        }
+
+        fn forget(&mut self, pages: Range<u64>) {
+            for page in pages {
+                self.expected[page as usize] = 0;
+            }
+        }
+
+        /// Returns true if the GPU finds for each page what it should.
+        fn is_right(&self) -> bool {
+            let read = |addr: u64| {
+                // Addresses of tables are made of their offsets: see `new_place`.
+                let (table, entry) = (addr & !0xfff, addr & 0xfff);
+                let at = if table == ROOT {
+                    DIRECTORY
+                } else {
+                    table >> 12
+                };
+                Some(self.memory.read(at + entry))
+            };
+            (0..).zip(self.expected).all(|(page, expected)| {
+                let found = Walk::new(&SMALL, ROOT, page << 12, read).page();
+                found.unwrap_or(0) == expected
+            })
+        }
+    }
+
+    /// Address of the directory of [`Deep`], which no table has.
+    const ROOT: u64 = 0xff_0000_0000;
+
+    /// Ranges that begin and end within, and at the borders of, tables of all levels.
+    fn ranges() -> impl Iterator<Item = Range<u64>> + Clone {
+        const BORDERS: [u64; 8] = [0, 1, 4, 7, 16, 21, 32, 64];
+        BORDERS.into_iter().flat_map(|start| {
+            let ends = BORDERS.into_iter().filter(move |end| *end > start);
+            ends.map(move |end| start..end)
+        })
+    }
+
+    #[test]
+    fn three_levels_show_what_was_mapped_and_unmapped() -> Result {
+        for first in ranges() {
+            for second in ranges() {
+                let mut deep = Deep::new()?;
+                assert_eq!(deep.write(first.clone(), 1), Written::All);
+                deep.clear(second.clone());
+                assert!(deep.is_right());
+                assert_eq!(deep.write(second.clone(), 2), Written::All);
+                assert!(deep.is_right());
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn evicted_tables_of_three_levels_map_nothing() -> Result {
+        for key in SMALL.tables_of(0..64) {
+            let mut deep = Deep::new()?;
+            assert_eq!(deep.write(0..64, 1), Written::All);
+            let pages = SMALL.pages_of(key);
+            deep.tables.evict(&deep.memory, key);
+            deep.forget(pages.clone());
+            assert!(deep.is_right());
+
+            // Nothing below it can be written, and what is next to it can.
+            assert_eq!(deep.write(0..64, 2), Written::WithHoles);
+            deep.forget(pages.clone());
+            assert!(deep.is_right());
+
+            let place = deep.new_place();
+            deep.tables.place(key, place);
+            assert!(deep.is_right());
+            let one = pages.start + 1..pages.start + 2;
+            assert_eq!(deep.write(one, 3), Written::All);
+            assert!(deep.is_right());
+            assert_eq!(deep.write(pages, 4), Written::All);
+            assert!(deep.is_right());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn tables_of_three_levels_may_all_lose_their_contents() -> Result {
+        for one in [0..1, 7..8, 21..22, 63..64] {
+            let mut deep = Deep::new()?;
+            assert_eq!(deep.write(0..64, 1), Written::All);
+            deep.tables.lose();
+            // All get memory again, with anything in it.
+            for key in SMALL.tables_of(0..64) {
+                assert!(deep.tables.get(key).is_some_and(|(_, placed)| !placed));
+                let place = deep.new_place();
+                deep.tables.place(key, place);
+            }
+            deep.memory.write(DIRECTORY, &[0; 4]);
+            deep.tables.place_directory(DIRECTORY);
+            assert!(deep.tables.is_complete());
+            deep.forget(0..64);
+            assert!(deep.is_right());
+            assert_eq!(deep.write(one, 2), Written::All);
+            assert!(deep.is_right());
+            assert_eq!(deep.write(0..64, 3), Written::All);
+            assert!(deep.is_right());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_directory_of_three_levels_names_its_tables_anew() -> Result {
+        let mut deep = Deep::new()?;
+        assert_eq!(deep.write(3..40, 1), Written::All);
+        deep.tables.evict_directory();
+        deep.clear(16..32);
+        assert_eq!(deep.write(60..61, 2), Written::All);
+        deep.memory.write(DIRECTORY, &[0; 4]);
+        let next = deep
+            .tables
+            .fill_directory(&deep.memory, DIRECTORY, FIRST, 2);
+        assert!(next.is_some_and(|next| {
+            let rest = deep
+                .tables
+                .fill_directory(&deep.memory, DIRECTORY, next, 99);
+            rest.is_none()
+        }));
+        deep.tables.place_directory(DIRECTORY);
+        assert!(deep.is_right());
+        Ok(())
+    }
+
+    #[test]
+    fn a_table_of_three_levels_is_named_after_it_is_written() -> Result {
+        let mut deep = Deep::new()?;
+        let tables = SMALL.tables_of(5..6).count();
+        assert_eq!(tables, 2);
+        assert_eq!(deep.write(5..6, 1), Written::All);
+        // The directory's entry came last, after a flush that came after the entry before it.
+        let named = deep.memory.last_write_to(DIRECTORY);
+        let flush = deep.memory.last_write_to(Fake::FLUSH);
+        let above = deep.memory.last_write_to(0x1000 + 8);
+        assert!(above < flush && flush < named && above.is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn four_levels() -> Result {
+        const PAGE: u64 = (1 << 27) + (2 << 18) + (3 << 9) + 4;
+
+        let memory = Fake::new();
+        let mut tables = Tables::new(&FOUR);
+        tables.place_directory(0);
+        for (n, key) in (1..).zip(FOUR.tables_of(PAGE..PAGE + 1)) {
+            let place = Place {
+                offset: n << 12,
+                mc_addr: n << 12,
+            };
+            let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+            tables.add(key, Table::new(place, ()), node);
+        }
+        let entry = FOUR.vram(7 << 12, Access::READ, Fragment::NONE);
+        let written = tables.write(&memory, PAGE..PAGE + 1, &mut All(entry));
+        assert_eq!(written, Written::All);
+        let walk = |page| Walk::new(&FOUR, 0, page << 12, |addr| Some(memory.read(addr))).page();
+        assert_eq!(walk(PAGE), Some(entry.into_raw()));
+        assert_eq!(walk(PAGE + 1), Some(0));
+        assert_eq!(walk(PAGE + (1 << 9)), None);
+        assert_eq!(walk(PAGE - (1 << 27)), None);
         Ok(())
     }
 }

@@ -29,6 +29,7 @@ use amdgpu_client::{
         Chunk,
         ChunkDep,
         DOMAIN_GTT,
+        DOMAIN_VRAM,
         VA_OP_MAP,
         VA_OP_REPLACE,
         VA_OP_UNMAP, //
@@ -45,6 +46,9 @@ const APART: usize = 4096;
 
 pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
     each(tally, rounds, "GEM_VA REPLACE between jobs: each finds its own", || between(node));
+    each(tally, rounds.min(2), "GEM_VA MAP of much memory beside a job: jobs find it all", || {
+        much(node)
+    });
     let takes: [(&str, Take); 3] = [
         ("GEM_VA UNMAP", |session, target| {
             session.file.gem_va(VA_OP_UNMAP, target.0, target.1, 0, 0)
@@ -153,6 +157,82 @@ fn between(node: &Node) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// So much video memory is mapped that an engine writes the page tables, while a job waits at a
+/// gate. A job on another ring finds it at once, at both ends of page tables and in between. Then
+/// other memory is mapped in its place: jobs from before find the first, later ones the second.
+fn much(node: &Node) -> Result<(), String> {
+    const ENGINES: [Engine; 2] = [Engine::Gfx, Engine::Compute(0)];
+    const MUCH: usize = 80 << 20;
+    const PAGES: [usize; 9] = [0, 1, 511, 512, 1023, 1024, 4095, 10_000, MUCH / PAGE - 1];
+    let [first, second] = ENGINES;
+    let session = Session::open(node).map_err(say("a session"))?;
+    let bytes = u64_of(MUCH);
+    let bos = [(); 2].map(|()| session.buffer(bytes, DOMAIN_VRAM, 0).map_err(say("a BO")));
+    let [old, new] = bos;
+    let (old, new) = (old?, new?);
+    let handles = [old.handle, new.handle];
+    for engine in ENGINES {
+        session.run(engine, &Stream::new(), &handles)?;
+    }
+    let va = session.reserve_va(bytes);
+    let stores = |engine, value, stream: &mut Stream| {
+        for page in PAGES {
+            stream.store(engine, va + u64_of(page * PAGE), value);
+        }
+    };
+    let found = |who: &str, map: &dyn Fn(usize) -> u32, value| match PAGES
+        .iter()
+        .find(|page| map(**page * PAGE) != value)
+    {
+        Some(page) => Err(format!("{who}: page {page} holds {:#x}", map(page * PAGE))),
+        None => Ok(()),
+    };
+
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(first, &mut stream);
+    let held = submit(&session, 0, first, &stream, &handles, None)?;
+    let (done, timing) = gate.open_soon(|| {
+        session.file.gem_va(VA_OP_MAP, old.handle, va, 0, bytes).map_err(say("MAP"))?;
+        let mut stream = Stream::new();
+        stores(second, WRITTEN, &mut stream);
+        submit(&session, 1, second, &stream, &handles, None)
+    });
+    let done = done?;
+    if timing.waited() {
+        return Err("MAP waited for the job".into());
+    }
+    for (engine, job) in [(first, held), (second, done)] {
+        if !session.wait(engine, job, PATIENCE_MS).map_err(say("WAIT_CS"))? {
+            return Err("a job is not done".into());
+        }
+    }
+    found("mapped beside a job", &|at| old.map.read(at), WRITTEN)?;
+
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(first, &mut stream);
+    stores(first, WRITTEN + 1, &mut stream);
+    let held = submit(&session, 0, first, &stream, &handles, None)?;
+    let (done, timing) = gate.open_soon(|| {
+        session.file.gem_va(VA_OP_REPLACE, new.handle, va, 0, bytes).map_err(say("REPLACE"))?;
+        let mut stream = Stream::new();
+        stores(second, WRITTEN + 2, &mut stream);
+        submit(&session, 1, second, &stream, &handles, None)
+    });
+    let done = done?;
+    if timing.waited() {
+        return Err("REPLACE waited for the job".into());
+    }
+    for (engine, job) in [(first, held), (second, done)] {
+        if !session.wait(engine, job, PATIENCE_MS).map_err(say("WAIT_CS"))? {
+            return Err("a job is not done".into());
+        }
+    }
+    found("replaced, the job before", &|at| old.map.read(at), WRITTEN + 1)?;
+    found("replaced, the job after", &|at| new.map.read(at), WRITTEN + 2)
 }
 
 /// A job that will write user memory waits at a gate; the memory is taken from the address space,
