@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Memory of the card that is charged to control groups, by the kernel's dmem controller: what the card has,
-//! what a group uses, and a limit that holds. As root, on a kernel with the controller (the debug kernel's).
+//! Memory of the card that is charged to control groups, by the kernel's dmem controller: what the
+//! card has, what a group uses, and a limit that holds. As root, on a kernel with the controller
+//! (the debug kernel's).
 
 use std::{
     fs,

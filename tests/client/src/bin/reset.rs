@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Jobs that hang: what becomes of them, of those who have nothing to do with them, and of the card.
+//! Jobs that hang: what becomes of them, of those who have nothing to do with them, and of the
+//! card.
 //!
-//! A client hangs an engine, in each of several ways, with a job of its own behind. Others have jobs behind
-//! on the same ring, and work on all other engines meanwhile. The guilty job and the one behind it end with
-//! an error, and the guilty client is told; all others end well, and VRAM keeps what it held. What the C
-//! driver does otherwise is skipped on it, with the reason.
+//! A client hangs an engine, in each of several ways, with a job of its own behind. Others have
+//! jobs behind on the same ring, and work on all other engines meanwhile. The guilty job and the
+//! one behind it end with an error, and the guilty client is told; all others end well, and VRAM
+//! keeps what it held. What the C driver does otherwise is skipped on it, with the reason.
 //!
-//! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows that all
-//! engines work: for scripts that take the driver away meanwhile.
+//! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows
+//! that all engines work: for scripts that take the driver away meanwhile.
 
 use std::{
     fs::File,
@@ -319,7 +320,8 @@ impl Scene<'_> {
     }
 }
 
-/// A job that has begun when another ring of its block hangs does not begin again, whatever becomes of it.
+/// A job that has begun when another ring of its block hangs does not begin again, whatever becomes
+/// of it.
 fn begins_once(node: &Node) -> Outcome {
     let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
     let (guilty, innocent) = (open()?, open()?);
@@ -400,7 +402,8 @@ fn faults_are_told(node: &Node) -> Outcome {
     }
 }
 
-/// A context whose jobs hang again and again is refused on all its queues; others of the file are not.
+/// A context whose jobs hang again and again is refused on all its queues; others of the file are
+/// not.
 fn repeaters_are_refused(node: &Node) -> Outcome {
     let guilty = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let neighbor = guilty.another().map_err(|e| format!("a context: {e}"))?;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Random but plausible calls of everything that user space may ask, from several threads of several
-//! processes that are killed now and then. Beside them a client does ordinary work, and looks for what
-//! they must not do: change memory that is not theirs, take the card from others, refuse to die, leave
-//! something behind, or make the kernel complain.
+//! Random but plausible calls of everything that user space may ask, from several threads of
+//! several processes that are killed now and then. Beside them a client does ordinary work, and
+//! looks for what they must not do: change memory that is not theirs, take the card from others,
+//! refuse to die, leave something behind, or make the kernel complain.
 
 mod acts;
 mod calls;
@@ -252,8 +252,8 @@ fn worker(
 ) -> Result<(), String> {
     extern "C" fn nothing(_: i32) {}
     let world = World::new(node, seed, plan.hangs).map_err(text("a file"))?;
-    // SAFETY: the handler does nothing: its purpose is to interrupt. Children are not waited for. The
-    // memory file has no name that others could know.
+    // SAFETY: the handler does nothing: its purpose is to interrupt. Children are not waited for.
+    // The memory file has no name that others could know.
     let scratch = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = nothing as *const () as usize;
@@ -374,7 +374,8 @@ fn left(session: &Session, before: (u64, u64)) -> Outcome {
     Err(format!("VRAM and GTT in use: {before:?} bytes before, {after:?} after"))
 }
 
-/// Says how often each action was done. Each has to succeed now and then, but for those that cannot.
+/// Says how often each action was done. Each has to succeed now and then, but for those that
+/// cannot.
 fn coverage(counts: &Counts) -> Outcome {
     const REFUSED: [&str; 2] = ["SCHED", "any number"];
     let (mut total, mut never) = (0, Vec::new());
