@@ -163,6 +163,7 @@ fn limit(session: &Session, region: &str) -> Outcome {
         }
     }
     let used = group.read("dmem.current", region)?;
+    group.write("dmem.max", &format!("{region} max"))?;
     Ok(format!("32 MiB of buffers, {} of {} KiB used", used / 1024, most / 1024))
 }
 

@@ -155,7 +155,10 @@ fn run(node: &Node, seed: u64, plan: &Plan) -> Result<ExitCode, String> {
     tally.record("its memory is as it was", bystander.unchanged());
     tally.record("all engines work afterward", engines(node));
     tally.record("nothing is left of the others", left(&bystander.session, before));
-    tally.record("all calls come through", coverage(counts));
+    match coverage(counts) {
+        Some(outcome) => _ = tally.record("all calls come through", outcome),
+        None => tally.skip("all calls come through", "too few calls to tell"),
+    }
     tally.record(
         "the kernel does not complain",
         match log.complaints()?.as_slice() {
@@ -387,8 +390,8 @@ fn coverage(counts: &Counts) -> Outcome {
             never.push(*name);
         }
     }
-    match never.as_slice() {
+    (total >= ENOUGH).then(|| match never.as_slice() {
         [] => Ok(format!("{total} calls")),
         names => Err(format!("these never succeed: {}", names.join(", "))),
-    }
+    })
 }
