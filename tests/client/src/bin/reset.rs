@@ -56,7 +56,8 @@ use amdgpu_client::{
         hi32,
         lo32,
         u32_of,
-        u64_of, //
+        u64_of,
+        usize_of, //
     },
     report::{
         Outcome,
@@ -475,9 +476,9 @@ fn fault_storm(node: &Node) -> Outcome {
         let ended = || over.load(Ordering::Relaxed);
         let worker = scope.spawn(move || work(&other, Engine::Gfx, &ended));
         let mut done = Ok(());
-        for at in (0..bytes).step_by(16 * PIECE as usize) {
+        for at in (0..bytes).step_by(16 * usize_of(PIECE)) {
             let mut stream = Stream::new();
-            for at in (at..bytes.min(at + 16 * PIECE)).step_by(PIECE as usize) {
+            for at in (at..bytes.min(at + 16 * PIECE)).step_by(usize_of(PIECE)) {
                 let (va, bytes) = (va + at, u32_of((bytes - at).min(PIECE) as usize));
                 // CONSTANT_FILL
                 stream.push(Raw(&[0x8000_000b, lo32(va), hi32(va), 0x5707_5707, bytes]));

@@ -73,8 +73,9 @@ impl<'s> Work<'s> {
     fn new(session: &'s Session, pages: usize) -> Result<Self, String> {
         let mem = present(pages)?;
         let target = Target::new(session, &mem).map_err(|e| format!("userptr BO: {e}"))?;
-        let work = Self::naming(session, &[session.ib.handle, target.handle])?;
-        Ok(Self { _target: Some((target, mem)), ..work })
+        let mut work = Self::naming(session, &[session.ib.handle, target.handle])?;
+        work._target = Some((target, mem));
+        Ok(work)
     }
 
     fn naming(session: &'s Session, handles: &[u32]) -> Result<Self, String> {

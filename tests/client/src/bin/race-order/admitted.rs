@@ -48,7 +48,8 @@ use amdgpu_client::{
 
 use crate::gated::submit_beside;
 
-const ENGINE: Engine = Engine::Dma(0);
+// Of the DMA engines the driver takes the one that has less to do.
+const ENGINE: Engine = Engine::Gfx;
 /// Half as many again as a queue remembers.
 const THREADS: usize = 48;
 /// As many as a queue remembers.
