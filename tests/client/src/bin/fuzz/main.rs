@@ -377,9 +377,12 @@ fn left(session: &Session, before: (u64, u64)) -> Outcome {
     Err(format!("VRAM and GTT in use: {before:?} bytes before, {after:?} after"))
 }
 
+/// Calls from which on the rarest of them have to succeed.
+const ENOUGH: u64 = 10_000;
+
 /// Says how often each action was done. Each has to succeed now and then, but for those that
-/// cannot.
-fn coverage(counts: &Counts) -> Outcome {
+/// cannot. `None`: there were too few to tell.
+fn coverage(counts: &Counts) -> Option<Outcome> {
     const REFUSED: [&str; 2] = ["SCHED", "any number"];
     let (mut total, mut never) = (0, Vec::new());
     for ((name, ..), [tried, done]) in CALLS.iter().chain(ACTS).zip(counts) {
