@@ -3,7 +3,7 @@
 //! Recovery of a card whose engines hang (the C driver's `amdgpu_device_gpu_recover`).
 //!
 //! A ring hangs if its oldest job has been the oldest for longer than the ring's limit allows,
-//! or if its engine has said that it met an illegal command. Then the [`Block`] of the ring is
+//! or if its engine has said that it met an illegal command. Then the block of the ring is
 //! reset, and all others go on. If that does not help, the whole card is reset. [`super::reset`]
 //! says how.
 //!

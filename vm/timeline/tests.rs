@@ -90,6 +90,14 @@ mod order {
         root: Pin<KBox<OwnResv>>,
     }
 
+    impl Drop for World {
+        fn drop(&mut self) {
+            // Otherwise the last one to know the reaper may be its own worker.
+            self.queue.flush();
+            self.tables.reaper.flush();
+        }
+    }
+
     impl World {
         fn new() -> Result<Self> {
             Self::with_engine(None)

@@ -73,8 +73,8 @@ impl Child {
         unsafe { libc::kill(self.pid, libc::SIGKILL) };
     }
 
-    /// Waits until the child is gone, which the kernel lets it be only when its memory and its files
-    /// are given back. How long that took.
+    /// Waits until the child is gone, which the kernel lets it be only when its memory and its
+    /// files are given back. How long that took.
     ///
     /// # Errors
     ///

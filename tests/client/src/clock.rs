@@ -99,7 +99,8 @@ impl Meter {
         Ok(meter)
     }
 
-    /// Lets the others finish what they have to do, so that the next measurement finds them at rest.
+    /// Lets the others finish what they have to do, so that the next measurement finds them at
+    /// rest.
     ///
     /// A call that wakes a thread costs more than one that finds it still at work from the call
     /// before: some 2,000 instructions for a submission, by luck. The model takes its own time, so
@@ -157,8 +158,8 @@ fn count_down(rounds: u64) {
     }
 }
 
-/// Tells the emulator's profile (tests/bench/profile.c) that a measurement begins: a no-operation with
-/// a number in it.
+/// Tells the emulator's profile (tests/bench/profile.c) that a measurement begins: a no-operation
+/// with a number in it.
 #[cfg(target_arch = "x86_64")]
 fn mark_begin() {
     // SAFETY: does nothing.

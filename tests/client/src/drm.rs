@@ -123,7 +123,8 @@ impl Node {
         Ok(Self { path: path.into(), slot, driver })
     }
 
-    /// A new open file on the primary node of the same device, which is its master if nobody else is.
+    /// A new open file on the primary node of the same device, which is its master if nobody else
+    /// is.
     ///
     /// # Errors
     ///
@@ -320,8 +321,8 @@ impl File {
         self.call(uapi::GEM_OP, &request).map(|_| ())
     }
 
-    /// GEM_WAIT_IDLE until the absolute time `until_ns` of the monotonic clock. Whether there is nothing
-    /// left to be done to the BO.
+    /// GEM_WAIT_IDLE until the absolute time `until_ns` of the monotonic clock. Whether there is
+    /// nothing left to be done to the BO.
     ///
     /// # Errors
     ///

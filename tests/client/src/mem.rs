@@ -47,8 +47,8 @@ pub struct UserMem {
 
 // SAFETY: the mapping belongs to the process, not to a thread.
 unsafe impl Send for UserMem {}
-// SAFETY: through a shared reference bytes are only copied out or reached as atomic words; that other
-// threads, processes and the GPU change them meanwhile is what this memory is for.
+// SAFETY: through a shared reference bytes are only copied out or reached as atomic words; that
+// other threads, processes and the GPU change them meanwhile is what this memory is for.
 unsafe impl Sync for UserMem {}
 
 /// Advice to the kernel that leaves what a page holds alone, or says what it may become.

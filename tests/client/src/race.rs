@@ -83,7 +83,8 @@ impl<'s> Target<'s> {
         Self::place(session, mem, flags, session.reserve_va(u64_of(mem.len())))
     }
 
-    /// Covers the whole of `mem`, which may be of any kind; its pages are gathered by the first job.
+    /// Covers the whole of `mem`, which may be of any kind; its pages are gathered by the first
+    /// job.
     ///
     /// # Errors
     ///

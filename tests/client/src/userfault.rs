@@ -18,7 +18,8 @@ const MODE_MISSING: u64 = 1;
 /// Size of `struct uffd_msg`.
 const MESSAGE: usize = 32;
 
-/// Holds back the pages of memory that is registered with it, until it is dropped: then they are zeros.
+/// Holds back the pages of memory that is registered with it, until it is dropped: then they are
+/// zeros.
 #[derive(Debug)]
 pub struct Userfault(libc::c_int);
 

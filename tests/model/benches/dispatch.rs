@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Wave instructions a second of processor time in dispatches of a job: through page walks, the TLB and
-//! the shader's caches. `cargo bench -p amdgpu-model`.
+//! Wave instructions a second of processor time in dispatches of a job: through page walks, the TLB
+//! and the shader's caches. `cargo bench -p amdgpu-model`.
 
 #[path = "../tests/bench/mod.rs"]
 mod bench;
@@ -73,7 +73,8 @@ fn map(b: &mut Bench) {
 }
 
 fn measure(name: &str, cache: Cache, program: &[u32], groups: u32, lds: u32) {
-    let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache, ..Config::default() });
+    let mut b =
+        Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache, ..Config::default() });
     map(&mut b);
     for (n, word) in (0..).zip(program) {
         b.gpu.vram().write_u32(VRAM_DATA + n * 4, *word);
@@ -91,7 +92,10 @@ fn measure(name: &str, cache: Cache, program: &[u32], groups: u32, lds: u32) {
     let seconds = processor_seconds() - start;
     b.clean();
     let millions = b.gpu.wave_instructions() as f64 / 1e6;
-    println!("{name:12} {cache:?} {millions:8.1} M wave instructions, {:6.1} M a second", millions / seconds);
+    println!(
+        "{name:12} {cache:?} {millions:8.1} M wave instructions, {:6.1} M a second",
+        millions / seconds
+    );
 }
 
 fn main() {

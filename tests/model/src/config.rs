@@ -70,8 +70,8 @@ pub struct Config {
     pub chip: Chip,
     /// PCI class.
     pub class: Class,
-    /// A card of the same kind with other values at power-on: harvested units, other memory, a slower
-    /// link, a later revision.
+    /// A card of the same kind with other values at power-on: harvested units, other memory, a
+    /// slower link, a later revision.
     pub odd: bool,
     /// VRAM in bytes, a multiple of 16 MiB.
     pub vram: u64,

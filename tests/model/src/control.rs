@@ -3,8 +3,8 @@
 //!
 //! `hold BLOCK` stops a block before its next packet, `release BLOCK` lets it go on (blocks: gfx,
 //! compute, sdma0, sdma1, sdma), `fail NAME` injects a fault from now on, `status` tells what each
-//! engine does and what is held, `violations` how many rules were broken, `job-errors` how many errors
-//! users' jobs made, `help` the commands.
+//! engine does and what is held, `violations` how many rules were broken, `job-errors` how many
+//! errors users' jobs made, `help` the commands.
 
 use std::{
     io::{
@@ -39,7 +39,8 @@ const HELP: &str = "hold BLOCK | release BLOCK | fail NAME | status | violations
 
 /// Listens on `path` and serves each connection on a thread of its own.
 pub fn listen(path: &Path, handle: Handle) -> Result<()> {
-    let listener = UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
+    let listener =
+        UnixListener::bind(path).with_context(|| format!("control socket {}", path.display()))?;
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let handle = handle.clone();
@@ -76,11 +77,14 @@ pub fn command(g: &mut Gpu, line: &str) -> String {
                 (None, false) => "idle".to_owned(),
             };
             let held = |e: EngineId| if g.is_held(e.block()) { "held, " } else { "" };
-            let all: Vec<String> = g.engines().into_iter().map(|e| format!("{e}={}{}", held(e), state(e))).collect();
+            let all: Vec<String> =
+                g.engines().into_iter().map(|e| format!("{e}={}{}", held(e), state(e))).collect();
             all.join(" ")
         }
         (Some("violations"), None) => g.log.violation_count().to_string(),
-        (Some("job-errors"), None) => g.log.job_errors().values().map(|errors| errors.count).sum::<u64>().to_string(),
+        (Some("job-errors"), None) => {
+            g.log.job_errors().values().map(|errors| errors.count).sum::<u64>().to_string()
+        }
         (Some("help"), None) => HELP.into(),
         _ => format!("error: no such command: {line}; try help"),
     }

@@ -3,7 +3,8 @@
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
 //! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences), `cp/data.rs` (memory and
-//! registers), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in `cp/prefetch.rs`.
+//! registers), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in
+//! `cp/prefetch.rs`.
 
 mod data;
 pub(crate) mod dispatch;
@@ -172,7 +173,10 @@ pub fn length(header: u32) -> Result<Need, String> {
         return exact(1);
     }
     if header >> 30 != 3 {
-        return Err(format!("PM4 packet {header:#010x}: type {} does not exist here", header >> 30));
+        return Err(format!(
+            "PM4 packet {header:#010x}: type {} does not exist here",
+            header >> 30
+        ));
     }
     let body = (header >> 16 & 0x3fff) + 1;
     let Some((_, name, least, most)) = known(header) else {
@@ -190,12 +194,16 @@ pub fn length(header: u32) -> Result<Need, String> {
 
 impl Gpu {
     pub(crate) fn gfx_ring(&self) -> Option<Ring> {
-        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0 || !self.ucode.gfx() || self.cp_in_reset() {
+        if self.regs.get(CP_ME_CNTL) & (ME_HALT | PFP_HALT) != 0
+            || !self.ucode.gfx()
+            || self.cp_in_reset()
+        {
             return None;
         }
         // BUFSZ is log2 of the size in 8-byte units.
         let size = 2u32 << (self.regs.get(CP_RB0_CNTL) & 0x3f).min(20);
-        let base = u64::from(self.regs.get(CP_RB0_BASE)) << 8 | u64::from(self.regs.get(CP_RB0_BASE_HI)) << 40;
+        let base = u64::from(self.regs.get(CP_RB0_BASE)) << 8
+            | u64::from(self.regs.get(CP_RB0_BASE_HI)) << 40;
         Some(Ring {
             vmid: (self.regs.get(CP_RB_VMID) & 0xf) as u8,
             base,
@@ -212,7 +220,10 @@ impl Gpu {
         }
         let at = self.regs.get64(CP_RB0_RPTR_ADDR, CP_RB0_RPTR_ADDR_HI);
         if self.mem_write_u32(Self::access(EngineId::Gfx, 0), at & !3, rptr).is_err() {
-            self.log.violation("rptr-writeback", format!("gfx: the read pointer cannot be written to {at:#x}"));
+            self.log.violation(
+                "rptr-writeback",
+                format!("gfx: the read pointer cannot be written to {at:#x}"),
+            );
         }
     }
 
@@ -224,7 +235,10 @@ impl Gpu {
             self.log.violation("ring-moved", "gfx: ring base changed while the ring executes");
         }
         if reg == CP_RB0_RPTR && self.regs.get(CP_RB0_CNTL) & RPTR_WR_ENA == 0 {
-            self.log.violation("read-only", format!("CP_RB0_RPTR := {value:#x} without RB_RPTR_WR_ENA"));
+            self.log.violation(
+                "read-only",
+                format!("CP_RB0_RPTR := {value:#x} without RB_RPTR_WR_ENA"),
+            );
             return;
         }
         if reg == CP_RB0_WPTR && value != 0 {
@@ -253,8 +267,10 @@ impl Gpu {
 
     /// GRBM_STATUS as read.
     pub(crate) fn grbm_status(&self) -> u32 {
-        let mut queues = self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue });
-        let busy = self.busy(EngineId::Gfx) || self.gfx.hung.is_some() || queues.any(|q| self.busy(q));
+        let mut queues =
+            self.mec.keys().map(|&(me, pipe, queue)| EngineId::Compute { me, pipe, queue });
+        let busy =
+            self.busy(EngineId::Gfx) || self.gfx.hung.is_some() || queues.any(|q| self.busy(q));
         u32::from(busy) * GUI_ACTIVE
     }
 

@@ -48,7 +48,13 @@ fn enable_bit(bits: u32) -> u32 {
 
 impl Gpu {
     /// Takes a fault at `va`. Answers where the access goes instead, if anywhere.
-    pub(crate) fn fault(&mut self, a: Access, va: u64, write: bool, bits: u32) -> Result<Place, Stop> {
+    pub(crate) fn fault(
+        &mut self,
+        a: Access,
+        va: u64,
+        write: bool,
+        bits: u32,
+    ) -> Result<Place, Stop> {
         self.faults.count += 1;
         let n = usize::from(a.vmid != 0);
         let context = n as u32;
@@ -62,9 +68,13 @@ impl Gpu {
             self.faults.last[n] = Some((a.vmid, page));
         }
         if cntl & 1 << (enable_bit(bits) + 1) == 0 {
-            return Err(Stop::Hang(format!("VM fault at {va:#x}, vmid {}, not redirected", a.vmid)));
+            return Err(Stop::Hang(format!(
+                "VM fault at {va:#x}, vmid {}, not redirected",
+                a.vmid
+            )));
         }
-        let default = u64::from(self.regs.get(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR + context)) << 12;
+        let default =
+            u64::from(self.regs.get(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR + context)) << 12;
         Ok(self.bus_place(a, va, default + va % PAGE, write))
     }
 
@@ -75,16 +85,23 @@ impl Gpu {
         let first = !self.faults.latched[n];
         if first {
             self.faults.latched[n] = true;
-            let status = bits | a.client_id << 12 | u32::from(write) << 24 | u32::from(a.vmid) << 25;
-            let name: [u8; 4] = std::array::from_fn(|i| a.client.as_bytes().get(i).copied().unwrap_or(0));
+            let status =
+                bits | a.client_id << 12 | u32::from(write) << 24 | u32::from(a.vmid) << 25;
+            let name: [u8; 4] =
+                std::array::from_fn(|i| a.client.as_bytes().get(i).copied().unwrap_or(0));
             self.regs.set(VM_CONTEXT0_PROTECTION_FAULT_ADDR + context, (va >> 12) as u32);
             self.regs.set(VM_CONTEXT0_PROTECTION_FAULT_STATUS + context, status);
-            self.regs.set(VM_CONTEXT0_PROTECTION_FAULT_MCCLIENT + context, u32::from_be_bytes(name));
+            self.regs
+                .set(VM_CONTEXT0_PROTECTION_FAULT_MCCLIENT + context, u32::from_be_bytes(name));
         }
         // A fault of the interrupt ring itself cannot be told through it.
         let own = a.client == crate::ih::CLIENT;
         if cntl & 1 << enable_bit(bits) != 0 && (first || subsequent) && !own {
-            let source = if bits & (protection::READ | protection::WRITE) != 0 { PROTECTION } else { PAGE_INVALID };
+            let source = if bits & (protection::READ | protection::WRITE) != 0 {
+                PROTECTION
+            } else {
+                PAGE_INVALID
+            };
             // Hawaii's vectors for faults carry neither VMID nor PASID.
             let vmid = if self.config.chip == Chip::Hawaii { 0 } else { a.vmid };
             self.interrupt(source, (va >> 12) as u32 & 0x0fff_ffff, 0, vmid);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Flushes of TLB and host data path, and changes of page directories.
 //!
-//! A packet asks for an HDP flush by a bit of GPU_HDP_FLUSH_REQ, each client of the path by its own, and
-//! waits until the same bit of GPU_HDP_FLUSH_DONE is set.
+//! A packet asks for an HDP flush by a bit of GPU_HDP_FLUSH_REQ, each client of the path by its
+//! own, and waits until the same bit of GPU_HDP_FLUSH_DONE is set.
 //!
-//! A flush takes time. One that a packet asks for is done when its engine reads VM_INVALIDATE_REQUEST
-//! or VM_INVALIDATE_RESPONSE; else some time later, and until then old entries are used. One that the
-//! host asks for is done at once: the C driver writes the register and reads nothing back.
+//! A flush takes time. One that a packet asks for is done when its engine reads
+//! VM_INVALIDATE_REQUEST or VM_INVALIDATE_RESPONSE; else some time later, and until then old
+//! entries are used. One that the host asks for is done at once: the C driver writes the register
+//! and reads nothing back.
 //!
 //! GFX7 cannot flush a VMID, nor change its directory, while a job of it runs on another engine.
 
@@ -68,7 +69,10 @@ impl Gpu {
         if let Source::Engine(id) = by
             && bits != hdp_client(id)
         {
-            let what = format!("{id} asks for an HDP flush as client {bits:#x}, it is {:#x}", hdp_client(id));
+            let what = format!(
+                "{id} asks for an HDP flush as client {bits:#x}, it is {:#x}",
+                hdp_client(id)
+            );
             self.log.violation("hdp-client", what);
         }
         self.regs.set(GPU_HDP_FLUSH_DONE, self.regs.get(GPU_HDP_FLUSH_DONE) & !bits);
@@ -109,7 +113,8 @@ impl Gpu {
         match by {
             Source::Engine(engine) if self.config.strict.has(Rule::TlbDelay) => {
                 let left = self.rng.random_range(1..=LONGEST);
-                self.regs.set(VM_INVALIDATE_RESPONSE, self.regs.get(VM_INVALIDATE_RESPONSE) & !vmids);
+                self.regs
+                    .set(VM_INVALIDATE_RESPONSE, self.regs.get(VM_INVALIDATE_RESPONSE) & !vmids);
                 self.flushes.0.push(Pending { engine, vmids, left });
             }
             _ => self.flush_now(vmids),
@@ -170,9 +175,13 @@ impl Gpu {
 
     fn check_vmid_unused(&mut self, by: Source, vmid: u32, done: &str) {
         let mine = |id: EngineId| by == Source::Engine(id);
-        let other = self.executing().into_iter().find(|(id, v)| u32::from(*v) == vmid && !mine(*id));
+        let other =
+            self.executing().into_iter().find(|(id, v)| u32::from(*v) == vmid && !mine(*id));
         if let Some((id, _)) = other {
-            self.log.violation("vmid-in-use", format!("vmid {vmid} runs a job on {id}, and {done} by {by}"));
+            self.log.violation(
+                "vmid-in-use",
+                format!("vmid {vmid} runs a job on {id}, and {done} by {by}"),
+            );
         }
     }
 

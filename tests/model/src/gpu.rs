@@ -188,9 +188,9 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// The bus resets the card. On hardware these cards do not respond to that; QEMU resets all of a
-    /// machine's devices so when it resets or wakes up. With the fault `power-loss` that is what it
-    /// stands for.
+    /// The bus resets the card. On hardware these cards do not respond to that; QEMU resets all of
+    /// a machine's devices so when it resets or wakes up. With the fault `power-loss` that is what
+    /// it stands for.
     pub fn bus_reset(&mut self) {
         let lost = self.config.inject.power_loss;
         self.reset(!lost);
@@ -360,7 +360,8 @@ impl Gpu {
             EngineId::Sdma(n) => self.sdma.get(usize::from(n)),
         };
         let more = front.is_some_and(|f| !f.ibs.is_empty());
-        front.is_some_and(|f| !f.fences.is_empty()) || self.ring(id).is_some_and(|r| more || r.rptr != r.wptr)
+        front.is_some_and(|f| !f.fences.is_empty())
+            || self.ring(id).is_some_and(|r| more || r.rptr != r.wptr)
     }
 
     /// Lets one engine execute one packet. Which one, the seed decides.
@@ -407,7 +408,10 @@ impl Gpu {
     /// One packet of one engine, or one fence that it passed before.
     fn step_engine(&mut self, id: EngineId) -> Step {
         let block = id.block();
-        if self.config.inject.dead.contains(&block) || self.held.contains(&block) || !self.is_clocked() {
+        if self.config.inject.dead.contains(&block)
+            || self.held.contains(&block)
+            || !self.is_clocked()
+        {
             return Step::Idle;
         }
         let fences = self.front(id).map_or(0, |f| f.fences.len());
@@ -467,7 +471,13 @@ impl Gpu {
             Some(s) => (s.clone(), s.size - s.pos),
             None if ring.rptr == ring.wptr => return Step::Idle,
             None => {
-                let s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr, ahead: None };
+                let s = Stream {
+                    vmid: ring.vmid,
+                    base: ring.base,
+                    size: ring.size,
+                    pos: ring.rptr,
+                    ahead: None,
+                };
                 (s, ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1))
             }
         };
@@ -495,7 +505,13 @@ impl Gpu {
     }
 
     /// Fetches, traces and executes the packet at the position. Answers its length and the flow.
-    fn one_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, available: u32) -> Result<(u32, Flow), Stop> {
+    fn one_packet(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        s: &Stream,
+        available: u32,
+    ) -> Result<(u32, Flow), Stop> {
         let a = Self::access(id, s.vmid);
         let mut dwords = vec![match s.fetched(0) {
             Some(dword) => dword,
@@ -523,7 +539,13 @@ impl Gpu {
         let name = if is_sdma { sdma::name(dwords[0]) } else { cp::name(dwords[0]) };
         let filler = dwords.len() == 1 && name == "NOP";
         if !filler && front.polls == 0 && !front.delayed {
-            let e = Event::Packet { engine: id, vmid: s.vmid, addr: s.addr(0), name, dwords: dwords.clone() };
+            let e = Event::Packet {
+                engine: id,
+                vmid: s.vmid,
+                addr: s.addr(0),
+                name,
+                dwords: dwords.clone(),
+            };
             if front.recent.len() == RECENT {
                 front.recent.pop_front();
             }
@@ -531,8 +553,11 @@ impl Gpu {
             self.log.event(e);
         }
         let used = dwords.len() as u32;
-        let flow =
-            if is_sdma { self.sdma_packet(id, front, s, &dwords)? } else { self.cp_packet(id, front, s, &dwords)? };
+        let flow = if is_sdma {
+            self.sdma_packet(id, front, s, &dwords)?
+        } else {
+            self.cp_packet(id, front, s, &dwords)?
+        };
         if let Flow::Call(to) | Flow::Chain(to) = &flow {
             front.job = Some(to.vmid).filter(|vmid| *vmid != 0).or(front.job);
             self.begin_ib(id, front)?;
@@ -541,7 +566,13 @@ impl Gpu {
     }
 
     /// Fetches more dwords of a packet, until there are `wanted`; a ring wraps at its end.
-    pub(crate) fn fetch(&mut self, a: Access, s: &Stream, dwords: &mut Vec<u32>, wanted: u32) -> Result<(), Stop> {
+    pub(crate) fn fetch(
+        &mut self,
+        a: Access,
+        s: &Stream,
+        dwords: &mut Vec<u32>,
+        wanted: u32,
+    ) -> Result<(), Stop> {
         while (dwords.len() as u32) < wanted {
             let have = dwords.len() as u32;
             if let Some(dword) = s.fetched(have) {
@@ -551,7 +582,9 @@ impl Gpu {
             let to_end = s.size - (s.pos + have) % s.size.max(1);
             let mut bytes = vec![0; (wanted - have).min(to_end) as usize * 4];
             self.mem_read(a, s.addr(have), &mut bytes)?;
-            dwords.extend(bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+            dwords.extend(
+                bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            );
         }
         Ok(())
     }
@@ -579,7 +612,10 @@ impl Gpu {
         let at = if front.ibs.is_empty() { self.ring(id).map(|r| r.rptr) } else { None };
         let skip = if let Flow::Skip(n) = flow { n } else { 0 };
         if used + skip > available {
-            self.log.violation("packet-overrun", format!("{id}: skips {skip} dwords, beyond the stream's end"));
+            self.log.violation(
+                "packet-overrun",
+                format!("{id}: skips {skip} dwords, beyond the stream's end"),
+            );
         }
         let step = (used + skip).min(available);
         match front.ibs.last_mut() {

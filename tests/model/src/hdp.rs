@@ -2,12 +2,13 @@
 //! VRAM and the host data path (HDP) before it.
 //!
 //! On hardware, what the host writes through BAR0 lies in the HDP's write cache until a flush: a
-//! GPU engine that reads earlier may read the old bytes, and the new ones arrive in any order. What the
-//! host reads may come from the HDP's read cache, and be older than what an engine wrote, until that is
-//! invalidated. In the strict mode VRAM is two files, the host's view (BAR0) and the GPU's. The host
-//! writes one; a flush carries over what differs, and a line may arrive earlier. Engines write both, or
-//! the GPU's alone where the seed says that the line is in the read cache: the host sees it after an
-//! invalidation, or some time later. In the direct mode, which is faster, both views are one file.
+//! GPU engine that reads earlier may read the old bytes, and the new ones arrive in any order. What
+//! the host reads may come from the HDP's read cache, and be older than what an engine wrote, until
+//! that is invalidated. In the strict mode VRAM is two files, the host's view (BAR0) and the GPU's.
+//! The host writes one; a flush carries over what differs, and a line may arrive earlier. Engines
+//! write both, or the GPU's alone where the seed says that the line is in the read cache: the host
+//! sees it after an invalidation, or some time later. In the direct mode, which is faster, both
+//! views are one file.
 
 use std::{
     collections::BTreeMap,
@@ -157,14 +158,15 @@ impl Vram {
         self.see(from, offset + len - from);
     }
 
-    /// Leaves the host with its old copy of a line of which an engine wrote a part. Not where the host
-    /// itself has written to the rest of it.
+    /// Leaves the host with its old copy of a line of which an engine wrote a part. Not where the
+    /// host itself has written to the rest of it.
     fn hide(&mut self, line: u64, part: Range<u64>) -> bool {
         if self.read_cache.contains_key(&line) {
             return true;
         }
         let (before, after) = (line * LINE..part.start, part.end..(line + 1) * LINE);
-        let dirty = |r: Range<u64>| self.host.differs(&self.device, r.start, (r.end - r.start) as usize);
+        let dirty =
+            |r: Range<u64>| self.host.differs(&self.device, r.start, (r.end - r.start) as usize);
         if dirty(before) || dirty(after) {
             return false;
         }
@@ -230,7 +232,9 @@ impl Vram {
         while let Ok(start) = rustix::fs::seek(file.as_fd(), SeekFrom::Data(at)) {
             let end = rustix::fs::seek(file.as_fd(), SeekFrom::Hole(start))?;
             let mut from = start & !7;
-            for line in self.read_cache.range(from / LINE..end.div_ceil(LINE)).map(|(line, _)| *line) {
+            for line in
+                self.read_cache.range(from / LINE..end.div_ceil(LINE)).map(|(line, _)| *line)
+            {
                 self.host.copy_changed(&self.device, from, (line * LINE).saturating_sub(from));
                 from = (line + 1) * LINE;
             }

@@ -67,7 +67,14 @@ pub struct Host {
 impl Host {
     /// Maps `len` bytes at `iova` to `file` from `offset`. A file is mapped into this process once,
     /// whole, however many ranges name it.
-    pub fn map_file(&mut self, iova: u64, len: u64, file: Option<File>, offset: u64, writable: bool) -> io::Result<()> {
+    pub fn map_file(
+        &mut self,
+        iova: u64,
+        len: u64,
+        file: Option<File>,
+        offset: u64,
+        writable: bool,
+    ) -> io::Result<()> {
         let memory = file.map(|f| self.memory_of(f)).transpose()?;
         let memory = memory.filter(|m| offset.checked_add(len).is_some_and(|e| e <= m.len()));
         self.maps.insert(iova, Mapping { len, offset, memory, writable });

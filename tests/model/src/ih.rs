@@ -4,8 +4,8 @@
 //!
 //! Order kept: what the interrupt announces, then the vector, then the write pointer, then the
 //! message. With RPTR_REARM, after a message no other is sent until the read pointer is written. If
-//! vectors are left by then, one is sent at once, or not before the next vector: the seed decides, each
-//! time, as nobody knows what hardware does.
+//! vectors are left by then, one is sent at once, or not before the next vector: the seed decides,
+//! each time, as nobody knows what hardware does.
 
 use rand::Rng;
 
@@ -61,14 +61,20 @@ impl Gpu {
         self.touch_strays();
         let pasid = self.regs.get(IH_VMID_0_LUT + u32::from(vmid)) & 0xffff;
         let pasid = if vmid == 0 { 0 } else { pasid };
-        let dwords = [u32::from(source), data & 0x0fff_ffff, ring_id | u32::from(vmid) << 8 | pasid << 16, 0];
+        let dwords = [
+            u32::from(source),
+            data & 0x0fff_ffff,
+            ring_id | u32::from(vmid) << 8 | pasid << 16,
+            0,
+        ];
         let mask = self.ih_mask();
         let wptr = self.regs.get(IH_RB_WPTR) & mask;
         let base = u64::from(self.regs.get(IH_RB_BASE)) << 8;
         let bytes: Vec<u8> = dwords.iter().flat_map(|d| d.to_le_bytes()).collect();
         let a = self.ih_access();
         if self.mem_write(a, base + u64::from(wptr), &bytes).is_err() {
-            self.log.violation("ih-ring", format!("the interrupt ring at {base:#x} cannot be written"));
+            self.log
+                .violation("ih-ring", format!("the interrupt ring at {base:#x} cannot be written"));
             return;
         }
         let next = wptr.wrapping_add(VECTOR) & mask;
@@ -91,7 +97,10 @@ impl Gpu {
         let at = self.regs.get64(IH_RB_WPTR_ADDR_LO, IH_RB_WPTR_ADDR_HI);
         let a = self.ih_access();
         if self.mem_write_u32(a, at & !3, value).is_err() {
-            self.log.violation("ih-writeback", format!("the write pointer cannot be written to {at:#x}"));
+            self.log.violation(
+                "ih-writeback",
+                format!("the write pointer cannot be written to {at:#x}"),
+            );
         }
     }
 
@@ -115,11 +124,15 @@ impl Gpu {
     pub(crate) fn ih_write_rptr(&mut self, value: u32) {
         let mask = self.ih_mask();
         if value & !mask & 0x3ffff != 0 || value % VECTOR != 0 {
-            self.log.violation("ih-rptr", format!("IH_RB_RPTR := {value:#x} is not a vector in the ring"));
+            self.log.violation(
+                "ih-rptr",
+                format!("IH_RB_RPTR := {value:#x} is not a vector in the ring"),
+            );
         }
         self.regs.set(IH_RB_RPTR, value);
         self.ih.waiting_for_rptr = false;
-        let left = self.regs.get(IH_RB_CNTL) & ENABLE != 0 && self.regs.get(IH_RB_WPTR) & mask != value & mask;
+        let left = self.regs.get(IH_RB_CNTL) & ENABLE != 0
+            && self.regs.get(IH_RB_WPTR) & mask != value & mask;
         if left && self.rng.random() {
             self.ih_message();
         }

@@ -137,7 +137,14 @@ mod tests {
     #[test]
     fn names_are_parsed_or_refused() {
         let mut i = Injections::default();
-        for n in ["not-posted", "no-interrupt=9", "ring-gfx", "hang-compute=3", "slow-sdma=50", "ring-sdma1"] {
+        for n in [
+            "not-posted",
+            "no-interrupt=9",
+            "ring-gfx",
+            "hang-compute=3",
+            "slow-sdma=50",
+            "ring-sdma1",
+        ] {
             i.add(n).unwrap();
         }
         assert_eq!(i.no_interrupt, Some(9));

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Memory accesses that an engine has issued and that have not landed.
 //!
-//! *CP DMA*: DMA_DATA only starts a transfer. The graphics command processor goes on, past the end of the
-//! pipe even, unless the packet has CP_SYNC: that one waits for itself and for all before it. So a
-//! transfer without it lands at once, or after the fence that ends the job, as the seed decides.
-//! Compute queues wait for each transfer.
+//! *CP DMA*: DMA_DATA only starts a transfer. The graphics command processor goes on, past the end
+//! of the pipe even, unless the packet has CP_SYNC: that one waits for itself and for all before
+//! it. So a transfer without it lands at once, or after the fence that ends the job, as the seed
+//! decides. Compute queues wait for each transfer.
 //!
 //! *Halts*: the halt bit stops the fetching of packets, not what is under way. What a halted engine
-//! wrote last lands once more some time later, at the address that was translated before: whatever the
-//! page tables say by then. Until then its status is busy, and its job can reach memory. A reset of the
-//! engine ends it, and so does taking bus mastering away.
+//! wrote last lands once more some time later, at the address that was translated before: whatever
+//! the page tables say by then. Until then its status is busy, and its job can reach memory. A
+//! reset of the engine ends it, and so does taking bus mastering away.
 
 use std::time::{
     Duration,
@@ -161,7 +161,13 @@ impl Gpu {
         }
         let soon = self.rng.random_ratio(1, 4);
         let due = soon.then(Instant::now);
-        self.under_way.late.push(Late { engine: id, access, what: What::Transfer(transfer), due, ordered });
+        self.under_way.late.push(Late {
+            engine: id,
+            access,
+            what: What::Transfer(transfer),
+            due,
+            ordered,
+        });
         Ok(())
     }
 
@@ -190,7 +196,8 @@ impl Gpu {
     /// An engine wrote data of a job.
     pub(crate) fn issued(&mut self, id: EngineId, access: Access, at: u64, len: u64) {
         if len > 0 {
-            self.last_write.insert(id, Issued { access, at: at + len - len.min(BURST), len: len.min(BURST) });
+            self.last_write
+                .insert(id, Issued { access, at: at + len - len.min(BURST), len: len.min(BURST) });
         }
     }
 
@@ -220,7 +227,9 @@ impl Gpu {
                 Ok(())
             }
             What::Posted { at: Physical::Bus(address), bytes } => {
-                if let Place::Bytes { memory, offset, .. } = self.bus_place(late.access, address, address, true) {
+                if let Place::Bytes { memory, offset, .. } =
+                    self.bus_place(late.access, address, address, true)
+                {
                     memory.write(offset, &bytes);
                 }
                 Ok(())
@@ -242,7 +251,9 @@ impl Gpu {
         }
         for id in self.engines().into_iter().filter(|id| id.block() == block) {
             let Some(front) = self.front(id) else { continue };
-            let Some(vmid) = front.job.or(front.fences.iter().find_map(|f| f.ends)) else { continue };
+            let Some(vmid) = front.job.or(front.fences.iter().find_map(|f| f.ends)) else {
+                continue;
+            };
             let access = Self::access(id, vmid);
             let last = self.last_write.get(&id).copied().filter(|w| w.access.vmid == vmid);
             let what = last.and_then(|w| self.posted(w)).unwrap_or(What::Reads);

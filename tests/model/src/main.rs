@@ -76,8 +76,8 @@ struct Options {
     /// `direct`: the guest's writes to VRAM are seen at once. `strict`: after an HDP flush.
     #[arg(long, value_name = "MODE", default_value = "direct")]
     hdp: String,
-    /// `strict`: shaders see memory through caches that keep lines until a packet flushes them. `direct`: as it
-    /// is.
+    /// `strict`: shaders see memory through caches that keep lines until a packet flushes them.
+    /// `direct`: as it is.
     #[arg(long, value_name = "MODE", default_value = "strict")]
     cache: String,
     /// Seed of every random choice.
@@ -172,11 +172,14 @@ fn config(o: &Options) -> Result<Config> {
 fn run(o: &Options) -> Result<u64> {
     let mut gpu = Gpu::new(config(o)?).context("making the VRAM")?;
     if let Some(path) = &o.write_rom {
-        std::fs::write(path, gpu.rom()).with_context(|| format!("video BIOS {}", path.display()))?;
+        std::fs::write(path, gpu.rom())
+            .with_context(|| format!("video BIOS {}", path.display()))?;
     }
     let Some(socket) = &o.socket else { return Ok(0) };
     if let Some(path) = &o.trace {
-        gpu.log.trace_to(File::create(path).with_context(|| format!("trace file {}", path.display()))?);
+        gpu.log.trace_to(
+            File::create(path).with_context(|| format!("trace file {}", path.display()))?,
+        );
     }
     let machine = Machine::start(gpu);
     let handle = machine.handle();

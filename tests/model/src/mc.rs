@@ -121,8 +121,15 @@ impl Gpu {
     }
 
     /// Fills `len` bytes with a pattern whose length divides a page's.
-    pub(crate) fn mem_fill(&mut self, a: Access, to: u64, pattern: &[u8], len: u64) -> Result<(), Stop> {
-        let page: Vec<u8> = pattern.iter().copied().cycle().take(PAGE as usize + pattern.len()).collect();
+    pub(crate) fn mem_fill(
+        &mut self,
+        a: Access,
+        to: u64,
+        pattern: &[u8],
+        len: u64,
+    ) -> Result<(), Stop> {
+        let page: Vec<u8> =
+            pattern.iter().copied().cycle().take(PAGE as usize + pattern.len()).collect();
         let mut done = 0;
         while done < len {
             let n = (PAGE - (to + done) % PAGE).min(len - done);
@@ -135,7 +142,12 @@ impl Gpu {
     }
 
     /// Copies `len` bytes from one address to another, ascending, page run by page run.
-    pub(crate) fn mem_copy(&mut self, from: (Access, u64), to: (Access, u64), len: u64) -> Result<(), Stop> {
+    pub(crate) fn mem_copy(
+        &mut self,
+        from: (Access, u64),
+        to: (Access, u64),
+        len: u64,
+    ) -> Result<(), Stop> {
         let mut done = 0;
         while done < len {
             let (src, dst) = (from.1.wrapping_add(done), to.1.wrapping_add(done));
@@ -148,7 +160,9 @@ impl Gpu {
             }
             if let Place::Bytes { memory, offset: doff, vram } = target {
                 match &source {
-                    Place::Bytes { memory: s, offset: soff, .. } => s.copy_to(*soff, &memory, doff, size),
+                    Place::Bytes { memory: s, offset: soff, .. } => {
+                        s.copy_to(*soff, &memory, doff, size)
+                    }
                     Place::Void => memory.fill(doff, 0xff, size),
                 }
                 if vram {
@@ -185,7 +199,14 @@ impl Gpu {
     }
 
     /// Reports a read of VRAM that the host wrote and did not flush.
-    pub(crate) fn check_flushed(&mut self, a: Access, va: u64, vram: bool, offset: u64, len: usize) {
+    pub(crate) fn check_flushed(
+        &mut self,
+        a: Access,
+        va: u64,
+        vram: bool,
+        offset: u64,
+        len: usize,
+    ) {
         if vram && self.vram.unflushed(offset, len) {
             let what = format!(
                 "{} vmid {} va {va:#x}: reads VRAM {offset:#x} before the host's write was flushed",
@@ -213,7 +234,8 @@ impl Gpu {
     /// Translates one address.
     pub(crate) fn resolve(&mut self, a: Access, va: u64, write: bool) -> Result<Place, Stop> {
         if va > ADDRESS_MASK {
-            let what = format!("{} vmid {}: address {va:#x} has more than 40 bits", a.client, a.vmid);
+            let what =
+                format!("{} vmid {}: address {va:#x} has more than 40 bits", a.client, a.vmid);
             self.log.violation("address-bits", what);
         }
         let va = va & ADDRESS_MASK;
@@ -242,7 +264,10 @@ impl Gpu {
         let context = usize::from(a.vmid != 0);
         let cntl = self.regs.get(VM_CONTEXT0_CNTL + context as u32);
         if cntl & 1 == 0 {
-            let what = format!("{} accesses {va:#x} as vmid {}: its context is disabled", a.client, a.vmid);
+            let what = format!(
+                "{} accesses {va:#x} as vmid {}: its context is disabled",
+                a.client, a.vmid
+            );
             self.log.violation("context-disabled", what.clone());
             return Err(Stop::Hang(what));
         }
@@ -264,7 +289,10 @@ impl Gpu {
             return self.fault(a, va, write, protection::VALID);
         }
         if entry & pte::RESERVED != 0 {
-            self.log.violation("pte-reserved", format!("vmid {} va {va:#x}: PTE {entry:#x} has reserved bits", a.vmid));
+            self.log.violation(
+                "pte-reserved",
+                format!("vmid {} va {va:#x}: PTE {entry:#x} has reserved bits", a.vmid),
+            );
         }
         if !write && entry & pte::READABLE == 0 {
             return self.fault(a, va, write, protection::READ);
@@ -285,7 +313,8 @@ impl Gpu {
     fn check_snooped(&mut self, a: Access, va: u64, entry: u64) {
         let rule = if a.vmid == 0 { Rule::Snoop } else { Rule::SnoopUsers };
         if entry & pte::SNOOPED == 0 && self.config.strict.has(rule) {
-            let what = format!("{} vmid {} va {va:#x}: PTE {entry:#x} does not snoop", a.client, a.vmid);
+            let what =
+                format!("{} vmid {} va {va:#x}: PTE {entry:#x} does not snoop", a.client, a.vmid);
             self.log.violation("unsnooped", what);
         }
     }
@@ -385,7 +414,8 @@ impl Gpu {
         let pages = 1_u64 << order;
         let first = index & !(pages - 1);
         let serve = self.tlb.serve;
-        let of_block = (index & !(BLOCK - 1)..).take(BLOCK as usize).filter(|n| n & !(pages - 1) == first);
+        let of_block =
+            (index & !(BLOCK - 1)..).take(BLOCK as usize).filter(|n| n & !(pages - 1) == first);
         let others: Vec<u64> = of_block.chain([first, first + pages - 1]).collect();
         for n in others {
             // A fragment may reach beyond its table; what is there is not looked at.
@@ -457,7 +487,8 @@ impl Gpu {
     pub(crate) fn bus_place(&mut self, a: Access, va: u64, address: u64, write: bool) -> Place {
         let rw = if write { "write" } else { "read" };
         if !self.pci.bus_master() {
-            let what = format!("{} {rw} of bus address {address:#x} with bus mastering off", a.client);
+            let what =
+                format!("{} {rw} of bus address {address:#x} with bus mastering off", a.client);
             self.log.violation("dma-without-bus-master", what);
             return Place::Void;
         }
@@ -469,7 +500,10 @@ impl Gpu {
                     NoReach::NoMemory => "not memory",
                     NoReach::ReadOnly => "mapped read-only",
                 };
-                let what = format!("{} vmid {} va {va:#x}: {rw} of bus address {address:#x}: {why}", a.client, a.vmid);
+                let what = format!(
+                    "{} vmid {} va {va:#x}: {rw} of bus address {address:#x}: {why}",
+                    a.client, a.vmid
+                );
                 self.log.violation("dma-unmapped", what);
                 Place::Void
             }

@@ -51,7 +51,10 @@ impl Gpu {
     pub(crate) fn check_left(&mut self) {
         let left: Vec<QueueSel> = self.mec.keys().copied().collect();
         if !left.is_empty() && self.config.strict.has(Rule::LeftActive) {
-            self.log.violation("left-active", format!("the compute engine is halted with queues active: {left:?}"));
+            self.log.violation(
+                "left-active",
+                format!("the compute engine is halted with queues active: {left:?}"),
+            );
         }
     }
 
@@ -76,7 +79,10 @@ impl Gpu {
         let id = EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 };
         let vmid = (self.regs.queue(sel, CP_HQD_VMID) & 0xf) as u8;
         if self.mem_write_u32(Self::access(id, vmid), at, rptr).is_err() {
-            self.log.violation("rptr-writeback", format!("{id}: the read pointer cannot be written to {at:#x}"));
+            self.log.violation(
+                "rptr-writeback",
+                format!("{id}: the read pointer cannot be written to {at:#x}"),
+            );
         }
     }
 
@@ -84,8 +90,10 @@ impl Gpu {
     pub(crate) fn queue_write(&mut self, reg: u32, value: u32) {
         let sel = self.regs.selected_queue();
         if !(1..=2).contains(&sel.0) {
-            let what =
-                format!("{} := {value:#x} with SRBM_GFX_CNTL selecting no compute engine", crate::regs::label(reg));
+            let what = format!(
+                "{} := {value:#x} with SRBM_GFX_CNTL selecting no compute engine",
+                crate::regs::label(reg)
+            );
             self.log.violation("wrong-bank", what);
         }
         let active = self.regs.queue(sel, CP_HQD_ACTIVE) & 1 != 0;
@@ -97,7 +105,10 @@ impl Gpu {
             self.log.violation("ring-moved", what);
         }
         if reg != CP_HQD_DEQUEUE_REQUEST && self.is_dequeuing(sel) {
-            let what = format!("{} := {value:#x} while queue {sel:?} is being taken off", crate::regs::label(reg));
+            let what = format!(
+                "{} := {value:#x} while queue {sel:?} is being taken off",
+                crate::regs::label(reg)
+            );
             self.log.violation("too-early", what);
         }
         self.regs.write(reg, value);
@@ -117,7 +128,9 @@ impl Gpu {
     pub(crate) fn check_banks(&mut self, by: &str) {
         let (queue, engine) = (self.regs.get(SRBM_GFX_CNTL), self.regs.get(GRBM_GFX_INDEX));
         if queue != 0 || engine != 0xe000_0000 {
-            let what = format!("{by} with SRBM_GFX_CNTL {queue:#x} and GRBM_GFX_INDEX {engine:#x} left selected");
+            let what = format!(
+                "{by} with SRBM_GFX_CNTL {queue:#x} and GRBM_GFX_INDEX {engine:#x} left selected"
+            );
             self.log.violation("bank-left", what);
         }
     }
@@ -132,7 +145,10 @@ impl Gpu {
             control & DOORBELL_EN != 0 && control & 0x7f_fffc == wanted
         });
         let Some(sel) = hit else {
-            self.log.violation("doorbell", format!("doorbell {offset:#x} := {value:#x} belongs to no active queue"));
+            self.log.violation(
+                "doorbell",
+                format!("doorbell {offset:#x} := {value:#x} belongs to no active queue"),
+            );
             return;
         };
         self.check_banks("a doorbell");

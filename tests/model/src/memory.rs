@@ -47,7 +47,8 @@ impl Memory {
     /// Maps the whole of `file`.
     pub fn of_file(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        let size = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let size =
+            usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         let map = MmapOptions::new().len(size).map_raw(&file)?;
         Ok(Memory { map, len, file })
     }

@@ -76,12 +76,18 @@ impl Gpu {
     pub(crate) fn write_by(&mut self, reg: u32, value: u32, by: Source) {
         self.log.event(Event::Write { reg, value, by });
         if !regs::is_known(reg) {
-            self.log.violation("unknown-register", format!("{by} writes register {reg:#06x} := {value:#x}"));
+            self.log.violation(
+                "unknown-register",
+                format!("{by} writes register {reg:#06x} := {value:#x}"),
+            );
             return;
         }
         let extra = value & !regs::defined_bits(reg);
         if extra != 0 {
-            let what = format!("{by} writes {} := {value:#x}: bits {extra:#x} are not defined", regs::label(reg));
+            let what = format!(
+                "{by} writes {} := {value:#x}: bits {extra:#x} are not defined",
+                regs::label(reg)
+            );
             self.log.violation("reserved-bits", what);
         }
         if let Source::Engine(id) = by {
@@ -96,7 +102,9 @@ impl Gpu {
             MM_DATA => self.mm_data(None),
             PCIE_DATA => self.indirect("PCIE", self.regs.get(PCIE_INDEX), None),
             DIDT_IND_DATA => self.indirect("DIDT", self.regs.get(DIDT_IND_INDEX), None),
-            MC_SEQ_IO_DEBUG_DATA => self.indirect("MC_IO", self.regs.get(MC_SEQ_IO_DEBUG_INDEX), None),
+            MC_SEQ_IO_DEBUG_DATA => {
+                self.indirect("MC_IO", self.regs.get(MC_SEQ_IO_DEBUG_INDEX), None)
+            }
             // SMC pairs: even index, odd data.
             SMC_IND_INDEX_0..=0x8f if reg % 2 == 1 => self.smc(reg, None),
             SQ_IND_DATA => 0,
@@ -161,7 +169,9 @@ impl Gpu {
                     self.tlb_flush(0xffff);
                 }
             }
-            VM_CONTEXT0_CNTL2 | VM_CONTEXT1_CNTL2 => self.fault_control(reg - VM_CONTEXT0_CNTL2, value),
+            VM_CONTEXT0_CNTL2 | VM_CONTEXT1_CNTL2 => {
+                self.fault_control(reg - VM_CONTEXT0_CNTL2, value)
+            }
             HDP_MEM_COHERENCY_FLUSH_CNTL => {
                 self.regs.set(reg, value);
                 self.hdp_flush();
@@ -267,7 +277,10 @@ impl Gpu {
         }
         let at = u64::from(self.regs.get(MM_INDEX_HI)) << 31 | u64::from(index & 0x7fff_fffc);
         if at + 4 > self.config.vram {
-            self.log.violation("beyond-vram", format!("MM_INDEX names VRAM offset {at:#x}, beyond the end"));
+            self.log.violation(
+                "beyond-vram",
+                format!("MM_INDEX names VRAM offset {at:#x}, beyond the end"),
+            );
             return !0;
         }
         match write {
@@ -283,7 +296,8 @@ impl Gpu {
     /// Memory training: done once the microcode runs.
     fn training(&mut self) -> u32 {
         let busy = self.is_busy(MC_SEQ_TRAIN_WAKEUP_CNTL);
-        let done = !busy && self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
+        let done =
+            !busy && self.regs.get(MC_SEQ_SUP_CNTL) & 1 != 0 && !self.config.inject.mc_training;
         if done { 3 << 30 } else { 0 }
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Descriptors of compute queues in memory (`cik_structs.h`, `struct cik_mqd`): a packet that sets the
-//! registers of dispatches, then the queue's own registers. The engine may execute the packet when it
-//! takes up a queue (PRELOAD_REQ), and loads and saves the registers when it switches queues.
+//! Descriptors of compute queues in memory (`cik_structs.h`, `struct cik_mqd`): a packet that sets
+//! the registers of dispatches, then the queue's own registers. The engine may execute the packet
+//! when it takes up a queue (PRELOAD_REQ), and loads and saves the registers when it switches
+//! queues.
 
 use crate::{
     engine::{
@@ -47,7 +48,8 @@ impl Gpu {
     /// A queue is taken off: its registers are saved in its descriptor.
     pub(crate) fn save_descriptor(&mut self, sel: QueueSel) {
         let (a, at) = self.descriptor(sel);
-        let saved = (CP_MQD_BASE_ADDR..=CP_MQD_CONTROL).flat_map(|reg| self.regs.queue(sel, reg).to_le_bytes());
+        let saved = (CP_MQD_BASE_ADDR..=CP_MQD_CONTROL)
+            .flat_map(|reg| self.regs.queue(sel, reg).to_le_bytes());
         let bytes: Vec<u8> = saved.collect();
         let done = self.mem_write(a, at + SAVED as u64 * 4, &bytes);
         self.check_descriptor(sel, at, done.is_ok());
@@ -62,18 +64,23 @@ impl Gpu {
 
     fn read_descriptor(&mut self, sel: QueueSel) -> Option<Vec<u32>> {
         let (a, at) = self.descriptor(sel);
-        let dwords: Result<Vec<u32>, _> = (0..DWORDS as u64).map(|n| self.mem_read_u32(a, (at & !3) + 4 * n)).collect();
+        let dwords: Result<Vec<u32>, _> =
+            (0..DWORDS as u64).map(|n| self.mem_read_u32(a, (at & !3) + 4 * n)).collect();
         self.check_descriptor(sel, at, dwords.is_ok());
         dwords.ok().filter(|_| at != 0)
     }
 
     fn check_descriptor(&mut self, sel: QueueSel, at: u64, reached: bool) {
         if at == 0 || !reached {
-            self.log.violation("descriptor", format!("queue {sel:?}: its descriptor at {at:#x} is no memory"));
+            self.log.violation(
+                "descriptor",
+                format!("queue {sel:?}: its descriptor at {at:#x} is no memory"),
+            );
         }
     }
 
-    /// What a descriptor must say, whether the engine looks at once or when it comes back to the queue.
+    /// What a descriptor must say, whether the engine looks at once or when it comes back to the
+    /// queue.
     fn check_contents(&mut self, sel: QueueSel, dwords: &[u32]) {
         let mut wrong = Vec::new();
         if dwords[0] != HEADER {
@@ -94,8 +101,8 @@ impl Gpu {
         }
     }
 
-    /// Executes the packet of a descriptor: the dispatches' registers. Without its header the engine
-    /// finds no command.
+    /// Executes the packet of a descriptor: the dispatches' registers. Without its header the
+    /// engine finds no command.
     fn preload(&mut self, sel: QueueSel, dwords: &[u32]) -> Result<(), String> {
         if dwords[0] != HEADER {
             return Err(format!("the descriptor of queue {sel:?} begins with {:#x}", dwords[0]));

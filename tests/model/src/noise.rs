@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What is in VRAM at power-up: anything.
 //!
-//! VRAM is large, and the guest maps it: to fill it would cost its whole size. So one page in each MiB
-//! is filled from the start, for processors that read what nobody wrote, and any other page when an
-//! engine first reaches it before the host did.
+//! VRAM is large, and the guest maps it: to fill it would cost its whole size. So one page in each
+//! MiB is filled from the start, for processors that read what nobody wrote, and any other page
+//! when an engine first reaches it before the host did.
 
 use std::{
     io,

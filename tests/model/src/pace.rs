@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What takes time. A block that was told something is busy for some reads of its status, a queue that
-//! is taken off stays active for some reads, and some registers may not be written right after others:
-//! the C driver waits there, for reasons that it does not give.
+//! What takes time. A block that was told something is busy for some reads of its status, a queue
+//! that is taken off stays active for some reads, and some registers may not be written right after
+//! others: the C driver waits there, for reasons that it does not give.
 
 use std::{
     collections::{
@@ -91,7 +91,10 @@ impl Gpu {
     pub(crate) fn check_wait(&mut self, since: Since, what: &str) {
         let early = self.pace.since.remove(&since).is_some_and(|t| t.elapsed() < since.wait());
         if early && self.config.strict.has(Rule::Delays) {
-            self.log.violation("too-early", format!("{what} less than {:?} after {since:?}", since.wait()));
+            self.log.violation(
+                "too-early",
+                format!("{what} less than {:?} after {since:?}", since.wait()),
+            );
         }
     }
 
@@ -101,7 +104,8 @@ impl Gpu {
             self.log.note(format!("queue {sel:?} is not taken off: its engine is halted"));
             return;
         }
-        let reads = if self.config.strict.has(Rule::Busy) { self.rng.random_range(0..=READS) } else { 0 };
+        let reads =
+            if self.config.strict.has(Rule::Busy) { self.rng.random_range(0..=READS) } else { 0 };
         if reads == 0 {
             self.finish_dequeue(sel);
         } else {
@@ -129,7 +133,8 @@ impl Gpu {
     fn finish_dequeue(&mut self, sel: QueueSel) {
         self.pace.dequeuing.remove(&sel);
         self.drain_fences(EngineId::Compute { me: sel.0, pipe: sel.1, queue: sel.2 });
-        // The request is fulfilled: whoever takes the queue up by its descriptor must not find it there.
+        // The request is fulfilled: whoever takes the queue up by its descriptor must not find it
+        // there.
         self.regs.set_queue(sel, CP_HQD_DEQUEUE_REQUEST, 0);
         // To save its registers is the work of the engine's firmware.
         if self.regs.queue(sel, CP_HQD_ACTIVE) & 1 != 0 && !self.is_halted(sel) {

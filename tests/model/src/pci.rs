@@ -161,9 +161,12 @@ mod tests {
     #[test]
     fn back_from_d3() {
         let mut p = Pci::new(&Config::default());
-        for (state, effect) in
-            [(0, ConfigEffect::None), (3, ConfigEffect::None), (3, ConfigEffect::None), (0, ConfigEffect::Woken)]
-        {
+        for (state, effect) in [
+            (0, ConfigEffect::None),
+            (3, ConfigEffect::None),
+            (3, ConfigEffect::None),
+            (0, ConfigEffect::Woken),
+        ] {
             assert_eq!(p.write(PM + 4, &[state, 0]), effect);
         }
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! The picture that the firmware left on the screen: what a display controller scans out from the start of
-//! VRAM. A driver that does not drive the display leaves it alone: whoever changes it has put something else
-//! on the screen.
+//! The picture that the firmware left on the screen: what a display controller scans out from the
+//! start of VRAM. A driver that does not drive the display leaves it alone: whoever changes it has
+//! put something else on the screen.
 
 use std::{
     fmt,
@@ -42,7 +42,8 @@ impl FromStr for Picture {
     fn from_str(text: &str) -> Result<Self, String> {
         let side = |text: &str| text.parse().ok().filter(|side| (1..=MOST).contains(side));
         let sides = text.split_once('x').and_then(|(w, h)| Some((side(w)?, side(h)?)));
-        let (width, height) = sides.ok_or_else(|| format!("a picture is WIDTHxHEIGHT, not `{text}`"))?;
+        let (width, height) =
+            sides.ok_or_else(|| format!("a picture is WIDTHxHEIGHT, not `{text}`"))?;
         Ok(Picture { width, height })
     }
 }

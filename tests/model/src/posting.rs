@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! A card that was not posted: it has no clocks, and its memory controller knows nothing of the memory.
-//! ASIC_Init of the ROM sets all that. When it says that it has, it is looked at what it set.
+//! A card that was not posted: it has no clocks, and its memory controller knows nothing of the
+//! memory. ASIC_Init of the ROM sets all that. When it says that it has, it is looked at what it
+//! set.
 
 use crate::{
     gpu::Gpu,
@@ -49,12 +50,17 @@ impl Gpu {
     }
 
     fn check_posting(&mut self) {
-        let direct = posting(&self.config).map(|(reg, value)| (label(reg), self.regs.get(reg), value));
-        let indirect =
-            clocks().map(|(index, value)| (format!("SMC {index:#x}"), self.regs.indirect("SMC", index), value));
+        let direct =
+            posting(&self.config).map(|(reg, value)| (label(reg), self.regs.get(reg), value));
+        let indirect = clocks().map(|(index, value)| {
+            (format!("SMC {index:#x}"), self.regs.indirect("SMC", index), value)
+        });
         for (name, is, value) in direct.into_iter().chain(indirect) {
             if is != value {
-                self.log.violation("posting", format!("the card is posted with {name} {is:#x}, not {value:#x}"));
+                self.log.violation(
+                    "posting",
+                    format!("the card is posted with {name} {is:#x}, not {value:#x}"),
+                );
             }
         }
     }

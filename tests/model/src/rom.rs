@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! The expansion ROM: a synthetic ATOM BIOS. It has what a driver's checks ask for, and an ASIC_Init
-//! that posts the card, but only for an interpreter that does every instruction right. It is an EFI
-//! image by its PCIR header, so that no PC firmware executes it.
+//! The expansion ROM: a synthetic ATOM BIOS. It has what a driver's checks ask for, and an
+//! ASIC_Init that posts the card, but only for an interpreter that does every instruction right. It
+//! is an EFI image by its PCIR header, so that no PC firmware executes it.
 
 mod asm;
 mod self_test;
@@ -79,7 +79,8 @@ pub fn build(config: &Config) -> Vec<u8> {
     // Entry 4 of the data tables: FirmwareInfo.
     i.u16(DATA_TABLE + 4 + 2 * 4, FIRMWARE_INFO as u16);
     firmware_info(&mut i);
-    let commands = tables::commands(config).into_iter().map(|(n, table)| (COMMAND_TABLE, n, table.bytes));
+    let commands =
+        tables::commands(config).into_iter().map(|(n, table)| (COMMAND_TABLE, n, table.bytes));
     let data = tables::data(config).into_iter().map(|(n, table)| (DATA_TABLE, n, table));
     let mut free = TABLES;
     for (list, number, table) in commands.chain(data) {

@@ -96,7 +96,9 @@ pub fn length(dw: &[u32]) -> Result<Need, String> {
         (FILL, 0) => exact(5),
         (PTE_PDE, 0) => exact(10),
         (TIMESTAMP, 0..=2) | (SRBM_WRITE, 0) => exact(3),
-        _ => Err(format!("SDMA packet {:#010x}: operation {op}, sub-operation {sub} unknown", dw[0])),
+        _ => {
+            Err(format!("SDMA packet {:#010x}: operation {op}, sub-operation {sub} unknown", dw[0]))
+        }
     }
 }
 
@@ -121,7 +123,11 @@ impl Gpu {
     pub(crate) fn sdma_ring(&self, n: u8) -> Option<Ring> {
         let cntl = self.sdma_reg(n, SDMA0_GFX_RB_CNTL);
         let reset = self.regs.get(SRBM_SOFT_RESET) & RESET[usize::from(n)] != 0;
-        if reset || cntl & RB_ENABLE == 0 || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0 || !self.ucode.sdma(n) {
+        if reset
+            || cntl & RB_ENABLE == 0
+            || self.sdma_reg(n, SDMA0_F32_CNTL) & HALT != 0
+            || !self.ucode.sdma(n)
+        {
             return None;
         }
         let size = 1u32 << (cntl >> 1 & 0x1f);
@@ -129,17 +135,29 @@ impl Gpu {
             | u64::from(self.sdma_reg(n, SDMA0_GFX_RB_BASE_HI)) << 40;
         let dword = |reg| self.sdma_reg(n, reg) / 4 & (size - 1);
         let vmid = (cntl >> 24 & 0xf) as u8;
-        Some(Ring { vmid, base, size, rptr: dword(SDMA0_GFX_RB_RPTR), wptr: dword(SDMA0_GFX_RB_WPTR) })
+        Some(Ring {
+            vmid,
+            base,
+            size,
+            rptr: dword(SDMA0_GFX_RB_RPTR),
+            wptr: dword(SDMA0_GFX_RB_WPTR),
+        })
     }
 
     pub(crate) fn sdma_set_rptr(&mut self, n: u8, rptr: u32) {
         let stride = u32::from(n) * SDMA_STRIDE;
         self.regs.set(SDMA0_GFX_RB_RPTR + stride, rptr * 4);
         if self.sdma_reg(n, SDMA0_GFX_RB_CNTL) & RPTR_WRITEBACK != 0 {
-            let at = address(self.sdma_reg(n, SDMA0_GFX_RB_RPTR_ADDR_LO), self.sdma_reg(n, SDMA0_GFX_RB_RPTR_ADDR_HI));
+            let at = address(
+                self.sdma_reg(n, SDMA0_GFX_RB_RPTR_ADDR_LO),
+                self.sdma_reg(n, SDMA0_GFX_RB_RPTR_ADDR_HI),
+            );
             let a = Self::access(EngineId::Sdma(n), 0);
             if self.mem_write_u32(a, at & !3, rptr * 4).is_err() {
-                self.log.violation("rptr-writeback", format!("sdma{n}: the read pointer cannot be written to {at:#x}"));
+                self.log.violation(
+                    "rptr-writeback",
+                    format!("sdma{n}: the read pointer cannot be written to {at:#x}"),
+                );
             }
         }
     }
@@ -150,8 +168,8 @@ impl Gpu {
     }
 
     /// SRBM_SOFT_RESET: SDMA engines (bits 20 and 6); other blocks hold no state here. An engine is
-    /// halted, its ring off, its interrupts too, its microcode gone; as long as the bit is set it does
-    /// nothing.
+    /// halted, its ring off, its interrupts too, its microcode gone; as long as the bit is set it
+    /// does nothing.
     pub(crate) fn srbm_soft_reset(&mut self, value: u32) {
         self.regs.set(SRBM_SOFT_RESET, value);
         if self.config.inject.no_soft_reset {
@@ -190,13 +208,24 @@ impl Gpu {
         let running = self.sdma_ring(n).is_some();
         match base {
             SDMA0_UCODE_DATA if self.sdma_reg(n, SDMA0_F32_CNTL) & HALT == 0 => {
-                self.log.violation("ucode-while-running", format!("sdma{n}: microcode written while the engine runs"));
+                self.log.violation(
+                    "ucode-while-running",
+                    format!("sdma{n}: microcode written while the engine runs"),
+                );
             }
-            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI if running && self.has_work(EngineId::Sdma(n)) => {
-                self.log.violation("ring-moved", format!("sdma{n}: ring base changed while the engine executes"));
+            SDMA0_GFX_RB_BASE | SDMA0_GFX_RB_BASE_HI
+                if running && self.has_work(EngineId::Sdma(n)) =>
+            {
+                self.log.violation(
+                    "ring-moved",
+                    format!("sdma{n}: ring base changed while the engine executes"),
+                );
             }
             SDMA0_GFX_RB_WPTR if value & !0x3_fffc != 0 => {
-                self.log.violation("wptr", format!("sdma{n}: write pointer {value:#x} is not a dword in bytes"));
+                self.log.violation(
+                    "wptr",
+                    format!("sdma{n}: write pointer {value:#x} is not a dword in bytes"),
+                );
             }
             SDMA0_GFX_RB_WPTR if value != 0 => self.check_banks("a write of an SDMA write pointer"),
             _ => {}
@@ -232,7 +261,10 @@ impl Gpu {
             COPY => {
                 check_count("COPY", s, dw[1])?;
                 if dw[2] != 0 {
-                    return Err(Stop::Illegal(format!("COPY with swap or cache bits {:#x}: not modeled", dw[2])));
+                    return Err(Stop::Illegal(format!(
+                        "COPY with swap or cache bits {:#x}: not modeled",
+                        dw[2]
+                    )));
                 }
                 let (to, len) = (address(dw[5], dw[6]), u64::from(dw[1] & COUNT));
                 self.mem_copy((a, address(dw[3], dw[4])), (a, to), len)?;
@@ -275,8 +307,8 @@ impl Gpu {
             PTE_PDE => {
                 let (at, flags) = (address(dw[1], dw[2]), address(dw[3], dw[4]));
                 let (value, increment) = (address(dw[5], dw[6]), address(dw[7], dw[8]));
-                let entries =
-                    (0..u64::from(dw[9] & 0x7_ffff)).map(|i| flags | value.wrapping_add(i.wrapping_mul(increment)));
+                let entries = (0..u64::from(dw[9] & 0x7_ffff))
+                    .map(|i| flags | value.wrapping_add(i.wrapping_mul(increment)));
                 let bytes: Vec<u8> = entries.flat_map(u64::to_le_bytes).collect();
                 self.write_dwords(a, at, &bytes)?;
             }
@@ -287,10 +319,16 @@ impl Gpu {
             }
             _ => {
                 if s.vmid != 0 {
-                    return Err(Stop::Privilege(format!("SRBM_WRITE to {:#x} by vmid {}", dw[1], s.vmid)));
+                    return Err(Stop::Privilege(format!(
+                        "SRBM_WRITE to {:#x} by vmid {}",
+                        dw[1], s.vmid
+                    )));
                 }
                 if extra >> 12 != 0xf {
-                    return Err(Stop::Illegal(format!("SRBM_WRITE with byte enables {:#x}: not modeled", extra >> 12)));
+                    return Err(Stop::Illegal(format!(
+                        "SRBM_WRITE with byte enables {:#x}: not modeled",
+                        extra >> 12
+                    )));
                 }
                 self.write_by(dw[1] & 0xffff, dw[2], Source::Engine(id));
             }
@@ -299,7 +337,12 @@ impl Gpu {
     }
 
     /// Writes bytes, eight at a time where the address allows, as the engine does with entries.
-    pub(crate) fn write_dwords(&mut self, a: crate::mc::Access, at: u64, bytes: &[u8]) -> Result<(), Stop> {
+    pub(crate) fn write_dwords(
+        &mut self,
+        a: crate::mc::Access,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<(), Stop> {
         if at % 4 != 0 {
             return Err(Stop::Illegal(format!("write to {at:#x}: not aligned")));
         }
@@ -315,18 +358,34 @@ impl Gpu {
             return Err(Stop::Hang("INDIRECT_BUFFER while IB_CNTL.IB_ENABLE is clear".into()));
         }
         if base % 32 != 0 {
-            return Err(Stop::Illegal(format!("INDIRECT_BUFFER at {base:#x}: not 32-byte aligned")));
+            return Err(Stop::Illegal(format!(
+                "INDIRECT_BUFFER at {base:#x}: not 32-byte aligned"
+            )));
         }
         // The packet must end on an 8-dword boundary of the ring.
         let ring = self.sdma_ring(n).ok_or(Stop::Wait)?;
         if (ring.rptr + 4) % 8 != 0 {
-            let what = format!("sdma{n}: INDIRECT_BUFFER ends at ring dword {}, not on 8", ring.rptr + 4);
+            let what =
+                format!("sdma{n}: INDIRECT_BUFFER ends at ring dword {}, not on 8", ring.rptr + 4);
             self.log.violation("sdma-ib-alignment", what);
         }
-        Ok(Flow::Call(Stream { vmid: (extra & 0xf) as u8, base, size: dw[3] & 0xf_ffff, pos: 0, ahead: None }))
+        Ok(Flow::Call(Stream {
+            vmid: (extra & 0xf) as u8,
+            base,
+            size: dw[3] & 0xf_ffff,
+            pos: 0,
+            ahead: None,
+        }))
     }
 
-    fn sdma_poll(&mut self, id: EngineId, front: &mut Front, s: &Stream, dw: &[u32], extra: u32) -> Result<Flow, Stop> {
+    fn sdma_poll(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        s: &Stream,
+        dw: &[u32],
+        extra: u32,
+    ) -> Result<Flow, Stop> {
         let (op, func, memory) = (extra >> 10 & 3, extra >> 12 & 7, extra >> 15 & 1 != 0);
         let value = if memory {
             self.mem_read_u32(Self::access(id, s.vmid), address(dw[1], dw[2]) & !3)?
@@ -336,7 +395,10 @@ impl Gpu {
                 let reg = dw[2] / 4 & 0xffff;
                 if s.vmid != 0 && reg != GPU_HDP_FLUSH_REQ {
                     let name = crate::regs::label(reg);
-                    return Err(Stop::Privilege(format!("POLL_REG_MEM writes {name} by vmid {}", s.vmid)));
+                    return Err(Stop::Privilege(format!(
+                        "POLL_REG_MEM writes {name} by vmid {}",
+                        s.vmid
+                    )));
                 }
                 self.write_by(reg, dw[3], Source::Engine(id));
                 front.begun = true;
@@ -351,7 +413,10 @@ impl Gpu {
             return Ok(Flow::Next);
         }
         if retries != FOREVER && front.polls > u64::from(retries) {
-            return Err(Stop::Hang(format!("POLL_REG_MEM gave up: {value:#x} & {:#x}, wanted {:#x}", dw[4], dw[3])));
+            return Err(Stop::Hang(format!(
+                "POLL_REG_MEM gave up: {value:#x} & {:#x}, wanted {:#x}",
+                dw[4], dw[3]
+            )));
         }
         Err(Stop::Wait)
     }
@@ -363,7 +428,9 @@ impl Gpu {
         // Size field: 0 fills bytes, 1 half-words, 2 dwords.
         let pattern = match extra >> 14 {
             size @ 0..=2 => &pattern[..1 << size],
-            other => return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled"))),
+            other => {
+                return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled")));
+            }
         };
         self.mem_fill(a, at, pattern, len)?;
         self.issued(id, a, at, len);

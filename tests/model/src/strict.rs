@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Switches of strictness. Where hardware may do this or that, or nobody knows what it does, the
-//! model is as unkind as it can be, by default: `--kind NAME` takes one such rule back. What a driver
-//! known to work does not survive is off by default: `--strict NAME` asks for it. `docs/model.md` says
-//! of each why.
+//! model is as unkind as it can be, by default: `--kind NAME` takes one such rule back. What a
+//! driver known to work does not survive is off by default: `--strict NAME` asks for it.
+//! `docs/model.md` says of each why.
 
 use std::collections::BTreeSet;
 
@@ -77,7 +77,8 @@ impl Strictness {
 
     /// Switches the rule called `name`, or with `all` every one, on or off.
     pub fn switch(&mut self, name: &str, on: bool) -> Result<(), String> {
-        let named: Vec<Rule> = ALL.iter().filter(|r| name == "all" || r.1 == name).map(|r| r.0).collect();
+        let named: Vec<Rule> =
+            ALL.iter().filter(|r| name == "all" || r.1 == name).map(|r| r.0).collect();
         if named.is_empty() {
             return Err(format!("no rule of strictness is called `{name}`; see --help"));
         }

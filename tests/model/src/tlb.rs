@@ -3,11 +3,13 @@
 //! by VM_INVALIDATE_REQUEST, or for all by VM_L2_CNTL2.
 //!
 //! As on hardware up to GFX8, what is cached is an aligned block of eight page-table entries when
-//! any of them is valid, the invalid ones included. An entry with a fragment serves every page of its
-//! fragment, before any other: the one that was touched first. Page-directory entries are cached too.
+//! any of them is valid, the invalid ones included. An entry with a fragment serves every page of
+//! its fragment, before any other: the one that was touched first. Page-directory entries are
+//! cached too.
 //!
 //! An entry that was cached before the host unmapped the page that it leads to is *lost*: the bus
-//! address may be mapped again, for somebody else, and the table may even hold the same entry again.
+//! address may be mapped again, for somebody else, and the table may even hold the same entry
+//! again.
 
 use std::{
     collections::HashMap,
@@ -42,7 +44,9 @@ impl Serve {
     pub fn entry(self, entry: u64, from: u64, to: u64) -> u64 {
         let inside = (1 << fragment(entry)) - 1;
         match self {
-            Serve::LowBits if inside != 0 => entry & !(inside << 12 & pte::ADDRESS) | (to & inside) << 12,
+            Serve::LowBits if inside != 0 => {
+                entry & !(inside << 12 & pte::ADDRESS) | (to & inside) << 12
+            }
             _ => entry.wrapping_add(to.wrapping_sub(from) << 12),
         }
     }
@@ -114,7 +118,9 @@ impl Unmapped {
 /// Whether a page-table entry leads to a page of these bus addresses.
 pub fn leads_to(entry: u64, bus: &Range<u64>) -> bool {
     let at = entry & pte::ADDRESS;
-    entry & (pte::VALID | pte::SYSTEM) == pte::VALID | pte::SYSTEM && at < bus.end && bus.start < at + PAGE
+    entry & (pte::VALID | pte::SYSTEM) == pte::VALID | pte::SYSTEM
+        && at < bus.end
+        && bus.start < at + PAGE
 }
 
 impl Tlb {
@@ -196,7 +202,8 @@ impl Tlb {
             }
         }
         if self.blocks.is_empty() {
-            // Nothing is cached that could be lost. (Where there is a fragment, there is its block.)
+            // Nothing is cached that could be lost. (Where there is a fragment, there is its
+            // block.)
             self.unmapped.pages.clear();
             self.unmapped.long.clear();
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Addresses that a driver hands over and that are seldom used: the end-of-pipe ring of the compute
-//! engines, the page for dummy reads, the page for stray accesses. The model uses each of them, so that
-//! memory that is too small, unmapped or freed is noticed. (Queue descriptors: `mqd.rs`.)
+//! engines, the page for dummy reads, the page for stray accesses. The model uses each of them, so
+//! that memory that is too small, unmapped or freed is noticed. (Queue descriptors: `mqd.rs`.)
 
 use rand::Rng;
 
@@ -33,9 +33,14 @@ impl Gpu {
         let offset = *at % size;
         *at = offset + EVENT;
         let bytes: [u8; EVENT as usize] = self.rng.random();
-        let done = self.mem_write(Self::access(id, vmid), base + offset, &bytes[..EVENT.min(size) as usize]);
+        let done = self.mem_write(
+            Self::access(id, vmid),
+            base + offset,
+            &bytes[..EVENT.min(size) as usize],
+        );
         if base == 0 || done.is_err() {
-            let what = format!("{id}: no memory for its end-of-pipe events at {base:#x}, {size} bytes");
+            let what =
+                format!("{id}: no memory for its end-of-pipe events at {base:#x}, {size} bytes");
             self.log.violation("eop-ring", what);
         }
     }
@@ -55,7 +60,10 @@ impl Gpu {
             let bytes: [u8; 16] = self.rng.random();
             let at = stray + self.rng.random_range(0..256) * 16;
             if self.mem_write(a, at, &bytes).is_err() {
-                self.log.violation("stray-page", format!("the page for stray accesses at {stray:#x} is no memory"));
+                self.log.violation(
+                    "stray-page",
+                    format!("the page for stray accesses at {stray:#x} is no memory"),
+                );
             }
         }
     }

@@ -5,7 +5,8 @@
 //! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
 //! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
 //! `op`, `dw`), `walk` a page-table walk, `db` a doorbell, `irq` an interrupt vector, `msi`,
-//! `tlb` a flush, `cfg` a write to configuration space, `mqd` a queue's descriptor, `fault`, `note`, `job-error`, `violation`.
+//! `tlb` a flush, `cfg` a write to configuration space, `mqd` a queue's descriptor, `fault`,
+//! `note`, `job-error`, `violation`.
 
 use std::{
     collections::{
@@ -105,7 +106,9 @@ impl Event {
             Event::Indexed { space, index, value, write } => {
                 json!({"k":if *write {"w"} else {"r"},"reg":format!("{space}[{index:#x}]"),"val":hex((*value).into()),"by":"host"})
             }
-            Event::Config { at, bytes } => json!({"k":"cfg","at":hex(*at as u64),"val":hex(little_endian(bytes))}),
+            Event::Config { at, bytes } => {
+                json!({"k":"cfg","at":hex(*at as u64),"val":hex(little_endian(bytes))})
+            }
             Event::Packet { engine, vmid, addr, name, dwords } => {
                 let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
                 json!({"k":"pkt","eng":engine.to_string(),"vmid":vmid,"at":hex(*addr),"op":name,"dw":dw})
@@ -113,7 +116,9 @@ impl Event {
             Event::Walk { vmid, va, pde, pte } => {
                 json!({"k":"walk","vmid":vmid,"va":hex(*va),"pde":pde.map(hex),"pte":hex(*pte)})
             }
-            Event::Doorbell { offset, value } => json!({"k":"db","off":hex(*offset),"val":hex((*value).into())}),
+            Event::Doorbell { offset, value } => {
+                json!({"k":"db","off":hex(*offset),"val":hex((*value).into())})
+            }
             Event::Vector { source, dwords, wptr } => {
                 let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
                 json!({"k":"irq","src":source,"dw":dw,"wptr":hex((*wptr).into())})
@@ -136,13 +141,19 @@ impl Event {
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::Read { reg, value, by } => write!(f, "{by} reads {} = {value:#x}", regs::label(*reg)),
-            Event::Write { reg, value, by } => write!(f, "{by} writes {} := {value:#x}", regs::label(*reg)),
+            Event::Read { reg, value, by } => {
+                write!(f, "{by} reads {} = {value:#x}", regs::label(*reg))
+            }
+            Event::Write { reg, value, by } => {
+                write!(f, "{by} writes {} := {value:#x}", regs::label(*reg))
+            }
             Event::Indexed { space, index, value, write } => {
                 let how = if *write { ":=" } else { "=" };
                 write!(f, "host {space}[{index:#x}] {how} {value:#x}")
             }
-            Event::Config { at, bytes } => write!(f, "host configures {at:#x} := {:#x}", little_endian(bytes)),
+            Event::Config { at, bytes } => {
+                write!(f, "host configures {at:#x} := {:#x}", little_endian(bytes))
+            }
             Event::Packet { engine, vmid, addr, name, dwords } => {
                 write!(f, "{engine} vmid {vmid} at {addr:#x}: {name}")?;
                 dwords.iter().take(12).try_for_each(|d| write!(f, " {d:08x}"))?;
@@ -155,14 +166,21 @@ impl fmt::Display for Event {
             Event::Vector { source, dwords, wptr } => {
                 write!(f, "interrupt vector source {source} {dwords:08x?} wptr {wptr:#x}")
             }
-            Event::Msi { delivered } => write!(f, "MSI{}", if *delivered { "" } else { " (not enabled by the host)" }),
+            Event::Msi { delivered } => {
+                write!(f, "MSI{}", if *delivered { "" } else { " (not enabled by the host)" })
+            }
             Event::TlbFlush { vmids } => write!(f, "TLB flush of vmids {vmids:#x}"),
             Event::Fault { vmid, va, write, protections, client } => {
                 let rw = if *write { "write" } else { "read" };
-                write!(f, "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}")
+                write!(
+                    f,
+                    "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}"
+                )
             }
             Event::JobError { rule, what } => write!(f, "error of a job: {rule}: {what}"),
-            Event::Descriptor { queue, dwords } => write!(f, "queue {queue:?} starts: header {:08x}", dwords[0]),
+            Event::Descriptor { queue, dwords } => {
+                write!(f, "queue {queue:?} starts: header {:08x}", dwords[0])
+            }
             Event::Note(s) => f.write_str(s),
         }
     }
@@ -319,7 +337,9 @@ impl Log {
                 continue;
             }
             self.violation(s.rule, s.what.clone());
-            if let Some(v) = self.violations.iter_mut().find(|v| v.rule == s.rule && v.what == s.what) {
+            if let Some(v) =
+                self.violations.iter_mut().find(|v| v.rule == s.rule && v.what == s.what)
+            {
                 v.history = s.history;
             }
         }

@@ -63,7 +63,8 @@ pub fn listen(path: &Path, handle: &Handle) -> Result<Listener> {
             IrqInfo { index, count: msi.into(), flags: if msi { VFIO_IRQ_INFO_EVENTFD } else { 0 } }
         })
         .collect();
-    let server = Server::new(path, true, irqs, regions).with_context(|| format!("listening on {}", path.display()))?;
+    let server = Server::new(path, true, irqs, regions)
+        .with_context(|| format!("listening on {}", path.display()))?;
     Ok(Listener { server })
 }
 
@@ -92,8 +93,13 @@ fn region(gpu: &Gpu, index: u32) -> ServerRegion {
         VFIO_PCI_ROM_REGION_INDEX => (rom::SIZE as u64, VFIO_REGION_INFO_FLAG_READ),
         _ => (0, 0),
     };
-    let info =
-        vfio_region_info { argsz: size_of::<vfio_region_info>() as u32, index, size, flags, ..Default::default() };
+    let info = vfio_region_info {
+        argsz: size_of::<vfio_region_info>() as u32,
+        index,
+        size,
+        flags,
+        ..Default::default()
+    };
     let mapped = index == VRAM;
     let whole = SparseArea { area: vfio_region_sparse_mmap_area { offset: 0, size } };
     ServerRegion {
@@ -121,7 +127,10 @@ impl ServerBackend for Backend {
             VRAM if offset + data.len() as u64 <= g.vram().len() => g.vram().read(offset, data),
             _ => {
                 data.fill(0xff);
-                g.log.note(format!("read of {} bytes at region {region} offset {offset:#x}", data.len()));
+                g.log.note(format!(
+                    "read of {} bytes at region {region} offset {offset:#x}",
+                    data.len()
+                ));
             }
         });
         Ok(())
@@ -133,12 +142,16 @@ impl ServerBackend for Backend {
             VFIO_PCI_CONFIG_REGION_INDEX => g.config_write(offset as usize, data),
             DOORBELLS => match <[u8; 4]>::try_from(data) {
                 Ok(v) => g.doorbell(offset, u32::from_le_bytes(v)),
-                Err(_) => {
-                    g.log.violation("access-size", format!("doorbell {offset:#x} written with {} bytes", data.len()))
-                }
+                Err(_) => g.log.violation(
+                    "access-size",
+                    format!("doorbell {offset:#x} written with {} bytes", data.len()),
+                ),
             },
             VRAM if offset + data.len() as u64 <= g.vram().len() => g.vram().write(offset, data),
-            _ => g.log.note(format!("write of {} bytes at region {region} offset {offset:#x}", data.len())),
+            _ => g.log.note(format!(
+                "write of {} bytes at region {region} offset {offset:#x}",
+                data.len()
+            )),
         });
         Ok(())
     }
@@ -175,9 +188,19 @@ impl ServerBackend for Backend {
         Ok(())
     }
 
-    fn set_irqs(&mut self, index: u32, flags: u32, _start: u32, count: u32, mut fds: Vec<File>) -> io::Result<()> {
+    fn set_irqs(
+        &mut self,
+        index: u32,
+        flags: u32,
+        _start: u32,
+        count: u32,
+        mut fds: Vec<File>,
+    ) -> io::Result<()> {
         self.handle.with(|g| {
-            g.log.note(format!("set_irqs index {index} flags {flags:#x} count {count} fds {}", fds.len()));
+            g.log.note(format!(
+                "set_irqs index {index} flags {flags:#x} count {count} fds {}",
+                fds.len()
+            ));
             if index == VFIO_PCI_MSI_IRQ_INDEX && flags & VFIO_IRQ_SET_ACTION_TRIGGER != 0 {
                 g.host.set_msi(fds.pop().map(raise));
             }
@@ -197,7 +220,10 @@ fn raise(mut event: File) -> crate::host::Msi {
 
 fn register_read(g: &mut Gpu, offset: u64, data: &mut [u8]) {
     if offset % 4 != 0 || data.len() != 4 {
-        g.log.violation("access-size", format!("register read of {} bytes at {offset:#x}", data.len()));
+        g.log.violation(
+            "access-size",
+            format!("register read of {} bytes at {offset:#x}", data.len()),
+        );
         data.fill(0xff);
         return;
     }
@@ -207,6 +233,9 @@ fn register_read(g: &mut Gpu, offset: u64, data: &mut [u8]) {
 fn register_write(g: &mut Gpu, offset: u64, data: &[u8]) {
     match <[u8; 4]>::try_from(data) {
         Ok(v) if offset % 4 == 0 => g.reg_write((offset / 4) as u32, u32::from_le_bytes(v)),
-        _ => g.log.violation("access-size", format!("register write of {} bytes at {offset:#x}", data.len())),
+        _ => g.log.violation(
+            "access-size",
+            format!("register write of {} bytes at {offset:#x}", data.len()),
+        ),
     }
 }

@@ -69,7 +69,10 @@ impl Gpu {
             _ => return,
         };
         if !halted && !loaded {
-            self.log.violation("no-microcode", format!("{name} is let go before its microcode was uploaded"));
+            self.log.violation(
+                "no-microcode",
+                format!("{name} is let go before its microcode was uploaded"),
+            );
         }
     }
 }

@@ -6,17 +6,17 @@
 //!
 //! * a job runs in an address space of which a valid page-table entry, or an entry that the TLB
 //!   still has, leads to the page. It need not have touched the page: its commands are the user's.
-//!   A job runs from its first indirect buffer to the fence that follows its last one on the ring, and
-//!   until what its engine issued has landed (`late.rs`). If the engine is halted, it runs until
-//!   then;
+//!   A job runs from its first indirect buffer to the fence that follows its last one on the ring,
+//!   and until what its engine issued has landed (`late.rs`). If the engine is halted, it runs
+//!   until then;
 //! * a translation of the kernel's address space (VMID 0) leads to it that was used before. The
 //!   kernel's rings, fences and interrupts never rest, so there is no moment at which it may.
 //!
-//! While no job of it runs, an address space may name pages that are gone: its entries must be right
-//! again when the next one begins. If they are not, the job's access is `dma-unmapped`; or, if the
-//! bus address has been mapped again meanwhile, `stale-tlb`, as long as the TLB was not flushed
-//! (`tlb.rs`). An entry that was left in the table for a bus address that was mapped again cannot be
-//! told from a new one: the guest's own canaries have to tell.
+//! While no job of it runs, an address space may name pages that are gone: its entries must be
+//! right again when the next one begins. If they are not, the job's access is `dma-unmapped`; or,
+//! if the bus address has been mapped again meanwhile, `stale-tlb`, as long as the TLB was not
+//! flushed (`tlb.rs`). An entry that was left in the table for a bus address that was mapped again
+//! cannot be told from a new one: the guest's own canaries have to tell.
 
 use std::{
     collections::HashMap,
@@ -56,7 +56,8 @@ impl Watch {
             let pages = (bus.start & !(PAGE - 1)..bus.end).step_by(PAGE as usize);
             return pages.filter_map(|page| self.kernel.remove(&page)).collect();
         }
-        let vas = self.kernel.iter().filter(|(page, _)| inside(**page)).map(|(_, va)| *va).collect();
+        let vas =
+            self.kernel.iter().filter(|(page, _)| inside(**page)).map(|(_, va)| *va).collect();
         self.kernel.retain(|page, _| !inside(*page));
         vas
     }

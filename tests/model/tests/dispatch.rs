@@ -98,7 +98,12 @@ fn job(b: &mut Bench, at: u64, packets: &[u32]) -> Vec<u32> {
 
 /// A bench without caches, where no packet has to flush them.
 fn direct_bench() -> Bench {
-    Bench::with(Config { vram: 64 << 20, visible: 64 << 20, cache: Cache::Direct, ..Config::default() })
+    Bench::with(Config {
+        vram: 64 << 20,
+        visible: 64 << 20,
+        cache: Cache::Direct,
+        ..Config::default()
+    })
 }
 
 fn sums_are_there(b: &Bench) -> bool {
@@ -242,7 +247,9 @@ fn strict() -> Bench {
 
 #[test]
 fn results_are_in_memory_after_the_fence_that_flushes_and_not_before() {
-    for (actions, there) in [(0, false), (1 << 16, false), (1 << 17 | 1 << 16, true), (1 << 15, true)] {
+    for (actions, there) in
+        [(0, false), (1 << 16, false), (1 << 17 | 1 << 16, true), (1 << 15, true)]
+    {
         let mut b = strict();
         let mut packets = registers(64);
         packets.extend(direct(4));

@@ -40,7 +40,8 @@ const SET_SH_REG: u32 = 0x76;
 const SET_UCONFIG_REG: u32 = 0x79;
 
 const VMID: u32 = 2;
-/// Where things are in the address space of the job: programs a page each, then vertices, indices and commands.
+/// Where things are in the address space of the job: programs a page each, then vertices, indices
+/// and commands.
 const PROGRAMS: u64 = 0x10_0000;
 const VERTICES: u64 = 0x20_0000;
 const INDICES: u64 = 0x20_1000;
@@ -114,7 +115,8 @@ fn a_triangle_by_indices() {
         f32::from_bits(b.gpu.vram().read_u32(at))
     };
     for (x, y) in (0..SIZE).flat_map(|x| (0..SIZE).map(move |y| (x, y))) {
-        // The program kills what is left of the middle. The diagonal goes through centers: it is a left edge.
+        // The program kills what is left of the middle. The diagonal goes through centers: it is a
+        // left edge.
         let wanted = if x >= y && x >= SIZE / 2 { place(x) } else { 0.0 };
         assert!((red(x, y) - wanted).abs() < 1e-6, "({x}, {y}): {} {wanted}", red(x, y));
     }

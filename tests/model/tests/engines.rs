@@ -124,7 +124,8 @@ fn gfx_fence_interrupts_after_the_data() {
 fn gfx_indirect_buffers_nest_and_chain() {
     let mut b = Bench::new();
     let at = |n: u64| GART + DATA + n * 0x100;
-    let call = |n: u64, flags: u32, len: usize| pm4(0x3f, &[lo(at(n)), hi(at(n)), flags | len as u32]);
+    let call =
+        |n: u64, flags: u32, len: usize| pm4(0x3f, &[lo(at(n)), hi(at(n)), flags | len as u32]);
     let set = |n: u32, v: u32| pm4(0x79, &[0x40 + n, v]);
     // Ring -> 0 -> (1) -> rest of 0 -> chain to 2.
     let two = set(2, 3);
@@ -163,7 +164,8 @@ fn gfx_moves_data() {
     let mut b = Bench::new();
     let at = |n: u64| GART + DATA + n * 0x1000;
     b.put(DATA, &[11, 22, 33]);
-    // DMA_DATA 12 bytes, WRITE_DATA to memory, COPY_DATA memory to register and immediate to memory.
+    // DMA_DATA 12 bytes, WRITE_DATA to memory, COPY_DATA memory to register and immediate to
+    // memory.
     b.gfx_submit(&pm4(0x50, &[1 << 31, lo(at(0)), hi(at(0)), lo(at(1)), hi(at(1)), 12]));
     b.gfx_submit(&pm4(0x37, &[5 << 8 | 1 << 20, lo(at(2)), hi(at(2)), 44, 55]));
     b.gfx_submit(&pm4(0x40, &[1, lo(at(0)) + 4, hi(at(0)), reg("SCRATCH_REG0"), 0]));
@@ -173,7 +175,10 @@ fn gfx_moves_data() {
     b.run();
     b.clean();
     assert_eq!((b.get(DATA + 0x1008), b.get(DATA + 0x2000), b.get(DATA + 0x2004)), (33, 50, 55));
-    assert_eq!((b.get(DATA + 0x3000), b.get(DATA + 0x3004), b.get(DATA + 0x4004)), (66, 77, 0x0102_0304));
+    assert_eq!(
+        (b.get(DATA + 0x3000), b.get(DATA + 0x3004), b.get(DATA + 0x4004)),
+        (66, 77, 0x0102_0304)
+    );
     assert_eq!(b.r("SCRATCH_REG0"), 22);
 }
 
@@ -223,7 +228,8 @@ fn the_wait_is_a_wait() {
 #[test]
 fn the_seed_decides_the_order() {
     let order = |seed| {
-        let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
+        let mut b =
+            Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
         for n in 0..2 {
             // Both engines write the same word; what it holds after each step tells who ran.
             for i in 0..20 {
@@ -259,7 +265,8 @@ fn fences_come_later_but_in_order() {
     let fence = |v: u32| pm4(0x47, &[0x514, lo(at), hi(at) | 1 << 29, v, 0]);
     let mut late = 0;
     for seed in 0..20 {
-        let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
+        let mut b =
+            Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
         b.gfx_submit(&[fence(1), fence(2), pm4(0x79, &[0x40, 7])].concat());
         b.w("SCRATCH_REG0", 0);
         let mut seen = vec![0];

@@ -20,8 +20,8 @@ use rand::{
 use rand_chacha::ChaCha8Rng;
 
 const PM4: &[u32] = &[
-    0x10, 0x11, 0x12, 0x1e, 0x20, 0x22, 0x28, 0x33, 0x37, 0x3c, 0x3f, 0x40, 0x42, 0x43, 0x46, 0x47, 0x49, 0x4a, 0x50,
-    0x58, 0x68, 0x69, 0x76, 0x79, 0x8b,
+    0x10, 0x11, 0x12, 0x1e, 0x20, 0x22, 0x28, 0x33, 0x37, 0x3c, 0x3f, 0x40, 0x42, 0x43, 0x46, 0x47,
+    0x49, 0x4a, 0x50, 0x58, 0x68, 0x69, 0x76, 0x79, 0x8b,
 ];
 
 /// A dword that is often an address, a small number or a register.
@@ -52,9 +52,13 @@ fn random_packets() {
             let body: Vec<u32> = (0..n).map(|_| dword(&mut r)).collect();
             match r.random_range(0..3) {
                 0 => b.gfx_submit(&pm4(PM4[r.random_range(0..PM4.len())], &body)),
-                1 => b.compute_submit(r.random_range(0..8), &pm4(PM4[r.random_range(0..PM4.len())], &body)),
+                1 => b.compute_submit(
+                    r.random_range(0..8),
+                    &pm4(PM4[r.random_range(0..PM4.len())], &body),
+                ),
                 _ => {
-                    let header = r.random_range(0..16) | r.random_range(0..2) << 8 | r.next_u32() << 16;
+                    let header =
+                        r.random_range(0..16) | r.random_range(0..2) << 8 | r.next_u32() << 16;
                     b.sdma_submit(r.random_range(0..2), &[&[header], body.as_slice()].concat());
                 }
             }

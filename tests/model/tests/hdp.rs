@@ -28,7 +28,14 @@ fn gfx_flush(bits: u32, engine: u32) -> Vec<u32> {
 #[test]
 fn each_client_flushes_by_its_own_bit() {
     let sdma = |bit: u32| {
-        [8 | 1 << 26 | 3 << 28, reg("GPU_HDP_FLUSH_DONE") * 4, reg("GPU_HDP_FLUSH_REQ") * 4, bit, bit, 0xfff << 16]
+        [
+            8 | 1 << 26 | 3 << 28,
+            reg("GPU_HDP_FLUSH_DONE") * 4,
+            reg("GPU_HDP_FLUSH_REQ") * 4,
+            bit,
+            bit,
+            0xfff << 16,
+        ]
     };
     let mut b = Bench::new();
     b.gfx_submit(&gfx_flush(1, 0));
@@ -100,12 +107,15 @@ fn a_walk_sees_entries_in_any_order_and_the_unflushed_are_told() {
     let unflushed: Vec<_> = (0..32).map(|seed| walk(seed, false)).collect();
     assert!(unflushed.iter().all(|(told, _)| *told));
     // Directory and table may both have arrived.
-    assert!(unflushed.contains(&(true, true)) && unflushed.contains(&(true, false)), "{unflushed:?}");
+    assert!(
+        unflushed.contains(&(true, true)) && unflushed.contains(&(true, false)),
+        "{unflushed:?}"
+    );
     assert!((0..32).all(|seed| walk(seed, true) == (false, true)));
 }
 
-/// A wait of the gfx ring, then what comes between, then an indirect buffer that sets SCRATCH_REG0 to
-/// what stands in it when it is fetched. While the ring waits the buffer changes.
+/// A wait of the gfx ring, then what comes between, then an indirect buffer that sets SCRATCH_REG0
+/// to what stands in it when it is fetched. While the ring waits the buffer changes.
 fn fetched(seed: u64, engine: u32, between: &[u32]) -> (u32, bool) {
     let mut b = bench(seed, Hdp::Direct, &[]);
     let at = GART + DATA;

@@ -21,7 +21,11 @@ fn vectors_that_are_left_may_wait_for_the_next_one() {
             b.sdma_submit(0, &[6]);
             b.run();
         }
-        assert_eq!((b.msis(), b.get(IH_WPTR)), (1, 32), "one message until the read pointer is written");
+        assert_eq!(
+            (b.msis(), b.get(IH_WPTR)),
+            (1, 32),
+            "one message until the read pointer is written"
+        );
         b.w("IH_RB_RPTR", 16);
         again += b.msis() - 1;
         let before = b.msis();
@@ -40,12 +44,18 @@ fn vectors_that_are_left_may_wait_for_the_next_one() {
 fn compute_vectors_may_lack_the_queue() {
     let ring = |seed, strict: &[&str]| {
         let mut b = bench(seed, strict);
-        b.compute_submit(3, &pm4(0x49, &[0x514, 1 << 29 | 2 << 24, lo(GART + DATA), hi(GART + DATA), 5, 0]));
+        b.compute_submit(
+            3,
+            &pm4(0x49, &[0x514, 1 << 29 | 2 << 24, lo(GART + DATA), hi(GART + DATA), 5, 0]),
+        );
         b.run();
         b.clean();
         b.get(IH_RING + 8)
     };
     let with: Vec<u32> = (0..16).map(|seed| ring(seed, &["eop-queue"])).collect();
-    assert!(with.contains(&4) && with.contains(&(4 | 3 << 4)) && with.iter().all(|r| r & 0xf == 4), "{with:?}");
+    assert!(
+        with.contains(&4) && with.contains(&(4 | 3 << 4)) && with.iter().all(|r| r & 0xf == 4),
+        "{with:?}"
+    );
     assert!((0..16).all(|seed| ring(seed, &[]) == 4 | 3 << 4));
 }

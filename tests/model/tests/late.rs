@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What engines have issued lands later: CP DMA that nobody waits for, and what a halt does not stop.
+//! What engines have issued lands later: CP DMA that nobody waits for, and what a halt does not
+//! stop.
 
 mod bench;
 
@@ -52,11 +53,14 @@ fn cp_dma_passes_the_fence_unless_it_is_waited_for() {
     let late = (0..16).filter(|seed| unsynced(*seed)).count();
     assert!((8..16).contains(&late), "{late} of 16 late: by the seed, most of them");
     // Its own CP_SYNC, or that of a later one of no bytes.
-    let waits: [Vec<u32>; 2] = [dma(CP_SYNC, from, to, 4), [dma(0, from, to, 4), dma(CP_SYNC, from, to, 0)].concat()];
+    let waits: [Vec<u32>; 2] =
+        [dma(CP_SYNC, from, to, 4), [dma(0, from, to, 4), dma(CP_SYNC, from, to, 0)].concat()];
     for packets in waits {
         assert!((0..16).all(|seed| !fence_first(&mut bench(seed, &[]), &packets)));
     }
-    assert!((0..16).all(|seed| !fence_first(&mut bench(seed, &["late-dma"]), &dma(0, from, to, 4))));
+    assert!(
+        (0..16).all(|seed| !fence_first(&mut bench(seed, &["late-dma"]), &dma(0, from, to, 4)))
+    );
 }
 
 #[test]
@@ -188,7 +192,8 @@ fn memory_is_not_given_back_before_the_engine_is_idle() {
     b.gpu.unmap(PAGE_BUS, 4096);
     b.settle();
     b.w("SCRATCH_REG0", 0);
-    let rules: std::collections::BTreeSet<_> = b.gpu.log.take_violations().iter().map(|v| v.rule).collect();
+    let rules: std::collections::BTreeSet<_> =
+        b.gpu.log.take_violations().iter().map(|v| v.rule).collect();
     assert_eq!(rules.into_iter().collect::<Vec<_>>(), ["dma-unmapped", "unmap-in-use"]);
 }
 

@@ -198,7 +198,8 @@ fn vram_through_the_index_registers() {
 
 #[test]
 fn the_hosts_writes_to_vram_wait_for_the_flush() {
-    let config = Config { vram: 64 << 20, visible: 64 << 20, hdp: Hdp::Strict, ..Config::default() };
+    let config =
+        Config { vram: 64 << 20, visible: 64 << 20, hdp: Hdp::Strict, ..Config::default() };
     let mut b = Bench::with(config);
     let (src, dst) = (FB + VRAM_DATA, GART + DATA);
     let copy = [1, 64, 0, lo(src), hi(src), lo(dst), hi(dst)];

@@ -51,7 +51,10 @@ fn a_descriptor_is_read_and_written() {
     assert_eq!(b.get(saved), lo(GART + PLACE));
     assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_PQ_BASE") - reg("CP_MQD_BASE_ADDR"))), base);
     // Another driver takes the queue up by what is there.
-    assert_eq!(b.get(saved + 4 * u64::from(reg("CP_HQD_DEQUEUE_REQUEST") - reg("CP_MQD_BASE_ADDR"))), 0);
+    assert_eq!(
+        b.get(saved + 4 * u64::from(reg("CP_HQD_DEQUEUE_REQUEST") - reg("CP_MQD_BASE_ADDR"))),
+        0
+    );
     b.clean();
     b.w("CP_MQD_BASE_ADDR", 0);
     b.w("CP_MQD_BASE_ADDR_HI", 0);
@@ -83,7 +86,10 @@ fn a_queue_that_preloads_zeros_is_dead() {
         let mut b = Bench::with(config(seed(asked)));
         restart(&mut b, |b| b.put(PLACE, &[0; 51]));
         b.broke("descriptor");
-        b.compute_submit(QUEUE as usize, &pm4(0x37, &[5 << 8 | 1 << 20, lo(GART + DATA), hi(GART + DATA), 0x77]));
+        b.compute_submit(
+            QUEUE as usize,
+            &pm4(0x37, &[5 << 8 | 1 << 20, lo(GART + DATA), hi(GART + DATA), 0x77]),
+        );
         b.run();
         assert_eq!(b.get(DATA) == 0x77, !asked);
     }
@@ -102,7 +108,10 @@ fn a_halted_engine_takes_no_queue_off() {
         let left = (0..100).all(|_| b.r("CP_HQD_ACTIVE") != 0);
         assert_eq!(left, strict);
         // Nobody saved its registers: another driver may have prepared the descriptor for itself.
-        assert_ne!(b.get(PLACE + 4 * (SAVED + u64::from(reg("CP_HQD_PQ_RPTR") - reg("CP_MQD_BASE_ADDR")))), 0x40);
+        assert_ne!(
+            b.get(PLACE + 4 * (SAVED + u64::from(reg("CP_HQD_PQ_RPTR") - reg("CP_MQD_BASE_ADDR")))),
+            0x40
+        );
         b.clean();
     }
 }
@@ -133,7 +142,8 @@ fn another_driver_may_have_left_queues_active() {
     config.inject.add("active-queues").unwrap();
     config.strict.switch("halted-dequeue", true).unwrap();
     let mut gpu = amdgpu_model::gpu::Gpu::new(config).unwrap();
-    let active = |gpu: &mut amdgpu_model::gpu::Gpu| gpu.queue_register((1, 0, 5), reg("CP_HQD_ACTIVE"));
+    let active =
+        |gpu: &mut amdgpu_model::gpu::Gpu| gpu.queue_register((1, 0, 5), reg("CP_HQD_ACTIVE"));
     assert_eq!(active(&mut gpu), 1);
     // SOFT_RESET_CP
     gpu.reg_write(reg("GRBM_SOFT_RESET"), 1);

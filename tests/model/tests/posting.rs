@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! A card that is not posted, and the ROM's ASIC_Init. Here it is run by the driver's interpreter, the
-//! only part of the driver that runs without a kernel.
+//! A card that is not posted, and the ROM's ASIC_Init. Here it is run by the driver's interpreter,
+//! the only part of the driver that runs without a kernel.
 
 mod bench;
 
@@ -134,7 +134,8 @@ fn one_wrong_instruction_and_the_card_stays_as_it_is() {
 
 #[test]
 fn programs_that_cannot_post() {
-    let ends = [("empty", None), ("garbage", Some(Cause::Opcode(0xff))), ("loop", Some(Cause::Steps))];
+    let ends =
+        [("empty", None), ("garbage", Some(Cause::Opcode(0xff))), ("loop", Some(Cause::Steps))];
     for (how, cause) in ends {
         let mut gpu = Gpu::new(config(&[&format!("asic-init={how}")])).unwrap();
         let rom = gpu.rom().to_vec();

@@ -145,10 +145,15 @@ fn a_client_runs_a_job_and_gets_its_interrupt() {
 
     let (output, trace) = program.end();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    let lines: Vec<serde_json::Value> = trace.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        trace.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     let ops: Vec<&str> = lines.iter().filter_map(|l| l["op"].as_str()).collect();
     assert_eq!(ops, ["FENCE", "TRAP"]);
-    assert!(lines.iter().any(|l| l["k"] == "w" && l["reg"] == "SDMA0_GFX_RB_WPTR" && l["val"] == "0x14"));
+    assert!(
+        lines
+            .iter()
+            .any(|l| l["k"] == "w" && l["reg"] == "SDMA0_GFX_RB_WPTR" && l["val"] == "0x14")
+    );
     assert!(lines.iter().any(|l| l["k"] == "cfg" && l["at"] == "0x4" && l["val"] == "0x6"));
     assert!(lines.iter().any(|l| l["k"] == "walk" && l["pte"] == "0x10000067"));
 }
@@ -196,7 +201,10 @@ fn memory_that_was_unmapped_is_out_of_reach() {
     let (output, _) = program.end();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(told.contains("dma-unmapped") && told.contains("write of bus address 0x10000c00"), "{told}");
+    assert!(
+        told.contains("dma-unmapped") && told.contains("write of bus address 0x10000c00"),
+        "{told}"
+    );
     assert_eq!(ram.read_u32(0xc00), 0);
 }
 

@@ -141,7 +141,8 @@ fn a_reset_may_do_nothing_at_each_level() {
 fn a_bus_reset_and_d3_may_take_the_power_away() {
     // In the capability for power management.
     const STATE: usize = 0x4c;
-    let d3 = |b: &mut Bench| [3, 0].into_iter().for_each(|state| b.gpu.config_write(STATE, &[state, 0]));
+    let d3 =
+        |b: &mut Bench| [3, 0].into_iter().for_each(|state| b.gpu.config_write(STATE, &[state, 0]));
     for (faults, posted) in [(&[][..], true), (&["power-loss"], false)] {
         // No_Soft_Reset is set: by D3 alone nothing is lost.
         for (sleep, resets) in [((|b| b.gpu.bus_reset()) as fn(&mut Bench), true), (d3, !posted)] {

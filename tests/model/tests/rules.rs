@@ -71,7 +71,10 @@ fn a_write_pointer_inside_a_packet_is_noticed() {
     b.run();
     let v = b.gpu.log.take_violations();
     assert!(v.iter().any(|v| v.rule == "packet-overrun"));
-    assert!(v[0].history.iter().any(|h| h.contains("CP_RB0_WPTR")), "the history tells the register");
+    assert!(
+        v[0].history.iter().any(|h| h.contains("CP_RB0_WPTR")),
+        "the history tells the register"
+    );
 }
 
 #[test]
@@ -123,9 +126,11 @@ fn what_a_user_says_wrong_is_the_users_error() {
     let bad = pm4(0xfe, &[0]);
     let cut = pm4(0x79, &[0x40, 1]);
     let unknown = pm4(0x79, &[0x1fff, 1]);
-    for (commands, len, rule) in
-        [(&bad, 2, "illegal-packet"), (&cut, 2, "packet-overrun"), (&unknown, 3, "unknown-register")]
-    {
+    for (commands, len, rule) in [
+        (&bad, 2, "illegal-packet"),
+        (&cut, 2, "packet-overrun"),
+        (&unknown, 3, "unknown-register"),
+    ] {
         let mut b = Bench::new();
         b.put(DATA, commands);
         b.map(2, 0x1000, (BUS + DATA) | SYSTEM_RW);
@@ -162,7 +167,10 @@ fn ring_and_microcode_are_left_alone_while_running() {
     let mut b = Bench::new();
     b.w("SDMA0_UCODE_DATA", 0);
     b.broke("ucode-while-running");
-    b.sdma_submit(0, &[8 | 3 << 28 | 1 << 31, lo(GART + DATA), hi(GART + DATA), 5, 0xff, 0xfff << 16]);
+    b.sdma_submit(
+        0,
+        &[8 | 3 << 28 | 1 << 31, lo(GART + DATA), hi(GART + DATA), 5, 0xff, 0xfff << 16],
+    );
     b.run();
     b.w("SDMA0_GFX_RB_BASE", 0);
     b.broke("ring-moved");
@@ -350,7 +358,10 @@ fn a_page_stays_while_a_job_can_reach_it() {
         b.clean();
         b.gpu.unmap(PAGE_BUS, 4096);
         let what = b.broke("unmap-in-use");
-        assert!(what.contains("sdma0 runs a job: vmid 3 va 0x2340000") && what.contains(place), "{what}");
+        assert!(
+            what.contains("sdma0 runs a job: vmid 3 va 0x2340000") && what.contains(place),
+            "{what}"
+        );
     }
 }
 
@@ -506,6 +517,8 @@ fn a_machine_that_is_switched_off_unmaps_what_it_likes() {
     b.run();
     b.gpu.unmap(BUS, RAM);
     b.w("SCRATCH_REG0", 0);
-    assert!(b.gpu.log.violations().iter().all(|v| v.rule == "unmap-in-use" && !v.history.is_empty()));
+    assert!(
+        b.gpu.log.violations().iter().all(|v| v.rule == "unmap-in-use" && !v.history.is_empty())
+    );
     b.broke("unmap-in-use");
 }

@@ -9,7 +9,8 @@ use bench::*;
 #[test]
 fn every_seed_powers_up_with_bits_that_can_be_written_back() {
     for seed in 0..64 {
-        let mut b = Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
+        let mut b =
+            Bench::with(Config { vram: 64 << 20, visible: 64 << 20, seed, ..Config::default() });
         b.clean();
         for reg in 0..0x1_0000 {
             if amdgpu_model::regs::is_known(reg) {
@@ -25,13 +26,20 @@ fn every_seed_powers_up_with_bits_that_can_be_written_back() {
 
 #[test]
 fn an_odd_card_is_of_the_same_kind_and_differs() {
-    let card = |odd| Bench::with(Config { vram: 64 << 20, visible: 64 << 20, odd, ..Config::default() });
+    let card =
+        |odd| Bench::with(Config { vram: 64 << 20, visible: 64 << 20, odd, ..Config::default() });
     let (mut plain, mut odd) = (card(false), card(true));
     let differ = |name: &str| plain.gpu.peek(reg(name)) != odd.gpu.peek(reg(name));
     for name in ["MC_SEQ_MISC0", "MC_ARB_RAMCFG", "CC_DRM_ID_STRAPS", "RLC_GPM_STAT"] {
         assert!(differ(name), "{name}");
     }
-    for name in ["CONFIG_MEMSIZE", "MC_VM_FB_LOCATION", "MC_SHARED_CHMAP", "BIOS_SCRATCH_7", "GRBM_GFX_INDEX"] {
+    for name in [
+        "CONFIG_MEMSIZE",
+        "MC_VM_FB_LOCATION",
+        "MC_SHARED_CHMAP",
+        "BIOS_SCRATCH_7",
+        "GRBM_GFX_INDEX",
+    ] {
         assert!(!differ(name), "{name}");
     }
     // By shader engine.

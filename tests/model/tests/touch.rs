@@ -29,7 +29,10 @@ fn end_of_pipe_events_pass_through_the_ring_of_their_pipe() {
     for n in 1..=20 {
         eop(&mut b, GART + DATA);
         let used = ring(&b).iter().rposition(|d| *d != 0).unwrap_or(0);
-        assert!(used < 64.min(n * 8) && used + 8 >= 64.min(n * 8), "{n} events: up to dword {used}");
+        assert!(
+            used < 64.min(n * 8) && used + 8 >= 64.min(n * 8),
+            "{n} events: up to dword {used}"
+        );
     }
     b.clean();
     freed(&mut b, EOP_RING);

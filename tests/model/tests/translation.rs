@@ -63,7 +63,10 @@ fn a_flush_is_done_when_it_is_read_back() {
         assert_eq!((b.get(DATA), b.get(DATA + 0x1000)), (1, 2));
         b.put(DATA + 0xf000, &pm4(0x37, &[5 << 8, lo(VA), hi(VA), 3]));
         b.map(3, VA, (BUS + DATA) | SYSTEM_RW);
-        b.gfx_submit(&[flush_by_gfx(), read_by_gfx.clone(), pm4(0x3f, &[lo(IB), hi(IB), 5 | 3 << 24])].concat());
+        b.gfx_submit(
+            &[flush_by_gfx(), read_by_gfx.clone(), pm4(0x3f, &[lo(IB), hi(IB), 5 | 3 << 24])]
+                .concat(),
+        );
         b.run();
         assert_eq!(b.get(DATA), 3);
         b.clean();
@@ -106,7 +109,11 @@ fn a_vmid_whose_job_runs_elsewhere_is_left_alone() {
         }
         b.run();
         let v = b.gpu.log.take_violations();
-        assert!(v[0].rule == "vmid-in-use" && v[0].what.contains("vmid 3 runs a job on sdma1"), "{}", v[0].what);
+        assert!(
+            v[0].rule == "vmid-in-use" && v[0].what.contains("vmid 3 runs a job on sdma1"),
+            "{}",
+            v[0].what
+        );
     }
     // Another VMID, and one whose job is over.
     let mut b = Bench::new();
@@ -144,7 +151,9 @@ fn a_directory_entry_is_cached_until_the_flush() {
 #[test]
 fn a_fragment_is_contiguous_and_may_have_to_be_aligned() {
     let page = |n: u64| VA + n * 0x1000;
-    let map = |b: &mut Bench, n: u64, to: u64, order: u64| b.map(3, page(n), (VRAM_DATA + to) | VRAM_RW | order << 7);
+    let map = |b: &mut Bench, n: u64, to: u64, order: u64| {
+        b.map(3, page(n), (VRAM_DATA + to) | VRAM_RW | order << 7)
+    };
     // Two pages, as they should be.
     let mut b = Bench::new();
     map(&mut b, 0, 0x2000, 1);
@@ -208,7 +217,10 @@ fn an_address_has_forty_bits() {
     assert!(b.gpu.log.take_violations().iter().any(|v| v.rule == "pte-reserved"));
     // The last page below it is one like others.
     let mut b = Bench::new();
-    b.gpu.host.map(high - 0x1000, std::sync::Arc::new(amdgpu_model::memory::Memory::anonymous("p", 4096).unwrap()));
+    b.gpu.host.map(
+        high - 0x1000,
+        std::sync::Arc::new(amdgpu_model::memory::Memory::anonymous("p", 4096).unwrap()),
+    );
     b.map(3, VA, (high - 0x1000) | SYSTEM_RW);
     write(&mut b, VA, 1);
     assert_eq!(b.gpu.host.reach(high - 0x1000, false).unwrap().memory.read_u32(0), 1);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Memory of the card that is charged to control groups, by the kernel's dmem controller: what the card has,
-//! what a group uses, and a limit that holds. As root, on a kernel with the controller (the debug kernel's).
+//! Memory of the card that is charged to control groups, by the kernel's dmem controller: what the
+//! card has, what a group uses, and a limit that holds. As root, on a kernel with the controller
+//! (the debug kernel's).
 
 use std::{
     fs,
@@ -162,6 +163,7 @@ fn limit(session: &Session, region: &str) -> Outcome {
         }
     }
     let used = group.read("dmem.current", region)?;
+    group.write("dmem.max", &format!("{region} max"))?;
     Ok(format!("32 MiB of buffers, {} of {} KiB used", used / 1024, most / 1024))
 }
 

@@ -5,11 +5,12 @@
 //! moves buffers out of VRAM all the time, also those that jobs are using. Every buffer must hold
 //! what was put there last, and a new one must be zeroed.
 //!
-//! At the end VRAM is full of page tables: some clients map one page all over their address spaces. Another
-//! client must come through nevertheless, and the tables must be there again when they are needed.
+//! At the end VRAM is full of page tables: some clients map one page all over their address spaces.
+//! Another client must come through nevertheless, and the tables must be there again when they are
+//! needed.
 //!
-//! Before all that, a client alone frees buffers and looks at new ones at once, which get the same VRAM: by
-//! the CPU, and by a copy of the GPU.
+//! Before all that, a client alone frees buffers and looks at new ones at once, which get the same
+//! VRAM: by the CPU, and by a copy of the GPU.
 
 use std::{
     path::PathBuf,
@@ -186,8 +187,8 @@ impl Client {
     }
 }
 
-/// Sizes of new buffers: some that the driver may find too small for an engine to clear, some that take
-/// several packets.
+/// Sizes of new buffers: some that the driver may find too small for an engine to clear, some that
+/// take several packets.
 const FRESH_SIZES: [usize; 5] = [PAGE, 15 * PAGE, 16 * PAGE, 257 * PAGE, 1030 * PAGE];
 
 /// The engines that look at new buffers.

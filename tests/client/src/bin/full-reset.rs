@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Hangs that no block's reset mends, on a card that can be reset as a whole: for a guest with such a card
-//! (`--fail no-soft-reset --fail smc-runs` of the model, with the rules `config-reset` and `reset-vram`).
+//! Hangs that no block's reset mends, on a card that can be reset as a whole: for a guest with such
+//! a card (`--fail no-soft-reset --fail smc-runs` of the model, with the rules `config-reset` and
+//! `reset-vram`).
 //!
-//! What was in VRAM is lost, page tables among it, and all jobs. Everybody is told. Buffers in system memory
-//! are intact, and contexts that are made afterward work at once, with what was mapped before. A client that
-//! goes on in a new context whenever its old one is refused never finds wrong bytes.
+//! What was in VRAM is lost, page tables among it, and all jobs. Everybody is told. Buffers in
+//! system memory are intact, and contexts that are made afterward work at once, with what was
+//! mapped before. A client that goes on in a new context whenever its old one is refused never
+//! finds wrong bytes.
 
 use std::{
     process::ExitCode,
@@ -115,8 +117,8 @@ fn renew(session: &mut Session) -> Result<(), String> {
     Ok(())
 }
 
-/// A client that makes a new context whenever its old one is refused, and compares all it copies, until told
-/// to stop. How often it had to, and how often it copied.
+/// A client that makes a new context whenever its old one is refused, and compares all it copies,
+/// until told to stop. How often it had to, and how often it copied.
 fn go_on(node: &Node, engine: Engine, over: &AtomicBool) -> Result<(usize, usize), String> {
     let mut session = open(node)?;
     let source = Marked::new(&session, DOMAIN_GTT, 0x6000_0000)?;

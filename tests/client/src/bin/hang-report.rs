@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What is told of a job that hangs: the dump (devcoredump), the event (WEDGED), and the way to ask for a
-//! reset (`amdgpu_gpu_recover`).
+//! What is told of a job that hangs: the dump (devcoredump), the event (WEDGED), and the way to ask
+//! for a reset (`amdgpu_gpu_recover`).
 //!
-//! A client hangs an engine, while another has jobs on other rings of the same block. The dump has to say
-//! who it was, where the engine got to, and what the job's command buffer holds; of the other's command
-//! buffer it must hold nothing.
+//! A client hangs an engine, while another has jobs on other rings of the same block. The dump has
+//! to say who it was, where the engine got to, and what the job's command buffer holds; of the
+//! other's command buffer it must hold nothing.
 //!
 //! `--leave 1` leaves a dump behind, for others to find after the driver was unloaded.
 
@@ -198,8 +198,8 @@ impl Scene<'_> {
         stream
     }
 
-    /// Hangs the engine. Meanwhile somebody else has a job on another ring of the block, if it has one,
-    /// which does not end either. Answers where the command buffer of the guilty job is.
+    /// Hangs the engine. Meanwhile somebody else has a job on another ring of the block, if it has
+    /// one, which does not end either. Answers where the command buffer of the guilty job is.
     fn hang(&self, guilty: &Session, other: Option<&Session>) -> Result<u64, String> {
         let domain = if self.place == Place::Vram { DOMAIN_VRAM } else { DOMAIN_GTT };
         let ib = guilty.buffer(u64_of(PAGE), domain, 0).map_err(|e| format!("a buffer: {e}"))?;

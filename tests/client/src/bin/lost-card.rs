@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A card whose DMA engines hang, while one of them was to clear a new buffer: for a guest with such a
-//! card (`--fail hang-sdma=N` of the model).
+//! A card whose DMA engines hang, while one of them was to clear a new buffer: for a guest with
+//! such a card (`--fail hang-sdma=N` of the model).
 //!
-//! What others had in VRAM must not be seen even so, and nobody may wait for ever: who looks at a new
-//! buffer waits until the card is given up, and then finds zeros; other threads of the process map memory
-//! meanwhile. Jobs are refused from then on.
+//! What others had in VRAM must not be seen even so, and nobody may wait for ever: who looks at a
+//! new buffer waits until the card is given up, and then finds zeros; other threads of the process
+//! map memory meanwhile. Jobs are refused from then on.
 
 use std::{
     process::ExitCode,
@@ -54,8 +54,8 @@ use amdgpu_client::{
 const SIZE: u64 = 2 << 20;
 const PATTERN: u32 = 0x5ec2_e700;
 
-/// Clients that hang. A job goes to the engine that has the least to do, so the first two may meet at one
-/// engine; with so many each engine has one.
+/// Clients that hang. A job goes to the engine that has the least to do, so the first two may meet
+/// at one engine; with so many each engine has one.
 const CLIENTS: usize = 4;
 
 /// Fills most of VRAM with a pattern, and frees it.
@@ -93,8 +93,8 @@ fn hang(session: &Session) -> Outcome {
     Err(format!("{JOBS} jobs, and it does not"))
 }
 
-/// Looks at a buffer that is not cleared yet, and maps memory while that waits. How long it waited, and the
-/// slowest of the others.
+/// Looks at a buffer that is not cleared yet, and maps memory while that waits. How long it waited,
+/// and the slowest of the others.
 fn look_beside_others(buffer: &Buffer) -> Result<(Duration, Duration), String> {
     const PAUSE: Duration = Duration::from_millis(5);
     let began = Instant::now();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A card whose interrupts no longer come: for a guest with such a card (`--fail no-interrupt=N` of the
-//! model). A job costs its owner about half a second then, and ends well.
+//! A card whose interrupts no longer come: for a guest with such a card (`--fail no-interrupt=N` of
+//! the model). A job costs its owner about half a second then, and ends well.
 
 use std::{
     process::ExitCode,

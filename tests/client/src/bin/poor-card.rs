@@ -2,9 +2,9 @@
 
 //! A card that the driver takes, but not without reservations: for guests with such cards.
 //!
-//! `--state hot`: too hot for jobs (`--fail hot` of the model): each is refused. `--state left-out`: some
-//! rings have failed their tests (`--fail ring-gfx` and the like): the driver tells of the others only, and
-//! jobs for a kind of ring of which none is left are refused.
+//! `--state hot`: too hot for jobs (`--fail hot` of the model): each is refused. `--state
+//! left-out`: some rings have failed their tests (`--fail ring-gfx` and the like): the driver tells
+//! of the others only, and jobs for a kind of ring of which none is left are refused.
 
 use std::process::ExitCode;
 

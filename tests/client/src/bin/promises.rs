@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tries to break what the driver promises of permissions: jobs write where they may not, and read what
-//! they may not, on every engine.
+//! Tries to break what the driver promises of permissions: jobs write where they may not, and read
+//! what they may not, on every engine.
 //!
-//! A page fault ends no job on this generation: the memory controller redirects the access, and the job
-//! goes on. So each case lets the job run to its end, and then looks at the memory, and whether the same
-//! engine still writes where it may.
+//! A page fault ends no job on this generation: the memory controller redirects the access, and the
+//! job goes on. So each case lets the job run to its end, and then looks at the memory, and whether
+//! the same engine still writes where it may.
 
 use std::process::ExitCode;
 
@@ -79,8 +79,8 @@ fn unmap(session: &Session, handle: u32, va: u64) -> Result<(), String> {
     session.file.gem_va(VA_OP_UNMAP, handle, va, 0, SIZE).map_err(|e| format!("unmap: {e}"))
 }
 
-/// Has `engine` write a word into each page from `va` on: its last word, then its first, and by a copy the
-/// words in between.
+/// Has `engine` write a word into each page from `va` on: its last word, then its first, and by a
+/// copy the words in between.
 fn intrude(session: &Session, engine: Engine, va: u64, handle: u32) -> Result<(), String> {
     let mut stream = Stream::new();
     for page in 0..u64_of(PAGES) {
@@ -106,8 +106,8 @@ fn unchanged(mem: &UserMem, wanted: u32, whose: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A job writes to user memory that the client gave for reading. `touched`: to pages of its own; else to
-/// what the kernel shows for memory that was never touched, and shows to every process.
+/// A job writes to user memory that the client gave for reading. `touched`: to pages of its own;
+/// else to what the kernel shows for memory that was never touched, and shows to every process.
 fn read_only_memory(session: &Session, engine: Engine, touched: bool) -> Outcome {
     let said = |e| format!("user memory: {e}");
     let mem = UserMem::anonymous(PAGES).map_err(said)?;

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Jobs that hang: what becomes of them, of those who have nothing to do with them, and of the card.
+//! Jobs that hang: what becomes of them, of those who have nothing to do with them, and of the
+//! card.
 //!
-//! A client hangs an engine, in each of several ways, with a job of its own behind. Others have jobs behind
-//! on the same ring, and work on all other engines meanwhile. The guilty job and the one behind it end with
-//! an error, and the guilty client is told; all others end well, and VRAM keeps what it held. What the C
-//! driver does otherwise is skipped on it, with the reason.
+//! A client hangs an engine, in each of several ways, with a job of its own behind. Others have
+//! jobs behind on the same ring, and work on all other engines meanwhile. The guilty job and the
+//! one behind it end with an error, and the guilty client is told; all others end well, and VRAM
+//! keeps what it held. What the C driver does otherwise is skipped on it, with the reason.
 //!
-//! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows that all
-//! engines work: for scripts that take the driver away meanwhile.
+//! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows
+//! that all engines work: for scripts that take the driver away meanwhile.
 
 use std::{
     fs::File,
@@ -55,7 +56,8 @@ use amdgpu_client::{
         hi32,
         lo32,
         u32_of,
-        u64_of, //
+        u64_of,
+        usize_of, //
     },
     report::{
         Outcome,
@@ -319,7 +321,8 @@ impl Scene<'_> {
     }
 }
 
-/// A job that has begun when another ring of its block hangs does not begin again, whatever becomes of it.
+/// A job that has begun when another ring of its block hangs does not begin again, whatever becomes
+/// of it.
 fn begins_once(node: &Node) -> Outcome {
     let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
     let (guilty, innocent) = (open()?, open()?);
@@ -400,7 +403,8 @@ fn faults_are_told(node: &Node) -> Outcome {
     }
 }
 
-/// A context whose jobs hang again and again is refused on all its queues; others of the file are not.
+/// A context whose jobs hang again and again is refused on all its queues; others of the file are
+/// not.
 fn repeaters_are_refused(node: &Node) -> Outcome {
     let guilty = Session::open(node).map_err(|e| format!("a session: {e}"))?;
     let neighbor = guilty.another().map_err(|e| format!("a context: {e}"))?;
@@ -472,9 +476,9 @@ fn fault_storm(node: &Node) -> Outcome {
         let ended = || over.load(Ordering::Relaxed);
         let worker = scope.spawn(move || work(&other, Engine::Gfx, &ended));
         let mut done = Ok(());
-        for at in (0..bytes).step_by(16 * PIECE as usize) {
+        for at in (0..bytes).step_by(16 * usize_of(PIECE)) {
             let mut stream = Stream::new();
-            for at in (at..bytes.min(at + 16 * PIECE)).step_by(PIECE as usize) {
+            for at in (at..bytes.min(at + 16 * PIECE)).step_by(usize_of(PIECE)) {
                 let (va, bytes) = (va + at, u32_of((bytes - at).min(PIECE) as usize));
                 // CONSTANT_FILL
                 stream.push(Raw(&[0x8000_000b, lo32(va), hi32(va), 0x5707_5707, bytes]));

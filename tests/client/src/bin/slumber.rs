@@ -2,17 +2,17 @@
 
 //! System sleep with buffers in memory of all kinds and jobs on all engines.
 //!
-//! A client holds what it has written to VRAM, to GTT and to its own memory; others copy to and fro on an
-//! engine each, and compare every byte. Then the system sleeps, in the middle of that, as often as it is
-//! asked to. Nobody may notice but by the clock: each byte is there, for the CPU and for the GPU, jobs go on
-//! on all engines, and no context is told of a reset.
+//! A client holds what it has written to VRAM, to GTT and to its own memory; others copy to and fro
+//! on an engine each, and compare every byte. Then the system sleeps, in the middle of that, as
+//! often as it is asked to. Nobody may notice but by the clock: each byte is there, for the CPU and
+//! for the GPU, jobs go on on all engines, and no context is told of a reset.
 //!
-//! `--state` is what is written to /sys/power/state, and `--wake` the seconds after which the clock wakes the
-//! system; 0 if it comes back by itself, as it does with /sys/power/pm_test.
+//! `--state` is what is written to /sys/power/state, and `--wake` the seconds after which the clock
+//! wakes the system; 0 if it comes back by itself, as it does with /sys/power/pm_test.
 //!
-//! `--hang 1`: a job that never ends is there each time. It is lost, and its context is told, and all else is
-//! as without it. `--refused 1`: a job does not end in time, but may take as long as it likes: the system
-//! does not sleep, and the job ends well.
+//! `--hang 1`: a job that never ends is there each time. It is lost, and its context is told, and
+//! all else is as without it. `--refused 1`: a job does not end in time, but may take as long as it
+//! likes: the system does not sleep, and the job ends well.
 
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;

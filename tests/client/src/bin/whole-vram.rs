@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A card of which the CPU sees a part only: for a guest with such a card (`--visible-mib` of the model).
+//! A card of which the CPU sees a part only: for a guest with such a card (`--visible-mib` of the
+//! model).
 //!
-//! Every byte of VRAM is used, and each keeps what was written to it: seen by the GPU, by the CPU, which
-//! brings a buffer to where it sees it, and by a debugger, which does not. Whoever needs room in the part
-//! that the CPU sees gets it from those who need not be there, and they stay in VRAM. The numbers that the
-//! driver tells of all this are right.
+//! Every byte of VRAM is used, and each keeps what was written to it: seen by the GPU, by the CPU,
+//! which brings a buffer to where it sees it, and by a debugger, which does not. Whoever needs room
+//! in the part that the CPU sees gets it from those who need not be there, and they stay in VRAM.
+//! The numbers that the driver tells of all this are right.
 
 use std::{
     fs::File,
@@ -57,8 +58,8 @@ use amdgpu_client::{
 
 const MIB: u64 = 1 << 20;
 
-/// Sizes of buffers, one after the other: also some that no power of two holds well, and one that an
-/// engine would not be asked to clear or move if the CPU saw it.
+/// Sizes of buffers, one after the other: also some that no power of two holds well, and one that
+/// an engine would not be asked to clear or move if the CPU saw it.
 const SIZES: [u64; 4] = [2 * MIB, 3 * MIB + 5 * 4096, 7 * 4096, MIB];
 const LARGEST: u64 = SIZES[1];
 /// What the session itself, and page tables, may take while buffers are counted.
@@ -102,8 +103,8 @@ const fn word(index: u32) -> u32 {
     index.wrapping_mul(0x85eb_ca6b) ^ 0x9e37_79b9
 }
 
-/// How much later in the pattern the next buffer's bytes begin. So no page holds what it would hold if it
-/// were a page of another buffer.
+/// How much later in the pattern the next buffer's bytes begin. So no page holds what it would hold
+/// if it were a page of another buffer.
 const STEP: usize = 17 * 4;
 /// And how many buffers there are before it is the first one's turn again.
 const STEPS: usize = 900;

@@ -163,7 +163,8 @@ impl Context<'_> {
         Ok(Fence { context: self, engine, seq })
     }
 
-    /// `amdgpu_cs_submit_raw2`: a gang, one job on each of several engines, of which the last leads.
+    /// `amdgpu_cs_submit_raw2`: a gang, one job on each of several engines, of which the last
+    /// leads.
     ///
     /// # Errors
     ///

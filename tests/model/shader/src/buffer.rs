@@ -151,7 +151,8 @@ fn buffer_targets(w: &Wave, i: &Inst, d: &Descriptor) -> Targets {
             targets.address[lane] = base.wrapping_add(at).wrapping_add(imm);
             continue;
         }
-        let index = if i.flags.idxen { register(0) } else { 0 } + if d.lane_index { lane as u64 } else { 0 };
+        let index = if i.flags.idxen { register(0) } else { 0 }
+            + if d.lane_index { lane as u64 } else { 0 };
         let offset = imm + if i.flags.offen { register(usize::from(i.flags.idxen)) } else { 0 };
         targets.address[lane] = base.wrapping_add(d.position(index, offset));
         targets.room[lane] = d.room(index, offset, soffset);
@@ -172,7 +173,10 @@ pub fn flat<M: Memory + ?Sized>(
     for lane in lanes(w.exec()) {
         let aperture = (address[lane] >> 48) as u16;
         if aperture != 0 && context.apertures.contains(&aperture) {
-            let why = format!("address {:#x} in the aperture of LDS or scratch is not implemented", address[lane]);
+            let why = format!(
+                "address {:#x} in the aperture of LDS or scratch is not implemented",
+                address[lane]
+            );
             return Err(bad(i, why));
         }
     }
@@ -278,13 +282,16 @@ fn atomic<M: Memory + ?Sized>(
     let (whole, _) = inside(w, targets, Element::Dwords(dwords as u8));
     let value = |w: &Wave, register: usize, lane: usize| match width {
         Width::B32 => u64::from(w.vector[register][lane]),
-        Width::B64 => u64::from(w.vector[register][lane]) | u64::from(w.vector[register + 1][lane]) << 32,
+        Width::B64 => {
+            u64::from(w.vector[register][lane]) | u64::from(w.vector[register + 1][lane]) << 32
+        }
     };
     let mut old = [0u64; LANES];
     for lane in lanes(whole) {
         let operand = value(w, data, lane);
         let compare = if op.operands() == 2 { value(w, data + dwords, lane) } else { 0 };
-        old[lane] = bus.atomic(targets.address[lane], width, |old| apply(op, width, old, operand, compare))?;
+        old[lane] = bus
+            .atomic(targets.address[lane], width, |old| apply(op, width, old, operand, compare))?;
     }
     match (i.flags.glc, width) {
         (false, _) => {}

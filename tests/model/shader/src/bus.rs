@@ -43,7 +43,11 @@ pub struct Bus<'a, M: Memory + ?Sized> {
 impl<'a, M: Memory + ?Sized> Bus<'a, M> {
     /// A way to `memory`, with no page looked up.
     pub fn new(memory: &'a mut M) -> Self {
-        Bus { memory, read: Box::new([(NOWHERE, 0); ENTRIES]), write: Box::new([(NOWHERE, 0); ENTRIES]) }
+        Bus {
+            memory,
+            read: Box::new([(NOWHERE, 0); ENTRIES]),
+            write: Box::new([(NOWHERE, 0); ENTRIES]),
+        }
     }
 
     /// The memory behind it.
@@ -289,7 +293,10 @@ mod tests {
         assert_eq!(of(Atomic::MinSigned, 0xffff_ffff, 2), 0xffff_ffff);
         assert_eq!(of(Atomic::MinUnsigned, 0xffff_ffff, 2), 2);
         assert_eq!((of(Atomic::Increment, 5, 5), of(Atomic::Increment, 4, 5)), (0, 5));
-        assert_eq!((of(Atomic::Decrement, 0, 5), of(Atomic::Decrement, 9, 5), of(Atomic::Decrement, 3, 5)), (5, 5, 2));
+        assert_eq!(
+            (of(Atomic::Decrement, 0, 5), of(Atomic::Decrement, 9, 5), of(Atomic::Decrement, 3, 5)),
+            (5, 5, 2)
+        );
         assert_eq!((of(Atomic::CompareSwap, 7, 1), of(Atomic::CompareSwap, 8, 1)), (1, 8));
         assert_eq!(apply(Atomic::MaxSigned, Width::B64, 1 << 63, 1, 0), 1);
     }

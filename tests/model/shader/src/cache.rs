@@ -2,10 +2,11 @@
 //! Caches as forgetful as hardware may be: a line stays as it was until it is invalidated.
 //!
 //! There are an instruction cache, a scalar cache, a vector cache for each compute unit, and a
-//! second level that they all go through. Vector stores and atomics stay in the second level until it
-//! is written back. All of them are unlimited; a few lines fall out at the seed's will, as others
-//! would push them out. So a flush that is missing shows as old data, and no rule has to be written
-//! for it. What other engines and the host write goes past these caches, as on this generation.
+//! second level that they all go through. Vector stores and atomics stay in the second level until
+//! it is written back. All of them are unlimited; a few lines fall out at the seed's will, as
+//! others would push them out. So a flush that is missing shows as old data, and no rule has to be
+//! written for it. What other engines and the host write goes past these caches, as on this
+//! generation.
 
 use std::{
     collections::HashMap,
@@ -223,13 +224,19 @@ impl Caches {
             let at = rng.below(pages.len());
             let (page, lines) = &mut pages[at];
             let n = rng.below(LINES);
-            std::mem::replace(&mut lines.0[n], Second::EMPTY).write_back(*page * LINES as u64 + n as u64, memory);
+            std::mem::replace(&mut lines.0[n], Second::EMPTY)
+                .write_back(*page * LINES as u64 + n as u64, memory);
         }
     }
 
     /// Lines of the second level that memory does not have yet.
     pub fn dirty(&self) -> usize {
-        self.second.pages.iter().flat_map(|(_, lines)| lines.0).filter(|line| line.dirty != 0).count()
+        self.second
+            .pages
+            .iter()
+            .flat_map(|(_, lines)| lines.0)
+            .filter(|line| line.dirty != 0)
+            .count()
     }
 }
 
@@ -247,7 +254,11 @@ impl Second {
         while self.dirty != 0 {
             let at = self.dirty.trailing_zeros() as usize;
             let len = (!(self.dirty >> at)).trailing_zeros().min(64 - at as u32) as usize;
-            memory.write(Path::Coherent(0), Place(line * LINE + at as u64), &self.bytes[at..at + len]);
+            memory.write(
+                Path::Coherent(0),
+                Place(line * LINE + at as u64),
+                &self.bytes[at..at + len],
+            );
             self.dirty &= !mask(at, len);
         }
     }
@@ -260,7 +271,9 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
         if second.valid & wanted != wanted {
             let mut fresh = [0; LINE as usize];
             self.memory.read(Path::Coherent(0), Place(line * LINE), &mut fresh);
-            for (n, byte) in fresh.into_iter().enumerate().filter(|(n, _)| second.valid >> n & 1 == 0) {
+            for (n, byte) in
+                fresh.into_iter().enumerate().filter(|(n, _)| second.valid >> n & 1 == 0)
+            {
                 second.bytes[n] = byte;
             }
             second.valid = !0;
@@ -350,7 +363,10 @@ impl<M: Memory + ?Sized> Memory for Cached<'_, M> {
         }
         let offset = (at.0 % LINE) as usize;
         let second = self.second(at.0 / LINE, mask(offset, bytes));
-        let old = second.bytes[offset..offset + bytes].iter().rev().fold(0, |v, b| v << 8 | u64::from(*b));
+        let old = second.bytes[offset..offset + bytes]
+            .iter()
+            .rev()
+            .fold(0, |v, b| v << 8 | u64::from(*b));
         second.bytes[offset..offset + bytes].copy_from_slice(&f(old).to_le_bytes()[..bytes]);
         second.dirty |= mask(offset, bytes);
         old
@@ -394,9 +410,17 @@ mod tests {
             assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1);
             memory.put_words(0x1000, &[2]);
             caches.act(action, &mut memory);
-            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1, "{path:?}: the second level has it");
+            assert_eq!(
+                read(&mut caches, &mut memory, path, 0x1000),
+                1,
+                "{path:?}: the second level has it"
+            );
             caches.act(action::SECOND_LEVEL, &mut memory);
-            assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 1, "{path:?}: the first level has it");
+            assert_eq!(
+                read(&mut caches, &mut memory, path, 0x1000),
+                1,
+                "{path:?}: the first level has it"
+            );
             caches.act(action | action::SECOND_LEVEL, &mut memory);
             assert_eq!(read(&mut caches, &mut memory, path, 0x1000), 2, "{path:?}");
         }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! A dispatch: groups that start in order, as many at a time as the seed allows, and waves that take
-//! turns.
+//! A dispatch: groups that start in order, as many at a time as the seed allows, and waves that
+//! take turns.
 //!
 //! Hardware starts groups in order and lets them run as they can; so here, where the seed decides
-//! how many run at once and which wave goes next, for how long. A dispatch is executed in slices: see
-//! [`Dispatch::run`].
+//! how many run at once and which wave goes next, for how long. A dispatch is executed in slices:
+//! see [`Dispatch::run`].
 
 use crate::{
     bus::Bus,
@@ -107,7 +107,11 @@ impl Dispatch {
     }
 
     /// Executes about `budget` instructions. After an error the dispatch is over.
-    pub fn run<M: Memory + ?Sized>(&mut self, memory: &mut M, budget: u64) -> Result<Progress, Stop> {
+    pub fn run<M: Memory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        budget: u64,
+    ) -> Result<Progress, Stop> {
         let mut bus = Bus::new(memory);
         let mut left = budget;
         while left > 0 {
@@ -166,7 +170,12 @@ impl Dispatch {
             apertures: self.config.apertures,
             tiling: self.config.tiling.clone(),
         };
-        Group { waves, lds: self.noise.bytes(&mut self.rng, self.launch.lds as usize), context, slots }
+        Group {
+            waves,
+            lds: self.noise.bytes(&mut self.rng, self.launch.lds as usize),
+            context,
+            slots,
+        }
     }
 
     fn wave(&mut self, group: [u32; 3], threads: [u32; 3], number: (u32, u32), slot: u32) -> Wave {

@@ -2,8 +2,9 @@
 //! A draw: vertices through their program, primitives, pixels through theirs, targets.
 //!
 //! Primitives go one after another, a wave of pixels has one primitive, and depth and stencil are
-//! tested behind the program, as if EARLY_Z were never asked for. A draw is executed in slices, as a
-//! dispatch is: see [`Draw::run`]. What is not implemented is refused by its name (`registers.rs`).
+//! tested behind the program, as if EARLY_Z were never asked for. A draw is executed in slices, as
+//! a dispatch is: see [`Draw::run`]. What is not implemented is refused by its name
+//! (`registers.rs`).
 
 mod assembly;
 mod color;
@@ -172,7 +173,11 @@ impl Draw {
     }
 
     /// Executes about `budget` instructions. After an error the draw is over.
-    pub fn run<M: Memory + ?Sized>(&mut self, memory: &mut M, budget: u64) -> Result<Progress, Stop> {
+    pub fn run<M: Memory + ?Sized>(
+        &mut self,
+        memory: &mut M,
+        budget: u64,
+    ) -> Result<Progress, Stop> {
         let mut bus = Bus::new(memory);
         let mut left = budget;
         while left > 0 {
@@ -191,7 +196,11 @@ impl Draw {
     }
 
     /// Lets the wave execute, and takes what it has exported when it has ended.
-    fn turn<M: Memory + ?Sized>(&mut self, bus: &mut Bus<'_, M>, left: &mut u64) -> Result<(), Stop> {
+    fn turn<M: Memory + ?Sized>(
+        &mut self,
+        bus: &mut Bus<'_, M>,
+        left: &mut u64,
+    ) -> Result<(), Stop> {
         let Some((mut wave, mut exports, work)) = self.running.take() else { return Ok(()) };
         let none = Parameters::default();
         let (stage, parameters) = match (&work, &self.raster) {
@@ -228,7 +237,11 @@ impl Draw {
     }
 
     /// Starts a wave of vertices. Returns false if there are no more.
-    fn assemble<M: Memory + ?Sized>(&mut self, bus: &mut Bus<'_, M>, left: &mut u64) -> Result<bool, Stop> {
+    fn assemble<M: Memory + ?Sized>(
+        &mut self,
+        bus: &mut Bus<'_, M>,
+        left: &mut u64,
+    ) -> Result<bool, Stop> {
         let mut batch = vec![];
         while batch.len() < BATCH {
             match self.assembly.next(bus, left)? {
@@ -244,7 +257,9 @@ impl Draw {
         let step = self.registers.get(VGT_INSTANCE_STEP_RATE_0).max(1);
         let instance = self.assembly.instance;
         let mut inputs: Vec<Row> = vec![[0; LANES]; 1 + self.vertex.components as usize];
-        for (lane, (primitive, n)) in batch.iter().flat_map(|p| (0..3).map(move |n| (p, n))).enumerate() {
+        for (lane, (primitive, n)) in
+            batch.iter().flat_map(|p| (0..3).map(move |n| (p, n))).enumerate()
+        {
             let values = [primitive.vertices[n], instance / step, primitive.number, instance];
             for (row, value) in inputs.iter_mut().zip(values) {
                 row[lane] = value;
@@ -261,13 +276,14 @@ impl Draw {
         for (n, primitive) in batch.iter().enumerate() {
             let vertices: [Vertex; 3] = std::array::from_fn(|k| self.vertex_of(exports, 3 * n + k));
             let rectangles = self.assembly.rectangles();
-            let triangles = self.view.triangles(vertices.each_ref(), primitive.provoking, rectangles);
+            let triangles =
+                self.view.triangles(vertices.each_ref(), primitive.provoking, rectangles);
             self.triangles.extend(triangles);
         }
     }
 
-    /// A vertex as its lane has exported it. Positions follow each other: of those that PA_CL_VS_OUT_CNTL
-    /// names, the vector of point size and the like, then distances.
+    /// A vertex as its lane has exported it. Positions follow each other: of those that
+    /// PA_CL_VS_OUT_CNTL names, the vector of point size and the like, then distances.
     fn vertex_of(&self, exports: &Exports, lane: usize) -> Vertex {
         let word = |of: u8, n: usize| exports.word(of, n, lane);
         let four = |of: u8| std::array::from_fn(|n| word(of, n));
@@ -277,7 +293,8 @@ impl Draw {
         let first = target::POSITION + 1 + (control >> 21 & 1) as u8;
         // Without the first four the last four take their place.
         let second = first + (control >> 22 & 1) as u8;
-        let distances: [u32; 8] = std::array::from_fn(|n| if n < 4 { word(first, n) } else { word(second, n - 4) });
+        let distances: [u32; 8] =
+            std::array::from_fn(|n| if n < 4 { word(first, n) } else { word(second, n - 4) });
         let float = |bits: u32| f64::from(f32::from_bits(bits));
         Vertex { position: position.map(float), parameters, distances: distances.map(float) }
     }
@@ -295,7 +312,10 @@ impl Draw {
         }
         let quads = std::mem::take(&mut self.quads);
         let inputs = raster.inputs(&quads, &self.registers);
-        let exec = quads.iter().enumerate().fold(0, |exec, (n, quad)| exec | u64::from(quad.mask) << (4 * n));
+        let exec = quads
+            .iter()
+            .enumerate()
+            .fold(0, |exec, (n, quad)| exec | u64::from(quad.mask) << (4 * n));
         // The mask of primitives: all quads are of one.
         let wave = self.pixel.wave((&mut self.rng, &self.noise), exec, &[0], &inputs)?;
         self.running = Some((wave, Exports::default(), Work::Pixels(quads)));

@@ -76,7 +76,8 @@ impl Exports {
         export.mask |= mask;
         export.compressed = i.flags.compr;
         for (n, register) in exported(i).into_iter().enumerate() {
-            let components = if i.flags.compr { 3u8.checked_shl(2 * n as u32).unwrap_or(0) } else { 1 << n };
+            let components =
+                if i.flags.compr { 3u8.checked_shl(2 * n as u32).unwrap_or(0) } else { 1 << n };
             if mask & components & 15 == 0 {
                 continue;
             }
@@ -108,10 +109,14 @@ impl Parameters {
             let product = f64::from(a) * f64::from(f32::from_bits(b));
             ((product + f64::from(f32::from_bits(c))) as f32).to_bits()
         };
-        let source = |w: &Wave, lane: usize| w.vector[usize::from(i.src[0].saturating_sub(code::VGPR))][lane];
+        let source = |w: &Wave, lane: usize| {
+            w.vector[usize::from(i.src[0].saturating_sub(code::VGPR))][lane]
+        };
         let out: Row = std::array::from_fn(|lane| match op {
             Interpolate::First => fused(second, source(w, lane), first.to_bits()),
-            Interpolate::Second => fused(third, source(w, lane), w.vector[usize::from(i.dst)][lane]),
+            Interpolate::Second => {
+                fused(third, source(w, lane), w.vector[usize::from(i.dst)][lane])
+            }
             Interpolate::Move => [second, third, first][usize::from(i.src[0]) % 3].to_bits(),
         });
         w.put(i.dst, &out);

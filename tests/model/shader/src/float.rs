@@ -136,9 +136,13 @@ impl Number {
 
     /// The exact sum, or one that rounds like it. Mantissas have at most 106 bits.
     fn sum(self, other: Number, zero_sign: bool) -> Number {
-        let (high, low) = if self.exponent >= other.exponent { (self, other) } else { (other, self) };
-        let Some(room) = high.mantissa.leading_zeros().checked_sub(2).filter(|_| high.mantissa != 0) else {
-            return Number { sign: low.sign && (low.mantissa != 0 || high.sign), ..low }.or_zero(zero_sign, high.sign);
+        let (high, low) =
+            if self.exponent >= other.exponent { (self, other) } else { (other, self) };
+        let Some(room) =
+            high.mantissa.leading_zeros().checked_sub(2).filter(|_| high.mantissa != 0)
+        else {
+            return Number { sign: low.sign && (low.mantissa != 0 || high.sign), ..low }
+                .or_zero(zero_sign, high.sign);
         };
         let exponent = low.exponent.max(high.exponent - room as i32);
         let (a, b) = (high.align(exponent), low.align(exponent));
@@ -177,9 +181,15 @@ impl Number {
         }
         // A carry out of the fraction raises the exponent by itself.
         let biased = (exponent - least) as u64;
-        let bits = if kept >> format.fraction == 0 { kept } else { (biased << format.fraction) + kept };
+        let bits =
+            if kept >> format.fraction == 0 { kept } else { (biased << format.fraction) + kept };
         if bits >= format.infinity() {
-            return sign | if env.rounding.overflows(self.sign) { format.infinity() } else { format.infinity() - 1 };
+            return sign
+                | if env.rounding.overflows(self.sign) {
+                    format.infinity()
+                } else {
+                    format.infinity() - 1
+                };
         }
         let bits = if env.denormals.output { bits } else { format.flush(bits) };
         sign | bits
@@ -261,7 +271,10 @@ pub fn add(format: Format, a: u64, b: u64, env: Env) -> u64 {
         (true, true) if a != b => format.nan(),
         (true, _) => a,
         (_, true) => b,
-        _ => format.unpack(a).sum(format.unpack(b), env.rounding == Rounding::Down).round(format, env),
+        _ => format
+            .unpack(a)
+            .sum(format.unpack(b), env.rounding == Rounding::Down)
+            .round(format, env),
     }
 }
 
@@ -324,7 +337,8 @@ pub fn convert(from: Format, to: Format, a: u64, env: Env) -> u64 {
     let fraction = a & from.fraction_mask();
     if a & !from.sign() >= from.infinity() {
         let shift = from.fraction.abs_diff(to.fraction);
-        let payload = if from.fraction > to.fraction { fraction >> shift } else { fraction << shift };
+        let payload =
+            if from.fraction > to.fraction { fraction >> shift } else { fraction << shift };
         let quiet = if fraction != 0 { to.quiet() } else { 0 };
         return sign | to.infinity() | payload | quiet;
     }
@@ -380,8 +394,10 @@ mod tests {
             2 => sign | [0, format.infinity(), format.nan(), 1][rng.below(4)],
             3 => sign | ((format.bias() as u64) << format.fraction) + rng.below(5) as u64,
             4 => {
-                let near = (format.bias() as u64 + rng.below(60) as u64).wrapping_sub(30) & format.exponent_mask();
-                sign | near << format.fraction | fraction & !(format.fraction_mask() >> rng.below(24))
+                let near = (format.bias() as u64 + rng.below(60) as u64).wrapping_sub(30)
+                    & format.exponent_mask();
+                sign | near << format.fraction
+                    | fraction & !(format.fraction_mask() >> rng.below(24))
             }
             _ => any,
         }
@@ -405,14 +421,26 @@ mod tests {
             let [x, y, z] = [a, b, c].map(|v| f32::from_bits(v as u32));
             same32(add(F32, a, b, Env::HOST), x + y, &format!("{a:#x} + {b:#x}"));
             same32(mul(F32, a, b, Env::HOST), x * y, &format!("{a:#x} * {b:#x}"));
-            same32(fma(F32, a, b, c, Env::HOST), x.mul_add(y, z), &format!("{a:#x} * {b:#x} + {c:#x}"));
+            same32(
+                fma(F32, a, b, c, Env::HOST),
+                x.mul_add(y, z),
+                &format!("{a:#x} * {b:#x} + {c:#x}"),
+            );
             let [a, b, c] = [(); 3].map(|()| number(F64, &mut rng));
             let [x, y, z] = [a, b, c].map(f64::from_bits);
             same64(add(F64, a, b, Env::HOST), x + y, &format!("{a:#x} + {b:#x}"));
             same64(mul(F64, a, b, Env::HOST), x * y, &format!("{a:#x} * {b:#x}"));
-            same64(fma(F64, a, b, c, Env::HOST), x.mul_add(y, z), &format!("{a:#x} * {b:#x} + {c:#x}"));
+            same64(
+                fma(F64, a, b, c, Env::HOST),
+                x.mul_add(y, z),
+                &format!("{a:#x} * {b:#x} + {c:#x}"),
+            );
             same32(convert(F64, F32, a, Env::HOST), x as f32, &format!("{a:#x} as single"));
-            same32(from_integer(F32, a as i64, Env::HOST), a as i64 as f32, &format!("{} as single", a as i64));
+            same32(
+                from_integer(F32, a as i64, Env::HOST),
+                a as i64 as f32,
+                &format!("{} as single", a as i64),
+            );
         }
     }
 
@@ -423,7 +451,8 @@ mod tests {
             let back = convert(F32, F16, wide, Env::HOST);
             assert_eq!(back, if F16.is_nan(h) { h | F16.quiet() } else { h });
         }
-        let half = |x: f32, rounding| convert(F32, F16, x.to_bits().into(), Env { rounding, ..Env::HOST });
+        let half =
+            |x: f32, rounding| convert(F32, F16, x.to_bits().into(), Env { rounding, ..Env::HOST });
         assert_eq!(half(65519.99, Rounding::NearestEven), 0x7bff);
         assert_eq!(half(65520.0, Rounding::NearestEven), 0x7c00);
         assert_eq!(half(1e9, Rounding::Zero), 0x7bff);

@@ -112,7 +112,8 @@ impl Format {
 
     /// Components within what the format holds, before they are blended.
     pub fn clamped(self, texel: Texel) -> Texel {
-        let within = |least: f32| texel.map(|bits| f32::from_bits(bits).clamp(least, 1.0).to_bits());
+        let within =
+            |least: f32| texel.map(|bits| f32::from_bits(bits).clamp(least, 1.0).to_bits());
         match self.number {
             Number::Unorm | Number::Srgb => within(0.0),
             Number::Snorm => within(-1.0),
@@ -179,9 +180,15 @@ impl Format {
                 (bits as i32).clamp(-limit - 1, limit) as u32
             }
             Number::Float => float_to(bits, width),
-            Number::Srgb if !alpha => (curved(number(value).clamp(0.0, 1.0)) * most).round_ties_even() as u32,
-            Number::Unorm | Number::Srgb => (number(value).clamp(0.0, 1.0) * most).round_ties_even() as u32,
-            Number::Snorm => (number(value).clamp(-1.0, 1.0) * half).round_ties_even() as i32 as u32,
+            Number::Srgb if !alpha => {
+                (curved(number(value).clamp(0.0, 1.0)) * most).round_ties_even() as u32
+            }
+            Number::Unorm | Number::Srgb => {
+                (number(value).clamp(0.0, 1.0) * most).round_ties_even() as u32
+            }
+            Number::Snorm => {
+                (number(value).clamp(-1.0, 1.0) * half).round_ties_even() as i32 as u32
+            }
             Number::Uscaled => number(value).clamp(0.0, most) as u32,
             Number::Sscaled => number(value).clamp(-half - 1.0, half) as i32 as u32,
         }
@@ -205,8 +212,10 @@ fn float_from(raw: u32, width: u8) -> u32 {
 fn float_to(bits: u32, width: u8) -> u32 {
     let small = |fraction| {
         let format = Float { fraction, exponent: 5 };
-        let positive = if bits >> 31 != 0 && !F32.is_nan(bits.into()) { 0 } else { bits & 0x7fff_ffff };
-        float::convert(F32, format, positive.into(), Env { rounding: Rounding::Zero, ..Env::HOST }) as u32
+        let positive =
+            if bits >> 31 != 0 && !F32.is_nan(bits.into()) { 0 } else { bits & 0x7fff_ffff };
+        float::convert(F32, format, positive.into(), Env { rounding: Rounding::Zero, ..Env::HOST })
+            as u32
     };
     match width {
         32 => bits,
@@ -249,7 +258,10 @@ mod tests {
                 assert_eq!(format.store(texel, &mut again), len);
                 // The lowest signed value means what the next one means; scaled words lose bits.
                 let same = format.load(&again[..len]) == texel;
-                assert!(same || matches!(number, 2 | 3), "format {data} {number}: {bytes:x?} {again:x?}");
+                assert!(
+                    same || matches!(number, 2 | 3),
+                    "format {data} {number}: {bytes:x?} {again:x?}"
+                );
             }
         }
     }
@@ -263,7 +275,12 @@ mod tests {
         assert_eq!(load(5, 7, &[0, 0x3c, 0, 0xc0]), [1.0, -2.0, 0.0, 1.0]);
         let mut bytes = [0; 16];
         let half = |x: f32| x.to_bits();
-        assert_eq!(Format::new(10, 9).unwrap().store([half(0.5), half(0.0), half(1.0), half(0.5)], &mut bytes), 4);
+        assert_eq!(
+            Format::new(10, 9)
+                .unwrap()
+                .store([half(0.5), half(0.0), half(1.0), half(0.5)], &mut bytes),
+            4
+        );
         assert_eq!(bytes[..4], [188, 0, 255, 128]);
     }
 }

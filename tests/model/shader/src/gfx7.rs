@@ -38,7 +38,11 @@ type Line = (u16, &'static str, Op, &'static str);
 
 /// All opcodes.
 static TABLE: LazyLock<HashMap<(Format, u16), Entry>> = LazyLock::new(|| {
-    let lines = scalar::lines().into_iter().chain(vector::lines()).chain(memory::lines()).chain(graphics::lines());
+    let lines = scalar::lines()
+        .into_iter()
+        .chain(vector::lines())
+        .chain(memory::lines())
+        .chain(graphics::lines());
     lines
         .map(|(format, (opcode, name, op, operands))| {
             let signature = Signature(operands);

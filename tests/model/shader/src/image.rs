@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Images: loads, stores and atomics at integer coordinates (ISA manual, chapter 8; bits of the
-//! descriptor as in Mesa's `gfx7.json`, 0x8F10). Sampling is in `image/sample.rs`. Levels are counted from
-//! the descriptor's first, BASE_LEVEL, and where each lies is in `tiling.rs`.
+//! descriptor as in Mesa's `gfx7.json`, 0x8F10). Sampling is in `image/sample.rs`. Levels are
+//! counted from the descriptor's first, BASE_LEVEL, and where each lies is in `tiling.rs`.
 
 mod sample;
 
@@ -94,7 +94,10 @@ impl Descriptor {
         let (data, number) = (d[1] >> 20 & 63, d[1] >> 26 & 15);
         let format = match data {
             0 => None,
-            _ => Some(Format::new(data, number).ok_or(format!("image format {data}, {number} is not implemented"))?),
+            _ => Some(
+                Format::new(data, number)
+                    .ok_or(format!("image format {data}, {number} is not implemented"))?,
+            ),
         };
         let kind = match d[3] >> 28 {
             8 => Kind::D1,
@@ -184,7 +187,9 @@ impl Descriptor {
         i: &Inst,
         context: &Context,
     ) -> Result<Option<Texel>, Stop> {
-        let (Some(format), Some(address)) = (self.format, self.address(level, at)) else { return Ok(None) };
+        let (Some(format), Some(address)) = (self.format, self.address(level, at)) else {
+            return Ok(None);
+        };
         let mut bytes = [0; 16];
         let bytes = &mut bytes[..format.bytes()];
         bus.read(path(i, context), address, bytes)?;
@@ -210,13 +215,16 @@ pub fn execute<M: Memory + ?Sized>(
     context: &Context,
 ) -> Result<(), Stop> {
     let s = usize::from(i.src[1]);
-    let d = Descriptor::new(std::array::from_fn(|n| w.scalar[s + n]), context).map_err(|why| bad(i, why))?;
+    let d = Descriptor::new(std::array::from_fn(|n| w.scalar[s + n]), context)
+        .map_err(|why| bad(i, why))?;
     match op {
         Image::Load { mip } => load(w, i, &d, mip, bus, context),
         Image::Store { mip } => store(w, i, &d, mip, bus, context),
         Image::Atomic(op) => atomic(w, i, &d, op, bus),
         Image::Resource => resource(w, i, &d),
-        Image::Sample(_) | Image::Gather(_) | Image::Lod => sample::execute(w, i, op, &d, bus, context),
+        Image::Sample(_) | Image::Gather(_) | Image::Lod => {
+            sample::execute(w, i, op, &d, bus, context)
+        }
     }
 }
 
@@ -246,7 +254,13 @@ impl Addresses {
 }
 
 /// Integer coordinates of a lane (x, y, z or slice), behind the level.
-fn coordinates(w: &Wave, d: &Descriptor, addresses: &Addresses, mip: bool, lane: usize) -> (usize, [i64; 3]) {
+fn coordinates(
+    w: &Wave,
+    d: &Descriptor,
+    addresses: &Addresses,
+    mip: bool,
+    lane: usize,
+) -> (usize, [i64; 3]) {
     let c = |n| i64::from(addresses.get(w, n, lane) as i32);
     let level = if mip { addresses.get(w, d.kind.coordinates(), lane) as usize } else { 0 };
     let at = match d.kind {
@@ -339,7 +353,9 @@ fn atomic<M: Memory + ?Sized>(
     for lane in lanes(w.exec()) {
         let (level, at) = coordinates(w, d, &addresses, false, lane);
         let Some(address) = d.address(level, at).filter(|_| d.format.is_some()) else { continue };
-        let value = |first: usize| (0..dwords).rev().fold(0, |v, n| v << 32 | u64::from(w.vector[first + n][lane]));
+        let value = |first: usize| {
+            (0..dwords).rev().fold(0, |v, n| v << 32 | u64::from(w.vector[first + n][lane]))
+        };
         let operand = value(data);
         let compare = if op.operands() == 2 { value(data + dwords) } else { 0 };
         old[lane] = bus.atomic(address, width, |old| apply(op, width, old, operand, compare))?;

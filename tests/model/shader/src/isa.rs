@@ -610,7 +610,8 @@ pub struct Sample {
     pub clamp: bool,
 }
 
-/// Steps of an interpolation: the parameter at the first vertex, and how it changes to the other two.
+/// Steps of an interpolation: the parameter at the first vertex, and how it changes to the other
+/// two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolate {
     /// The first vertex's and the second's share.

@@ -24,7 +24,8 @@ pub mod initiator {
     pub const THREAD_DIMENSIONS: u32 = 1 << 5;
     /// With ORDER_MODE and the invalidations of the caches' volatile lines, which a wave does not
     /// see.
-    pub const KNOWN: u32 = SHADER_ENABLE | PARTIAL_GROUPS | START_AT_ZERO | THREAD_DIMENSIONS | 1 << 6 | 3 << 10;
+    pub const KNOWN: u32 =
+        SHADER_ENABLE | PARTIAL_GROUPS | START_AT_ZERO | THREAD_DIMENSIONS | 1 << 6 | 3 << 10;
 }
 
 /// Most waves of a group: those that a compute unit holds.
@@ -63,13 +64,19 @@ pub struct Launch {
 impl Launch {
     /// From the dwords of the window, and the packet's dimensions and initiator. `None` if the
     /// initiator launches nothing.
-    pub fn new(registers: &[u32; WINDOW_SIZE as usize], dims: [u32; 3], bits: u32) -> Result<Option<Launch>, Stop> {
+    pub fn new(
+        registers: &[u32; WINDOW_SIZE as usize],
+        dims: [u32; 3],
+        bits: u32,
+    ) -> Result<Option<Launch>, Stop> {
         if bits & initiator::SHADER_ENABLE == 0 {
             return Ok(None);
         }
         if bits & !initiator::KNOWN != 0 {
             let unknown = bits & !initiator::KNOWN;
-            return Err(Stop::illegal(format!("dispatch initiator {bits:#x}: bits {unknown:#x} are not implemented")));
+            return Err(Stop::illegal(format!(
+                "dispatch initiator {bits:#x}: bits {unknown:#x} are not implemented"
+            )));
         }
         let r = |byte: u32| registers[((byte - 0xb800) / 4) as usize];
         let three = |byte: u32| [r(byte), r(byte + 4), r(byte + 8)];
@@ -82,7 +89,8 @@ impl Launch {
             return Err(Stop::illegal(format!("a group of {threads:?} threads")));
         }
         let in_threads = bits & initiator::THREAD_DIMENSIONS != 0;
-        let end = if in_threads { std::array::from_fn(|n| dims[n].div_ceil(threads[n])) } else { dims };
+        let end =
+            if in_threads { std::array::from_fn(|n| dims[n].div_ceil(threads[n])) } else { dims };
         let last_threads = std::array::from_fn(|n| match bits & initiator::PARTIAL_GROUPS {
             0 if in_threads && dims[n] % threads[n] != 0 => dims[n] % threads[n],
             0 => threads[n],
@@ -114,15 +122,23 @@ impl Launch {
         let each = waves.div_ceil(SIMDS).saturating_mul(self.allocation.vector.into());
         let what = match () {
             () if waves > WAVES => format!("{waves} waves of a group"),
-            () if each > SIMD_REGISTERS => format!("{waves} waves of {} vector registers", self.allocation.vector),
+            () if each > SIMD_REGISTERS => {
+                format!("{waves} waves of {} vector registers", self.allocation.vector)
+            }
             () if self.lds > LDS_MOST => format!("{} bytes of LDS", self.lds),
             () if self.scratch_enabled() && self.scratch.1 < waves => {
                 format!("{waves} waves of a group, scratch for {}", self.scratch.1)
             }
             () if self.first_system() + self.system() > self.allocation.scalar.into() => {
-                format!("{} scalars at the start, {} allocated", self.system(), self.allocation.scalar)
+                format!(
+                    "{} scalars at the start, {} allocated",
+                    self.system(),
+                    self.allocation.scalar
+                )
             }
-            () if self.ids() > usize::from(self.allocation.vector) => "no registers for thread ids".into(),
+            () if self.ids() > usize::from(self.allocation.vector) => {
+                "no registers for thread ids".into()
+            }
             () => return Ok(()),
         };
         Err(Stop::illegal(format!("a launch that no compute unit can take: {what}")))
@@ -206,7 +222,9 @@ fn check_resources(rsrc1: u32, rsrc2: u32) -> Result<(), Stop> {
         (u32::from(rsrc2 >> 1 & 0x1f > 16), "more than 16 user scalars"),
     ];
     match fields.iter().find(|(set, _)| *set != 0) {
-        Some((_, name)) => Err(Stop::illegal(format!("{name} (RSRC1 {rsrc1:#x}, RSRC2 {rsrc2:#x})"))),
+        Some((_, name)) => {
+            Err(Stop::illegal(format!("{name} (RSRC1 {rsrc1:#x}, RSRC2 {rsrc2:#x})")))
+        }
         None => Ok(()),
     }
 }

@@ -117,7 +117,8 @@ fn write(w: &mut Wave, i: &Inst, element: Element, share: &mut Share<'_>) {
 fn both(w: &Wave, i: &Inst, width: Width, stride: u16, lane: usize) -> [u32; 2] {
     let size = if width == Width::B32 { 4 } else { 8 };
     let base = w.vector[vector(i, 0)][lane];
-    [i.imm & 0xff, i.imm >> 8].map(|offset| base.wrapping_add(offset * size * u32::from(stride)) & !3)
+    [i.imm & 0xff, i.imm >> 8]
+        .map(|offset| base.wrapping_add(offset * size * u32::from(stride)) & !3)
 }
 
 fn read2(w: &mut Wave, i: &Inst, width: Width, stride: u16, share: &Share<'_>) {
@@ -156,7 +157,12 @@ fn operand(w: &Wave, register: usize, width: Width) -> [u64; LANES] {
 
 /// Lane after lane. In DS_CMPST the first operand is compared and the second stored, and DS_MSKOR
 /// clears by the first and sets by the second.
-fn atomic(w: &mut Wave, i: &Inst, (op, width, returns): (Atomic, Width, bool), share: &mut Share<'_>) {
+fn atomic(
+    w: &mut Wave,
+    i: &Inst,
+    (op, width, returns): (Atomic, Width, bool),
+    share: &mut Share<'_>,
+) {
     let wide = width == Width::B64;
     let at = addresses(w, i, if wide { 8 } else { 4 });
     let first = operand(w, vector(i, 1), width);
@@ -165,8 +171,13 @@ fn atomic(w: &mut Wave, i: &Inst, (op, width, returns): (Atomic, Width, bool), s
     let swaps = op.operands() == 2;
     let mut result = [0u64; LANES];
     for lane in lanes(w.exec()) {
-        let old = if wide { u64::from_le_bytes(share.get(at[lane])) } else { share.word(at[lane]).into() };
-        let (data, other) = if swaps { (second[lane], first[lane]) } else { (first[lane], second[lane]) };
+        let old = if wide {
+            u64::from_le_bytes(share.get(at[lane]))
+        } else {
+            share.word(at[lane]).into()
+        };
+        let (data, other) =
+            if swaps { (second[lane], first[lane]) } else { (first[lane], second[lane]) };
         let new = apply(op, width, old, data, other);
         share.put(at[lane], &new.to_le_bytes()[..if wide { 8 } else { 4 }]);
         result[lane] = old;

@@ -114,10 +114,14 @@ fn execute<M: Memory + ?Sized>(
         Op::Compare(op) => vector::compare(w, i, op),
         Op::ScalarMemory(op) => scalar_memory::execute(w, i, op, bus)?,
         Op::Lds(op) => lds::execute(w, i, op, share),
-        Op::Memory(op) if i.entry.format == crate::isa::Format::Flat => buffer::flat(w, i, op, bus, context)?,
+        Op::Memory(op) if i.entry.format == crate::isa::Format::Flat => {
+            buffer::flat(w, i, op, bus, context)?
+        }
         Op::Memory(op) => buffer::execute(w, i, op, bus, context)?,
         Op::Image(op) => image::execute(w, i, op, bus, context)?,
-        Op::Interpolate(_) | Op::Export => return Err(Stop::illegal(format!("{} of no draw", i.entry.name))),
+        Op::Interpolate(_) | Op::Export => {
+            return Err(Stop::illegal(format!("{} of no draw", i.entry.name)));
+        }
         Op::Absent => return Err(Stop::illegal(format!("{} is not implemented", i.entry.name))),
     }
     Ok(())
@@ -162,7 +166,8 @@ fn unit(i: &Inst) -> Option<Unit> {
 
 fn check_waits(w: &Wave, i: &Inst, pc: u64) -> Result<(), Stop> {
     // Movement from lane to lane looks at all of them.
-    let all = matches!(i.op, Op::Vector(Vector::ReadLane | Vector::ReadFirstLane | Vector::WriteLane));
+    let all =
+        matches!(i.op, Op::Vector(Vector::ReadLane | Vector::ReadFirstLane | Vector::WriteLane));
     let lanes = if all { !0 } else { w.exec() };
     if !w.pending.too_early(&i.reads, &i.writes, unit(i), lanes) {
         return Ok(());

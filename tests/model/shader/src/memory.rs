@@ -99,7 +99,9 @@ impl Flat {
     /// Dwords of a mapped range; what is not mapped reads as zeros.
     pub fn words(&self, va: u64, count: usize) -> Vec<u32> {
         let byte = |at: u64| self.pages.get(&(at / PAGE)).map_or(0, |p| p[(at % PAGE) as usize]);
-        (0..count as u64).map(|n| u32::from_le_bytes(std::array::from_fn(|b| byte(va + 4 * n + b as u64)))).collect()
+        (0..count as u64)
+            .map(|n| u32::from_le_bytes(std::array::from_fn(|b| byte(va + 4 * n + b as u64))))
+            .collect()
     }
 
     fn bytes(&mut self, at: Place, len: usize) -> &mut [u8] {

@@ -53,12 +53,18 @@ impl Mode {
 
     /// Of single precision.
     pub fn single(self) -> crate::float::Env {
-        crate::float::Env { rounding: Self::rounding(self.0), denormals: Denormals::from_bits(self.0 >> 4) }
+        crate::float::Env {
+            rounding: Self::rounding(self.0),
+            denormals: Denormals::from_bits(self.0 >> 4),
+        }
     }
 
     /// Of double and half precision.
     pub fn double(self) -> crate::float::Env {
-        crate::float::Env { rounding: Self::rounding(self.0 >> 2), denormals: Denormals::from_bits(self.0 >> 6) }
+        crate::float::Env {
+            rounding: Self::rounding(self.0 >> 2),
+            denormals: Denormals::from_bits(self.0 >> 6),
+        }
     }
 
     /// CLAMP turns a NaN into 0.

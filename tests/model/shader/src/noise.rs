@@ -21,7 +21,11 @@ pub struct Noise {
 impl Noise {
     /// Noise, or zeros.
     pub fn new(rng: &mut Rng, on: bool) -> Noise {
-        let rows = if on { (0..ROWS).map(|_| std::array::from_fn(|_| rng.word())).collect() } else { vec![] };
+        let rows = if on {
+            (0..ROWS).map(|_| std::array::from_fn(|_| rng.word())).collect()
+        } else {
+            vec![]
+        };
         Noise { rows, on }
     }
 

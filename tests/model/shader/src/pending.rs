@@ -103,15 +103,22 @@ impl Pending {
     }
 
     /// Returns true if an instruction that acts on `lanes` uses a register before its content has
-    /// come. Units that return in order may write one twice, and other lanes of a vector register may
-    /// be used: compilers do so on the two sides of a branch.
-    pub fn too_early(&self, reads: &RegSet, writes: &RegSet, unit: Option<Unit>, lanes: u64) -> bool {
+    /// come. Units that return in order may write one twice, and other lanes of a vector register
+    /// may be used: compilers do so on the two sides of a branch.
+    pub fn too_early(
+        &self,
+        reads: &RegSet,
+        writes: &RegSet,
+        unit: Option<Unit>,
+        lanes: u64,
+    ) -> bool {
         if !reads.meets(&self.all) && !writes.meets(&self.all) {
             return false;
         }
         self.vector.iter().chain(&self.others).any(|coming| {
             let ordered = unit == Some(coming.unit) && coming.unit != Unit::Scalar;
-            let clash = reads.meets(&coming.registers) || writes.meets(&coming.registers) && !ordered;
+            let clash =
+                reads.meets(&coming.registers) || writes.meets(&coming.registers) && !ordered;
             clash && (coming.unit == Unit::Scalar || coming.lanes & lanes != 0)
         })
     }

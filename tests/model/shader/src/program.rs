@@ -52,12 +52,22 @@ pub struct Program {
 impl Program {
     /// A program of which nothing is known.
     pub fn new(allocation: Allocation) -> Self {
-        Program { allocation, index: HashMap::new(), pages: vec![], last: (NOWHERE, 0), code: vec![] }
+        Program {
+            allocation,
+            index: HashMap::new(),
+            pages: vec![],
+            last: (NOWHERE, 0),
+            code: vec![],
+        }
     }
 
     /// Makes sure that the instruction at `pc` is decoded. Returns its position.
     #[inline]
-    pub fn position<M: Memory + ?Sized>(&mut self, pc: u64, bus: &mut Bus<'_, M>) -> Result<usize, Stop> {
+    pub fn position<M: Memory + ?Sized>(
+        &mut self,
+        pc: u64,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<usize, Stop> {
         let (page, slot) = (pc / PAGE, (pc % PAGE) as usize / 4);
         if self.last.0 == page && self.pages[self.last.1][slot] != EMPTY {
             return Ok(self.pages[self.last.1][slot] as usize - 1);
@@ -67,7 +77,11 @@ impl Program {
 
     /// The same for a page other than the last, or an instruction that was not reached yet.
     #[cold]
-    fn look_up<M: Memory + ?Sized>(&mut self, pc: u64, bus: &mut Bus<'_, M>) -> Result<usize, Stop> {
+    fn look_up<M: Memory + ?Sized>(
+        &mut self,
+        pc: u64,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<usize, Stop> {
         let (page, slot) = (pc / PAGE, (pc % PAGE) as usize / 4);
         if self.code.len() >= MOST {
             *self = Program::new(self.allocation);
@@ -93,11 +107,16 @@ impl Program {
     }
 
     /// Fetches and decodes. What is no instruction is an error only when it is executed.
-    fn fetch<M: Memory + ?Sized>(&self, pc: u64, bus: &mut Bus<'_, M>) -> Result<Result<Inst, Stop>, Stop> {
+    fn fetch<M: Memory + ?Sized>(
+        &self,
+        pc: u64,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<Result<Inst, Stop>, Stop> {
         let first = bus.word(Path::Instruction, pc)?;
         let long = Words::size(first) == 2;
         let second = if long { bus.word(Path::Instruction, pc + 4)? } else { 0 };
-        let inst = decode(Words { first, second }).map_err(|why| Stop::illegal(format!("at {pc:#x}: {why}")));
+        let inst = decode(Words { first, second })
+            .map_err(|why| Stop::illegal(format!("at {pc:#x}: {why}")));
         Ok(inst.and_then(|inst| self.bounded(pc, inst)))
     }
 

@@ -47,7 +47,8 @@ impl RegSet {
     pub fn meets(&self, other: &RegSet) -> bool {
         let v = &self.vector;
         let o = &other.vector;
-        v[0] & o[0] | v[1] & o[1] | v[2] & o[2] | v[3] & o[3] != 0 || self.scalar & other.scalar != 0
+        v[0] & o[0] | v[1] & o[1] | v[2] & o[2] | v[3] & o[3] != 0
+            || self.scalar & other.scalar != 0
     }
 
     /// Adds all of `other`.
@@ -60,7 +61,10 @@ impl RegSet {
 
     /// The highest vector register in it.
     pub fn highest_vector(&self) -> Option<u16> {
-        (0..4).rev().find(|i| self.vector[*i] != 0).map(|i| i as u16 * 64 + 63 - self.vector[i].leading_zeros() as u16)
+        (0..4)
+            .rev()
+            .find(|i| self.vector[*i] != 0)
+            .map(|i| i as u16 * 64 + 63 - self.vector[i].leading_zeros() as u16)
     }
 
     /// The highest general scalar register (0 to 103) in it.

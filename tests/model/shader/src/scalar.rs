@@ -44,7 +44,9 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {
         }
         Scalar::GetPc | Scalar::SetPc | Scalar::SwapPc => jump(w, i, op),
         Scalar::GetReg | Scalar::SetReg | Scalar::SetRegImmediate => return register(w, i, op),
-        Scalar::MovRelSource(width) | Scalar::MovRelDest(width) => return relative(w, i, op, width),
+        Scalar::MovRelSource(width) | Scalar::MovRelDest(width) => {
+            return relative(w, i, op, width);
+        }
         Scalar::Reverse(_)
         | Scalar::CountZeros(_)
         | Scalar::CountOnes(_)
@@ -138,7 +140,10 @@ fn jump(w: &mut Wave, i: &Inst, op: Scalar) {
 fn register(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {
     let (number, offset, size) = (i.imm & 63, i.imm >> 6 & 31, (i.imm >> 11) + 1);
     if number != 1 {
-        return Err(Stop::illegal(format!("{}: hardware register {number} is not implemented", i.entry.name)));
+        return Err(Stop::illegal(format!(
+            "{}: hardware register {number} is not implemented",
+            i.entry.name
+        )));
     }
     let mask = (!0u32 >> (32 - size)) << offset;
     let value = match op {
@@ -152,7 +157,10 @@ fn register(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {
     };
     let mode = w.mode.0 & !mask | value << offset & mask;
     if mode & !Mode::KNOWN != 0 {
-        return Err(Stop::illegal(format!("{}: mode {mode:#x}: exceptions and debugging", i.entry.name)));
+        return Err(Stop::illegal(format!(
+            "{}: mode {mode:#x}: exceptions and debugging",
+            i.entry.name
+        )));
     }
     w.mode = Mode(mode);
     Ok(())
@@ -163,7 +171,11 @@ fn relative(w: &mut Wave, i: &Inst, op: Scalar, width: Width) -> Result<(), Stop
     let at = u64::from(base) + u64::from(w.scalar[usize::from(code::M0)]);
     let last = at + u64::from(width == B64);
     if last > 103 {
-        return Err(Stop::bounds(format!("{}: s{at}, {} of M0", i.entry.name, w.scalar[usize::from(code::M0)])));
+        return Err(Stop::bounds(format!(
+            "{}: s{at}, {} of M0",
+            i.entry.name,
+            w.scalar[usize::from(code::M0)]
+        )));
     }
     let mut moved = i.clone();
     if matches!(op, Scalar::MovRelSource(_)) {

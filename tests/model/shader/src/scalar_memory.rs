@@ -19,7 +19,12 @@ use crate::{
 const ADDRESS: u64 = 0xffff_ffff_ffff;
 
 /// Executes a scalar memory instruction.
-pub fn execute<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, op: ScalarMemory, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+pub fn execute<M: Memory + ?Sized>(
+    w: &mut Wave,
+    i: &Inst,
+    op: ScalarMemory,
+    bus: &mut Bus<'_, M>,
+) -> Result<(), Stop> {
     match op {
         ScalarMemory::Load(n) => {
             let at = (w.pair(i.src[0]) & !3).wrapping_add(offset(w, i)) & ADDRESS;
@@ -47,7 +52,13 @@ fn offset(w: &Wave, i: &Inst) -> u64 {
     }
 }
 
-fn load<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, n: u8, at: u64, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+fn load<M: Memory + ?Sized>(
+    w: &mut Wave,
+    i: &Inst,
+    n: u8,
+    at: u64,
+    bus: &mut Bus<'_, M>,
+) -> Result<(), Stop> {
     let mut bytes = [0; 64];
     let bytes = &mut bytes[..usize::from(n) * 4];
     bus.read(Path::Scalar, at, bytes)?;
@@ -58,7 +69,12 @@ fn load<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, n: u8, at: u64, bus: &mut Bu
 }
 
 /// Each dword is bounded by itself, by NUM_RECORDS times the stride.
-fn buffer<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, n: u8, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+fn buffer<M: Memory + ?Sized>(
+    w: &mut Wave,
+    i: &Inst,
+    n: u8,
+    bus: &mut Bus<'_, M>,
+) -> Result<(), Stop> {
     let s = usize::from(i.src[0]);
     let base = w.pair(i.src[0]) & ADDRESS & !3;
     let stride = u64::from(w.scalar[s + 1] >> 16 & 0x3fff);
@@ -72,7 +88,11 @@ fn buffer<M: Memory + ?Sized>(w: &mut Wave, i: &Inst, n: u8, bus: &mut Bus<'_, M
     }
     for k in 0..u64::from(n) {
         let at = offset + 4 * k;
-        let word = if at + 4 <= size { bus.word(Path::Scalar, base.wrapping_add(at) & ADDRESS)? } else { 0 };
+        let word = if at + 4 <= size {
+            bus.word(Path::Scalar, base.wrapping_add(at) & ADDRESS)?
+        } else {
+            0
+        };
         w.set(i.dst + k as u16, word);
     }
     Ok(())

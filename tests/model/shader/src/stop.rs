@@ -13,7 +13,8 @@ pub struct Stop {
 /// Kinds of trouble.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// An instruction, a bit of it, a descriptor or a launch that is not allowed or not implemented.
+    /// An instruction, a bit of it, a descriptor or a launch that is not allowed or not
+    /// implemented.
     Illegal,
     /// A register or scratch beyond what was allocated.
     Bounds,

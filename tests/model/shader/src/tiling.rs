@@ -80,7 +80,13 @@ fn bits<const N: usize>(all: [u64; N]) -> u64 {
 impl Layout {
     /// The layout of a surface with `index` as TILING_INDEX, `bytes` a texel, and the descriptor's
     /// pitch and height.
-    pub fn new(modes: &Modes, index: usize, bytes: u64, pitch: u64, height: u64) -> Result<Layout, String> {
+    pub fn new(
+        modes: &Modes,
+        index: usize,
+        bytes: u64,
+        pitch: u64,
+        height: u64,
+    ) -> Result<Layout, String> {
         let mode = modes.tile[index & 31];
         let array = mode >> 2 & 15;
         let layout = |kind, height| Layout { bytes, pitch, height, kind };
@@ -91,28 +97,37 @@ impl Layout {
             0 => Micro::Display,
             1 => Micro::Thin,
             2 => Micro::Depth,
-            other => return Err(format!("tile mode {index}: MICRO_TILE_MODE {other} is not implemented")),
+            other => {
+                return Err(format!(
+                    "tile mode {index}: MICRO_TILE_MODE {other} is not implemented"
+                ));
+            }
         };
         let thickness = match array {
             3 | 7 => 4,
             8 => 8,
             2 | 4 | 5 => 1,
-            other => return Err(format!("tile mode {index}: ARRAY_MODE {other} is not implemented")),
+            other => {
+                return Err(format!("tile mode {index}: ARRAY_MODE {other} is not implemented"));
+            }
         };
         if array <= 3 {
             return Ok(layout(Kind::Micro { micro, thickness }, height.next_multiple_of(8)));
         }
         if mode >> 6 & 31 != P4_16X16 {
-            return Err(format!("tile mode {index}: PIPE_CONFIG {} is not implemented", mode >> 6 & 31));
+            return Err(format!(
+                "tile mode {index}: PIPE_CONFIG {} is not implemented",
+                mode >> 6 & 31
+            ));
         }
         let tiles = Macro::new(modes, mode, micro, thickness, bytes);
         let height = height.next_multiple_of(tiles.height);
         Ok(layout(Kind::Macro(tiles), height))
     }
 
-    /// Base and layout of the levels 0 to `last` of a surface with several (POW2_PAD). Each is padded to
-    /// powers of two: its pitch is that of the first halved, its height the image's. `slices` says how many
-    /// slices a level has.
+    /// Base and layout of the levels 0 to `last` of a surface with several (POW2_PAD). Each is
+    /// padded to powers of two: its pitch is that of the first halved, its height the image's.
+    /// `slices` says how many slices a level has.
     pub fn levels(
         modes: &Modes,
         index: usize,
@@ -147,8 +162,9 @@ impl Layout {
         }
     }
 
-    /// What becomes of a level's layout: macro tiles that it does not fill, or that are too small for the
-    /// pipes, give way to micro tiles; rows are made longer until a slice ends with a pipe's bytes.
+    /// What becomes of a level's layout: macro tiles that it does not fill, or that are too small
+    /// for the pipes, give way to micro tiles; rows are made longer until a slice ends with a
+    /// pipe's bytes.
     fn fitted(mut self, [pitch, height]: [u64; 2]) -> Layout {
         if let Kind::Macro(tiles) = &self.kind {
             let (micro, thickness) = (tiles.micro, tiles.thickness);
@@ -201,7 +217,9 @@ impl Layout {
     /// Address of a texel of the surface at `base`, whose low bits are mixed into pipe and bank.
     pub fn address(&self, base: u64, x: u64, y: u64, z: u64) -> u64 {
         match &self.kind {
-            Kind::Linear => base.wrapping_add(((z * self.height + y) * self.pitch + x) * self.bytes),
+            Kind::Linear => {
+                base.wrapping_add(((z * self.height + y) * self.pitch + x) * self.bytes)
+            }
             Kind::Micro { micro, thickness } => {
                 let tile = 64 * thickness * self.bytes;
                 let slice = self.pitch * self.height * thickness * self.bytes;
@@ -280,10 +298,14 @@ impl Macro {
         let row = (surface.pitch / self.width).max(1);
         let slice = row * (surface.height / self.height) * macro_bytes;
         let macro_tile = y / self.height * row + x / self.width;
-        let micro_tile = y / 8 % self.bank_height * self.bank_width + x / 8 / PIPES % self.bank_width;
-        let total =
-            slice * (part + parts * (z / self.thickness)) + macro_tile * macro_bytes + micro_tile * tile + inside;
-        let (tx, ty) = if self.resident { (x % self.width / 8, y % self.height / 8) } else { (x / 8, y / 8) };
+        let micro_tile =
+            y / 8 % self.bank_height * self.bank_width + x / 8 / PIPES % self.bank_width;
+        let total = slice * (part + parts * (z / self.thickness))
+            + macro_tile * macro_bytes
+            + micro_tile * tile
+            + inside;
+        let (tx, ty) =
+            if self.resident { (x % self.width / 8, y % self.height / 8) } else { (x / 8, y / 8) };
         let pipe = bits([bit(tx, 0) ^ bit(ty, 0) ^ bit(tx, 1), bit(tx, 1) ^ bit(ty, 1)]);
         (total, pipe, self.bank(tx, ty, z / self.thickness, part))
     }
@@ -315,7 +337,9 @@ mod tests {
     /// Bonaire's modes 8 (linear), 10 (display), 13 (1D thin), 14 (2D thin), 3 (depth).
     fn modes() -> Modes {
         let mut modes = Modes { row: 2048, ..Modes::default() };
-        for (n, value) in [(8, 0x144), (10, 0x0200_0150), (13, 0x0040_0148), (14, 0x0240_0150), (3, 0x0080_1950)] {
+        for (n, value) in
+            [(8, 0x144), (10, 0x0200_0150), (13, 0x0040_0148), (14, 0x0240_0150), (3, 0x0080_1950)]
+        {
             modes.tile[n] = value;
         }
         modes.macrotile[..7].copy_from_slice(&[0xe8, 0xe4, 0xd0, 0xd0, 0xd0, 0x90, 0x40]);
@@ -328,28 +352,41 @@ mod tests {
             for bytes in [1, 2, 4, 8, 16] {
                 let layout = Layout::new(&modes(), index, bytes, 256, 128).unwrap();
                 let mut seen = HashSet::new();
-                for (x, y, z) in (0..256).flat_map(|x| (0..128).flat_map(move |y| (0..2).map(move |z| (x, y, z)))) {
+                for (x, y, z) in (0..256)
+                    .flat_map(|x| (0..128).flat_map(move |y| (0..2).map(move |z| (x, y, z))))
+                {
                     let at = layout.address(0, x, y, z);
                     assert_eq!(at % bytes, 0);
-                    assert!(seen.insert(at), "mode {index}, {bytes} bytes: ({x}, {y}, {z}) at {at:#x} twice");
+                    assert!(
+                        seen.insert(at),
+                        "mode {index}, {bytes} bytes: ({x}, {y}, {z}) at {at:#x} twice"
+                    );
                 }
                 let size = layout.pitch * layout.height * bytes * 2;
-                assert!(seen.into_iter().all(|at| at < size), "mode {index}, {bytes} bytes: outside");
+                assert!(
+                    seen.into_iter().all(|at| at < size),
+                    "mode {index}, {bytes} bytes: outside"
+                );
             }
         }
     }
 
     #[test]
     fn levels_do_not_overlap() {
-        for (index, bytes) in [8, 10, 13, 14, 3].into_iter().flat_map(|i| [1, 2, 4, 8, 16].map(|b| (i, b))) {
+        for (index, bytes) in
+            [8, 10, 13, 14, 3].into_iter().flat_map(|i| [1, 2, 4, 8, 16].map(|b| (i, b)))
+        {
             // Not powers of two; a base with a pipe and a bank of its own where there are such.
             let (size, slices, base) =
                 ([200u64, 72u64], 3, 1 << 30 | if index == 8 || index == 13 { 0 } else { 0x500 });
-            let levels = Layout::levels(&modes(), index, bytes, (base, [256, 72]), |_| slices, 7).unwrap();
+            let levels =
+                Layout::levels(&modes(), index, bytes, (base, [256, 72]), |_| slices, 7).unwrap();
             let mut seen = HashSet::new();
             for (n, (base, layout)) in levels.iter().enumerate() {
                 let [w, h] = size.map(|v| (v >> n).max(1));
-                for (x, y, z) in (0..w).flat_map(|x| (0..h).flat_map(move |y| (0..slices).map(move |z| (x, y, z)))) {
+                for (x, y, z) in (0..w)
+                    .flat_map(|x| (0..h).flat_map(move |y| (0..slices).map(move |z| (x, y, z))))
+                {
                     let at = layout.address(*base, x, y, z);
                     assert!(
                         at >= 1 << 30 && seen.insert(at),
@@ -362,7 +399,8 @@ mod tests {
 
     #[test]
     fn small_levels_have_micro_tiles_and_whole_slices() {
-        // As the address library has it for 256 by 256 texels of 4 bytes in mode 14: 64 by 64 to a macro tile.
+        // As the address library has it for 256 by 256 texels of 4 bytes in mode 14: 64 by 64 to a
+        // macro tile.
         let levels = Layout::levels(&modes(), 14, 4, (0, [256, 256]), |_| 1, 8).unwrap();
         let at: Vec<u64> = levels.iter().map(|(base, _)| *base).collect();
         assert_eq!(at, [0, 0x40000, 0x50000, 0x54000, 0x55000, 0x55400, 0x55500, 0x55600, 0x55700]);
@@ -370,7 +408,10 @@ mod tests {
         assert!(matches!(levels[3].1.kind, Kind::Micro { .. }));
         // One byte a texel: 8 by 8 are a quarter of what a pipe takes.
         let levels = Layout::levels(&modes(), 13, 1, (0, [32, 32]), |_| 1, 5).unwrap();
-        assert_eq!(levels.iter().map(|(base, _)| *base).collect::<Vec<_>>(), [0, 0x400, 0x500, 0x600, 0x700, 0x800]);
+        assert_eq!(
+            levels.iter().map(|(base, _)| *base).collect::<Vec<_>>(),
+            [0, 0x400, 0x500, 0x600, 0x700, 0x800]
+        );
         assert_eq!(levels[2].1.pitch, 32);
     }
 

@@ -47,19 +47,25 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
             let (value, lane) = (w.source(i, 0), (w.source(i, 1) & 63) as usize);
             w.put_lane(i.dst, lane, value);
         }
-        Vector::MovRelDest | Vector::MovRelSource | Vector::MovRelBoth => return relative(w, i, op),
+        Vector::MovRelDest | Vector::MovRelSource | Vector::MovRelBoth => {
+            return relative(w, i, op);
+        }
         Vector::Not => unary(w, i, |a| !a),
         Vector::Reverse => unary(w, i, u32::reverse_bits),
         Vector::FirstBitHigh => unary(w, i, |a| found(a.leading_zeros())),
         Vector::FirstBitLow => unary(w, i, |a| found(a.trailing_zeros())),
-        Vector::FirstSignHigh => unary(w, i, |a| found((a ^ ((a as i32) >> 31) as u32).leading_zeros())),
+        Vector::FirstSignHigh => {
+            unary(w, i, |a| found((a ^ ((a as i32) >> 31) as u32).leading_zeros()))
+        }
         Vector::MulI24 => binary(w, i, |a, b| (signed24(a) * signed24(b)) as u32),
         Vector::MulHighI24 => binary(w, i, |a, b| ((signed24(a) * signed24(b)) >> 32) as u32),
         Vector::MulU24 => binary(w, i, |a, b| (unsigned24(a) * unsigned24(b)) as u32),
         Vector::MulHighU24 => binary(w, i, |a, b| ((unsigned24(a) * unsigned24(b)) >> 32) as u32),
         Vector::MulLow => binary(w, i, u32::wrapping_mul),
         Vector::MulHighU32 => binary(w, i, |a, b| ((u64::from(a) * u64::from(b)) >> 32) as u32),
-        Vector::MulHighI32 => binary(w, i, |a, b| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32),
+        Vector::MulHighI32 => {
+            binary(w, i, |a, b| ((i64::from(a as i32) * i64::from(b as i32)) >> 32) as u32)
+        }
         Vector::MinI32 => binary(w, i, |a, b| (a as i32).min(b as i32) as u32),
         Vector::MaxI32 => binary(w, i, |a, b| (a as i32).max(b as i32) as u32),
         Vector::MinU32 => binary(w, i, u32::min),
@@ -84,12 +90,16 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
         Vector::SubRev => carry(w, i, |a, b, _| b.wrapping_sub(a), |a, b, _| b < a),
         Vector::AddCarry => carry(w, i, add, add_carries),
         Vector::SubBorrow => carry(w, i, subtract, subtract_borrows),
-        Vector::SubBorrowRev => carry(w, i, |a, b, c| subtract(b, a, c), |a, b, c| subtract_borrows(b, a, c)),
+        Vector::SubBorrowRev => {
+            carry(w, i, |a, b, c| subtract(b, a, c), |a, b, c| subtract_borrows(b, a, c))
+        }
         Vector::ShiftLeft64 => wide(w, i, |a, by| a << by),
         Vector::ShiftRight64 => wide(w, i, |a, by| a >> by),
         Vector::ShiftRightSigned64 => wide(w, i, |a, by| ((a as i64) >> by) as u64),
         Vector::MadU64 => mad64(w, i, |a, b| u128::from(a) * u128::from(b)),
-        Vector::MadI64 => mad64(w, i, |a, b| (i64::from(a as i32) * i64::from(b as i32)) as u64 as u128),
+        Vector::MadI64 => {
+            mad64(w, i, |a, b| (i64::from(a as i32) * i64::from(b as i32)) as u64 as u128)
+        }
         _ => return three(w, i, op),
     }
     Ok(())
@@ -98,8 +108,12 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
 /// Integer operations of three sources; what is none goes on to floats.
 fn three(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
     match op {
-        Vector::MadI24 => ternary(w, i, |a, b, c| ((signed24(a) * signed24(b)) as u32).wrapping_add(c)),
-        Vector::MadU24 => ternary(w, i, |a, b, c| ((unsigned24(a) * unsigned24(b)) as u32).wrapping_add(c)),
+        Vector::MadI24 => {
+            ternary(w, i, |a, b, c| ((signed24(a) * signed24(b)) as u32).wrapping_add(c))
+        }
+        Vector::MadU24 => {
+            ternary(w, i, |a, b, c| ((unsigned24(a) * unsigned24(b)) as u32).wrapping_add(c))
+        }
         Vector::ExtractUnsigned => ternary(w, i, |a, b, c| a >> (b & 31) & ((1 << (c & 31)) - 1)),
         Vector::ExtractSigned => ternary(w, i, |a, b, c| extract_signed(a, b & 31, c & 31)),
         Vector::Insert => ternary(w, i, |a, b, c| a & b | !a & c),
@@ -119,7 +133,9 @@ fn three(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
             apart.wrapping_add(c)
         }),
         Vector::SadU32 => ternary(w, i, |a, b, c| a.abs_diff(b).wrapping_add(c)),
-        _ if convert::execute(w, i, op) || single::execute(w, i, op) || double::execute(w, i, op) => {}
+        _ if convert::execute(w, i, op)
+            || single::execute(w, i, op)
+            || double::execute(w, i, op) => {}
         _ => return Err(Stop::illegal(format!("{}: no operation", i.entry.name))),
     }
     Ok(())
@@ -147,7 +163,11 @@ fn pair(high: u32, low: u32) -> u64 {
 }
 
 fn extract_signed(a: u32, offset: u32, size: u32) -> u32 {
-    if size == 0 { 0 } else { (((i64::from(a as i32) >> offset) << (64 - size)) >> (64 - size)) as u32 }
+    if size == 0 {
+        0
+    } else {
+        (((i64::from(a as i32) >> offset) << (64 - size)) >> (64 - size)) as u32
+    }
 }
 
 fn median<T: Ord + Copy>(a: T, b: T, c: T) -> T {
@@ -225,7 +245,12 @@ fn wide(w: &mut Wave, i: &Inst, f: impl Fn(u64, u32) -> u64) {
 
 /// An addition or subtraction, and its carry or borrow.
 #[inline(always)]
-fn carry(w: &mut Wave, i: &Inst, f: impl Fn(u32, u32, u32) -> u32, carries: impl Fn(u32, u32, u32) -> bool) {
+fn carry(
+    w: &mut Wave,
+    i: &Inst,
+    f: impl Fn(u32, u32, u32) -> u32,
+    carries: impl Fn(u32, u32, u32) -> bool,
+) {
     let carry_in = if i.entry.signature.source(2).is_some() { w.pair(i.src[2]) } else { 0 };
     lanes_of!(a = w, i, 0);
     lanes_of!(b = w, i, 1);
@@ -305,7 +330,13 @@ fn relative(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
     let shift = |register: u16| {
         let at = u64::from(register) + by;
         let there = usize::try_from(at).is_ok_and(|n| n < w.vector.len());
-        let beyond = || Stop::bounds(format!("{}: v{at} by way of M0, {} are allocated", i.entry.name, w.vector.len()));
+        let beyond = || {
+            Stop::bounds(format!(
+                "{}: v{at} by way of M0, {} are allocated",
+                i.entry.name,
+                w.vector.len()
+            ))
+        };
         if there { Ok(at as u16) } else { Err(beyond()) }
     };
     if op != Vector::MovRelSource {

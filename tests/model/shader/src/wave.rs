@@ -152,7 +152,8 @@ impl Wave {
     #[inline]
     fn lane_mask(&mut self, exec: u64) {
         if self.lanes.0 != exec {
-            self.lanes = (exec, std::array::from_fn(|lane| 0u32.wrapping_sub((exec >> lane & 1) as u32)));
+            self.lanes =
+                (exec, std::array::from_fn(|lane| 0u32.wrapping_sub((exec >> lane & 1) as u32)));
         }
     }
 
@@ -199,8 +200,9 @@ pub fn mask_of(test: impl Fn(usize) -> bool) -> u64 {
     let bytes: [u8; LANES] = std::array::from_fn(|lane| test(lane).into());
     let mut mask = 0;
     for (n, eight) in bytes.chunks_exact(8).enumerate() {
-        let bytes =
-            u64::from_le_bytes([eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7]]);
+        let bytes = u64::from_le_bytes([
+            eight[0], eight[1], eight[2], eight[3], eight[4], eight[5], eight[6], eight[7],
+        ]);
         // Gathers the low bit of each byte in the highest byte.
         mask |= (bytes.wrapping_mul(0x0102_0408_1020_4080) >> 56) << (8 * n);
     }

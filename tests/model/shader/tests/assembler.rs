@@ -34,7 +34,8 @@ const SAMPLES: usize = 24;
 /// What LLVM has no word for, or says otherwise though the bits are good.
 fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
     // A literal that fits an inline constant is assembled as that.
-    let small = (-16..=64).contains(&(words.second as i32)) || entry.name.contains("64") && words.second < 0x1_0000;
+    let small = (-16..=64).contains(&(words.second as i32))
+        || entry.name.contains("64") && words.second < 0x1_0000;
     let literal = Words::size(words.first) == 2 && !matches!(entry.format, Format::Smrd);
     let short = !matches!(
         entry.format,
@@ -48,7 +49,8 @@ fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
         || entry.name == "v_cvt_f32_f16" && entry.format == Format::Vop3 && words.second & 0x100 == 0
         // It wants addresses of four registers.
         || entry.format == Format::Mimg && words.second & 0xff > 252
-        // Of registers that are not named it encodes the first, and of two components a register all four.
+        // Of registers that are not named it encodes the first, and of two components a register
+        // all four.
         || entry.format == Format::Exp && (words.first & 15 != 15 || words.first >> 10 & 1 != 0)
         // It leaves an address field that is not used zero.
         || matches!(entry.format, Format::Mubuf | Format::Mtbuf) && words.first & 0xb000 == 0 && words.second & 0xff != 0
@@ -60,7 +62,13 @@ fn assemble(lines: &[String]) -> Option<(Vec<Vec<u8>>, String)> {
     let arguments = ["-triple=amdgcn", "-mcpu=bonaire", "-show-encoding"];
     let spawn = |tool: &&str| {
         let mut command = Command::new(tool);
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .ok()
     };
     let mut child = tools.iter().find_map(spawn)?;
     let mut input = child.stdin.take()?;
@@ -107,7 +115,8 @@ fn every_opcode_comes_back_from_the_assembler() {
         eprintln!("skipped: there is no llvm-mc here");
         return;
     };
-    let short: String = errors.lines().filter(|l| l.contains("error")).take(4).collect::<Vec<_>>().join("\n");
+    let short: String =
+        errors.lines().filter(|l| l.contains("error")).take(4).collect::<Vec<_>>().join("\n");
     if !short.is_empty() {
         let number = |l: &str| l.split(':').nth(1).and_then(|n| n.parse::<usize>().ok());
         let mut bad: Vec<&str> = vec![];
@@ -131,7 +140,12 @@ fn every_opcode_comes_back_from_the_assembler() {
             wrong.push(format!("{line}: {want:02x?}, LLVM {bytes:02x?}"));
         }
     }
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
     eprintln!(
         "{} instructions of {} opcodes agree",
         lines.len(),

@@ -20,8 +20,18 @@ fn families_are_whole() {
         of.1 += usize::from(entry.op == Op::Absent);
     }
     eprintln!("implemented and absent: {count:?}");
-    let comparisons = entries().iter().filter(|e| e.format == Format::Vopc && e.op != Op::Absent).count();
-    assert_eq!(comparisons, 2 * 2 * 2 * 16 + 4 * 2 * 8 + 4, "floats, doubles with signaling forms; integers; classes");
-    let atomics = |format| entries().iter().filter(|e| e.format == format && e.name.contains("atomic")).count();
-    assert_eq!((atomics(Format::Mubuf), atomics(Format::Flat), atomics(Format::Mimg)), (32, 32, 16));
+    let comparisons =
+        entries().iter().filter(|e| e.format == Format::Vopc && e.op != Op::Absent).count();
+    assert_eq!(
+        comparisons,
+        2 * 2 * 2 * 16 + 4 * 2 * 8 + 4,
+        "floats, doubles with signaling forms; integers; classes"
+    );
+    let atomics = |format| {
+        entries().iter().filter(|e| e.format == format && e.name.contains("atomic")).count()
+    };
+    assert_eq!(
+        (atomics(Format::Mubuf), atomics(Format::Flat), atomics(Format::Mimg)),
+        (32, 32, 16)
+    );
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Draws: programs of vertices and pixels, against what they must leave in a linear target; and random
-//! registers, which end in a result, never in a panic.
+//! Draws: programs of vertices and pixels, against what they must leave in a linear target; and
+//! random registers, which end in a result, never in a panic.
 
 #[path = "common/first_draw.rs"]
 mod first_draw;
@@ -31,7 +31,8 @@ const VERTICES: u64 = 0x20_0000;
 const TARGET: u64 = 0x30_0000;
 
 fn registers(primitive: u32) -> Registers {
-    let mut r = Registers { context: Box::new([0; 0x400]), shader: Box::new([0; 0x200]), primitive };
+    let mut r =
+        Registers { context: Box::new([0; 0x400]), shader: Box::new([0; 0x200]), primitive };
     for (index, value) in settings(PROGRAMS, PROGRAMS + 0x1000, VERTICES, TARGET) {
         match index {
             0xa000.. => r.context[index as usize - 0xa000] = value,
@@ -91,7 +92,10 @@ fn a_triangle_interpolates_its_positions() {
         }
         covered += 1;
         let close = |seen: f32, wanted: f32| (seen - wanted).abs() < 1e-5 * wanted.abs().max(1.0);
-        assert!(close(r, wanted_x) && close(g, wanted_y) && (b, a) == (1.0, 1.0), "({x}, {y}): {r} {g}");
+        assert!(
+            close(r, wanted_x) && close(g, wanted_y) && (b, a) == (1.0, 1.0),
+            "({x}, {y}): {r} {g}"
+        );
     }
     assert!(covered > 400 && killed > 400);
     assert_eq!(done.count.pixels, covered + u64::from(killed));
@@ -101,7 +105,9 @@ fn a_triangle_interpolates_its_positions() {
 fn a_rectangle_and_a_clipped_triangle() {
     let mut flat = memory(&[[0.5, -0.5, 0.0, 1.0], [0.5, 0.5, 0.0, 1.0], [1.0, -0.5, 0.0, 1.0]]);
     draw(registers(17), &mut flat, 3).unwrap();
-    let count = |memory: &Flat| (0..SIZE * SIZE).filter(|n| pixel(memory, n % SIZE, n / SIZE)[3] == 1.0).count();
+    let count = |memory: &Flat| {
+        (0..SIZE * SIZE).filter(|n| pixel(memory, n % SIZE, n / SIZE)[3] == 1.0).count()
+    };
     assert_eq!(count(&flat), 16 * 32);
     // A corner behind the eye: the rest goes to the border.
     let mut flat = memory(&[[0.1, -0.9, 0.0, 1.0], [0.9, -0.9, 0.0, 1.0], [5.0, 50.0, -3.0, -1.0]]);
@@ -130,21 +136,32 @@ fn tiles_are_cleared_by_their_number_alone() {
     flat.put_words(tiles, &vec![0; numbers]);
     flat.put_words(tiles, &[0xcc]);
     draw(fast_cleared(1), &mut flat, 3).unwrap();
-    let at = |memory: &Flat, x: u32, y: u32| memory.words(TARGET + u64::from(y * SIZE + x) * 4, 1)[0];
+    let at =
+        |memory: &Flat, x: u32, y: u32| memory.words(TARGET + u64::from(y * SIZE + x) * 4, 1)[0];
     // The rectangle begins in the middle of no tile: 40 to 63, 16 to 47.
     assert!(at(&flat, 40, 16) != 0 && at(&flat, 40, 16) != CLEAR);
     assert_eq!((at(&flat, 39, 16), at(&flat, 0, 0)), (0, 0), "tiles that nothing was drawn into");
     let half = [[0.3, -0.5, 0.0, 1.0], [0.3, 0.5, 0.0, 1.0], [1.0, -0.5, 0.0, 1.0]];
-    flat.put_words(VERTICES, &half.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>());
+    flat.put_words(
+        VERTICES,
+        &half.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>(),
+    );
     flat.put_words(tiles, &vec![0; numbers]);
     flat.put_words(tiles, &[0xcc]);
     let drawn = at(&flat, 42, 16);
     draw(fast_cleared(1), &mut flat, 3).unwrap();
-    assert_eq!((at(&flat, 40, 16), at(&flat, 41, 16)), (CLEAR, CLEAR), "the rest of a tile that was drawn into");
+    assert_eq!(
+        (at(&flat, 40, 16), at(&flat, 41, 16)),
+        (CLEAR, CLEAR),
+        "the rest of a tile that was drawn into"
+    );
     assert!(at(&flat, 42, 16) != CLEAR && drawn != CLEAR);
     // What is drawn to eliminate writes the clear color where it is due, and nothing else.
     let whole = [[-1.0, -1.0, 0.0, 1.0], [-1.0, 1.0, 0.0, 1.0], [1.0, -1.0, 0.0, 1.0]];
-    flat.put_words(VERTICES, &whole.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>());
+    flat.put_words(
+        VERTICES,
+        &whole.as_flattened().iter().map(|v: &f32| v.to_bits()).collect::<Vec<_>>(),
+    );
     let before = at(&flat, 50, 20);
     draw(fast_cleared(2), &mut flat, 3).unwrap();
     assert_eq!((at(&flat, 0, 0), at(&flat, 15, 7), at(&flat, 50, 20)), (0, 0, before));
@@ -179,8 +196,10 @@ fn random_registers_do_not_panic() {
         }
         for _ in 0..rng.below(3) {
             // Of registers that draws look at.
-            let n = [0x0f, 0x10, 0x11, 0x16, 0x10f, 0x111, 0x1b4, 0x1c5, 0x200, 0x204, 0x206, 0x2f9, 0x31c, 0x31d]
-                [rng.below(14)];
+            let n = [
+                0x0f, 0x10, 0x11, 0x16, 0x10f, 0x111, 0x1b4, 0x1c5, 0x200, 0x204, 0x206, 0x2f9,
+                0x31c, 0x31d,
+            ][rng.below(14)];
             r.context[n] = rng.word();
         }
         if rng.below(4) == 0 {
@@ -190,7 +209,11 @@ fn random_registers_do_not_panic() {
         let vertices: Vec<[f32; 4]> = (0..12)
             .map(|_| {
                 std::array::from_fn(|_| {
-                    if rng.below(9) == 0 { f32::from_bits(rng.word()) } else { rng.below(5) as f32 - 2.0 }
+                    if rng.below(9) == 0 {
+                        f32::from_bits(rng.word())
+                    } else {
+                        rng.below(5) as f32 - 2.0
+                    }
                 })
             })
             .collect();
@@ -200,7 +223,8 @@ fn random_registers_do_not_panic() {
         let call = Call { count: 12, instances: rng.below(3) as u32, indices: Indices::Automatic };
         let Ok(mut draw) = Draw::new(r, call, config) else { continue };
         let mut memory = memory(&vertices);
-        ended += u32::from((0..20).any(|_| !matches!(draw.run(&mut memory, 1000), Ok(Progress::More))));
+        ended +=
+            u32::from((0..20).any(|_| !matches!(draw.run(&mut memory, 1000), Ok(Progress::More))));
     }
     assert!(ended > 100, "hardly any draw came to an end");
 }

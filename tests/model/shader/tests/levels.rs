@@ -15,8 +15,8 @@ const LANES: usize = 8;
 /// Texels of a side of the first level; the last has one.
 const SIZE: u32 = 8;
 const LEVELS: u32 = 4;
-/// Where each level begins, in linear tiling, and texels of its rows: 64 bytes at least, and whole slices of
-/// 256 bytes.
+/// Where each level begins, in linear tiling, and texels of its rows: 64 bytes at least, and whole
+/// slices of 256 bytes.
 const PLACES: [(u64, u64); LEVELS as usize] = [(0, 16), (0x200, 16), (0x300, 32), (0x400, 64)];
 
 /// A lane N stores: what is sampled at level N / 2, a texel of level N, and how wide level N is.
@@ -56,7 +56,8 @@ fn seen(first: u32, last: u32, filter: u32) -> Vec<[f32; 3]> {
     // 32 FLOAT, two-dimensional, POW2_PAD; clamped to the edge, linear along the image.
     let (image, out) = ((IMAGE >> 8) as u32, OUT as u32);
     let kind = 4 | first << 12 | last << 16 | 1 << 25 | 9 << 28;
-    let descriptor = [image, 4 << 20 | 7 << 26, (SIZE - 1) | (SIZE - 1) << 14, kind, 15 << 13, 0, 0, 0];
+    let descriptor =
+        [image, 4 << 20 | 7 << 26, (SIZE - 1) | (SIZE - 1) << 14, kind, 15 << 13, 0, 0, 0];
     let sampler = [2 | 2 << 3 | 2 << 6, 0xfff << 12, 1 << 20 | 1 << 22 | filter << 26, 0];
     let buffer = [out, 16 << 16, LANES as u32, 0x0002_7fac];
     let user: Vec<u32> = descriptor.into_iter().chain(sampler).chain(buffer).collect();
@@ -77,7 +78,11 @@ fn levels_and_what_is_between_them() {
             let level = first as f32 + (lane as f32 / 2.0).min(most);
             assert_eq!(sampled, 10.0 * level, "levels {first} to {last}, lane {lane}");
             let there = lane as u32 <= last - first;
-            let wanted = if there { (10.0 * (first as f32 + lane as f32), SIZE >> first >> lane) } else { (0.0, 0) };
+            let wanted = if there {
+                (10.0 * (first as f32 + lane as f32), SIZE >> first >> lane)
+            } else {
+                (0.0, 0)
+            };
             assert_eq!((loaded, width as u32), wanted, "levels {first} to {last}, lane {lane}");
         }
     }

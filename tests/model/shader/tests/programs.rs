@@ -40,7 +40,10 @@ fn vector_add() {
         assert_eq!(count.groups, 50);
         assert_eq!(count.instructions, 50 * 22);
         let out = memory.words(OUT, 64 * 50);
-        assert!(out.iter().enumerate().all(|(i, v)| f32::from_bits(*v) == i as f32 * 1.5), "seed {seed}");
+        assert!(
+            out.iter().enumerate().all(|(i, v)| f32::from_bits(*v) == i as f32 * 1.5),
+            "seed {seed}"
+        );
     }
 }
 
@@ -48,8 +51,13 @@ fn vector_add() {
 fn a_register_is_not_there_before_the_wait() {
     for wait in [6, 18] {
         let mut program = VECTOR_ADD.to_vec();
-        let at =
-            program.iter().enumerate().filter(|(_, w)| **w >> 16 == 0xbf8c).nth(usize::from(wait == 18)).unwrap().0;
+        let at = program
+            .iter()
+            .enumerate()
+            .filter(|(_, w)| **w >> 16 == 0xbf8c)
+            .nth(usize::from(wait == 18))
+            .unwrap()
+            .0;
         program[at] = 0xbf80_0000; // s_nop
         let mut memory = vector_add_memory(64, &program);
         let stop = Setup::new(64, 1, &[ARGUMENTS as u32, 0]).run(&mut memory).unwrap_err();

@@ -35,7 +35,9 @@ impl Gpu {
         let offset = body[0] & 0xffff;
         let count = body.len() as u32 - 1;
         if offset + count > window {
-            return Err(Stop::Illegal(format!("SET_*_REG of {count} registers at {offset:#x}: beyond the window")));
+            return Err(Stop::Illegal(format!(
+                "SET_*_REG of {count} registers at {offset:#x}: beyond the window"
+            )));
         }
         for (reg, value) in (base + offset..).zip(&body[1..]) {
             self.allowed(id, s, reg)?;
@@ -44,7 +46,12 @@ impl Gpu {
         Ok(())
     }
 
-    pub(super) fn write_data(&mut self, id: EngineId, s: &Stream, body: &[u32]) -> Result<(), Stop> {
+    pub(super) fn write_data(
+        &mut self,
+        id: EngineId,
+        s: &Stream,
+        body: &[u32],
+    ) -> Result<(), Stop> {
         let (select, same) = (body[0] >> 8 & 0xf, body[0] >> 16 & 1 != 0);
         let data = &body[3..];
         match select {
@@ -81,11 +88,18 @@ impl Gpu {
         let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
         let lo_hi = |v: u64| [v as u32, (v >> 32) as u32];
         let value = match from {
-            0 => [self.read_by(body[1] & 0xffff, by), if wide { self.read_by((body[1] + 1) & 0xffff, by) } else { 0 }],
-            1 | 2 => [self.mem_read_u32(a, src)?, if wide { self.mem_read_u32(a, src + 4)? } else { 0 }],
+            0 => [
+                self.read_by(body[1] & 0xffff, by),
+                if wide { self.read_by((body[1] + 1) & 0xffff, by) } else { 0 },
+            ],
+            1 | 2 => {
+                [self.mem_read_u32(a, src)?, if wide { self.mem_read_u32(a, src + 4)? } else { 0 }]
+            }
             5 => [body[1], body[2]],
             9 => lo_hi(self.clock()),
-            other => return Err(Stop::Illegal(format!("COPY_DATA with SRC_SEL {other}: not modeled"))),
+            other => {
+                return Err(Stop::Illegal(format!("COPY_DATA with SRC_SEL {other}: not modeled")));
+            }
         };
         match to {
             0 => {
@@ -96,7 +110,9 @@ impl Gpu {
                 }
                 Ok(())
             }
-            1 | 2 | 5 if wide && dst % 8 == 0 => self.mem_write_u64(a, dst, address(value[0], value[1], 32)),
+            1 | 2 | 5 if wide && dst % 8 == 0 => {
+                self.mem_write_u64(a, dst, address(value[0], value[1], 32))
+            }
             1 | 2 | 5 if !wide && dst % 4 == 0 => self.mem_write_u32(a, dst, value[0]),
             1 | 2 | 5 => Err(Stop::Illegal(format!("COPY_DATA to {dst:#x}: not aligned"))),
             other => Err(Stop::Illegal(format!("COPY_DATA with DST_SEL {other}: not modeled"))),
@@ -112,7 +128,9 @@ impl Gpu {
         let a = Self::access(id, s.vmid);
         // Byte swaps, register space and fixed addresses.
         if command & 0x3fc0_0000 != 0 {
-            return Err(Stop::Illegal(format!("DMA_DATA command {command:#x}: swap or register space not modeled")));
+            return Err(Stop::Illegal(format!(
+                "DMA_DATA command {command:#x}: swap or register space not modeled"
+            )));
         }
         if !matches!(to, 0 | 3) {
             return Err(Stop::Illegal(format!("DMA_DATA with DST_SEL {to}: not modeled")));
@@ -120,10 +138,12 @@ impl Gpu {
         let transfer = match from {
             0 | 3 => Transfer::Copy { from: src, to: dst, len },
             2 => Transfer::Fill { value: body[1], to: dst, len },
-            other => return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled"))),
+            other => {
+                return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled")));
+            }
         };
-        // Only the graphics processor goes on; the compute processors wait for each transfer, and know no
-        // flag (Mesa's RADV, `radv_cp_dma.c`).
+        // Only the graphics processor goes on; the compute processors wait for each transfer, and
+        // know no flag (Mesa's RADV, `radv_cp_dma.c`).
         let sync = body[0] & CP_SYNC != 0 || matches!(id, EngineId::Compute { .. });
         self.cp_dma(id, a, transfer, sync, command & RAW_WAIT != 0)
     }
@@ -166,7 +186,9 @@ impl Gpu {
             0x15 => old & operand,
             0x16 => old | operand,
             0x17 => old ^ operand,
-            other => return Err(Stop::Illegal(format!("ATOMIC_MEM operation {other:#x}: not modeled"))),
+            other => {
+                return Err(Stop::Illegal(format!("ATOMIC_MEM operation {other:#x}: not modeled")));
+            }
         };
         if wide {
             self.mem_write_u64(a, at, new)?;

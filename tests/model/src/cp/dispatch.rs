@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Compute dispatches: DISPATCH_DIRECT and DISPATCH_INDIRECT on the gfx ring and the compute queues.
+//! Compute dispatches: DISPATCH_DIRECT and DISPATCH_INDIRECT on the gfx ring and the compute
+//! queues.
 //!
 //! The shader core is a crate of its own (`shader/`). Here it gets the registers of its queue, the
-//! settings of its address space, and memory by way of the queue's VMID: the model's page walks, TLB
-//! and faults. A dispatch is executed in slices, one a step of its engine, so that other engines,
-//! resets and holds come between.
+//! settings of its address space, and memory by way of the queue's VMID: the model's page walks,
+//! TLB and faults. A dispatch is executed in slices, one a step of its engine, so that other
+//! engines, resets and holds come between.
 
 use std::{
     collections::BTreeMap,
@@ -118,7 +119,9 @@ impl Job {
     /// Wave instructions so far, and all counts in words.
     fn count(&self) -> (u64, String) {
         match self {
-            Job::Dispatch(dispatch) => (dispatch.count.instructions, format!("dispatch {:?}", dispatch.count)),
+            Job::Dispatch(dispatch) => {
+                (dispatch.count.instructions, format!("dispatch {:?}", dispatch.count))
+            }
             Job::Draw(draw) => (draw.count.instructions, format!("draw {:?}", draw.count)),
         }
     }
@@ -207,7 +210,12 @@ impl Gpu {
     }
 
     /// A slice of a dispatch or a draw.
-    fn go_on(&mut self, id: EngineId, front: &mut Front, mut running: Running) -> Result<Flow, Stop> {
+    fn go_on(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        mut running: Running,
+    ) -> Result<Flow, Stop> {
         let (before, _) = running.0.count();
         let outcome = self.slice(&mut running);
         let (now, counts) = running.0.count();
@@ -255,19 +263,25 @@ impl Gpu {
         self.cache_actions(second | vector);
     }
 
-    /// DMA_DATA by way of the second level (SRC_SEL or DST_SEL 3): what that has of these pages goes
-    /// to memory first. A copy onto itself is a prefetch.
+    /// DMA_DATA by way of the second level (SRC_SEL or DST_SEL 3): what that has of these pages
+    /// goes to memory first. A copy onto itself is a prefetch.
     pub(super) fn dma_coherence(&mut self, id: EngineId, s: &Stream, body: &[u32]) {
         let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
         let len = u64::from(body[5] & 0x1f_ffff);
         let Some(mut caches) = self.shaders.caches.take() else { return };
         let mut memory = ShaderMemory { gpu: self, access: Self::access(id, s.vmid), file: None };
-        let through = [(body[0] >> 29 & 3, src, memory::Access::Read), (body[0] >> 20 & 3, dst, memory::Access::Write)];
-        for (_, start, access) in through.into_iter().filter(|(select, ..)| *select == 3 && src != dst) {
+        let through = [
+            (body[0] >> 29 & 3, src, memory::Access::Read),
+            (body[0] >> 20 & 3, dst, memory::Access::Write),
+        ];
+        for (_, start, access) in
+            through.into_iter().filter(|(select, ..)| *select == 3 && src != dst)
+        {
             let pages = (start & !(PAGE - 1)..start.saturating_add(len)).step_by(PAGE as usize);
             // A page that faults does so again in the transfer, which reports it.
-            for place in
-                pages.filter_map(|page| memory::Memory::translate(&mut memory, page, access).ok()).collect::<Vec<_>>()
+            for place in pages
+                .filter_map(|page| memory::Memory::translate(&mut memory, page, access).ok())
+                .collect::<Vec<_>>()
             {
                 caches.release(place, &mut memory);
             }
@@ -279,7 +293,13 @@ impl Gpu {
         Stop::Hang(format!("shader, {:?}: {}", stop.cause, stop.what))
     }
 
-    fn begin_dispatch(&mut self, id: EngineId, s: &Stream, opcode: u32, body: &[u32]) -> Result<Option<Running>, Stop> {
+    fn begin_dispatch(
+        &mut self,
+        id: EngineId,
+        s: &Stream,
+        opcode: u32,
+        body: &[u32],
+    ) -> Result<Option<Running>, Stop> {
         let (dims, initiator) = match opcode {
             op::DISPATCH_DIRECT => ([body[0], body[1], body[2]], body[3]),
             _ => self.indirect_dims(id, s, body)?,
@@ -289,22 +309,37 @@ impl Gpu {
         if engines.iter().all(|reg| registers[(reg - WINDOW) as usize] == 0) {
             return Err(Stop::Hang("a dispatch that may use no compute unit".into()));
         }
-        let launch = Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
+        let launch =
+            Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
         let Some(launch) = launch else { return Ok(None) };
         let config = self.shader_config(s.vmid);
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
 
-    /// The dimensions in memory: on the gfx ring from the base that was set, on a compute queue at an
-    /// address.
-    fn indirect_dims(&mut self, id: EngineId, s: &Stream, body: &[u32]) -> Result<([u32; 3], u32), Stop> {
+    /// The dimensions in memory: on the gfx ring from the base that was set, on a compute queue at
+    /// an address.
+    fn indirect_dims(
+        &mut self,
+        id: EngineId,
+        s: &Stream,
+        body: &[u32],
+    ) -> Result<([u32; 3], u32), Stop> {
         let (at, initiator) = match (id, body) {
-            (EngineId::Gfx, &[offset, initiator]) => (self.shaders.indirect_base + u64::from(offset), initiator),
+            (EngineId::Gfx, &[offset, initiator]) => {
+                (self.shaders.indirect_base + u64::from(offset), initiator)
+            }
             // The compute engines of this generation read it wrong elsewhere (Mesa, ac_gpu_info,
             // "has_async_compute_align32_bug").
-            (EngineId::Compute { .. }, &[lo, hi, initiator]) if lo % 32 == 0 => (address(lo, hi, 16), initiator),
-            _ => return Err(Stop::Illegal(format!("DISPATCH_INDIRECT on {id} with {} body dwords", body.len()))),
+            (EngineId::Compute { .. }, &[lo, hi, initiator]) if lo % 32 == 0 => {
+                (address(lo, hi, 16), initiator)
+            }
+            _ => {
+                return Err(Stop::Illegal(format!(
+                    "DISPATCH_INDIRECT on {id} with {} body dwords",
+                    body.len()
+                )));
+            }
         };
         let a = Self::access(id, s.vmid);
         let mut dims = [0; 3];
@@ -375,7 +410,11 @@ impl memory::Memory for ShaderMemory<'_> {
     fn translate(&mut self, va: u64, want: memory::Access) -> Result<memory::Place, ShaderStop> {
         let found = self.gpu.resolve(self.access, va, want == memory::Access::Write);
         let place = match found {
-            Ok(Place::Bytes { memory, offset, .. }) if Arc::ptr_eq(&memory, self.gpu.vram.device()) => offset,
+            Ok(Place::Bytes { memory, offset, .. })
+                if Arc::ptr_eq(&memory, self.gpu.vram.device()) =>
+            {
+                offset
+            }
             Ok(Place::Bytes { memory, offset, .. }) => (self.number(&memory) + 1) * HOST + offset,
             Ok(Place::Void) => VOID,
             Err(Stop::Hang(what) | Stop::Illegal(what) | Stop::Privilege(what)) => {

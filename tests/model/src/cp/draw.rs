@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Draws on the gfx ring, and the state that CLEAR_STATE brings back.
 //!
-//! The pipeline is the shader core's (`shader/src/draw.rs`). A draw begins with the registers as they are,
-//! and is executed in slices, as a dispatch is.
+//! The pipeline is the shader core's (`shader/src/draw.rs`). A draw begins with the registers as
+//! they are, and is executed in slices, as a dispatch is.
 
 use amdgpu_shader::draw::{
     Draw,
@@ -89,7 +89,11 @@ impl Gpu {
         body: &[u32],
     ) -> Result<Flow, Stop> {
         self.slice_of(id, front, |gpu| {
-            let call = gpu.graphics.sources.packet(opcode, body).map_err(|stop| Stop::Illegal(stop.what))?;
+            let call = gpu
+                .graphics
+                .sources
+                .packet(opcode, body)
+                .map_err(|stop| Stop::Illegal(stop.what))?;
             let Some(call) = call else { return Ok(None) };
             let draw = Draw::new(gpu.draw_registers(), call, gpu.shader_config(s.vmid));
             let draw = draw.map_err(|stop| gpu.shader_stop(stop))?;

@@ -39,16 +39,23 @@ impl Gpu {
         if at % alignment != 0 {
             return Err(Stop::Illegal(format!("fence at {at:#x}: not aligned to {alignment}")));
         }
-        // 0 none; 1 an interrupt, without data; 2 the data, confirmed, then an interrupt; 3 the data,
-        // confirmed.
+        // 0 none; 1 an interrupt, without data; 2 the data, confirmed, then an interrupt; 3 the
+        // data, confirmed.
         if int > 3 {
             return Err(Stop::Illegal(format!("fence with INT_SEL {int}: reserved")));
         }
         let value = address(value[0], value[1], 32);
         // What a user's commands write ends no job.
         let ends = if front.ibs.is_empty() { front.job.take() } else { None };
-        let fence =
-            Fence { vmid: s.vmid, at, data, interrupt: matches!(int, 1 | 2), value, job_vmid: front.vmid, ends };
+        let fence = Fence {
+            vmid: s.vmid,
+            at,
+            data,
+            interrupt: matches!(int, 1 | 2),
+            value,
+            job_vmid: front.vmid,
+            ends,
+        };
         front.fences.push_back(fence);
         Ok(())
     }
@@ -71,7 +78,8 @@ impl Gpu {
         };
         if done.is_err() {
             self.log.user(fence.vmid != 0);
-            self.log.violation("fence", format!("{id}: a fence cannot be written to {:#x}", fence.at));
+            self.log
+                .violation("fence", format!("{id}: a fence cannot be written to {:#x}", fence.at));
             self.log.user(false);
         }
         if fence.vmid == 0 {

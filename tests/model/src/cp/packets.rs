@@ -25,7 +25,13 @@ pub(super) fn address(lo: u32, hi: u32, bits: u32) -> u64 {
 
 impl Gpu {
     /// Executes one PM4 packet of a ring or an indirect buffer.
-    pub(crate) fn cp_packet(&mut self, id: EngineId, front: &mut Front, s: &Stream, dw: &[u32]) -> Result<Flow, Stop> {
+    pub(crate) fn cp_packet(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        s: &Stream,
+        dw: &[u32],
+    ) -> Result<Flow, Stop> {
         if dw.len() == 1 {
             return Ok(Flow::Next);
         }
@@ -46,12 +52,16 @@ impl Gpu {
             }
             op::ATOMIC_MEM => return self.atomic_mem(id, front, s, body),
             op::WAIT_REG_MEM => return self.wait_reg_mem(id, front, s, body),
-            op::DISPATCH_DIRECT | op::DISPATCH_INDIRECT => return self.dispatch(id, front, s, opcode, body),
+            op::DISPATCH_DIRECT | op::DISPATCH_INDIRECT => {
+                return self.dispatch(id, front, s, opcode, body);
+            }
             // Index 1: indirect arguments of draws and dispatches.
             op::SET_BASE if gfx && body[0] & 0xf == 1 && body.len() == 3 => {
                 self.shaders.set_indirect_base(address(body[1], body[2], 16));
             }
-            op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => return self.indirect_buffer(id, front, s, opcode, body),
+            op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => {
+                return self.indirect_buffer(id, front, s, opcode, body);
+            }
             op::COND_EXEC => {
                 let a = Self::access(id, s.vmid);
                 if self.mem_read_u32(a, address(body[0] & !3, body[1], 16))? == 0 {
@@ -84,7 +94,8 @@ impl Gpu {
             op::DRAW_INDEX_AUTO | op::DRAW_INDEX_2 | op::DRAW_INDEX_OFFSET_2 if gfx => {
                 return self.draw(id, front, s, opcode, body);
             }
-            op::INCREMENT_CE_COUNTER | op::INCREMENT_DE_COUNTER | op::WAIT_ON_CE_COUNTER if gfx => {}
+            op::INCREMENT_CE_COUNTER | op::INCREMENT_DE_COUNTER | op::WAIT_ON_CE_COUNTER if gfx => {
+            }
             op::SET_PREDICATION if gfx && body[1] >> 16 & 7 == 0 => {}
             _ => return Err(Stop::Illegal(format!("{} on {id}: not modeled", super::name(dw[0])))),
         }
@@ -102,7 +113,10 @@ impl Gpu {
         const CHAIN: u32 = 1 << 20;
         const VALID: u32 = 1 << 23;
         if body[0] & 3 != 0 {
-            return Err(Stop::Illegal(format!("INDIRECT_BUFFER at {:#x}: not dword-aligned", body[0])));
+            return Err(Stop::Illegal(format!(
+                "INDIRECT_BUFFER at {:#x}: not dword-aligned",
+                body[0]
+            )));
         }
         let control = body[2];
         if id != EngineId::Gfx && front.ibs.is_empty() && control & VALID == 0 {
@@ -110,7 +124,13 @@ impl Gpu {
         }
         // Inside an indirect buffer the VMID is that of the outer one.
         let vmid = if front.ibs.is_empty() { (control >> 24 & 0xf) as u8 } else { s.vmid };
-        let next = Stream { vmid, base: address(body[0], body[1], 16), size: control & 0xf_ffff, pos: 0, ahead: None };
+        let next = Stream {
+            vmid,
+            base: address(body[0], body[1], 16),
+            size: control & 0xf_ffff,
+            pos: 0,
+            ahead: None,
+        };
         if opcode == op::INDIRECT_BUFFER_CONST {
             // The constant engine's stream: executed in place, before the draw engine's.
             return Ok(Flow::Call(next));
@@ -127,12 +147,20 @@ impl Gpu {
         Ok(Flow::Call(next))
     }
 
-    fn wait_reg_mem(&mut self, id: EngineId, front: &mut Front, s: &Stream, body: &[u32]) -> Result<Flow, Stop> {
+    fn wait_reg_mem(
+        &mut self,
+        id: EngineId,
+        front: &mut Front,
+        s: &Stream,
+        body: &[u32],
+    ) -> Result<Flow, Stop> {
         let (func, memory, operation) = (body[0] & 7, body[0] >> 4 & 3, body[0] >> 6 & 3);
         let (reference, mask) = (body[3], body[4]);
         let by = Source::Engine(id);
         let value = match (memory, operation) {
-            (1, 0) => self.mem_read_u32(Self::access(id, s.vmid), address(body[1] & !3, body[2], 16))?,
+            (1, 0) => {
+                self.mem_read_u32(Self::access(id, s.vmid), address(body[1] & !3, body[2], 16))?
+            }
             (0, 0) => self.read_by(body[1] & 0xffff, by),
             // Write the reference to one register, then wait on another.
             (0, 1) => {
@@ -143,7 +171,12 @@ impl Gpu {
                 }
                 self.read_by(body[2] & 0xffff, by)
             }
-            _ => return Err(Stop::Illegal(format!("WAIT_REG_MEM {:#x}: space or operation reserved", body[0]))),
+            _ => {
+                return Err(Stop::Illegal(format!(
+                    "WAIT_REG_MEM {:#x}: space or operation reserved",
+                    body[0]
+                )));
+            }
         };
         match compare(func, value & mask, reference) {
             Some(true) => Ok(Flow::Next),
@@ -162,7 +195,9 @@ impl Gpu {
                 let at = address(body[1] & !7, body[2], 16);
                 self.mem_write_u64(Self::access(id, s.vmid), at, 0)
             }
-            _ => Err(Stop::Illegal(format!("EVENT_WRITE event {event:#x} index {index}: not modeled"))),
+            _ => Err(Stop::Illegal(format!(
+                "EVENT_WRITE event {event:#x} index {index}: not modeled"
+            ))),
         }
     }
 
@@ -170,7 +205,8 @@ impl Gpu {
     /// outside the draw state.
     pub(super) fn allowed(&mut self, id: EngineId, s: &Stream, reg: u32) -> Result<(), Stop> {
         let user = s.vmid != 0;
-        let open = matches!(reg, 0x2c00..=0x2fff | 0xa000..=0xa3ff | 0xc000..=0xdfff) && reg != GRBM_GFX_INDEX;
+        let open = matches!(reg, 0x2c00..=0x2fff | 0xa000..=0xa3ff | 0xc000..=0xdfff)
+            && reg != GRBM_GFX_INDEX;
         if user && !open && reg != GPU_HDP_FLUSH_REQ {
             let name = crate::regs::label(reg);
             return Err(Stop::Privilege(format!("{id}: a user's indirect buffer writes {name}")));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! The graphics front end (PFP) runs ahead of the engine that executes (ME): it parses the ring, and
-//! copies the commands of the next indirect buffer while ME is still at work, or waits, before it. What
-//! stops it is PFP_SYNC_ME, and a wait or a write that it has to do itself.
+//! The graphics front end (PFP) runs ahead of the engine that executes (ME): it parses the ring,
+//! and copies the commands of the next indirect buffer while ME is still at work, or waits, before
+//! it. What stops it is PFP_SYNC_ME, and a wait or a write that it has to do itself.
 
 use std::sync::Arc;
 
@@ -47,7 +47,13 @@ impl Gpu {
 
     fn fetch_ahead(&mut self, ring: &Ring) -> Option<Fetched> {
         let a = Self::access(EngineId::Gfx, ring.vmid);
-        let mut s = Stream { vmid: ring.vmid, base: ring.base, size: ring.size, pos: ring.rptr, ahead: None };
+        let mut s = Stream {
+            vmid: ring.vmid,
+            base: ring.base,
+            size: ring.size,
+            pos: ring.rptr,
+            ahead: None,
+        };
         let mut left = ring.wptr.wrapping_sub(ring.rptr) & (ring.size - 1);
         for _ in 0..PACKETS {
             if left == 0 {
@@ -65,8 +71,14 @@ impl Gpu {
                 op::PFP_SYNC_ME => return None,
                 op::WAIT_REG_MEM if body[0] >> 8 & 1 != 0 => return None,
                 op::WRITE_DATA if body[0] >> 30 == 1 => return None,
-                op::COND_EXEC if self.mem_read_u32(a, address(body[0] & !3, body[1], 16)).ok()? == 0 => return None,
-                op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => return self.fetch_commands(s.pos, body),
+                op::COND_EXEC
+                    if self.mem_read_u32(a, address(body[0] & !3, body[1], 16)).ok()? == 0 =>
+                {
+                    return None;
+                }
+                op::INDIRECT_BUFFER | op::INDIRECT_BUFFER_CONST => {
+                    return self.fetch_commands(s.pos, body);
+                }
                 _ => {}
             }
             s.pos = (s.pos + length) & (ring.size - 1);
@@ -82,11 +94,15 @@ impl Gpu {
         let mut bytes = vec![0; size.min(DWORDS) as usize * 4];
         self.mem_read(Self::access(EngineId::Gfx, vmid), base, &mut bytes).ok()?;
         let commands = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-        self.log.note(format!("gfx: the front end fetches {} bytes at {base:#x}, vmid {vmid}", bytes.len()));
+        self.log.note(format!(
+            "gfx: the front end fetches {} bytes at {base:#x}, vmid {vmid}",
+            bytes.len()
+        ));
         Some(Fetched { at, vmid, base, commands: Arc::new(commands.collect()) })
     }
 
-    /// An indirect buffer begins, by the packet at `at` of the ring: with the commands that were fetched.
+    /// An indirect buffer begins, by the packet at `at` of the ring: with the commands that were
+    /// fetched.
     pub(crate) fn use_fetched(&mut self, front: &mut Front, at: u32, s: &mut Stream) {
         let Some(f) = front.fetched.take() else { return };
         if (f.at, f.vmid, f.base) != (at, s.vmid, s.base) {
@@ -94,7 +110,9 @@ impl Gpu {
         }
         let mut now = vec![0; f.commands.len() * 4];
         let read = self.mem_read(Self::access(EngineId::Gfx, s.vmid), s.base, &mut now);
-        if read.is_ok() && now != f.commands.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>() {
+        if read.is_ok()
+            && now != f.commands.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>()
+        {
             let what = format!(
                 "gfx: the front end fetched the commands at {:#x} (vmid {}) before they were what they are now: \
                  nothing held it back",

@@ -22,7 +22,9 @@ fn table() -> &'static [Option<Entry>] {
         let mut t: Vec<Option<Entry>> = (0..COUNT).map(|_| None).collect();
         for line in TABLE.lines() {
             let mut f = line.split('\t');
-            let (Some(i), Some(name), Some(bits)) = (f.next(), f.next(), f.next()) else { continue };
+            let (Some(i), Some(name), Some(bits)) = (f.next(), f.next(), f.next()) else {
+                continue;
+            };
             let Ok(i) = usize::from_str_radix(i, 16) else { continue };
             let bits = u32::from_str_radix(bits, 16).unwrap_or(!0) | beyond_headers(name);
             t[i] = Some(Entry { name, bits });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Values of the registers after power-on, and after the firmware posted the card: straps and fuses as
-//! Bonaire and Hawaii have them, memory configuration, and noise where hardware defines nothing.
+//! Values of the registers after power-on, and after the firmware posted the card: straps and fuses
+//! as Bonaire and Hawaii have them, memory configuration, and noise where hardware defines nothing.
 
 use rand::{
     RngCore,
@@ -47,7 +47,8 @@ const UNDEFINED: &[(u32, u32)] = &[
     (0xa000, 0x400),
 ];
 
-/// Puts every register into its state after power-on, and then that after posting if it is `posted`.
+/// Puts every register into its state after power-on, and then that after posting if it is
+/// `posted`.
 pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
     let mut noise = ChaCha8Rng::seed_from_u64(config.seed ^ 0x5eed);
     for (first, count) in UNDEFINED {
@@ -127,8 +128,8 @@ pub fn posting(config: &Config) -> [(u32, u32); 9] {
     ]
 }
 
-/// SMC registers that posting sets, and their values after it: the clock generator is on, and divides
-/// the engine's clock down to the crystal's.
+/// SMC registers that posting sets, and their values after it: the clock generator is on, and
+/// divides the engine's clock down to the crystal's.
 pub fn clocks() -> [(u32, u32); 2] {
     let divider = (u64::from(ENGINE_CLOCK) << 14) / u64::from(REFERENCE_CLOCK);
     [(CG_SPLL_FUNC_CNTL, SPLL_ON), (CG_SPLL_FUNC_CNTL_3, divider as u32)]
@@ -145,7 +146,8 @@ fn graphics(s: &mut Store) {
     s.set(GDS_COMPUTE_MAX_WAVE_ID, 0x15f);
 }
 
-/// The SMC: no firmware runs on it, its clock is off. Heat, fan, clocks as the firmware leaves them.
+/// The SMC: no firmware runs on it, its clock is off. Heat, fan, clocks as the firmware leaves
+/// them.
 fn power(s: &mut Store, config: &Config) {
     const SMC_SYSCON_CLOCK_CNTL_0: u32 = 0x8000_0004;
     const SMC_PC_C: u32 = 0x8000_0370;
@@ -157,7 +159,11 @@ fn power(s: &mut Store, config: &Config) {
     let runs = config.inject.smc_runs;
     s.set_indirect("SMC", SMC_SYSCON_CLOCK_CNTL_0, (!runs).into());
     s.set_indirect("SMC", SMC_PC_C, if runs { 0x2_0400 } else { 0 });
-    s.set_indirect("SMC", GENERAL_PWRMGT, if config.inject.no_thermal_protection { 1 << 2 } else { 0 });
+    s.set_indirect(
+        "SMC",
+        GENERAL_PWRMGT,
+        if config.inject.no_thermal_protection { 1 << 2 } else { 0 },
+    );
     let degrees = config.inject.hot.unwrap_or(if config.odd { 38 } else { 45 }) as u32 & 0x1ff;
     s.set_indirect("SMC", CG_MULT_THERMAL_STATUS, degrees << 9 | degrees);
     // Full duty is 100; by a table of the chip's own.
@@ -171,9 +177,11 @@ fn power(s: &mut Store, config: &Config) {
 fn queues(s: &mut Store, config: &Config) {
     /// PRELOAD_SIZE: the dwords of the packet.
     const SIZE: u32 = 0x33 << 8;
-    let asked =
-        config.strict.has(Rule::Preload) && ChaCha8Rng::seed_from_u64(config.seed ^ 0x9e10ad).next_u32() & 1 != 0;
-    for (me, pipe, queue) in (1..=2).flat_map(|m| (0..4).flat_map(move |p| (0..8).map(move |q| (m, p, q)))) {
+    let asked = config.strict.has(Rule::Preload)
+        && ChaCha8Rng::seed_from_u64(config.seed ^ 0x9e10ad).next_u32() & 1 != 0;
+    for (me, pipe, queue) in
+        (1..=2).flat_map(|m| (0..4).flat_map(move |p| (0..8).map(move |q| (m, p, q))))
+    {
         s.set_queue((me, pipe, queue), CP_HQD_PERSISTENT_STATE, SIZE | u32::from(asked));
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Command tables that try every instruction on every kind of operand, and say which went wrong.
-//! They make the card depend on its interpreter: where a result is not what it should be, the number
-//! of the check is left in [`VERDICT`], and posting does not come to its end.
+//! They make the card depend on its interpreter: where a result is not what it should be, the
+//! number of the check is left in [`VERDICT`], and posting does not come to its end.
 
 use super::asm::{
     Asm,
@@ -171,8 +171,8 @@ pub fn parts() -> Table {
     c.table(0)
 }
 
-/// Each kind of source, and jumps, switches and the rest of the instructions. `data` is the number of
-/// a data table whose dword behind the header is `A`.
+/// Each kind of source, and jumps, switches and the rest of the instructions. `data` is the number
+/// of a data table whose dword behind the header is `A`.
 pub fn control(data: u8, callee: u8) -> Table {
     let mut c = Checks::new(2000);
     sources(&mut c, data);
@@ -239,7 +239,9 @@ fn jumps(c: &mut Checks) {
     ];
     let to = To::Ws(2);
     for (condition, taken_if) in conditions {
-        for ((a, b), holds) in [(1, 0xffff_fff0), (A, A), (0xffff_fff0, 1)].into_iter().zip(taken_if) {
+        for ((a, b), holds) in
+            [(1, 0xffff_fff0), (A, A), (0xffff_fff0, 1)].into_iter().zip(taken_if)
+        {
             let taken = c.asm.label();
             c.asm.op(Op::Move, to, To::Imm(a));
             c.asm.op(Op::Move, To::Ws(3), To::Imm(1));
@@ -253,9 +255,12 @@ fn jumps(c: &mut Checks) {
     // A comparison in each kind of destination, equal and not.
     for to in DESTINATIONS {
         let a = if keeps(to) { A } else { 0 };
-        for (op, from, equal) in
-            [(Op::Compare, a, true), (Op::Compare, !a, false), (Op::Test, !a, true), (Op::Test, !0, a == 0)]
-        {
+        for (op, from, equal) in [
+            (Op::Compare, a, true),
+            (Op::Compare, !a, false),
+            (Op::Test, !a, true),
+            (Op::Test, !0, a == 0),
+        ] {
             let taken = c.asm.label();
             c.asm.op(Op::Move, to, To::Imm(A));
             c.asm.op(Op::Move, To::Ws(3), To::Imm(1));
@@ -285,7 +290,11 @@ fn switches(c: &mut Checks) {
             let last = c.asm.label();
             c.asm.op(Op::Move, To::Ws(2), To::Imm(A));
             let third = if known { value } else { value ^ 3 };
-            c.asm.switch(To::Ws(2), part, &[(value ^ 1, labels[0]), (value ^ 2, labels[1]), (third, labels[2])]);
+            c.asm.switch(
+                To::Ws(2),
+                part,
+                &[(value ^ 1, labels[0]), (value ^ 2, labels[1]), (third, labels[2])],
+            );
             c.asm.op(Op::Move, To::Ws(3), To::Imm(9));
             c.asm.jump(If::Always, last);
             for (n, label) in labels.into_iter().enumerate() {

@@ -82,7 +82,10 @@ pub fn data(config: &Config) -> Vec<(u8, Vec<u8>)> {
     let size = (config.vram >> 20) as u32;
     vec![
         (SELF_TEST_DATA, table(&[self_test::A])),
-        (MEMORY_DATA, table(&[memory.ramcfg, memory.chmap, memory.misc0, size, (FB_BASE >> 24) as u32])),
+        (
+            MEMORY_DATA,
+            table(&[memory.ramcfg, memory.chmap, memory.misc0, size, (FB_BASE >> 24) as u32]),
+        ),
         (23, indirect_access()),
     ]
 }
@@ -189,8 +192,10 @@ fn indirect_access() -> Vec<u8> {
     const WRITE: u8 = 0x80;
     let (select, value) = (write(SMC_IND_INDEX_0 as u16), SMC_IND_DATA_0 as u16);
     let by_attributes: [&[u8]; 4] = [&NOP, &clear(32, 0), &index(16, 0, 0), &attributes(16, 0, 16)];
-    let clocks: [&[u8]; 5] = [&clear(32, 0), &index(16, 0, 0), &set(2, 30), &set(1, 22), &set(1, 20)];
-    let (fetch, put): ([&[u8]; 2], [&[u8]; 3]) = ([&select, &read(value)], [&select, &data(32, 0, 0), &write(value)]);
+    let clocks: [&[u8]; 5] =
+        [&clear(32, 0), &index(16, 0, 0), &set(2, 30), &set(1, 22), &set(1, 20)];
+    let (fetch, put): ([&[u8]; 2], [&[u8]; 3]) =
+        ([&select, &read(value)], [&select, &data(32, 0, 0), &write(value)]);
     let mut table = vec![0, 0, 1, 1];
     for (port, choose) in [(SMC, &by_attributes[..]), (CLOCKS, &clocks[..])] {
         table.extend(program(port, &[choose, &fetch].concat()));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! A bench for the GPU: a host with 16 MiB of memory, a GART that maps all of it, rings for every
 //! kind of engine, and an interrupt counter. As small a driver as can be, for the tests only.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::sync::{
     Arc,
@@ -99,7 +99,8 @@ impl Bench {
         // Memory that this driver trusts to be zero.
         gpu.vram().fill(GART_TABLE, 0, 0x20_0000);
         gpu.vram().fill(VRAM_DATA, 0, 0x40_0000);
-        let mut b = Bench { gpu, ram, interrupts, sdma_wptr: [0; 2], gfx_wptr: 0, compute_wptr: [0; 8] };
+        let mut b =
+            Bench { gpu, ram, interrupts, sdma_wptr: [0; 2], gfx_wptr: 0, compute_wptr: [0; 8] };
         b.microcode();
         b.memory();
         b.ih();
@@ -113,7 +114,12 @@ impl Bench {
     pub fn revive_cp(&mut self) {
         self.gfx_wptr = 0;
         self.compute_wptr = [0; 8];
-        self.microcode_of(&["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"]);
+        self.microcode_of(&[
+            "CP_PFP_UCODE_DATA",
+            "CP_CE_UCODE_DATA",
+            "CP_ME_RAM_DATA",
+            "CP_MEC_ME1_UCODE_DATA",
+        ]);
         self.gfx();
         self.compute();
     }
@@ -127,7 +133,12 @@ impl Bench {
     }
 
     fn microcode(&mut self) {
-        self.microcode_of(&["CP_PFP_UCODE_DATA", "CP_CE_UCODE_DATA", "CP_ME_RAM_DATA", "CP_MEC_ME1_UCODE_DATA"]);
+        self.microcode_of(&[
+            "CP_PFP_UCODE_DATA",
+            "CP_CE_UCODE_DATA",
+            "CP_ME_RAM_DATA",
+            "CP_MEC_ME1_UCODE_DATA",
+        ]);
         self.microcode_of(&["SDMA0_UCODE_DATA", "SDMA1_UCODE_DATA"]);
     }
 
@@ -323,7 +334,8 @@ impl Bench {
         let table = table + (page >> 10) * 0x2000;
         self.gpu.vram().write_u64(directory + (page >> 10) * 8, (FB + table) | 1);
         self.gpu.vram().write_u64(table + (page & 0x3ff) * 8, entry);
-        self.gpu.reg_write(reg("VM_CONTEXT0_PAGE_TABLE_BASE_ADDR") + vmid, lo((FB + directory) >> 12));
+        self.gpu
+            .reg_write(reg("VM_CONTEXT0_PAGE_TABLE_BASE_ADDR") + vmid, lo((FB + directory) >> 12));
     }
 
     /// Where in VRAM the GART's entry for a place in the host's memory is.
@@ -340,7 +352,8 @@ impl Bench {
     #[track_caller]
     pub fn clean(&mut self) {
         self.gpu.log.settle(true);
-        let v: Vec<String> = self.gpu.log.violations().iter().map(|v| format!("{}: {}", v.rule, v.what)).collect();
+        let v: Vec<String> =
+            self.gpu.log.violations().iter().map(|v| format!("{}: {}", v.rule, v.what)).collect();
         assert!(v.is_empty(), "violations:\n{}", v.join("\n"));
     }
 
@@ -364,7 +377,11 @@ impl Bench {
             "wanted {rule}, got {:?}",
             v.iter().map(|v| v.rule).collect::<Vec<_>>()
         );
-        assert!(v.iter().all(|v| v.rule == rule), "besides {rule}: {:?}", v.iter().map(|v| v.rule).collect::<Vec<_>>());
+        assert!(
+            v.iter().all(|v| v.rule == rule),
+            "besides {rule}: {:?}",
+            v.iter().map(|v| v.rule).collect::<Vec<_>>()
+        );
         assert!(!v[0].history.is_empty());
         v[0].what.clone()
     }

@@ -3,13 +3,13 @@
 //! What the driver's calls cost, in instructions.
 //!
 //! To be run in a machine with one processor whose clock counts instructions (QEMU's
-//! `-icount shift=0`: a nanosecond is an instruction), by `make bench`, which runs it on both drivers
-//! and sets the figures side by side. Elsewhere the figures are nanoseconds.
+//! `-icount shift=0`: a nanosecond is an instruction), by `make bench`, which runs it on both
+//! drivers and sets the figures side by side. Elsewhere the figures are nanoseconds.
 //!
 //! Each line of the result is `row`, a name, a point of that row (a size or a count), a value, all
 //! separated by tabs. A value is the median of many samples: the processor time of the calling
-//! thread within the ioctl, or, in rows whose name ends in `all`, of the whole machine, the kernel's
-//! own threads included, until the work is done (see [`amdgpu_client::clock`]).
+//! thread within the ioctl, or, in rows whose name ends in `all`, of the whole machine, the
+//! kernel's own threads included, until the work is done (see [`amdgpu_client::clock`]).
 
 mod held;
 mod load;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A process's first submission, for which a driver may want to know its command line: that is memory of
-//! the process, which determines how long an access to it takes. No submission may wait for that.
+//! A process's first submission, for which a driver may want to know its command line: that is
+//! memory of the process, which determines how long an access to it takes. No submission may wait
+//! for that.
 
 use std::{
     fs::File,
@@ -64,7 +65,8 @@ fn set_command_line(addr: u64) -> Result<(), Errno> {
     }
 }
 
-/// Submits from a process whose command line is in memory that `held` makes, and whose access does not end.
+/// Submits from a process whose command line is in memory that `held` makes, and whose access does
+/// not end.
 fn submits_soon<M>(
     rig: &Rig,
     held: impl FnOnce() -> Result<(M, u64), String>,

@@ -79,7 +79,8 @@ pub fn cases() -> Vec<Case> {
             let request = encode(READ_WRITE, DRM_TYPE, USERQ + 2, 72);
             Ok(rig.file().call_any(request, &mut [0; 72])?)
         }),
-        // The C driver has this if it was built with the compute interface, for processes that use it.
+        // The C driver has this if it was built with the compute interface, for processes that use
+        // it.
         differ("options of a process", OK, Expect::Refusal(libc::EOPNOTSUPP), |rig| {
             let request = encode(READ_WRITE, DRM_TYPE, PROC_OPTIONS, 8);
             Ok(rig.file().call_any(request, &mut [0; 8])?)

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a debugger sees and changes of a mapped BO. It goes through `/proc/self/mem` here, for which the
-//! kernel does what it does for ptrace and `/proc/PID/mem`: no page stands behind a mapping of VRAM, so it
-//! asks the driver. (process_vm_readv wants pages, and cannot read such a mapping under any driver.)
+//! What a debugger sees and changes of a mapped BO. It goes through `/proc/self/mem` here, for
+//! which the kernel does what it does for ptrace and `/proc/PID/mem`: no page stands behind a
+//! mapping of VRAM, so it asks the driver. (process_vm_readv wants pages, and cannot read such a
+//! mapping under any driver.)
 
 use std::{
     fs::File,
@@ -175,8 +176,8 @@ fn reads_the_engines(rig: &Rig, domain: u64) -> Outcome {
     same("the debugger", AT, &seen, &VALUE.to_ne_bytes())
 }
 
-/// While a job runs a debugger sees what the job has written, and the job what the debugger writes. (The
-/// start of a job is a flush, and its end too: only in between it takes the driver's.)
+/// While a job runs a debugger sees what the job has written, and the job what the debugger writes.
+/// (The start of a job is a flush, and its end too: only in between it takes the driver's.)
 fn meets_a_job(rig: &Rig, domain: u64) -> Outcome {
     const VALUE: u32 = 0x2468_ace0;
     const BYTES: [u8; 4] = VALUE.to_ne_bytes();

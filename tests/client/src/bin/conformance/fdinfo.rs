@@ -144,8 +144,8 @@ fn waiting(rig: &Rig<'_>) -> Outcome {
     expect(done && charged == 0, || format!("charged {charged} ns while it waited"))
 }
 
-/// Expects that `change` adds this many bytes to each of some keys, and that nothing else of them is left
-/// when the BO that it answers is closed.
+/// Expects that `change` adds this many bytes to each of some keys, and that nothing else of them
+/// is left when the BO that it answers is closed.
 fn adds(
     rig: &Rig<'_>,
     keys: &[(&str, u64)],

@@ -66,8 +66,8 @@ use crate::{
     }, //
 };
 
-/// An engine on which nothing waits when [`ENGINE`] does. (The queues of the two DMA engines share the
-/// rings.)
+/// An engine on which nothing waits when [`ENGINE`] does. (The queues of the two DMA engines share
+/// the rings.)
 const OTHER: Engine = Engine::Compute(0);
 
 /// What WAIT_FENCES says when nothing came in time: no fence is the first.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How the pages of userptr BOs are gathered for a submission: no more often than is needed, and so that
-//! whoever waits for them can be disturbed.
+//! How the pages of userptr BOs are gathered for a submission: no more often than is needed, and so
+//! that whoever waits for them can be disturbed.
 
 use std::{
     sync::{
@@ -117,8 +117,8 @@ fn named_often(rig: &Rig) -> Outcome {
     answer
 }
 
-/// The first submission of memory of which a child has a copy as long as nobody writes: each page is copied
-/// as it is gathered.
+/// The first submission of memory of which a child has a copy as long as nobody writes: each page
+/// is copied as it is gathered.
 fn copied_on_write(rig: &Rig) -> Outcome {
     let mem = rig.memory(MANY)?;
     mem.advise(0..MANY, Advice::Small).setup("madvise")?;
@@ -146,8 +146,8 @@ fn submit_at(
     seq
 }
 
-/// Two threads submit one list right after its memory was replaced: the second must not bind again what the
-/// first has bound, as that waits for the first one's job.
+/// Two threads submit one list right after its memory was replaced: the second must not bind again
+/// what the first has bound, as that waits for the first one's job.
 fn gathered_by_two(rig: &Rig) -> Outcome {
     const ROUNDS: usize = 20;
     // For a call that waits for the held job; below the time after which that job counts as hung.
@@ -211,7 +211,8 @@ fn submit_until(
     Ok((done, longest))
 }
 
-/// Two threads submit memory that a third replaces all the time. Whoever loses is told so before long.
+/// Two threads submit memory that a third replaces all the time. Whoever loses is told so before
+/// long.
 fn replaced_all_the_time(rig: &Rig) -> Outcome {
     const FOR: Duration = Duration::from_secs(3);
     const LONGEST: Duration = Duration::from_secs(8);
@@ -267,8 +268,8 @@ fn signals() -> Result<(), Errno> {
 
     extern "C" fn nothing(_: libc::c_int) {}
     let handler = nothing as extern "C" fn(libc::c_int);
-    // SAFETY: a structure of integers and a function pointer, for which zeros are valid: no flags, so
-    // that calls are not begun again.
+    // SAFETY: a structure of integers and a function pointer, for which zeros are valid: no flags,
+    // so that calls are not begun again.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as libc::sighandler_t;
     let timer = libc::itimerval { it_interval: EVERY, it_value: EVERY };

@@ -120,8 +120,8 @@ fn one_memory(ours: &View, session: &Session, theirs: &View) -> Outcome {
     expect(seen == VALUE, || format!("the second file's job read {seen:#x}"))
 }
 
-/// Whether the job of the second file waited for that of the first, for `watch` milliseconds, and that it
-/// came to its end.
+/// Whether the job of the second file waited for that of the first, for `watch` milliseconds, and
+/// that it came to its end.
 fn waits_for_the_first(
     rig: &Rig<'_>,
     ours: &View,

@@ -2,9 +2,9 @@
 
 //! The kernel's fault injection: the n-th allocation that this thread makes fails.
 //!
-//! Small objects and pages are counted apart. The small objects of a call are the same each time, so
-//! that counting finds each of them; how many pages it takes depends on how full the caches of small
-//! objects are.
+//! Small objects and pages are counted apart. The small objects of a call are the same each time,
+//! so that counting finds each of them; how many pages it takes depends on how full the caches of
+//! small objects are.
 
 use std::{
     cell::Cell,

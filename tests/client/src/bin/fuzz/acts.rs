@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a process does beside the ioctls of the device: its memory comes and goes, its descriptors are
-//! closed and used in other ways, and it forks. As with the ioctls, nothing allocates.
+//! What a process does beside the ioctls of the device: its memory comes and goes, its descriptors
+//! are closed and used in other ways, and it forks. As with the ioctls, nothing allocates.
 
 use std::{
     io::Write,
@@ -82,8 +82,8 @@ pub static ACTS: &[Action] = &[
     ("memory taken away", 2, |w| {
         let (at, len) = w.pick.user_range();
         let flags = ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: replaces memory that nobody borrows by nothing. A hole would not do: the allocator
-        // of another thread might fill it.
+        // SAFETY: replaces memory that nobody borrows by nothing. A hole would not do: the
+        // allocator of another thread might fill it.
         let at = unsafe { libc::mmap(pointer(at), usize_of(len), libc::PROT_NONE, flags, -1, 0) };
         at != libc::MAP_FAILED
     }),

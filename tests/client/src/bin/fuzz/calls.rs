@@ -80,8 +80,8 @@ impl Arg {
     /// Issues an ioctl of any file.
     pub fn call(&mut self, fd: RawFd, request: u64) -> Done {
         assert!(request >> 16 & 0x3fff <= 4 * WORDS as u64);
-        // SAFETY: the kernel touches as many bytes as the request says, which the argument has. What
-        // the argument points at is an arena, memory that nobody borrows, or nothing.
+        // SAFETY: the kernel touches as many bytes as the request says, which the argument has.
+        // What the argument points at is an arena, memory that nobody borrows, or nothing.
         unsafe { libc::ioctl(fd, request, self.words.as_mut_ptr()) == 0 }
     }
 }
@@ -365,8 +365,8 @@ fn fence(pick: &mut Pick, to: &mut Arg) {
     to.w(pick.ctx()).w(ring.0).w(0).w(ring.1).d(pick.point());
 }
 
-/// An ioctl that takes an array of synchronization objects. The core takes any count for the size of
-/// an allocation, and the kernel warns of some: so the counts are small.
+/// An ioctl that takes an array of synchronization objects. The core takes any count for the size
+/// of an allocation, and the kernel warns of some: so the counts are small.
 fn syncobjs(w: &mut Worker<'_>, nr: u64) -> Done {
     let handles = [w.pick.syncobj(), w.pick.syncobj()];
     let at = w.pick.array(&handles);

@@ -25,8 +25,8 @@ use amdgpu_client::{
     }, //
 };
 
-/// Where each file has its streams mapped: far from what else is mapped and unmapped, as a job whose
-/// commands are gone hangs.
+/// Where each file has its streams mapped: far from what else is mapped and unmapped, as a job
+/// whose commands are gone hangs.
 pub const STREAMS_VA: u64 = 3 << 34;
 /// Bytes from one stream to the next.
 pub const STREAM: u64 = 512;
@@ -44,8 +44,8 @@ const SPACE: u64 = 1 << 36;
 
 const PAGE64: u64 = u64_of(PAGE);
 
-/// Memory that calls point at, with nothing behind it. Never borrowed: the kernel, other threads and
-/// the GPU may write it at any time.
+/// Memory that calls point at, with nothing behind it. Never borrowed: the kernel, other threads
+/// and the GPU may write it at any time.
 pub struct Arena {
     at: NonNull<u8>,
     next: usize,

@@ -48,9 +48,9 @@ struct Options {
     race_jobs: usize,
     /// Where a race ends at the latest, in seconds.
     race_secs: u64,
-    /// Longest rest between two replacements in the race, in ms. A kernel that checks itself gathers
-    /// more slowly than pages are filled: without a rest the process wins every race, which is
-    /// `EDEADLK` by design.
+    /// Longest rest between two replacements in the race, in ms. A kernel that checks itself
+    /// gathers more slowly than pages are filled: without a rest the process wins every race, which
+    /// is `EDEADLK` by design.
     race_rest_ms: usize,
     seed: u64,
 }

@@ -58,8 +58,8 @@ use crate::{
     }, //
 };
 
-/// Fewer jobs than this is no progress, in so many times the time that was asked for: a machine that does
-/// much else needs more for each.
+/// Fewer jobs than this is no progress, in so many times the time that was asked for: a machine
+/// that does much else needs more for each.
 const FEWEST_JOBS: usize = 5;
 const LONGEST: u32 = 8;
 

@@ -2,9 +2,9 @@
 
 //! Buffers that travel: one device uses the memory of another, by DMA buffers (PRIME).
 //!
-//! Every pair of amdgpu cards in the machine is tried in both directions; then vgem, which keeps what it
-//! imports in its place, and udmabuf, which makes DMA buffers of a process's memory. At the end a card is
-//! taken away from those who use its memory, and from whose memory it uses.
+//! Every pair of amdgpu cards in the machine is tried in both directions; then vgem, which keeps
+//! what it imports in its place, and udmabuf, which makes DMA buffers of a process's memory. At the
+//! end a card is taken away from those who use its memory, and from whose memory it uses.
 
 mod cards;
 mod leaving;

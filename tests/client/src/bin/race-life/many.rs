@@ -2,9 +2,9 @@
 
 //! One call takes many mappings away, beside a job that is about to use them.
 //!
-//! The driver takes away some hundred mappings at a time, for others wait for its lock. The change as a
-//! whole is written to the page tables when the job has ended, from memory that is counted before: no piece
-//! may take any that was not counted.
+//! The driver takes away some hundred mappings at a time, for others wait for its lock. The change
+//! as a whole is written to the page tables when the job has ended, from memory that is counted
+//! before: no piece may take any that was not counted.
 
 use amdgpu_client::{
     PAGE,
@@ -64,8 +64,8 @@ pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
     }
 }
 
-/// A range of the address space: the second half of a mapping of `edge`, mappings of a page each, the first
-/// half of another mapping of `edge`.
+/// A range of the address space: the second half of a mapping of `edge`, mappings of a page each,
+/// the first half of another mapping of `edge`.
 struct Range<'s> {
     session: &'s Session,
     count: usize,
@@ -132,8 +132,8 @@ impl<'s> Range<'s> {
     }
 }
 
-/// A job waits at a gate. What it will write is taken away, and another BO is mapped there; a second job, on
-/// another ring, writes to the same addresses.
+/// A job waits at a gate. What it will write is taken away, and another BO is mapped there; a
+/// second job, on another ring, writes to the same addresses.
 fn many(node: &Node, count: usize, change: Change) -> Result<(), String> {
     const HELD: Engine = Engine::Gfx;
     const LATER: Engine = Engine::Dma(1);
@@ -178,7 +178,8 @@ fn many(node: &Node, count: usize, change: Change) -> Result<(), String> {
             return Err(format!("mapping {page}: the old and the new BO hold {seen:#x?}"));
         }
     }
-    // One mapping keeps its first half, the other its second; both have a page of either half written.
+    // One mapping keeps its first half, the other its second; both have a page of either half
+    // written.
     let seen = [words(&range.edge, 0), words(&range.edge, HALF)];
     if seen != [(FIRST, SECOND); 2] {
         return Err(format!("the BO at both ends holds {seen:#x?}"));

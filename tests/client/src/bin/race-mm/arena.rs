@@ -92,7 +92,8 @@ impl Arena {
     /// What a side says; that no race was hit.
     pub fn race(time: Duration, sides: Vec<Side<'_>>) -> Result<Score, String> {
         let arena = Self::new(time);
-        // A thread that begins maps memory for itself, which may end up in a hole that another makes.
+        // A thread that begins maps memory for itself, which may end up in a hole that another
+        // makes.
         let all_are_there = Barrier::new(sides.len());
         thread::scope(|scope| {
             let (arena, all_are_there) = (&arena, &all_are_there);
@@ -149,7 +150,8 @@ impl Arena {
         !self.over.load(Ordering::SeqCst) && Instant::now() < self.end
     }
 
-    /// Before memory is taken away: half of the time waits for a job, so that neither side always wins.
+    /// Before memory is taken away: half of the time waits for a job, so that neither side always
+    /// wins.
     pub fn ready(&self, rng: &mut Rng) {
         /// Longer than a job that has nothing to wait for.
         const PATIENCE: Duration = Duration::from_millis(20);

@@ -2,10 +2,11 @@
 
 //! Memory with a witness.
 //!
-//! The memory is made of pages of a file, of which there are several *banks*: each page of the memory
-//! can be mapped from any of them. A second mapping, the *view*, shows all banks all the time. So when
-//! the memory gives up a page and takes the one of another bank, the view is there to plant a canary
-//! in what was given up: it is somebody else's page now, and whatever changes it is a fault.
+//! The memory is made of pages of a file, of which there are several *banks*: each page of the
+//! memory can be mapped from any of them. A second mapping, the *view*, shows all banks all the
+//! time. So when the memory gives up a page and takes the one of another bank, the view is there to
+//! plant a canary in what was given up: it is somebody else's page now, and whatever changes it is
+//! a fault.
 
 use std::{
     fs::File,
@@ -48,8 +49,8 @@ pub struct Banks {
     generation: u32,
 }
 
-/// Replaces a range of pages by those of a file from a page on; calls the closure as soon as the old
-/// ones are given up.
+/// Replaces a range of pages by those of a file from a page on; calls the closure as soon as the
+/// old ones are given up.
 pub type Call =
     fn(&mut UserMem, Range<usize>, &File, usize, &mut dyn FnMut()) -> amdgpu_client::Result;
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Processor and GPU write the same pages in turn, and each reads what the other wrote. Memory that
-//! nobody gives back must hold at any time what was written last, wherever the kernel moves it: a job
-//! that writes to where a page was, or reads there, is found out at once.
+//! nobody gives back must hold at any time what was written last, wherever the kernel moves it: a
+//! job that writes to where a page was, or reads there, is found out at once.
 
 use amdgpu_client::{
     PAGE,
@@ -85,7 +85,8 @@ impl<'a> Beat<'a> {
         })
     }
 
-    /// Another mapping of the gate, for whom the race is over: who waits at it need not wait longer.
+    /// Another mapping of the gate, for whom the race is over: who waits at it need not wait
+    /// longer.
     pub fn gate(&self) -> Result<IoMap, String> {
         let data = &self.session.data;
         self.session.file.map(data.handle, data.size).map_err(say("mmap of a BO"))
@@ -100,10 +101,11 @@ impl<'a> Beat<'a> {
         Ok(self)
     }
 
-    /// Goes on until the race is over. Most jobs wait at a gate until the kernel is about to take pages
-    /// away from them, if it ever is.
+    /// Goes on until the race is over. Most jobs wait at a gate until the kernel is about to take
+    /// pages away from them, if it ever is.
     pub fn run_gated(mut self, arena: &Arena, setting: &Setting) -> Result<(), String> {
-        /// The ones that do not are one of so many. Odd, as two of each four jobs are unlike the others.
+        /// The ones that do not are one of so many. Odd, as two of each four jobs are unlike the
+        /// others.
         const FREE: u32 = 5;
         while arena.goes_on() {
             if self.tick % FREE == FREE - 1 {
@@ -115,9 +117,9 @@ impl<'a> Beat<'a> {
         Ok(())
     }
 
-    /// Each writes once. Every other time the processor only reads: a page that it has read, and the
-    /// GPU then writes, must count as written. And every other pair of times the GPU writes only the
-    /// first half of the pages: the others must stay as they are.
+    /// Each writes once. Every other time the processor only reads: a page that it has read, and
+    /// the GPU then writes, must count as written. And every other pair of times the GPU writes
+    /// only the first half of the pages: the others must stay as they are.
     pub fn one(&mut self, arena: &Arena) -> Result<(), String> {
         let stores = self.begin()?;
         let stream = self.stream(Stream::new(), stores);

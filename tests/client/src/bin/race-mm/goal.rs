@@ -30,8 +30,8 @@ pub struct Goal {
     limit: Limit,
 }
 
-/// Whether a race is hit is luck, and on a machine that does much else it takes longer; but it must be
-/// hit.
+/// Whether a race is hit is luck, and on a machine that does much else it takes longer; but it must
+/// be hit.
 enum Limit {
     Goes(usize),
     Time(Duration),

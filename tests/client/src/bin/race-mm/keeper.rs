@@ -2,8 +2,8 @@
 
 //! A process that opens a gate as soon as somebody waits for the job behind it.
 //!
-//! It is a process of its own because whoever waits may hold locks on this one's address space, so that
-//! here not even an allocation could be relied on to come back before the gate is open.
+//! It is a process of its own because whoever waits may hold locks on this one's address space, so
+//! that here not even an allocation could be relied on to come back before the gate is open.
 
 use std::{
     io::{
@@ -63,9 +63,9 @@ impl Keeper {
         Ok(Self { child, ask: Some(ask) })
     }
 
-    /// Lets the keeper open the gate when the driver has waited for jobs more often than `before`, or
-    /// after some time. To be called before there is a job behind the gate: with one, this process may
-    /// not come to it any more.
+    /// Lets the keeper open the gate when the driver has waited for jobs more often than `before`,
+    /// or after some time. To be called before there is a job behind the gate: with one, this
+    /// process may not come to it any more.
     pub fn ask(&mut self, before: Count) -> Result<(), String> {
         let before = before.0.unwrap_or(0).to_le_bytes();
         match &mut self.ask {
@@ -81,16 +81,16 @@ impl Keeper {
     }
 }
 
-/// Locks what this process uses. Where the kernel takes pages in batches, it may have taken some of this
-/// process's before it waits for a job, and who then touches them waits for that job, too.
+/// Locks what this process uses. Where the kernel takes pages in batches, it may have taken some of
+/// this process's before it waits for a job, and who then touches them waits for that job, too.
 fn stay_in_memory() -> Result<(), String> {
     let all = libc::MCL_CURRENT | libc::MCL_FUTURE | libc::MCL_ONFAULT;
     // SAFETY: changes where pages may be, and nothing of what is in them.
     Errno::of(unsafe { libc::mlockall(all) }).map_err(say("mlockall"))
 }
 
-/// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens the
-/// gate.
+/// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens
+/// the gate.
 fn wait(setting: &Setting, latch: &Latch<'_>, before: u64) -> bool {
     /// How long the kernel may take to get at the pages: short against the driver's patience.
     const PATIENCE: Duration = Duration::from_millis(1500);

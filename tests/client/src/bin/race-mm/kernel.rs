@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The kernel moves memory about that the process has and keeps: into huge pages and out of them, to
-//! other places, into swap, and several pages of equal content into one.
+//! The kernel moves memory about that the process has and keeps: into huge pages and out of them,
+//! to other places, into swap, and several pages of equal content into one.
 
 use std::{
     fs,
@@ -145,8 +145,8 @@ impl Drop for Merging {
     }
 }
 
-/// KSM makes one page of several, or is about to when a job changes them; then the next job writes some
-/// of them with something else.
+/// KSM makes one page of several, or is about to when a job changes them; then the next job writes
+/// some of them with something else.
 pub fn merge(setting: &Setting) -> Answer {
     /// Few, so that they are soon merged again.
     const PAGES: usize = 8;
@@ -188,8 +188,8 @@ pub fn merge(setting: &Setting) -> Answer {
     Ok(score.seen_as(format_args!("{pages_merged} pages merged: {score}")))
 }
 
-/// Compaction, of memory that lies between free pages, and moves to another node and back where there
-/// is more than one.
+/// Compaction, of memory that lies between free pages, and moves to another node and back where
+/// there is more than one.
 pub fn migrate(setting: &Setting) -> Answer {
     let nodes = (0..2)
         .filter(|n| fs::exists(format!("/sys/devices/system/node/node{n}")).is_ok_and(|is| is));
@@ -221,8 +221,8 @@ fn small_pages(pages: usize) -> Result<UserMem, String> {
     Ok(mem)
 }
 
-/// Memory with gaps, where there is to be room: compaction puts pages into blocks that are used already,
-/// and higher up.
+/// Memory with gaps, where there is to be room: compaction puts pages into blocks that are used
+/// already, and higher up.
 fn room() -> Result<UserMem, String> {
     const ROOM: usize = 4 << 10;
     /// One of so many pages of it stays.
@@ -236,8 +236,8 @@ fn room() -> Result<UserMem, String> {
     Ok(room)
 }
 
-/// Compaction leaves locked memory where it is, for as long as this lives: that of the keeper of the gate,
-/// which else might wait for a page that waits for the gate.
+/// Compaction leaves locked memory where it is, for as long as this lives: that of the keeper of
+/// the gate, which else might wait for a page that waits for the gate.
 struct LockedStays;
 
 impl LockedStays {

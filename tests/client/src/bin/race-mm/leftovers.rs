@@ -12,17 +12,17 @@ use amdgpu_client::session::Session;
 
 use crate::writer::say;
 
-/// Lines of `/proc/vmstat`, and by how many pages each may have grown. A program's own heap is among
-/// them, and what the kernel counts processor by processor.
+/// Lines of `/proc/vmstat`, and by how many pages each may have grown. A program's own heap is
+/// among them, and what the kernel counts processor by processor.
 const PAGES: [(&str, i64); 4] = [
     ("nr_anon_pages ", 512),
     ("nr_shmem ", 128),
     ("nr_page_table_pages ", 256),
     ("nr_writeback ", 128),
 ];
-/// By how many pages those may have grown that are neither free nor in any of the kernel's accounts, as
-/// a page is that somebody holds and nobody maps: the kernel has pools of pages, and a debug kernel
-/// writes much down.
+/// By how many pages those may have grown that are neither free nor in any of the kernel's
+/// accounts, as a page is that somebody holds and nobody maps: the kernel has pools of pages, and a
+/// debug kernel writes much down.
 const LOST: i64 = 2048;
 /// Lines of `/proc/meminfo` that say what memory is there for, in KiB.
 const ACCOUNTS: [&str; 12] = [

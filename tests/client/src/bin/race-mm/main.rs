@@ -4,14 +4,15 @@
 //!
 //! Each case has jobs that write, and something that takes their memory away: the process itself
 //! (`give.rs`), the kernel (`kernel.rs`), the end of processes (`processes.rs`), other submissions
-//! (`submissions.rs`). What was taken away has a witness that the GPU must not reach any more: a second
-//! mapping of the same file (`banks.rs`, `owner.rs`), a pipe that keeps the pages (`held.rs`), or, where
-//! the process keeps its memory, processor and GPU that check each other (`beat.rs`).
+//! (`submissions.rs`). What was taken away has a witness that the GPU must not reach any more: a
+//! second mapping of the same file (`banks.rs`, `owner.rs`), a pipe that keeps the pages
+//! (`held.rs`), or, where the process keeps its memory, processor and GPU that check each other
+//! (`beat.rs`).
 //!
-//! A case counts what it took away while a job was under way or a submission in the kernel (`arena.rs`),
-//! and the driver how often it had to wait for a job; where either never happened, in some tries, the case
-//! fails, or where the former did not happen as often as was asked for (`goal.rs`). After each, the device
-//! must work, and nothing be left over (`leftovers.rs`).
+//! A case counts what it took away while a job was under way or a submission in the kernel
+//! (`arena.rs`), and the driver how often it had to wait for a job; where either never happened, in
+//! some tries, the case fails, or where the former did not happen as often as was asked for
+//! (`goal.rs`). After each, the device must work, and nothing be left over (`leftovers.rs`).
 
 mod arena;
 mod banks;

@@ -232,8 +232,8 @@ pub fn is_busy(session: &Session, engine: Engine, job: u64) -> Result<bool, Stri
     session.wait(engine, job, 0).map(|done| !done).map_err(say("WAIT_CS"))
 }
 
-/// Sees owners go: not before the gates are open, if jobs wait there that are not taken back. How many
-/// went while their jobs were under way.
+/// Sees owners go: not before the gates are open, if jobs wait there that are not taken back. How
+/// many went while their jobs were under way.
 pub fn see_them_go(
     owners: &[&Owner],
     gates: Vec<Latch<'_>>,

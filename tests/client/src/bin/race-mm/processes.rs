@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Processes fork, become other programs, pass their files on, lose threads, and die, while jobs write
-//! their memory.
+//! Processes fork, become other programs, pass their files on, lose threads, and die, while jobs
+//! write their memory.
 
 use std::{
     ffi::CString,
@@ -86,8 +86,8 @@ use crate::{
     }, //
 };
 
-/// Owners that go at the same time, each of them in a file of its own: most of a round is the start of
-/// processes, and the watch that they stay.
+/// Owners that go at the same time, each of them in a file of its own: most of a round is the start
+/// of processes, and the watch that they stay.
 const AT_ONCE: usize = 4;
 
 /// A file for each owner.
@@ -101,8 +101,8 @@ fn shut(sessions: &[Session; AT_ONCE]) -> Vec<Latch<'_>> {
     sessions.iter().map(|session| Latch::shut(&session.data.map)).collect()
 }
 
-/// Does something again and again, for as long as a race goes on. It says how often it was done while
-/// jobs were under way, of `each` times.
+/// Does something again and again, for as long as a race goes on. It says how often it was done
+/// while jobs were under way, of `each` times.
 fn again(
     setting: &Setting,
     each: usize,
@@ -221,8 +221,8 @@ pub fn kill(setting: &Setting) -> Answer {
     owners_go(setting, wait, Child::kill, Fate::TakenBack)
 }
 
-/// The out-of-memory killer, whose reaper takes memory away and may not wait: it must be told to come
-/// again, as long as a job may write that memory.
+/// The out-of-memory killer, whose reaper takes memory away and may not wait: it must be told to
+/// come again, as long as a job may write that memory.
 pub fn reaper(setting: &Setting) -> Answer {
     /// The reaper comes two seconds after the killer, and then ten times a second, ten times.
     const STAY: Duration = Duration::from_millis(2500);

@@ -23,8 +23,8 @@ pub const NOT_HIT: &str = "no race was hit";
 /// What came of a case.
 #[derive(Debug)]
 pub struct Seen {
-    /// How often memory was taken away while a job was under way that may write it, or a submission in
-    /// the kernel that needs it.
+    /// How often memory was taken away while a job was under way that may write it, or a submission
+    /// in the kernel that needs it.
     pub hit: u64,
     /// That and more, in words.
     pub said: String,

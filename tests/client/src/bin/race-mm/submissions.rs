@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Submissions in unusual company: two of one list, one that does not say what it reaches, one beside
-//! GEM_VA, one of more than a gather's first slice, two that lock each other's buffers, and those of a
-//! stranger who has nothing to do with it.
+//! Submissions in unusual company: two of one list, one that does not say what it reaches, one
+//! beside GEM_VA, one of more than a gather's first slice, two that lock each other's buffers, and
+//! those of a stranger who has nothing to do with it.
 
 use std::{
     sync::atomic::{
@@ -78,9 +78,10 @@ use crate::{
     }, //
 };
 
-/// The pages that a job writes which does not name the memory: one of those whose page-table entries a
-/// GPU caches together. What is mapped beside an entry that it has cached such a job may not see, as
-/// nobody drops the caches for it; the model would report that as a mistake of the driver.
+/// The pages that a job writes which does not name the memory: one of those whose page-table
+/// entries a GPU caches together. What is mapped beside an entry that it has cached such a job may
+/// not see, as nobody drops the caches for it; the model would report that as a mistake of the
+/// driver.
 const APART: usize = 8;
 
 /// Memory with a witness, a BO of it, and what jobs may see there.
@@ -249,8 +250,8 @@ fn next_submission(arena: &Arena) -> Option<Instant> {
     None
 }
 
-/// Two files submit the same buffers in opposite orders: each is in the other's way again and again,
-/// and neither for ever.
+/// Two files submit the same buffers in opposite orders: each is in the other's way again and
+/// again, and neither for ever.
 pub fn opposite_orders(setting: &Setting) -> Answer {
     /// Buffers that both name.
     const SHARED: usize = 24;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The GPU's side of a race: jobs that write every page of user memory again and again, and say what
-//! they read there.
+//! The GPU's side of a race: jobs that write every page of user memory again and again, and say
+//! what they read there.
 
 use std::{
     ops::Range,

@@ -2,10 +2,10 @@
 
 //! More submissions of one queue inside CS at a time than it remembers.
 //!
-//! Each needs a page that is held back, so that all that are admitted stay inside until the test lets them
-//! go on. Nothing stands in the queue's history before them: what keeps them from being done is a job of
-//! another file, which waits on their ring. Were more admitted than the queue remembers, the last would take
-//! the places of the first, which would then be said to be done.
+//! Each needs a page that is held back, so that all that are admitted stay inside until the test
+//! lets them go on. Nothing stands in the queue's history before them: what keeps them from being
+//! done is a job of another file, which waits on their ring. Were more admitted than the queue
+//! remembers, the last would take the places of the first, which would then be said to be done.
 
 use std::{
     sync::{
@@ -48,13 +48,14 @@ use amdgpu_client::{
 
 use crate::gated::submit_beside;
 
-const ENGINE: Engine = Engine::Dma(0);
+// Of the DMA engines the driver takes the one that has less to do.
+const ENGINE: Engine = Engine::Gfx;
 /// Half as many again as a queue remembers.
 const THREADS: usize = 48;
 /// As many as a queue remembers.
 const REMEMBERED: usize = 32;
-/// How long threads have to get into CS, and how long they are watched when they may go on. Together well
-/// below the driver's patience with a job.
+/// How long threads have to get into CS, and how long they are watched when they may go on.
+/// Together well below the driver's patience with a job.
 const GATHERING: Duration = Duration::from_secs(3);
 const WATCHED: Duration = Duration::from_secs(3);
 /// If for so long none has come, those who can are inside.

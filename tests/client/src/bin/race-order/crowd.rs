@@ -217,8 +217,8 @@ fn client(node: &Node, plan: Plan, report: &mut PipeWriter) -> std::result::Resu
     say(report, &[jobs, failed, replaced])
 }
 
-/// A process that never had anything to do with the GPU: memory that others have given back is its own.
-/// It says nothing, unless something is wrong, until it is killed.
+/// A process that never had anything to do with the GPU: memory that others have given back is its
+/// own. It says nothing, unless something is wrong, until it is killed.
 fn stranger() -> std::result::Result<(), String> {
     loop {
         let canaries = plant(STRANGER_PAGES)?;

@@ -3,19 +3,21 @@
 //! Fences of a queue end in order, whatever happens to its jobs.
 //!
 //! A reservation keeps only the newest fence of a queue. Were it to end before older ones, memory
-//! would be given away while jobs still write it. So for jobs that fail, are killed, are too many, or
-//! leave something behind:
+//! would be given away while jobs still write it. So for jobs that fail, are killed, are too many,
+//! or leave something behind:
 //!
-//! 1. *Gated*: a job waits at a gate, and is about to write memory of the process; the one behind it
-//!    in the same queue fails. It must not be done before the first is, nor may `munmap` come back.
-//! 2. *Killed*: a process with a long queue is killed. It is gone at once, as is its queue, and what it
-//!    still has on the ring writes nobody else's memory.
+//! 1. *Gated*: a job waits at a gate, and is about to write memory of the process; the one behind
+//!    it in the same queue fails. It must not be done before the first is, nor may `munmap` come
+//!    back.
+//! 2. *Killed*: a process with a long queue is killed. It is gone at once, as is its queue, and
+//!    what it still has on the ring writes nobody else's memory.
 //! 3. *Admitted*: more submissions of one queue than it remembers are inside CS at a time.
 //! 4. *Loose copies*: a command buffer ends with a copy that it does not wait for.
-//! 5. *Storm*: a job interrupts more often than the ring of interrupts has room, so that some are lost.
+//! 5. *Storm*: a job interrupts more often than the ring of interrupts has room, so that some are
+//!    lost.
 //! 6. *Crowd*: many processes keep all rings busy and their address spaces changing, so that VM
-//!    contexts are scarce, while some jobs fail, and plant canaries in the memory that they give back;
-//!    as does one process that has nothing to do with the GPU.
+//!    contexts are scarce, while some jobs fail, and plant canaries in the memory that they give
+//!    back; as does one process that has nothing to do with the GPU.
 
 mod admitted;
 mod crowd;

@@ -58,7 +58,8 @@ pub const CASES: [(&str, Check); 2] =
 
 /// Pages that are written and moved away.
 const PAGES: usize = 4;
-/// How long something may take to come about: twice that is less than the driver's patience with a job.
+/// How long something may take to come about: twice that is less than the driver's patience with a
+/// job.
 const SOON: Duration = Duration::from_secs(4);
 
 /// Waits for a moment, as short a while as possible.
@@ -155,8 +156,8 @@ fn memory() -> std::result::Result<UserMem, String> {
     Ok(mem)
 }
 
-/// Submits a job that writes `mem`, which is `target`'s, and names a much larger buffer behind it. Moves the
-/// memory away once something was gathered, while the larger buffer keeps the submission.
+/// Submits a job that writes `mem`, which is `target`'s, and names a much larger buffer behind it.
+/// Moves the memory away once something was gathered, while the larger buffer keeps the submission.
 fn beside_a_large_one(
     rig: &Rig<'_>,
     mut mem: UserMem,
@@ -186,8 +187,8 @@ fn beside_a_large_one(
     Ok(struck)
 }
 
-/// The submission has gathered its pages, and gathers those of a larger buffer, which are not there yet. So
-/// it cannot bind.
+/// The submission has gathered its pages, and gathers those of a larger buffer, which are not there
+/// yet. So it cannot bind.
 fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     const MANY: usize = 8192;
     let mem = memory()?;
@@ -197,7 +198,8 @@ fn gathered(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     beside_a_large_one(rig, mem, &target, &large)
 }
 
-/// The submission has bound its pages, and binds those of a larger buffer. So it cannot be published.
+/// The submission has bound its pages, and binds those of a larger buffer. So it cannot be
+/// published.
 fn bound(rig: &Rig<'_>) -> std::result::Result<bool, String> {
     const MANY: usize = 1 << 16;
     let mem = memory()?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A process that holds on to the driver by all means: buffers, mappings, jobs, DMA buffers, fences.
+//! A process that holds on to the driver by all means: buffers, mappings, jobs, DMA buffers,
+//! fences.
 
 use std::{
     fs::OpenOptions,

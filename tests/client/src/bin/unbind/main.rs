@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Takes the driver away from under processes that hold on to it, in every order: the driver is unbound,
-//! the card is unplugged, the module is unloaded, and the processes end, before, after and meanwhile.
+//! Takes the driver away from under processes that hold on to it, in every order: the driver is
+//! unbound, the card is unplugged, the module is unloaded, and the processes end, before, after and
+//! meanwhile.
 //!
-//! A round is drawn by chance, from a seed that is said: what each process holds (see [`holder`]), what is
-//! done to the driver, and what happens to the processes. After each round the driver must be there again and
-//! run a job. What else went wrong the kernel's log tells: this is for the debug kernel, behind an IOMMU.
+//! A round is drawn by chance, from a seed that is said: what each process holds (see [`holder`]),
+//! what is done to the driver, and what happens to the processes. After each round the driver must
+//! be there again and run a job. What else went wrong the kernel's log tells: this is for the debug
+//! kernel, behind an IOMMU.
 
 mod card;
 mod holder;
@@ -150,8 +152,8 @@ fn main() -> ExitCode {
     tally.close()
 }
 
-/// A buffer in system memory that outlives the binding of its device has nothing for a debugger, who
-/// reads by way of the kernel, and zeros for the process itself.
+/// A buffer in system memory that outlives the binding of its device has nothing for a debugger,
+/// who reads by way of the kernel, and zeros for the process itself.
 fn nothing_is_left(card: &Card) -> Outcome {
     const WORD: u32 = 0x5ec2_e701;
     let session = Session::open(&card.node()?).map_err(|e| format!("a session: {e}"))?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! The state that CLEAR_STATE brings back. A kernel driver teaches it to the command processor; there is
-//! none here, so these are the values that the C driver uses (`clearstate_ci.h`). All others are zero.
+//! The state that CLEAR_STATE brings back. A kernel driver teaches it to the command processor;
+//! there is none here, so these are the values that the C driver uses (`clearstate_ci.h`). All
+//! others are zero.
 
 use amdgpu_shader::draw::Registers;
 

@@ -4,10 +4,10 @@
 //!     LD_PRELOAD=libshim.so:libamdgpu_noop_drm_shim.so AMDGPU_GPU_ID=bonaire PROGRAM
 //!
 //! The no-op shim plays a kernel driver that executes nothing. This library stands before it at
-//! `ioctl`, notes BOs and address spaces, and executes the command streams in the ioctl that submits
-//! them. There is no kernel and no guest, so large suites run at the speed of the host. What is
-//! executed is counted, and said at the end with `SHADER_REPORT=1`: a suite that executed nothing
-//! has proven nothing.
+//! `ioctl`, notes BOs and address spaces, and executes the command streams in the ioctl that
+//! submits them. There is no kernel and no guest, so large suites run at the speed of the host.
+//! What is executed is counted, and said at the end with `SHADER_REPORT=1`: a suite that executed
+//! nothing has proven nothing.
 
 mod clear_state;
 mod memory;

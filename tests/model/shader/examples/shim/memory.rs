@@ -32,7 +32,14 @@ use crate::uapi::{
 };
 
 unsafe extern "C" {
-    fn mmap(addr: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, offset: i64) -> *mut c_void;
+    fn mmap(
+        addr: *mut c_void,
+        len: usize,
+        prot: c_int,
+        flags: c_int,
+        fd: c_int,
+        offset: i64,
+    ) -> *mut c_void;
 }
 
 /// A BO's bytes. They stay mapped when its handle is closed: an address space may go on with them.
@@ -62,7 +69,9 @@ impl Space {
         let mut argument = [u64::from(handle)];
         call(request(GEM_MMAP, 8), argument.as_mut_ptr().cast());
         // SAFETY: a new mapping at an address that the system chooses.
-        let start = unsafe { mmap(std::ptr::null_mut(), size as usize, READ_WRITE, SHARED, fd, argument[0] as i64) };
+        let start = unsafe {
+            mmap(std::ptr::null_mut(), size as usize, READ_WRITE, SHARED, fd, argument[0] as i64)
+        };
         if start as isize != -1 {
             self.bos.insert(handle, Bo { start: start.cast(), size });
         }
@@ -96,7 +105,8 @@ impl Space {
 
     /// Takes addresses out.
     fn cut(&mut self, from: u64, to: u64) {
-        let met: Vec<u64> = self.ranges.range(..to).filter(|(_, r)| r.0 > from).map(|(start, _)| *start).collect();
+        let met: Vec<u64> =
+            self.ranges.range(..to).filter(|(_, r)| r.0 > from).map(|(start, _)| *start).collect();
         for start in met {
             let Some((end, at)) = self.ranges.remove(&start) else { continue };
             if start < from {

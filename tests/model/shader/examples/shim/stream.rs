@@ -131,10 +131,18 @@ impl Streams {
         *self.stops.entry(what).or_default() += 1;
     }
 
-    fn stream(&mut self, space: &mut Space, engine: u32, at: u64, dwords: u32, depth: u32) -> Result<(), Stop> {
+    fn stream(
+        &mut self,
+        space: &mut Space,
+        engine: u32,
+        at: u64,
+        dwords: u32,
+        depth: u32,
+    ) -> Result<(), Stop> {
         let mut bytes = vec![0; dwords as usize * 4];
         read(space, at, &mut bytes)?;
-        let words: Vec<u32> = bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let words: Vec<u32> =
+            bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
         let mut n = 0;
         while let Some(header) = words.get(n).copied() {
             n += 1;
@@ -185,7 +193,9 @@ impl Streams {
             (0x16, &[offset, initiator]) => {
                 self.indirect(space, engine, self.indirect + u64::from(offset), initiator)?
             }
-            (0x16, &[lo, hi, initiator]) => self.indirect(space, engine, address(lo, hi), initiator)?,
+            (0x16, &[lo, hi, initiator]) => {
+                self.indirect(space, engine, address(lo, hi), initiator)?
+            }
             (0x22, &[lo, hi, _, skip]) if word(space, address(lo & !3, hi))? == 0 => {
                 return Ok((skip & 0x3fff) as usize);
             }
@@ -195,7 +205,9 @@ impl Streams {
             (0x37, [control, lo, hi, data @ ..]) => {
                 self.write_data(space, engine, *control, address(*lo, *hi), data)?
             }
-            (0x40, &[control, ..]) if body.len() == 5 => self.copy_data(space, engine, control, body)?,
+            (0x40, &[control, ..]) if body.len() == 5 => {
+                self.copy_data(space, engine, control, body)?
+            }
             (0x50, _) if body.len() == 6 => self.dma(space, body)?,
             (0x43 | 0x58, &[actions, ..]) => self.caches.act(actions, space),
             (0x47, &[what, lo, hi, low, high]) => {
@@ -262,13 +274,21 @@ impl Streams {
         }
         let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
         for (register, value) in (first..).zip(values) {
-            if let Some(slot) = register.checked_sub(0x2e00).and_then(|n| window.get_mut(n as usize)) {
+            if let Some(slot) =
+                register.checked_sub(0x2e00).and_then(|n| window.get_mut(n as usize))
+            {
                 *slot = *value;
             }
         }
     }
 
-    fn indirect(&mut self, space: &mut Space, engine: u32, at: u64, initiator: u32) -> Result<(), Stop> {
+    fn indirect(
+        &mut self,
+        space: &mut Space,
+        engine: u32,
+        at: u64,
+        initiator: u32,
+    ) -> Result<(), Stop> {
         let dims = [word(space, at)?, word(space, at + 4)?, word(space, at + 8)?];
         self.dispatch(space, engine, dims, initiator);
         Ok(())
@@ -278,7 +298,8 @@ impl Streams {
         let start = Instant::now();
         self.dispatches += 1;
         let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
-        let config = Config { seed: self.dispatches, tiling: self.tiling.clone(), ..Config::default() };
+        let config =
+            Config { seed: self.dispatches, tiling: self.tiling.clone(), ..Config::default() };
         let result = Launch::new(window, dims, initiator).and_then(|launch| {
             let Some(launch) = launch else { return Ok(()) };
             if std::env::var_os("SHADER_DUMP").is_some() {
@@ -301,7 +322,14 @@ impl Streams {
         }
     }
 
-    fn write_data(&mut self, space: &mut Space, engine: u32, control: u32, at: u64, data: &[u32]) -> Result<(), Stop> {
+    fn write_data(
+        &mut self,
+        space: &mut Space,
+        engine: u32,
+        control: u32,
+        at: u64,
+        data: &[u32],
+    ) -> Result<(), Stop> {
         if control >> 8 & 15 == 0 {
             self.set(engine, at as u32 & 0xffff, data);
             return Ok(());
@@ -310,7 +338,13 @@ impl Streams {
         write(space, at, &bytes)
     }
 
-    fn copy_data(&mut self, space: &mut Space, engine: u32, control: u32, body: &[u32]) -> Result<(), Stop> {
+    fn copy_data(
+        &mut self,
+        space: &mut Space,
+        engine: u32,
+        control: u32,
+        body: &[u32],
+    ) -> Result<(), Stop> {
         let (from, to) = (address(body[1], body[2]), address(body[3], body[4]));
         let wide = control >> 16 & 1 != 0;
         let clock = space.clock();
@@ -342,8 +376,13 @@ impl Streams {
         let mut done = 0;
         while done < len && (fill || from != to) {
             let n = (len - done).min(PAGE) as usize;
-            let mut bytes: Vec<u8> =
-                body[1].to_le_bytes().into_iter().cycle().skip((done % 4) as usize).take(n).collect();
+            let mut bytes: Vec<u8> = body[1]
+                .to_le_bytes()
+                .into_iter()
+                .cycle()
+                .skip((done % 4) as usize)
+                .take(n)
+                .collect();
             if !fill {
                 read(space, from + done, &mut bytes)?;
             }

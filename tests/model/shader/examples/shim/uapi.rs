@@ -65,7 +65,8 @@ pub fn tile_modes(call: Call<'_>) -> Modes {
     let read = |register: u32, to: &mut [u32]| {
         let (pointer, size) = (to.as_mut_ptr() as u64, to.len() as u32 * 4);
         let count = to.len() as u32;
-        let mut info = Info { pointer, size, query: READ_REGISTERS, register, count, instance: !0, flags: 0 };
+        let mut info =
+            Info { pointer, size, query: READ_REGISTERS, register, count, instance: !0, flags: 0 };
         call(request(INFO, size_of::<Info>()), (&raw mut info).cast());
     };
     let mut modes = Modes { row: 2048, ..Modes::default() };
@@ -96,8 +97,9 @@ pub struct Submission {
 /// `arg` is the argument of a CS request.
 pub unsafe fn submission(arg: *mut c_void) -> Submission {
     let mut all = Submission::default();
-    // SAFETY: the structure has the number of chunks at byte 8, and at byte 16 where pointers to them
-    // are; each chunk has its kind, its length and a pointer to its data, of the layouts read here.
+    // SAFETY: the structure has the number of chunks at byte 8, and at byte 16 where pointers to
+    // them are; each chunk has its kind, its length and a pointer to its data, of the layouts read
+    // here.
     unsafe {
         let count = arg.cast::<u32>().add(2).read();
         let chunks = arg.cast::<u64>().add(2).read() as *const *const u32;

@@ -41,7 +41,9 @@ impl Kind {
                     9..=12 => "patches",
                     _ => "type",
                 };
-                return Err(Stop::illegal(format!("VGT_PRIMITIVE_TYPE {other} ({name}) is not implemented")));
+                return Err(Stop::illegal(format!(
+                    "VGT_PRIMITIVE_TYPE {other} ({name}) is not implemented"
+                )));
             }
         })
     }
@@ -77,7 +79,8 @@ pub struct Assembly {
 impl Assembly {
     /// Nothing of the draw assembled.
     pub fn new(r: &Registers, call: Call) -> Result<Assembly, Stop> {
-        let reset = r.get(VGT_MULTI_PRIM_IB_RESET_EN) & 1 != 0 && call.indices != Indices::Automatic;
+        let reset =
+            r.get(VGT_MULTI_PRIM_IB_RESET_EN) & 1 != 0 && call.indices != Indices::Automatic;
         Ok(Assembly {
             kind: Kind::new(r.primitive)?,
             call,
@@ -142,7 +145,9 @@ impl Assembly {
         match self.call.indices {
             Indices::Automatic => Ok(self.position),
             // Beyond the buffer indices are 0.
-            Indices::Short { most, .. } | Indices::Long { most, .. } if n >= u64::from(most) => Ok(0),
+            Indices::Short { most, .. } | Indices::Long { most, .. } if n >= u64::from(most) => {
+                Ok(0)
+            }
             Indices::Short { base, .. } => {
                 let mut bytes = [0; 2];
                 bus.read(Path::Target, base + 2 * n, &mut bytes)?;
@@ -194,7 +199,8 @@ impl Assembly {
                 // The same vertex provokes both halves.
                 let provoking = if self.last_provokes { 2 } else { 0 };
                 let half = |vertices| Primitive { vertices, provoking, number: self.number };
-                self.second = Some(half(if self.last_provokes { [b, c, index] } else { [a, c, index] }));
+                self.second =
+                    Some(half(if self.last_provokes { [b, c, index] } else { [a, c, index] }));
                 (if self.last_provokes { [a, b, index] } else { [a, b, c] }, provoking)
             }
         };
@@ -208,19 +214,28 @@ mod tests {
     use super::*;
     use crate::memory::Flat;
 
-    fn all(primitive: u32, last_provokes: bool, indices: &[u32], reset: bool) -> Vec<([u32; 3], usize)> {
+    fn all(
+        primitive: u32,
+        last_provokes: bool,
+        indices: &[u32],
+        reset: bool,
+    ) -> Vec<([u32; 3], usize)> {
         let mut memory = Flat::default();
         memory.put_words(0x1000, indices);
-        let mut r = Registers { context: Box::new([0; 0x400]), shader: Box::new([0; 0x200]), primitive };
+        let mut r =
+            Registers { context: Box::new([0; 0x400]), shader: Box::new([0; 0x200]), primitive };
         r.context[(VGT_MAX_VTX_INDX - 0xa000) as usize] = !0;
         r.context[(PA_SU_SC_MODE_CNTL - 0xa000) as usize] = u32::from(last_provokes) << 19;
         r.context[(VGT_MULTI_PRIM_IB_RESET_EN - 0xa000) as usize] = reset.into();
         r.context[(RESET_INDX - 0xa000) as usize] = !0;
         let most = indices.len() as u32;
-        let call = Call { count: most, instances: 1, indices: Indices::Long { base: 0x1000, most } };
+        let call =
+            Call { count: most, instances: 1, indices: Indices::Long { base: 0x1000, most } };
         let mut assembly = Assembly::new(&r, call).unwrap();
         let mut bus = Bus::new(&mut memory);
-        std::iter::from_fn(|| assembly.next(&mut bus, &mut 1000).unwrap()).map(|p| (p.vertices, p.provoking)).collect()
+        std::iter::from_fn(|| assembly.next(&mut bus, &mut 1000).unwrap())
+            .map(|p| (p.vertices, p.provoking))
+            .collect()
     }
 
     #[test]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Color targets: what a program exports, blended and put into the target's format (CB; fields as in
-//! `gfx_7_2_sh_mask.h`).
+//! Color targets: what a program exports, blended and put into the target's format (CB; fields as
+//! in `gfx_7_2_sh_mask.h`).
 
 use super::registers::*;
 use crate::{
@@ -65,7 +65,8 @@ pub struct Target {
     export: u32,
     blend: Option<Blend>,
     fast_clear: Option<FastClear>,
-    /// Pixels are not written: tiles that they are in are, if they are cleared (ELIMINATE_FAST_CLEAR).
+    /// Pixels are not written: tiles that they are in are, if they are cleared
+    /// (ELIMINATE_FAST_CLEAR).
     eliminates: bool,
 }
 
@@ -78,10 +79,15 @@ pub fn targets(r: &Registers, modes: &Modes) -> Result<Vec<Target>, Stop> {
     match control >> 4 & 7 {
         0 => return Ok(vec![]),
         1 | ELIMINATE_FAST_CLEAR => {}
-        mode => return Err(Stop::illegal(format!("CB_COLOR_CONTROL: MODE {mode} is not implemented"))),
+        mode => {
+            return Err(Stop::illegal(format!("CB_COLOR_CONTROL: MODE {mode} is not implemented")));
+        }
     }
     if control >> 16 & 0xff != 0xcc {
-        return Err(Stop::illegal(format!("CB_COLOR_CONTROL: ROP3 {:#x} is not implemented", control >> 16 & 0xff)));
+        return Err(Stop::illegal(format!(
+            "CB_COLOR_CONTROL: ROP3 {:#x} is not implemented",
+            control >> 16 & 0xff
+        )));
     }
     let all = (0..8u8).map(|n| Target::new(r, modes, n));
     all.filter_map(Result::transpose).collect()
@@ -97,8 +103,9 @@ impl Target {
         if info >> 2 & 31 == 0 || mask == 0 || export == 0 {
             return Ok(None);
         }
-        let refuse =
-            |what: String| Stop::illegal(format!("CB_COLOR{number}_INFO {info:#x}: {what} is not implemented"));
+        let refuse = |what: String| {
+            Stop::illegal(format!("CB_COLOR{number}_INFO {info:#x}: {what} is not implemented"))
+        };
         for (bits, name) in [(3, "ENDIAN"), (1 << 14, "COMPRESSION")] {
             if info & bits != 0 {
                 return Err(refuse(name.into()));
@@ -109,11 +116,13 @@ impl Target {
         let format = Format::new(data, if kind == 6 { 9 } else { kind });
         let format = format.ok_or_else(|| refuse(format!("format {data}, {kind}")))?;
         let swap = info >> 11 & 3;
-        let order = order(format.components(), swap).ok_or_else(|| refuse(format!("COMP_SWAP {swap}")))?;
+        let order =
+            order(format.components(), swap).ok_or_else(|| refuse(format!("COMP_SWAP {swap}")))?;
         let pitch = (u64::from(r.get(first + PITCH) & 0x7ff) + 1) * 8;
         let height = (u64::from(r.get(first + SLICE) & 0x3f_ffff) + 1) * 64 / pitch;
         let index = (r.get(first + ATTRIB) & 31) as usize;
-        let layout = Layout::new(modes, index, format.bytes() as u64, pitch, height).map_err(Stop::illegal)?;
+        let layout = Layout::new(modes, index, format.bytes() as u64, pitch, height)
+            .map_err(Stop::illegal)?;
         let blend = Blend::new(r, number).filter(|_| !format.number().is_integer());
         let fast_clear = (info & 1 << 13 != 0).then(|| {
             let words = [0, 1].map(|n| u64::from(r.get(first + CLEAR_WORD + n)));
@@ -157,10 +166,14 @@ impl Target {
         }
     }
 
-    /// A tile of 8 by 8 pixels that CMASK says is cleared gets the clear color before its first pixel is
-    /// looked at. Its numbers, of four bits, follow each other row by row here, which is not the order of
-    /// hardware: whoever writes them from outside writes all of them alike.
-    fn expand<M: Memory + ?Sized>(&self, [x, y]: [u64; 2], bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+    /// A tile of 8 by 8 pixels that CMASK says is cleared gets the clear color before its first
+    /// pixel is looked at. Its numbers, of four bits, follow each other row by row here, which is
+    /// not the order of hardware: whoever writes them from outside writes all of them alike.
+    fn expand<M: Memory + ?Sized>(
+        &self,
+        [x, y]: [u64; 2],
+        bus: &mut Bus<'_, M>,
+    ) -> Result<(), Stop> {
         let Some(FastClear { tiles, texel }) = &self.fast_clear else { return Ok(()) };
         let [width, height] = self.size.map(|n| (n as u64).div_ceil(8));
         let (column, row) = (x / 8, y / 8);
@@ -179,7 +192,12 @@ impl Target {
     }
 
     /// Writes a pixel.
-    pub fn write<M: Memory + ?Sized>(&self, [x, y]: [i64; 2], color: Texel, bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+    pub fn write<M: Memory + ?Sized>(
+        &self,
+        [x, y]: [i64; 2],
+        color: Texel,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<(), Stop> {
         if x >= self.size[0] || y >= self.size[1] {
             return Ok(());
         }

@@ -59,11 +59,18 @@ impl Depth {
         let (info, stencil_info) = (r.get(DB_Z_INFO), r.get(DB_STENCIL_INFO));
         let (control, render) = (r.get(DB_DEPTH_CONTROL), r.get(DB_RENDER_CONTROL));
         let size = r.get(DB_DEPTH_SIZE);
-        let (pitch, height) = (u64::from(size & 0x7ff) * 8 + 8, u64::from(size >> 11 & 0x7ff) * 8 + 8);
+        let (pitch, height) =
+            (u64::from(size & 0x7ff) * 8 + 8, u64::from(size >> 11 & 0x7ff) * 8 + 8);
         let surface = |read: u32, write: u32, bytes: usize, split: u32| -> Result<Surface, Stop> {
             let modes = surface_modes(r.get(DB_DEPTH_INFO), split, modes.row);
-            let layout = Layout::new(&modes, 0, bytes as u64, pitch, height).map_err(Stop::illegal)?;
-            Ok(Surface { read: u64::from(r.get(read)) << 8, write: u64::from(r.get(write)) << 8, bytes, layout })
+            let layout =
+                Layout::new(&modes, 0, bytes as u64, pitch, height).map_err(Stop::illegal)?;
+            Ok(Surface {
+                read: u64::from(r.get(read)) << 8,
+                write: u64::from(r.get(write)) << 8,
+                bytes,
+                layout,
+            })
         };
         let format = match info & 3 {
             1 => Some((Format::Bits(16), 2)),
@@ -72,17 +79,24 @@ impl Depth {
             _ => None,
         }
         .filter(|_| control & 2 != 0 || render & (CLEAR_DEPTH | EXPAND) != 0);
-        let has_stencil = stencil_info & 1 != 0 && (control & 1 != 0 || render & (CLEAR_STENCIL | EXPAND) != 0);
+        let has_stencil =
+            stencil_info & 1 != 0 && (control & 1 != 0 || render & (CLEAR_STENCIL | EXPAND) != 0);
         if (format.is_some() || has_stencil) && info >> 2 & 3 != 0 {
-            return Err(Stop::illegal(format!("DB_Z_INFO {info:#x}: several samples are not implemented")));
+            return Err(Stop::illegal(format!(
+                "DB_Z_INFO {info:#x}: several samples are not implemented"
+            )));
         }
         let split = |info: u32| info >> 13 & 7;
         let depth = match format {
-            Some((format, bytes)) => Some((surface(DB_Z_READ_BASE, DB_Z_WRITE_BASE, bytes, split(info))?, format)),
+            Some((format, bytes)) => {
+                Some((surface(DB_Z_READ_BASE, DB_Z_WRITE_BASE, bytes, split(info))?, format))
+            }
             None => None,
         };
         let stencil = match has_stencil {
-            true => Some(surface(DB_STENCIL_READ_BASE, DB_STENCIL_WRITE_BASE, 1, split(stencil_info))?),
+            true => {
+                Some(surface(DB_STENCIL_READ_BASE, DB_STENCIL_WRITE_BASE, 1, split(stencil_info))?)
+            }
             false => None,
         };
         let view = r.get(DB_DEPTH_VIEW);
@@ -102,10 +116,15 @@ impl Depth {
         })
     }
 
-    /// A tile of 8 by 8 pixels may be cleared by its word alone (HTILE): its pixels get the values of
-    /// clears before the first of them is looked at. Words follow each other row by row here, which is not
-    /// the order of hardware: whoever writes them from outside writes all of them alike.
-    fn expand<M: Memory + ?Sized>(&self, [x, y]: [i64; 2], bus: &mut Bus<'_, M>) -> Result<(), Stop> {
+    /// A tile of 8 by 8 pixels may be cleared by its word alone (HTILE): its pixels get the values
+    /// of clears before the first of them is looked at. Words follow each other row by row here,
+    /// which is not the order of hardware: whoever writes them from outside writes all of them
+    /// alike.
+    fn expand<M: Memory + ?Sized>(
+        &self,
+        [x, y]: [i64; 2],
+        bus: &mut Bus<'_, M>,
+    ) -> Result<(), Stop> {
         let Some(tiles) = self.tiles else { return Ok(()) };
         let [width, height] = self.size.map(|n| n as u64 / 8);
         let (column, row) = (x as u64 / 8, y as u64 / 8);
@@ -126,7 +145,8 @@ impl Depth {
                 bus.write(Path::Target, to, &[self.clear.1 as u8])?;
             }
         }
-        let done = if self.depth.is_some() { 15 } else { 0 } | if self.stencil.is_some() { 3 << 8 } else { 0 };
+        let done = if self.depth.is_some() { 15 } else { 0 }
+            | if self.stencil.is_some() { 3 << 8 } else { 0 };
         bus.write(Path::Target, at, &(word | done).to_le_bytes())
     }
 
@@ -142,7 +162,8 @@ impl Depth {
             return Ok(self.depth.is_none() && self.stencil.is_none());
         }
         self.expand([x, y], bus)?;
-        let place = |of: &Surface, base: u64| of.layout.address(base, x as u64, y as u64, self.slice);
+        let place =
+            |of: &Surface, base: u64| of.layout.address(base, x as u64, y as u64, self.slice);
         let back = !front && self.control & 1 << 7 != 0;
         let mut stencil_passes = true;
         let mut there = 0;
@@ -156,8 +177,10 @@ impl Depth {
         }
         let mut depth_passes = true;
         if let Some((depth, format)) = &self.depth {
-            let z =
-                format.bits(z.clamp(self.range[0].min(self.range[1]).into(), self.range[1].max(self.range[0]).into()));
+            let z = format.bits(z.clamp(
+                self.range[0].min(self.range[1]).into(),
+                self.range[1].max(self.range[0]).into(),
+            ));
             let old = read(bus, place(depth, depth.read), depth.bytes)?;
             depth_passes = format.passes(self.control >> 4 & 7, z, old);
             if stencil_passes && depth_passes && self.control & 4 != 0 && !self.read_only[0] {
@@ -179,7 +202,10 @@ impl Depth {
             let new = match () {
                 () if self.render & CLEAR_STENCIL != 0 => self.clear.1,
                 () if self.control & 1 == 0 => there,
-                () => there & !mask | operate(operation, there, reference & 0xff, reference >> 24) & mask,
+                () => {
+                    there & !mask
+                        | operate(operation, there, reference & 0xff, reference >> 24) & mask
+                }
             };
             if new != there {
                 bus.write(Path::Target, place(stencil, stencil.write), &[new as u8])?;
@@ -194,7 +220,8 @@ fn surface_modes(info: u32, split: u32, row: u64) -> Modes {
     const DEPTH: u32 = 2 << 22;
     let mut modes = Modes { row, ..Modes::default() };
     modes.tile[0] = (info >> 4 & 15) << 2 | (info >> 8 & 31) << 6 | split << 11 | DEPTH;
-    let shape = info >> 13 & 3 | (info >> 15 & 3) << 2 | (info >> 17 & 3) << 4 | (info >> 19 & 3) << 6;
+    let shape =
+        info >> 13 & 3 | (info >> 15 & 3) << 2 | (info >> 17 & 3) << 4 | (info >> 19 & 3) << 6;
     modes.macrotile = [shape; 16];
     modes
 }
@@ -208,7 +235,9 @@ fn read<M: Memory + ?Sized>(bus: &mut Bus<'_, M>, at: u64, size: usize) -> Resul
 impl Format {
     fn bits(self, z: f64) -> u32 {
         match self {
-            Format::Bits(n) => (z.clamp(0.0, 1.0) * f64::from((1u32 << n) - 1)).round_ties_even() as u32,
+            Format::Bits(n) => {
+                (z.clamp(0.0, 1.0) * f64::from((1u32 << n) - 1)).round_ties_even() as u32
+            }
             Format::Float => (z as f32).to_bits(),
         }
     }

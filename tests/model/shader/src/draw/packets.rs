@@ -40,17 +40,27 @@ impl Sources {
             (op::NUM_INSTANCES, [value]) => self.instances = *value,
             (op::INDEX_BASE, [lo, hi]) => self.base = address(lo & !1, *hi),
             (op::INDEX_BUFFER_SIZE, [value]) => self.size = *value,
-            (op::DRAW_INDEX_AUTO, [count, _]) => return Ok(Some(self.call(*count, Indices::Automatic))),
+            (op::DRAW_INDEX_AUTO, [count, _]) => {
+                return Ok(Some(self.call(*count, Indices::Automatic)));
+            }
             (op::DRAW_INDEX_2, [most, lo, hi, count, _]) => {
                 let indices = self.indices(address(lo & !1, *hi), *most)?;
                 return Ok(Some(self.call(*count, indices)));
             }
             (op::DRAW_INDEX_OFFSET_2, [most, offset, count, _]) => {
                 let bytes = if self.index_type & 3 == 0 { 2 } else { 4 };
-                let indices = self.indices(self.base + bytes * u64::from(*offset), most.saturating_sub(*offset))?;
+                let indices = self.indices(
+                    self.base + bytes * u64::from(*offset),
+                    most.saturating_sub(*offset),
+                )?;
                 return Ok(Some(self.call(*count, indices)));
             }
-            _ => return Err(Stop::illegal(format!("packet {opcode:#x} with {} body dwords", body.len()))),
+            _ => {
+                return Err(Stop::illegal(format!(
+                    "packet {opcode:#x} with {} body dwords",
+                    body.len()
+                )));
+            }
         }
         Ok(None)
     }

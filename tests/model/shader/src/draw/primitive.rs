@@ -77,7 +77,8 @@ impl View {
             return Err(Stop::illegal("PA_SC_WINDOW_OFFSET is not implemented".into()));
         }
         let viewport = |n: u32| f64::from(r.float(VPORT_XSCALE + n));
-        let inputs = (0..r.get(SPI_PS_IN_CONTROL) & 0x3f).map(|n| Input::new(r.get(SPI_PS_INPUT_CNTL + n.min(31))));
+        let inputs = (0..r.get(SPI_PS_IN_CONTROL) & 0x3f)
+            .map(|n| Input::new(r.get(SPI_PS_INPUT_CNTL + n.min(31))));
         Ok(View {
             vte: r.get(PA_CL_VTE_CNTL),
             clip: r.get(PA_CL_CLIP_CNTL),
@@ -104,7 +105,9 @@ impl View {
             return vec![];
         }
         // Coordinates that are on the screen already are not clipped, nor are rectangles.
-        if (0..8).any(|n| self.distances >> (8 + n) & 1 != 0 && of.iter().all(|v| v.distances[n] < 0.0)) {
+        if (0..8)
+            .any(|n| self.distances >> (8 + n) & 1 != 0 && of.iter().all(|v| v.distances[n] < 0.0))
+        {
             return vec![];
         }
         for n in (0..8).filter(|n| self.distances >> n & 1 != 0) {
@@ -115,7 +118,8 @@ impl View {
         if !on_screen && !rectangle && self.clip & 1 << 16 == 0 {
             corners = self.clipped(corners);
         }
-        let fan = (1..corners.len().saturating_sub(1)).map(|n| [corners[0], corners[n], corners[n + 1]]);
+        let fan =
+            (1..corners.len().saturating_sub(1)).map(|n| [corners[0], corners[n], corners[n + 1]]);
         fan.filter_map(|three| self.triangle(of, three, provoking, rectangle)).collect()
     }
 
@@ -140,7 +144,13 @@ impl View {
         corners
     }
 
-    fn triangle(&self, of: [&Vertex; 3], corners: [Corner; 3], provoking: usize, rectangle: bool) -> Option<Triangle> {
+    fn triangle(
+        &self,
+        of: [&Vertex; 3],
+        corners: [Corner; 3],
+        provoking: usize,
+        rectangle: bool,
+    ) -> Option<Triangle> {
         let screen = corners.map(|c| self.screen(c.position));
         let near = |v: f64| v.abs() <= 2.0 * FARTHEST;
         if !screen.iter().all(|s| near(s[0]) && near(s[1])) {
@@ -154,7 +164,9 @@ impl View {
         if area == 0 || culled {
             return None;
         }
-        let parameters = Parameters(self.inputs.iter().map(|input| input.planes(of, corners, provoking)).collect());
+        let parameters = Parameters(
+            self.inputs.iter().map(|input| input.planes(of, corners, provoking)).collect(),
+        );
         let (depth, inverse) = (screen.map(|s| s[2]), screen.map(|s| s[3]));
         Some(Triangle { points, depth, inverse, parameters, front, rectangle })
     }
@@ -163,7 +175,8 @@ impl View {
     fn screen(&self, [x, y, z, w]: [f64; 4]) -> [f64; 4] {
         // VTX_W0_FMT: W as it is, or one by W already.
         let inverse = if self.vte & 1 << 10 != 0 { 1.0 / w } else { w };
-        let by_w = |value: f64, bit: u32| if self.vte >> bit & 1 == 0 { value * inverse } else { value };
+        let by_w =
+            |value: f64, bit: u32| if self.vte >> bit & 1 == 0 { value * inverse } else { value };
         let placed = |value: f64, n: usize| {
             let scaled = if self.vte >> (2 * n) & 1 != 0 { value * self.scale[n] } else { value };
             if self.vte >> (2 * n + 1) & 1 != 0 { scaled + self.offset[n] } else { scaled }
@@ -230,7 +243,8 @@ impl Input {
             return default.map(|value| [value, 0.0, 0.0]);
         }
         std::array::from_fn(|c| {
-            let value = |n: usize| f32::from_bits(of[n].parameters.get(self.source).map_or(0, |p| p[c]));
+            let value =
+                |n: usize| f32::from_bits(of[n].parameters.get(self.source).map_or(0, |p| p[c]));
             if self.flat {
                 return [value(provoking), 0.0, 0.0];
             }
@@ -238,7 +252,9 @@ impl Input {
                 // A corner that is a vertex has its value, bit for bit.
                 match corner.share.iter().position(|s| *s == 1.0) {
                     Some(n) => value(n),
-                    None => (0..3).map(|n| f64::from(value(n)) * corner.share[n]).sum::<f64>() as f32,
+                    None => {
+                        (0..3).map(|n| f64::from(value(n)) * corner.share[n]).sum::<f64>() as f32
+                    }
                 }
             };
             let [first, second, third] = [at(&corners[0]), at(&corners[1]), at(&corners[2])];

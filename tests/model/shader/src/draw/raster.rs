@@ -33,8 +33,11 @@ impl Scissor {
         let mut all = Scissor { first: [0; 2], end: [1 << 14; 2] };
         let by_viewport = r.get(PA_SC_MODE_CNTL_0) & 2 != 0;
         let scissors = [(SCREEN_SCISSOR, true), (WINDOW_SCISSOR, true), (GENERIC_SCISSOR, true)];
-        for (index, _) in scissors.into_iter().chain([(VPORT_SCISSOR, by_viewport)]).filter(|(_, on)| *on) {
-            let corner = |index| [i64::from(r.get(index) & 0x7fff), i64::from(r.get(index) >> 16 & 0x7fff)];
+        for (index, _) in
+            scissors.into_iter().chain([(VPORT_SCISSOR, by_viewport)]).filter(|(_, on)| *on)
+        {
+            let corner =
+                |index| [i64::from(r.get(index) & 0x7fff), i64::from(r.get(index) >> 16 & 0x7fff)];
             let (first, end) = (corner(index), corner(index + 1));
             for n in 0..2 {
                 all.first[n] = all.first[n].max(first[n]);
@@ -102,7 +105,12 @@ impl Raster {
         let least = |n: usize| a[n].min(b[n]).min(c[n]);
         let most = |n: usize| a[n].max(b[n]).max(c[n]);
         let edges = if triangle.rectangle {
-            let corners = [[least(0), least(1)], [most(0), least(1)], [most(0), most(1)], [least(0), most(1)]];
+            let corners = [
+                [least(0), least(1)],
+                [most(0), least(1)],
+                [most(0), most(1)],
+                [least(0), most(1)],
+            ];
             (0..4).map(|n| Edge::new(corners[n], corners[(n + 1) % 4])).collect()
         } else {
             vec![Edge::new(p, q), Edge::new(q, s), Edge::new(s, p)]
@@ -110,11 +118,20 @@ impl Raster {
         let first = [0, 1].map(|n| least(n).div_euclid(STEPS).max(scissor.first[n]) & !1);
         let end = [0, 1].map(|n| (most(n).div_euclid(STEPS) + 1).min(scissor.end[n]));
         let center = if half { STEPS / 2 } else { 0 };
-        Raster { triangle, edges, area: area as f64, center, scissor, next: first, first: first[0], end }
+        Raster {
+            triangle,
+            edges,
+            area: area as f64,
+            center,
+            scissor,
+            next: first,
+            first: first[0],
+            end,
+        }
     }
 
-    /// Adds quads to those of a wave, until it is full, the triangle is through, or the time is up. Returns
-    /// true if the triangle is through.
+    /// Adds quads to those of a wave, until it is full, the triangle is through, or the time is up.
+    /// Returns true if the triangle is through.
     pub fn fill(&mut self, quads: &mut Vec<Quad>, left: &mut u64) -> bool {
         while quads.len() < QUADS && *left > 0 {
             if self.next[1] >= self.end[1] || self.first >= self.end[0] {
@@ -179,7 +196,8 @@ impl Raster {
             for (lane, pixel) in quads.iter().flat_map(|q| (0..4).map(|n| q.pixel(n))).enumerate() {
                 let shares = self.shares(pixel);
                 let float = |value: f64| (value as f32).to_bits();
-                let place = |n: usize| float(pixel[n] as f64 + if centers_at_corner { 0.0 } else { 0.5 });
+                let place =
+                    |n: usize| float(pixel[n] as f64 + if centers_at_corner { 0.0 } else { 0.5 });
                 let values = match bit {
                     0..=2 => self.perspective(shares).0.map(float),
                     4..=6 => shares.map(float),
@@ -223,7 +241,14 @@ mod tests {
 
     fn triangle(points: [[i64; 2]; 3], rectangle: bool) -> Triangle {
         let parameters = Parameters::default();
-        Triangle { points, depth: [0.0, 0.5, 1.0], inverse: [1.0; 3], parameters, front: true, rectangle }
+        Triangle {
+            points,
+            depth: [0.0, 0.5, 1.0],
+            inverse: [1.0; 3],
+            parameters,
+            front: true,
+            rectangle,
+        }
     }
 
     fn pixels(points: [[i64; 2]; 3], rectangle: bool) -> Vec<[i64; 2]> {
@@ -232,7 +257,9 @@ mod tests {
         loop {
             let mut quads = vec![];
             let through = raster.fill(&mut quads, &mut 1000);
-            let covered = |q: &Quad| (0..4).filter(|n| q.mask >> n & 1 != 0).map(|n| q.pixel(n)).collect::<Vec<_>>();
+            let covered = |q: &Quad| {
+                (0..4).filter(|n| q.mask >> n & 1 != 0).map(|n| q.pixel(n)).collect::<Vec<_>>()
+            };
             all.extend(quads.iter().flat_map(covered));
             if through {
                 return all;
@@ -254,7 +281,9 @@ mod tests {
                 let (a, b) = (corners[n], corners[(n + 1) % 5]);
                 let three = if n % 2 == 0 { [inside, a, b] } else { [b, a, inside] };
                 if cross(three[0], three[1], three[2]) != 0 {
-                    pixels(three, false).into_iter().for_each(|p| *times.entry(p).or_default() += 1);
+                    pixels(three, false)
+                        .into_iter()
+                        .for_each(|p| *times.entry(p).or_default() += 1);
                 }
             }
             assert_eq!(times.len(), 64 * 64, "{inside:?} {top:?}");
@@ -273,7 +302,11 @@ mod tests {
 
     #[test]
     fn shares_are_exact_at_vertices() {
-        let raster = Raster::new(triangle([[2048, 2048], [43008, 2048], [2048, 83968]], false), SCREEN, true);
+        let raster = Raster::new(
+            triangle([[2048, 2048], [43008, 2048], [2048, 83968]], false),
+            SCREEN,
+            true,
+        );
         assert_eq!(raster.shares([0, 0]), [0.0, 0.0]);
         assert_eq!(raster.shares([10, 0]), [1.0, 0.0]);
         assert_eq!(raster.shares([0, 20]), [0.0, 1.0]);

@@ -38,7 +38,7 @@ impl Registers {
 }
 
 macro_rules! indices {
-    ($($name:ident = $index:expr;)*) => { $(#[allow(missing_docs)] pub const $name: u32 = $index;)* };
+    ($($name:ident = $index:expr;)*) => { $(#[allow(missing_docs, reason = "the names of the register headers")] pub const $name: u32 = $index;)* };
 }
 
 indices! {
@@ -127,7 +127,9 @@ pub fn check(r: &Registers) -> Result<(), Stop> {
     }
     if r.get(CLIPRECT_RULE) & 0xffff != 0xffff {
         let rule = r.get(CLIPRECT_RULE);
-        return Err(Stop::illegal(format!("PA_SC_CLIPRECT_RULE {rule:#x}: clip rectangles are not implemented")));
+        return Err(Stop::illegal(format!(
+            "PA_SC_CLIPRECT_RULE {rule:#x}: clip rectangles are not implemented"
+        )));
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ use crate::{
     }, //
 };
 
-/// Index of SPI_SHADER_PGM_LO_VS and of SPI_SHADER_PGM_LO_PS. HI, RSRC1, RSRC2 and the user data follow.
+/// Index of SPI_SHADER_PGM_LO_VS and of SPI_SHADER_PGM_LO_PS. HI, RSRC1, RSRC2 and the user data
+/// follow.
 pub const VERTEX: u32 = 0x2c48;
 pub const PIXEL: u32 = 0x2c08;
 
@@ -44,11 +45,16 @@ impl Stage {
             (rsrc1 & 1 << 20, "PRIV"),
             (rsrc1 & 1 << 22, "DEBUG_MODE"),
             (rsrc2 & 1 << 6, "TRAP_PRESENT"),
-            (if first == VERTEX { rsrc2 & 0x1f80 } else { rsrc2 & 0x80 }, "stream output or wave counts"),
+            (
+                if first == VERTEX { rsrc2 & 0x1f80 } else { rsrc2 & 0x80 },
+                "stream output or wave counts",
+            ),
             (u32::from(rsrc2 >> 1 & 0x1f > 16), "more than 16 user scalars"),
         ];
         if let Some((_, name)) = absent.iter().find(|(set, _)| *set != 0) {
-            return Err(Stop::illegal(format!("program of a draw: {name} (RSRC1 {rsrc1:#x}, RSRC2 {rsrc2:#x})")));
+            return Err(Stop::illegal(format!(
+                "program of a draw: {name} (RSRC1 {rsrc1:#x}, RSRC2 {rsrc2:#x})"
+            )));
         }
         let allocation = Allocation {
             vector: ((rsrc1 & 0x3f) as u16 + 1) * 4,
@@ -76,7 +82,10 @@ impl Stage {
     ) -> Result<Wave, Stop> {
         let vector_registers = usize::from(self.allocation.vector);
         if inputs.len() > vector_registers {
-            return Err(Stop::bounds(format!("{} inputs, {vector_registers} vector registers", inputs.len())));
+            return Err(Stop::bounds(format!(
+                "{} inputs, {vector_registers} vector registers",
+                inputs.len()
+            )));
         }
         let mut vector = self.spare.pop().unwrap_or_default();
         noise.rows(rng, vector_registers, &mut vector);

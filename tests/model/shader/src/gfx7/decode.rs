@@ -51,7 +51,9 @@ impl Words {
             Some(Format::Vop2) if matches!(bits(first, 30, 25) as u16, MADMK | MADAK) => true,
             Some(Format::Vop1 | Format::Vop2 | Format::Vopc) => literal(bits(first, 8, 0)),
             Some(Format::Sop1) => literal(bits(first, 7, 0)),
-            Some(Format::Sop2 | Format::Sopc) => literal(bits(first, 7, 0)) || literal(bits(first, 15, 8)),
+            Some(Format::Sop2 | Format::Sopc) => {
+                literal(bits(first, 7, 0)) || literal(bits(first, 15, 8))
+            }
             Some(Format::Sopk) => bits(first, 27, 23) == 21,
             Some(Format::Smrd) => bits(first, 8, 0) == 0xff,
             Some(Format::Sopp | Format::Vintrp) | None => false,
@@ -127,7 +129,9 @@ pub fn decode(words: Words) -> Result<Inst, String> {
         Format::Flat | Format::Mubuf | Format::Mimg => bits(first, 24, 18),
     } as u16;
     let Some(entry) = entry(format, opcode) else {
-        return Err(format!("no instruction: {format:?} opcode {opcode} ({first:08x} {second:08x})"));
+        return Err(format!(
+            "no instruction: {format:?} opcode {opcode} ({first:08x} {second:08x})"
+        ));
     };
     let inst = Inst {
         op: entry.op,
@@ -144,7 +148,9 @@ pub fn decode(words: Words) -> Result<Inst, String> {
         writes: RegSet::default(),
     };
     let mut decoder = Decoder { words, inst };
-    decoder.fields(format).map_err(|why| format!("{} ({first:08x} {second:08x}): {why}", entry.name))?;
+    decoder
+        .fields(format)
+        .map_err(|why| format!("{} ({first:08x} {second:08x}): {why}", entry.name))?;
     Ok(decoder.inst)
 }
 
@@ -170,7 +176,11 @@ impl Decoder {
 
     pub(super) fn reserved(&self, first: u32, second: u32) -> Result<(), String> {
         let set = (self.words.first & first, self.words.second & second);
-        if set == (0, 0) { Ok(()) } else { Err(format!("reserved bits {:08x} {:08x}", set.0, set.1)) }
+        if set == (0, 0) {
+            Ok(())
+        } else {
+            Err(format!("reserved bits {:08x} {:08x}", set.0, set.1))
+        }
     }
 
     /// Takes a scalar result.
@@ -179,7 +189,9 @@ impl Decoder {
         let last = operand + dwords - 1;
         let known = last <= 107 || (124..=127).contains(&operand) && last <= 127 && operand != 125;
         if !known || dwords > 1 && (operand % 2 != 0 || operand == code::M0) {
-            return Err(format!("scalar result {operand}, {dwords} dwords: reserved, privileged or not aligned"));
+            return Err(format!(
+                "scalar result {operand}, {dwords} dwords: reserved, privileged or not aligned"
+            ));
         }
         self.inst.writes.add_scalar(operand, dwords);
         Ok(operand)
@@ -210,7 +222,12 @@ impl Decoder {
     }
 
     /// Takes a vector register that is read.
-    pub(super) fn vector_source(&mut self, n: usize, register: u32, dwords: u16) -> Result<(), String> {
+    pub(super) fn vector_source(
+        &mut self,
+        n: usize,
+        register: u32,
+        dwords: u16,
+    ) -> Result<(), String> {
         let register = register as u16;
         if register + dwords > 256 {
             return Err(format!("v{register} and {} more reach past v255", dwords - 1));
@@ -252,7 +269,9 @@ impl Decoder {
         let field = bits(word, 22, 16);
         match signature.result(0) {
             Some(kind) => self.inst.dst = self.scalar_result(field, kind.dwords())?,
-            None if format != Format::Sopc && field != 0 => return Err(format!("unused result {field}")),
+            None if format != Format::Sopc && field != 0 => {
+                return Err(format!("unused result {field}"));
+            }
             None => {}
         }
         self.scalar_implied();
@@ -267,20 +286,29 @@ impl Decoder {
                 self.inst.reads.add_scalar(code::EXEC, 2);
                 self.inst.writes.add_scalar(code::EXEC, 2);
             }
-            Op::Scalar(Scalar::BitSet0(w) | Scalar::BitSet1(w)) => self.inst.reads.add_scalar(dst, width_dwords(w)),
+            Op::Scalar(Scalar::BitSet0(w) | Scalar::BitSet1(w)) => {
+                self.inst.reads.add_scalar(dst, width_dwords(w))
+            }
             Op::Scalar(Scalar::AddK | Scalar::MulK) => self.inst.reads.add_scalar(dst, 1),
-            Op::Scalar(Scalar::SetReg) | Op::ScalarCompare(_) if self.inst.entry.format == Format::Sopk => {
+            Op::Scalar(Scalar::SetReg) | Op::ScalarCompare(_)
+                if self.inst.entry.format == Format::Sopk =>
+            {
                 self.inst.reads.add_scalar(dst, 1);
                 self.inst.writes = RegSet::default();
             }
-            Op::Scalar(Scalar::MovRelSource(_) | Scalar::MovRelDest(_)) => self.inst.reads.add_scalar(code::M0, 1),
+            Op::Scalar(Scalar::MovRelSource(_) | Scalar::MovRelDest(_)) => {
+                self.inst.reads.add_scalar(code::M0, 1)
+            }
             _ => {}
         }
     }
 
     /// Scalar operations whose source is a register and no constant.
     fn scalar_register_only(&self) -> Result<(), String> {
-        let only = matches!(self.inst.op, Op::Scalar(Scalar::MovRelSource(_) | Scalar::SetPc | Scalar::SwapPc));
+        let only = matches!(
+            self.inst.op,
+            Op::Scalar(Scalar::MovRelSource(_) | Scalar::SetPc | Scalar::SwapPc)
+        );
         if only && self.inst.src[0] > 127 {
             Err(format!("source {}: a register is needed", self.inst.src[0]))
         } else {
@@ -296,8 +324,12 @@ impl Decoder {
             self.reserved(0xffff, 0)?;
         }
         match self.inst.op {
-            Op::Control(Control::BranchIf(Flag::VccZero, _)) => self.inst.reads.add_scalar(code::VCC, 2),
-            Op::Control(Control::BranchIf(Flag::ExecZero, _)) => self.inst.reads.add_scalar(code::EXEC, 2),
+            Op::Control(Control::BranchIf(Flag::VccZero, _)) => {
+                self.inst.reads.add_scalar(code::VCC, 2)
+            }
+            Op::Control(Control::BranchIf(Flag::ExecZero, _)) => {
+                self.inst.reads.add_scalar(code::EXEC, 2)
+            }
             _ => {}
         }
         Ok(())
@@ -323,7 +355,9 @@ impl Decoder {
         if dst % u32::from(dwords.min(4)) != 0 || dst + u32::from(dwords) > 128 {
             return Err(format!("result s{dst}, {dwords} dwords: not aligned"));
         }
-        let scalar = |n: u32, count: u16| n + u32::from(count) <= 104 || n >= 104 && n + u32::from(count) <= 108;
+        let scalar = |n: u32, count: u16| {
+            n + u32::from(count) <= 104 || n >= 104 && n + u32::from(count) <= 108
+        };
         let special = dwords == 1 && (124..=127).contains(&dst) && dst != 125;
         if !scalar(dst, dwords) && !special
             || base_dwords == 4 && (base % 4 != 0 || base > 100)
@@ -497,7 +531,10 @@ impl Decoder {
         let operand = |n: usize| signature.source(n).map(|kind| (self.inst.src[n], kind.dwords()));
         let scalar = |s: &(u16, u16)| matches!(s.0, 0..=127 | 251..=253 | code::LITERAL);
         let mut scalars: Vec<(u16, u16)> = (0..3).filter_map(operand).filter(scalar).collect();
-        if matches!(self.inst.op, Op::Vector(Vector::MovRelDest | Vector::MovRelSource | Vector::MovRelBoth)) {
+        if matches!(
+            self.inst.op,
+            Op::Vector(Vector::MovRelDest | Vector::MovRelSource | Vector::MovRelBoth)
+        ) {
             scalars.push((code::M0, 1));
         }
         if matches!(self.inst.op, Op::Vector(Vector::WriteLane | Vector::ReadLane)) {
@@ -506,7 +543,11 @@ impl Decoder {
         }
         scalars.sort_unstable();
         scalars.dedup();
-        if scalars.len() > 1 { Err(format!("scalar operands {scalars:?}: one is the limit")) } else { Ok(()) }
+        if scalars.len() > 1 {
+            Err(format!("scalar operands {scalars:?}: one is the limit"))
+        } else {
+            Ok(())
+        }
     }
 
     fn lds(&mut self) -> Result<(), String> {
@@ -723,8 +764,11 @@ impl Decoder {
 /// Address registers that an image instruction has at least.
 fn image_address_least(op: Image) -> u16 {
     match op {
-        Image::Sample(Sample { compare, offset, level, .. }) | Image::Gather(Sample { compare, offset, level, .. }) => {
-            1 + u16::from(compare) + u16::from(offset) + u16::from(matches!(level, Level::Bias | Level::Given))
+        Image::Sample(Sample { compare, offset, level, .. })
+        | Image::Gather(Sample { compare, offset, level, .. }) => {
+            1 + u16::from(compare)
+                + u16::from(offset)
+                + u16::from(matches!(level, Level::Bias | Level::Given))
         }
         Image::Load { mip } | Image::Store { mip } => 1 + u16::from(mip),
         _ => 1,

@@ -45,14 +45,20 @@ impl Decoder {
         self.vector_result(bits(word, 25, 18), 1)?;
         self.inst.reads.add_scalar(code::M0, 1);
         match self.inst.op {
-            Interpolate(I::Move) if source > 2 => return Err(format!("parameter {source} of three")),
+            Interpolate(I::Move) if source > 2 => {
+                return Err(format!("parameter {source} of three"));
+            }
             Interpolate(I::Move) => self.inst.src[0] = source as u16,
             _ => self.vector_source(0, source, 1)?,
         }
         if self.inst.op == Interpolate(I::Second) {
             self.inst.reads.add_vector(self.inst.dst, 1);
         }
-        if bits(word, 15, 10) > 32 { Err(format!("attribute {}", bits(word, 15, 10))) } else { Ok(()) }
+        if bits(word, 15, 10) > 32 {
+            Err(format!("attribute {}", bits(word, 15, 10)))
+        } else {
+            Ok(())
+        }
     }
 
     /// The mask of components in IMM 3:0, the target in 9:4.

@@ -230,7 +230,9 @@ const LEVELS: [(&str, Level, bool); 8] = [
 
 fn images() -> Vec<Line> {
     let mut all: Vec<Line> = vec![];
-    all.extend(IMAGES.iter().map(|&(opcode, name, op)| (opcode, named(format!("image_{name}")), op, "")));
+    all.extend(
+        IMAGES.iter().map(|&(opcode, name, op)| (opcode, named(format!("image_{name}")), op, "")),
+    );
     for &(opcode, name, op) in ATOMICS {
         all.push((opcode - 33, named(format!("image_atomic_{name}")), Image(I::Atomic(op)), ""));
     }
@@ -239,9 +241,19 @@ fn images() -> Vec<Line> {
         let (compare, offset) = (n & 8 != 0, n & 16 != 0);
         let with = Sample { compare, offset, level, clamp };
         let (c, o) = (if compare { "_c" } else { "" }, if offset { "_o" } else { "" });
-        all.push((32 + n, named(format!("image_sample{c}{suffix}{o}")), Image(I::Sample(with)), ""));
+        all.push((
+            32 + n,
+            named(format!("image_sample{c}{suffix}{o}")),
+            Image(I::Sample(with)),
+            "",
+        ));
         if level != Level::Derivative {
-            all.push((64 + n, named(format!("image_gather4{c}{suffix}{o}")), Image(I::Gather(with)), ""));
+            all.push((
+                64 + n,
+                named(format!("image_gather4{c}{suffix}{o}")),
+                Image(I::Gather(with)),
+                "",
+            ));
         }
     }
     // Derivatives in coarse precision: sample_cd, at 104, in the order of sample_d.

@@ -73,7 +73,9 @@ fn source(i: &Inst, operand: u16, dwords: u16) -> String {
         0..=127 => scalar_register(operand, dwords),
         128..=192 => (operand - 128).to_string(),
         193..=208 => format!("-{}", operand - 192),
-        240..=247 => ["0.5", "-0.5", "1.0", "-1.0", "2.0", "-2.0", "4.0", "-4.0"][usize::from(operand - 240)].into(),
+        240..=247 => ["0.5", "-0.5", "1.0", "-1.0", "2.0", "-2.0", "4.0", "-4.0"]
+            [usize::from(operand - 240)]
+        .into(),
         code::VCCZ => "src_vccz".into(),
         code::EXECZ => "src_execz".into(),
         code::SCC => "src_scc".into(),
@@ -128,7 +130,11 @@ fn scalar_memory(i: &Inst) -> String {
         (false, 0xff) => format!("{:#x}", i.literal),
         _ => scalar_register(i.src[1], 1),
     };
-    format!("{}, {}, {offset}", scalar_register(i.dst, dwords.into()), scalar_register(i.src[0], base))
+    format!(
+        "{}, {}, {offset}",
+        scalar_register(i.dst, dwords.into()),
+        scalar_register(i.src[0], base)
+    )
 }
 
 fn modified(i: &Inst, n: usize, kind: Kind) -> String {
@@ -172,7 +178,11 @@ fn vector(i: &Inst, long: bool) -> String {
     if long {
         out += ["", " mul:2", " mul:4", " div:2"][usize::from(i.flags.omod)];
     }
-    debug_assert!(!matches!(i.entry.opcode, MADMK | MADAK) || i.entry.format != Format::Vop2 || all.len() == 4);
+    debug_assert!(
+        !matches!(i.entry.opcode, MADMK | MADAK)
+            || i.entry.format != Format::Vop2
+            || all.len() == 4
+    );
     out
 }
 
@@ -180,7 +190,9 @@ fn lds(i: &Inst) -> String {
     let Op::Lds(op) = i.op else { return String::new() };
     let offset = if i.imm == 0 { String::new() } else { format!(" offset:{}", i.imm) };
     let two = || {
-        let part = |n: u32, value: u32| if value == 0 { String::new() } else { format!(" offset{n}:{value}") };
+        let part = |n: u32, value: u32| {
+            if value == 0 { String::new() } else { format!(" offset{n}:{value}") }
+        };
         part(0, i.imm & 0xff) + &part(1, i.imm >> 8)
     };
     let v = |n: usize, dwords: u16| range('v', i.src[n].wrapping_sub(code::VGPR), dwords);
@@ -190,7 +202,9 @@ fn lds(i: &Inst) -> String {
         Lds::Read(e) => format!("{}, {}{offset}", dst(e.dwords()), v(0, 1)),
         Lds::Write(e) => format!("{}, {}{offset}", v(0, 1), v(1, e.dwords())),
         Lds::Read2(w, _) => format!("{}, {}{}", dst(2 * words(w)), v(0, 1), two()),
-        Lds::Write2(w, _) => format!("{}, {}, {}{}", v(0, 1), v(1, words(w)), v(2, words(w)), two()),
+        Lds::Write2(w, _) => {
+            format!("{}, {}, {}{}", v(0, 1), v(1, words(w)), v(2, words(w)), two())
+        }
         Lds::Atomic { op, width, returns } => {
             let w = words(width);
             let result = if returns { dst(w) + ", " } else { String::new() };
@@ -239,10 +253,14 @@ fn buffer(i: &Inst) -> String {
     let f = i.flags;
     let address = match (f.addr64, f.offen, f.idxen) {
         (false, false, false) => "off".into(),
-        (_, a, b) => range('v', i.src[0].wrapping_sub(code::VGPR), if f.addr64 || a && b { 2 } else { 1 }),
+        (_, a, b) => {
+            range('v', i.src[0].wrapping_sub(code::VGPR), if f.addr64 || a && b { 2 } else { 1 })
+        }
     };
     let format = match i.entry.format {
-        Format::Mtbuf => format!(" format:[{},{}]", DFMT[usize::from(i.typed.0)], NFMT[usize::from(i.typed.1)]),
+        Format::Mtbuf => {
+            format!(" format:[{},{}]", DFMT[usize::from(i.typed.0)], NFMT[usize::from(i.typed.1)])
+        }
         _ => String::new(),
     };
     let bits = [(f.idxen, " idxen"), (f.offen, " offen"), (f.addr64, " addr64")];
@@ -289,9 +307,12 @@ const NFMT: [&str; 8] = [
 
 fn image(i: &Inst) -> String {
     let f = i.flags;
-    let data = if matches!(i.op, Op::Image(Image::Gather(_))) { 4 } else { i.imm.count_ones() as u16 };
+    let data =
+        if matches!(i.op, Op::Image(Image::Gather(_))) { 4 } else { i.imm.count_ones() as u16 };
     let sampler = match i.op {
-        Op::Image(Image::Sample(_) | Image::Gather(_) | Image::Lod) => format!(", {}", range('s', i.src[2], 4)),
+        Op::Image(Image::Sample(_) | Image::Gather(_) | Image::Lod) => {
+            format!(", {}", range('s', i.src[2], 4))
+        }
         _ => String::new(),
     };
     let bits = [(f.unorm, " unorm"), (f.glc, " glc"), (f.slc, " slc"), (f.da, " da")];

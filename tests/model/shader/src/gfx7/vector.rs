@@ -269,8 +269,14 @@ const INTEGER: [(&str, C); 8] = [
 
 /// Families of comparisons: first opcode, type, suffix. `v_cmpx` is 16 above; of floats, the
 /// signaling forms 64.
-const FAMILIES: [(u16, CompareType, &str); 6] =
-    [(0, F32, "f32"), (32, F64, "f64"), (128, I32, "i32"), (160, I64, "i64"), (192, U32, "u32"), (224, U64, "u64")];
+const FAMILIES: [(u16, CompareType, &str); 6] = [
+    (0, F32, "f32"),
+    (32, F64, "f64"),
+    (128, I32, "i32"),
+    (160, I64, "i64"),
+    (192, U32, "u32"),
+    (224, U64, "u64"),
+];
 
 fn compares() -> Vec<Line> {
     let mut all = vec![];
@@ -291,12 +297,19 @@ fn compares() -> Vec<Line> {
                 all.push((opcode, named(format!("v_cmp{x}_{name}_{suffix}")), op, operands));
                 if float {
                     // Signals on quiet NaNs; without traps there is nothing to see of it.
-                    all.push((opcode + 64, named(format!("v_cmps{x}_{name}_{suffix}")), op, operands));
+                    all.push((
+                        opcode + 64,
+                        named(format!("v_cmps{x}_{name}_{suffix}")),
+                        op,
+                        operands,
+                    ));
                 }
             }
         }
     }
-    for (opcode, kind, name, operands) in [(136, Class32, "f32", ":fb"), (168, Class64, "f64", ":db")] {
+    for (opcode, kind, name, operands) in
+        [(136, Class32, "f32", ":fb"), (168, Class64, "f64", ":db")]
+    {
         for exec in [false, true] {
             let op = Compare(isa::Compare { kind, condition: C::True, exec });
             let x = if exec { "x" } else { "" };

@@ -99,7 +99,10 @@ struct Sampler {
 impl Sampler {
     fn new(s: [u32; 4]) -> Result<Sampler, String> {
         if s[0] >> 9 & 7 != 0 {
-            return Err(format!("MAX_ANISO_RATIO {}: anisotropic filters are not implemented", s[0] >> 9 & 7));
+            return Err(format!(
+                "MAX_ANISO_RATIO {}: anisotropic filters are not implemented",
+                s[0] >> 9 & 7
+            ));
         }
         let fixed = |bits: u32| bits as f32 / 256.0;
         let bias = ((s[2] << 18) as i32 >> 18) as f32 / 256.0;
@@ -199,7 +202,8 @@ pub fn execute<M: Memory + ?Sized>(
     };
     let nothing = image.selected([0; 4], i)?;
     let s = usize::from(i.src[2]);
-    let sampler = Sampler::new(std::array::from_fn(|n| w.scalar[s + n])).map_err(|why| bad(i, why))?;
+    let sampler =
+        Sampler::new(std::array::from_fn(|n| w.scalar[s + n])).map_err(|why| bad(i, why))?;
     let parts = Parts::new(with, image.kind);
     let addresses = Addresses::new(w, i, parts.total)?;
     let mut rows = [[0; LANES]; 4];
@@ -234,7 +238,11 @@ impl Work<'_> {
 
     /// Position in texels of a level along a direction.
     fn position(&self, w: &Wave, level: usize, n: usize, lane: usize) -> f32 {
-        let scale = if self.sampler.texels || self.i.flags.unorm { 1.0 } else { self.image.size(level)[n] as f32 };
+        let scale = if self.sampler.texels || self.i.flags.unorm {
+            1.0
+        } else {
+            self.image.size(level)[n] as f32
+        };
         self.coordinate(w, n, lane) * scale
     }
 
@@ -273,7 +281,9 @@ impl Work<'_> {
         let raw = match self.parts.with.level {
             Level::Zero => return (0.0, 0.0),
             Level::Given => self.addresses.float(w, self.parts.level, lane),
-            Level::Bias => self.implied_lod(w, lane) + self.addresses.float(w, self.parts.bias, lane),
+            Level::Bias => {
+                self.implied_lod(w, lane) + self.addresses.float(w, self.parts.bias, lane)
+            }
             Level::Implicit | Level::Derivative => self.implied_lod(w, lane),
         } + self.sampler.bias;
         let (mut least, most) = self.sampler.lods;
@@ -314,7 +324,8 @@ impl Work<'_> {
 
     /// Returns true if the filter is linear along the image.
     fn is_linear(&self, lod: f32) -> bool {
-        let linear = if lod > 0.0 { self.sampler.minify_linear } else { self.sampler.magnify_linear };
+        let linear =
+            if lod > 0.0 { self.sampler.minify_linear } else { self.sampler.magnify_linear };
         linear && !self.format.number().is_integer()
     }
 
@@ -349,18 +360,28 @@ impl Work<'_> {
             at[2] = slice;
         }
         if !self.parts.with.compare {
-            return Ok(self.image.fetch((level, at), bus, self.i, self.context)?.unwrap_or(self.border));
+            return Ok(self
+                .image
+                .fetch((level, at), bus, self.i, self.context)?
+                .unwrap_or(self.border));
         }
         // The result takes the place of the first component, and DST_SEL acts on it.
-        let depth = self.image.stored((level, at), bus, self.i, self.context)?.unwrap_or(self.border)[0];
+        let depth =
+            self.image.stored((level, at), bus, self.i, self.context)?.unwrap_or(self.border)[0];
         // A reference is what the format can hold.
-        let reference = self.format.clamped([self.addresses.get(w, self.parts.reference, lane); 4])[0];
+        let reference =
+            self.format.clamped([self.addresses.get(w, self.parts.reference, lane); 4])[0];
         let passes = self.sampler.passes(f32::from_bits(reference), f32::from_bits(depth));
         let one = 1.0f32.to_bits();
         self.image.selected([if passes { one } else { 0 }, 0, 0, one], self.i)
     }
 
-    fn sample<M: Memory + ?Sized>(&self, w: &Wave, lane: usize, bus: &mut Bus<'_, M>) -> Result<Texel, Stop> {
+    fn sample<M: Memory + ?Sized>(
+        &self,
+        w: &Wave,
+        lane: usize,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<Texel, Stop> {
         let (_, lod) = self.lod(w, lane);
         let (levels, share) = self.levels(lod);
         let linear = self.is_linear(lod);
@@ -394,14 +415,21 @@ impl Work<'_> {
             let share: f32 = (0..self.image.kind.directions()).map(along).product();
             // A weight of zero takes nothing, not even of an infinity.
             if share != 0.0 {
-                sum.iter_mut().zip(texel).for_each(|(sum, value)| *sum += f32::from_bits(value) * share);
+                sum.iter_mut()
+                    .zip(texel)
+                    .for_each(|(sum, value)| *sum += f32::from_bits(value) * share);
             }
         }
         Ok(sum.map(f32::to_bits))
     }
 
     /// One component of the four texels of a linear filter, of one level.
-    fn gather<M: Memory + ?Sized>(&self, w: &Wave, lane: usize, bus: &mut Bus<'_, M>) -> Result<Texel, Stop> {
+    fn gather<M: Memory + ?Sized>(
+        &self,
+        w: &Wave,
+        lane: usize,
+        bus: &mut Bus<'_, M>,
+    ) -> Result<Texel, Stop> {
         let ([level, _], _) = self.levels(self.lod(w, lane).1.floor());
         let corner = (level, self.corner(w, lane, level, true).0);
         let component = self.i.imm.trailing_zeros() as usize & 3;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Each scalar operation, by its mnemonic, against an oracle that computes it another way: logic bit by
-//! bit, arithmetic in 128 bits, bit fields as lists of bits.
+//! Each scalar operation, by its mnemonic, against an oracle that computes it another way: logic
+//! bit by bit, arithmetic in 128 bits, bit fields as lists of bits.
 
 use crate::{
     gfx7::{
@@ -75,7 +75,8 @@ fn logic(name: &str, a: u64, b: u64) -> Option<u64> {
         "xnor" => |a, b| a == b,
         _ => return None,
     };
-    let all: Vec<bool> = bits(a, 64).into_iter().zip(bits(b, 64)).map(|(a, b)| truth(a, b)).collect();
+    let all: Vec<bool> =
+        bits(a, 64).into_iter().zip(bits(b, 64)).map(|(a, b)| truth(a, b)).collect();
     Some(number(&all))
 }
 
@@ -109,7 +110,8 @@ fn holds(name: &str, a: i128, b: i128) -> Option<bool> {
 fn comparison(name: &str, before: &Before) -> Option<bool> {
     let [a, b] = before.source;
     let mut words = name.split('_').skip(1);
-    let (kind, condition, as_type) = (words.next()?, words.next().unwrap_or(""), words.next().unwrap_or(""));
+    let (kind, condition, as_type) =
+        (words.next()?, words.next().unwrap_or(""), words.next().unwrap_or(""));
     let signed = |v: u64| i128::from(v as u32 as i32);
     let unsigned = |v: u64| i128::from(v as u32);
     match (kind, as_type) {
@@ -166,12 +168,16 @@ fn bitwise(name: &str, before: &Before) -> Option<(u64, bool)> {
     let by = b as usize % width;
     let changes = |value: u64| (value, value != 0);
     let keeps = |value: u64| (value, before.scc);
-    let shifted = |fill: bool| -> Vec<bool> { (by..by + width).map(|n| of.get(n).copied().unwrap_or(fill)).collect() };
+    let shifted = |fill: bool| -> Vec<bool> {
+        (by..by + width).map(|n| of.get(n).copied().unwrap_or(fill)).collect()
+    };
     let size = (b >> 16 & 0x7f) as usize;
     let sign = *of.last().unwrap();
     let quad = |n: usize| of[n / 4 * 4..n / 4 * 4 + 4].contains(&true);
     Some(match name {
-        "s_lshl_b32" | "s_lshl_b64" => changes(number(&(0..width).map(|n| n >= by && of[n - by]).collect::<Vec<_>>())),
+        "s_lshl_b32" | "s_lshl_b64" => {
+            changes(number(&(0..width).map(|n| n >= by && of[n - by]).collect::<Vec<_>>()))
+        }
         "s_lshr_b32" | "s_lshr_b64" => changes(number(&shifted(false))),
         "s_ashr_i32" | "s_ashr_i64" => changes(number(&shifted(sign))),
         "s_bfe_u32" | "s_bfe_u64" => changes(number(&field(&of, by, size, false))),
@@ -181,8 +187,12 @@ fn bitwise(name: &str, before: &Before) -> Option<(u64, bool)> {
             keeps(number(&(0..width).map(|n| (by..by + ones).contains(&n)).collect::<Vec<_>>()))
         }
         "s_brev_b32" | "s_brev_b64" => keeps(number(&of.iter().rev().copied().collect::<Vec<_>>())),
-        "s_bcnt0_i32_b32" | "s_bcnt0_i32_b64" => changes(of.iter().filter(|bit| !**bit).count() as u64),
-        "s_bcnt1_i32_b32" | "s_bcnt1_i32_b64" => changes(of.iter().filter(|bit| **bit).count() as u64),
+        "s_bcnt0_i32_b32" | "s_bcnt0_i32_b64" => {
+            changes(of.iter().filter(|bit| !**bit).count() as u64)
+        }
+        "s_bcnt1_i32_b32" | "s_bcnt1_i32_b64" => {
+            changes(of.iter().filter(|bit| **bit).count() as u64)
+        }
         "s_ff0_i32_b32" | "s_ff0_i32_b64" => keeps(first(of.into_iter(), false)),
         "s_ff1_i32_b32" | "s_ff1_i32_b64" => keeps(first(of.into_iter(), true)),
         "s_flbit_i32_b32" | "s_flbit_i32_b64" => keeps(first(of.into_iter().rev(), true)),
@@ -198,7 +208,9 @@ fn bitwise(name: &str, before: &Before) -> Option<(u64, bool)> {
             old[a as usize % width] = name.starts_with("s_bitset1");
             keeps(number(&old))
         }
-        "s_not_b32" | "s_not_b64" => changes(number(&of.iter().map(|bit| !bit).collect::<Vec<_>>())),
+        "s_not_b32" | "s_not_b64" => {
+            changes(number(&of.iter().map(|bit| !bit).collect::<Vec<_>>()))
+        }
         _ => return None,
     })
 }
@@ -219,8 +231,12 @@ fn oracle(entry: &Entry, before: &Before) -> Option<After> {
     let word = name.split('_').nth(1)?;
     match name {
         "s_mov_b32" | "s_mov_b64" => done((cut(a), before.scc)),
-        "s_cmov_b32" | "s_cmov_b64" => done((if before.scc { cut(a) } else { cut(before.old) }, before.scc)),
-        "s_cselect_b32" | "s_cselect_b64" => done((cut(if before.scc { a } else { b }), before.scc)),
+        "s_cmov_b32" | "s_cmov_b64" => {
+            done((if before.scc { cut(a) } else { cut(before.old) }, before.scc))
+        }
+        "s_cselect_b32" | "s_cselect_b64" => {
+            done((cut(if before.scc { a } else { b }), before.scc))
+        }
         "s_movk_i32" => done((before.constant as u64 & 0xffff_ffff, before.scc)),
         "s_cmovk_i32" => {
             let value = if before.scc { before.constant as u64 } else { before.old };
@@ -261,7 +277,8 @@ fn scalar_operations() {
         }
         let mut known = false;
         for _ in 0..ROUNDS {
-            let constant = if rng.below(2) == 0 { rng.word() as u16 } else { value(&mut rng) as u16 };
+            let constant =
+                if rng.below(2) == 0 { rng.word() as u16 } else { value(&mut rng) as u16 };
             let Some(inst) = instruction(entry, constant) else { break };
             let mut scalars = [0; 128];
             scalars.iter_mut().for_each(|s| *s = rng.word());
@@ -287,7 +304,12 @@ fn scalar_operations() {
                 Op::ScalarCompare(op) => super::compare(&mut w, &inst, op),
                 _ => unreachable!(),
             }
-            let what = || format!("{} {:x?} {:#x} {:#x}", entry.name, before.source, before.old, before.constant);
+            let what = || {
+                format!(
+                    "{} {:x?} {:#x} {:#x}",
+                    entry.name, before.source, before.old, before.constant
+                )
+            };
             let dwords = entry.signature.result(0).map_or(0, |kind| kind.dwords());
             let result = match dwords {
                 2 => w.pair(RESULT as u16),

@@ -55,7 +55,8 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
         Vector::PackTowardZeroF16 => {
             // Toward zero in every mode.
             let denormals = w.mode.double().denormals;
-            let env = Env { rounding: Rounding::Zero, denormals: Denormals { input: true, ..denormals } };
+            let env =
+                Env { rounding: Rounding::Zero, denormals: Denormals { input: true, ..denormals } };
             pack(w, i, |a| float::convert(F32, F16, a.to_bits().into(), env) as u32);
         }
         Vector::PackU8F32 => pack_byte(w, i),
@@ -82,7 +83,8 @@ fn offset4(w: &mut Wave, i: &Inst) {
     let env = w.mode.single();
     let mut buffer = [0; LANES];
     let row = w.row(i, 0, &mut buffer);
-    let out: Row = std::array::from_fn(|lane| (((row[lane] << 28) as i32 >> 28) as f32 / 16.0).to_bits());
+    let out: Row =
+        std::array::from_fn(|lane| (((row[lane] << 28) as i32 >> 28) as f32 / 16.0).to_bits());
     single::finish(w, i, env, out);
 }
 
@@ -95,7 +97,8 @@ fn to_integer(w: &mut Wave, i: &Inst, f: impl Fn(f32) -> u32) {
     let env = w.mode.single();
     let mut buffer = [0; LANES];
     let row = single::source(w, i, 0, &mut buffer);
-    let out: Row = std::array::from_fn(|n| f(f32::from_bits(flushed(F32, row[n].into(), env) as u32)));
+    let out: Row =
+        std::array::from_fn(|n| f(f32::from_bits(flushed(F32, row[n].into(), env) as u32)));
     w.put(i.dst, &out);
 }
 

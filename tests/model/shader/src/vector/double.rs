@@ -26,9 +26,15 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
     match op {
         Vector::AddF64 => run(w, i, |[a, b]| a + b, |[a, b], e| float::add(F64, a, b, e)),
         Vector::MulF64 => run(w, i, |[a, b]| a * b, |[a, b], e| float::mul(F64, a, b, e)),
-        Vector::FmaF64 => run(w, i, |[a, b, c]| a.mul_add(b, c), |[a, b, c], e| float::fma(F64, a, b, c, e)),
-        Vector::MinF64 => chosen(w, i, |[a, b]| extreme(a, b, ieee, |a, b| a < b || a == b && a.is_sign_negative())),
-        Vector::MaxF64 => chosen(w, i, |[a, b]| extreme(a, b, ieee, |a, b| a > b || a == b && b.is_sign_negative())),
+        Vector::FmaF64 => {
+            run(w, i, |[a, b, c]| a.mul_add(b, c), |[a, b, c], e| float::fma(F64, a, b, c, e))
+        }
+        Vector::MinF64 => chosen(w, i, |[a, b]| {
+            extreme(a, b, ieee, |a, b| a < b || a == b && a.is_sign_negative())
+        }),
+        Vector::MaxF64 => chosen(w, i, |[a, b]| {
+            extreme(a, b, ieee, |a, b| a > b || a == b && b.is_sign_negative())
+        }),
         Vector::LdexpF64 => ldexp(w, i),
         Vector::TruncF64 => rounded(w, i, f64::trunc),
         Vector::CeilF64 => rounded(w, i, f64::ceil),
@@ -67,7 +73,12 @@ fn output(bits: u64, env: Env) -> u64 {
 }
 
 #[inline(always)]
-fn run<const N: usize>(w: &mut Wave, i: &Inst, host: impl Fn([f64; N]) -> f64, exact: fn([u64; N], Env) -> u64) {
+fn run<const N: usize>(
+    w: &mut Wave,
+    i: &Inst,
+    host: impl Fn([f64; N]) -> f64,
+    exact: fn([u64; N], Env) -> u64,
+) {
     let env = w.mode.double();
     let mut n = 0;
     let rows = [(); N].map(|()| {
@@ -78,7 +89,11 @@ fn run<const N: usize>(w: &mut Wave, i: &Inst, host: impl Fn([f64; N]) -> f64, e
     let out = std::array::from_fn(|lane| {
         let operands = rows.each_ref().map(|row| row[lane]);
         let result = host(operands.map(|bits| f64::from_bits(input(bits, env))));
-        if result.is_nan() || !nearest { exact(operands, env) } else { output(result.to_bits(), env) }
+        if result.is_nan() || !nearest {
+            exact(operands, env)
+        } else {
+            output(result.to_bits(), env)
+        }
     });
     finish(w, i, env, out);
 }
@@ -103,7 +118,8 @@ fn rounded(w: &mut Wave, i: &Inst, f: impl Fn(f64) -> f64) {
 fn chosen(w: &mut Wave, i: &Inst, f: impl Fn([f64; 2]) -> f64) {
     let env = w.mode.double();
     let (a, b) = (source(w, i, 0), source(w, i, 1));
-    let out = std::array::from_fn(|lane| f([f64::from_bits(a[lane]), f64::from_bits(b[lane])]).to_bits());
+    let out =
+        std::array::from_fn(|lane| f([f64::from_bits(a[lane]), f64::from_bits(b[lane])]).to_bits());
     finish(w, i, env, out);
 }
 
@@ -139,7 +155,8 @@ fn ldexp(w: &mut Wave, i: &Inst) {
 pub fn finish(w: &mut Wave, i: &Inst, env: Env, mut out: Row64) {
     if i.flags.omod != 0 && !env.denormals.output {
         let factor = [1.0, 2.0, 4.0, 0.5][usize::from(i.flags.omod & 3)];
-        out.iter_mut().for_each(|bits| *bits = F64.flush((f64::from_bits(*bits) * factor).to_bits()));
+        out.iter_mut()
+            .for_each(|bits| *bits = F64.flush((f64::from_bits(*bits) * factor).to_bits()));
     }
     if i.flags.clamp {
         let keep_nan = !w.mode.dx10_clamp();

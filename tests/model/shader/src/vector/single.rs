@@ -2,8 +2,8 @@
 //! Single precision.
 //!
 //! Lanes are computed by the host, which rounds to nearest, with denormals flushed before and after
-//! as the mode says. Where the mode rounds otherwise, or a lane is a NaN, the lane is computed again
-//! in integers ([`crate::float`]).
+//! as the mode says. Where the mode rounds otherwise, or a lane is a NaN, the lane is computed
+//! again in integers ([`crate::float`]).
 
 use super::math;
 use crate::{
@@ -40,10 +40,16 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
     let flush = Env { denormals: Denormals::FLUSH, ..env };
     match op {
         Vector::AddF32 => run(w, i, env, |[a, b]| a + b, |[a, b], e| float::add(F32, a, b, e)),
-        Vector::SubF32 => run(w, i, env, |[a, b]| a - b, |[a, b], e| float::add(F32, a, negate(b), e)),
-        Vector::SubRevF32 => run(w, i, env, |[a, b]| b - a, |[a, b], e| float::add(F32, b, negate(a), e)),
+        Vector::SubF32 => {
+            run(w, i, env, |[a, b]| a - b, |[a, b], e| float::add(F32, a, negate(b), e))
+        }
+        Vector::SubRevF32 => {
+            run(w, i, env, |[a, b]| b - a, |[a, b], e| float::add(F32, b, negate(a), e))
+        }
         Vector::MulF32 => run(w, i, env, |[a, b]| a * b, |[a, b], e| float::mul(F32, a, b, e)),
-        Vector::MulLegacyF32 => run(w, i, env, |[a, b]| legacy(a, b), |[a, b], e| legacy_exact(a, b, e)),
+        Vector::MulLegacyF32 => {
+            run(w, i, env, |[a, b]| legacy(a, b), |[a, b], e| legacy_exact(a, b, e))
+        }
         // These two flush whatever the mode says (LLVM, SIInstrInfo: "mad flushes denormals").
         Vector::MadF32 | Vector::MacF32 => run(
             w,
@@ -59,7 +65,9 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
             |[a, b, c]| tidy(legacy(a, b)) + c,
             |[a, b, c], e| float::add(F32, legacy_exact(a, b, e), c, e),
         ),
-        Vector::FmaF32 => run(w, i, env, |[a, b, c]| fused(a, b, c), |[a, b, c], e| float::fma(F32, a, b, c, e)),
+        Vector::FmaF32 => {
+            run(w, i, env, |[a, b, c]| fused(a, b, c), |[a, b, c], e| float::fma(F32, a, b, c, e))
+        }
         Vector::LdexpF32 => ldexp(w, i),
         Vector::FractF32 => rounded(w, i, fract),
         Vector::TruncF32 => rounded(w, i, f32::trunc),
@@ -73,7 +81,9 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
         Vector::SqrtF32 => rounded(w, i, f32::sqrt),
         Vector::SinF32 => rounded(w, i, math::sin),
         Vector::CosF32 => rounded(w, i, math::cos),
-        Vector::FrexpMantF32 => rounded(w, i, |a| f32::from_bits(float::split(F32, a.to_bits().into()).0 as u32)),
+        Vector::FrexpMantF32 => {
+            rounded(w, i, |a| f32::from_bits(float::split(F32, a.to_bits().into()).0 as u32))
+        }
         Vector::CubeId => chosen(w, i, |[a, b, c]| math::cube(a, b, c).face),
         Vector::CubeS => chosen(w, i, |[a, b, c]| math::cube(a, b, c).s),
         Vector::CubeT => chosen(w, i, |[a, b, c]| math::cube(a, b, c).t),
@@ -98,7 +108,11 @@ fn extreme(w: &mut Wave, i: &Inst, op: Vector) -> bool {
         Vector::Min3F32 => chosen(w, i, |[a, b, c]| min(min(a, b), c)),
         Vector::Max3F32 => chosen(w, i, |[a, b, c]| max(max(a, b), c)),
         Vector::Med3F32 => chosen(w, i, |[a, b, c]| {
-            if a.is_nan() || b.is_nan() || c.is_nan() { min(min(a, b), c) } else { max(min(a, b), min(max(a, b), c)) }
+            if a.is_nan() || b.is_nan() || c.is_nan() {
+                min(min(a, b), c)
+            } else {
+                max(min(a, b), min(max(a, b), c))
+            }
         }),
         _ => return false,
     }
@@ -154,7 +168,8 @@ fn legacy_exact(a: u64, b: u64, env: Env) -> u64 {
 
 /// Rounded once: the product is exact in a double, and the sum is made odd where it is not.
 fn fused(a: f32, b: f32, c: f32) -> f32 {
-    let exact = float::fma(F32, a.to_bits().into(), b.to_bits().into(), c.to_bits().into(), Env::HOST);
+    let exact =
+        float::fma(F32, a.to_bits().into(), b.to_bits().into(), c.to_bits().into(), Env::HOST);
     f32::from_bits(exact as u32)
 }
 
@@ -195,7 +210,13 @@ fn with_nan(a: f32, b: f32, ieee: bool) -> Option<f32> {
 
 /// Arithmetic that the mode rounds.
 #[inline(always)]
-fn run<const N: usize>(w: &mut Wave, i: &Inst, env: Env, host: impl Fn([f32; N]) -> f32, exact: Exact<N>) {
+fn run<const N: usize>(
+    w: &mut Wave,
+    i: &Inst,
+    env: Env,
+    host: impl Fn([f32; N]) -> f32,
+    exact: Exact<N>,
+) {
     let mut buffers = [[0; LANES]; N];
     let mut out: Row = [0; LANES];
     let mut nan = false;
@@ -255,7 +276,8 @@ fn chosen<const N: usize>(w: &mut Wave, i: &Inst, f: impl Fn([f32; N]) -> f32) {
         n += 1;
         source(w, i, n - 1, buffer)
     });
-    let out: Row = std::array::from_fn(|lane| f(rows.map(|row| f32::from_bits(row[lane]))).to_bits());
+    let out: Row =
+        std::array::from_fn(|lane| f(rows.map(|row| f32::from_bits(row[lane]))).to_bits());
     let env = w.mode.single();
     finish(w, i, env, out);
 }
@@ -265,7 +287,8 @@ fn ldexp(w: &mut Wave, i: &Inst) {
     let mut buffers = [[0; LANES]; 2];
     let [p, q] = &mut buffers;
     let (a, by) = (source(w, i, 0, p), w.row(i, 1, q));
-    let out: Row = std::array::from_fn(|lane| float::scale(F32, a[lane].into(), by[lane] as i32, env) as u32);
+    let out: Row =
+        std::array::from_fn(|lane| float::scale(F32, a[lane].into(), by[lane] as i32, env) as u32);
     finish(w, i, env, out);
 }
 

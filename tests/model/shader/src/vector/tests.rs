@@ -41,8 +41,17 @@ const ORDINARY: Mode = Mode(0x1c0);
 /// Values that matter: small, extreme, floats around one, denormals, NaNs.
 fn value(kind: Kind, rng: &mut Rng) -> u64 {
     let any = rng.long();
-    let single: [u32; 9] =
-        [0, 0x8000_0000, 0x3f80_0000, 0xbf80_0000, 0x7f80_0000, 0xff80_0000, 0x7fc0_0000, 1, 0x7f7f_ffff];
+    let single: [u32; 9] = [
+        0,
+        0x8000_0000,
+        0x3f80_0000,
+        0xbf80_0000,
+        0x7f80_0000,
+        0xff80_0000,
+        0x7fc0_0000,
+        1,
+        0x7f7f_ffff,
+    ];
     match (kind.dwords(), rng.below(6)) {
         (_, 0) => any % 70,
         (1, 1) => single[rng.below(single.len())].into(),
@@ -96,7 +105,9 @@ fn check(
     let mut known = 0;
     for entry in entries().into_iter().filter(|e| e.format == Format::Vop3) {
         let Op::Vector(op) = entry.op else { continue };
-        let Some(inst) = instruction(entry).filter(|_| oracle(op, [0; 3], false).is_some()) else { continue };
+        let Some(inst) = instruction(entry).filter(|_| oracle(op, [0; 3], false).is_some()) else {
+            continue;
+        };
         known += 1;
         for _ in 0..ROUNDS {
             let before = wave(&inst, &mut rng);
@@ -116,7 +127,11 @@ fn check(
                 let carry_in = before.pair(20) >> lane & 1 != 0;
                 let active = before.exec() >> lane & 1 != 0;
                 let (want, carry) = oracle(op, operands, carry_in).unwrap();
-                let (want, carry) = if active { (cut(want), carry) } else { (cut(old[lane]), carry.map(|_| false)) };
+                let (want, carry) = if active {
+                    (cut(want), carry)
+                } else {
+                    (cut(old[lane]), carry.map(|_| false))
+                };
                 let got = cut(result[lane]);
                 assert!(
                     if active { same(got, want) } else { got == want },
@@ -124,7 +139,12 @@ fn check(
                     entry.name
                 );
                 if let Some(carry) = carry {
-                    assert_eq!(after.pair(30) >> lane & 1 != 0, carry, "{} {operands:x?}: carry", entry.name);
+                    assert_eq!(
+                        after.pair(30) >> lane & 1 != 0,
+                        carry,
+                        "{} {operands:x?}: carry",
+                        entry.name
+                    );
                 }
             }
         }
@@ -161,7 +181,8 @@ fn integer(op: Vector, [a, b, c]: [u64; 3], carry: bool) -> Option<(u64, Option<
     let all_s = sorted([s(a, 32), s(b, 32), s(c, 32)]);
     let all_u = sorted([x, y, z]);
     let bytes = |v: u64| (v as u32).to_le_bytes();
-    let apart: i128 = bytes(a).iter().zip(bytes(b)).map(|(p, q)| (i128::from(*p) - i128::from(q)).abs()).sum();
+    let apart: i128 =
+        bytes(a).iter().zip(bytes(b)).map(|(p, q)| (i128::from(*p) - i128::from(q)).abs()).sum();
     let value = match op {
         Vector::Mov => x,
         Vector::Not => -1 - x,
@@ -219,9 +240,10 @@ fn integer(op: Vector, [a, b, c]: [u64; 3], carry: bool) -> Option<(u64, Option<
                 if field >= two(size - 1) { field - two(size) } else { field }
             }
         },
-        Vector::Insert => {
-            (0..32).filter(|n| if bit(a, *n) { bit(b, *n) } else { bit(c, *n) }).map(|n| two(n.into())).sum()
-        }
+        Vector::Insert => (0..32)
+            .filter(|n| if bit(a, *n) { bit(b, *n) } else { bit(c, *n) })
+            .map(|n| two(n.into()))
+            .sum(),
         Vector::Lerp => (0..4)
             .map(|n| {
                 let carry = i128::from(bytes(c)[n] & 1);
@@ -297,7 +319,9 @@ fn floats(op: Vector, [a, b, c]: [u64; 3], _carry: bool) -> Option<(u64, Option<
         Vector::CeilF32 => to_single(x.ceil()),
         Vector::FloorF32 => to_single(x.floor()),
         Vector::RoundEvenF32 => to_single(x.round_ties_even()),
-        Vector::FractF32 if x.is_finite() => to_single((x - x.floor()).min(f64::from(1.0f32.next_down()))),
+        Vector::FractF32 if x.is_finite() => {
+            to_single((x - x.floor()).min(f64::from(1.0f32.next_down())))
+        }
         Vector::FractF32 => to_single(f64::NAN),
         Vector::F32I32 => to_single(s(a, 32) as f64),
         Vector::F32U32 => to_single(u(a, 32) as f64),
@@ -326,7 +350,8 @@ fn extreme(a: f32, b: f32, least: bool) -> u64 {
 }
 
 fn same_float(got: u64, want: u64) -> bool {
-    let nan = |v: u64| f32::from_bits(v as u32).is_nan() && v >> 32 == 0 || f64::from_bits(v).is_nan();
+    let nan =
+        |v: u64| f32::from_bits(v as u32).is_nan() && v >> 32 == 0 || f64::from_bits(v).is_nan();
     got == want || nan(got) && nan(want)
 }
 
@@ -382,7 +407,10 @@ fn functions_are_within_a_unit() {
     let near = |got: u64, want: u64| {
         let (g, w) = (f32::from_bits(got as u32), f32::from_bits(want as u32));
         // A large argument of sine and cosine is not compared.
-        w.is_nan() || g == w || (f64::from(g) - f64::from(w)).abs() <= 1e-9 || (got as i64 - want as i64).abs() <= 1
+        w.is_nan()
+            || g == w
+            || (f64::from(g) - f64::from(w)).abs() <= 1e-9
+            || (got as i64 - want as i64).abs() <= 1
     };
     // V_RCP_IFLAG_F32 is a reciprocal too.
     assert_eq!(check(functions, near), 8);
@@ -435,10 +463,13 @@ fn comparisons_follow_the_order() {
             for lane in 0..LANES {
                 let (a, b) = (a[lane], b[lane]);
                 let want = match op.kind {
-                    CompareType::F32 => {
-                        holds(op.condition, single(a & 0xffff_ffff).partial_cmp(&single(b & 0xffff_ffff)))
+                    CompareType::F32 => holds(
+                        op.condition,
+                        single(a & 0xffff_ffff).partial_cmp(&single(b & 0xffff_ffff)),
+                    ),
+                    CompareType::F64 => {
+                        holds(op.condition, f64::from_bits(a).partial_cmp(&f64::from_bits(b)))
                     }
-                    CompareType::F64 => holds(op.condition, f64::from_bits(a).partial_cmp(&f64::from_bits(b))),
                     CompareType::I32 => holds(op.condition, Some(s(a, 32).cmp(&s(b, 32)))),
                     CompareType::U32 => holds(op.condition, Some(u(a, 32).cmp(&u(b, 32)))),
                     CompareType::I64 => holds(op.condition, Some((a as i64).cmp(&(b as i64)))),
@@ -447,7 +478,11 @@ fn comparisons_follow_the_order() {
                 };
                 let want = want && exec >> lane & 1 != 0;
                 assert_eq!(w.pair(30) >> lane & 1 != 0, want, "{} {a:#x} {b:#x}", entry.name);
-                assert!(!op.exec || w.exec() >> lane & 1 == u64::from(want), "{}: EXEC", entry.name);
+                assert!(
+                    !op.exec || w.exec() >> lane & 1 == u64::from(want),
+                    "{}: EXEC",
+                    entry.name
+                );
             }
         }
     }

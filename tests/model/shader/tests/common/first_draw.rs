@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! A draw as the tests of the core and those of the gfx ring do it: programs of vertices and pixels, and
-//! the registers of a linear target.
+//! A draw as the tests of the core and those of the gfx ring do it: programs of vertices and
+//! pixels, and the registers of a linear target.
 
 /// A vertex is its index's 16 bytes of the buffer that s[0:3] describes; its color is its position.
 pub const VERTEX: &[u32] = &[

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! What the tests share: registers of a launch, and programs that run to their end.
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part")]
 
 use amdgpu_shader::{
     context::Config,
