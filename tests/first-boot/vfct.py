@@ -17,7 +17,8 @@ ACPI_HEADER = 36
 
 
 def main() -> None:
-    rom = pathlib.Path(sys.argv[1]).read_bytes()
+    # QEMU takes tables below 64 KiB, and the end of the ROM is empty.
+    rom = pathlib.Path(sys.argv[1]).read_bytes().rstrip(b"\0\xff")
     bus, slot, function = (int(n, 16) for n in re.fullmatch(r"(\w+):(\w+)\.(\w+)", sys.argv[2]).groups())
     vendor, device = (int(n, 16) for n in sys.argv[3].split(":"))
     head = struct.pack("<16sII16x", b"amdgpu_rs' rig  ", ACPI_HEADER + 40, 0)
