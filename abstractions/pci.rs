@@ -155,23 +155,32 @@ impl<'a> WriteCombinedBar<'a> {
         unsafe { Mmio::from_raw(self.io) }
     }
 
+    /// Returns a place in the BAR to which `count` values can be written: by the type invariant it is
+    /// mapped, and as a mapping starts at a page, it is aligned.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the range is not within the BAR, or `offset` is not a multiple of 8.
+    fn place64(&self, offset: usize, count: usize) -> Result<*mut u64> {
+        let bytes = count.checked_mul(size_of::<u64>()).ok_or(EINVAL)?;
+        let end = offset.checked_add(bytes).ok_or(EINVAL)?;
+        if offset % size_of::<u64>() != 0 || end > self.size() {
+            return Err(EINVAL);
+        }
+        Ok(without_provenance_mut(self.io.addr() + offset))
+    }
+
     /// Writes `values` to consecutive locations, in no particular order.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the range is not within the BAR, or `offset` is not a multiple of 8.
     pub(crate) fn write64s(&self, offset: usize, values: &[u64]) -> Result {
-        let end = offset.checked_add(size_of_val(values)).ok_or(EINVAL)?;
-        if offset % size_of::<u64>() != 0 || end > self.size() {
-            return Err(EINVAL);
-        }
-        let to = without_provenance_mut::<u64>(self.io.addr() + offset);
-        let (mut rest, mut to) = (values, to);
+        let mut to = self.place64(offset, values.len())?;
+        let mut rest = values;
         while let Some((block, after)) = rest.split_first_chunk::<UNROLLED>() {
             for (n, value) in block.iter().enumerate() {
-                // SAFETY: By the type invariant the whole BAR is mapped, and the range was just
-                // checked to be within it. A mapping starts at a page, so a multiple of 8 in it is
-                // aligned.
+                // SAFETY: `place64` has returned room for all values.
                 unsafe { to.wrapping_add(n).write_volatile(*value) };
             }
             to = to.wrapping_add(UNROLLED);
@@ -191,18 +200,10 @@ impl<'a> WriteCombinedBar<'a> {
     ///
     /// As those of [`Self::write64s`].
     pub(crate) fn write_run64(&self, offset: usize, first: u64, step: u64, count: usize) -> Result {
-        let bytes = count.checked_mul(size_of::<u64>()).ok_or(EINVAL)?;
-        let end = offset.checked_add(bytes).ok_or(EINVAL)?;
-        if offset % size_of::<u64>() != 0 || end > self.size() {
-            return Err(EINVAL);
-        }
-        let to = without_provenance_mut::<u64>(self.io.addr() + offset);
-        let (mut to, mut value) = (to, first);
+        let (mut to, mut value) = (self.place64(offset, count)?, first);
         for _ in 0..count / UNROLLED {
             for n in 0..UNROLLED {
-                // SAFETY: By the type invariant the whole BAR is mapped, and the range was just
-                // checked to be within it. A mapping starts at a page, so a multiple of 8 in it is
-                // aligned.
+                // SAFETY: `place64` has returned room for all values.
                 unsafe { to.wrapping_add(n).write_volatile(value) };
                 value = value.wrapping_add(step);
             }

@@ -270,9 +270,9 @@ impl Executor {
         }
     }
 
-    /// Returns an error if the page tables that a job was published with, after so many losses of
-    /// VRAM, are lost.
-    pub(super) fn check_tables(&self, losses: Option<u64>) -> Result {
+    /// Returns an error if VRAM was lost again since a job was submitted by somebody who knew of so
+    /// many losses: its page tables may be lost, and what it relies on.
+    pub(super) fn check_losses(&self, losses: Option<u64>) -> Result {
         match losses {
             Some(losses) if losses != self.vram_losses.load(Relaxed) => Err(ECANCELED),
             _ => Ok(()),

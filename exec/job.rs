@@ -127,8 +127,6 @@ pub(crate) struct SpaceAt {
     pub(crate) seq: u64,
     /// Fence of the changes that are not written yet. The job runs after it.
     pub(crate) after: Option<ARef<Fence>>,
-    /// Number of losses of VRAM after which they were written: see [`Executor::vram_losses`].
-    pub(crate) losses: u64,
 }
 
 /// Work that a client submits, and the objects that must stay until it is done.
@@ -141,6 +139,8 @@ pub(crate) struct Work {
     pub(crate) standing: Option<Arc<Standing>>,
     /// Number of losses of VRAM that whoever submitted the job knows of: see
     /// [`Executor::vram_losses`]. `None`: the kernel, which relies on nothing that VRAM held.
+    ///
+    /// The job's page tables were written after as many losses, or more.
     pub(crate) known_losses: Option<u64>,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
@@ -312,15 +312,10 @@ impl JobOps for Job {
 
     fn run(&mut self, queue: &Queue) -> ARef<Fence> {
         queue.tick_if_due();
-        let tables = queue
-            .executor
-            .check_tables(self.at.as_ref().map(|at| at.losses));
         self.advance(|work, stage| {
-            // The context may have been looked up before the loss, and the job published after it.
-            let tables = tables.and(queue.executor.check_tables(work.known_losses));
             let fence = match stage {
-                Stage::Waiting(fence) => submit(queue, work, tables, fence, None),
-                Stage::Ready(fence, lease) => submit(queue, work, tables, fence, lease),
+                Stage::Waiting(fence) => submit(queue, work, fence, None),
+                Stage::Ready(fence, lease) => submit(queue, work, fence, lease),
                 Stage::Running(fence) => fence,
                 // `advance` does not nest.
                 Stage::Changing => Fence::stub(),
@@ -368,15 +363,8 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
     }
 }
 
-/// Puts a job on its ring, with its commands if it is to run and has all that it needs. `tables`
-/// says whether its page tables are still there.
-fn submit(
-    queue: &Queue,
-    work: &Work,
-    tables: Result,
-    fence: HwFence,
-    lease: Option<Lease>,
-) -> ARef<Fence> {
+/// Puts a job on its ring, with its commands if it is to run and has all that it needs.
+fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
@@ -391,7 +379,8 @@ fn submit(
         Some(seat) => seat.check_wanted(),
         None => work.check(&queue.executor),
     };
-    let vm = wanted.and(tables).and(vm);
+    let lost = queue.executor.check_losses(work.known_losses);
+    let vm = wanted.and(lost).and(vm);
     let submission = Submission {
         vm: vm.unwrap_or(None),
         commands: match vm {

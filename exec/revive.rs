@@ -24,7 +24,8 @@ use crate::{
 };
 
 /// Brings the card up, with empty rings: what is not finished has to be written to them again, and
-/// what is in VRAM is lost. All schedulers are held. `set_master` has to let the card access system memory. Sleeps.
+/// what is in VRAM is lost. All schedulers are held. `set_master` has to let the card access system
+/// memory. Sleeps.
 ///
 /// # Errors
 ///

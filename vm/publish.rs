@@ -6,10 +6,7 @@ use kernel::{
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Acquire,
-            Relaxed, //
-        },
+        atomic::Acquire,
         Arc, //
     }, //
 };
@@ -190,7 +187,6 @@ impl<'n, N: Iterator<Item = &'n Bo> + Clone> PublishGuard<'_, N> {
         SpaceAt {
             seq: self.vm.seq.load(Acquire),
             after: self.vm.timeline.pending(),
-            losses: self.vm.losses.load(Relaxed),
         }
     }
 }
