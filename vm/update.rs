@@ -287,19 +287,16 @@ impl Steps {
 
         for (n, step) in self.steps.iter().enumerate().take(part.end) {
             let is_wanted = n >= part.start;
-            if let Step::Write { offset, count } = *step {
-                let (now, later) = values.split_at(count);
-                if is_wanted {
-                    memory.write(offset, now);
-                }
-                values = later;
-                continue;
-            }
-            if !is_wanted {
-                continue;
-            }
             match *step {
-                Step::Write { .. } => (),
+                Step::Write { offset, count } => {
+                    let (now, later) = values.split_at(count);
+                    if is_wanted {
+                        memory.write(offset, now);
+                    }
+                    // Also those of other parts.
+                    values = later;
+                }
+                _ if !is_wanted => (),
                 Step::Run {
                     offset,
                     first,

@@ -5,6 +5,7 @@
 use std::str::FromStr;
 
 use crate::{
+    Errno,
     PAGE,
     Result,
     drm,
@@ -15,7 +16,11 @@ use crate::{
         Stream, //
     },
     num::u64_of,
-    session::Session,
+    report::Outcome,
+    session::{
+        PATIENCE_MS,
+        Session, //
+    },
     uapi::{
         self,
         Chunk, //
@@ -165,4 +170,16 @@ pub fn query(
 /// As text.
 pub fn flags(session: &Session, ctx_id: u32) -> std::result::Result<u64, String> {
     query(session, uapi::CTX_OP_QUERY_STATE2, ctx_id).map(|state| state.flags)
+}
+
+/// Waits for a job, which has to end with one of these errors.
+///
+/// # Errors
+///
+/// In words, if it ends in another way.
+pub fn ends_with(session: &Session, engine: Engine, seq: u64, expected: &[i32]) -> Outcome {
+    match session.wait(engine, seq, PATIENCE_MS) {
+        Err(Errno(error)) if expected.contains(&error) => Ok(String::new()),
+        answer => Err(format!("{answer:?}, not errno {expected:?}")),
+    }
 }

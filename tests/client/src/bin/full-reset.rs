@@ -27,6 +27,7 @@ use amdgpu_client::{
     engine::Engine,
     hang::{
         Hang,
+        ends_with,
         flag,
         flags,
         submit,
@@ -37,10 +38,7 @@ use amdgpu_client::{
         u32_of,
         u64_of, //
     },
-    report::{
-        Outcome,
-        Tally, //
-    },
+    report::Tally,
     session::{
         Buffer,
         PATIENCE_MS,
@@ -104,13 +102,6 @@ fn losses(session: &Session) -> Result<u32, String> {
     info.map_err(|e| format!("VRAM_LOST_COUNTER: {e}"))
 }
 
-fn ends(session: &Session, engine: Engine, seq: u64, error: i32) -> Outcome {
-    match session.wait(engine, seq, PATIENCE_MS) {
-        Err(Errno(seen)) if seen == error => Ok(String::new()),
-        answer => Err(format!("{answer:?}, not errno {error}")),
-    }
-}
-
 /// Has a new context, in which what was mapped before is still mapped.
 fn renew(session: &mut Session) -> Result<(), String> {
     session.ctx = session.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
@@ -164,13 +155,13 @@ fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(
         stream.store(engine, innocent.data.va + 64, 2);
         let behind = submit(&innocent, 1, engine, &stream).map_err(|e| format!("CS: {e}"))?;
         tally.check(format!("{title}: the guilty job ends with ETIME"), || {
-            ends(&guilty, engine, first, libc::ETIME)
+            ends_with(&guilty, engine, first, &[libc::ETIME])
                 .map(|_| format!("after {} ms", begun.elapsed().as_millis()))
         });
         // Jobs of DMA go to whichever of the engines has less to do.
         if !engine.is_dma() {
             tally.check(format!("{title}: a job behind it is lost"), || {
-                ends(&innocent, engine, behind, libc::ECANCELED)
+                ends_with(&innocent, engine, behind, &[libc::ECANCELED])
             });
         }
         over.store(true, Ordering::Relaxed);

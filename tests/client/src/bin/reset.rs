@@ -12,13 +12,6 @@
 //! that all engines work: for scripts that take the driver away meanwhile.
 
 use std::{
-    fs::File,
-    io::{
-        Read,
-        Seek,
-        SeekFrom, //
-    },
-    os::unix::fs::OpenOptionsExt,
     process::ExitCode,
     sync::atomic::{
         AtomicBool,
@@ -44,6 +37,7 @@ use amdgpu_client::{
         Hang,
         Named,
         Raw,
+        ends_with,
         flag,
         flags,
         query,
@@ -80,13 +74,6 @@ use amdgpu_client::{
 
 /// What noticing a hang, beyond the time limit, and the reset may take.
 const RESET: Duration = Duration::from_secs(3);
-
-fn ends_with(session: &Session, engine: Engine, seq: u64, expected: &[i32]) -> Outcome {
-    match session.wait(engine, seq, PATIENCE_MS) {
-        Err(Errno(error)) if expected.contains(&error) => Ok(String::new()),
-        answer => Err(format!("{answer:?}, not errno {expected:?}")),
-    }
-}
 
 fn ends_well(session: &Session, engine: Engine, seq: u64) -> Outcome {
     match session.wait(engine, seq, PATIENCE_MS) {
@@ -427,36 +414,9 @@ fn repeaters_are_refused(node: &Node) -> Outcome {
     Ok("after the second hang".into())
 }
 
-/// Lines of the kernel's log that tell of a fault, from now on.
-struct FaultLines(File);
-
-impl FaultLines {
-    fn from_now() -> Result<Self, String> {
-        let mut options = File::options();
-        let mut log = options
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open("/dev/kmsg")
-            .map_err(|e| format!("/dev/kmsg: {e}"))?;
-        log.seek(SeekFrom::End(0)).map_err(|e| format!("/dev/kmsg: {e}"))?;
-        Ok(Self(log))
-    }
-
-    /// The lines since the last call.
-    fn read(&mut self) -> Vec<String> {
-        let (mut lines, mut record) = (Vec::new(), [0; 8192]);
-        loop {
-            match self.0.read(&mut record) {
-                Ok(0) => return lines,
-                Ok(n) => lines.push(String::from_utf8_lossy(&record[..n]).into_owned()),
-                // It was overwritten.
-                Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
-                Err(_) => break,
-            }
-        }
-        lines.retain(|line| line.contains("VM fault:"));
-        lines
-    }
+/// The lines of the kernel's log that tell of a fault, since it was opened or last asked.
+fn fault_lines(log: &mut KernelLog) -> Result<Vec<String>, String> {
+    log.lines(|line| line.contains("VM fault:"))
 }
 
 /// A job that makes 100,000 faults costs others little, and the log a line a second.
@@ -467,7 +427,7 @@ fn fault_storm(node: &Node) -> Outcome {
     const LONG: Duration = Duration::from_secs(3);
     let open = || Session::open(node).map_err(|e| format!("a session: {e}"));
     let (storm, other) = (open()?, open()?);
-    let mut log = FaultLines::from_now()?;
+    let mut log = KernelLog::open()?;
     let (bytes, dma) = (PAGES * u64_of(PAGE), Engine::Dma(0));
     let va = storm.reserve_va(bytes);
     let began = Instant::now();
@@ -490,7 +450,7 @@ fn fault_storm(node: &Node) -> Outcome {
         done.and(worked)
     })?;
     storm.prove_alive(dma)?;
-    let (took, lines) = (began.elapsed(), log.read());
+    let (took, lines) = (began.elapsed(), fault_lines(&mut log)?);
     let most = took.as_secs() + 2;
     let seen = format!(
         "{} lines in {} ms; meanwhile {count} jobs of another, up to {} ms each",

@@ -17,6 +17,7 @@
 use amdgpu_client::args::Args;
 use amdgpu_client::drm::Node;
 use amdgpu_client::engine::Engine;
+use amdgpu_client::hang::flags;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::mem::UserMem;
 use amdgpu_client::num::u64_of;
@@ -34,7 +35,6 @@ use amdgpu_client::session::{
 };
 use amdgpu_client::start::NODE;
 use amdgpu_client::uapi::{
-    self,
     CREATE_VM_ALWAYS_VALID,
     DOMAIN_GTT,
     DOMAIN_VRAM, //
@@ -266,7 +266,7 @@ impl Worker {
             compare_memory(&memory, &bytes)?;
             self.copies.fetch_add(1, Ordering::Relaxed);
         }
-        flags(&session)
+        flags(&session, session.ctx)
     }
 }
 
@@ -287,16 +287,8 @@ fn all_go_on(workers: &[Worker]) -> Outcome {
     }
 }
 
-fn flags(session: &Session) -> Result<u64, String> {
-    let request =
-        uapi::Ctx { op: uapi::CTX_OP_QUERY_STATE2, ctx_id: session.ctx, ..Default::default() };
-    let state =
-        session.file.call(uapi::CTX_QUERY, &request).map_err(|e| format!("a query: {e}"))?;
-    Ok(state.flags)
-}
-
 fn told_nothing(session: &Session) -> Outcome {
-    match flags(session)? {
+    match flags(session, session.ctx)? {
         0 => Ok(String::new()),
         flags => Err(format!("it is told {flags:#x}")),
     }
