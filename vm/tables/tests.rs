@@ -340,7 +340,10 @@ mod entries {
         fn new_place(&mut self) -> Place {
             let offset = self.next;
             self.next += 0x20;
-            self.memory.write(offset, &[!0; 4]);
+            // Whatever level the table is of, these name something.
+            let leftover = SMALL.table(FOREIGN << 12).into_raw();
+            self.memory.write(FOREIGN, &[!0; 4]);
+            self.memory.write(offset, &[leftover; 4]);
             Place {
                 offset,
                 mc_addr: offset << 12,
@@ -388,6 +391,8 @@ mod entries {
         }
     }
 
+    /// Offset of a table of another address space, in which all is mapped.
+    const FOREIGN: u64 = 0xf00;
     /// Address of the directory of [`Deep`], which no table has.
     const ROOT: u64 = 0xff_0000_0000;
 
