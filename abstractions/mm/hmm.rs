@@ -8,8 +8,7 @@
 
 use super::interval_notifier::{
     Callbacks,
-    IntervalNotifier,
-    Seq, //
+    IntervalNotifier, //
 };
 use crate::bindings;
 use core::ops::Range;
@@ -108,7 +107,7 @@ pub(crate) fn snapshot<T: Callbacks>(
     notifier: &IntervalNotifier<T>,
     range: Range<usize>,
     pfns: &mut [Pfn],
-) -> Result<Seq> {
+) -> Result {
     let whole = notifier.range();
     if range.start < whole.start
         || range.end > whole.end
@@ -132,6 +131,5 @@ pub(crate) fn snapshot<T: Callbacks>(
     // array has room for each page of the range, and `Pfn` is transparent.
     to_result(unsafe {
         bindings::hmm_range_fault_unlocked_timeout(&mut walk, msecs_to_jiffies(PATIENCE))
-    })?;
-    Ok(Seq::from_raw(walk.notifier_seq))
+    })
 }

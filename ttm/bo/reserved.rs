@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Operations on a BO whose reservation is held: its place, and its bytes.
+//!
+//! The C driver has these in amdgpu_object.c, for an `amdgpu_bo` that is reserved.
 
 use kernel::{
     prelude::*,
@@ -156,7 +158,7 @@ impl ReservedExt for ReservedBo<'_> {
 /// Returns the GPU's need to look into the CPU's caches for pages of this kind.
 pub(in crate::ttm) fn snoop(backing: ttm::Backing) -> Snoop {
     match backing {
-        ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => Snoop::No,
+        ttm::Backing::Pages(ttm::Caching::WriteCombined) => Snoop::No,
         _ => Snoop::Yes,
     }
 }

@@ -54,9 +54,6 @@ use kernel::{
 /// CPU caching of pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Caching {
-    /// Not cached.
-    #[expect(dead_code, reason = "for devices that snoop nothing")]
-    Uncached,
     /// Writes are combined, reads are not cached.
     WriteCombined,
     /// Cached like any memory.
@@ -66,7 +63,6 @@ pub(crate) enum Caching {
 impl Caching {
     pub(super) fn as_raw(self) -> bindings::ttm_caching {
         match self {
-            Self::Uncached => bindings::ttm_caching_ttm_uncached,
             Self::WriteCombined => bindings::ttm_caching_ttm_write_combined,
             Self::Cached => bindings::ttm_caching_ttm_cached,
         }
@@ -187,7 +183,7 @@ impl Tt {
         KBox::into_raw(this).cast()
     }
 
-    /// Number of 64-bit words that a table has at most. `kvmalloc()` takes more for a mistake of its
+    /// Greatest number of 64-bit words of a table. `kvmalloc()` takes more for a mistake of its
     /// caller, and warns.
     const MAX_WORDS: usize = i32::MAX as usize / size_of::<u64>();
 
