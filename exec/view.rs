@@ -2,6 +2,8 @@
 
 //! Views of an address space's memory, for the dump of a hang.
 //!
+//! The C driver looks for the address space when a dump is read (`amdgpu_vm_lock_by_pasid`).
+//!
 //! What runs on a card must not keep the address space of a client alive for longer than its jobs
 //! do, as the last one to go has to take it down. A [`View`] is kept instead: it leads to the
 //! address space for as long as its file is open.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The text of a dump.
+//!
+//! The C driver's is that of `amdgpu_devcoredump_format`.
 
 use core::fmt::Write;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The state of a ring whose block is about to be reset, for the dump of a hang.
+//!
+//! The C driver's is `amdgpu_coredump_ring`.
 
 use core::ops::Range;
 
