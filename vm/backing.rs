@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The location of a buffer object's bytes, and the page-table entries that show them to the GPU.
+//!
+//! The C driver walks them with `amdgpu_res_cursor` in `amdgpu_vm_update_range`.
 
 use kernel::dma::DmaAddress;
 

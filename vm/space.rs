@@ -308,8 +308,8 @@ impl<B, T> Space<B, T> {
         self.bos.values().next().map(|va| &va.bo)
     }
 
-    /// Returns the first BO after `after` whose entries are not current and that every job has to do
-    /// with: it is private to the address space, or its entries are stale.
+    /// Returns the first BO after `after` whose entries are not current and that every job has to
+    /// do with: it is private to the address space, or its entries are stale.
     pub(super) fn next_due(&self, after: Option<BoId>) -> Option<&B> {
         let from = after.map_or(BoId::FIRST, BoId::next);
         self.bo(self.pending.due_from(from)?)

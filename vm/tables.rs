@@ -13,10 +13,10 @@
 //! Writing entries neither allocates nor fails: pages without a table, or whose table has no
 //! memory, are not mapped.
 //!
-//! A whole page table is made to map nothing by clearing its entry in the table above instead of its
-//! own entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until they
-//! are written and the table is linked again. A new table starts out unlinked. A table between the
-//! directory and the page tables is linked with the first page table in its range, and stays
+//! A whole page table is made to map nothing by clearing its entry in the table above instead of
+//! its own entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until
+//! they are written and the table is linked again. A new table starts out unlinked. A table between
+//! the directory and the page tables is linked with the first page table in its range, and stays
 //! linked until it loses its memory.
 //!
 //! The GPU sees a write once the host data path (HDP) is flushed, and uses it once the translation

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The view that a dump has of an address space: what its jobs may read.
+//!
+//! The C driver's dump looks up a mapping with `amdgpu_vm_bo_lookup_mapping`.
 
 use kernel::prelude::*;
 

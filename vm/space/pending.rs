@@ -3,6 +3,8 @@
 //! The buffer objects (BOs) of an address space whose page-table entries are not current, by who
 //! has to do with them.
 //!
+//! The C driver has lists for that: `evicted`, `needs_update` and `idle` of `amdgpu_vm_bo_status`.
+//!
 //! An address space may have any number of BOs that are mapped and that no job ever names, and no
 //! job may pay for them. So the BOs that a job has to do with whichever it names, those that are
 //! *due*, are in a tree of their own. A BO that only a job that names it has to do with *waits*. It
