@@ -3,6 +3,8 @@
 //! Access of debuggers to the bytes of BOs: to VRAM that a process has mapped (ptrace,
 //! /proc/PID/mem: the `access_memory` callback of TTM), and for the dump of a hang.
 //!
+//! The C driver has this in amdgpu_ttm.c (`amdgpu_ttm_access_memory`).
+//!
 //! The CPU copies, through the VRAM aperture or, beyond that, through registers: a BO that the CPU
 //! has not mapped stays where it is. Jobs that use the BO meanwhile are not waited for,
 //! just as when the process itself looks at it: the debugger may well be after a job that hangs. A

@@ -2,6 +2,8 @@
 
 //! The CPU's copies from and to VRAM: through the aperture or, beyond that, through registers. Host
 //! data path (HDP) caches are the caller's to flush and invalidate.
+//!
+//! The C driver's is `amdgpu_device_vram_access`.
 
 use kernel::{
     num::casts::usize_as_u64,
