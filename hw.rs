@@ -424,8 +424,8 @@ impl Fault {
         u64::from(self.page) << page_table::PAGE_SHIFT
     }
 
-    /// Returns the name of the memory client. Names may be shorter than four letters, and a card may
-    /// say none at all.
+    /// Returns the name of the memory client. Names may be shorter than four letters, and a card
+    /// may say none at all.
     pub(crate) fn client_name(&self) -> &BStr {
         let end = self.client.iter().rposition(u8::is_ascii_graphic);
         match end {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Packets as a person reads them, in the dump of a hang.
+//!
+//! The C driver's dumps have dwords only; umr decodes them.
 
 use super::command::Ib;
 

@@ -2,6 +2,8 @@
 
 //! Engines: what each generation does in its own way, and the one order in which all of them
 //! execute a submission.
+//!
+//! The C driver's are `amdgpu_ring_funcs`, and the order is that of `amdgpu_ib_schedule`.
 
 use core::ops::Range;
 

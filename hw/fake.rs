@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! A fake card for tests: registers that keep the values written to them, and a log.
+//!
+//! The C driver has no such thing.
 
 use core::ops::Range;
 

@@ -2,6 +2,8 @@
 
 //! Instructions of command tables, and their execution.
 //!
+//! The C driver's are the `atom_op_*` functions of atom.c.
+//!
 //! Most instructions have six opcodes in a row, one for each kind of destination. The code of a
 //! table follows its header. Jumps are relative to the start of the table, and may leave it.
 

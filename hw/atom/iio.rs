@@ -2,6 +2,8 @@
 
 //! Programs for indirect access (IIO) to registers, in a byte code of their own.
 //!
+//! The C driver's are `atom_index_iio` and `atom_iio_execute`.
+//!
 //! Data table 23 holds programs one after the other: 1, the number of the program, instructions, 9
 //! and two more bytes. Program `n` reads a register through port `n`, and program `0x80 + n` writes
 //! one. A program works on an accumulator. It typically writes a part of the register's index to an

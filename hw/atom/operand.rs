@@ -2,6 +2,8 @@
 
 //! Operands of command tables.
 //!
+//! The C driver's are `atom_get_src`, `atom_get_dst` and `atom_put_dst`.
+//!
 //! An instruction names its destination by its opcode, and the kind of its source in a byte of
 //! attributes. Both may be a part of a dword: a byte, or a word at bit 0, 8 or 16. The destination
 //! has the same width as the source, and a position of its own.

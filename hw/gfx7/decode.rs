@@ -2,6 +2,8 @@
 
 //! Names and lengths of packets, for the dump of a hang: of those that the driver writes, and of
 //! those in the command buffers of clients.
+//!
+//! The C driver has the numbers in cikd.h (`PACKET3_*`, `SDMA_OPCODE_*`), and no names.
 
 use kernel::num::casts::u32_as_usize;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The page tables of this generation: two levels, for an address space of 64 GiB.
+//!
+//! The C driver's are in gmc_v7_0.c (`amdgpu_vm_adjust_size`, `AMDGPU_PTE_*`).
 
 use crate::hw::page_table::{
     Format,
