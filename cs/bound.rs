@@ -2,6 +2,8 @@
 
 //! From reserved to queued: a submission's buffers are put in their places, its jobs are created
 //! with their dependencies, and published.
+//!
+//! The C driver has this in amdgpu_cs.c (`amdgpu_cs_vm_handling`, `amdgpu_cs_submit`).
 
 use kernel::{
     prelude::*,

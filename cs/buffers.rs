@@ -2,6 +2,8 @@
 
 //! Buffers of a submission that need more than a reservation: user memory, whose pages have to be
 //! gathered and bound, and the page of the user fence.
+//!
+//! The C driver has this in amdgpu_cs.c (`amdgpu_cs_parser_bos`, `amdgpu_cs_p1_user_fence`).
 
 use kernel::{
     page::PAGE_SIZE,

@@ -2,6 +2,8 @@
 
 //! The retry loop of a submission that uses user memory.
 //!
+//! The C driver tries once, and returns `EAGAIN` for libdrm to try again (`amdgpu_cs_submit`).
+//!
 //! User pages may only be faulted in while no reservation is held, and may go away again before
 //! everything is reserved. So a submission tries: reserve, check whether pages are missing or were
 //! invalidated since they were gathered, and if so drop all reservations, gather, and start over.
