@@ -107,6 +107,11 @@ pub(crate) struct Chip {
     pub(crate) link: Link,
     /// Lanes of a wavefront.
     pub(crate) wave_size: u32,
+    /// Vector registers that a shader may have.
+    pub(crate) vector_registers: u32,
+    /// Set if tessellation has twice the off-chip buffers (the C driver's
+    /// `double_offchip_lds_buf`).
+    pub(crate) has_double_offchip_buffers: bool,
     /// Bytes of the constant engine's memory.
     pub(crate) constant_ram: u32,
 }
@@ -220,8 +225,8 @@ impl Chip {
         Ok(Stopped(()))
     }
 
-    /// Resets the whole card, which has to be posted and started again afterward. What is in VRAM
-    /// is lost. Sleeps.
+    /// Resets the whole card, which has to be posted and started again afterward. The contents of
+    /// VRAM are lost. Sleeps.
     ///
     /// # Errors
     ///
