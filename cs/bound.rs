@@ -30,7 +30,7 @@ use crate::{
     },
     exec::{
         gang::Seat,
-        gart::Run,
+        gart::GartRun,
         job::{
             self,
             Job, //
@@ -173,7 +173,7 @@ impl Parsed<'_> {
             }
             Some(Backing::System { pages, snoop, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self.dev.gart.bind(Run {
+                let window = self.dev.gart.bind(GartRun {
                     start: page,
                     count: 1,
                     access: Access::READ_WRITE,

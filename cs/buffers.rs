@@ -44,7 +44,7 @@ impl UserFence {
     /// # Errors
     ///
     /// `EINVAL` for a bad handle, a BO that is not one page, or one that is user memory.
-    pub(super) fn look_up(file: &DrmFile, fence: chunks::UserFence) -> Result<Self> {
+    pub(super) fn look_up(file: &DrmFile, fence: chunks::UserFenceRequest) -> Result<Self> {
         let bo = Handle(fence.handle).lookup(file).map_err(|_| EINVAL)?;
         if bo.size() != PAGE_SIZE || bo.userptr().is_some() {
             return Err(EINVAL);

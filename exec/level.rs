@@ -7,7 +7,7 @@
 //! | level | resets | needs | loses |
 //! |---|---|---|---|
 //! | [`Block`](Level::Block) | the engines of one block | nothing | jobs that had begun |
-//! | [`Full`](Level::Full) | the card | a card that obeys, the video BIOS | VRAM, all jobs of clients |
+//! | [`Full`](Level::Full) | the card | a card that obeys, the video BIOS | VRAM, clients' jobs |
 //!
 //! The levels are tried in this order. Each begins with all that the ones before it have changed. A
 //! level has failed if the engines do not stop, do not start again, or do not execute commands

@@ -9,7 +9,7 @@
 //!    one get [`GRACE`] to finish it, unless they hang themselves.
 //! 3. A snapshot is taken for user space ([`super::dump`]).
 //! 4. The engines are halted and reset. They are proved to be idle ([`Stopped`]).
-//! 5. Fences of what was finished by then are signaled. Who has finished is not guilty.
+//! 5. Fences of submissions that have finished by then are signaled. Their owners are not guilty.
 //! 6. Verdicts ([`super::verdict`]).
 //! 7. The block is started as at bring-up, with empty rings, and each ring is tested.
 //! 8. The gates are opened, and the rest runs again ([`Ring::replay`]).

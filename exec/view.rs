@@ -18,7 +18,7 @@ use kernel::{
 };
 
 /// The memory that jobs of an address space reach.
-pub(crate) trait Memory: Send + Sync {
+pub(crate) trait JobMemory: Send + Sync {
     /// Copies bytes within one page, as jobs read them. Sleeps, and takes reservations.
     ///
     /// # Errors
@@ -32,7 +32,7 @@ pub(crate) trait Memory: Send + Sync {
 #[pin_data]
 pub(crate) struct View {
     #[pin]
-    memory: Mutex<Option<Arc<dyn Memory>>>,
+    memory: Mutex<Option<Arc<dyn JobMemory>>>,
 }
 
 impl View {
@@ -43,7 +43,7 @@ impl View {
     }
 
     /// Leads to `memory` from now on. [`View::close`] must be called in the end.
-    pub(crate) fn open(&self, memory: Arc<dyn Memory>) {
+    pub(crate) fn open(&self, memory: Arc<dyn JobMemory>) {
         let before = self.memory.lock().replace(memory);
         drop(before);
     }
@@ -56,7 +56,7 @@ impl View {
 
     /// Returns the memory, if the file is still open. To be dropped where sleeping is allowed and
     /// no lock is held.
-    pub(crate) fn memory(&self) -> Option<Arc<dyn Memory>> {
+    pub(crate) fn memory(&self) -> Option<Arc<dyn JobMemory>> {
         self.memory.lock().clone()
     }
 }

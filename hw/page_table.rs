@@ -37,7 +37,7 @@ const _: () = assert!(PAGE_SIZE == SZ_4K as u64);
 
 /// A level of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Level {
+pub(crate) struct TableLevel {
     /// log2 of the number of pages that an entry stands for: 0 at the last level.
     pub(crate) shift: u32,
     /// log2 of the number of entries of a table.
@@ -48,7 +48,7 @@ pub(crate) struct Level {
 #[derive(Debug)]
 pub(crate) struct Format {
     /// The directory first.
-    levels: &'static [Level],
+    levels: &'static [TableLevel],
     /// Number of bits of an address in an entry, including those of system memory.
     address_bits: u32,
     /// log2 of the number of pages of the largest fragment that the caches are set up for.
@@ -67,7 +67,7 @@ impl Format {
 
     /// Creates a format of these levels, the directory first.
     pub(crate) const fn new(
-        levels: &'static [Level],
+        levels: &'static [TableLevel],
         address_bits: u32,
         fragment: u32,
         mapped: u64,
@@ -448,11 +448,11 @@ impl fmt::Display for Walk {
 pub(crate) mod fake {
     use crate::hw::page_table::{
         Format,
-        Level, //
+        TableLevel, //
     };
 
-    const fn level(shift: u32, bits: u32) -> Level {
-        Level { shift, bits }
+    const fn level(shift: u32, bits: u32) -> TableLevel {
+        TableLevel { shift, bits }
     }
 
     /// Two levels, of 2^14 and 2^10 entries.

@@ -42,17 +42,17 @@ use crate::abstractions::{
 ///
 /// `EIO` if the BO does not lie in VRAM, or is too short; `ENODEV` if the card is gone;
 /// `ERESTARTSYS`.
-pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
+pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::BytesAccess<'_>) -> Result {
     let piece = bo.allocation::<Vram>().ok_or(EIO)?;
     let dev = bo.drm();
 
     bo.finish_content(Interruptible::Yes)?;
     match access {
-        ttm::Access::Read(_) => {
+        ttm::BytesAccess::Read(_) => {
             Ttm::invalidate_hdp(dev)?;
             bytes::copy(dev, &piece, offset, access)
         }
-        ttm::Access::Write(_) => {
+        ttm::BytesAccess::Write(_) => {
             bytes::copy(dev, &piece, offset, access)?;
             Ttm::flush_hdp(dev)
         }
@@ -75,7 +75,7 @@ pub(crate) fn read(bo: &Bo, offset: usize, into: &mut [u8]) -> Result {
         return Err(EINVAL);
     }
     if reserved.mem_type() == Some(ttm::MemType::VRAM) {
-        return access(&reserved, offset, ttm::Access::Read(into));
+        return access(&reserved, offset, ttm::BytesAccess::Read(into));
     }
     let page = offset >> PAGE_SHIFT;
     let mapping = reserved.map(page..page + 1)?;

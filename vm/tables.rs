@@ -79,7 +79,7 @@ pub(super) fn write_nothing(memory: &impl Memory, offset: u64, count: u64) {
 }
 
 /// A sequence of page-table entries.
-pub(super) trait Fill {
+pub(super) trait EntrySource {
     /// Writes the next `count` entries to `memory`, starting at `offset`, and entries that map
     /// nothing once the sequence has ended.
     fn write(&mut self, memory: &impl Memory, offset: u64, count: u64);
@@ -337,7 +337,7 @@ impl<T> Tables<T> {
         &mut self,
         memory: &impl Memory,
         pages: Range<u64>,
-        entries: &mut impl Fill,
+        entries: &mut impl EntrySource,
     ) -> Written {
         self.clear_around(memory, pages.clone());
         let mut written = Written::All;

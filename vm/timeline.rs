@@ -214,7 +214,7 @@ impl<O: PageTables> Draft<O> {
     }
 
     /// Publishes the update `number`, which is higher than those before: adds its fence to `root`,
-    /// which has room for it. What it does is recorded next. Cannot fail.
+    /// which has room for it. Its writes are recorded next. Cannot fail.
     pub(super) fn begin(
         self,
         timeline: &Timeline<O>,

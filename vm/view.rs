@@ -8,7 +8,7 @@ use kernel::prelude::*;
 
 use super::Vm;
 use crate::{
-    exec::view::Memory,
+    exec::view::JobMemory,
     hw::page_table::{
         Access,
         PAGE_SHIFT,
@@ -17,7 +17,7 @@ use crate::{
     ttm::access, //
 };
 
-impl Memory for Vm {
+impl JobMemory for Vm {
     fn read(&self, va: u64, into: &mut [u8]) -> Result {
         let page = va >> PAGE_SHIFT;
         let space = self.publish.lock();

@@ -276,8 +276,8 @@ impl Drop for UnplugGuard {
 
 /// A device whose driver's data is not initialized yet.
 ///
-/// [`Allocation::base`] is for parts of the data that refer to the device, such as a memory manager.
-/// [`Allocation::init`] initializes the data, and
+/// [`Allocation::base`] is for parts of the data that refer to the device, such as a memory
+/// manager. [`Allocation::init`] initializes the data, and
 /// [`Registration::new`](super::driver::Registration::new) shows the device to user space.
 ///
 /// # Invariants

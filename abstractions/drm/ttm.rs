@@ -88,7 +88,7 @@ pub(crate) use self::{
         Setup, //
     },
     driver::{
-        Access,
+        BytesAccess,
         Driver,
         IoMemory, //
     },
@@ -116,7 +116,7 @@ pub(crate) use self::{
     },
     tt::{
         system_limit,
-        Backing,
-        Caching, //
+        Caching,
+        PageSource, //
     },
 };

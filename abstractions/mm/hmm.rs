@@ -24,7 +24,7 @@ use kernel::{
 
 /// Access that the device needs to the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum DeviceAccess {
     /// Reads.
     Read,
     /// Reads and writes. Each page is made writable, as if the process wrote to it.
@@ -46,10 +46,10 @@ impl Pfn {
 
     /// Returns an entry that allows `access`, for tests that do not access the page.
     #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-    pub(crate) fn for_test(number: usize, access: Access) -> Self {
+    pub(crate) fn for_test(number: usize, access: DeviceAccess) -> Self {
         let flags = match access {
-            Access::Read => 0,
-            Access::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
+            DeviceAccess::Read => 0,
+            DeviceAccess::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
         };
         Self(number | bindings::hmm_pfn_flags_HMM_PFN_VALID | flags)
     }
@@ -65,10 +65,10 @@ impl Pfn {
     }
 
     /// Returns true if the page is present and allows `access`.
-    pub(crate) fn allows(self, access: Access) -> bool {
+    pub(crate) fn allows(self, access: DeviceAccess) -> bool {
         match access {
-            Access::Read => self.is_valid(),
-            Access::Write => self.is_valid() && self.is_writable(),
+            DeviceAccess::Read => self.is_valid(),
+            DeviceAccess::Write => self.is_valid() && self.is_writable(),
         }
     }
 

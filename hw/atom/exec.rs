@@ -472,7 +472,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Divides. Who divides by zero gets zeros. A division of double precision takes the upper half
+    /// Divides. Division by zero gives zeros. A division of double precision takes the upper half
     /// of its dividend from the special registers, and leaves its quotient there, not a remainder.
     fn divide(&mut self, precision: Precision, kind: Kind) -> Result<(), Cause> {
         let (a, b) = self.fetch_two(kind)?;

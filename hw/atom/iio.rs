@@ -13,7 +13,7 @@ use super::{
     image::Image,
     Cause,
     Machine,
-    Space, //
+    RegisterSet, //
 };
 
 /// Place of the programs in the list of data tables.
@@ -160,8 +160,8 @@ impl Machine<'_> {
             at += length;
             match op {
                 Op::Nop => {}
-                Op::Read(register) => value = self.bus.read(Space::Mmio, register.into()),
-                Op::Write(register) => self.bus.write(Space::Mmio, register.into(), value),
+                Op::Read(register) => value = self.bus.read(RegisterSet::Mmio, register.into()),
+                Op::Write(register) => self.bus.write(RegisterSet::Mmio, register.into(), value),
                 Op::Clear(field) => value = field.insert(value, 0),
                 Op::Set(field) => value = field.insert(value, u32::MAX),
                 Op::Move { source, from, to } => {

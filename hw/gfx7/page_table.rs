@@ -6,7 +6,7 @@
 
 use crate::hw::page_table::{
     Format,
-    Level,
+    TableLevel,
     PAGE_SHIFT, //
 };
 
@@ -19,11 +19,11 @@ pub(super) const FRAGMENT_SHIFT: u32 = 9;
 
 pub(super) const FORMAT: Format = Format::new(
     &[
-        Level {
+        TableLevel {
             shift: TABLE_SHIFT,
             bits: DIRECTORY_SHIFT,
         },
-        Level {
+        TableLevel {
             shift: 0,
             bits: TABLE_SHIFT,
         },

@@ -39,14 +39,14 @@ pub(in crate::vm) enum Users {
 }
 
 /// State of a BO's page-table entries. Starts as current.
-pub(super) struct State {
+pub(super) struct EntriesState {
     entries: Entries,
     users: Users,
     /// Memory for the BO's node in `Pending::due`, while the node is not in the tree.
     node: Option<RBTreeNodeReservation<BoId, ()>>,
 }
 
-impl State {
+impl EntriesState {
     /// Creates the state of a BO without entries. Allocates.
     pub(super) fn new(users: Users) -> Result<Self> {
         Ok(Self {
@@ -95,7 +95,7 @@ impl Pending {
     }
 
     /// Sets the state of a BO's entries.
-    pub(super) fn set(&mut self, bo: BoId, state: &mut State, entries: Entries) {
+    pub(super) fn set(&mut self, bo: BoId, state: &mut EntriesState, entries: Entries) {
         // INVARIANT: The BO is added, removed and counted as its new state says.
         self.waiting -= usize::from(state.is_waiting());
         state.entries = entries;
