@@ -2,8 +2,8 @@
 
 //! Safe Rust over the C subsystems that the kernel crate lacks.
 //!
-//! Each module lies where the kernel crate would have it and knows nothing of this driver. Each is
-//! a complete interface, of which the driver uses the parts it needs.
+//! Each module lies where the kernel crate would have it and knows nothing of this driver. It is
+//! written for any driver, but what this one does not use is left out.
 
 pub(crate) mod acpi;
 pub(crate) mod bound;

@@ -110,7 +110,8 @@ mod vm;
     unreachable_pub,
     improper_ctypes,
     unsafe_op_in_unsafe_fn,
-    unused_imports
+    unused_imports,
+    reason = "bindgen's output"
 )]
 mod bindings {
     use kernel::ffi;
@@ -641,7 +642,7 @@ module! {
         },
         first_boot: u32 {
             default: 0,
-            description: "Report the first boot of a card in the log, and test so many MiB of memory",
+            description: "Report the first boot of a card, and test that many MiB of memory",
         },
     },
 }

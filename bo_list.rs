@@ -242,13 +242,13 @@ impl BoList {
 
 /// A list under its handle. An update replaces the list in it.
 #[pin_data]
-pub(crate) struct Slot {
+pub(crate) struct ListSlot {
     #[pin]
     list: Mutex<Arc<BoList>>,
 }
 
 /// The buffer lists of one file, by handle.
-pub(crate) type BoLists = HandleTable<Slot>;
+pub(crate) type BoLists = HandleTable<ListSlot>;
 
 impl BoLists {
     /// Stores `list` under a new handle.
@@ -257,7 +257,7 @@ impl BoLists {
     ///
     /// `ENOMEM`.
     pub(crate) fn create(&self, list: Arc<BoList>) -> Result<u32> {
-        let slot = pin_init!(Slot { list <- new_mutex!(list) });
+        let slot = pin_init!(ListSlot { list <- new_mutex!(list) });
         self.insert(Arc::pin_init(slot, GFP_KERNEL_ACCOUNT)?)
     }
 

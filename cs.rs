@@ -68,7 +68,7 @@ use self::{
     chunks::{
         Dependency,
         Order,
-        Part,
+        QueueIbs,
         Request, //
     },
     retry::{
@@ -146,7 +146,7 @@ pub(crate) fn ioctl(
 
 /// The reservations, in a section that the unplugging of the device waits for. Pages are gathered
 /// outside the section: the process that owns them determines how long that takes.
-struct Reserved {
+struct Reservations {
     // Dropped first.
     locked: Locked,
     _section: UnplugGuard,
@@ -167,7 +167,7 @@ impl Member {
     /// # Errors
     ///
     /// The error of a queue that is lost; `ENOMEM`; `ENODEV`.
-    fn look_up(dev: &DrmDevice, context: &Context, part: Part) -> Result<Self> {
+    fn look_up(dev: &DrmDevice, context: &Context, part: QueueIbs) -> Result<Self> {
         let _section = dev.enter().ok_or(ENODEV)?;
         Ok(Self {
             queue: context.queue(&dev.schedulers, part.queue)?,
@@ -307,10 +307,10 @@ impl<'a> Parsed<'a> {
 }
 
 impl Attempt for Parsed<'_> {
-    type Reserved = Reserved;
+    type Reservations = Reservations;
     type Output = u64;
 
-    fn reserve(&mut self) -> Result<Reserved> {
+    fn reserve(&mut self) -> Result<Reservations> {
         let section = self.dev.enter().ok_or(ENODEV)?;
         // Each reservation gets the fences of all jobs.
         let fences = u32::try_from(self.jobs())?;
@@ -324,13 +324,13 @@ impl Attempt for Parsed<'_> {
                 None => Ok(()),
             }
         })?;
-        Ok(Reserved {
+        Ok(Reservations {
             locked,
             _section: section,
         })
     }
 
-    fn check_pages(&mut self, reserved: &Reserved) -> Result<Pages> {
+    fn check_pages(&mut self, reserved: &Reservations) -> Result<Pages> {
         let mut pages = Pages::Ready;
         for entry in &mut self.user_entries {
             if entry.check(&reserved.locked)? == Pages::Missing {
@@ -344,7 +344,7 @@ impl Attempt for Parsed<'_> {
         self.user_entries.iter_mut().try_for_each(UserEntry::gather)
     }
 
-    fn publish(&mut self, reserved: Reserved) -> Result<Publication<u64>> {
+    fn publish(&mut self, reserved: Reservations) -> Result<Publication<u64>> {
         self.bind(&reserved.locked)?.publish(self, &reserved.locked)
     }
 

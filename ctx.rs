@@ -14,11 +14,11 @@
 //! in a reset, answers with that job's error to submissions from then on; user space creates a new
 //! context. A wait is answered with the result of the job that it names.
 //!
-//! A context is told of each reset of a part of the card since it was created, whether it has lost
-//! anything or not, whether one of its jobs was guilty, and whether what is in VRAM was lost. In the
-//! last case no queue of the context takes any more jobs (`ECANCELED`), and neither does one of a
-//! context whose jobs have hung [`HANGS`] times: a queue is lost with its first hang, and a client
-//! that goes on with the others is to have no more of the card's time.
+//! A context is told of each reset of a part of the card since it was created, even if it lost
+//! nothing; also if one of its jobs was guilty, and if the contents of VRAM were lost. After such a
+//! loss no queue of the context takes any more jobs (`ECANCELED`). The same holds for a context
+//! whose jobs have hung [`HANGS`] times: a queue is lost with its first hang, and a client that
+//! goes on with the others is to have no more of the card's time.
 //!
 //! # Lock order
 //!
@@ -321,7 +321,7 @@ struct Status {
     reset: bool,
     /// A job of the context was to blame.
     guilty: bool,
-    /// What was in VRAM was lost since the context was created.
+    /// The contents of VRAM were lost since the context was created.
     vram_lost: bool,
     /// A part of the card is being reset.
     in_progress: bool,

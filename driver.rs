@@ -20,7 +20,7 @@ use crate::{
     abstractions::{
         dma::{
             Bounces,
-            Reach, //
+            DmaReach, //
         },
         drm::{
             self,
@@ -65,7 +65,7 @@ pub(crate) struct Data {
     device: Arc<Device>,
     /// Memory manager from which buffers get their memory.
     #[pin]
-    pub(crate) memory: ttm::Memory,
+    pub(crate) memory: ttm::DeviceMemory,
     #[pin]
     pub(crate) info: Info,
     /// Power state of the card, which one context may hold.
@@ -77,13 +77,13 @@ impl Data {
     pub(crate) fn new<'a>(
         base: &'a drm::device::Base,
         device: Arc<Device>,
-        reach: Reach,
+        reach: DmaReach,
     ) -> impl PinInit<Self, Error> + 'a {
         let vram = device.facts.vram;
 
         try_pin_init!(Self {
             device,
-            memory <- ttm::Memory::new(base, vram, reach),
+            memory <- ttm::DeviceMemory::new(base, vram, reach),
             info <- Info::new(),
             pstates: Pstates::new()?,
         }? Error)
@@ -95,7 +95,7 @@ pub(crate) fn allocate(
     parent: &kernel::device::Device<Bound>,
     device: Arc<Device>,
 ) -> Result<drm::UnregisteredDevice<Driver>> {
-    let reach = Reach::of(parent, device.hw.format.address_bits())?;
+    let reach = DmaReach::of(parent, device.hw.format.address_bits())?;
     if reach.bounces == Bounces::Everything {
         dev_warn!(
             parent,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The driver's own DRM types. [`crate::driver`] defines how they behave toward the DRM core.
+//!
+//! The C driver's are `amdgpu_kms_driver`, `drm_device` and `drm_file`.
 
 use crate::abstractions::drm;
 

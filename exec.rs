@@ -2,6 +2,8 @@
 
 //! Execution of jobs: queues, rings, VMIDs, fences and the interrupts that signal them.
 //!
+//! The C driver's words for these: entity and scheduler, `amdgpu_ring`, `amdgpu_job`, `amdgpu_ih`.
+//!
 //! A job goes from a scheduler's queue ([`job`]) to a ring ([`ring`]), over which the [`executor`]
 //! watches. It runs in a VM context that was lent to it ([`vmid`]). It is done when the interrupt
 //! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes

@@ -2,6 +2,8 @@
 
 //! The module's self-test: reports how a card comes up, in the order in which a person needs it.
 //! docs/first-boot.md says what the lines mean.
+//!
+//! The C driver has no self-test.
 
 use kernel::{
     device::Bound,

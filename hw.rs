@@ -107,6 +107,11 @@ pub(crate) struct Chip {
     pub(crate) link: Link,
     /// Lanes of a wavefront.
     pub(crate) wave_size: u32,
+    /// Vector registers that a shader may have.
+    pub(crate) vector_registers: u32,
+    /// Set if tessellation has twice the off-chip buffers (the C driver's
+    /// `double_offchip_lds_buf`).
+    pub(crate) has_double_offchip_buffers: bool,
     /// Bytes of the constant engine's memory.
     pub(crate) constant_ram: u32,
 }
@@ -220,8 +225,8 @@ impl Chip {
         Ok(Stopped(()))
     }
 
-    /// Resets the whole card, which has to be posted and started again afterward. What is in VRAM
-    /// is lost. Sleeps.
+    /// Resets the whole card, which has to be posted and started again afterward. The contents of
+    /// VRAM are lost. Sleeps.
     ///
     /// # Errors
     ///
@@ -424,8 +429,8 @@ impl Fault {
         u64::from(self.page) << page_table::PAGE_SHIFT
     }
 
-    /// Returns the name of the memory client. Names may be shorter than four letters, and a card may
-    /// say none at all.
+    /// Returns the name of the memory client. Names may be shorter than four letters, and a card
+    /// may say none at all.
     pub(crate) fn client_name(&self) -> &BStr {
         let end = self.client.iter().rposition(u8::is_ascii_graphic);
         match end {

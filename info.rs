@@ -283,7 +283,6 @@ impl Query<'_> {
 
     fn device(&self) -> Result<KBox<drm_amdgpu_info_device>> {
         const KHZ_PER_CLOCK_UNIT: u32 = 10;
-        const VECTOR_REGISTERS: u32 = 256;
 
         let (hw, facts) = (self.dev.hw, &self.dev.facts);
         let (graphics, clocks) = (&facts.graphics, &facts.vbios.clocks);
@@ -324,9 +323,9 @@ impl Query<'_> {
             ce_ram_size: hw.constant_ram,
             vram_type: facts.memory.kind,
             vram_bit_width: facts.memory.bus_width,
-            gc_double_offchip_lds_buf: 1,
+            gc_double_offchip_lds_buf: hw.has_double_offchip_buffers.into(),
             wave_front_size: hw.wave_size,
-            num_shader_visible_vgprs: VECTOR_REGISTERS,
+            num_shader_visible_vgprs: hw.vector_registers,
             num_cu_per_sh: graphics.max_units_per_array,
             num_tcc_blocks: graphics.texture_caches,
             max_gs_waves_per_vgt: graphics.gs_threads,

@@ -3,6 +3,8 @@
 //! Synchronization objects (syncobjs) in ioctls: the dependencies of a job or of an address-space
 //! change, and the objects that get its fence.
 //!
+//! The C driver has this in amdgpu_cs.c (`amdgpu_cs_p2_syncobj_in`, `amdgpu_cs_p2_syncobj_out`).
+//!
 //! The objects themselves and the ioctls on them belong to the DRM core.
 
 use kernel::{

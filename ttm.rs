@@ -34,8 +34,8 @@
 //! The CPU has mapped the start of VRAM only, through a window (BAR 0) that may be smaller than
 //! VRAM: the *visible* part. BOs that the CPU is to access are placed there, others preferably
 //! elsewhere. A BO that the CPU turns out to access moves on the page fault, and stays visible from
-//! then on ([`bo::ReservedExt::place_for_cpu`]). Who needs room in the visible part evicts only
-//! what is in the way there, to the rest of VRAM if there is room.
+//! then on ([`bo::ReservedExt::place_for_cpu`]). Room in the visible part is made by evicting only
+//! BOs that lie there, to the rest of VRAM if there is room.
 //!
 //! # Debuggers
 //!
@@ -71,7 +71,7 @@ use crate::{
     abstractions::{
         dma::{
             Bounces,
-            Reach, //
+            DmaReach, //
         },
         dma_fence::Interruptible,
         dma_resv::Usage,
@@ -231,7 +231,7 @@ impl ttm::Driver for Ttm {
         bo.drm().schedulers.is_given_up() && bo.mem_type() == Some(ttm::MemType::VRAM)
     }
 
-    fn access_memory(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
+    fn access_memory(bo: &ReservedBo<'_>, offset: usize, access: ttm::BytesAccess<'_>) -> Result {
         access::access(bo, offset, access)
     }
 
@@ -261,7 +261,7 @@ impl ttm::Driver for Ttm {
 
 /// Returns the allocation flags for a card that reaches `reach` of the system's memory. Nobody
 /// synchronizes bounce buffers here, so if there would be any, the DMA layer allocates the pages.
-fn page_flags(reach: Reach) -> ttm::Flags {
+fn page_flags(reach: DmaReach) -> ttm::Flags {
     /// Chunks larger than 2 MiB make no entry of a page table larger.
     const ORDER: u8 = 9;
 
@@ -280,7 +280,7 @@ pub(crate) type Attached = ttm::Attachment<Ttm>;
 
 /// The memory of a device that BOs are allocated from.
 #[pin_data]
-pub(crate) struct Memory {
+pub(crate) struct DeviceMemory {
     #[pin]
     ttm: ttm::Device<Ttm>,
     /// Set if the card reaches the memory of processes.
@@ -296,13 +296,13 @@ pub(crate) struct Memory {
     faults: Atomic<u64>,
 }
 
-impl Memory {
+impl DeviceMemory {
     /// Creates the memory managers of a card, for the DRM device that contains them. `reach` is the
     /// part of system memory that the card reaches.
     pub(crate) fn new(
         base: &drm::device::Base,
         layout: VramLayout,
-        reach: Reach,
+        reach: DmaReach,
     ) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {

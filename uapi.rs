@@ -2,6 +2,8 @@
 
 //! Facilities that ioctls share: writing answers to user space, its notion of time, and its
 //! handles.
+//!
+//! The C driver does each of these where it needs it.
 
 mod handle_table;
 

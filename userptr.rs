@@ -44,7 +44,7 @@ use crate::{
             fault::fault_in,
             hmm::{
                 self,
-                Access,
+                DeviceAccess,
                 Pfn, //
             },
             interval_notifier::{
@@ -100,16 +100,16 @@ use kernel::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// Access that the GPU has to the memory.
-    pub(crate) access: Access,
+    pub(crate) access: DeviceAccess,
     /// Mappings that the range may consist of.
-    pub(crate) backing: Backing,
+    pub(crate) accepted: Accepted,
     /// Time at which the pages are gathered and bound.
     pub(crate) validate: Validate,
 }
 
 /// Mappings that a range may consist of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Backing {
+pub(crate) enum Accepted {
     /// Any memory that the process can reach and that devices may use.
     Any,
     /// One mapping of anonymous memory: `EPERM` for anything else.
@@ -147,14 +147,14 @@ impl Flags {
         }
         Ok(Self {
             access: if flags & READONLY != 0 {
-                Access::Read
+                DeviceAccess::Read
             } else {
-                Access::Write
+                DeviceAccess::Write
             },
-            backing: if flags & ANONONLY != 0 {
-                Backing::AnonymousOnly
+            accepted: if flags & ANONONLY != 0 {
+                Accepted::AnonymousOnly
             } else {
-                Backing::Any
+                Accepted::Any
             },
             validate: if flags & VALIDATE != 0 {
                 Validate::Now
@@ -320,7 +320,7 @@ impl Userptr {
     }
 
     /// Returns the access that the GPU has to the memory.
-    pub(crate) fn access(&self) -> Access {
+    pub(crate) fn access(&self) -> DeviceAccess {
         self.flags.access
     }
 
@@ -437,7 +437,8 @@ impl Userptr {
 
         areas::for_each(mm, self.watch.range(), |area| {
             // As in the C driver: a single mapping, even where several would do as well.
-            if self.flags.backing == Backing::AnonymousOnly && (area.has_file() || area.end() < end)
+            if self.flags.accepted == Accepted::AnonymousOnly
+                && (area.has_file() || area.end() < end)
             {
                 return Err(EPERM);
             }
@@ -469,7 +470,7 @@ impl Userptr {
 /// # Errors
 ///
 /// `EFAULT` if an entry is neither a page nor missing.
-fn missing(pages: &[Pfn], access: Access) -> Result<impl Iterator<Item = Range<usize>> + '_> {
+fn missing(pages: &[Pfn], access: DeviceAccess) -> Result<impl Iterator<Item = Range<usize>> + '_> {
     if pages.iter().any(|page| page.is_error()) {
         return Err(EFAULT);
     }
@@ -562,13 +563,13 @@ mod tests {
         assert_eq!(Flags::from_uapi(u32::MAX), Err(EINVAL));
 
         let flags = Flags::from_uapi(bindings::AMDGPU_GEM_USERPTR_READONLY)?;
-        assert_eq!(flags.access, Access::Read);
-        assert_eq!(flags.backing, Backing::Any);
+        assert_eq!(flags.access, DeviceAccess::Read);
+        assert_eq!(flags.accepted, Accepted::Any);
         assert_eq!(flags.validate, Validate::OnUse);
 
         let flags = Flags::from_uapi(0xf & !bindings::AMDGPU_GEM_USERPTR_READONLY)?;
-        assert_eq!(flags.access, Access::Write);
-        assert_eq!(flags.backing, Backing::AnonymousOnly);
+        assert_eq!(flags.access, DeviceAccess::Write);
+        assert_eq!(flags.accepted, Accepted::AnonymousOnly);
         assert_eq!(flags.validate, Validate::Now);
         Ok(())
     }
@@ -595,8 +596,8 @@ mod tests {
             let mut pages = KVec::new();
             for kind in text {
                 let page = match kind {
-                    b'w' => Pfn::for_test(7, Access::Write),
-                    b'r' => Pfn::for_test(7, Access::Read),
+                    b'w' => Pfn::for_test(7, DeviceAccess::Write),
+                    b'r' => Pfn::for_test(7, DeviceAccess::Read),
                     b'!' => Pfn::ERROR,
                     _ => Pfn::NONE,
                 };
@@ -605,15 +606,17 @@ mod tests {
             Ok::<_, Error>(pages)
         };
         let mixed = pages(b"w..r.ww")?;
-        let mut runs = missing(&mixed, Access::Read)?;
+        let mut runs = missing(&mixed, DeviceAccess::Read)?;
         assert_eq!(runs.next(), Some(1..3));
         assert_eq!(runs.next(), Some(4..5));
         assert_eq!(runs.next(), None);
-        assert!(missing(&mixed, Access::Write)?.eq([1..5]));
-        assert!(missing(&pages(b"rr.")?, Access::Write)?.eq([0..3]));
-        assert!(missing(&pages(b"ww")?, Access::Write)?.next().is_none());
-        assert!(missing(&pages(b"")?, Access::Read)?.next().is_none());
-        assert!(missing(&pages(b"w!")?, Access::Read).is_err());
+        assert!(missing(&mixed, DeviceAccess::Write)?.eq([1..5]));
+        assert!(missing(&pages(b"rr.")?, DeviceAccess::Write)?.eq([0..3]));
+        assert!(missing(&pages(b"ww")?, DeviceAccess::Write)?
+            .next()
+            .is_none());
+        assert!(missing(&pages(b"")?, DeviceAccess::Read)?.next().is_none());
+        assert!(missing(&pages(b"w!")?, DeviceAccess::Read).is_err());
         Ok(())
     }
 

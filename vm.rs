@@ -146,8 +146,8 @@ use crate::{
 pub(crate) use self::{
     backing::{
         Backing,
-        Block,
-        SystemPages, //
+        SystemPages,
+        VramBlock, //
     },
     room::TableId,
     space::{

@@ -40,14 +40,14 @@ pub(crate) enum Bounces {
 
 /// System memory that a device reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Reach {
+pub(crate) struct DmaReach {
     /// Pages that the device reaches only through copies.
     pub(crate) bounces: Bounces,
     /// Set if there is memory beyond the device's DMA mask.
     pub(crate) is_limited: bool,
 }
 
-impl Reach {
+impl DmaReach {
     /// Determines the reach of a device whose DMA mask has been set to `bits` bits.
     ///
     /// # Errors

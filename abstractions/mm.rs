@@ -6,14 +6,15 @@
 //! them. [`interval_notifier`] reports that pages of a range are about to go away. [`hmm`] returns
 //! the pages that are present now. The protocol between the two:
 //!
-//! 1. Look up the pages of the range with [`hmm::snapshot`], which yields an
-//!    [`interval_notifier::Seq`]. If a page is missing, bring it in with [`fault::fault_in`], and
-//!    look again.
-//! 2. Take the lock that the notifier's callback takes too, and call
-//!    [`interval_notifier::IntervalNotifier::is_current`]. If it returns false, drop the pages and
+//! 1. Read a counter that the notifier's callback raises under a lock. Look up the pages of the
+//!    range with [`hmm::snapshot`]. If a page is missing, bring it in with [`fault::fault_in`], and
 //!    start over.
+//! 2. Take the lock. If the counter has changed, drop the pages and start over.
 //! 3. With the lock still held, let the device access the pages. From now on the callback finds
 //!    them.
+//!
+//! The counter is the driver's own, where C drivers use `mmu_interval_check_retry()`: it may count
+//! for several users of a range, and tests need no address space to raise it.
 //!
 //! Devices may not use all memory of a process: see [`areas`].
 //!

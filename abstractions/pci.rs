@@ -155,8 +155,8 @@ impl<'a> WriteCombinedBar<'a> {
         unsafe { Mmio::from_raw(self.io) }
     }
 
-    /// Returns a place in the BAR to which `count` values can be written: by the type invariant it is
-    /// mapped, and as a mapping starts at a page, it is aligned.
+    /// Returns a place in the BAR to which `count` values can be written. By the type invariant it
+    /// is mapped, and as a mapping starts at a page, it is aligned.
     ///
     /// # Errors
     ///

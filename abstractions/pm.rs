@@ -49,7 +49,9 @@ pub(crate) trait Callbacks: Send + Sync + 'static {
 }
 
 /// A registration of [`Callbacks`], which lasts until it is dropped or the device is unbound.
-pub(crate) struct Notifier<T: Callbacks>(#[expect(dead_code)] Devres<Registered<T>>);
+pub(crate) struct Notifier<T: Callbacks>(
+    #[expect(dead_code, reason = "kept for its drop")] Devres<Registered<T>>,
+);
 
 impl<T: Callbacks> Notifier<T> {
     /// Registers `callbacks` for as long as `dev` is bound.

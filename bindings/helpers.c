@@ -270,11 +270,6 @@ void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsig
 	mmu_interval_set_seq(notifier, seq);
 }
 
-bool rust_ext_mmu_interval_check_retry(struct mmu_interval_notifier *notifier, unsigned long seq)
-{
-	return mmu_interval_check_retry(notifier, seq);
-}
-
 struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn)
 {
 	return hmm_pfn_to_page(pfn);

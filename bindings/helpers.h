@@ -69,7 +69,6 @@ void rust_ext_ttm_resource_manager_uncharge(struct ttm_resource_manager *man);
 void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsigned long seq);
-bool rust_ext_mmu_interval_check_retry(struct mmu_interval_notifier *notifier, unsigned long seq);
 struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn);
 bool rust_ext_access_ok(unsigned long start, unsigned long length);
 unsigned long rust_ext_untagged_addr(unsigned long address);

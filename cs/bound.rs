@@ -2,6 +2,8 @@
 
 //! From reserved to queued: a submission's buffers are put in their places, its jobs are created
 //! with their dependencies, and published.
+//!
+//! The C driver has this in amdgpu_cs.c (`amdgpu_cs_vm_handling`, `amdgpu_cs_submit`).
 
 use kernel::{
     prelude::*,
@@ -28,7 +30,7 @@ use crate::{
     },
     exec::{
         gang::Seat,
-        gart::Run,
+        gart::GartRun,
         job::{
             self,
             Job, //
@@ -171,7 +173,7 @@ impl Parsed<'_> {
             }
             Some(Backing::System { pages, snoop, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self.dev.gart.bind(Run {
+                let window = self.dev.gart.bind(GartRun {
                     start: page,
                     count: 1,
                     access: Access::READ_WRITE,

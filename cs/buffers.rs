@@ -2,6 +2,8 @@
 
 //! Buffers of a submission that need more than a reservation: user memory, whose pages have to be
 //! gathered and bound, and the page of the user fence.
+//!
+//! The C driver has this in amdgpu_cs.c (`amdgpu_cs_parser_bos`, `amdgpu_cs_p1_user_fence`).
 
 use kernel::{
     page::PAGE_SIZE,
@@ -42,7 +44,7 @@ impl UserFence {
     /// # Errors
     ///
     /// `EINVAL` for a bad handle, a BO that is not one page, or one that is user memory.
-    pub(super) fn look_up(file: &DrmFile, fence: chunks::UserFence) -> Result<Self> {
+    pub(super) fn look_up(file: &DrmFile, fence: chunks::UserFenceRequest) -> Result<Self> {
         let bo = Handle(fence.handle).lookup(file).map_err(|_| EINVAL)?;
         if bo.size() != PAGE_SIZE || bo.userptr().is_some() {
             return Err(EINVAL);

@@ -79,7 +79,7 @@ pub(crate) enum Order {
 
 /// Location to which the GPU writes the 64-bit sequence number for user space to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UserFence {
+pub(crate) struct UserFenceRequest {
     /// GEM handle of a one-page buffer.
     pub(crate) handle: u32,
     /// Offset in bytes: a multiple of 8, at most 4088.
@@ -88,7 +88,7 @@ pub(crate) struct UserFence {
 
 /// The indirect buffers of one queue.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct QueueIbs {
     /// The queue.
     pub(crate) queue: QueueName,
     /// Indirect buffers in the order in which they run; not empty.
@@ -100,11 +100,11 @@ pub(crate) struct Part {
 pub(crate) struct Request {
     /// The part whose number, user fence and fence become those of the submission: the one with the
     /// last indirect buffer.
-    pub(crate) leader: Part,
+    pub(crate) leader: QueueIbs,
     /// Parts that run at the same time, in the order in which user space names their queues.
-    pub(crate) others: KVec<Part>,
+    pub(crate) others: KVec<QueueIbs>,
     /// The user fence, if any.
-    pub(crate) user_fence: Option<UserFence>,
+    pub(crate) user_fence: Option<UserFenceRequest>,
     /// A buffer list that came with the submission.
     pub(crate) bo_handles: Option<bo_list::Source>,
     /// Orderings, in the order in which user space names them.
@@ -115,7 +115,7 @@ pub(crate) struct Request {
 #[derive(Debug)]
 enum Chunk {
     Ib(QueueName, Ib),
-    UserFence(UserFence),
+    UserFence(UserFenceRequest),
     BoHandles(bo_list::Source),
     /// Fences that the job waits for. There may be several such chunks.
     Waits(KVVec<Order>),
@@ -167,7 +167,7 @@ fn decode_shadow(data: &[u32]) -> Result {
     Ok(())
 }
 
-impl UserFence {
+impl UserFenceRequest {
     /// Decodes `struct drm_amdgpu_cs_chunk_fence`.
     fn decode(data: &[u32]) -> Result<Self> {
         let [handle, offset] = fixed(data)?;
@@ -242,7 +242,7 @@ impl Chunk {
     fn decode(id: u32, data: &[u32]) -> Result<Self> {
         match id {
             bindings::AMDGPU_CHUNK_ID_IB => decode_ib(data).map(|(queue, ib)| Self::Ib(queue, ib)),
-            bindings::AMDGPU_CHUNK_ID_FENCE => UserFence::decode(data).map(Self::UserFence),
+            bindings::AMDGPU_CHUNK_ID_FENCE => UserFenceRequest::decode(data).map(Self::UserFence),
             bindings::AMDGPU_CHUNK_ID_BO_HANDLES => {
                 let [operation, handle, number, entry_size, low, high] = fixed(data)?;
                 // The chunk always creates a list: operation and handle are ignored.
@@ -299,10 +299,10 @@ fn user(address: u64, length: usize) -> Result<UserSlice> {
 
 /// Collects chunks into a request, and checks them against each other.
 struct Collector {
-    parts: KVec<Part>,
+    parts: KVec<QueueIbs>,
     /// Index of the part that has the last indirect buffer.
     last: usize,
-    user_fence: Option<UserFence>,
+    user_fence: Option<UserFenceRequest>,
     bo_handles: Option<bo_list::Source>,
     orders: KVVec<Order>,
     /// Set by the one chunk that says where the fence goes.
@@ -353,7 +353,8 @@ impl Collector {
             return Err(EINVAL);
         }
         let ibs = KVec::new();
-        self.parts.push(Part { queue, ibs }, GFP_KERNEL_ACCOUNT)?;
+        self.parts
+            .push(QueueIbs { queue, ibs }, GFP_KERNEL_ACCOUNT)?;
         Ok(self.parts.len() - 1)
     }
 

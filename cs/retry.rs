@@ -2,6 +2,8 @@
 
 //! The retry loop of a submission that uses user memory.
 //!
+//! The C driver tries once, and returns `EAGAIN` for libdrm to try again (`amdgpu_cs_submit`).
+//!
 //! User pages may only be faulted in while no reservation is held, and may go away again before
 //! everything is reserved. So a submission tries: reserve, check whether pages are missing or were
 //! invalidated since they were gathered, and if so drop all reservations, gather, and start over.
@@ -37,22 +39,22 @@ pub(crate) enum Publication<T> {
 /// Operations that the loop needs of a submission.
 pub(crate) trait Attempt {
     /// The reservations, held. Dropping the value releases all of them.
-    type Reserved;
+    type Reservations;
     /// Result of a published submission.
     type Output;
 
     /// Reserves every buffer.
-    fn reserve(&mut self) -> Result<Self::Reserved>;
+    fn reserve(&mut self) -> Result<Self::Reservations>;
 
     /// Drops gathered pages that were invalidated, and records the buffers that need pages.
     /// Everything is reserved.
-    fn check_pages(&mut self, reserved: &Self::Reserved) -> Result<Pages>;
+    fn check_pages(&mut self, reserved: &Self::Reservations) -> Result<Pages>;
 
     /// Gathers the pages of the buffers recorded by [`Self::check_pages`]. Nothing is reserved.
     fn gather(&mut self) -> Result;
 
     /// Binds, writes page tables, and queues the job unless an invalidation came first.
-    fn publish(&mut self, reserved: Self::Reserved) -> Result<Publication<Self::Output>>;
+    fn publish(&mut self, reserved: Self::Reservations) -> Result<Publication<Self::Output>>;
 
     /// Called for each failed try, for statistics, with the number of tries so far.
     fn retried(&mut self, _tries: u32) {}
@@ -69,16 +71,19 @@ pub(crate) fn run<A: Attempt>(attempt: &mut A) -> Result<A::Output> {
 
         let missing = match attempt.check_pages(&reserved)? {
             Pages::Missing => {
+                // Gathering takes `mmap_lock`, which comes before reservations.
                 drop(reserved);
                 true
             }
             Pages::Ready => match attempt.publish(reserved)? {
                 Publication::Done(output) => return Ok(output),
+                // The next try finds out whose pages are gone.
                 Publication::Invalidated => false,
             },
         };
 
         attempt.retried(MAX_TRIES - tries_left);
+        // After the last try nobody would use the pages.
         if missing && tries_left > 0 {
             attempt.gather()?;
         }
@@ -142,7 +147,7 @@ mod tests {
     }
 
     impl Attempt for Script {
-        type Reserved = ();
+        type Reservations = ();
         type Output = u64;
 
         fn reserve(&mut self) -> Result {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! A limit on messages that user space can bring about as often as it likes.
+//!
+//! The C driver uses `dev_err_ratelimited()` and its like, whose limit all cards share.
 
 use kernel::{
     new_spinlock,

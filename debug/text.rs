@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Text of a limited length.
+//!
+//! The C driver prints its dumps with a `drm_coredump_printer`.
 
 use core::fmt::Write;
 

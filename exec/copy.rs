@@ -21,8 +21,8 @@ use crate::{
     hw::{
         command::{
             Commands,
-            Transfer,
-            Window, //
+            GartWindow,
+            Transfer, //
         },
         page_table::PAGE_SIZE, //
     },
@@ -64,7 +64,7 @@ impl CopyTask {
             from,
             to,
             bytes: usize_as_u64(entries.len()) * PAGE_SIZE,
-            window: Some(Window {
+            window: Some(GartWindow {
                 table: range.entry_addr(),
                 entries,
             }),
@@ -73,7 +73,7 @@ impl CopyTask {
 }
 
 /// Bytes that a piece with system pages has at most.
-const WINDOW_BYTES: u64 = usize_as_u64(Window::PAGES) * PAGE_SIZE;
+const WINDOW_BYTES: u64 = usize_as_u64(GartWindow::PAGES) * PAGE_SIZE;
 
 /// Divides `bytes` bytes into pieces for [`CopyTask::Out`] and [`CopyTask::In`]. `run_at` returns
 /// the contiguous VRAM that begins at an offset, as its addresses. Calls `f` with the offset of a

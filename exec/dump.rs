@@ -85,8 +85,6 @@ const CALLS: usize = 16;
 const WALKS: usize = 8;
 /// Number of bytes for the values of registers.
 const REGISTERS: usize = 8 << 10;
-/// Largest VMID, plus one.
-const VMIDS: u8 = 16;
 
 /// Whoever tells user space that the card hung.
 pub(crate) trait Herald: Send + Sync {
@@ -136,7 +134,7 @@ impl Snapshot {
             time: 0,
             block: "",
             rings,
-            contexts: KVec::with_capacity(usize::from(VMIDS), GFP_KERNEL)?,
+            contexts: KVec::with_capacity(usize::from(hw.vmids), GFP_KERNEL)?,
             registers: BoundedText::new(REGISTERS)?,
             subject: Subject {
                 ring: RingId::Gfx,
@@ -285,7 +283,7 @@ impl Dumps {
         for (captured, ring) in snapshot.rings.iter_mut().zip(&executor.rings) {
             ring.capture(captured);
         }
-        for vmid in 0..VMIDS {
+        for vmid in 0..self.hw.vmids {
             if let Some(occupancy) = executor.vmids.occupancy(vmid) {
                 let _ = snapshot.contexts.push_within_capacity((vmid, occupancy));
             }

@@ -4,11 +4,11 @@
 //!
 //! # When a job takes too long
 //!
-//! This is the job timeout (`amdgpu_job_timedout`). While a ring has jobs, [`Queue::tick`] looks at
-//! it every [`TICK`]. If the ring has finished jobs and their interrupt was lost, they end well,
-//! and the loss is counted. If the first job has been there for longer than the ring's [`Limits`]
-//! allow, however many others came after it, the ring hangs, and the [`Alarm`] is raised: see
-//! `exec/recovery.rs`.
+//! This is the job timeout (`amdgpu_job_timedout`). While a ring has jobs, [`WatchedRing::tick`]
+//! looks at it every [`TICK`]. If the ring has finished jobs and their interrupt was lost, they end
+//! well, and the loss is counted. If the first job has been there for longer than the ring's
+//! [`Limits`] allow, however many others came after it, the ring hangs, and the [`Alarm`] is
+//! raised: see `exec/recovery.rs`.
 //!
 //! If the recovery fails, the card is given up: all engines are stopped, so that they no longer
 //! access memory, and only then do fences end, as those who wait for them will reuse that memory.
@@ -104,7 +104,7 @@ pub(crate) trait Alarm: Send + Sync {
 }
 
 /// The ring on which a scheduler's jobs run, and its watch.
-pub(crate) struct Queue {
+pub(crate) struct WatchedRing {
     pub(super) executor: Arc<Executor>,
     pub(super) ring: Arc<Ring>,
     watch: Watch,
@@ -139,7 +139,7 @@ impl Watch {
     }
 }
 
-impl Queue {
+impl WatchedRing {
     pub(super) fn new(executor: Arc<Executor>, ring: Arc<Ring>) -> Self {
         Self {
             executor,
@@ -161,7 +161,7 @@ impl Queue {
         }
     }
 
-    /// Does what [`Queue::tick`] does, because each new job postpones the tick.
+    /// Does what [`WatchedRing::tick`] does, because each new job postpones the tick.
     pub(super) fn tick_if_due(&self) {
         if self.watch.is_due() {
             self.tick();

@@ -92,13 +92,13 @@ struct Inner {
 /// The contents of the table.
 struct Contents {
     /// Runs of pages, by the number of their first page.
-    runs: RBTree<usize, Run>,
+    runs: RBTree<usize, GartRun>,
     table: Table,
 }
 
 /// Consecutive pages of system memory, which are shown at consecutive addresses.
 #[derive(Clone, Copy)]
-pub(crate) struct Run {
+pub(crate) struct GartRun {
     pub(crate) start: DmaAddress,
     /// Number of pages.
     pub(crate) count: usize,
@@ -106,7 +106,7 @@ pub(crate) struct Run {
     pub(crate) snoop: Snoop,
 }
 
-impl Run {
+impl GartRun {
     fn entries(self, format: &Format) -> impl Iterator<Item = Pte> + '_ {
         let page = move |page| self.start + usize_as_u64(page) * PAGE_SIZE;
         (0..self.count).map(move |n| format.system(page(n), self.access, self.snoop))
@@ -181,7 +181,7 @@ impl Gart {
     /// Maps pages of system memory into the window.
     ///
     /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
-    pub(crate) fn bind(&self, run: Run) -> Result<GartRange> {
+    pub(crate) fn bind(&self, run: GartRun) -> Result<GartRange> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
         let range = self.reserve(run.count)?;
         let mut contents = self.0.contents.lock();
@@ -295,7 +295,7 @@ impl KernelBuffer {
         let dwords = pages * SZ_4K / size_of::<u32>();
         let memory = Coherent::<u32>::zeroed_slice(dev, dwords, GFP_KERNEL)?;
         let start = memory.dma_address();
-        let range = gart.bind(Run {
+        let range = gart.bind(GartRun {
             start,
             count: pages,
             access: Access::READ_WRITE,

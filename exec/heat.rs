@@ -2,6 +2,8 @@
 
 //! Watch over the card's temperature.
 //!
+//! The C driver leaves this to its power management (amdgpu_dpm).
+//!
 //! Nothing else in the system looks after a card that this driver runs: clocks and fan stay as the
 //! video BIOS has set them. So a card that gets too hot gets no more jobs until it has cooled down.
 //! The temperature is read when jobs are submitted, at most once a second: a card without jobs does

@@ -49,7 +49,7 @@ use kernel::{
 use super::executor::{
     Executor,
     Limits,
-    Queue,
+    WatchedRing,
     TICK, //
 };
 use crate::{
@@ -78,7 +78,7 @@ use crate::{
             Lease,
             Loan,
             OwnVmid,
-            Space,
+            SpaceVersion,
             Tenant, //
         },
     },
@@ -292,9 +292,9 @@ impl Job {
 }
 
 impl JobOps for Job {
-    type Queue = Queue;
+    type Queue = WatchedRing;
 
-    fn prepare(&mut self, queue: &Queue) -> Option<ARef<Fence>> {
+    fn prepare(&mut self, queue: &WatchedRing) -> Option<ARef<Fence>> {
         if let Some(pending) = self.pending_update() {
             return Some(pending);
         }
@@ -310,7 +310,7 @@ impl JobOps for Job {
         })
     }
 
-    fn run(&mut self, queue: &Queue) -> ARef<Fence> {
+    fn run(&mut self, queue: &WatchedRing) -> ARef<Fence> {
         queue.tick_if_due();
         self.advance(|work, stage| {
             let fence = match stage {
@@ -327,14 +327,19 @@ impl JobOps for Job {
         })
     }
 
-    fn timed_out(&mut self, queue: &Queue) {
+    fn timed_out(&mut self, queue: &WatchedRing) {
         queue.tick();
     }
 }
 
 /// Gets a job ready to run: its gang assembled, a VM context lent to it. If that cannot be done
 /// yet, returns the fence to wait for before trying again.
-fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Option<ARef<Fence>>) {
+fn equip(
+    queue: &WatchedRing,
+    work: &mut Work,
+    seq: u64,
+    fence: HwFence,
+) -> (Stage, Option<ARef<Fence>>) {
     let executor = &*queue.executor;
     if let Some(seat) = &mut work.seat {
         if let Some(pending) = seat.assemble(&executor.floor) {
@@ -348,7 +353,7 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
     let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
         return (Stage::Ready(fence, None), None);
     };
-    let at = Space {
+    let at = SpaceVersion {
         id: space.id(),
         seq,
     };
@@ -364,7 +369,7 @@ fn equip(queue: &Queue, work: &mut Work, seq: u64, fence: HwFence) -> (Stage, Op
 }
 
 /// Puts a job on its ring, with its commands if it is to run and has all that it needs.
-fn submit(queue: &Queue, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
+fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
@@ -419,7 +424,7 @@ impl Schedulers {
         let executor = Executor::new(dev, hw, card, rings, stats, limits)?;
         let mut schedulers = KVec::with_capacity(executor.rings.len(), GFP_KERNEL)?;
         for ring in &executor.rings {
-            let queue = Queue::new(executor.clone(), ring.clone());
+            let queue = WatchedRing::new(executor.clone(), ring.clone());
             let scheduler = Scheduler::new(
                 ring.kind.name(),
                 dev,

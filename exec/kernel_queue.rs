@@ -19,9 +19,9 @@
 //! that others do not wait with it, there are several queues, the lanes. An operation, which may be
 //! several jobs, takes a lane that has nothing to do, if there is one.
 //!
-//! Entries of page tables have a lane of their own. A move in any other lane may wait for a job that
-//! is to find these entries, so behind that move they would never be written. Such jobs wait for
-//! nothing but each other.
+//! Entries of page tables have a lane of their own. A move in any other lane may wait for a job
+//! that is to find these entries, so behind that move they would never be written. Such jobs wait
+//! for nothing but each other.
 //!
 //! Jobs are submitted only within a section of
 //! [`drm::Device::enter`](crate::abstractions::drm::Device::enter), so none is submitted after the

@@ -2,10 +2,12 @@
 
 //! Levels of a reset: how much of the card is reset when a ring hangs.
 //!
+//! The C driver's levels are `AMDGPU_RESET_TYPE_*`.
+//!
 //! | level | resets | needs | loses |
 //! |---|---|---|---|
 //! | [`Block`](Level::Block) | the engines of one block | nothing | jobs that had begun |
-//! | [`Full`](Level::Full) | the whole card | a card that obeys, the video BIOS | VRAM, and all jobs of clients |
+//! | [`Full`](Level::Full) | the card | a card that obeys, the video BIOS | VRAM, clients' jobs |
 //!
 //! The levels are tried in this order. Each begins with all that the ones before it have changed. A
 //! level has failed if the engines do not stop, do not start again, or do not execute commands

@@ -3,6 +3,8 @@
 //! Tests of memory, for a card that nobody has run before. Each counts the locations that do not
 //! hold what was written.
 //!
+//! The C driver has no such test.
+//!
 //! Run at probe only, before anything is allocated in VRAM.
 
 use core::ops::Range;

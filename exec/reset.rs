@@ -2,12 +2,14 @@
 
 //! Resets: of a block whose ring hangs, and if that does not help, of the whole card.
 //!
+//! The C driver has this in `amdgpu_device_gpu_recover` and `amdgpu_ring_reset_helper_begin`.
+//!
 //! 1. Schedulers of the block are held, so that nothing new comes onto its rings.
 //! 2. The gates are shut: no ring of the block begins another job. Those that are in the middle of
 //!    one get [`GRACE`] to finish it, unless they hang themselves.
 //! 3. A snapshot is taken for user space ([`super::dump`]).
 //! 4. The engines are halted and reset. They are proved to be idle ([`Stopped`]).
-//! 5. Fences of what was finished by then are signaled. Who has finished is not guilty.
+//! 5. Fences of submissions that have finished by then are signaled. Their owners are not guilty.
 //! 6. Verdicts ([`super::verdict`]).
 //! 7. The block is started as at bring-up, with empty rings, and each ring is tested.
 //! 8. The gates are opened, and the rest runs again ([`Ring::replay`]).
@@ -100,8 +102,8 @@ const PAUSE: Delta = Delta::from_millis(2);
 
 /// The part of a device that stops and starts its engines.
 pub(crate) trait Restart: Send + Sync {
-    /// Stops the engines as far as they can be, and interrupts. The card, which is about to lose its
-    /// state, can no longer access system memory.
+    /// Stops interrupts, and the engines as far as they can be stopped. The card, which is about to
+    /// lose its state, can no longer access system memory.
     fn stop(&self, card: &Card<'_>);
 
     /// Brings up a card that has lost its state: see [`super::revive`].

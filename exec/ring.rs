@@ -95,12 +95,12 @@ use crate::{
             EngineKind,
             FenceWrite,
             Fill,
+            GartWindow,
             Marks,
             RingId,
             RingMemory,
             Sink,
             Submission,
-            Window,
             MAX_SUBMISSION_DWORDS,
             RING_DWORDS,
             RING_SHIFT, //
@@ -117,7 +117,7 @@ const TEST_MILLISECONDS: Msecs = 2000;
 /// The slots of each ring in the write-back page.
 #[derive(Clone, Copy)]
 #[repr(usize)]
-enum Slot {
+enum WritebackSlot {
     /// Number of the last finished submission.
     Fence = 0,
     /// The engine's read pointer.
@@ -146,11 +146,11 @@ impl Writeback {
         Ok(Self(KernelBuffer::new(dev, gart, size)?))
     }
 
-    fn index(kind: RingId, slot: Slot) -> usize {
+    fn index(kind: RingId, slot: WritebackSlot) -> usize {
         kind.place() * Self::STRIDE + slot as usize
     }
 
-    fn gpu_addr(&self, kind: RingId, slot: Slot) -> u64 {
+    fn gpu_addr(&self, kind: RingId, slot: WritebackSlot) -> u64 {
         self.0.gpu_addr() + usize_as_u64(Self::index(kind, slot) * size_of::<u32>())
     }
 }
@@ -229,11 +229,11 @@ impl Ring {
                 KernelBuffer::new(dev, gart, RING_DWORDS * size_of::<u32>())?,
             ],
             writeback: {
-                writeback.0.write(Writeback::index(*kind, Slot::Gate), Marks::OPEN);
+                writeback.0.write(Writeback::index(*kind, WritebackSlot::Gate), Marks::OPEN);
                 writeback
             },
             window: match kind.engine() {
-                EngineKind::Sdma => Some(gart.reserve(Window::PAGES)?),
+                EngineKind::Sdma => Some(gart.reserve(GartWindow::PAGES)?),
                 EngineKind::Gfx | EngineKind::Compute => None,
             },
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
@@ -257,8 +257,12 @@ impl Ring {
     pub(crate) fn memory(&self) -> RingMemory {
         RingMemory {
             base: self.buffers[self.state.lock().active].gpu_addr(),
-            read_pointer: self.writeback.gpu_addr(self.kind, Slot::ReadPointer),
-            write_pointer: self.writeback.gpu_addr(self.kind, Slot::WritePointer),
+            read_pointer: self
+                .writeback
+                .gpu_addr(self.kind, WritebackSlot::ReadPointer),
+            write_pointer: self
+                .writeback
+                .gpu_addr(self.kind, WritebackSlot::WritePointer),
         }
     }
 
@@ -307,13 +311,13 @@ impl Ring {
         match emission.seq {
             Some(seq) => {
                 let fence = FenceWrite {
-                    gpu_addr: self.writeback.gpu_addr(self.kind, Slot::Fence),
+                    gpu_addr: self.writeback.gpu_addr(self.kind, WritebackSlot::Fence),
                     seq,
                 };
                 let marks = Marks {
-                    begun: self.writeback.gpu_addr(self.kind, Slot::Begun),
-                    gate: self.writeback.gpu_addr(self.kind, Slot::Gate),
-                    settled: self.writeback.gpu_addr(self.kind, Slot::Settled),
+                    begun: self.writeback.gpu_addr(self.kind, WritebackSlot::Begun),
+                    gate: self.writeback.gpu_addr(self.kind, WritebackSlot::Gate),
+                    settled: self.writeback.gpu_addr(self.kind, WritebackSlot::Settled),
                 };
                 let span = self.write(&mut state, |out| {
                     self.engine
@@ -384,8 +388,8 @@ impl Ring {
     /// Has the engine write to memory, and waits for the value.
     pub(crate) fn test_write(&self) -> Result {
         const VALUE: u32 = 0xdead_beef;
-        let index = Writeback::index(self.kind, Slot::Scratch);
-        let addr = self.writeback.gpu_addr(self.kind, Slot::Scratch);
+        let index = Writeback::index(self.kind, WritebackSlot::Scratch);
+        let addr = self.writeback.gpu_addr(self.kind, WritebackSlot::Scratch);
         self.writeback.0.write(index, !VALUE);
         self.emit(|out| self.engine.write(out, addr, VALUE));
         read_poll_timeout(
@@ -437,7 +441,7 @@ impl Ring {
 
     /// Returns the read pointer that the engine reports, in the units of its kind.
     fn read_pointer(&self) -> u32 {
-        let slot = Writeback::index(self.kind, Slot::ReadPointer);
+        let slot = Writeback::index(self.kind, WritebackSlot::ReadPointer);
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
@@ -459,13 +463,13 @@ impl Ring {
 
     /// Returns the number of the last submission that the engine has finished.
     pub(crate) fn completed_seq(&self) -> u32 {
-        let slot = Writeback::index(self.kind, Slot::Fence);
+        let slot = Writeback::index(self.kind, WritebackSlot::Fence);
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
     /// Returns the number of the last submission whose commands the engine has begun.
     pub(crate) fn begun_seq(&self) -> u32 {
-        let slot = Writeback::index(self.kind, Slot::Begun);
+        let slot = Writeback::index(self.kind, WritebackSlot::Begun);
         self.writeback.0.read(slot).unwrap_or(0)
     }
 
@@ -476,7 +480,7 @@ impl Ring {
 
     /// Opens or shuts the gate: [`Marks::OPEN`], [`Marks::SHUT`].
     pub(crate) fn set_gate(&self, value: u32) {
-        let slot = Writeback::index(self.kind, Slot::Gate);
+        let slot = Writeback::index(self.kind, WritebackSlot::Gate);
         self.writeback.0.write(slot, value);
     }
 
@@ -635,6 +639,6 @@ mod tests {
 
     #[test]
     fn write_back_slots_do_not_overlap() {
-        assert!(Slot::Settled as usize + 2 <= Writeback::STRIDE);
+        assert!(WritebackSlot::Settled as usize + 2 <= Writeback::STRIDE);
     }
 }

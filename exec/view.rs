@@ -2,6 +2,8 @@
 
 //! Views of an address space's memory, for the dump of a hang.
 //!
+//! The C driver looks for the address space when a dump is read (`amdgpu_vm_lock_by_pasid`).
+//!
 //! What runs on a card must not keep the address space of a client alive for longer than its jobs
 //! do, as the last one to go has to take it down. A [`View`] is kept instead: it leads to the
 //! address space for as long as its file is open.
@@ -16,7 +18,7 @@ use kernel::{
 };
 
 /// The memory that jobs of an address space reach.
-pub(crate) trait Memory: Send + Sync {
+pub(crate) trait JobMemory: Send + Sync {
     /// Copies bytes within one page, as jobs read them. Sleeps, and takes reservations.
     ///
     /// # Errors
@@ -30,7 +32,7 @@ pub(crate) trait Memory: Send + Sync {
 #[pin_data]
 pub(crate) struct View {
     #[pin]
-    memory: Mutex<Option<Arc<dyn Memory>>>,
+    memory: Mutex<Option<Arc<dyn JobMemory>>>,
 }
 
 impl View {
@@ -41,7 +43,7 @@ impl View {
     }
 
     /// Leads to `memory` from now on. [`View::close`] must be called in the end.
-    pub(crate) fn open(&self, memory: Arc<dyn Memory>) {
+    pub(crate) fn open(&self, memory: Arc<dyn JobMemory>) {
         let before = self.memory.lock().replace(memory);
         drop(before);
     }
@@ -54,7 +56,7 @@ impl View {
 
     /// Returns the memory, if the file is still open. To be dropped where sleeping is allowed and
     /// no lock is held.
-    pub(crate) fn memory(&self) -> Option<Arc<dyn Memory>> {
+    pub(crate) fn memory(&self) -> Option<Arc<dyn JobMemory>> {
         self.memory.lock().clone()
     }
 }

@@ -65,7 +65,7 @@ use crate::{
 
 /// An address space, as far as VM contexts are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Space {
+pub(crate) struct SpaceVersion {
     /// Unique ID of the address space, never reused.
     pub(crate) id: u64,
     /// Number of the last change of the page tables before the job, see
@@ -142,7 +142,7 @@ struct Context {
 struct Resident {
     /// Address space, with the number of the job that did the last flush. What changed before that
     /// job was published had been written when the job began; a later change may or may not.
-    space: Space,
+    space: SpaceVersion,
     /// Whoever submitted last in this address space, once known.
     tenant: Option<Tenant>,
     /// Ring and fence of the submission that does, or did, the flush; `None` until it is submitted.
@@ -167,7 +167,7 @@ impl Context {
     }
 
     /// Returns true if a job on `ring` can use the context without a flush.
-    fn is_ready_for(&self, space: Space, ring: RingId) -> bool {
+    fn is_ready_for(&self, space: SpaceVersion, ring: RingId) -> bool {
         let Some(resident) = &self.resident else {
             return false;
         };
@@ -208,7 +208,7 @@ impl State {
     }
 
     /// Chooses the context for a job.
-    fn choose(&mut self, space: Space, ring: RingId) -> Choice {
+    fn choose(&mut self, space: SpaceVersion, ring: RingId) -> Choice {
         self.forget_ended();
         let count = self.contexts.len();
         // Index of the context that can be reserved for an address space.
@@ -225,7 +225,7 @@ impl State {
         }
     }
 
-    fn choose_among(&self, among: Range<usize>, space: Space, ring: RingId) -> Choice {
+    fn choose_among(&self, among: Range<usize>, space: SpaceVersion, ring: RingId) -> Choice {
         let ready = |context: &&Context| context.is_ready_for(space, ring);
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
@@ -329,7 +329,7 @@ impl Vmids {
     ///
     /// A ring has at most one lease for its next submission, and one more for a job of the gang
     /// that has the floor.
-    pub(crate) fn lend(self: &Arc<Self>, space: Space, ring: RingId) -> Loan {
+    pub(crate) fn lend(self: &Arc<Self>, space: SpaceVersion, ring: RingId) -> Loan {
         let mut state = self.state.lock();
         let choice = state.choose(space, ring).and_then(|(index, flush)| {
             let vmid = State::vmid(index).ok_or(None)?;
@@ -344,7 +344,9 @@ impl Vmids {
         let clock = state.clock;
         let context = state.context(vmid);
         context.lent = clock;
+        // From here on nobody else is lent the context for another address space.
         context.leases += 1;
+        // The flush is the submission's. Until that has a fence, nobody can wait for the flush.
         if flush == Flush::Needed {
             let flusher = None;
             let tenant = None;
@@ -370,7 +372,8 @@ pub(crate) struct OwnVmid {
 }
 
 impl OwnVmid {
-    /// Creates one for the address space with this [`Space::id`]. No context is reserved yet.
+    /// Creates one for the address space with this [`SpaceVersion::id`]. No context is reserved
+    /// yet.
     pub(crate) fn new(vmids: Arc<Vmids>, space_id: u64) -> Self {
         Self { vmids, space_id }
     }
@@ -473,8 +476,8 @@ mod tests {
     /// Index of the context that can be reserved for an address space.
     const RESERVED: usize = COUNT - 1;
 
-    fn space(id: u64, seq: u64) -> Space {
-        Space { id, seq }
+    fn space(id: u64, seq: u64) -> SpaceVersion {
+        SpaceVersion { id, seq }
     }
 
     fn vmids() -> Result<Arc<Vmids>> {
@@ -486,7 +489,7 @@ mod tests {
         Ok(UniqueFence::new(GFP_KERNEL)?.publish(&context, 1, RingName::TEST))
     }
 
-    fn lend(vmids: &Arc<Vmids>, space: Space, ring: RingId) -> Result<Lease> {
+    fn lend(vmids: &Arc<Vmids>, space: SpaceVersion, ring: RingId) -> Result<Lease> {
         match vmids.lend(space, ring) {
             Loan::Lent(lease) => Ok(lease),
             Loan::Busy(_) => Err(EBUSY),
@@ -496,7 +499,7 @@ mod tests {
     /// Lends a context and submits. Returns its number, the flush, and the fence.
     fn run(
         vmids: &Arc<Vmids>,
-        space: Space,
+        space: SpaceVersion,
         ring: RingId,
     ) -> Result<(u8, Flush, PendingFence<RingName>)> {
         let lease = lend(vmids, space, ring)?;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! `GEM_LIST_HANDLES`: all BOs of a file, for tools that save a process and restore it later.
+//!
+//! The C driver's is `amdgpu_gem_list_handles_ioctl`.
 
 use kernel::prelude::*;
 

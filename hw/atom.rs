@@ -60,10 +60,10 @@ const BREATH: u32 = 4096;
 /// Access to the card.
 pub(crate) trait Bus {
     /// Reads a register.
-    fn read(&mut self, space: Space, register: u32) -> u32;
+    fn read(&mut self, space: RegisterSet, register: u32) -> u32;
 
     /// Writes a register.
-    fn write(&mut self, space: Space, register: u32, value: u32);
+    fn write(&mut self, space: RegisterSet, register: u32, value: u32);
 
     /// Waits.
     fn delay(&mut self, microseconds: u32);
@@ -74,7 +74,7 @@ pub(crate) trait Bus {
 
 /// A set of registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Space {
+pub(crate) enum RegisterSet {
     /// Registers in the register BAR, by dword index.
     Mmio,
     /// Registers of the clock generators. On this driver's chips there are none.

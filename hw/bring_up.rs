@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Inputs of bring-up: the places of memory that the card works on, and its rings.
+//!
+//! The C driver keeps these in its `amdgpu_device`, and each block's `hw_init` takes them from
+//! there.
 
 use kernel::{
     dma::DmaAddress,

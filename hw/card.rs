@@ -46,7 +46,7 @@ use kernel::{
 use self::indirect::Indirect;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 use super::fake::{
-    Access,
+    Effect,
     Fake, //
 };
 use crate::abstractions::{
@@ -226,7 +226,7 @@ impl Card<'_> {
     }
 
     /// Returns true if the accesses to a fake card were exactly these. Logs the first difference.
-    pub(crate) fn saw(&self, expected: &[Access]) -> bool {
+    pub(crate) fn saw(&self, expected: &[Effect]) -> bool {
         match self {
             Self::Mapped(_) => false,
             Self::Fake(fake) => fake.saw(expected),

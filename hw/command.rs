@@ -202,7 +202,7 @@ pub(crate) struct Transfer<'a> {
     /// Length, a multiple of the page size, at most [`Transfer::MAX_BYTES`].
     pub(crate) bytes: u64,
     /// System pages at one of the two addresses, if they are there for the copy only.
-    pub(crate) window: Option<Window<'a>>,
+    pub(crate) window: Option<GartWindow<'a>>,
 }
 
 impl Transfer<'_> {
@@ -214,14 +214,14 @@ impl Transfer<'_> {
 /// submission maps them before it copies, and unmaps them before its fence: whoever waits for the
 /// fence may free them.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Window<'a> {
+pub(crate) struct GartWindow<'a> {
     /// Address of the page-table entry of the first page.
     pub(crate) table: u64,
-    /// Page-table entries, at most [`Window::PAGES`].
+    /// Page-table entries, at most [`GartWindow::PAGES`].
     pub(crate) entries: &'a [u64],
 }
 
-impl Window<'_> {
+impl GartWindow<'_> {
     /// Largest number of pages: their entries fit into [`MAX_SUBMISSION_DWORDS`].
     pub(crate) const PAGES: usize = 384;
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Packets as a person reads them, in the dump of a hang.
+//!
+//! The C driver's dumps have dwords only; umr decodes them.
 
 use super::command::Ib;
 
 /// The packet at the start of some commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
+pub(crate) struct DecodedPacket {
     pub(crate) name: &'static str,
     /// Length in dwords, at least 1; more than there are if the packet is cut off.
     pub(crate) dwords: usize,
@@ -14,7 +16,7 @@ pub(crate) struct Packet {
     pub(crate) call: Option<Call>,
 }
 
-impl Packet {
+impl DecodedPacket {
     /// Creates one that calls nothing.
     pub(crate) const fn new(name: &'static str, dwords: usize) -> Self {
         Self {
@@ -37,8 +39,8 @@ pub(crate) struct Call {
 /// engine's.
 pub(crate) fn packets<'a>(
     dwords: &'a [u32],
-    decode: impl Fn(&[u32]) -> Packet + 'a,
-) -> impl Iterator<Item = (usize, Packet)> + 'a {
+    decode: impl Fn(&[u32]) -> DecodedPacket + 'a,
+) -> impl Iterator<Item = (usize, DecodedPacket)> + 'a {
     let mut next = 0;
     core::iter::from_fn(move || {
         let rest = dwords.get(next..).filter(|rest| !rest.is_empty())?;
@@ -57,7 +59,7 @@ mod tests {
     #[test]
     fn packets_follow_each_other() {
         // The first dword is the length, which may be wrong.
-        let decode = |rest: &[u32]| Packet::new("", rest[0] as usize);
+        let decode = |rest: &[u32]| DecodedPacket::new("", rest[0] as usize);
         let commands = [2, 9, 1, 0, 7, 9];
         let starts = [0, 2, 3, 4];
         assert!(packets(&commands, decode).map(|(at, _)| at).eq(starts));

@@ -2,6 +2,8 @@
 
 //! Engines: what each generation does in its own way, and the one order in which all of them
 //! execute a submission.
+//!
+//! The C driver's are `amdgpu_ring_funcs`, and the order is that of `amdgpu_ib_schedule`.
 
 use core::ops::Range;
 
@@ -17,6 +19,7 @@ use super::{
         FenceValue,
         FenceWrite,
         Fill,
+        GartWindow,
         Ib,
         Interrupt,
         Marks,
@@ -24,10 +27,9 @@ use super::{
         Sink,
         Submission,
         Transfer,
-        VmState,
-        Window, //
+        VmState, //
     },
-    decode::Packet, //
+    decode::DecodedPacket, //
 };
 
 /// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).
@@ -43,7 +45,7 @@ pub(crate) trait Engine: Sync {
     fn kick(&self, card: &Card<'_>, ring: RingId, position: u64);
 
     /// Returns the packet at the start of some commands, for a dump.
-    fn decode(&self, dwords: &[u32]) -> Packet;
+    fn decode(&self, dwords: &[u32]) -> DecodedPacket;
 
     /// Returns the place in the ring, in dwords, of a read pointer that the engine has reported.
     fn read_place(&self, reported: u32) -> u32 {
@@ -121,7 +123,7 @@ impl dyn Engine {
                 let window = transfer.window.map_or(0, |window| window.entries.len());
                 self.dma().is_some()
                     && transfer.bytes <= Transfer::MAX_BYTES
-                    && window <= Window::PAGES
+                    && window <= GartWindow::PAGES
             }
             Commands::Entries(runs) => {
                 let fits = |run: &EntryRun| run.count <= EntryRun::MAX_COUNT;

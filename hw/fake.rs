@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! A fake card for tests: registers that keep the values written to them, and a log.
+//!
+//! The C driver has no such thing.
 
 use core::ops::Range;
 
@@ -12,7 +14,7 @@ use kernel::{
 
 /// An access by the driver that changes something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum Effect {
     /// A write to a register: its offset in bytes, and the value.
     Register(usize, u32),
     /// A write to a doorbell: its index, and the value.
@@ -24,8 +26,8 @@ pub(crate) enum Access {
 }
 
 /// Returns a write to the register at a byte offset.
-pub(crate) const fn write(offset: usize, value: u32) -> Access {
-    Access::Register(offset, value)
+pub(crate) const fn write(offset: usize, value: u32) -> Effect {
+    Effect::Register(offset, value)
 }
 
 /// A fake card.
@@ -34,7 +36,7 @@ pub(crate) struct Fake(Pin<KBox<Mutex<State>>>);
 struct State {
     /// Last values of registers, by byte offset. All others are zero.
     registers: KVec<(usize, u32)>,
-    log: KVec<Access>,
+    log: KVec<Effect>,
 }
 
 impl Fake {
@@ -61,7 +63,7 @@ impl Fake {
     pub(super) fn write(&self, offset: usize, value: u32) {
         let mut state = self.0.lock();
         // A lost write fails the test that looks for it.
-        let _ = state.log.push(Access::Register(offset, value), GFP_KERNEL);
+        let _ = state.log.push(Effect::Register(offset, value), GFP_KERNEL);
         match state.registers.iter_mut().find(|(at, _)| *at == offset) {
             Some(register) => register.1 = value,
             None => {
@@ -71,21 +73,21 @@ impl Fake {
     }
 
     pub(super) fn ring_doorbell(&self, index: u32, value: u32) {
-        let access = Access::Doorbell(index, value);
+        let access = Effect::Doorbell(index, value);
         let _ = self.0.lock().log.push(access, GFP_KERNEL);
     }
 
     pub(super) fn set_bus_mastering(&self, on: bool) {
-        let _ = self.0.lock().log.push(Access::BusMastering(on), GFP_KERNEL);
+        let _ = self.0.lock().log.push(Effect::BusMastering(on), GFP_KERNEL);
     }
 
     pub(super) fn write_config(&self, offset: usize, value: u32) {
-        let access = Access::Config(offset, value);
+        let access = Effect::Config(offset, value);
         let _ = self.0.lock().log.push(access, GFP_KERNEL);
     }
 
     /// Returns true if the accesses were exactly these. Logs the first difference.
-    pub(super) fn saw(&self, expected: &[Access]) -> bool {
+    pub(super) fn saw(&self, expected: &[Effect]) -> bool {
         let state = self.0.lock();
         let count = state.log.len().max(expected.len());
         let differs = (0..count).find(|&n| state.log.get(n) != expected.get(n));

@@ -156,6 +156,8 @@ const fn chip(parts: &'static Parts, gfx: &'static gfx::Gfx) -> Chip {
             lanes: 16,
         },
         wave_size: 64,
+        vector_registers: 256,
+        has_double_offchip_buffers: true,
         constant_ram: 32 << 10,
     }
 }

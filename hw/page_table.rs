@@ -3,10 +3,10 @@
 //! Page tables: their shape and their entries (the C driver's PDE and PTE).
 //!
 //! A process's address space has two levels of tables or more. The *page directory* is the root.
-//! Each of its entries, a [`Pde`], names a table of the next level; the entries of the tables of the
-//! last level, the *page tables*, are [`Pte`]s, one for each 4 KiB page. How many levels there are,
-//! and how many entries a table has, is the generation's [`Format`]: data, over which the code that
-//! walks and writes tables is written once. The kernel's own context 0 has one flat table of
+//! Each of its entries, a [`Pde`], names a table of the next level. The tables of the last level
+//! are the *page tables*. Their entries are [`Pte`]s, one for each 4 KiB page. The number of
+//! levels, and of entries in a table, is in the generation's [`Format`]: data, over which the code
+//! that walks and writes tables is written once. The kernel's own context 0 has one flat table of
 //! [`Pte`]s (see `gart.rs`).
 //!
 //! A PTE names either VRAM, by the offset from VRAM's start, or system memory, by bus address; a
@@ -37,7 +37,7 @@ const _: () = assert!(PAGE_SIZE == SZ_4K as u64);
 
 /// A level of tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Level {
+pub(crate) struct TableLevel {
     /// log2 of the number of pages that an entry stands for: 0 at the last level.
     pub(crate) shift: u32,
     /// log2 of the number of entries of a table.
@@ -48,7 +48,7 @@ pub(crate) struct Level {
 #[derive(Debug)]
 pub(crate) struct Format {
     /// The directory first.
-    levels: &'static [Level],
+    levels: &'static [TableLevel],
     /// Number of bits of an address in an entry, including those of system memory.
     address_bits: u32,
     /// log2 of the number of pages of the largest fragment that the caches are set up for.
@@ -67,7 +67,7 @@ impl Format {
 
     /// Creates a format of these levels, the directory first.
     pub(crate) const fn new(
-        levels: &'static [Level],
+        levels: &'static [TableLevel],
         address_bits: u32,
         fragment: u32,
         mapped: u64,
@@ -448,11 +448,11 @@ impl fmt::Display for Walk {
 pub(crate) mod fake {
     use crate::hw::page_table::{
         Format,
-        Level, //
+        TableLevel, //
     };
 
-    const fn level(shift: u32, bits: u32) -> Level {
-        Level { shift, bits }
+    const fn level(shift: u32, bits: u32) -> TableLevel {
+        TableLevel { shift, bits }
     }
 
     /// Two levels, of 2^14 and 2^10 entries.
@@ -557,7 +557,8 @@ mod tests {
         let walk = |va| Walk::new(&TWO, DIRECTORY, va, read);
         assert!(says(
             walk(VA),
-            "0xc05010: directory 0xf400100000, PDE 0xf400200001, PTE 0x7021 (VRAM 0x7000 r-- fragment 0)"
+            "0xc05010: directory 0xf400100000, PDE 0xf400200001, \
+             PTE 0x7021 (VRAM 0x7000 r-- fragment 0)"
         )?);
         assert!(says(
             walk(VA + 0x1000),
@@ -594,7 +595,8 @@ mod tests {
         let walk = |va| Walk::new(&FOUR, 0x1000, va, read);
         assert!(says(
             walk(VA),
-            "0x8080604000: directory 0x1000, PDE 0x2001, PDE 0x3001, PDE 0x4001, PTE 0x7031 (VRAM 0x7000 r-- fragment 0)"
+            "0x8080604000: directory 0x1000, PDE 0x2001, PDE 0x3001, PDE 0x4001, \
+             PTE 0x7031 (VRAM 0x7000 r-- fragment 0)"
         )?);
         assert!(says(
             walk(VA + (1 << 21)),

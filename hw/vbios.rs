@@ -45,14 +45,14 @@ use crate::{
 /// An image that has been checked.
 pub(crate) struct Vbios {
     pub(crate) image: KVVec<u8>,
-    pub(crate) source: Source,
+    pub(crate) source: RomSource,
     pub(crate) clocks: Clocks,
     workplace: Workplace,
 }
 
 /// Way by which an image was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum RomSource {
     Vfct,
     Bar,
     Port,
@@ -86,16 +86,17 @@ impl Vbios {
     /// Logs any failure.
     pub(crate) fn read(pdev: &pci::Device<Bound>, port: impl Fn(&mut [u8])) -> Result<Self> {
         let dev: &device::Device<Bound> = pdev.as_ref();
-        if let Some(Ok(vbios)) = handed_over(pdev).map(|image| Self::check(image, Source::Vfct)) {
+        if let Some(Ok(vbios)) = handed_over(pdev).map(|image| Self::check(image, RomSource::Vfct))
+        {
             return Ok(vbios);
         }
         let by_bar = match read_rom(pdev) {
-            Ok(image) => Self::check(image, Source::Bar),
+            Ok(image) => Self::check(image, RomSource::Bar),
             Err(_) => Err(Defect::NoRomSignature),
         };
         by_bar
             .or_else(|defect| match read_port(port) {
-                Some(image) => Self::check(image, Source::Port),
+                Some(image) => Self::check(image, RomSource::Port),
                 None => Err(defect),
             })
             .map_err(|defect| {
@@ -107,7 +108,7 @@ impl Vbios {
             })
     }
 
-    fn check(image: KVVec<u8>, source: Source) -> Result<Self, Defect> {
+    fn check(image: KVVec<u8>, source: RomSource) -> Result<Self, Defect> {
         let clocks = Image(&image).clocks()?;
         Ok(Self {
             workplace: Workplace::new(&image).map_err(|_| Defect::NoMemory)?,
@@ -123,7 +124,7 @@ impl Vbios {
 fn handed_over(pdev: &pci::Device<Bound>) -> Option<KVVec<u8>> {
     let table = acpi::Table::find(c"VFCT")?;
     let devfn = u32::from(pdev.dev_id()) & 0xff;
-    let card = vfct::Card {
+    let card = vfct::BoardId {
         bus: bus_number(pdev).into(),
         slot: (devfn >> 3, devfn & 7),
         id: (pdev.vendor_id().as_raw(), pdev.device_id()),
@@ -252,7 +253,7 @@ mod tests {
         rom[2] = 1;
         let image = read(&rom).ok_or(EINVAL)?;
         assert_eq!(image.len(), rom.len());
-        let vbios = Vbios::check(image, Source::Port).map_err(|_| EINVAL)?;
+        let vbios = Vbios::check(image, RomSource::Port).map_err(|_| EINVAL)?;
         assert_eq!(vbios.clocks.reference, 2_700);
         Ok(())
     }

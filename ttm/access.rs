@@ -3,6 +3,8 @@
 //! Access of debuggers to the bytes of BOs: to VRAM that a process has mapped (ptrace,
 //! /proc/PID/mem: the `access_memory` callback of TTM), and for the dump of a hang.
 //!
+//! The C driver has this in amdgpu_ttm.c (`amdgpu_ttm_access_memory`).
+//!
 //! The CPU copies, through the VRAM aperture or, beyond that, through registers: a BO that the CPU
 //! has not mapped stays where it is. Jobs that use the BO meanwhile are not waited for,
 //! just as when the process itself looks at it: the debugger may well be after a job that hangs. A
@@ -40,17 +42,17 @@ use crate::abstractions::{
 ///
 /// `EIO` if the BO does not lie in VRAM, or is too short; `ENODEV` if the card is gone;
 /// `ERESTARTSYS`.
-pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::Access<'_>) -> Result {
+pub(super) fn access(bo: &ReservedBo<'_>, offset: usize, access: ttm::BytesAccess<'_>) -> Result {
     let piece = bo.allocation::<Vram>().ok_or(EIO)?;
     let dev = bo.drm();
 
     bo.finish_content(Interruptible::Yes)?;
     match access {
-        ttm::Access::Read(_) => {
+        ttm::BytesAccess::Read(_) => {
             Ttm::invalidate_hdp(dev)?;
             bytes::copy(dev, &piece, offset, access)
         }
-        ttm::Access::Write(_) => {
+        ttm::BytesAccess::Write(_) => {
             bytes::copy(dev, &piece, offset, access)?;
             Ttm::flush_hdp(dev)
         }
@@ -73,7 +75,7 @@ pub(crate) fn read(bo: &Bo, offset: usize, into: &mut [u8]) -> Result {
         return Err(EINVAL);
     }
     if reserved.mem_type() == Some(ttm::MemType::VRAM) {
-        return access(&reserved, offset, ttm::Access::Read(into));
+        return access(&reserved, offset, ttm::BytesAccess::Read(into));
     }
     let page = offset >> PAGE_SHIFT;
     let mapping = reserved.map(page..page + 1)?;

@@ -507,18 +507,18 @@ impl Bo {
 impl ttm::DriverObject for BoData {
     type Driver = Ttm;
 
-    fn backing(&self) -> ttm::Backing {
+    fn page_source(&self) -> ttm::PageSource {
         let write_combined = self.flags & bindings::AMDGPU_GEM_CREATE_CPU_GTT_USWC != 0;
         match &self.kind {
             Kind::Plain | Kind::Table(_) if write_combined => {
-                ttm::Backing::Pages(ttm::Caching::WriteCombined)
+                ttm::PageSource::Pages(ttm::Caching::WriteCombined)
             }
             Kind::Plain | Kind::Table(_) | Kind::Imported => {
-                ttm::Backing::Pages(ttm::Caching::Cached)
+                ttm::PageSource::Pages(ttm::Caching::Cached)
             }
             Kind::User(userptr) => match userptr.access() {
-                hmm::Access::Read => ttm::Backing::UserRead,
-                hmm::Access::Write => ttm::Backing::UserWrite,
+                hmm::DeviceAccess::Read => ttm::PageSource::UserRead,
+                hmm::DeviceAccess::Write => ttm::PageSource::UserWrite,
             },
         }
     }

@@ -2,6 +2,8 @@
 
 //! The CPU's copies from and to VRAM: through the aperture or, beyond that, through registers. Host
 //! data path (HDP) caches are the caller's to flush and invalidate.
+//!
+//! The C driver's is `amdgpu_device_vram_access`.
 
 use kernel::{
     num::casts::usize_as_u64,
@@ -23,7 +25,7 @@ pub(super) fn copy(
     dev: &DrmDevice,
     piece: &VramPiece,
     offset: usize,
-    mut access: ttm::Access<'_>,
+    mut access: ttm::BytesAccess<'_>,
 ) -> Result {
     /// Number of bytes copied at a time: the copy of a step cannot sleep, and reading VRAM is slow.
     const STEP: usize = 16 << 10;
@@ -37,8 +39,12 @@ pub(super) fn copy(
         let card = dev.card().ok_or(ENODEV)?;
         let size = usize::try_from(card.vram().step(run.start, usize_as_u64(size)))?;
         match &mut access {
-            ttm::Access::Read(into) => card.vram().read_bytes(run.start, &mut into[done..][..size]),
-            ttm::Access::Write(from) => card.vram().write_bytes(run.start, &from[done..][..size]),
+            ttm::BytesAccess::Read(into) => {
+                card.vram().read_bytes(run.start, &mut into[done..][..size])
+            }
+            ttm::BytesAccess::Write(from) => {
+                card.vram().write_bytes(run.start, &from[done..][..size])
+            }
         }
         done += size;
     }

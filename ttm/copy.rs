@@ -155,7 +155,7 @@ fn entries(
         .drm()
         .hw
         .format
-        .system(0, access, snoop(mv.buffer().backing()));
+        .system(0, access, snoop(mv.buffer().page_source()));
     let mut entries = KVec::from_elem(0, pages, GFP_KERNEL_ACCOUNT)?;
 
     if mv.dma_addresses(first, of_page_0.into_raw(), &mut entries) != pages {
@@ -179,11 +179,13 @@ fn by_cpu(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     for page in 0..mv.buffer().size() >> PAGE_SHIFT {
         let offset = page << PAGE_SHIFT;
         match &from {
-            Some(piece) => bytes::copy(dev, piece, offset, ttm::Access::Read(&mut *page_bytes))?,
+            Some(piece) => {
+                bytes::copy(dev, piece, offset, ttm::BytesAccess::Read(&mut *page_bytes))?
+            }
             None => mv.read_page(page, &mut page_bytes)?,
         }
         match &to {
-            Some(piece) => bytes::copy(dev, piece, offset, ttm::Access::Write(&*page_bytes))?,
+            Some(piece) => bytes::copy(dev, piece, offset, ttm::BytesAccess::Write(&*page_bytes))?,
             None => mv.write_page(page, &page_bytes)?,
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Part {
     Any,
     /// As many pages at the start, which the CPU sees.
     Visible(u64),
-    /// What is behind these pages, which the CPU sees.
+    /// The rest, behind as many pages, which the CPU sees.
     Invisible(u64),
 }
 

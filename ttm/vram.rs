@@ -2,9 +2,9 @@
 
 //! Allocates video memory (VRAM) with the kernel's buddy allocator (`amdgpu_vram_mgr.c`).
 //!
-//! All of it is: the *visible* part, at the start, which the CPU has mapped, and the rest. Who
-//! needs the CPU to see a piece asks for one within the visible part. A piece may consist of
-//! several blocks.
+//! Both parts of VRAM are allocated from: the *visible* part, at the start, which the CPU has
+//! mapped, and the rest. A piece that the CPU has to see is asked for within the visible part. A
+//! piece may consist of several blocks.
 
 use core::ops::Range;
 
@@ -41,7 +41,7 @@ use crate::{
             PAGE_SIZE, //
         },
     },
-    vm::Block, //
+    vm::VramBlock, //
 };
 
 /// The manager of VRAM.
@@ -150,13 +150,13 @@ fn within(place: &Place, size: u64) -> Option<Range<u64>> {
 
 /// A piece of VRAM.
 pub(crate) struct VramPiece {
-    blocks: KVec<Block>,
+    blocks: KVec<VramBlock>,
     _owner: Pin<KBox<AllocatedBlocks>>,
 }
 
 impl VramPiece {
     /// Returns the blocks of the piece, in order.
-    pub(crate) fn blocks(&self) -> &[Block] {
+    pub(crate) fn blocks(&self) -> &[VramBlock] {
         &self.blocks
     }
 
@@ -175,7 +175,7 @@ impl VramPiece {
 
     /// Returns the number of bytes of the piece that lie before `end`, an offset in VRAM.
     pub(super) fn bytes_before(&self, end: u64) -> u64 {
-        let before = |block: &Block| end.saturating_sub(block.offset).min(block.size);
+        let before = |block: &VramBlock| end.saturating_sub(block.offset).min(block.size);
         self.blocks.iter().map(before).sum()
     }
 
@@ -206,7 +206,7 @@ impl VramPiece {
 }
 
 /// Implements [`VramPiece::run_at`].
-fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
+fn run_at(blocks: &[VramBlock], offset: u64) -> Option<Range<u64>> {
     let mut within = offset;
     for block in blocks {
         if within < block.size {
@@ -219,14 +219,14 @@ fn run_at(blocks: &[Block], offset: u64) -> Option<Range<u64>> {
 
 /// Returns the blocks of an allocation, with adjacent ones merged. They stay in the order in which
 /// the allocator found them: large ones come first, so that they keep their alignment in the piece.
-fn blocks(allocated: &AllocatedBlocks) -> Result<KVec<Block>> {
-    let mut blocks: KVec<Block> = KVec::with_capacity(allocated.iter().count(), GFP_KERNEL)?;
+fn blocks(allocated: &AllocatedBlocks) -> Result<KVec<VramBlock>> {
+    let mut blocks: KVec<VramBlock> = KVec::with_capacity(allocated.iter().count(), GFP_KERNEL)?;
 
     for block in allocated.iter() {
         match blocks.last_mut() {
             Some(last) if last.offset + last.size == block.offset() => last.size += block.size(),
             _ => blocks.push(
-                Block {
+                VramBlock {
                     offset: block.offset(),
                     size: block.size(),
                 },
@@ -432,7 +432,7 @@ mod tests {
     fn pieces_that_are_visible_in_part() -> Result {
         let mut blocks = KVec::new();
         for (offset, size) in [(0x8000, 0x1000), (0x1000, 0x3000)] {
-            blocks.push(Block { offset, size }, GFP_KERNEL)?;
+            blocks.push(VramBlock { offset, size }, GFP_KERNEL)?;
         }
         // Only the blocks matter.
         let one_page = Alignment::new::<{ PAGE_SIZE as usize }>();
@@ -460,7 +460,7 @@ mod tests {
 
     #[test]
     fn runs_of_bytes() {
-        let block = |offset, size| Block { offset, size };
+        let block = |offset, size| VramBlock { offset, size };
         let blocks = [block(0x8000, 0x1000), block(0x2000, 0x3000)];
         assert_eq!(run_at(&blocks, 0), Some(0x8000..0x9000));
         assert_eq!(run_at(&blocks, 0xfff), Some(0x8fff..0x9000));

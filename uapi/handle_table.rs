@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Objects of one file that user space names by a small number: contexts and buffer lists. The C
-//! driver has two IDRs for them, `ctx_handles` and `bo_list_handles`.
+//! driver has two xarrays for them, `ctx_handles` and `bo_list_handles`.
 //!
 //! Handles start at 1, as 0 means 'none' in this interface. A lookup returns a counted reference,
 //! so an object that is removed while an ioctl uses it lives until that ioctl drops it.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The location of a buffer object's bytes, and the page-table entries that show them to the GPU.
+//!
+//! The C driver walks them with `amdgpu_res_cursor` in `amdgpu_vm_update_range`.
 
 use kernel::dma::DmaAddress;
 
@@ -12,7 +14,7 @@ use super::{
     },
     mapping::Mapping,
     tables::{
-        Fill,
+        EntrySource,
         Memory, //
     },
     update::Room, //
@@ -28,7 +30,7 @@ use crate::hw::page_table::{
 
 /// Contiguous VRAM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Block {
+pub(crate) struct VramBlock {
     /// Offset from the start of VRAM, and size, both in bytes and multiples of the page size.
     pub(crate) offset: u64,
     pub(crate) size: u64,
@@ -48,7 +50,7 @@ pub(crate) trait SystemPages {
 #[derive(Clone, Copy)]
 pub(crate) enum Backing<'a> {
     /// These blocks of VRAM, one after the other.
-    Vram(&'a [Block]),
+    Vram(&'a [VramBlock]),
     /// These pages of system memory.
     System {
         pages: &'a dyn SystemPages,
@@ -64,7 +66,7 @@ impl<'a> Backing<'a> {
         self,
         format: &'a Format,
         mapping: &Mapping<K, A>,
-    ) -> impl Fill + 'a {
+    ) -> impl EntrySource + 'a {
         let access = mapping.access.into();
         let (page, bo_page, count) = (mapping.page, mapping.bo_page, mapping.count);
 
@@ -101,7 +103,7 @@ impl<'a> Backing<'a> {
 /// at page `bo_page` of the buffer and are mapped from `page` of the address space on.
 fn vram_pieces<'a>(
     format: &'a Format,
-    blocks: &'a [Block],
+    blocks: &'a [VramBlock],
     page: u64,
     bo_page: u64,
     count: u64,
@@ -131,7 +133,7 @@ pub(super) fn room<K: Copy, A: Copy>(
 /// of like entries for consecutive pages.
 fn count_runs<K: Copy, A: Copy>(
     format: &Format,
-    blocks: &[Block],
+    blocks: &[VramBlock],
     mapping: &Mapping<K, A>,
 ) -> usize {
     let (page, bo_page, count) = (mapping.page, mapping.bo_page, mapping.count);
@@ -172,7 +174,7 @@ struct SystemEntries<'a> {
 /// Number of entries for system pages that are made at a time.
 const BLOCK: usize = 64;
 
-impl<P: Iterator<Item = (Run, Fragment)>> Fill for Entries<'_, P> {
+impl<P: Iterator<Item = (Run, Fragment)>> EntrySource for Entries<'_, P> {
     fn write(&mut self, memory: &impl Memory, offset: u64, count: u64) {
         let written = match self {
             Self::Vram(runs) => runs.take(count, |done, first, count| {
@@ -302,11 +304,11 @@ mod tests {
     #[test]
     fn blocks_of_vram() {
         let blocks = [
-            Block {
+            VramBlock {
                 offset: 0x10000,
                 size: 0x2000,
             },
-            Block {
+            VramBlock {
                 offset: 0x4000,
                 size: 0x1000,
             },
@@ -321,8 +323,8 @@ mod tests {
 
     #[test]
     fn runs_of_vram() {
-        let block = |offset, size| Block { offset, size };
-        let runs = |page, blocks: &[Block]| {
+        let block = |offset, size| VramBlock { offset, size };
+        let runs = |page, blocks: &[VramBlock]| {
             let mapping = Mapping {
                 page,
                 count: 4096,

@@ -2,6 +2,8 @@
 
 //! Changes of an address space's page tables: written at once, or recorded as an update
 //! ([`timeline`](super::timeline)).
+//!
+//! The C driver has this in amdgpu_vm.c (`amdgpu_vm_bo_map`, `amdgpu_vm_bo_update`).
 
 use core::{
     cell::Cell,

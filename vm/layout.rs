@@ -3,10 +3,12 @@
 //! The shape of a GPU address space: the page table and entry that hold a page, and the number of
 //! neighboring pages that one entry may describe.
 //!
-//! Tables of all levels are the generation's (`hw/page_table.rs`); here it is about the entries of
-//! the last level, those of pages (PTEs). A PTE has a fragment field. It tells the translation cache
-//! that the naturally aligned block of pages around it is mapped to memory that is contiguous and
-//! aligned to the same size, so that one cache entry serves all of them.
+//! The C driver has this in amdgpu_vm_pt.c (`amdgpu_vm_pte_fragment`).
+//!
+//! Tables of all levels are the generation's (`hw/page_table.rs`). Only the entries of the last
+//! level matter here, those of pages (PTEs). A PTE has a fragment field. It tells the translation
+//! cache that the naturally aligned block of pages around it is mapped to memory that is contiguous
+//! and aligned to the same size, so that one cache entry serves all of them.
 //!
 //! Everything here is arithmetic on page numbers; nothing touches memory.
 

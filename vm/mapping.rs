@@ -56,9 +56,9 @@ impl<K: Copy, A: Copy> Mapping<K, A> {
 
 /// Preallocated memory for mappings. A change needs at most three slots: two to begin with, and
 /// that of a mapping that it cuts.
-pub(super) struct Spare<K, A>([Option<Slot<K, A>>; 3]);
+pub(super) struct Spare<K, A>([Option<NodePair<K, A>>; 3]);
 
-struct Slot<K, A> {
+struct NodePair<K, A> {
     by_va: RBTreeNodeReservation<u64, Mapping<K, A>>,
     by_bo: RBTreeNodeReservation<(K, u64), ()>,
 }
@@ -75,19 +75,19 @@ impl<K, A> Spare<K, A> {
         Ok(Self([Some(Self::slot()?), Some(Self::slot()?), None]))
     }
 
-    fn slot() -> Result<Slot<K, A>> {
-        Ok(Slot {
+    fn slot() -> Result<NodePair<K, A>> {
+        Ok(NodePair {
             by_va: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
             by_bo: RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?,
         })
     }
 
-    fn take(&mut self) -> Option<Slot<K, A>> {
+    fn take(&mut self) -> Option<NodePair<K, A>> {
         self.0.iter_mut().find_map(Option::take)
     }
 
     /// Keeps the memory of a removed mapping, if there is room.
-    fn put(&mut self, slot: Slot<K, A>) {
+    fn put(&mut self, slot: NodePair<K, A>) {
         if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
             *free = Some(slot);
         }
@@ -193,7 +193,7 @@ impl<K: Copy + Ord, A: Copy> Mappings<K, A> {
         let by_bo = self.by_bo.remove_node(&(mapping.bo, mapping.last()));
 
         if let (Some(by_va), Some(by_bo)) = (by_va, by_bo) {
-            spare.put(Slot {
+            spare.put(NodePair {
                 by_va: by_va.into_reservation(),
                 by_bo: by_bo.into_reservation(),
             });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The publication of a job, with the page tables that it finds.
+//!
+//! The C driver has this in `amdgpu_cs_vm_handling` and `amdgpu_vm_handle_moved`.
 
 use kernel::{
     prelude::*,

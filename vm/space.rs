@@ -44,8 +44,8 @@ use kernel::{
 pub(super) use self::pending::Users;
 
 use self::pending::{
-    Pending,
-    State, //
+    EntriesState,
+    Pending, //
 };
 use super::{
     backing::{
@@ -142,7 +142,7 @@ pub(super) struct BoVa<B> {
     bo: B,
     /// Number of handles.
     handles: usize,
-    state: State,
+    state: EntriesState,
     /// Number of the update until whose end jobs may reach the BO by entries that are gone.
     shown_until: u64,
     /// The BO's node in `Space::closed`.
@@ -163,7 +163,7 @@ impl<B> BoVa<B> {
         Ok(Self {
             bo,
             handles: 1,
-            state: State::new(users)?,
+            state: EntriesState::new(users)?,
             shown_until: 0,
             closed: Closed::No(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
         })
@@ -308,8 +308,8 @@ impl<B, T> Space<B, T> {
         self.bos.values().next().map(|va| &va.bo)
     }
 
-    /// Returns the first BO after `after` whose entries are not current and that every job has to do
-    /// with: it is private to the address space, or its entries are stale.
+    /// Returns the first BO after `after` whose entries are not current and that every job has to
+    /// do with: it is private to the address space, or its entries are stale.
     pub(super) fn next_due(&self, after: Option<BoId>) -> Option<&B> {
         let from = after.map_or(BoId::FIRST, BoId::next);
         self.bo(self.pending.due_from(from)?)

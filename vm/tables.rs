@@ -13,10 +13,10 @@
 //! Writing entries neither allocates nor fails: pages without a table, or whose table has no
 //! memory, are not mapped.
 //!
-//! A whole page table is made to map nothing by clearing its entry in the table above instead of its
-//! own entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until they
-//! are written and the table is linked again. A new table starts out unlinked. A table between the
-//! directory and the page tables is linked with the first page table in its range, and stays
+//! A whole page table is made to map nothing by clearing its entry in the table above instead of
+//! its own entries: one write for 1024. Such a table is *unlinked*. Its entries mean nothing until
+//! they are written and the table is linked again. A new table starts out unlinked. A table between
+//! the directory and the page tables is linked with the first page table in its range, and stays
 //! linked until it loses its memory.
 //!
 //! The GPU sees a write once the host data path (HDP) is flushed, and uses it once the translation
@@ -79,7 +79,7 @@ pub(super) fn write_nothing(memory: &impl Memory, offset: u64, count: u64) {
 }
 
 /// A sequence of page-table entries.
-pub(super) trait Fill {
+pub(super) trait EntrySource {
     /// Writes the next `count` entries to `memory`, starting at `offset`, and entries that map
     /// nothing once the sequence has ended.
     fn write(&mut self, memory: &impl Memory, offset: u64, count: u64);
@@ -337,7 +337,7 @@ impl<T> Tables<T> {
         &mut self,
         memory: &impl Memory,
         pages: Range<u64>,
-        entries: &mut impl Fill,
+        entries: &mut impl EntrySource,
     ) -> Written {
         self.clear_around(memory, pages.clone());
         let mut written = Written::All;

@@ -89,8 +89,8 @@ pub(super) trait PageTables: Send + Sync + Sized + 'static {
     /// Work for an engine that has not begun.
     type Job: Send;
 
-    /// Prepares an engine's work for an update that takes `room`, or returns `None` if the CPU is to
-    /// write all of it.
+    /// Prepares an engine's work for an update that takes `room`, or returns `None` if the CPU is
+    /// to write all of it.
     fn prepare(&self, room: Room) -> Option<Self::Job>;
 
     /// Has an engine write some steps, which are runs. Returns the fence of its work, or `None` if
@@ -149,7 +149,7 @@ impl<O: PageTables> WorkItem for Update<O> {
     }
 }
 
-/// What an update comes after, besides the updates before it.
+/// Jobs that an update comes after, besides the updates before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
     /// All jobs that were published before.
@@ -214,7 +214,7 @@ impl<O: PageTables> Draft<O> {
     }
 
     /// Publishes the update `number`, which is higher than those before: adds its fence to `root`,
-    /// which has room for it. What it does is recorded next. Cannot fail.
+    /// which has room for it. Its writes are recorded next. Cannot fail.
     pub(super) fn begin(
         self,
         timeline: &Timeline<O>,

@@ -3,6 +3,8 @@
 //! Changes of page tables that are not written at once: recorded while the mappings change, and
 //! written when the jobs that may use the old entries have ended.
 //!
+//! The C driver's are the two `amdgpu_vm_update_funcs`, by the CPU and by SDMA.
+//!
 //! A [`Recorder`] is a [`Memory`] like VRAM, so that the code that writes page tables is the same
 //! for both. What it records are [`Steps`], which are later done to VRAM in the same order. Nothing
 //! can be allocated while the mappings change, so the memory for the steps is counted ([`Room`])

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The view that a dump has of an address space: what its jobs may read.
+//!
+//! The C driver's dump looks up a mapping with `amdgpu_vm_bo_lookup_mapping`.
 
 use kernel::prelude::*;
 
 use super::Vm;
 use crate::{
-    exec::view::Memory,
+    exec::view::JobMemory,
     hw::page_table::{
         Access,
         PAGE_SHIFT,
@@ -15,7 +17,7 @@ use crate::{
     ttm::access, //
 };
 
-impl Memory for Vm {
+impl JobMemory for Vm {
     fn read(&self, va: u64, into: &mut [u8]) -> Result {
         let page = va >> PAGE_SHIFT;
         let space = self.publish.lock();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Walks over the BOs of an address space, for statistics.
+//!
+//! The C driver keeps sums instead (`amdgpu_vm_get_memory`).
 
 use super::{
     Vm,

@@ -133,7 +133,7 @@ impl Drop for Entries<'_> {
         for (fence, entry) in self.fences.iter().zip(&self.entries) {
             // SAFETY: By the type invariant the callback was added to this fence, or would have
             // been if the fence had not been signaled. Its caller holds the fence's lock,
-            // which this takes: it is not called any more afterwards.
+            // which this takes: it is not called any more afterward.
             unsafe {
                 bindings::dma_fence_remove_callback(fence.as_raw(), entry.callback.get());
             }

@@ -276,15 +276,9 @@ impl Drop for UnplugGuard {
 
 /// A device whose driver's data is not initialized yet.
 ///
-/// ```ignore
-/// let alloc = drm::device::Allocation::<MyDriver>::new(pdev.as_ref())?;
-/// let base = alloc.base();        // the initializer moves what it names
-/// let drm = alloc.init(try_pin_init!(MyData {
-///     ttm <- ttm::Device::new(base, ttm::Flags::NONE, |_| Ok(())),
-///     ..
-/// }? Error))?;
-/// let registration = drm::Registration::new(pdev.as_ref(), drm)?;
-/// ```
+/// [`Allocation::base`] is for parts of the data that refer to the device, such as a memory
+/// manager. [`Allocation::init`] initializes the data, and
+/// [`Registration::new`](super::driver::Registration::new) shows the device to user space.
 ///
 /// # Invariants
 ///

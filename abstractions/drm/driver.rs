@@ -182,7 +182,9 @@ impl<T: Driver> Vtable<T> {
 /// Dropping this unplugs the device. If it is leaked, the driver core unplugs the device when the
 /// parent is unbound. Unplugging waits for the ioctls in progress and the other sections of
 /// [`Device::enter`], and removes the CPU mappings of the device's memory.
-pub(crate) struct Registration<T: Driver>(#[expect(dead_code)] Devres<Registered<T>>);
+pub(crate) struct Registration<T: Driver>(
+    #[expect(dead_code, reason = "kept for its drop")] Devres<Registered<T>>,
+);
 
 impl<T: Driver> Registration<T> {
     /// Registers a device, which makes it visible to user space. `parent` must be the device that

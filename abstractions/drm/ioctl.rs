@@ -30,9 +30,6 @@ use kernel::{
 pub(crate) const AUTH: u32 = bindings::drm_ioctl_flags_DRM_AUTH;
 /// The caller must be the master of a primary node.
 pub(crate) const MASTER: u32 = bindings::drm_ioctl_flags_DRM_MASTER;
-/// The caller must have `CAP_SYS_ADMIN`.
-#[expect(dead_code, reason = "no ioctl of this driver wants it")]
-pub(crate) const ROOT_ONLY: u32 = bindings::drm_ioctl_flags_DRM_ROOT_ONLY;
 /// The ioctl may be used on a render node.
 pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
 /// The driver's function enters the section of [`Device::enter`] itself, for as long as it needs
@@ -40,15 +37,12 @@ pub(crate) const RENDER_ALLOW: u32 = bindings::drm_ioctl_flags_DRM_RENDER_ALLOW;
 /// such section for all devices, and unplugging any device waits for all threads in it.
 pub(crate) const OUTSIDE: u32 = 1 << 31;
 
-const _: () = assert!((AUTH | MASTER | ROOT_ONLY | RENDER_ALLOW) & OUTSIDE == 0);
+const _: () = assert!((AUTH | MASTER | RENDER_ALLOW) & OUTSIDE == 0);
 
 /// Direction in which the argument is copied, which determines the ioctl's code.
 #[derive(Clone, Copy)]
 #[expect(clippy::upper_case_acronyms, reason = "the names of the C macros")]
 pub(crate) enum Direction {
-    /// `DRM_IOR`: from the kernel to user space.
-    #[expect(dead_code, reason = "no ioctl of this driver wants it")]
-    IOR,
     /// `DRM_IOW`: from user space to the kernel.
     IOW,
     /// `DRM_IOWR`: to the kernel and back.
@@ -92,7 +86,6 @@ impl<D> Descriptor<D> {
     ) -> Self {
         let number = bindings::DRM_COMMAND_BASE + number;
         let cmd = match direction {
-            Direction::IOR => ioctl::_IOR::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
             Direction::IOW => ioctl::_IOW::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
             Direction::IOWR => ioctl::_IOWR::<Arg>(bindings::DRM_IOCTL_BASE as u32, number),
         };
@@ -229,14 +222,6 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 ///
 /// The function runs within a section of [`Device::enter`], unless the flags contain [`OUTSIDE`].
 /// An unplugged device returns `ENODEV`.
-///
-/// ```ignore
-/// const IOCTLS: &'static [ioctl::Descriptor<Self>] = drm_ioctls! { MyDriver;
-///     (IOWR, DRM_MY_INFO, drm_my_info, RENDER_ALLOW, info),
-///     (IOWR, DRM_MY_CREATE, drm_my_create: drm_my_create_in => drm_my_create_out,
-///      AUTH | RENDER_ALLOW, create),
-/// };
-/// ```
 macro_rules! drm_ioctls {
     ($driver:ty; $((
         $direction:ident, $number:ident, $arg:ident $(: $in:ident => $out:ident)?,
@@ -250,8 +235,7 @@ macro_rules! drm_ioctls {
                 AUTH,
                 MASTER,
                 OUTSIDE,
-                RENDER_ALLOW,
-                ROOT_ONLY, //
+                RENDER_ALLOW, //
             };
 
             const LEN: usize = ioctl::table_len(&[$($crate::bindings::$number),*]);

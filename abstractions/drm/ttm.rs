@@ -38,58 +38,19 @@
 //! reclaim (memory pressure may swap objects out), so the locks that they take must never be held
 //! while allocating memory.
 //!
-//! # Example
+//! # Use
 //!
-//! ```ignore
-//! struct MyTtm;
+//! 1. Implement [`Driver`] for a type that stands for the operations, and [`DriverObject`] for the
+//!    data of a buffer object. The DRM driver's object type is an [`Object`] of that data.
+//! 2. Create a [`Device`] in the initializer of the DRM device's data, and in its `setup` add a
+//!    [`ResourceManager`] for each kind of memory: a [`Budget`] if only an amount is shared out.
+//! 3. At probe, with the parent device bound, create an [`Attachment`]. From then on objects may
+//!    have pages.
+//! 4. Create objects with [`Object::new`]. Lock one with its `lock` method, or several with
+//!    [`exec::lock_all`](super::exec::lock_all), to get a [`Reserved`]: it moves the object
+//!    ([`Reserved::validate`]) and knows where its bytes are.
 //!
-//! #[vtable]
-//! impl ttm::Driver for MyTtm {
-//!     type Drm = MyDriver;        // impl drm::Driver<Object = ttm::Object<MyBo>>
-//!     type Bo = MyBo;             // impl ttm::DriverObject<Driver = MyTtm>
-//!
-//!     fn device(drm: &drm::Device<MyDriver>) -> &ttm::Device<Self> {
-//!         &drm.ttm                // a #[pin] field of the DRM driver's data
-//!     }
-//!     fn evict(bo: &ttm::Buffer<MyBo>, from: MemType) -> ttm::Placement {
-//!         ttm::Placement::new(&[ttm::Place::new(MemType::SYSTEM)])
-//!     }
-//!     fn move_(mv: ttm::Move<'_, Self>) -> Result<ttm::Moved> {
-//!         mv.buffer().unmap_from_gpu();
-//!         match (mv.old(), mv.new_place()) {
-//!             (Some(old), new) if old.mem_type() == MemType::VRAM => {
-//!                 let fence = copy(old.allocation::<Vram>(), |page| mv.dma_address(page), ..)?;
-//!                 mv.pipelined(&fence)
-//!             }
-//!             _ => mv.in_place(),
-//!         }
-//!     }
-//! }
-//!
-//! // In the initializer of the driver's data; `base` is that of a `drm::device::Allocation`.
-//! ttm <- ttm::Device::new(base, ttm::Flags::NONE, move |setup| {
-//!     setup.add(MemType::VRAM, vram_size, Vram::new(..))?;     // impl ttm::ResourceManager
-//!     setup.add(MemType::TT, gtt_size, Ok::<_, Error>(ttm::Budget::new(gtt_size)))
-//! }),
-//!
-//! // In probe, with the parent device bound: from here on objects may have pages.
-//! let attachment = ttm::Attachment::<MyTtm>::new(parent, &drm)?;
-//!
-//! // A new object.
-//! let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-//! let bo = ttm::Object::new(dev, ttm::Spec {
-//!     size, align: PAGE_SIZE, kind: ttm::Kind::Device,
-//!     placement: &ttm::Placement::new(&[ttm::Place::new(MemType::VRAM)]),
-//!     share: None,                    // or the `Reserved` whose reservation it shares
-//! }, &mut ctx, my_bo)?;             // an initializer, or a value as `Ok::<_, Error>(value)`
-//! let handle = bo.create_handle(file)?;
-//!
-//! // Move it, with its reservation held alone or among others.
-//! let lock = bo.lock(Interruptible::Yes)?;            // or: exec::lock_all(..) -> locked
-//! let reserved = lock.reserved();                     //     bo.reserved_in(&locked).ok_or(..)?
-//! reserved.validate(&ttm::Placement::new(&[ttm::Place::new(MemType::TT)]), &mut ctx)?;
-//! let first = reserved.dma_address(0);
-//! ```
+//! The test driver in this folder's `tests.rs` does all of this on a device without hardware.
 
 pub(crate) mod attachment;
 pub(crate) mod bo;
@@ -127,7 +88,7 @@ pub(crate) use self::{
         Setup, //
     },
     driver::{
-        Access,
+        BytesAccess,
         Driver,
         IoMemory, //
     },
@@ -155,7 +116,7 @@ pub(crate) use self::{
     },
     tt::{
         system_limit,
-        Backing,
-        Caching, //
+        Caching,
+        PageSource, //
     },
 };

@@ -5,7 +5,7 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
-    hmm::Access,
+    hmm::DeviceAccess,
     ReadGuard, //
 };
 use crate::bindings;
@@ -59,13 +59,13 @@ impl<'a> Area<'a> {
     ///
     /// `EFAULT` for a mapping that is not memory, that the process itself may not read, or that is
     /// secret; `EPERM` for a write where the process may not write.
-    pub(crate) fn check(&self, access: Access) -> Result {
+    pub(crate) fn check(&self, access: DeviceAccess) -> Result {
         let has = |flag| self.0.flags() & flag != 0;
 
         if has(flags::IO) || has(flags::PFNMAP) || !has(flags::READ) || self.is_secret() {
             return Err(EFAULT);
         }
-        if access == Access::Write && !has(flags::WRITE) {
+        if access == DeviceAccess::Write && !has(flags::WRITE) {
             return Err(EPERM);
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! C header: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
-    hmm::Access,
+    hmm::DeviceAccess,
     ReadGuard, //
 };
 use crate::bindings;
@@ -38,7 +38,7 @@ const AT_ONCE: usize = 512;
 /// Those of [`Area::check`](super::areas::Area::check) for each mapping; `EFAULT` for a hole or a
 /// page that cannot be provided; `ENOMEM`; `ERESTARTSYS` if a signal arrived during the wait,
 /// `EINTR` if the caller is being killed.
-pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: Access) -> Result {
+pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: DeviceAccess) -> Result {
     let mut next = Next {
         address: range.start,
         tried: false,
@@ -67,7 +67,11 @@ struct Next {
 impl Next {
     /// Faults one page in. Returns the lock, or `None` if it was dropped to wait for the page. In
     /// that case the same page may be next.
-    fn fault<'a>(&mut self, guard: ReadGuard<'a>, access: Access) -> Result<Option<ReadGuard<'a>>> {
+    fn fault<'a>(
+        &mut self,
+        guard: ReadGuard<'a>,
+        access: DeviceAccess,
+    ) -> Result<Option<ReadGuard<'a>>> {
         const DROPPED: ffi::c_uint =
             bindings::vm_fault_reason_VM_FAULT_RETRY | bindings::vm_fault_reason_VM_FAULT_COMPLETED;
 
@@ -101,12 +105,12 @@ impl Next {
         Ok(Some(guard))
     }
 
-    fn flags(&self, access: Access) -> ffi::c_uint {
+    fn flags(&self, access: DeviceAccess) -> ffi::c_uint {
         let mut flags = bindings::fault_flag_FAULT_FLAG_REMOTE
             | bindings::fault_flag_FAULT_FLAG_ALLOW_RETRY
             | bindings::fault_flag_FAULT_FLAG_KILLABLE
             | bindings::fault_flag_FAULT_FLAG_INTERRUPTIBLE;
-        if access == Access::Write {
+        if access == DeviceAccess::Write {
             flags |= bindings::fault_flag_FAULT_FLAG_WRITE;
         }
         if self.tried {

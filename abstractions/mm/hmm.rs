@@ -8,8 +8,7 @@
 
 use super::interval_notifier::{
     Callbacks,
-    IntervalNotifier,
-    Seq, //
+    IntervalNotifier, //
 };
 use crate::bindings;
 use core::ops::Range;
@@ -25,7 +24,7 @@ use kernel::{
 
 /// Access that the device needs to the pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Access {
+pub(crate) enum DeviceAccess {
     /// Reads.
     Read,
     /// Reads and writes. Each page is made writable, as if the process wrote to it.
@@ -47,10 +46,10 @@ impl Pfn {
 
     /// Returns an entry that allows `access`, for tests that do not access the page.
     #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
-    pub(crate) fn for_test(number: usize, access: Access) -> Self {
+    pub(crate) fn for_test(number: usize, access: DeviceAccess) -> Self {
         let flags = match access {
-            Access::Read => 0,
-            Access::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
+            DeviceAccess::Read => 0,
+            DeviceAccess::Write => bindings::hmm_pfn_flags_HMM_PFN_WRITE,
         };
         Self(number | bindings::hmm_pfn_flags_HMM_PFN_VALID | flags)
     }
@@ -66,10 +65,10 @@ impl Pfn {
     }
 
     /// Returns true if the page is present and allows `access`.
-    pub(crate) fn allows(self, access: Access) -> bool {
+    pub(crate) fn allows(self, access: DeviceAccess) -> bool {
         match access {
-            Access::Read => self.is_valid(),
-            Access::Write => self.is_valid() && self.is_writable(),
+            DeviceAccess::Read => self.is_valid(),
+            DeviceAccess::Write => self.is_valid() && self.is_writable(),
         }
     }
 
@@ -108,7 +107,7 @@ pub(crate) fn snapshot<T: Callbacks>(
     notifier: &IntervalNotifier<T>,
     range: Range<usize>,
     pfns: &mut [Pfn],
-) -> Result<Seq> {
+) -> Result {
     let whole = notifier.range();
     if range.start < whole.start
         || range.end > whole.end
@@ -132,6 +131,5 @@ pub(crate) fn snapshot<T: Callbacks>(
     // array has room for each page of the range, and `Pfn` is transparent.
     to_result(unsafe {
         bindings::hmm_range_fault_unlocked_timeout(&mut walk, msecs_to_jiffies(PATIENCE))
-    })?;
-    Ok(Seq::from_raw(walk.notifier_seq))
+    })
 }

@@ -20,16 +20,6 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Sequence number of a range's state, current until the next invalidation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seq(usize);
-
-impl Seq {
-    pub(super) fn from_raw(seq: usize) -> Self {
-        Self(seq)
-    }
-}
-
 /// An invalidation that is about to happen to a part of the range.
 ///
 /// # Invariants
@@ -59,10 +49,9 @@ impl Invalidation<'_> {
         self.range.flags & bindings::MMU_NOTIFIER_RANGE_BLOCKABLE != 0
     }
 
-    /// Records the invalidation: pages that were looked up before are no longer current.
+    /// Records the invalidation, so that look-ups that are under way begin again.
     ///
-    /// The caller must hold the lock under which [`is_current`](IntervalNotifier::is_current) is
-    /// called.
+    /// The caller must hold the lock under which users of the pages check that they are current.
     pub(crate) fn note(self) -> Noted {
         // SAFETY: By the type invariants the notifier is alive and this is its callback, which is
         // where it may be called, with the number that the callback got.
@@ -158,16 +147,6 @@ impl<T: Callbacks> IntervalNotifier<T> {
     /// Returns the driver's data.
     pub(crate) fn data(&self) -> &T {
         &self.data
-    }
-
-    /// Returns true if nothing was invalidated since `seq`.
-    ///
-    /// The answer is reliable only under the lock that the callback records invalidations under.
-    /// Without it, true is a guess.
-    #[expect(dead_code, reason = "this driver counts invalidations itself")]
-    pub(crate) fn is_current(&self, seq: Seq) -> bool {
-        // SAFETY: By the type invariant the notifier is registered.
-        unsafe { !bindings::rust_ext_mmu_interval_check_retry(self.inner.get(), seq.0) }
     }
 
     /// Returns the C object.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The text of a dump.
+//!
+//! The C driver's is that of `amdgpu_devcoredump_format`.
 
 use core::fmt::Write;
 
@@ -23,7 +25,7 @@ use crate::{
     debug::text::BoundedText,
     exec::{
         ring::Captured,
-        view::Memory, //
+        view::JobMemory, //
     },
     hw::{
         card::Card,
@@ -34,7 +36,7 @@ use crate::{
         decode::{
             packets,
             Call,
-            Packet, //
+            DecodedPacket, //
         },
         engine::Engine,
         Chip, //
@@ -171,7 +173,7 @@ fn write_ring(text: &mut BoundedText, hw: &Chip, ring: &Captured) {
 }
 
 /// Writes the packet at the start of `words`.
-fn write_packet(text: &mut BoundedText, words: &[u32], packet: &Packet) {
+fn write_packet(text: &mut BoundedText, words: &[u32], packet: &DecodedPacket) {
     let words = &words[..packet.dwords.min(words.len())];
     for word in words.iter().take(PACKET_DWORDS) {
         say!(text, " {word:08x}");
@@ -216,7 +218,7 @@ fn write_ibs(text: &mut BoundedText, hw: &Chip, subject: &Subject) {
 fn write_ib(
     text: &mut BoundedText,
     engine: &dyn Engine,
-    memory: &dyn Memory,
+    memory: &dyn JobMemory,
     call: Call,
 ) -> [Option<Call>; 4] {
     let mut calls = [None; 4];
@@ -246,7 +248,7 @@ fn write_ib(
 }
 
 /// Reads `wanted` dwords, page by page, up to the first that cannot be read.
-fn read_words(memory: &dyn Memory, va: u64, wanted: usize, words: &mut KVec<u32>) -> Result {
+fn read_words(memory: &dyn JobMemory, va: u64, wanted: usize, words: &mut KVec<u32>) -> Result {
     let mut bytes = KVec::from_elem(0, 4096, GFP_KERNEL)?;
     while words.len() < wanted {
         let at = va + 4 * usize_as_u64(words.len());

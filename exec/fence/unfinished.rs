@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The submissions of a ring that have not finished: their numbers, and what becomes of each.
+//!
+//! The C driver keeps their fences in an array (`fences` of `amdgpu_fence_driver`).
 
 use core::ops::Range;
 

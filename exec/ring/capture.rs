@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The state of a ring whose block is about to be reset, for the dump of a hang.
+//!
+//! The C driver's is `amdgpu_coredump_ring`.
 
 use core::ops::Range;
 
@@ -12,8 +14,8 @@ use kernel::{
 use super::{
     load,
     Ring,
-    Slot,
-    Writeback, //
+    Writeback,
+    WritebackSlot, //
 };
 use crate::{
     exec::fence::Oldest,
@@ -77,10 +79,10 @@ impl Ring {
             let index = Writeback::index(self.kind, slot);
             self.writeback.0.read(index).unwrap_or(0)
         };
-        into.completed = slot(Slot::Fence);
-        into.begun = slot(Slot::Begun);
-        into.gate = slot(Slot::Gate);
-        into.read = self.engine.read_place(slot(Slot::ReadPointer));
+        into.completed = slot(WritebackSlot::Fence);
+        into.begun = slot(WritebackSlot::Begun);
+        into.gate = slot(WritebackSlot::Gate);
+        into.read = self.engine.read_place(slot(WritebackSlot::ReadPointer));
         into.unfinished = self.timeline.unfinished();
         into.oldest = self.timeline.oldest();
         into.words.clear();

@@ -2,6 +2,8 @@
 
 //! Instructions of command tables, and their execution.
 //!
+//! The C driver's are the `atom_op_*` functions of atom.c.
+//!
 //! Most instructions have six opcodes in a row, one for each kind of destination. The code of a
 //! table follows its header. Jumps are relative to the start of the table, and may leave it.
 
@@ -470,7 +472,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Divides. Who divides by zero gets zeros. A division of double precision takes the upper half
+    /// Divides. Division by zero gives zeros. A division of double precision takes the upper half
     /// of its dividend from the special registers, and leaves its quotient there, not a remainder.
     fn divide(&mut self, precision: Precision, kind: Kind) -> Result<(), Cause> {
         let (a, b) = self.fetch_two(kind)?;

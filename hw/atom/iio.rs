@@ -2,6 +2,8 @@
 
 //! Programs for indirect access (IIO) to registers, in a byte code of their own.
 //!
+//! The C driver's are `atom_index_iio` and `atom_iio_execute`.
+//!
 //! Data table 23 holds programs one after the other: 1, the number of the program, instructions, 9
 //! and two more bytes. Program `n` reads a register through port `n`, and program `0x80 + n` writes
 //! one. A program works on an accumulator. It typically writes a part of the register's index to an
@@ -11,7 +13,7 @@ use super::{
     image::Image,
     Cause,
     Machine,
-    Space, //
+    RegisterSet, //
 };
 
 /// Place of the programs in the list of data tables.
@@ -158,8 +160,8 @@ impl Machine<'_> {
             at += length;
             match op {
                 Op::Nop => {}
-                Op::Read(register) => value = self.bus.read(Space::Mmio, register.into()),
-                Op::Write(register) => self.bus.write(Space::Mmio, register.into(), value),
+                Op::Read(register) => value = self.bus.read(RegisterSet::Mmio, register.into()),
+                Op::Write(register) => self.bus.write(RegisterSet::Mmio, register.into(), value),
                 Op::Clear(field) => value = field.insert(value, 0),
                 Op::Set(field) => value = field.insert(value, u32::MAX),
                 Op::Move { source, from, to } => {

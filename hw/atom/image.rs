@@ -2,6 +2,8 @@
 
 //! An image of a video BIOS: bounded reads, and its lists of tables.
 //!
+//! The C driver reads them with `U16` and `CU16` (atom-bits.h), without a bound.
+//!
 //! The word at 0x48 points to the ATOM header, which points to the list of command tables and to
 //! that of data tables. A list is a table itself: four bytes of header, then a word for each table,
 //! zero if there is none. All offsets count from the start of the image.

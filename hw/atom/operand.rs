@@ -2,6 +2,8 @@
 
 //! Operands of command tables.
 //!
+//! The C driver's are `atom_get_src`, `atom_get_dst` and `atom_put_dst`.
+//!
 //! An instruction names its destination by its opcode, and the kind of its source in a byte of
 //! attributes. Both may be a part of a dword: a byte, or a word at bit 0, 8 or 16. The destination
 //! has the same width as the source, and a position of its own.
@@ -15,7 +17,7 @@
 use super::{
     Cause,
     Machine,
-    Space, //
+    RegisterSet, //
 };
 
 /// Value of an operand that does not exist, as in the C driver.
@@ -301,7 +303,7 @@ impl Machine<'_> {
     pub(super) fn load(&mut self, place: Place) -> Result<u32, Cause> {
         Ok(match place {
             Place::Register(index) => match self.port {
-                Port::Mmio => self.bus.read(Space::Mmio, index),
+                Port::Mmio => self.bus.read(RegisterSet::Mmio, index),
                 Port::System => 0,
                 Port::Indirect(port) => self.indirect(port, index, 0)?,
             },
@@ -316,8 +318,8 @@ impl Machine<'_> {
                 let value = self.image.dword(block + usize::from(offset));
                 value.ok_or(Cause::OutOfImage)?
             }
-            Place::Pll(index) => self.bus.read(Space::Pll, index.into()),
-            Place::Mc(index) => self.bus.read(Space::Mc, index.into()),
+            Place::Pll(index) => self.bus.read(RegisterSet::Pll, index.into()),
+            Place::Mc(index) => self.bus.read(RegisterSet::Mc, index.into()),
         })
     }
 
@@ -337,8 +339,8 @@ impl Machine<'_> {
             Place::Register(index) => match self.port {
                 // Register 0 takes the offset of another register in bytes, where tables count
                 // dwords.
-                Port::Mmio if index == 0 => self.bus.write(Space::Mmio, index, value << 2),
-                Port::Mmio => self.bus.write(Space::Mmio, index, value),
+                Port::Mmio if index == 0 => self.bus.write(RegisterSet::Mmio, index, value << 2),
+                Port::Mmio => self.bus.write(RegisterSet::Mmio, index, value),
                 Port::System => {}
                 Port::Indirect(port) => {
                     self.indirect(WRITE | port, index, value)?;
@@ -353,8 +355,8 @@ impl Machine<'_> {
             Place::Scratch(index) => set(self.scratch(index)?, value),
             // No instruction has a destination in the image.
             Place::Data(_) => {}
-            Place::Pll(index) => self.bus.write(Space::Pll, index.into(), value),
-            Place::Mc(index) => self.bus.write(Space::Mc, index.into(), value),
+            Place::Pll(index) => self.bus.write(RegisterSet::Pll, index.into(), value),
+            Place::Mc(index) => self.bus.write(RegisterSet::Mc, index.into(), value),
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Bonaire: Radeon HD 7790, R7 260, R7 360 and FirePro W5100.
+//!
+//! The C driver's `CHIP_BONAIRE`.
 
 use super::{
     chip,

@@ -11,7 +11,7 @@ use super::{
         By,
         DmaSync,
         IndirectBuffer,
-        Queue,
+        QueueKind,
         Wait,
         WriteMemory,
         WriteRegister, //
@@ -56,7 +56,7 @@ pub(super) fn flush_vm(out: &mut dyn Sink, by: By, vm: &VmState) {
 }
 
 /// Emits the execution of a command buffer (IB).
-pub(super) fn ib(out: &mut dyn Sink, ib: &Ib, vmid: u8, queue: Queue) {
+pub(super) fn ib(out: &mut dyn Sink, ib: &Ib, vmid: u8, queue: QueueKind) {
     let packet = IndirectBuffer {
         addr: ib.va,
         dwords: ib.dwords,

@@ -2,6 +2,8 @@
 
 //! Names and lengths of packets, for the dump of a hang: of those that the driver writes, and of
 //! those in the command buffers of clients.
+//!
+//! The C driver has the numbers in cikd.h (`PACKET3_*`, `SDMA_OPCODE_*`), and no names.
 
 use kernel::num::casts::u32_as_usize;
 
@@ -13,7 +15,7 @@ use crate::hw::{
     command::Ib,
     decode::{
         Call,
-        Packet, //
+        DecodedPacket, //
     },
 };
 
@@ -91,20 +93,20 @@ const OPCODES: &[(u8, &str)] = &[
 const CALLS: [u8; 2] = [0x33, 0x3f];
 
 /// Decodes a packet of a command processor.
-pub(super) fn pm4(dwords: &[u32]) -> Packet {
+pub(super) fn pm4(dwords: &[u32]) -> DecodedPacket {
     let header = dwords.first().copied().unwrap_or(0);
     // The number of dwords of the body, less one, for the types that have one.
     let length = u32_as_usize(header >> 16 & 0x3fff) + 2;
     match header >> 30 {
-        0 => Packet::new("registers (type 0)", length),
-        2 => Packet::new("NOP (type 2)", 1),
-        3 if header == pm4::NOP => Packet::new("NOP", 1),
-        3 => Packet {
+        0 => DecodedPacket::new("registers (type 0)", length),
+        2 => DecodedPacket::new("NOP (type 2)", 1),
+        3 if header == pm4::NOP => DecodedPacket::new("NOP", 1),
+        3 => DecodedPacket {
             name: name(header),
             dwords: length,
             call: call(header, dwords),
         },
-        _ => Packet::new("no packet", 1),
+        _ => DecodedPacket::new("no packet", 1),
     }
 }
 
@@ -137,7 +139,7 @@ fn call(header: u32, dwords: &[u32]) -> Option<Call> {
 }
 
 /// Decodes a packet of a DMA engine. One of an unknown length takes all that follows along.
-pub(super) fn sdma(dwords: &[u32]) -> Packet {
+pub(super) fn sdma(dwords: &[u32]) -> DecodedPacket {
     const LINEAR: u32 = 0;
     let [header, low, high, count] = core::array::from_fn(|n| dwords.get(n).copied().unwrap_or(0));
     let sub = header >> 8 & 0xff;
@@ -170,7 +172,7 @@ pub(super) fn sdma(dwords: &[u32]) -> Packet {
         // CAST: The field has 4 bits.
         vmid: (header >> 16 & 0xf) as u8,
     });
-    Packet {
+    DecodedPacket {
         name,
         dwords: length,
         call,
@@ -251,14 +253,14 @@ mod tests {
 
     #[test]
     fn nonsense_is_read_too() {
-        assert_eq!(pm4(&[]), Packet::new("registers (type 0)", 2));
+        assert_eq!(pm4(&[]), DecodedPacket::new("registers (type 0)", 2));
         assert_eq!(pm4(&[!0]).dwords, 0x4001);
-        assert_eq!(pm4(&[0x4000_0000]), Packet::new("no packet", 1));
-        assert_eq!(pm4(&[0x8000_0000]), Packet::new("NOP (type 2)", 1));
-        assert_eq!(pm4(&[0xc000_fe00, 0]), Packet::new("unknown", 2));
+        assert_eq!(pm4(&[0x4000_0000]), DecodedPacket::new("no packet", 1));
+        assert_eq!(pm4(&[0x8000_0000]), DecodedPacket::new("NOP (type 2)", 1));
+        assert_eq!(pm4(&[0xc000_fe00, 0]), DecodedPacket::new("unknown", 2));
         // Cut off before the address.
         assert_eq!(pm4(&[0xc002_3f00, 4]).call, None);
-        assert_eq!(sdma(&[0xff, 1, 2]), Packet::new("unknown", 3));
+        assert_eq!(sdma(&[0xff, 1, 2]), DecodedPacket::new("unknown", 3));
         assert_eq!(sdma(&[2, 0, 0, !0]).dwords, 0x1_0000_0003);
     }
 }

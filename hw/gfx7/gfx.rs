@@ -32,7 +32,7 @@ use super::{
         EventWriteEop,
         PfpSyncMe,
         PreambleCntl,
-        Queue,
+        QueueKind,
         SetCePartition,
         SetContextReg,
         SurfaceSync,
@@ -57,7 +57,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
-    decode::Packet,
+    decode::DecodedPacket,
     engine::Engine,
     firmware,
     BringUp,
@@ -90,7 +90,7 @@ impl Engine for Gfx {
         card.regs().read(CP_RB0_WPTR);
     }
 
-    fn decode(&self, dwords: &[u32]) -> Packet {
+    fn decode(&self, dwords: &[u32]) -> DecodedPacket {
         decode::pm4(dwords)
     }
 
@@ -136,7 +136,7 @@ impl Engine for Gfx {
     }
 
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
-        cp::ib(out, ib, vmid, Queue::Gfx);
+        cp::ib(out, ib, vmid, QueueKind::Gfx);
     }
 
     fn drain(&self, out: &mut dyn Sink) {

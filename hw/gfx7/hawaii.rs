@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Hawaii: Radeon R9 290 and 390, FirePro W8100 and W9100.
+//!
+//! The C driver's `CHIP_HAWAII`.
 
 use super::{
     chip,

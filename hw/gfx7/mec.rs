@@ -38,7 +38,7 @@ use super::{
         AcquireMem,
         By,
         EndOfPipe,
-        Queue,
+        QueueKind,
         ReleaseMem,
         Wait, //
     },
@@ -57,7 +57,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
-    decode::Packet,
+    decode::DecodedPacket,
     engine::Engine,
     firmware::Microcode,
     BringUp, //
@@ -129,7 +129,7 @@ impl Engine for Mec {
         card.ring_doorbell(FIRST_DOORBELL + u32::from(queue), place(position));
     }
 
-    fn decode(&self, dwords: &[u32]) -> Packet {
+    fn decode(&self, dwords: &[u32]) -> DecodedPacket {
         decode::pm4(dwords)
     }
 
@@ -159,7 +159,7 @@ impl Engine for Mec {
     }
 
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
-        cp::ib(out, ib, vmid, Queue::Compute);
+        cp::ib(out, ib, vmid, QueueKind::Compute);
     }
 
     fn drain(&self, out: &mut dyn Sink) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The page tables of this generation: two levels, for an address space of 64 GiB.
+//!
+//! The C driver's are in gmc_v7_0.c (`amdgpu_vm_adjust_size`, `AMDGPU_PTE_*`).
 
 use crate::hw::page_table::{
     Format,
-    Level,
+    TableLevel,
     PAGE_SHIFT, //
 };
 
@@ -17,11 +19,11 @@ pub(super) const FRAGMENT_SHIFT: u32 = 9;
 
 pub(super) const FORMAT: Format = Format::new(
     &[
-        Level {
+        TableLevel {
             shift: TABLE_SHIFT,
             bits: DIRECTORY_SHIFT,
         },
-        Level {
+        TableLevel {
             shift: 0,
             bits: TABLE_SHIFT,
         },

@@ -203,12 +203,12 @@ pub(crate) struct IndirectBuffer {
     pub(crate) addr: u64,
     pub(crate) dwords: u32,
     pub(crate) vmid: u8,
-    pub(crate) queue: Queue,
+    pub(crate) queue: QueueKind,
 }
 
 /// Kind of queue that a packet is written for, where that matters.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Queue {
+pub(crate) enum QueueKind {
     Gfx,
     Compute,
 }
@@ -221,8 +221,8 @@ impl Packet for IndirectBuffer {
         // Compute queues accept no IB without this bit.
         const VALID: u32 = 1 << 23;
         let valid = match self.queue {
-            Queue::Gfx => 0,
-            Queue::Compute => VALID,
+            QueueKind::Gfx => 0,
+            QueueKind::Compute => VALID,
         };
         let control = u32::from(self.vmid) << 24 | valid | (self.dwords & 0xf_ffff);
         [low(self.addr) & !3, high(self.addr) & 0xffff, control]
@@ -562,9 +562,9 @@ mod tests {
             queue,
         };
         let gfx = [0xc002_3f00, 0x1000, 8, 0x0500_0040];
-        assert!(check(ib(Queue::Gfx), &gfx));
+        assert!(check(ib(QueueKind::Gfx), &gfx));
         let compute = [0xc002_3f00, 0x1000, 8, 0x0580_0040];
-        assert!(check(ib(Queue::Compute), &compute));
+        assert!(check(ib(QueueKind::Compute), &compute));
     }
 
     #[test]

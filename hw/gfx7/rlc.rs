@@ -75,7 +75,7 @@ fn stop(card: &Card<'_>, parts: &Parts) {
     wait_serdes(card, parts);
 }
 
-/// Runs `f` while the controller is halted. A controller that was running runs again afterwards.
+/// Runs `f` while the controller is halted. A controller that was running runs again afterward.
 pub(super) fn while_halted(card: &Card<'_>, parts: &Parts, f: impl FnOnce()) {
     let control = card.regs().read(RLC_CNTL);
     if control.rlc_enable_f32() {

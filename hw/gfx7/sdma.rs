@@ -54,7 +54,7 @@ use crate::hw::{
         VmState,
         RING_SHIFT, //
     },
-    decode::Packet,
+    decode::DecodedPacket,
     engine::{
         Dma,
         Engine, //
@@ -89,7 +89,7 @@ impl Engine for Sdma {
         }
     }
 
-    fn decode(&self, dwords: &[u32]) -> Packet {
+    fn decode(&self, dwords: &[u32]) -> DecodedPacket {
         decode::sdma(dwords)
     }
 

@@ -13,9 +13,9 @@ use crate::hw::{
     command::{
         EntryRun,
         Fill,
+        GartWindow,
         Sink,
         Transfer,
-        Window,
         MAX_SUBMISSION_DWORDS, //
     },
     page_table::PAGE_SIZE, //
@@ -213,7 +213,7 @@ const _: () = {
     let packets = Transfer::MAX_BYTES.div_ceil(most);
     assert!(packets * DWORDS_OF_ONE + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
 
-    let pages = Window::PAGES as u64;
+    let pages = GartWindow::PAGES as u64;
     let copy = (pages * PAGE_SIZE).div_ceil(most) * DWORDS_OF_ONE;
     assert!(2 * pages + copy + AROUND_WINDOW + ALL_ELSE <= MAX_SUBMISSION_DWORDS as u64);
 };

@@ -2,6 +2,8 @@
 
 //! Registers of the system management controller (SMC), behind an index and a data register.
 //!
+//! In the C driver: `RREG32_SMC` and `WREG32_SMC`.
+//!
 //! The driver only reads them, but for the position in the ROM. Concurrent reads return wrong
 //! values: callers must allow only one reader at a time.
 

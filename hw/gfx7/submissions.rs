@@ -17,14 +17,14 @@ use crate::hw::command::{
     FenceWrite,
     Fill,
     Flush,
+    GartWindow,
     Ib,
     Marks,
     RingId,
     Submission,
     Transfer,
     VmState,
-    Vmid,
-    Window, //
+    Vmid, //
 };
 
 const FENCE: FenceWrite = FenceWrite {
@@ -104,7 +104,7 @@ mod tests {
         card::Card,
         fake::{
             write,
-            Access, //
+            Effect, //
         },
     };
 
@@ -359,7 +359,7 @@ mod tests {
             from: 0xff_0001_0000,
             to: 0xf4_0020_0000,
             bytes: 0x2000,
-            window: Some(Window {
+            window: Some(GartWindow {
                 table: 0xf4_0fe0_0080,
                 entries: &[0x0123_4027, 0x1_5678_9027],
             }),
@@ -377,14 +377,14 @@ mod tests {
 
     #[test]
     fn fills_and_copies_are_for_dma_engines() {
-        const ENTRIES: &[u64] = &[0; Window::PAGES + 1];
+        const ENTRIES: &[u64] = &[0; GartWindow::PAGES + 1];
 
         let transfer = |bytes, pages| {
             Commands::Transfer(Transfer {
                 from: 0,
                 to: 0,
                 bytes,
-                window: Some(Window {
+                window: Some(GartWindow {
                     table: 0,
                     entries: &ENTRIES[..pages],
                 }),
@@ -403,9 +403,9 @@ mod tests {
             assert_eq!(engine.can(&fill(Fill::MAX_BYTES)), is_dma);
             assert!(!engine.can(&fill(Fill::MAX_BYTES + 4)));
             assert_eq!(engine.can(&transfer(Transfer::MAX_BYTES, 0)), is_dma);
-            assert_eq!(engine.can(&transfer(0x1000, Window::PAGES)), is_dma);
+            assert_eq!(engine.can(&transfer(0x1000, GartWindow::PAGES)), is_dma);
             assert!(!engine.can(&transfer(Transfer::MAX_BYTES + 0x1000, 0)));
-            assert!(!engine.can(&transfer(0x1000, Window::PAGES + 1)));
+            assert!(!engine.can(&transfer(0x1000, GartWindow::PAGES + 1)));
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }
@@ -415,8 +415,8 @@ mod tests {
     fn kicks() -> Result {
         let cases = [
             (RingId::Gfx, write(0xc114, 0x10)), // CP_RB0_WPTR
-            (RingId::Compute(0), Access::Doorbell(0x10, 0x10)),
-            (RingId::Compute(7), Access::Doorbell(0x17, 0x10)),
+            (RingId::Compute(0), Effect::Doorbell(0x10, 0x10)),
+            (RingId::Compute(7), Effect::Doorbell(0x17, 0x10)),
             (RingId::Sdma(0), write(0xd210, 0x40)), // SDMA0_GFX_RB_WPTR, in bytes
             (RingId::Sdma(1), write(0xda10, 0x40)),
         ];

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Registers that tell a person what state a card is in: for the report of a first boot.
+//!
+//! The C driver reports nothing of the kind.
 
 use kernel::{
     io::{

@@ -256,7 +256,7 @@ mod tests {
     use crate::hw::{
         fake::{
             write,
-            Access, //
+            Effect, //
         },
         ChipId, //
     };
@@ -272,8 +272,8 @@ mod tests {
             assert_eq!(system.reset_card(&card), Err(EIO));
             assert!(card.saw(&[
                 write(SCRATCH_REG0::OFFSET, Witness::PATTERN),
-                Access::BusMastering(false),
-                Access::Config(RESET_AT, RESET_KEY),
+                Effect::BusMastering(false),
+                Effect::Config(RESET_AT, RESET_KEY),
             ]));
         }
         // One that does not come back.

@@ -25,7 +25,7 @@ use crate::hw::{
         Bus,
         Machine,
         Memory,
-        Space as Registers,
+        RegisterSet,
         SCRATCH,
         WORKSPACE, //
     },
@@ -42,9 +42,9 @@ const BUDGET: Budget = Budget {
 ///
 /// It is allocated when the image is read: the reset of a card that hangs posts it again, and
 /// reclaim may wait for that.
-pub(super) struct Workplace(Pin<KBox<Mutex<Space>>>);
+pub(super) struct Workplace(Pin<KBox<Mutex<Buffers>>>);
 
-struct Space {
+struct Buffers {
     workspace: KVVec<u32>,
     scratch: KVVec<u32>,
 }
@@ -53,7 +53,7 @@ impl Workplace {
     /// Allocates the memory for an image.
     pub(super) fn new(image: &[u8]) -> Result<Self> {
         let scratch = Image(image).scratch().unwrap_or(SCRATCH);
-        let space = Space {
+        let space = Buffers {
             workspace: KVVec::from_elem(0, WORKSPACE, GFP_KERNEL)?,
             scratch: KVVec::from_elem(0, scratch, GFP_KERNEL)?,
         };
@@ -66,7 +66,7 @@ impl Vbios {
     /// Runs `ASIC_Init`. Logs any failure. Sleeps, and does not allocate.
     pub(crate) fn post(&self, dev: &device::Device, card: &Card<'_>) -> Result {
         let mut space = self.workplace.0.lock();
-        let Space { workspace, scratch } = &mut *space;
+        let Buffers { workspace, scratch } = &mut *space;
         workspace.fill(0);
         scratch.fill(0);
         let memory = Memory { workspace, scratch };
@@ -106,17 +106,17 @@ fn offset(register: u32) -> Option<usize> {
 /// As in the C driver, clock generators and memory controller have no registers of this kind.
 /// Registers behind the end of the register BAR do not exist either.
 impl Bus for CardBus<'_> {
-    fn read(&mut self, space: Registers, register: u32) -> u32 {
+    fn read(&mut self, space: RegisterSet, register: u32) -> u32 {
         match space {
-            Registers::Mmio => offset(register)
+            RegisterSet::Mmio => offset(register)
                 .and_then(|offset| self.0.regs().try_read32(offset).ok())
                 .unwrap_or(0),
-            Registers::Pll | Registers::Mc => 0,
+            RegisterSet::Pll | RegisterSet::Mc => 0,
         }
     }
 
-    fn write(&mut self, space: Registers, register: u32, value: u32) {
-        if let (Registers::Mmio, Some(offset)) = (space, offset(register)) {
+    fn write(&mut self, space: RegisterSet, register: u32, value: u32) {
+        if let (RegisterSet::Mmio, Some(offset)) = (space, offset(register)) {
             let _ = self.0.regs().try_write32(value, offset);
         }
     }
@@ -139,11 +139,11 @@ mod tests {
     use crate::hw::{
         fake::{
             write,
-            Access, //
+            Effect, //
         },
         vbios::{
             Clocks,
-            Source, //
+            RomSource, //
         }, //
     };
 
@@ -163,7 +163,7 @@ mod tests {
         Ok(Vbios {
             workplace: Workplace::new(&image)?,
             image,
-            source: Source::Bar,
+            source: RomSource::Bar,
             clocks: Clocks {
                 engine: 80_000,
                 memory: 120_000,
@@ -172,7 +172,7 @@ mod tests {
         })
     }
 
-    fn post(code: &[u8], expected: &[Access]) -> Result {
+    fn post(code: &[u8], expected: &[Effect]) -> Result {
         let card = Card::fake(&[(SCRATCH_7, 1)])?;
         let dev = faux::Registration::new(c"amdgpu_rs_posting", None)?;
         let result = vbios(code)?.post(dev.as_ref().as_ref(), &card);

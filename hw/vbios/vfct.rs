@@ -17,7 +17,7 @@ const HEADER: usize = 28;
 
 /// A card as the table names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Card {
+pub(super) struct BoardId {
     /// PCI bus number.
     pub(super) bus: u32,
     /// Device and function on the bus.
@@ -26,7 +26,7 @@ pub(super) struct Card {
     pub(super) id: (u16, u16),
 }
 
-impl Card {
+impl BoardId {
     /// Returns true if these are the same, but for the bus.
     fn is_like(&self, other: &Self) -> bool {
         (self.slot, self.id) == (other.slot, other.id)
@@ -35,7 +35,7 @@ impl Card {
 
 /// Returns the place of a card's image in the table. That on the card's own bus is preferred; one
 /// for another bus counts if no second is like it.
-pub(super) fn find(table: &[u8], card: Card) -> Option<Range<usize>> {
+pub(super) fn find(table: &[u8], card: BoardId) -> Option<Range<usize>> {
     let mut like = images(table).filter(|(other, _)| other.is_like(&card));
     if let Some((_, image)) = images(table).find(|(other, _)| *other == card) {
         return Some(image);
@@ -45,7 +45,7 @@ pub(super) fn find(table: &[u8], card: Card) -> Option<Range<usize>> {
 }
 
 /// Returns the images of a table, up to the first that is not whole.
-fn images(table: &[u8]) -> impl Iterator<Item = (Card, Range<usize>)> + '_ {
+fn images(table: &[u8]) -> impl Iterator<Item = (BoardId, Range<usize>)> + '_ {
     /// Offset of the offset of the first image.
     const FIRST: usize = 0x34;
 
@@ -53,7 +53,7 @@ fn images(table: &[u8]) -> impl Iterator<Item = (Card, Range<usize>)> + '_ {
     let mut next = table.dword(FIRST).map(u32_as_usize);
     core::iter::from_fn(move || {
         let at = next.take()?;
-        let card = Card {
+        let card = BoardId {
             bus: table.dword(at)?,
             slot: (table.dword(at.checked_add(4)?)?, table.dword(at + 8)?),
             id: (table.word(at + 12)?, table.word(at + 14)?),
@@ -75,14 +75,14 @@ mod tests {
     use super::*;
     use kernel::prelude::*;
 
-    const CARD: Card = Card {
+    const CARD: BoardId = BoardId {
         bus: 3,
         slot: (2, 1),
         id: (0x1002, 0x6658),
     };
 
     /// Returns a table with an image of `length` bytes for each card.
-    fn table(cards: &[Card], length: u32) -> Result<KVec<u8>> {
+    fn table(cards: &[BoardId], length: u32) -> Result<KVec<u8>> {
         let mut table = KVec::from_elem(0, 0x4c, GFP_KERNEL)?;
         table[0x34] = 0x4c;
         for card in cards {
@@ -104,23 +104,23 @@ mod tests {
 
     #[test]
     fn the_bus_decides() -> Result {
-        let other_bus = Card { bus: 7, ..CARD };
-        let other_slot = Card {
+        let other_bus = BoardId { bus: 7, ..CARD };
+        let other_slot = BoardId {
             slot: (0, 0),
             ..CARD
         };
-        let other_id = Card {
+        let other_id = BoardId {
             id: (0x1002, 0x67b0),
             ..CARD
         };
-        let cases: [(&[Card], Option<usize>); 6] = [
+        let cases: [(&[BoardId], Option<usize>); 6] = [
             (&[], None),
             (&[other_slot, other_id], None),
             (&[other_slot, CARD], Some(1)),
             (&[other_bus, CARD], Some(1)),
             (&[other_slot, other_bus], Some(1)),
             // Two of them, on buses with other numbers: which is it?
-            (&[other_bus, Card { bus: 9, ..CARD }], None),
+            (&[other_bus, BoardId { bus: 9, ..CARD }], None),
         ];
         for (cards, number) in cases {
             let table = table(cards, 100)?;

@@ -105,7 +105,7 @@ def moment_of_the_race(trace, start, end):
 WIDTH, LEFT, RIGHT = 1180, 150, 24
 LANE, GAP = 34, 12
 INK, FAINT, PAPER = "#24292f", "#d8dee4", "#ffffff"
-COLOURS = {
+COLORS = {
     "submission": "#2f6fde",
     "refused": "#b8c0ca",
     "retry": "#b42318",
@@ -215,21 +215,21 @@ def draw_bar(picture, bar, x, y):
     if bar.kind in ("submission", "refused"):
         tries = len(bar.note) + 1
         title = f"submission {bar.label} ({bar.kind}), {tries} tries, {took}"
-        picture.box(left, y + 6, right - left, LANE - 12, COLOURS[bar.kind], title)
+        picture.box(left, y + 6, right - left, LANE - 12, COLORS[bar.kind], title)
         for time in bar.note:
-            picture.line(x(time), y + 2, x(time), y + LANE - 2, COLOURS["retry"], 1.6)
+            picture.line(x(time), y + 2, x(time), y + LANE - 2, COLORS["retry"], 1.6)
         if tries > 1 and right - left > 16:
-            picture.text((left + right) / 2, y + 0.5, f"{tries} tries", 10, COLOURS["retry"], "middle")
+            picture.text((left + right) / 2, y + 0.5, f"{tries} tries", 10, COLORS["retry"], "middle")
     elif bar.kind == "job":
-        picture.box(left, y + 6, right - left, LANE - 12, COLOURS["job"], f"job {bar.label} on {bar.note}, {took}")
+        picture.box(left, y + 6, right - left, LANE - 12, COLORS["job"], f"job {bar.label} on {bar.note}, {took}")
     else:
         words = {"gather": "gathered", "wait": "invalidated, and waited for jobs", "invalidation": "invalidated"}
         title = f"{bar.label} pages of buffer {bar.note} {words[bar.kind]}, {took}"
-        picture.box(left, y + 6, right - left, LANE - 12, COLOURS[bar.kind], title)
+        picture.box(left, y + 6, right - left, LANE - 12, COLORS[bar.kind], title)
         if bar.kind == "gather" and right - left > 60:
             picture.text((left + right) / 2, y + 21, f"{bar.label} pages", 10.5, PAPER, "middle")
         if bar.kind == "wait":
-            picture.line(left, y + 3, left, y + LANE - 3, COLOURS["invalidation"], 2.4)
+            picture.line(left, y + 3, left, y + LANE - 3, COLORS["invalidation"], 2.4)
 
 
 def legend(picture, y):
@@ -245,9 +245,9 @@ def legend(picture, y):
     at = 20.0
     for kind, words in entries:
         if kind == "retry":
-            picture.line(at + 6, y - 11, at + 6, y + 3, COLOURS[kind], 1.8)
+            picture.line(at + 6, y - 11, at + 6, y + 3, COLORS[kind], 1.8)
         else:
-            picture.box(at, y - 10, 14, 12, COLOURS[kind])
+            picture.box(at, y - 10, 14, 12, COLORS[kind])
         picture.text(at + 20, y, words, 12)
         at += 44 + 6.4 * len(words)
 

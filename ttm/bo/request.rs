@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Requests for a new BO, before anything is allocated for it.
+//!
+//! The C driver's is `struct amdgpu_bo_param`.
 
 use kernel::{
     page::PAGE_SIZE,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Operations on a BO whose reservation is held: its place, and its bytes.
+//!
+//! The C driver has these in amdgpu_object.c, for an `amdgpu_bo` that is reserved.
 
 use kernel::{
     prelude::*,
@@ -145,8 +147,8 @@ impl ReservedExt for ReservedBo<'_> {
             }
             Some(ttm::MemType::TT) if self.is_populated() => f(Some(Backing::System {
                 pages: self,
-                snoop: snoop(self.backing()),
-                read_only: self.backing() == ttm::Backing::UserRead,
+                snoop: snoop(self.page_source()),
+                read_only: self.page_source() == ttm::PageSource::UserRead,
             })),
             _ => f(None),
         }
@@ -154,9 +156,9 @@ impl ReservedExt for ReservedBo<'_> {
 }
 
 /// Returns the GPU's need to look into the CPU's caches for pages of this kind.
-pub(in crate::ttm) fn snoop(backing: ttm::Backing) -> Snoop {
-    match backing {
-        ttm::Backing::Pages(ttm::Caching::Uncached | ttm::Caching::WriteCombined) => Snoop::No,
+pub(in crate::ttm) fn snoop(source: ttm::PageSource) -> Snoop {
+    match source {
+        ttm::PageSource::Pages(ttm::Caching::WriteCombined) => Snoop::No,
         _ => Snoop::Yes,
     }
 }

@@ -3,6 +3,8 @@
 //! The buffer objects (BOs) of an address space whose page-table entries are not current, by who
 //! has to do with them.
 //!
+//! The C driver has lists for that: `evicted`, `needs_update` and `idle` of `amdgpu_vm_bo_status`.
+//!
 //! An address space may have any number of BOs that are mapped and that no job ever names, and no
 //! job may pay for them. So the BOs that a job has to do with whichever it names, those that are
 //! *due*, are in a tree of their own. A BO that only a job that names it has to do with *waits*. It
@@ -37,14 +39,14 @@ pub(in crate::vm) enum Users {
 }
 
 /// State of a BO's page-table entries. Starts as current.
-pub(super) struct State {
+pub(super) struct EntriesState {
     entries: Entries,
     users: Users,
     /// Memory for the BO's node in `Pending::due`, while the node is not in the tree.
     node: Option<RBTreeNodeReservation<BoId, ()>>,
 }
 
-impl State {
+impl EntriesState {
     /// Creates the state of a BO without entries. Allocates.
     pub(super) fn new(users: Users) -> Result<Self> {
         Ok(Self {
@@ -93,7 +95,7 @@ impl Pending {
     }
 
     /// Sets the state of a BO's entries.
-    pub(super) fn set(&mut self, bo: BoId, state: &mut State, entries: Entries) {
+    pub(super) fn set(&mut self, bo: BoId, state: &mut EntriesState, entries: Entries) {
         // INVARIANT: The BO is added, removed and counted as its new state says.
         self.waiting -= usize::from(state.is_waiting());
         state.entries = entries;

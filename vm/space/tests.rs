@@ -13,7 +13,7 @@ mod states {
     use crate::{
         hw::page_table::fake::TWO,
         vm::{
-            backing::Block,
+            backing::VramBlock,
             tables::{
                 fake::Fake,
                 Place, //
@@ -44,8 +44,8 @@ mod states {
         (0..n).fold(BoId::FIRST, |id, _| id.next())
     }
 
-    fn at(offset: u64) -> [Block; 1] {
-        [Block {
+    fn at(offset: u64) -> [VramBlock; 1] {
+        [VramBlock {
             offset,
             size: 0x10_0000,
         }]

@@ -33,7 +33,7 @@ mod entries {
     /// Entries from an iterator.
     struct Each<I>(I);
 
-    impl<I: Iterator<Item = Pte>> Fill for Each<I> {
+    impl<I: Iterator<Item = Pte>> EntrySource for Each<I> {
         fn write(&mut self, memory: &impl Memory, offset: u64, count: u64) {
             for n in 0..count {
                 let entry = self.0.next().unwrap_or(Pte::INVALID);
@@ -51,7 +51,7 @@ mod entries {
     /// Entries that are all alike.
     struct All(Pte);
 
-    impl Fill for All {
+    impl EntrySource for All {
         fn write(&mut self, memory: &impl Memory, offset: u64, count: u64) {
             for n in 0..count {
                 memory.write(offset + 8 * n, &[self.0.into_raw()]);
@@ -83,7 +83,12 @@ mod entries {
     }
 
     /// Writes entries, all of which can be written.
-    fn write(tables: &mut Tables<()>, memory: &Fake, pages: Range<u64>, mut entries: impl Fill) {
+    fn write(
+        tables: &mut Tables<()>,
+        memory: &Fake,
+        pages: Range<u64>,
+        mut entries: impl EntrySource,
+    ) {
         let written = tables.write(memory, pages, &mut entries);
         assert_eq!(written, Written::All);
     }

@@ -282,7 +282,9 @@ pub(super) type Populated = Children;
 /// Dropping it ends the period. If it is leaked, the driver core ends the period when the parent is
 /// unbound. The caller must hold no reservation. The hardware must have been stopped, so that the
 /// fences of its work are signaled. Data that it wrote to the objects' system pages is lost.
-pub(crate) struct Attachment<D: Driver>(#[expect(dead_code)] Devres<Attached<D>>);
+pub(crate) struct Attachment<D: Driver>(
+    #[expect(dead_code, reason = "kept for its drop")] Devres<Attached<D>>,
+);
 
 impl<D: Driver> Attachment<D> {
     /// Lets the objects of the TTM device of `drm` use the hardware. `parent` must be the device

@@ -14,7 +14,7 @@ use super::{
         LockedObject,
         Reserved, //
     },
-    tt::Backing,
+    tt::PageSource,
     MemType,
     Placement, //
 };
@@ -80,7 +80,7 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
 
     /// Returns the source of the system pages behind an object with this data. Called once, when
     /// the object is made.
-    fn backing(&self) -> Backing;
+    fn page_source(&self) -> PageSource;
 
     /// Called when a file gains its first handle to `bo`, or another one.
     fn open(_bo: &Object<Self>, _file: &drm::File<Drm<Self>>) -> Result {
@@ -101,7 +101,7 @@ pub(crate) trait DriverObject: Send + Sync + Sized + 'static {
     }
 
     /// Returns the data of an object for a DMA buffer of another device. Its
-    /// [`backing`](Self::backing) must not be that of a process.
+    /// [`page_source`](Self::page_source) must not be that of a process.
     fn imported(drm: &drm::Device<Drm<Self>>, size: usize) -> Result<impl PinInit<Self, Error>>;
 
     /// Called before another device moves the memory behind `bo`, which it has exported to us.
@@ -252,7 +252,7 @@ pub(crate) struct Buffer<T: DriverObject> {
     moving: Cell<bool>,
     last_place: Atomic<u32>,
     exported: Cell<*mut bindings::dma_buf>,
-    backing: Backing,
+    page_source: PageSource,
     kept: Kept<T>,
     data: T,
 }
@@ -373,8 +373,8 @@ impl<T: DriverObject> Buffer<T> {
     }
 
     /// Returns the source of the system pages behind the object.
-    pub(crate) fn backing(&self) -> Backing {
-        self.backing
+    pub(crate) fn page_source(&self) -> PageSource {
+        self.page_source
     }
 
     /// Returns the object whose reservation this one shares, if any.
@@ -397,7 +397,7 @@ impl<T: DriverObject> Buffer<T> {
 
     /// Returns true if the system pages behind the object are those of a process.
     pub(super) fn has_user_pages(&self) -> bool {
-        self.backing.is_user()
+        self.page_source.is_user()
     }
 
     /// Stores the places that the object may be evicted to. The caller must hold the reservation.
@@ -544,7 +544,7 @@ impl<T: DriverObject> Object<T> {
             (&raw mut (*buffer).moving).write(Cell::new(false));
             (&raw mut (*buffer).last_place).write(Atomic::new(NO_PLACE));
             (&raw mut (*buffer).exported).write(Cell::new(ptr::null_mut()));
-            (&raw mut (*buffer).backing).write((*buffer).data.backing());
+            (&raw mut (*buffer).page_source).write((*buffer).data.page_source());
             (&raw mut (*buffer).kept).write(kept);
         }
         let buffer = KBox::into_raw(memory).cast::<Buffer<T>>();

@@ -66,7 +66,7 @@ impl Flags {
 }
 
 /// A manager slot of a device.
-enum Slot {
+enum ManagerSlot {
     /// No manager, or TTM's own.
     None,
     /// A manager of the driver.
@@ -99,7 +99,7 @@ pub(crate) struct Device<D: Driver> {
     #[pin]
     raw: Opaque<bindings::ttm_device>,
     drm: NonNull<drm::device::Base>,
-    slots: UnsafeCell<[Slot; MemType::COUNT]>,
+    slots: UnsafeCell<[ManagerSlot; MemType::COUNT]>,
     #[pin]
     children: Children,
     #[pin]
@@ -132,7 +132,7 @@ impl<D: Driver> Device<D> {
         try_pin_init!(Self {
             // INVARIANT: The child is removed when this is dropped, and was not if this fails.
             drm: NonNull::from(base),
-            slots: UnsafeCell::new([const { Slot::None }; MemType::COUNT]),
+            slots: UnsafeCell::new([const { ManagerSlot::None }; MemType::COUNT]),
             children <- Children::new(),
             gate <- Gate::new(),
             objects <- Objects::new(),
@@ -249,7 +249,7 @@ impl<D: Driver> Device<D> {
         unsafe { (*self.drm.as_ref().as_raw()).dev }
     }
 
-    fn slot(&self, mem_type: MemType) -> &Slot {
+    fn slot(&self, mem_type: MemType) -> &ManagerSlot {
         // SAFETY: `mem_type` is in bounds by construction. By the type invariant only `Setup`
         // changes the array, which is gone before anyone else sees the device.
         unsafe { &(*self.slots.get())[mem_type.index()] }
@@ -258,15 +258,15 @@ impl<D: Driver> Device<D> {
     /// Returns the type of the manager that was added for a kind of memory.
     pub(super) fn manager_type(&self, mem_type: MemType) -> Option<TypeId> {
         match self.slot(mem_type) {
-            Slot::Ours { type_id, .. } => Some(*type_id),
-            Slot::None => None,
+            ManagerSlot::Ours { type_id, .. } => Some(*type_id),
+            ManagerSlot::None => None,
         }
     }
 
     /// Returns the manager that was added for a kind of memory, if it is an `M`.
     pub(crate) fn manager<M: ResourceManager>(&self, mem_type: MemType) -> Option<&M> {
         match self.slot(mem_type) {
-            Slot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {
+            ManagerSlot::Ours { type_id, raw, .. } if *type_id == TypeId::of::<M>() => {
                 // SAFETY: By the type it is a `Manager<M>`, which lives as long as we do.
                 Some(unsafe { Manager::<M>::from_raw(raw.as_ptr()) }.inner())
             }
@@ -334,7 +334,7 @@ impl<D: Driver> PinnedDrop for Device<D> {
         // SAFETY: This is the only reference.
         let slots = unsafe { &mut *self.slots.get() };
         for slot in slots.iter() {
-            if let Slot::Ours { raw, .. } = slot {
+            if let ManagerSlot::Ours { raw, .. } = slot {
                 let man = raw.as_ptr();
                 // SAFETY: The manager is there, and without objects.
                 unsafe {
@@ -352,7 +352,8 @@ impl<D: Driver> PinnedDrop for Device<D> {
         unsafe { bindings::ttm_device_fini(bdev) };
         // Until now, TTM could walk through the managers of all devices when it is short of memory.
         for slot in slots {
-            if let Slot::Ours { raw, drop, .. } = core::mem::replace(slot, Slot::None) {
+            if let ManagerSlot::Ours { raw, drop, .. } = core::mem::replace(slot, ManagerSlot::None)
+            {
                 // SAFETY: The manager is there, and nobody can find it any more.
                 unsafe { drop(raw) };
             }
@@ -397,7 +398,7 @@ impl<D: Driver> Setup<'_, D> {
         unsafe {
             (*self.0.as_raw()).man_drv[mem_type.index()] = raw;
             bindings::rust_ext_ttm_resource_manager_set_used(raw, true);
-            (*self.0.slots.get())[mem_type.index()] = Slot::Ours {
+            (*self.0.slots.get())[mem_type.index()] = ManagerSlot::Ours {
                 type_id: TypeId::of::<M>(),
                 raw: NonNull::new_unchecked(raw),
                 drop: drop_manager::<M>,
@@ -416,7 +417,7 @@ impl<D: Driver> Setup<'_, D> {
     ///
     /// `EINVAL` if the kind has not been added, or is charged already; `ENOMEM`.
     pub(crate) fn charge(&mut self, mem_type: MemType, name: &'static CStr, size: u64) -> Result {
-        let Slot::Ours { raw, .. } = self.0.slot(mem_type) else {
+        let ManagerSlot::Ours { raw, .. } = self.0.slot(mem_type) else {
             return Err(EINVAL);
         };
         let man = raw.as_ptr();
@@ -436,8 +437,8 @@ impl<D: Driver> Setup<'_, D> {
             return Err(EINVAL);
         }
         match self.0.slot(mem_type) {
-            Slot::None => Ok(()),
-            Slot::Ours { .. } => Err(EBUSY),
+            ManagerSlot::None => Ok(()),
+            ManagerSlot::Ours { .. } => Err(EBUSY),
         }
     }
 }

@@ -98,8 +98,8 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     }
 
     /// Called before [`Driver::fault`], to move `bo` to a place that the processor can access, if
-    /// it does not lie in one. What the kernel does with `bo` from then on is waited for before
-    /// `fault` is called, without the `mmap_lock` where possible. Errors mean the same.
+    /// it does not lie in one. Kernel work on `bo`, such as the move, is waited for before `fault`
+    /// is called, without the `mmap_lock` where possible. Errors mean the same.
     fn prepare_fault(_bo: &Reserved<'_, Self::Bo>) -> Result {
         Ok(())
     }
@@ -124,20 +124,24 @@ pub(crate) trait Driver: Sized + Send + Sync + 'static {
     /// this itself if `bo` is backed by system memory.
     ///
     /// The range lies within `bo`, and is not empty.
-    fn access_memory(_bo: &Reserved<'_, Self::Bo>, _offset: usize, _access: Access<'_>) -> Result {
+    fn access_memory(
+        _bo: &Reserved<'_, Self::Bo>,
+        _offset: usize,
+        _access: BytesAccess<'_>,
+    ) -> Result {
         Err(EIO)
     }
 }
 
 /// Request to [`Driver::access_memory`].
-pub(crate) enum Access<'a> {
+pub(crate) enum BytesAccess<'a> {
     /// Fills these bytes with the contents of the object. They are zero before.
     Read(&'a mut [u8]),
     /// Writes these bytes to the object.
     Write(&'a [u8]),
 }
 
-impl Access<'_> {
+impl BytesAccess<'_> {
     /// Returns the number of bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
@@ -376,10 +380,10 @@ impl<D: Driver> Device<D> {
         // before we zero them.
         let access = unsafe {
             if write != 0 {
-                Access::Write(slice::from_raw_parts(buf.cast(), size))
+                BytesAccess::Write(slice::from_raw_parts(buf.cast(), size))
             } else {
                 ptr::write_bytes(buf.cast::<u8>(), 0, size);
-                Access::Read(slice::from_raw_parts_mut(buf.cast(), size))
+                BytesAccess::Read(slice::from_raw_parts_mut(buf.cast(), size))
             }
         };
         match buffer

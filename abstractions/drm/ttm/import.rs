@@ -12,6 +12,8 @@
 //!
 //! Memory of other devices (peer-to-peer) is not accepted: exporters move it to system memory for
 //! us.
+//!
+//! C header: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h)
 
 use super::{
     bo::{

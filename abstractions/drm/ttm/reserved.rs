@@ -230,8 +230,8 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
         unsafe { tt::dma_addresses((*self.as_raw()).ttm, first, bits, into) }
     }
 
-    /// Replaces the user pages behind the object, whose [`Backing`](super::Backing) must be those
-    /// of a process.
+    /// Replaces the user pages behind the object, whose [`PageSource`](super::PageSource) must be
+    /// a process.
     ///
     /// Pages that were set before are released once the device is done with them. The object lies
     /// nowhere until it is validated, which maps the new pages for the device. The caller must

@@ -5,7 +5,6 @@
 
 use super::{
     Attachment,
-    Backing,
     Budget,
     Buffer,
     Caching,
@@ -19,6 +18,7 @@ use super::{
     Move,
     Moved,
     Object,
+    PageSource,
     Place,
     Placement,
     Resource,
@@ -96,17 +96,17 @@ enum OnMove {
 }
 
 struct TestBo {
-    backing: Backing,
+    page_source: PageSource,
     on_move: OnMove,
 }
 
 impl TestBo {
     const PLAIN: Self = Self {
-        backing: Backing::Pages(Caching::Cached),
+        page_source: PageSource::Pages(Caching::Cached),
         on_move: OnMove::InPlace,
     };
     const USER: Self = Self {
-        backing: Backing::UserWrite,
+        page_source: PageSource::UserWrite,
         on_move: OnMove::InPlace,
     };
 
@@ -174,8 +174,8 @@ impl Driver for TestTtm {
 impl DriverObject for TestBo {
     type Driver = TestTtm;
 
-    fn backing(&self) -> Backing {
-        self.backing
+    fn page_source(&self) -> PageSource {
+        self.page_source
     }
 
     fn imported(_drm: &drm::Device<TestDriver>, _size: usize) -> Result<impl PinInit<Self, Error>> {
@@ -422,7 +422,7 @@ mod tests {
         lock.reserved()
             .validate(&place(MemType::SYSTEM), &mut ctx())?;
         assert_eq!(lock.reserved().mem_type(), Some(MemType::SYSTEM));
-        // Afterwards everything is as before.
+        // Afterward everything is as before.
         assert!(bo.reserved(lock.reserved().held()).is_some());
         Ok(())
     }

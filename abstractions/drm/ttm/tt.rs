@@ -54,9 +54,6 @@ use kernel::{
 /// CPU caching of pages.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Caching {
-    /// Not cached.
-    #[expect(dead_code, reason = "for devices that snoop nothing")]
-    Uncached,
     /// Writes are combined, reads are not cached.
     WriteCombined,
     /// Cached like any memory.
@@ -66,7 +63,6 @@ pub(crate) enum Caching {
 impl Caching {
     pub(super) fn as_raw(self) -> bindings::ttm_caching {
         match self {
-            Self::Uncached => bindings::ttm_caching_ttm_uncached,
             Self::WriteCombined => bindings::ttm_caching_ttm_write_combined,
             Self::Cached => bindings::ttm_caching_ttm_cached,
         }
@@ -75,7 +71,7 @@ impl Caching {
 
 /// Source of the system pages behind an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Backing {
+pub(crate) enum PageSource {
     /// TTM's pool.
     Pages(Caching),
     /// A process. The device reads the pages.
@@ -84,7 +80,7 @@ pub(crate) enum Backing {
     UserWrite,
 }
 
-impl Backing {
+impl PageSource {
     /// Returns true if the pages are those of a process.
     pub(crate) fn is_user(self) -> bool {
         self.direction().is_some()
@@ -131,14 +127,14 @@ impl Tt {
         page_flags: u32,
     ) -> *mut bindings::ttm_tt {
         // SAFETY: TTM gives us a valid object of this device.
-        let backing = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
-            Some(buffer) => buffer.backing(),
+        let page_source = match unsafe { Buffer::<D::Bo>::from_raw(bo) } {
+            Some(buffer) => buffer.page_source(),
             // The remnant of an object that was moved away.
-            None => Backing::Pages(Caching::Cached),
+            None => PageSource::Pages(Caching::Cached),
         };
-        let caching = match backing {
-            Backing::Pages(caching) => caching,
-            Backing::UserRead | Backing::UserWrite => Caching::Cached,
+        let caching = match page_source {
+            PageSource::Pages(caching) => caching,
+            PageSource::UserRead | PageSource::UserWrite => Caching::Cached,
         };
 
         // TTM asks for this where the memory of an object is a DMA buffer.
@@ -159,7 +155,7 @@ impl Tt {
             Self {
                 raw: Opaque::zeroed(),
                 sg: Opaque::zeroed(),
-                user: backing.direction(),
+                user: page_source.direction(),
                 import: NonNull::new(gem).filter(|_| is_import),
             },
             GFP_KERNEL_ACCOUNT,
@@ -187,7 +183,7 @@ impl Tt {
         KBox::into_raw(this).cast()
     }
 
-    /// Number of 64-bit words that a table has at most. `kvmalloc()` takes more for a mistake of its
+    /// Greatest number of 64-bit words of a table. `kvmalloc()` takes more for a mistake of its
     /// caller, and warns.
     const MAX_WORDS: usize = i32::MAX as usize / size_of::<u64>();
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Bus interface (BIF 4.1), system register block manager and legacy VGA.
+//!
+//! The C driver has them in bif_4_1_d.h, oss_2_0_d.h, smu_7_0_1_d.h and dce_8_0_d.h.
 
 use kernel::io::register;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Command processors: graphics (PFP, ME, CE) and compute (MEC) (GFX 7.2).
+//!
+//! The C driver has them in gfx_7_2_d.h.
 
 use kernel::io::register;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Scan-out of the display controllers (DCE 8.0). The driver only reads these registers.
+//!
+//! The C driver has them in dce_8_0_d.h.
 
 use kernel::io::{
     register,

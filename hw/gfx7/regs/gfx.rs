@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Graphics: address configuration, shader arrays, RLC and the pipeline's fixed set-up (GFX 7.2).
+//!
+//! The C driver has them in gfx_7_2_d.h.
 
 use kernel::io::register;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Interrupt handler ring (OSS 2.0).
+//!
+//! The C driver has them in oss_2_0_d.h and bif_4_1_d.h.
 
 use kernel::io::register;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Memory controller, virtual memory and host data path (GMC 7.1, and the HDP part of OSS 2.0).
+//!
+//! The C driver has them in gmc_7_1_d.h, oss_2_0_d.h and bif_4_1_d.h.
 
 use kernel::io::register;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! The two DMA engines (OSS 2.0). Each register exists once for each engine.
+//!
+//! The C driver has them in oss_2_0_d.h.
 
 use kernel::io::{
     register,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! System management controller (SMU 7.0.1). Offsets are addresses behind `SMC_IND_INDEX_0`.
+//!
+//! The C driver has them in smu_7_0_1_d.h.
 
 use kernel::io::register;
 

@@ -62,8 +62,8 @@ fn compare(seed: u64, image: &[u8], room: &mut Room, coverage: &mut Coverage, ta
     };
     assert!(
         fits && same.is_ok(),
-        "seed {seed:#x}: ours ended with {result:x?} after {} accesses, the C driver's with {end:?} \
-         after {}: {same:x?}",
+        "seed {seed:#x}: ours ended with {result:x?} after {} accesses, the C driver's \
+         with {end:?} after {}: {same:x?}",
         ours.log.len(),
         theirs.log.len(),
     );

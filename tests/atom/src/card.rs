@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::{
     hw::atom::{
         Bus,
-        Space, //
+        RegisterSet, //
     },
     random::mix, //
 };
@@ -62,20 +62,20 @@ impl Card {
     }
 }
 
-fn number(space: Space) -> u32 {
+fn number(space: RegisterSet) -> u32 {
     match space {
-        Space::Mmio => 0,
-        Space::Pll => 1,
-        Space::Mc => 2,
+        RegisterSet::Mmio => 0,
+        RegisterSet::Pll => 1,
+        RegisterSet::Mc => 2,
     }
 }
 
 impl Bus for Card {
-    fn read(&mut self, space: Space, register: u32) -> u32 {
+    fn read(&mut self, space: RegisterSet, register: u32) -> u32 {
         Card::read(self, number(space), register)
     }
 
-    fn write(&mut self, space: Space, register: u32, value: u32) {
+    fn write(&mut self, space: RegisterSet, register: u32, value: u32) {
         Card::write(self, number(space), register, value);
     }
 

@@ -15,7 +15,7 @@ use crate::{
         Bus,
         Cause,
         Fault,
-        Space, //
+        RegisterSet, //
     },
     random::{
         mix,
@@ -34,12 +34,12 @@ struct Noise {
 }
 
 impl Bus for Noise {
-    fn read(&mut self, _: Space, register: u32) -> u32 {
+    fn read(&mut self, _: RegisterSet, register: u32) -> u32 {
         self.count += 1;
         mix(self.count ^ u64::from(register) << 32) as u32
     }
 
-    fn write(&mut self, _: Space, _: u32, _: u32) {}
+    fn write(&mut self, _: RegisterSet, _: u32, _: u32) {}
 
     fn delay(&mut self, microseconds: u32) {
         self.waited += microseconds;

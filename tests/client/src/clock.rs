@@ -154,7 +154,11 @@ const ROUNDS: u64 = 1_000_000;
 fn count_down(rounds: u64) {
     // SAFETY: changes the one register that it is given, and the flags.
     unsafe {
-        std::arch::asm!("2: dec {n}", "jnz 2b", n = inout(reg) rounds => _, options(nomem, nostack));
+        std::arch::asm!(
+            "2: dec {n}", "jnz 2b",
+            n = inout(reg) rounds => _,
+            options(nomem, nostack)
+        );
     }
 }
 

@@ -34,8 +34,8 @@ use crate::{
     machine::Handle, //
 };
 
-const HELP: &str = "hold BLOCK | release BLOCK | fail NAME | status | violations | job-errors | help; \
-    BLOCK: gfx, compute, sdma0, sdma1, sdma";
+const HELP: &str = "hold BLOCK | release BLOCK | fail NAME | status | violations | \
+    job-errors | help; BLOCK: gfx, compute, sdma0, sdma1, sdma";
 
 /// Listens on `path` and serves each connection on a thread of its own.
 pub fn listen(path: &Path, handle: Handle) -> Result<()> {

@@ -157,8 +157,8 @@ impl Gpu {
     pub(crate) fn check_flushes(&mut self, id: EngineId) {
         if let Some(p) = self.flushes.0.iter().find(|p| p.engine == id) {
             let what = format!(
-                "{id} begins an indirect buffer and has not waited for its TLB flush of vmids {:#x}: nothing read \
-                 VM_INVALIDATE_REQUEST back",
+                "{id} begins an indirect buffer and has not waited for its TLB flush of \
+                 vmids {:#x}: nothing read VM_INVALIDATE_REQUEST back",
                 p.vmids
             );
             self.log.violation("flush-pending", what);

@@ -59,7 +59,10 @@ BLOCK: gfx, compute, sdma, sdma0, sdma1";
 /// Prints `listening` when the socket is ready, serves one client, and exits 0 if the guest broke
 /// no rule, 1 if it did (each is printed to stderr with what led there), 2 if it could not run.
 #[derive(Parser)]
-#[command(version, after_help = format!("{FAULTS}\n\nRules (--strict, --kind):\n{}", Strictness::help()))]
+#[command(
+    version,
+    after_help = format!("{FAULTS}\n\nRules (--strict, --kind):\n{}", Strictness::help())
+)]
 struct Options {
     /// vfio-user socket to create.
     #[arg(long, value_name = "PATH", required_unless_present = "write_rom")]
@@ -204,7 +207,10 @@ fn run(o: &Options) -> Result<u64> {
         }
         for (rule, errors) in g.log.job_errors() {
             let (count, first) = (errors.count, &errors.first);
-            eprintln!("amdgpu-model: errors of users' jobs, no violations: {rule}: {count}, the first: {first}");
+            eprintln!(
+                "amdgpu-model: errors of users' jobs, no violations: {rule}: {count}, \
+                 the first: {first}"
+            );
         }
         g.log.violation_count()
     }))

@@ -325,7 +325,8 @@ impl Gpu {
         let cached = hit.entry;
         if hit.lost {
             let what = format!(
-                "{} vmid {} va {va:#x}: the host unmapped the page after the TLB cached {cached:#x}; it was not flushed",
+                "{} vmid {} va {va:#x}: the host unmapped the page after the TLB cached \
+                 {cached:#x}; it was not flushed",
                 a.client, a.vmid
             );
             self.log.violation("stale-tlb", what);
@@ -337,7 +338,8 @@ impl Gpu {
         let same = (cached ^ now) & matters == 0 || (cached | now) & pte::VALID == 0;
         if !same {
             let what = format!(
-                "{} vmid {} va {va:#x}: the TLB holds {cached:#x}, the table {now:#x}; it was not flushed",
+                "{} vmid {} va {va:#x}: the TLB holds {cached:#x}, the table {now:#x}; \
+                 it was not flushed",
                 a.client, a.vmid
             );
             self.log.violation("stale-tlb", what);
@@ -365,8 +367,8 @@ impl Gpu {
             let pde = cached.unwrap_or(now);
             if (pde ^ now) & (pte::ADDRESS | pte::VALID | pte::SYSTEM) != 0 {
                 let what = format!(
-                    "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, the table {now:#x}; it was \
-                     not flushed",
+                    "{} vmid {vmid} va {va:#x}: the TLB holds directory entry {pde:#x}, \
+                     the table {now:#x}; it was not flushed",
                     a.client
                 );
                 self.log.violation("stale-tlb", what);
@@ -426,8 +428,8 @@ impl Gpu {
             let matters = pte::ADDRESS | pte::VALID | pte::SYSTEM | pte::READABLE | pte::WRITEABLE;
             if (own ^ serve.entry(entry, index, n)) & matters != 0 {
                 let what = format!(
-                    "{} vmid {} va {va:#x}: PTE {entry:#x} says a fragment of {pages} pages, and {} pages on the PTE \
-                     is {own:#x}",
+                    "{} vmid {} va {va:#x}: PTE {entry:#x} says a fragment of {pages} pages, \
+                     and {} pages on the PTE is {own:#x}",
                     a.client,
                     a.vmid,
                     n as i64 - index as i64

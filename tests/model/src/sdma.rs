@@ -429,7 +429,7 @@ impl Gpu {
         let pattern = match extra >> 14 {
             size @ 0..=2 => &pattern[..1 << size],
             other => {
-                return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modelled")));
+                return Err(Stop::Illegal(format!("CONSTANT_FILL size {other}: not modeled")));
             }
         };
         self.mem_fill(a, at, pattern, len)?;

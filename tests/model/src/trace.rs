@@ -98,20 +98,24 @@ impl Event {
         let hex = |v: u64| format!("{v:#x}");
         match self {
             Event::Read { reg, value, by } => {
-                json!({"k":"r","reg":regs::label(*reg),"val":hex((*value).into()),"by":by.to_string()})
+                let val = hex((*value).into());
+                json!({"k":"r","reg":regs::label(*reg),"val":val,"by":by.to_string()})
             }
             Event::Write { reg, value, by } => {
-                json!({"k":"w","reg":regs::label(*reg),"val":hex((*value).into()),"by":by.to_string()})
+                let val = hex((*value).into());
+                json!({"k":"w","reg":regs::label(*reg),"val":val,"by":by.to_string()})
             }
             Event::Indexed { space, index, value, write } => {
-                json!({"k":if *write {"w"} else {"r"},"reg":format!("{space}[{index:#x}]"),"val":hex((*value).into()),"by":"host"})
+                let (kind, reg) = (if *write { "w" } else { "r" }, format!("{space}[{index:#x}]"));
+                json!({"k":kind,"reg":reg,"val":hex((*value).into()),"by":"host"})
             }
             Event::Config { at, bytes } => {
                 json!({"k":"cfg","at":hex(*at as u64),"val":hex(little_endian(bytes))})
             }
             Event::Packet { engine, vmid, addr, name, dwords } => {
                 let dw: Vec<String> = dwords.iter().map(|d| format!("{d:08x}")).collect();
-                json!({"k":"pkt","eng":engine.to_string(),"vmid":vmid,"at":hex(*addr),"op":name,"dw":dw})
+                let (eng, at) = (engine.to_string(), hex(*addr));
+                json!({"k":"pkt","eng":eng,"vmid":vmid,"at":at,"op":name,"dw":dw})
             }
             Event::Walk { vmid, va, pde, pte } => {
                 json!({"k":"walk","vmid":vmid,"va":hex(*va),"pde":pde.map(hex),"pte":hex(*pte)})
@@ -126,7 +130,8 @@ impl Event {
             Event::Msi { delivered } => json!({"k":"msi","delivered":delivered}),
             Event::TlbFlush { vmids } => json!({"k":"tlb","vmids":hex((*vmids).into())}),
             Event::Fault { vmid, va, write, protections, client } => {
-                json!({"k":"fault","vmid":vmid,"va":hex(*va),"write":write,"prot":hex((*protections).into()),"client":client})
+                let (va, prot) = (hex(*va), hex((*protections).into()));
+                json!({"k":"fault","vmid":vmid,"va":va,"write":write,"prot":prot,"client":client})
             }
             Event::JobError { rule, what } => json!({"k":"job-error","rule":rule,"what":what}),
             Event::Descriptor { queue: (me, pipe, queue), dwords } => {
@@ -174,7 +179,8 @@ impl fmt::Display for Event {
                 let rw = if *write { "write" } else { "read" };
                 write!(
                     f,
-                    "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} client {client}"
+                    "VM fault vmid {vmid} va {va:#x} {rw} protections {protections:#x} \
+                     client {client}"
                 )
             }
             Event::JobError { rule, what } => write!(f, "error of a job: {rule}: {what}"),

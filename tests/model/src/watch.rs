@@ -87,7 +87,8 @@ impl Gpu {
             let entries = [cached, self.entries(at, 1, false).first().copied()];
             if let Some(entry) = entries.into_iter().flatten().find(|entry| leads_to(*entry, bus)) {
                 let what = format!(
-                    "the host unmaps bus {:#x} + {:#x}: vmid 0 va {va:#x} leads there by {entry:#x}",
+                    "the host unmaps bus {:#x} + {:#x}: vmid 0 va {va:#x} leads there \
+                     by {entry:#x}",
                     bus.start,
                     bus.end - bus.start
                 );
@@ -105,8 +106,8 @@ impl Gpu {
             checked |= 1 << vmid;
             if let Some((va, entry, place)) = self.reaches(vmid, bus) {
                 let what = format!(
-                    "the host unmaps bus {:#x} + {:#x} while {engine} runs a job: vmid {vmid} va {va:#x} leads there \
-                     by {entry:#x} in the {place}",
+                    "the host unmaps bus {:#x} + {:#x} while {engine} runs a job: \
+                     vmid {vmid} va {va:#x} leads there by {entry:#x} in the {place}",
                     bus.start,
                     bus.end - bus.start
                 );

@@ -24,19 +24,19 @@ use hw::atom::{
     Fault,
     Machine,
     Memory,
+    RegisterSet,
     SCRATCH,
-    Space,
     WORKSPACE, //
 };
 
 struct Card<'a>(&'a mut Gpu);
 
 impl Bus for Card<'_> {
-    fn read(&mut self, space: Space, register: u32) -> u32 {
-        if space == Space::Mmio { self.0.reg_read(register) } else { 0 }
+    fn read(&mut self, space: RegisterSet, register: u32) -> u32 {
+        if space == RegisterSet::Mmio { self.0.reg_read(register) } else { 0 }
     }
-    fn write(&mut self, space: Space, register: u32, value: u32) {
-        if space == Space::Mmio {
+    fn write(&mut self, space: RegisterSet, register: u32, value: u32) {
+        if space == RegisterSet::Mmio {
             self.0.reg_write(register, value);
         }
     }

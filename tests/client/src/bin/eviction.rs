@@ -373,7 +373,8 @@ fn run(node: &Node, secs: u64, seed: u64) -> Outcome {
     let sum = |f: fn(&Done) -> usize| done.iter().map(f).sum::<usize>();
     let evicted = after - before;
     let seen = format!(
-        "{} MiB of VRAM, {} buffers of {} KiB: {} copies, {} looks, {} new buffers, {evicted} evictions",
+        "{} MiB of VRAM, {} buffers of {} KiB: {} copies, {} looks, {} new buffers, \
+         {evicted} evictions",
         vram >> 20,
         2 * BUFFERS,
         size >> 10,

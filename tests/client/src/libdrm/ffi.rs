@@ -31,9 +31,10 @@ macro_rules! library {
                 // SAFETY: the library's initializers do nothing that Rust could mind.
                 let library = unsafe { libloading::Library::new("libdrm_amdgpu.so.1") }?;
                 $(
+                    let name = concat!(stringify!($name), "\0").as_bytes();
                     // SAFETY: the type is that of the function of this name in the library's
                     // header, whose interface is fixed by its major version.
-                    let $name = *unsafe { library.get(concat!(stringify!($name), "\0").as_bytes()) }?;
+                    let $name = *unsafe { library.get(name) }?;
                 )+
                 Ok(Self { $($name,)+ _library: library })
             }
@@ -112,7 +113,9 @@ library! {
     amdgpu_bo_cpu_unmap: fn(*mut object::Bo) -> c_int;
     amdgpu_bo_wait_for_idle: fn(*mut object::Bo, u64, *mut bool) -> c_int;
     amdgpu_bo_list_create:
-        fn(*mut object::Device, u32, *mut *mut object::Bo, *mut u8, *mut *mut object::List) -> c_int;
+        fn(
+            *mut object::Device, u32, *mut *mut object::Bo, *mut u8, *mut *mut object::List,
+        ) -> c_int;
     amdgpu_bo_list_create_raw:
         fn(*mut object::Device, u32, *mut uapi::BoListEntry, *mut u32) -> c_int;
     amdgpu_bo_list_destroy_raw: fn(*mut object::Device, u32) -> c_int;

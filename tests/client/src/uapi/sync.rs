@@ -104,7 +104,8 @@ pub struct SyncobjHandle {
 }
 
 pod! {
-    Syncobj = 8, TimelineWait<'a> = 48, SyncobjHandle = 24, Prime = 12, CreateDumb = 32, UdmabufCreate = 24, ImportSyncFile = 8,
+    Syncobj = 8, TimelineWait<'a> = 48, SyncobjHandle = 24, Prime = 12, CreateDumb = 32,
+    UdmabufCreate = 24, ImportSyncFile = 8,
 }
 
 /// DRM_IOCTL_PRIME_HANDLE_TO_FD

@@ -41,7 +41,7 @@ const AGING: usize = 8;
 
 /// Actions of CP_COHER_CNTL.
 pub mod action {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const VECTOR: u32 = 1 << 22;
     /// Writes back and invalidates: this generation cannot do one alone.
     pub const SECOND_LEVEL: u32 = 1 << 23;

@@ -76,7 +76,7 @@ const UNITS: usize = 4;
 
 /// Where indices come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Indices {
     /// They count from 0.
     Automatic,

@@ -21,7 +21,7 @@ use crate::{
 
 /// Targets of exports (ISA manual, "EXP").
 pub mod target {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const DEPTH: u8 = 8;
     pub const POSITION: u8 = 12;
     pub const PARAMETER: u8 = 32;

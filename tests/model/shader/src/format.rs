@@ -25,7 +25,7 @@ pub struct Format {
 
 /// What bits mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Number {
     Unorm,
     Snorm,

@@ -9,7 +9,7 @@ use crate::regset::RegSet;
 
 /// Operand codes that all scalar and vector sources share (ISA manual, "Scalar ALU operands").
 pub mod code {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const VCC: u16 = 106;
     pub const M0: u16 = 124;
     pub const EXEC: u16 = 126;
@@ -23,7 +23,7 @@ pub mod code {
 
 /// Instruction formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Format {
     Sop1,
     Sop2,
@@ -150,7 +150,7 @@ pub enum Op {
 
 /// Bit operations of two operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Logic {
     And,
     Or,
@@ -180,7 +180,7 @@ impl Logic {
 
 /// Width of a scalar operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Width {
     B32,
     B64,
@@ -188,7 +188,7 @@ pub enum Width {
 
 /// Scalar arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Scalar {
     Mov,
     /// A move that happens if SCC is set.
@@ -243,7 +243,7 @@ pub enum Scalar {
 
 /// Comparisons of scalars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ScalarCompare {
     Signed(Condition),
     Unsigned(Condition),
@@ -253,7 +253,7 @@ pub enum ScalarCompare {
 
 /// Conditions, numbered as in VOPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Condition {
     False,
     Less,
@@ -276,7 +276,7 @@ pub enum Condition {
 
 /// Program control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Control {
     /// Nothing that a program could see: S_NOP, S_SLEEP, priorities, prefetch.
     Nothing,
@@ -289,7 +289,7 @@ pub enum Control {
 
 /// What a branch looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Flag {
     Scc,
     VccZero,
@@ -298,7 +298,7 @@ pub enum Flag {
 
 /// Scalar memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum ScalarMemory {
     /// So many dwords from an address.
     Load(u8),
@@ -310,7 +310,7 @@ pub enum ScalarMemory {
 
 /// Types of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum CompareType {
     F32,
     F64,
@@ -335,7 +335,7 @@ pub struct Compare {
 
 /// Vector arithmetic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Vector {
     Nop,
     Mov,
@@ -486,7 +486,7 @@ pub enum Vector {
 
 /// An atomic operation. The operand's type follows from the width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Atomic {
     Swap,
     CompareSwap,
@@ -520,7 +520,7 @@ impl Atomic {
 
 /// The local data share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Lds {
     /// Bytes of one element.
     Read(Element),
@@ -541,7 +541,7 @@ pub enum Lds {
 
 /// An element in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Element {
     U8,
     I8,
@@ -572,7 +572,7 @@ impl Element {
 
 /// Access to memory by each lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Access {
     Load(Element),
     Store(Element),
@@ -586,7 +586,7 @@ pub enum Access {
 
 /// Image operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Image {
     Load { mip: bool },
     Store { mip: bool },
@@ -640,7 +640,7 @@ pub enum Level {
 
 /// Bits of instructions beside operands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Flags {
     pub abs: u8,
     pub neg: u8,

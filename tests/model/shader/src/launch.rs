@@ -16,7 +16,7 @@ pub const WINDOW_SIZE: u32 = 0x80;
 
 /// Bits of COMPUTE_DISPATCH_INITIATOR.
 pub mod initiator {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const SHADER_ENABLE: u32 = 1;
     pub const PARTIAL_GROUPS: u32 = 1 << 1;
     pub const START_AT_ZERO: u32 = 1 << 2;

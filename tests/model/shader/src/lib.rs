@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `isa.rs`, `regset.rs` | operations, and an instruction as the executor sees it |
 //! | `gfx7.rs`, `gfx7/` | the generation's opcodes, decoding, text |
-//! | `launch.rs`, `dispatch.rs`, `noise.rs` | registers of a launch, groups and waves, what they start with |
-//! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs`, `pending.rs` | one wave, its program, its state, S_WAITCNT |
+//! | `launch.rs`, `dispatch.rs`, `noise.rs` | a launch: registers, groups, waves, their start |
+//! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs` | one wave, its program, its state |
+//! | `pending.rs` | S_WAITCNT |
 //! | `scalar.rs`, `vector.rs`, `vector/`, `float.rs` | arithmetic; rounding in integers |
-//! | `scalar_memory.rs`, `buffer.rs`, `image.rs`, `format.rs`, `tiling.rs`, `lds.rs` | loads and stores |
+//! | `scalar_memory.rs`, `buffer.rs`, `lds.rs` | loads and stores |
+//! | `image.rs`, `format.rs`, `tiling.rs` | the same of images |
 //! | `draw.rs`, `draw/`, `export.rs` | draws: vertices, primitives, pixels, targets |
-//! | `memory.rs`, `bus.rs`, `cache.rs` | memory as a caller provides it, the way there, caches between |
+//! | `memory.rs`, `bus.rs`, `cache.rs` | memory of the caller, the way there, caches between |
 
 pub mod buffer;
 pub mod bus;

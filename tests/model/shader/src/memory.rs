@@ -23,7 +23,7 @@ pub enum Path {
 
 /// What an access wants to do with a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Access {
     Read,
     Write,

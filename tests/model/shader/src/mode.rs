@@ -3,7 +3,7 @@
 
 /// Rounding directions, as encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub enum Rounding {
     NearestEven,
     Up,
@@ -13,7 +13,7 @@ pub enum Rounding {
 
 /// Which denormals are kept, of operands and of results. What is not kept becomes a zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names say it")]
 pub struct Denormals {
     pub input: bool,
     pub output: bool,

@@ -46,14 +46,18 @@ fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
         // A half of VCC beside VCC as the carry is one scalar to hardware, two to LLVM.
         || line.contains("vcc_") && line.ends_with(", vcc")
         || entry.name == "v_writelane_b32" && line.ends_with("m0")
-        || entry.name == "v_cvt_f32_f16" && entry.format == Format::Vop3 && words.second & 0x100 == 0
+        || entry.name == "v_cvt_f32_f16"
+            && entry.format == Format::Vop3
+            && words.second & 0x100 == 0
         // It wants addresses of four registers.
         || entry.format == Format::Mimg && words.second & 0xff > 252
         // Of registers that are not named it encodes the first, and of two components a register
         // all four.
         || entry.format == Format::Exp && (words.first & 15 != 15 || words.first >> 10 & 1 != 0)
         // It leaves an address field that is not used zero.
-        || matches!(entry.format, Format::Mubuf | Format::Mtbuf) && words.first & 0xb000 == 0 && words.second & 0xff != 0
+        || matches!(entry.format, Format::Mubuf | Format::Mtbuf)
+            && words.first & 0xb000 == 0
+            && words.second & 0xff != 0
         || line.contains("RESERVED_15") || line.contains("FORMAT_INVALID")
 }
 

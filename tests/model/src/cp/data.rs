@@ -139,7 +139,7 @@ impl Gpu {
             0 | 3 => Transfer::Copy { from: src, to: dst, len },
             2 => Transfer::Fill { value: body[1], to: dst, len },
             other => {
-                return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modelled")));
+                return Err(Stop::Illegal(format!("DMA_DATA with SRC_SEL {other}: not modeled")));
             }
         };
         // Only the graphics processor goes on; the compute processors wait for each transfer, and

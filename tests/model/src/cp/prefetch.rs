@@ -114,8 +114,8 @@ impl Gpu {
             && now != f.commands.iter().flat_map(|d| d.to_le_bytes()).collect::<Vec<u8>>()
         {
             let what = format!(
-                "gfx: the front end fetched the commands at {:#x} (vmid {}) before they were what they are now: \
-                 nothing held it back",
+                "gfx: the front end fetched the commands at {:#x} (vmid {}) before they were \
+                 what they are now: nothing held it back",
                 s.base, s.vmid
             );
             self.log.violation("fetched-early", what);

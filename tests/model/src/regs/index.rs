@@ -4,7 +4,11 @@
 
 macro_rules! registers {
     ($($(#[$doc:meta])* $name:ident = $index:literal;)*) => {
-        $($(#[$doc])* #[allow(missing_docs, reason = "the names of the register headers")] pub const $name: u32 = $index;)*
+        $(
+            $(#[$doc])*
+            #[allow(missing_docs, reason = "the names of the register headers")]
+            pub const $name: u32 = $index;
+        )*
 
         #[cfg(test)]
         const ALL: &[(&str, u32)] = &[$((stringify!($name), $index)),*];

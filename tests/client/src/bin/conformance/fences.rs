@@ -443,7 +443,7 @@ pub fn handle_cases() -> Vec<Case> {
                 let early = signaled(&fd, 50);
                 gate.open();
                 expect(!early, || "signaled before the job was done".into())?;
-                expect(signaled(&fd, PATIENCE), || "not signaled afterwards".into())
+                expect(signaled(&fd, PATIENCE), || "not signaled afterward".into())
             })
         }),
         good("a sync file is closed on exec", |rig| {

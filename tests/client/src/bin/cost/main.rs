@@ -142,8 +142,8 @@ fn nothing_gathered(node: &Node, meter: &Meter, mib: usize) -> Outcome {
         let Stats { gathers, pages_gathered, invalidations, retries, .. } =
             Stats::read(&node.slot).since(before);
         seen = format!(
-            "{SUBMISSIONS} submissions, {gathers} gathers, {pages_gathered} pages, {retries} retries, \
-             {invalidations} invalidations"
+            "{SUBMISSIONS} submissions, {gathers} gathers, {pages_gathered} pages, \
+             {retries} retries, {invalidations} invalidations"
         );
         let nothing =
             [gathers, pages_gathered, retries].iter().all(|n| matches!(n.0, None | Some(0)));

@@ -125,7 +125,10 @@ fn owner_exits(node: &Node, engine: Engine) -> Result<(), String> {
         let chunks = [amdgpu_client::uapi::Chunk::of(amdgpu_client::uapi::CHUNK_ID_IB, &ib)];
         let by_list = session.file.cs(session.ctx, list, &chunks);
         let refusal = [libc::ESRCH, libc::EPERM, libc::EFAULT];
-        let fine = |answer: &amdgpu_client::Result<u64>| matches!(answer, Err(Errno(e)) if refusal.contains(e));
+        let fine = |answer: &amdgpu_client::Result<u64>| match answer {
+            Err(Errno(e)) => refusal.contains(e),
+            Ok(_) => false,
+        };
         if !fine(&by_list) {
             return Err(format!("CS with a list made before: {by_list:?}"));
         }

@@ -258,7 +258,8 @@ pub fn run(node: &Node, knob: Option<&FailJobs>, plan: Plan) -> Outcome {
     strange.reap()?;
     let complaint = strange.hear_all()?;
     let seen = format!(
-        "{} clients, {jobs} jobs in {took:.0?}, {failed} lost with a queue that failed, {replaced} pieces of memory given back",
+        "{} clients, {jobs} jobs in {took:.0?}, {failed} lost with a queue that failed, \
+         {replaced} pieces of memory given back",
         plan.clients
     );
     if !complaint.is_empty() {

@@ -118,7 +118,8 @@ fn kill(node: &Node, child: &mut Child) -> Result<(Duration, Duration, Duration)
 
 fn judge((job, gone, next): (Duration, Duration, Duration), may_take: Duration) -> Outcome {
     let seen = format!(
-        "{JOBS} jobs of {job:?} queued; the process was gone after {gone:?}, another's job done after {next:?}"
+        "{JOBS} jobs of {job:?} queued; the process was gone after {gone:?}, \
+         another's job done after {next:?}"
     );
     if gone > may_take {
         return Err(format!("{seen}: it should be gone after {may_take:?}"));

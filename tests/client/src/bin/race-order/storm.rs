@@ -73,7 +73,8 @@ pub fn run(node: &Node) -> Outcome {
     thread::sleep(QUIET);
     let busy = time_of_thread()?.saturating_sub(before);
     let seen = format!(
-        "{TRAPS} interrupts in {own:.0?}, others' jobs done after {others:.0?}, then {busy:?} of {QUIET:?} in the interrupt thread"
+        "{TRAPS} interrupts in {own:.0?}, others' jobs done after {others:.0?}, \
+         then {busy:?} of {QUIET:?} in the interrupt thread"
     );
     if busy > QUIET / 4 {
         return Err(format!("{seen}: it does not come to rest"));

@@ -90,8 +90,8 @@ fn waits(device: &Device) -> Result<String, String> {
     expect(all.is_none(), || "both were said to be done".into())?;
     expect(!early, || "the sync file was signaled before the job was done".into())?;
     let all = wait_several(&[&slow], true, 0).map_err(at("wait"))?;
-    expect(all == Some(0), || "not done afterwards".into())?;
-    expect(is_signaled(&file), || "the sync file is not signaled afterwards".into())?;
+    expect(all == Some(0), || "not done afterward".into())?;
+    expect(is_signaled(&file), || "the sync file is not signaled afterward".into())?;
     Ok("any: the second; all: not in time".into())
 }
 

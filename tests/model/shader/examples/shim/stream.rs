@@ -99,7 +99,8 @@ impl Streams {
     pub fn report(&self) {
         let rate = self.instructions as f64 / 1e6 / self.time.as_secs_f64().max(1e-9);
         eprintln!(
-            "shader: {} dispatches, {} draws of {} pixels, {} wave instructions, {:.3} s, {rate:.1} M a second; packets passed over {:x?}; stops {:#?}",
+            "shader: {} dispatches, {} draws of {} pixels, {} wave instructions, {:.3} s, \
+             {rate:.1} M a second; packets passed over {:x?}; stops {:#?}",
             self.dispatches,
             self.draws,
             self.pixels,

@@ -9,7 +9,7 @@ use crate::stop::Stop;
 
 /// Opcodes.
 pub mod op {
-    #![allow(missing_docs)]
+    #![allow(missing_docs, reason = "the names say it")]
     pub const INDEX_BUFFER_SIZE: u32 = 0x13;
     pub const INDEX_BASE: u32 = 0x26;
     pub const DRAW_INDEX_2: u32 = 0x27;

@@ -38,7 +38,10 @@ impl Registers {
 }
 
 macro_rules! indices {
-    ($($name:ident = $index:expr;)*) => { $(#[allow(missing_docs, reason = "the names of the register headers")] pub const $name: u32 = $index;)* };
+    ($($name:ident = $index:expr;)*) => { $(
+        #[allow(missing_docs, reason = "the names of the register headers")]
+        pub const $name: u32 = $index;
+    )* };
 }
 
 indices! {

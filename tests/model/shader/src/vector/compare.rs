@@ -70,7 +70,12 @@ macro_rules! by_condition {
 }
 
 /// The comparisons that are true where neither operand is ordered are written as what they negate.
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op, clippy::double_comparisons)]
+#[allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::eq_op,
+    clippy::double_comparisons,
+    reason = "with a NaN, !(a > b) is not a <= b"
+)]
 fn singles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     let mut buffers = [[0; LANES]; 2];
     let [p, q] = &mut buffers;
@@ -88,7 +93,12 @@ fn singles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     by_condition!(condition, compare)
 }
 
-#[allow(clippy::neg_cmp_op_on_partial_ord, clippy::eq_op, clippy::double_comparisons)]
+#[allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::eq_op,
+    clippy::double_comparisons,
+    reason = "with a NaN, !(a > b) is not a <= b"
+)]
 fn doubles(w: &Wave, i: &Inst, condition: Condition) -> u64 {
     let (a, b) = (double::source(w, i, 0), double::source(w, i, 1));
     let keep = w.mode.double().denormals.input;
