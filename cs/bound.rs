@@ -99,12 +99,17 @@ impl Parsed<'_> {
     ) -> Result<PendingJob<Job>> {
         let mut ibs = KVec::with_capacity(member.ibs.len(), GFP_KERNEL_ACCOUNT)?;
         ibs.extend_from_slice(&member.ibs, GFP_KERNEL_ACCOUNT)?;
+        let mut after = KVVec::with_capacity(self.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
+        for fence in &self.dependencies {
+            after.push(fence.clone(), GFP_KERNEL_ACCOUNT)?;
+        }
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
             submitter: Some(self.submitter.clone()),
             standing: Some(member.queue.standing.clone()),
             known_losses: Some(member.known_losses),
             pasid: 0,
+            after,
             task: job::Task::Ibs(ibs),
             user_fence,
             seat,
@@ -118,9 +123,6 @@ impl Parsed<'_> {
             self.file.client_id(),
             job,
         )?;
-        for fence in &self.dependencies {
-            job.add_dependency(fence.clone())?;
-        }
         self.order_after_others(&mut job, locked)?;
         // Moves and clears that the kernel has in progress.
         for resv in locked.reservations() {
