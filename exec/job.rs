@@ -363,11 +363,19 @@ fn equip(
             return (Stage::Waiting(fence), Some(pending));
         }
     }
-    if let (Some(seat), Err(error)) = (&work.seat, work.check(executor)) {
-        seat.give_up(error);
-    }
+    // All jobs of a gang go by what each was found to be here: looked at again, a job may be found
+    // to be unwanted when others of its gang run already.
+    let wanted = match &work.seat {
+        Some(seat) => {
+            if let Err(error) = work.check(executor) {
+                seat.give_up(error);
+            }
+            seat.check_wanted()
+        }
+        None => work.check_wanted(),
+    };
     // A job that does not run needs no context.
-    let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
+    let Some(space) = work.space.as_ref().filter(|_| wanted.is_ok()) else {
         return (Stage::Ready(fence, None), None);
     };
     let at = SpaceVersion {
