@@ -206,7 +206,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Queues the jobs, unless an invalidation came first.
+    /// Queues the jobs, unless an invalidation came first. Returns the number and the fence of the
+    /// submission.
     ///
     /// # Errors
     ///
@@ -215,7 +216,7 @@ impl Bound {
         self,
         parsed: &mut Parsed<'_>,
         locked: &Locked,
-    ) -> Result<Publication<u64>> {
+    ) -> Result<Publication<(u64, ARef<Fence>)>> {
         // Values that are not consumed under the lock must be dropped after it: dropping may sleep.
         let mut parts = parsed
             .admission
@@ -250,12 +251,7 @@ impl Bound {
         });
         parsed.admission = parts.map(|(_, _, admission)| admission);
         Ok(match published? {
-            Some((number, fence)) => {
-                for signal in core::mem::take(&mut parsed.signals) {
-                    signal.give(&fence);
-                }
-                Publication::Done(number)
-            }
+            Some(done) => Publication::Done(done),
             None => Publication::Invalidated,
         })
     }
