@@ -480,7 +480,7 @@ impl Schedulers {
         for scheduler in &self.schedulers {
             let ring = &scheduler.queue().ring;
             if accept(ring.kind) && !ring.is_left_out() {
-                schedulers.push(scheduler.clone(), GFP_KERNEL)?;
+                schedulers.push(scheduler.clone(), GFP_KERNEL_ACCOUNT)?;
             }
         }
         if schedulers.is_empty() {
