@@ -328,6 +328,7 @@ impl Loaded {
             debugfs,
             queues: Queues {
                 reaper: Arc::new(OwnedQueue::new(c"amdgpu_rs")?, GFP_KERNEL)?,
+                closing: Arc::new(OwnedQueue::new(c"amdgpu_rs_closing")?, GFP_KERNEL)?,
                 updates: Arc::new(OwnedQueue::for_reclaim(c"amdgpu_rs-vm")?, GFP_KERNEL)?,
                 recovery: Arc::new(OwnedQueue::ordered(c"amdgpu_rs_recovery")?, GFP_KERNEL)?,
             },
@@ -342,6 +343,7 @@ impl Drop for Loaded {
         let globals = GLOBALS.lock().take();
         // There are no jobs and updates any more, but the last may still be on their way out.
         if let Some(globals) = globals {
+            globals.queues.closing.flush();
             globals.queues.recovery.flush();
             globals.queues.updates.flush();
             globals.queues.reaper.flush();

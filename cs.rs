@@ -345,7 +345,20 @@ impl Attempt for Parsed<'_> {
     }
 
     fn publish(&mut self, reserved: Reservations) -> Result<Publication<u64>> {
-        self.bind(&reserved.locked)?.publish(self, &reserved.locked)
+        let published = self
+            .bind(&reserved.locked)?
+            .publish(self, &reserved.locked)?;
+        // Not under the reservations: an object that is named often has its timeline walked as often.
+        drop(reserved);
+        Ok(match published {
+            Publication::Done((number, fence)) => {
+                for signal in core::mem::take(&mut self.signals) {
+                    signal.give(&fence);
+                }
+                Publication::Done(number)
+            }
+            Publication::Invalidated => Publication::Invalidated,
+        })
     }
 
     fn retried(&mut self, tries: u32) {

@@ -139,8 +139,10 @@ pub(crate) struct Device {
     rings: KVec<Arc<Ring>>,
     /// Counters for debugfs.
     pub(crate) stats: Arc<Stats>,
-    /// Work queue that drops jobs, and tears down files whose jobs have to be waited for.
+    /// Work queue that drops jobs and updates. Its items take locks, but wait for no job.
     pub(crate) reaper: Arc<OwnedQueue>,
+    /// Work queue that tears down files whose jobs have to be waited for.
+    pub(crate) closing: Arc<OwnedQueue>,
     /// Work queue on which page tables are updated.
     pub(crate) updates: Arc<OwnedQueue>,
     /// Microcode of the engines, which lose theirs when they are reset.
@@ -204,6 +206,7 @@ impl Device {
                 Recovery::new(executor, schedulers, dumps, queues.recovery)?
             },
             reaper: queues.reaper,
+            closing: queues.closing,
             updates: queues.updates,
             heat <- Heat::new(parent, hw, card.clone()),
             kernel_queue <- KernelQueue::new(),
@@ -318,6 +321,9 @@ impl Device {
 pub(crate) struct Queues {
     /// Queue on which jobs are dropped.
     pub(crate) reaper: Arc<OwnedQueue>,
+    /// Queue on which files are torn down, each of which may take some time. A work queue runs a
+    /// limited number of items at a time, so nothing else is to wait behind these.
+    pub(crate) closing: Arc<OwnedQueue>,
     /// Queue on which page tables are updated.
     pub(crate) updates: Arc<OwnedQueue>,
     /// Ordered queue on which rings that hang are recovered.

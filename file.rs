@@ -75,7 +75,7 @@ pub(crate) struct File {
     /// Time that remaining jobs may go on, in ms; set when the file is released.
     grace: Atomic<Msecs>,
     /// Work queue on which the file is torn down if jobs remain.
-    reaper: Arc<OwnedQueue>,
+    closing: Arc<OwnedQueue>,
     #[pin]
     tear_down: Work<File>,
 }
@@ -108,7 +108,7 @@ impl File {
                 own_vmid: dev.schedulers.own_vmid(&**vm),
                 vm,
                 grace: Atomic::new(0),
-                reaper: dev.reaper.clone(),
+                closing: dev.closing.clone(),
                 tear_down <- new_work!("File::tear_down"),
             }? Error),
             GFP_KERNEL_ACCOUNT,
@@ -136,9 +136,9 @@ impl File {
         if this.vm.is_idle() {
             this.vm.tear_down(0);
         } else {
-            // The tear-down may wait for a long time. The module waits for `reaper` on exit.
-            let reaper = this.reaper.clone();
-            reaper.enqueue(this);
+            // The tear-down may wait for a long time. The module waits for `closing` on exit.
+            let closing = this.closing.clone();
+            closing.enqueue(this);
         }
     }
 

@@ -99,12 +99,17 @@ impl Parsed<'_> {
     ) -> Result<PendingJob<Job>> {
         let mut ibs = KVec::with_capacity(member.ibs.len(), GFP_KERNEL_ACCOUNT)?;
         ibs.extend_from_slice(&member.ibs, GFP_KERNEL_ACCOUNT)?;
+        let mut after = KVVec::with_capacity(self.dependencies.len(), GFP_KERNEL_ACCOUNT)?;
+        for fence in &self.dependencies {
+            after.push(fence.clone(), GFP_KERNEL_ACCOUNT)?;
+        }
         let job = Job::new(job::Work {
             space: Some(self.vm().clone()),
             submitter: Some(self.submitter.clone()),
             standing: Some(member.queue.standing.clone()),
             known_losses: Some(member.known_losses),
             pasid: 0,
+            after,
             task: job::Task::Ibs(ibs),
             user_fence,
             seat,
@@ -118,9 +123,6 @@ impl Parsed<'_> {
             self.file.client_id(),
             job,
         )?;
-        for fence in &self.dependencies {
-            job.add_dependency(fence.clone())?;
-        }
         self.order_after_others(&mut job, locked)?;
         // Moves and clears that the kernel has in progress.
         for resv in locked.reservations() {
@@ -204,7 +206,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// Queues the jobs, unless an invalidation came first.
+    /// Queues the jobs, unless an invalidation came first. Returns the number and the fence of the
+    /// submission.
     ///
     /// # Errors
     ///
@@ -213,7 +216,7 @@ impl Bound {
         self,
         parsed: &mut Parsed<'_>,
         locked: &Locked,
-    ) -> Result<Publication<u64>> {
+    ) -> Result<Publication<(u64, ARef<Fence>)>> {
         // Values that are not consumed under the lock must be dropped after it: dropping may sleep.
         let mut parts = parsed
             .admission
@@ -248,12 +251,7 @@ impl Bound {
         });
         parsed.admission = parts.map(|(_, _, admission)| admission);
         Ok(match published? {
-            Some((number, fence)) => {
-                for signal in core::mem::take(&mut parsed.signals) {
-                    signal.give(&fence);
-                }
-                Publication::Done(number)
-            }
+            Some(done) => Publication::Done(done),
             None => Publication::Invalidated,
         })
     }

@@ -8,7 +8,8 @@
 //! while failure is still possible. The scheduler waits for its dependencies, then:
 //!
 //! ```text
-//! prepare   wait for changes of the page tables (vm.rs) that were published before the job
+//! prepare   wait for the fences that the submission names, one at a time
+//!           wait for changes of the page tables (vm.rs) that were published before the job
 //!           if the job is one of a gang: wait for the others (exec/gang.rs)
 //!           borrow a VM context (exec/vmid.rs); if all are in use: wait for one, and ask again
 //! run       write the submission to the ring; the interrupt signals its fence (exec/fence.rs)
@@ -144,6 +145,10 @@ pub(crate) struct Work {
     pub(crate) known_losses: Option<u64>,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
+    /// Fences that the job waits for, in any order, besides the dependencies that the scheduler
+    /// knows of. User space may name very many: the scheduler compares each new dependency with all
+    /// that it has, and nobody is charged for its list of them.
+    pub(crate) after: KVVec<ARef<Fence>>,
     pub(crate) task: Task,
     pub(crate) user_fence: Option<FenceSlot>,
     /// The job's place in a gang, if it is one of several jobs that run at the same time.
@@ -153,6 +158,17 @@ pub(crate) struct Work {
 }
 
 impl Work {
+    /// Returns a fence that the job has to wait for. Each is returned once only: where one is of a
+    /// job of the same scheduler, that waits until this job is on the ring, behind which it comes.
+    fn pending(&mut self) -> Option<ARef<Fence>> {
+        while let Some(fence) = self.after.pop() {
+            if !fence.is_signaled() {
+                return Some(fence);
+            }
+        }
+        None
+    }
+
     /// Returns an error if the job must no longer run. Never changes back.
     fn check_wanted(&self) -> Result {
         let killed = self.submitter.as_ref().is_some_and(|s| s.is_killed());
@@ -295,8 +311,9 @@ impl JobOps for Job {
     type Queue = WatchedRing;
 
     fn prepare(&mut self, queue: &WatchedRing) -> Option<ARef<Fence>> {
-        if let Some(pending) = self.pending_update() {
-            return Some(pending);
+        let pending = self.work.pending().or_else(|| self.pending_update());
+        if pending.is_some() {
+            return pending;
         }
         // Without a number the job trusts no translation that is cached.
         let seq = self.at.as_ref().map_or(u64::MAX, |at| at.seq);
@@ -346,11 +363,19 @@ fn equip(
             return (Stage::Waiting(fence), Some(pending));
         }
     }
-    if let (Some(seat), Err(error)) = (&work.seat, work.check(executor)) {
-        seat.give_up(error);
-    }
+    // All jobs of a gang go by what each was found to be here: looked at again, a job may be found
+    // to be unwanted when others of its gang run already.
+    let wanted = match &work.seat {
+        Some(seat) => {
+            if let Err(error) = work.check(executor) {
+                seat.give_up(error);
+            }
+            seat.check_wanted()
+        }
+        None => work.check_wanted(),
+    };
     // A job that does not run needs no context.
-    let Some(space) = work.space.as_ref().filter(|_| work.check_wanted().is_ok()) else {
+    let Some(space) = work.space.as_ref().filter(|_| wanted.is_ok()) else {
         return (Stage::Ready(fence, None), None);
     };
     let at = SpaceVersion {
@@ -455,7 +480,7 @@ impl Schedulers {
         for scheduler in &self.schedulers {
             let ring = &scheduler.queue().ring;
             if accept(ring.kind) && !ring.is_left_out() {
-                schedulers.push(scheduler.clone(), GFP_KERNEL)?;
+                schedulers.push(scheduler.clone(), GFP_KERNEL_ACCOUNT)?;
             }
         }
         if schedulers.is_empty() {

@@ -201,9 +201,9 @@ impl Reset<'_> {
         let result = match done {
             Ok(done) => {
                 let (again, lost) = self.replay(&done);
-                self.dumps.tell(Remedy::None, done.culprit);
-                // What was lost with VRAM is always told.
+                // What was lost with VRAM is always told. The core logs each event that it sends.
                 if is_aloud || done.level == Level::Full {
+                    self.dumps.tell(Remedy::None, done.culprit);
                     dev_notice!(
                         executor.dev,
                         "{} was reset in {} ms: {lost} jobs are lost, {again} run again{}\n",
@@ -236,7 +236,7 @@ impl Reset<'_> {
     }
 
     /// Logs the rings that hang, unless others have only just been logged. Returns true if the
-    /// result is to be logged, too.
+    /// result is to be told, too.
     fn complain(&self, first: Option<Level>) -> bool {
         let Some(left_out) = self.pace.ask() else {
             return false;

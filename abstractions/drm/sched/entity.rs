@@ -86,7 +86,7 @@ impl<T: JobOps> Entity<T> {
         // The address of the elements does not change when the vector moves.
         let elements = list.as_mut_ptr();
         let count = u32::try_from(list.len())?;
-        let inner = KBox::new(Opaque::zeroed(), GFP_KERNEL)?;
+        let inner = KBox::new(Opaque::zeroed(), GFP_KERNEL_ACCOUNT)?;
         Arc::pin_init(
             try_pin_init!(Self {
                 submission <- new_mutex!(()),

@@ -275,8 +275,8 @@ impl<T: JobOps> PendingJob<T> {
         })
     }
 
-    /// Makes the job wait for `fence` before it runs.
-    pub(crate) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
+    /// Makes the job wait for `fence` before it runs. Takes as long as there are dependencies.
+    pub(super) fn add_dependency(&mut self, fence: ARef<Fence>) -> Result {
         // SAFETY: By the type invariant the job is initialized. The reference is given away.
         to_result(unsafe {
             bindings::drm_sched_job_add_dependency(self.job.as_raw(), Fence::into_raw(fence))

@@ -9,6 +9,8 @@
 //!    BO costs the same from 4 KiB to 1 GiB, within 5 %.
 //! 3. There, too: a submission costs the same beside 10,000 userptr BOs that are mapped, and that
 //!    no list ever named, as beside none, within 5 %.
+//! 4. There, too: a submission that waits for eight times as many synchronization objects costs at
+//!    most ten times as much.
 //!
 //! On a driver without counters only what it costs is said.
 
@@ -42,7 +44,11 @@ use amdgpu_client::{
     stats::Stats,
     uapi::{
         self,
+        CHUNK_ID_SYNCOBJ_IN,
+        CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL,
         Chunk,
+        ChunkSem,
+        ChunkSyncobj,
         USERPTR_REGISTER,
         VA_OP_MAP, //
     }, //
@@ -59,6 +65,10 @@ const UNNAMED: [usize; 4] = [0, 100, 1_000, 10_000];
 
 /// How far the costs of two sizes may be apart, as a share: one in so many.
 const WITHIN: u64 = 20;
+
+/// Numbers of synchronization objects of the fourth check, and how much more the second may cost.
+const OBJECTS: [usize; 2] = [1_000, 8_000];
+const FACTOR: u64 = 10;
 
 /// Submissions of nothing, with a list that names user memory.
 struct Work<'s> {
@@ -199,6 +209,44 @@ fn unnamed_cost_nothing(node: &Node, meter: &Meter) -> Outcome {
     are_constant(&costs)
 }
 
+/// The fourth check. Each object is a timeline of its own, so that no two fences are of one.
+fn waits_are_linear(node: &Node, meter: &Meter) -> Outcome {
+    let session = Session::open(node).map_err(|e| format!("open: {e}"))?;
+    let ib = [session.nop_ib(Engine::Gfx)];
+    let list = session.file.bo_list(&[session.ib.handle]).map_err(|e| format!("BO_LIST: {e}"))?;
+    let submit = |kind, entries: &[ChunkSyncobj]| {
+        let sems: Vec<_> =
+            entries.iter().map(|&ChunkSyncobj { handle, .. }| ChunkSem { handle }).collect();
+        let objects = match kind {
+            CHUNK_ID_SYNCOBJ_IN => Chunk::of(kind, &sems),
+            _ => Chunk::of(kind, entries),
+        };
+        let chunks = [Chunk::of(uapi::CHUNK_ID_IB, &ib), objects];
+        let (cost, seq) = meter.thread(|| session.file.cs(session.ctx, list, &chunks));
+        let seq = seq.map_err(|e| format!("CS: {e}"))?;
+        match session.wait(Engine::Gfx, seq, PATIENCE_MS) {
+            Ok(true) => Ok(cost),
+            Ok(false) => Err("a job does not end".into()),
+            Err(e) => Err(format!("WAIT_CS: {e}")),
+        }
+    };
+    let mut objects = Vec::new();
+    let mut costs = Vec::new();
+    for count in OBJECTS {
+        while objects.len() < count {
+            let handle =
+                session.file.syncobj_create().map_err(|e| format!("SYNCOBJ_CREATE: {e}"))?;
+            objects.push(ChunkSyncobj { handle, flags: 0, point: 1 });
+        }
+        // What they hold has ended by then, but is a fence all the same.
+        submit(CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL, &objects)?;
+        submit(CHUNK_ID_SYNCOBJ_IN, &objects)?;
+        costs.push(submit(CHUNK_ID_SYNCOBJ_IN, &objects)?);
+    }
+    let seen = format!("instructions with {OBJECTS:?} objects: {costs:?}");
+    if costs[1] > FACTOR * costs[0] { Err(seen) } else { Ok(seen) }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse(
         "Shows that memory which does not change costs a submission nothing.",
@@ -220,12 +268,15 @@ fn main() -> ExitCode {
     tally.check(format!("an untouched userptr BO of {mib} MiB is not gathered again"), || {
         nothing_gathered(&node, &meter, mib)
     });
-    let counted: [(_, &dyn Fn() -> Outcome); 2] = [
+    let counted: [(_, &dyn Fn() -> Outcome); 3] = [
         ("the cost of a submission does not depend on the size of user memory", &|| {
             cost_is_constant(&node, &meter, mib)
         }),
         ("the cost of a submission does not depend on memory that no list names", &|| {
             unnamed_cost_nothing(&node, &meter)
+        }),
+        ("the cost of a submission grows as the number of objects that it waits for", &|| {
+            waits_are_linear(&node, &meter)
         }),
     ];
     for (name, check) in counted {
