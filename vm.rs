@@ -457,7 +457,7 @@ impl Vm {
             Held::Here
         };
         // Written entries would expose the old contents to jobs that do not wait for the new.
-        let is_here = bo.content_fence().is_none();
+        let is_here = bo.content_fences().next().is_none();
         let draft = self.draft_of_map(&root, (&reserved, is_here), &mapping, overlap)?;
         let pages = mapping.pages();
         reserved.with_backing(|backing| {

@@ -320,13 +320,6 @@ impl BoData {
         self.content.lock().clone()
     }
 
-    /// Returns the fence after which the BO's bytes are where they belong, unless it has ended
-    /// well. Until then the BO's place may hold another's bytes. The reservation must be held.
-    pub(crate) fn content_fence(&self) -> Option<ARef<Fence>> {
-        self.coming_content()
-            .filter(|content| !matches!(content.status(), Some(Ok(()))))
-    }
-
     /// Called before this page directory or page table loses its memory. The reservation must be
     /// held, and no job may run.
     pub(super) fn leave_table(&self, table: TableId) {
@@ -361,6 +354,17 @@ impl BoData {
 
 /// The driver's own operations on BOs.
 impl Bo {
+    /// Returns the fences after which the BO's bytes are where they belong, as far as they have not
+    /// ended well. Until then the BO's place may hold another's bytes. The reservation must be
+    /// held.
+    pub(crate) fn content_fences(&self) -> impl Iterator<Item = ARef<Fence>> + '_ {
+        let own = self.coming_content();
+        let own = own.filter(|content| !matches!(content.status(), Some(Ok(()))));
+        // The bytes of an import are moved by its exporter.
+        let lent = self.is_import().then(|| self.resv().fences(Usage::Kernel));
+        Iterator::chain(own.into_iter(), lent.into_iter().flatten())
+    }
+
     /// Creates a BO for user space. `private` is the address space that the BO is private to, and
     /// the proof that its reservation is held, which the BO then shares.
     ///

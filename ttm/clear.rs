@@ -11,7 +11,7 @@
 //! * Page-table entries show the BO to all jobs of an address space, including those that do not
 //!   name it. So none is written before the BO has its bytes: mapping leaves the entries to the
 //!   next job that names the BO, and with that job an update is published that comes after the
-//!   clear ([`BoData::content_fence`]).
+//!   clear ([`Bo::content_fences`](super::Bo)).
 //! * The clear may fail, because the card is given up. Then no job runs any more, but the CPU still
 //!   reaches VRAM. So page faults and moves by the CPU, which are about to let it see the VRAM,
 //!   check how the clear ended ([`finish`]), and if it failed the CPU clears.

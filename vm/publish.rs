@@ -108,7 +108,7 @@ impl Vm {
     ) -> Result<KVVec<ARef<Fence>>> {
         let mut fences = KVVec::new();
         let mut add = |bo: &Bo| -> Result {
-            if let Some(fence) = bo.content_fence() {
+            for fence in bo.content_fences() {
                 fences.push(fence, GFP_KERNEL_ACCOUNT)?;
             }
             Ok(())

@@ -550,13 +550,14 @@ impl<B, T> Space<B, T> {
         true
     }
 
-    /// Returns the room that [`Space::map`] takes for a mapping.
+    /// Returns the room that [`Space::map`] takes for a mapping, which may cut another of its BO.
     pub(super) fn room_to_map(&self, mapping: &Mapping, backing: Option<Backing<'_>>) -> Room {
+        let format = self.tables.format();
         let others = match self.bos.get(&mapping.bo).map(|va| va.state.entries()) {
             Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo, backing),
-            _ => Room::default(),
+            _ => return backing::room(format, mapping, backing),
         };
-        backing::room(self.tables.format(), mapping, backing) + others
+        backing::room(format, mapping, backing) + others + Room::to_cut(format)
     }
 
     /// Returns the room that [`Space::update`] takes for a job that names the BOs `named`, with the

@@ -113,6 +113,17 @@ impl Room {
         run_entries: 0,
     };
 
+    /// Returns the room that the mappings of a buffer take besides, if they are written after one
+    /// of them was cut at both ends of a range. Before a border fragments shrink, and after it they
+    /// grow again, with a run for each size; and what was one run is two.
+    pub(super) fn to_cut(format: &Format) -> Self {
+        let sizes = format.fragment_pages().ilog2() as usize + 1;
+        Self {
+            runs: 2 * sizes,
+            ..Self::default()
+        }
+    }
+
     fn has_room_for(self, other: Self) -> bool {
         self.steps >= other.steps && self.values >= other.values && self.runs >= other.runs
     }

@@ -382,6 +382,7 @@ mod states {
     #[derive(Clone, Copy)]
     enum Change {
         Map { page: u64, count: u64, bo: u64 },
+        Replace { page: u64, count: u64, bo: u64 },
         Unmap { start: u64, end: u64 },
         UnmapBo(u64),
         Publish(u64),
@@ -398,8 +399,19 @@ mod states {
             }
         }
 
+        /// Returns the two changes that a replacement is.
+        fn replacement(page: u64, count: u64, bo: u64) -> [Self; 2] {
+            let end = page + count;
+            let start = page;
+            [Self::Unmap { start, end }, Self::Map { page, count, bo }]
+        }
+
         fn room(self, space: &Space<u64, ()>) -> Room {
             match self {
+                Self::Replace { page, count, bo } => Self::replacement(page, count, bo)
+                    .into_iter()
+                    .map(|change| change.room(space))
+                    .sum(),
                 Self::Map { page, count, bo } => {
                     let blocks = at(bo << 24);
                     let mapping = Self::mapping(page, count, bo);
@@ -425,6 +437,9 @@ mod states {
 
         fn make(self, space: &mut Space<u64, ()>, memory: &impl Memory) -> Result {
             match self {
+                Self::Replace { page, count, bo } => Self::replacement(page, count, bo)
+                    .into_iter()
+                    .try_for_each(|change| change.make(space, memory)),
                 Self::Map { page, count, bo } => {
                     let blocks = at(bo << 24);
                     let backing = Some(Backing::Vram(&blocks));
@@ -532,6 +547,28 @@ mod states {
         world.record(Change::Unmap { start: 1, end: 7 }, 1)?;
         for (page, is_there) in [(0, true), (1, false), (4, false), (6, false), (7, true)] {
             assert_eq!(is_there, world.entry(page) != 0);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn cutting_a_mapping_that_is_still_to_be_written_takes_room() -> Result {
+        // Each cut leaves fragments of all sizes, and all pieces are written with the new mapping.
+        for (page, count) in [(383, 2), (256, 1), (511, 1), (257, 254), (300, 100)] {
+            let mut world = World::new()?;
+            world.map(256, 256, 1, Held::NotHere)?;
+            assert!(world.space.is_waiting(id(1)));
+            world.record(Change::Replace { page, count, bo: 1 }, 1)?;
+            assert!(!world.space.is_pending());
+            for at in [256, 257, 383, 384, 385, 511] {
+                let shown = if (page..page + count).contains(&at) {
+                    at - page
+                } else {
+                    at - 256
+                };
+                let address = world.entry(at) & !0xfff;
+                assert_eq!(address, 0x100_0000 + (shown << 12));
+            }
         }
         Ok(())
     }

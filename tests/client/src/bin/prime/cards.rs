@@ -19,6 +19,7 @@ use amdgpu_client::drm::{
     export_sync_file,
     is_ready, //
 };
+use amdgpu_client::engine::Engine;
 use amdgpu_client::ib::Stream;
 use amdgpu_client::race::{
     Gate,
@@ -59,7 +60,7 @@ impl<'n> Pair<'n> {
     }
 }
 
-pub const CASES: [CardCase; 11] = [
+pub const CASES: [CardCase; 12] = [
     ("GTT is one memory for both", |pair| pair.shared(DOMAIN_GTT, one_memory)),
     ("VRAM is one memory for both", |pair| pair.shared(DOMAIN_VRAM, one_memory)),
     ("a job waits for the exporter's", |pair| pair.shared(DOMAIN_GTT, in_order)),
@@ -69,6 +70,9 @@ pub const CASES: [CardCase; 11] = [
     ("a buffer that moves is found again", |pair| pair.shared(DOMAIN_GTT, moved)),
     ("a buffer that moves waits for the importer's job", |pair| {
         pair.shared(DOMAIN_GTT, moved_under_a_job)
+    }),
+    ("no job reaches a buffer before its bytes are there", |pair| {
+        pair.shared(DOMAIN_VRAM, bytes_first)
     }),
     ("a buffer imported twice is one handle", twice),
     ("a buffer outlives its exporter's handle", |pair| {
@@ -164,6 +168,32 @@ fn moved_under_a_job(ours: &View<'_>, theirs: &View<'_>) -> Outcome {
     moved?;
     expect(done, || "the job does not end".into())?;
     ours.expect(0x7777)
+}
+
+/// The exporter's copy to memory that the importer reaches waits for a job of the exporter's. A job
+/// of the importer's that does not name the buffer, but knows its address, comes after the copy,
+/// too: what is there before is somebody else's.
+fn bytes_first(ours: &View<'_>, theirs: &View<'_>) -> Outcome {
+    const OTHER: Engine = Engine::Compute(0);
+    let again = at("another session", theirs.session.another())?;
+    at("a job", again.submit(OTHER, &Stream::new(), &[]))?;
+    ours.write(0xaaaa)?;
+    let gate = Latch::shut(&ours.session.data.map);
+    let mut stream = Stream::new();
+    wait_at_gate(ours.session, ENGINE, &mut stream);
+    let holder = at("CS", ours.session.submit(ENGINE, &stream, &[ours.handle]))?;
+    let reader = theirs.begin_read()?;
+    let mut stream = Stream::new();
+    theirs.store_by(OTHER, &mut stream, 0xbbbb);
+    let writer = at("CS", again.submit(OTHER, &stream, &[]))?;
+    let early = at("WAIT_CS", again.wait(OTHER, writer, 300));
+    gate.open();
+    let held = at("WAIT_CS", ours.session.wait(ENGINE, holder, PATIENCE_MS))?;
+    let done = at("WAIT_CS", again.wait(OTHER, writer, PATIENCE_MS))?;
+    let _ = theirs.end_read(reader)?;
+    expect(held && done, || "a job does not end".into())?;
+    expect(!early?, || "a job was done before the bytes were there".into())?;
+    ours.expect(0xbbbb)
 }
 
 fn twice(pair: &Pair<'_>) -> Outcome {

@@ -81,7 +81,12 @@ impl<'s> View<'s> {
 
     /// Appends a store to the word.
     pub fn store(&self, stream: &mut Stream, value: u32) {
-        stream.store(ENGINE, self.va + u64_of(PLACE), value);
+        self.store_by(ENGINE, stream, value);
+    }
+
+    /// Appends a store to the word, by an engine of the caller's choice.
+    pub fn store_by(&self, engine: Engine, stream: &mut Stream, value: u32) {
+        stream.store(engine, self.va + u64_of(PLACE), value);
     }
 
     /// Has a job write the word.

@@ -28,6 +28,7 @@ use amdgpu_client::{
         self,
         Chunk,
         ChunkDep,
+        DOMAIN_CPU,
         DOMAIN_GTT,
         DOMAIN_VRAM,
         VA_OP_MAP,
@@ -49,6 +50,12 @@ pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
     each(tally, rounds.min(2), "GEM_VA MAP of much memory beside a job: jobs find it all", || {
         much(node)
     });
+    each(
+        tally,
+        rounds.min(2),
+        "GEM_VA REPLACE of a part of a BO that is still to be shown",
+        || part_of_itself(node),
+    );
     let takes: [(&str, Take); 3] = [
         ("GEM_VA UNMAP", |session, target| {
             session.file.gem_va(VA_OP_UNMAP, target.0, target.1, 0, 0)
@@ -233,6 +240,63 @@ fn much(node: &Node) -> Result<(), String> {
     }
     found("replaced, the job before", &|at| old.map.read(at), WRITTEN + 1)?;
     found("replaced, the job after", &|at| new.map.read(at), WRITTEN + 2)
+}
+
+/// A BO is mapped while it has no place that the GPU reaches, and gets one by another file, so that
+/// no entry shows it yet. Beside a job that waits at a gate, its own first pages are mapped in place
+/// of two in the middle: all three parts are to be shown, by as many kinds of entries as can be.
+fn part_of_itself(node: &Node) -> Result<(), String> {
+    const ENGINES: [Engine; 2] = [Engine::Gfx, Engine::Compute(0)];
+    const BYTES: usize = 2 << 20;
+    /// Page at which the two are mapped, and the pages of the BO that some pages show afterward.
+    const CUT: usize = 255;
+    const SHOWN: [(usize, usize); 6] =
+        [(1, 1), (CUT - 1, CUT - 1), (CUT, 0), (CUT + 2, CUT + 2), (300, 300), (511, 511)];
+    let [first, second] = ENGINES;
+    let session = Session::open(node).map_err(say("a session"))?;
+    let other = Session::open(node).map_err(say("another session"))?;
+    let bytes = u64_of(BYTES);
+    let bo = session.file.gem_create(bytes, DOMAIN_CPU, 0).map_err(say("a BO"))?;
+    let va = session.reserve_va(2 * bytes).next_multiple_of(bytes);
+    session.file.gem_va(VA_OP_MAP, bo, va, 0, bytes).map_err(say("MAP"))?;
+    let buffer = session.file.export(bo).map_err(say("export"))?;
+    let same = other.file.import(&buffer).map_err(say("import"))?;
+    session.file.set_placement(bo, DOMAIN_VRAM).map_err(say("SET_PLACEMENT"))?;
+    other.run(first, &Stream::new(), &[same])?;
+    for engine in ENGINES {
+        session.run(engine, &Stream::new(), &[])?;
+    }
+
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(first, &mut stream);
+    let held = submit(&session, 0, first, &stream, &[], None)?;
+    let (done, timing) = gate.open_soon(|| {
+        let (at, two) = (va + u64_of(CUT * PAGE), u64_of(2 * PAGE));
+        session.file.gem_va(VA_OP_REPLACE, bo, at, 0, two).map_err(say("REPLACE"))?;
+        let mut stream = Stream::new();
+        for (n, (page, _)) in (1..).zip(SHOWN) {
+            stream.store(second, va + u64_of(page * PAGE), n);
+        }
+        submit(&session, 1, second, &stream, &[bo], None)
+    });
+    let done = done?;
+    if timing.waited() {
+        return Err("the calls came back after the gate was opened".into());
+    }
+    for (engine, job) in [(first, held), (second, done)] {
+        if !session.wait(engine, job, PATIENCE_MS).map_err(say("WAIT_CS"))? {
+            return Err("a job is not done".into());
+        }
+    }
+    let map = session.file.map(bo, bytes).map_err(say("mmap"))?;
+    match (1..).zip(SHOWN).find(|(n, (_, page))| map.read(page * PAGE) != *n) {
+        Some((n, (at, page))) => Err(format!(
+            "page {page}, which {at} shows, holds {:#x}, not {n}",
+            map.read(page * PAGE)
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A job that will write user memory waits at a gate; the memory is taken from the address space,
