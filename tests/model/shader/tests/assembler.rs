@@ -61,12 +61,16 @@ fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
         || line.contains("RESERVED_15") || line.contains("FORMAT_INVALID")
 }
 
+/// Names under which it is found where LLVM_MC does not say how to call it.
+const TOOLS: [&str; 4] = ["llvm-mc", "llvm-mc-22", "llvm-mc-21", "llvm-mc-19"];
+
 fn assemble(lines: &[String]) -> Option<(Vec<Vec<u8>>, String)> {
-    let tools = ["llvm-mc", "llvm-mc-22", "llvm-mc-21", "llvm-mc-19"];
     let arguments = ["-triple=amdgcn", "-mcpu=bonaire", "-show-encoding"];
-    let spawn = |tool: &&str| {
-        let mut command = Command::new(tool);
+    let spawn = |tool: &str| {
+        let mut words = tool.split(' ');
+        let mut command = Command::new(words.next()?);
         command
+            .args(words)
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -74,7 +78,11 @@ fn assemble(lines: &[String]) -> Option<(Vec<Vec<u8>>, String)> {
             .spawn()
             .ok()
     };
-    let mut child = tools.iter().find_map(spawn)?;
+    let mut child = match std::env::var("LLVM_MC") {
+        // It was promised.
+        Ok(tool) => Some(spawn(&tool).unwrap_or_else(|| panic!("LLVM_MC={tool} does not start"))),
+        Err(_) => TOOLS.iter().find_map(|tool| spawn(tool)),
+    }?;
     let mut input = child.stdin.take()?;
     let source = lines.join("\n") + "\n";
     let writer = std::thread::spawn(move || input.write_all(source.as_bytes()));
