@@ -34,6 +34,7 @@ const SET_SH_REG: u32 = 0x76;
 const DISPATCH_DIRECT: u32 = 0x15;
 const DISPATCH_INDIRECT: u32 = 0x16;
 const SET_BASE: u32 = 0x11;
+const SET_UCONFIG_REG: u32 = 0x79;
 const INDIRECT_BUFFER: u32 = 0x3f;
 const WRITE_DATA: u32 = 0x37;
 
@@ -170,6 +171,45 @@ fn indirect_dimensions() {
     assert_eq!(b.run(), Step::Idle);
     b.clean();
     assert!(sums_are_there(&b));
+}
+
+/// Stores what four lanes see of the image at `s[0:1]`, where the color of the border is.
+const BORDER: &[u32] = &[
+    0xc0c4_0100, // s_load_dwordx8 s[8:15], s[0:1], 0x0
+    0xc088_0108, // s_load_dwordx4 s[16:19], s[0:1], 0x8
+    0xc08a_010c, // s_load_dwordx4 s[20:23], s[0:1], 0xc
+    0x7e02_02f7, // v_mov_b32_e32 v1, -4.0
+    0x7e04_02f7, // v_mov_b32_e32 v2, -4.0
+    0xbf8c_007f, // s_waitcnt lgkmcnt(0)
+    0xf09c_0f00,
+    0x0082_0401, // image_sample_lz v[4:7], v[1:2], s[8:15], s[16:19] dmask:0xf
+    0xbf8c_0f70, // s_waitcnt vmcnt(0)
+    0xe078_2000,
+    0x8005_0400, // buffer_store_dwordx4 v[4:7], v0, s[20:23], 0 idxen
+    0xbf81_0000, // s_endpgm
+];
+
+#[test]
+fn border_colors_are_those_of_the_register_for_dispatches() {
+    let mut b = direct_bench();
+    space(&mut b, BORDER);
+    // 32 UINT, two-dimensional, as wide as it is high; clamped to color 5 of the table, which is in `b`.
+    let image =
+        [(A >> 8) as u32, 4 << 20 | 4 << 26, 7 | 7 << 14, 0xfac | 9 << 28, 63 << 13, 0, 0, 0];
+    let sampler = [6 | 6 << 3, 0, 0, 5 | 3 << 30];
+    let out = [lo(OUT), 16 << 16, 4, 0x0002_7fac];
+    b.put(DATA + 0x3000, &[&image[..], &sampler, &out].concat());
+    b.put(DATA + 0x1000 + 5 * 16, &[11, 12, 13, 14]);
+    let mut packets = pm4(SET_UCONFIG_REG, &[0x380, lo(B >> 8), 0]);
+    packets.extend(registers(4));
+    packets.extend(direct(1));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    assert_eq!(b.run(), Step::Idle);
+    b.clean();
+    for at in (0..64).step_by(4) {
+        assert_eq!(b.get(DATA + 0x2000 + at), 11 + at as u32 / 4 % 4, "at {at}");
+    }
 }
 
 #[test]

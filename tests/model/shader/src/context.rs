@@ -14,6 +14,9 @@ pub struct Config {
     pub unaligned: bool,
     /// SH_MEM_BASES: the high 16 bits of addresses that are not memory; 0 for none.
     pub apertures: [u16; 2],
+    /// Address of the table of border colors (TA_BC_BASE_ADDR, for dispatches TA_CS_BC_BASE_ADDR):
+    /// 16 bytes a color.
+    pub borders: u64,
     /// Contents of GB_TILE_MODE0 to 31 and GB_MACROTILE_MODE0 to 15.
     pub tiling: crate::tiling::Modes,
 }
@@ -21,7 +24,15 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let tiling = crate::tiling::Modes::default();
-        Config { seed: 0, noise: true, waits: true, unaligned: true, apertures: [0; 2], tiling }
+        Config {
+            seed: 0,
+            noise: true,
+            waits: true,
+            unaligned: true,
+            apertures: [0; 2],
+            borders: 0,
+            tiling,
+        }
     }
 }
 
@@ -34,6 +45,8 @@ pub struct Context {
     pub unaligned: bool,
     /// See [`Config`].
     pub apertures: [u16; 2],
+    /// See [`Config`].
+    pub borders: u64,
     /// See [`Config`].
     pub tiling: crate::tiling::Modes,
 }

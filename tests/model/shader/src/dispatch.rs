@@ -168,6 +168,7 @@ impl Dispatch {
             unit: self.rng.below(UNITS) as u8,
             unaligned: self.config.unaligned,
             apertures: self.config.apertures,
+            borders: self.config.borders,
             tiling: self.config.tiling.clone(),
         };
         Group {

@@ -149,6 +149,7 @@ impl Draw {
             unit: rng.below(UNITS) as u8,
             unaligned: config.unaligned,
             apertures: config.apertures,
+            borders: config.borders,
             tiling: config.tiling.clone(),
         };
         Ok(Draw {

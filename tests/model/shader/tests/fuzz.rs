@@ -180,6 +180,7 @@ fn config(rng: &mut Rng) -> Config {
         waits: rng.below(16) == 0,
         unaligned: rng.below(2) == 0,
         apertures: [[0; 2], [0x1000, 0x2000]][rng.below(2)],
+        borders: DATA,
         tiling: tame::tiling(rng),
     }
 }

@@ -312,7 +312,7 @@ impl Gpu {
         let launch =
             Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
         let Some(launch) = launch else { return Ok(None) };
-        let config = self.shader_config(s.vmid);
+        let config = self.shader_config(s.vmid, TA_CS_BC_BASE_ADDR);
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
@@ -349,8 +349,9 @@ impl Gpu {
         Ok((dims, initiator))
     }
 
-    /// Settings of a dispatch or a draw that begins.
-    pub(super) fn shader_config(&mut self, vmid: u8) -> Config {
+    /// Settings of a dispatch or a draw that begins; `borders` is the register, and the next, that say
+    /// where its table of border colors is.
+    pub(super) fn shader_config(&mut self, vmid: u8, borders: u32) -> Config {
         self.shaders.count += 1;
         let bases = self.regs.of_vmid(vmid, SH_MEM_BASES);
         // ROW_SIZE: 1, 2 or 4 KiB.
@@ -361,6 +362,8 @@ impl Gpu {
             waits: true,
             unaligned: self.regs.of_vmid(vmid, SH_MEM_CONFIG) & ALIGNMENT_MODE == UNALIGNED,
             apertures: [bases as u16, (bases >> 16) as u16],
+            borders: u64::from(self.regs.get(borders)) << 8
+                | u64::from(self.regs.get(borders + 1) & 0xff) << 40,
             tiling: Modes {
                 tile: std::array::from_fn(|n| self.regs.get(GB_TILE_MODE0 + n as u32)),
                 macrotile: std::array::from_fn(|n| self.regs.get(GB_MACROTILE_MODE0 + n as u32)),

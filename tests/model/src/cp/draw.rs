@@ -95,7 +95,8 @@ impl Gpu {
                 .packet(opcode, body)
                 .map_err(|stop| Stop::Illegal(stop.what))?;
             let Some(call) = call else { return Ok(None) };
-            let draw = Draw::new(gpu.draw_registers(), call, gpu.shader_config(s.vmid));
+            let draw =
+                Draw::new(gpu.draw_registers(), call, gpu.shader_config(s.vmid, TA_BC_BASE_ADDR));
             let draw = draw.map_err(|stop| gpu.shader_stop(stop))?;
             let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
             Ok(Some(Running(Job::Draw(Box::new(draw)), access)))

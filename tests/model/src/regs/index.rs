@@ -146,6 +146,9 @@ registers! {
     SCRATCH_REG0 = 0xc040;
     GB_ADDR_CONFIG = 0x263e;
     VGT_PRIMITIVE_TYPE = 0xc242;
+    // Border colors, of draws and of dispatches; the high part follows each.
+    TA_BC_BASE_ADDR = 0xa020;
+    TA_CS_BC_BASE_ADDR = 0xc380;
     // Graphics command processor.
     CP_ME_CNTL = 0x21b6;
     CP_RB0_BASE = 0x3040;

@@ -61,6 +61,8 @@ const SDMA: u32 = 2;
 #[derive(Default)]
 pub struct Streams {
     pub tiling: Modes,
+    /// Border colors of dispatches.
+    borders: u64,
     caches: Caches,
     registers: BTreeMap<u32, [u32; WINDOW_SIZE as usize]>,
     indirect: u64,
@@ -243,8 +245,11 @@ impl Streams {
     fn draw(&mut self, space: &mut Space, call: Call) {
         let start = Instant::now();
         self.draws += 1;
-        let config = Config { seed: self.draws, tiling: self.tiling.clone(), ..Config::default() };
         let registers = self.graphics().clone();
+        let borders =
+            u64::from(registers.context[0x20]) << 8 | u64::from(registers.context[0x21]) << 40;
+        let tiling = self.tiling.clone();
+        let config = Config { seed: self.draws, tiling, borders, ..Config::default() };
         let result = Draw::new(registers, call, config).and_then(|mut draw| {
             let result = loop {
                 match draw.run(&mut self.caches.over(space), SLICE) {
@@ -270,6 +275,9 @@ impl Streams {
                 0xa000..=0xa3ff => self.graphics().context[(register - 0xa000) as usize] = *value,
                 // VGT_PRIMITIVE_TYPE
                 0xc242 => self.graphics().primitive = *value,
+                // TA_CS_BC_BASE_ADDR, and its high part
+                0xc380 => self.borders = self.borders & !0 << 40 | u64::from(*value) << 8,
+                0xc381 => self.borders = self.borders & !(!0 << 40) | u64::from(*value) << 40,
                 _ => {}
             }
         }
@@ -299,8 +307,8 @@ impl Streams {
         let start = Instant::now();
         self.dispatches += 1;
         let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
-        let config =
-            Config { seed: self.dispatches, tiling: self.tiling.clone(), ..Config::default() };
+        let (tiling, borders) = (self.tiling.clone(), self.borders);
+        let config = Config { seed: self.dispatches, tiling, borders, ..Config::default() };
         let result = Launch::new(window, dims, initiator).and_then(|launch| {
             let Some(launch) = launch else { return Ok(()) };
             if std::env::var_os("SHADER_DUMP").is_some() {

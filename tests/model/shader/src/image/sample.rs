@@ -11,6 +11,7 @@ use super::{
     write, //
 };
 use crate::{
+    buffer::path,
     bus::Bus,
     context::Context,
     format::{
@@ -23,7 +24,10 @@ use crate::{
         Level,
         Sample, //
     },
-    memory::Memory,
+    memory::{
+        Memory,
+        Path, //
+    },
     stop::Stop,
     wave::{
         LANES,
@@ -93,7 +97,8 @@ struct Sampler {
     magnify_linear: bool,
     minify_linear: bool,
     mips: Mips,
-    border: u32,
+    /// BORDER_COLOR_TYPE, and a number of the table.
+    border: (u32, u64),
 }
 
 impl Sampler {
@@ -119,18 +124,32 @@ impl Sampler {
                 1 => Mips::Point,
                 _ => Mips::Linear,
             },
-            border: s[3] >> 30,
+            border: (s[3] >> 30, u64::from(s[3] & 0xfff)),
         })
     }
 
-    /// The border's color. That of the table in memory is not implemented.
-    fn border(&self, format: Format) -> Result<Texel, String> {
+    /// The border's color. One of the table is four dwords, floats or integers as the format has
+    /// them, and is looked up only if some coordinate may lead to it.
+    fn border<M: Memory + ?Sized>(
+        &self,
+        format: Format,
+        bus: &mut Bus<'_, M>,
+        path: Path,
+        table: u64,
+    ) -> Result<Texel, Stop> {
         let one = format.one();
+        let seen = self.wrap.iter().any(|w| matches!(w, Wrap::Border | Wrap::MirrorOnceBorder));
         match self.border {
-            0 => Ok([0; 4]),
-            1 => Ok([0, 0, 0, one]),
-            2 => Ok([one; 4]),
-            _ => Err("a border color of the table is not implemented".into()),
+            _ if !seen => Ok([0; 4]),
+            (0, _) => Ok([0; 4]),
+            (1, _) => Ok([0, 0, 0, one]),
+            (2, _) => Ok([one; 4]),
+            (_, number) => {
+                let mut bytes = [0; 16];
+                bus.read(path, table.wrapping_add(16 * number), &mut bytes)?;
+                let word = |n: usize| std::array::from_fn(|byte| bytes[4 * n + byte]);
+                Ok(std::array::from_fn(|n| u32::from_le_bytes(word(n))))
+            }
         }
     }
 
@@ -208,7 +227,7 @@ pub fn execute<M: Memory + ?Sized>(
     let addresses = Addresses::new(w, i, parts.total)?;
     let mut rows = [[0; LANES]; 4];
     if let Some(format) = image.format {
-        let border = sampler.border(format).map_err(|why| bad(i, why))?;
+        let border = sampler.border(format, bus, path(i, context), context.borders)?;
         let work = Work { i, image, sampler, parts, addresses, border, format, context };
         for lane in lanes(w.exec()) {
             let texel = match op {

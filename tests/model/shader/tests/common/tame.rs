@@ -97,8 +97,11 @@ fn any(rng: &mut Rng) -> u64 {
     if rng.below(2) == 0 { 256 + vector(rng) } else { scalar(rng) }
 }
 
-/// Registers of an instruction: low bit and width of each field, with what it may hold.
-fn operands(format: Format) -> &'static [(u32, u32, fn(&mut Rng) -> u64)] {
+/// A field of registers: low bit, width, what it may hold.
+type Field = (u32, u32, fn(&mut Rng) -> u64);
+
+/// Registers of an instruction.
+fn operands(format: Format) -> &'static [Field] {
     fn address(rng: &mut Rng) -> u64 {
         2 * rng.below(8) as u64
     }
@@ -249,7 +252,7 @@ pub fn user(rng: &mut Rng, data: u64) -> [u32; 16] {
     all[8] = rng.word() & !(7 << 9);
     all[9] = (rng.word() & 0xfff) | (rng.word() & 0xfff) << 12;
     all[10] = rng.word() & 0x0ff0_3fff;
-    all[11] = (rng.below(3) as u32) << 30;
+    all[11] = rng.word() & (3 << 30 | 0xfff);
     shaken(&mut all[8..12], rng);
     let stride = [0, 0, 4, 16, 20][rng.below(5)];
     all[12] = data as u32 + 4 * rng.below(64) as u32;
