@@ -4,7 +4,10 @@
 use std::collections::BTreeMap;
 
 use amdgpu_shader::{
-    gfx7::entries,
+    gfx7::{
+        entries,
+        entry, //
+    },
     isa::{
         Format,
         Op, //
@@ -34,4 +37,39 @@ fn families_are_whole() {
         (atomics(Format::Mubuf), atomics(Format::Flat), atomics(Format::Mimg)),
         (32, 32, 16)
     );
+}
+
+#[test]
+fn what_mesa_emits_is_there() {
+    let format = |name: &str| match name {
+        "SOP1" => Format::Sop1,
+        "SOP2" => Format::Sop2,
+        "SOPC" => Format::Sopc,
+        "SOPK" => Format::Sopk,
+        "SOPP" => Format::Sopp,
+        "SMRD" => Format::Smrd,
+        "VOP1" => Format::Vop1,
+        "VOP2" => Format::Vop2,
+        "VOP3" => Format::Vop3,
+        "VOPC" => Format::Vopc,
+        "VINTRP" => Format::Vintrp,
+        "DS" => Format::Ds,
+        "MUBUF" => Format::Mubuf,
+        "MIMG" => Format::Mimg,
+        "FLAT" => Format::Flat,
+        "EXP" => Format::Exp,
+        other => panic!("{other} is no format"),
+    };
+    let (mut compute, mut draw, mut absent) = (0, 0, vec![]);
+    for line in include_str!("mesa.opcodes").lines().filter(|line| !line.starts_with('#')) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let found = entry(format(words[0]), words[1].parse().unwrap());
+        if found.is_none_or(|entry| entry.op == Op::Absent) {
+            absent.push(line);
+        }
+        *if words[3] == "compute" { &mut compute } else { &mut draw } += 1;
+    }
+    assert_eq!((compute, draw), (359, 47));
+    // Of geometry programs, which no draw has here.
+    assert_eq!(absent, ["SOPP 16 s_sendmsg draw"]);
 }
