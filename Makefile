@@ -112,6 +112,10 @@ witness: ## the races behind a virtual IOMMU, with the model watching
 mesa: ## Vulkan, OpenCL, OpenGL and llama.cpp by Mesa, on ours and on the C driver: docs/mesa.md
 	@scripts/test mesa
 
+.PHONY: soak
+soak: ## user memory in all ways under Vulkan and OpenCL, for SOAK_SECS (an hour): docs/mesa.md
+	@scripts/test soak
+
 .PHONY: unbind
 UNBIND_ROUNDS ?= 500
 unbind: ## takes the driver away from under processes, in every order, UNBIND_ROUNDS times

@@ -12,6 +12,7 @@ mod images;
 mod job;
 mod program;
 mod snapshot;
+mod soak;
 mod user_memory;
 
 use std::{
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
             ("seed", "what the data come from (default 1)"),
             ("rounds", "jobs for each change of user memory (default 6)"),
             ("secs", "seconds in which user memory changes meanwhile (default 2)"),
+            ("soak", "seconds in which user memory changes in all ways, and nothing else is done"),
         ],
     );
     let word: String = args.get("device").unwrap_or_else(|| "RADV".into());
@@ -107,6 +109,11 @@ fn main() -> ExitCode {
     };
     println!("{}, seed {}", gpu.name, wanted.seed);
     let mut tally = Tally::new();
+    if let Some(secs) = args.get("soak") {
+        let time = Duration::from_secs_f64(secs);
+        tally.check("user memory in all ways", || soak::soak(&gpu, wanted.seed, time));
+        return tally.close();
+    }
     for queue in &gpu.queues {
         check(&gpu, queue, &wanted, &mut tally);
     }

@@ -54,7 +54,7 @@ const PAGES: usize = 64;
 /// Between two changes that another thread makes.
 const PAUSE: Duration = Duration::from_millis(10);
 /// Lanes of a workgroup.
-const GROUP: u32 = 64;
+pub const GROUP: u32 = 64;
 
 /// Something that happens to memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,18 +107,22 @@ impl Change {
         matches!(self, Change::Written | Change::Discarded | Change::PagedOut)
     }
 
-    /// Pages to which it happens: any, but for what would leave more than one mapping. RADV asks
+    /// Pages of `all` to which it happens: any, but for what would leave more than one mapping. RADV asks
     /// for user memory that is one (AMDGPU_GEM_USERPTR_ANONONLY); the kernel refuses anything else.
-    fn pages(self, rng: &mut Rng) -> Range<usize> {
-        let at = rng.within(0..PAGES);
+    pub fn pages(self, rng: &mut Rng, all: usize) -> Range<usize> {
+        let at = rng.within(0..all);
         match self {
-            Change::Replaced => 0..PAGES,
-            _ => at..rng.within(at..PAGES) + 1,
+            Change::Replaced => 0..all,
+            _ => at..rng.within(at..all) + 1,
         }
     }
 
     /// What happens before the memory is looked at.
-    fn before(self, mem: &mut UserMem, pages: Range<usize>, rng: &mut Rng) -> Result {
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, in words; so for `after`.
+    pub fn before(self, mem: &mut UserMem, pages: Range<usize>, rng: &mut Rng) -> Result {
         let said = |e| format!("{self}: {e}");
         match self {
             Change::Mapped => mem.unmap_and_map(pages.clone()).map_err(said)?,
@@ -140,7 +144,7 @@ impl Change {
     }
 
     /// What happens when it is known what the memory holds.
-    fn after(
+    pub fn after(
         self,
         mem: &mut UserMem,
         pages: Range<usize>,
@@ -158,7 +162,7 @@ impl Change {
 }
 
 /// What the processor sees.
-fn words_of(mem: &UserMem) -> Vec<u32> {
+pub fn words_of(mem: &UserMem) -> Vec<u32> {
     let mut words = Vec::with_capacity(mem.pages() * WORDS_OF_PAGE);
     let mut page = [0; PAGE];
     for n in 0..mem.pages() {
@@ -170,7 +174,7 @@ fn words_of(mem: &UserMem) -> Vec<u32> {
 }
 
 /// What the shader does.
-fn mix(words: &mut [u32], part: Range<usize>) {
+pub fn mix(words: &mut [u32], part: Range<usize>) {
     for at in part {
         words[at] = words[at].wrapping_mul(2_654_435_761).wrapping_add(count_of(at));
     }
@@ -182,7 +186,7 @@ fn memory() -> Result<UserMem> {
 }
 
 /// How many pages are in swap.
-fn paged_out(mem: &UserMem) -> usize {
+pub fn paged_out(mem: &UserMem) -> usize {
     // Without the right to see frames there is nothing to count.
     let frames = Frames::open().ok().and_then(|frames| frames.numbers(mem).ok());
     frames.map_or(0, |numbers| numbers.iter().filter(|number| number.is_none()).count())
@@ -198,7 +202,7 @@ pub fn between(on: &On<'_>, change: Change, rounds: u32) -> Outcome {
     let program = Program::new(on.gpu, &shader!("mix"), &resources)?;
     let mut out = 0;
     for round in 0..rounds {
-        let pages = change.pages(&mut rng);
+        let pages = change.pages(&mut rng, PAGES);
         change.before(&mut user.mem, pages.clone(), &mut rng)?;
         let mut wanted = words_of(&user.mem);
         let child = change.after(&mut user.mem, pages, &wanted)?;
