@@ -377,6 +377,9 @@ impl Vm {
             let next = self.publish.lock().any_bo().cloned();
             let Some(bo) = next else { return };
             self.forget_handle(&bo);
+            // Other clients may still move a BO: then it is there until the update after that has
+            // ended. Only interruptible sleeps fail.
+            let _ = self.wait_jobs(Interruptible::No);
         }
     }
 

@@ -18,7 +18,10 @@ use core::{
     },
 };
 
-use kernel::prelude::*;
+use kernel::{
+    alloc::flags::__GFP_NOWARN,
+    prelude::*, //
+};
 
 use super::{
     layout,
@@ -227,9 +230,11 @@ impl Steps {
     ///
     /// `ENOMEM`.
     pub(super) fn new(room: Room) -> Result<Self> {
+        // A client with very many mappings may ask for more than the kernel thinks anybody wants.
+        let flags = GFP_KERNEL_ACCOUNT | __GFP_NOWARN;
         Ok(Self {
-            steps: KVVec::with_capacity(room.steps + room.runs, GFP_KERNEL_ACCOUNT)?,
-            values: KVVec::with_capacity(room.values, GFP_KERNEL_ACCOUNT)?,
+            steps: KVVec::with_capacity(room.steps + room.runs, flags)?,
+            values: KVVec::with_capacity(room.values, flags)?,
             room,
         })
     }
