@@ -496,7 +496,7 @@ impl Vm {
             let backing = backing.filter(|_| is_here);
             self.publish.lock().room_to_map(mapping, backing)
         });
-        if at_once && room.runs_for_engine().is_none() {
+        if at_once && room.for_engine().is_none() {
             return Ok(None);
         }
         let after = if displaces {
