@@ -446,10 +446,11 @@ impl Vm {
         if overlap == Overlap::Refuse && self.is_mapped(mapping.pages()) {
             return Err(EINVAL);
         }
-        self.place_directory(&root)?;
-        for table in self.format().tables_of(mapping.pages()) {
-            self.place_table(&root, table)?;
-        }
+        self.make_room(locked, || {
+            self.place_directory(&root)?;
+            let mut tables = self.format().tables_of(mapping.pages());
+            tables.try_for_each(|table| self.place_table(&root, table))
+        })?;
         // User pages may go away even with the reservation held.
         let held = if bo.is_user_memory() {
             Held::NotHere
@@ -578,7 +579,8 @@ impl Vm {
     /// `ENOMEM`, `ERESTARTSYS`, `ENODEV` if the card is gone.
     pub(crate) fn validate(self: &Arc<Self>, locked: &Locked) -> Result {
         self.notice_loss()?;
-        self.place_tables(&self.root.reserved_in(locked).ok_or(EINVAL)?)?;
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+        self.make_room(locked, || self.place_tables(&root))?;
         let mut after = None;
 
         loop {
