@@ -77,6 +77,7 @@ mod mapping;
 mod publish;
 mod room;
 mod space;
+mod sparse;
 mod tables;
 mod timeline;
 mod update;
@@ -235,6 +236,8 @@ pub(crate) struct Vm {
     closing: AtomicFlag,
     /// Set after `closing`, once the remaining jobs are no longer to be run.
     abandoned: AtomicFlag,
+    /// Set once a range was mapped to no BO, see [`sparse`].
+    is_sparse: AtomicFlag,
     /// The publish lock, and the state it protects. Mappings, handles and tables are changed only
     /// with the reservation of `root` held as well.
     #[pin]
@@ -261,6 +264,7 @@ impl Vm {
                 view,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
+                is_sparse: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(format), "Vm::publish"),
                 root,
             }),
@@ -373,6 +377,7 @@ impl Vm {
             // Only interruptible sleeps fail.
             let _ = self.wait_jobs(Interruptible::No);
         }
+        self.end_sparse();
         loop {
             let next = self.publish.lock().any_bo().cloned();
             let Some(bo) = next else { return };
@@ -515,11 +520,13 @@ impl Vm {
     ///
     /// `ENOENT` if there is no such mapping, `ENOMEM`.
     pub(crate) fn unmap(self: &Arc<Self>, locked: &Locked, bo: &Bo, page: u64) -> Result {
+        self.unmap_starting_at(locked, bo.id(), page)
+    }
+
+    fn unmap_starting_at(self: &Arc<Self>, locked: &Locked, bo: BoId, page: u64) -> Result {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
         let mapping = self.publish.lock().mappings().starting_at(page);
-        let mapping = mapping
-            .filter(|mapping| mapping.bo == bo.id())
-            .ok_or(ENOENT)?;
+        let mapping = mapping.filter(|mapping| mapping.bo == bo).ok_or(ENOENT)?;
 
         self.unmap_pages(&root, mapping.pages(), &mut Spare::none())
     }
