@@ -46,6 +46,7 @@ use crate::{
             Ring,
             Writeback, //
         },
+        unmapped::UnmappedReads, //
     },
     hw::{
         card::{
@@ -154,6 +155,9 @@ pub(crate) struct Device {
     /// Watch over the card's temperature.
     #[pin]
     pub(crate) heat: Heat,
+    /// Setting of what shaders get where nothing is mapped.
+    #[pin]
+    pub(crate) unmapped: UnmappedReads,
     /// Queue of the kernel's own jobs for DMA engines.
     #[pin]
     pub(crate) kernel_queue: KernelQueue,
@@ -209,6 +213,7 @@ impl Device {
             closing: queues.closing,
             updates: queues.updates,
             heat <- Heat::new(parent, hw, card.clone()),
+            unmapped <- UnmappedReads::new(parent, hw.memory, card.clone()),
             kernel_queue <- KernelQueue::new(),
             card,
         })
@@ -240,6 +245,7 @@ impl Device {
     pub(crate) fn begin_translation(&self, card: &Card<'_>) {
         let translation = &self.bring_up(card).translation;
         self.hw.memory.enable_translation(card, translation);
+        self.unmapped.restore(card);
         self.gart.begin_translation();
     }
 

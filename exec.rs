@@ -36,6 +36,7 @@ pub(crate) mod reset;
 pub(crate) mod revive;
 pub(crate) mod ring;
 pub(crate) mod submitter;
+pub(crate) mod unmapped;
 pub(crate) mod verdict;
 pub(crate) mod view;
 pub(crate) mod vmid;

@@ -357,8 +357,6 @@ impl VaRange {
 }
 
 /// Implements `GEM_VA`.
-///
-/// Ranges that read as zeroes (PRT) are rejected with `EINVAL`.
 pub(crate) fn va(dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) -> Result<u32> {
     let range = VaRange::from_user(dev.hw.format, args.va_address, args.map_size)?;
     if args.flags & !MAP_FLAGS != 0 && args.flags & !PRT_FLAGS != 0 {
@@ -369,9 +367,11 @@ pub(crate) fn va(dev: &DrmDevice, args: &mut drm_amdgpu_gem_va, file: &DrmFile) 
         return Err(EINVAL);
     }
 
+    let is_sparse = args.flags & bindings::AMDGPU_VM_PAGE_PRT != 0;
     match op {
         VaOp::Clear => clear(dev, file, args, range),
-        VaOp::Map(_) | VaOp::Unmap if args.flags & bindings::AMDGPU_VM_PAGE_PRT != 0 => Err(EINVAL),
+        VaOp::Map(overlap) if is_sparse => map_nothing(dev, file, args, range, overlap),
+        VaOp::Unmap if is_sparse => unmap_nothing(dev, file, args, range),
         VaOp::Map(overlap) => map(dev, file, args, range, overlap),
         VaOp::Unmap => unmap(dev, file, args, range),
     }?;
@@ -423,6 +423,45 @@ fn unmap(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRan
     }
     let done = signal_after(file, args)?;
     vm.unmap(&locked, &bo, range.address >> PAGE_SHIFT)?;
+    signal(done, vm);
+    Ok(())
+}
+
+/// Maps a range to no BO, so that shaders read zeros there. The handle does not matter.
+fn map_nothing(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    args: &drm_amdgpu_gem_va,
+    range: VaRange,
+    overlap: Overlap,
+) -> Result {
+    let vm = vm(file);
+    let space = user_space(dev.hw.format);
+
+    wait_before(file, args)?;
+    let _section = dev.enter().ok_or(ENODEV)?;
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
+    let done = signal_after(file, args)?;
+    let (pages, _) = range.pages(args.offset_in_bo, u64::MAX)?;
+    let space = space.start >> PAGE_SHIFT..space.end >> PAGE_SHIFT;
+    vm.map_nothing(&locked, pages, overlap, space)?;
+    signal(done, vm);
+    Ok(())
+}
+
+fn unmap_nothing(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    args: &drm_amdgpu_gem_va,
+    range: VaRange,
+) -> Result {
+    let vm = vm(file);
+
+    wait_before(file, args)?;
+    let _section = dev.enter().ok_or(ENODEV)?;
+    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
+    let done = signal_after(file, args)?;
+    vm.unmap_nothing(&locked, range.address >> PAGE_SHIFT)?;
     signal(done, vm);
     Ok(())
 }

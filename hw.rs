@@ -21,6 +21,8 @@ pub(crate) mod layout;
 pub(crate) mod page_table;
 pub(crate) mod vbios;
 
+use core::ops::Range;
+
 use kernel::{
     device,
     dma::DmaMask,
@@ -391,8 +393,21 @@ pub(crate) trait MemoryController: Sync {
     /// Returns the address, in the GPU's address space, of the page directory that a context uses.
     fn directory(&self, card: &Card<'_>, vmid: u8) -> u64;
 
+    /// Sets what shaders get where nothing is mapped in the address spaces of processes.
+    fn set_unmapped(&self, card: &Card<'_>, unmapped: &Unmapped);
+
     /// Returns and clears the protection fault recorded for the processes' contexts.
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault>;
+}
+
+/// Result of a shader's access where nothing is mapped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unmapped {
+    /// A fault.
+    Faults,
+    /// Within these pages of every process's address space, reads return zeros and writes vanish.
+    /// A fault elsewhere.
+    ReadsZero(Range<u64>),
 }
 
 /// Memory chips of a board.

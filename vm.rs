@@ -77,6 +77,7 @@ mod mapping;
 mod publish;
 mod room;
 mod space;
+mod sparse;
 mod tables;
 mod timeline;
 mod update;
@@ -235,6 +236,8 @@ pub(crate) struct Vm {
     closing: AtomicFlag,
     /// Set after `closing`, once the remaining jobs are no longer to be run.
     abandoned: AtomicFlag,
+    /// Set once a range was mapped to no BO, see [`sparse`].
+    is_sparse: AtomicFlag,
     /// The publish lock, and the state it protects. Mappings, handles and tables are changed only
     /// with the reservation of `root` held as well.
     #[pin]
@@ -261,6 +264,7 @@ impl Vm {
                 view,
                 closing: AtomicFlag::new(false),
                 abandoned: AtomicFlag::new(false),
+                is_sparse: AtomicFlag::new(false),
                 publish <- new_mutex!(Space::new(format), "Vm::publish"),
                 root,
             }),
@@ -373,6 +377,7 @@ impl Vm {
             // Only interruptible sleeps fail.
             let _ = self.wait_jobs(Interruptible::No);
         }
+        self.end_sparse();
         loop {
             let next = self.publish.lock().any_bo().cloned();
             let Some(bo) = next else { return };
@@ -449,10 +454,11 @@ impl Vm {
         if overlap == Overlap::Refuse && self.is_mapped(mapping.pages()) {
             return Err(EINVAL);
         }
-        self.place_directory(&root)?;
-        for table in self.format().tables_of(mapping.pages()) {
-            self.place_table(&root, table)?;
-        }
+        self.make_room(locked, || {
+            self.place_directory(&root)?;
+            let mut tables = self.format().tables_of(mapping.pages());
+            tables.try_for_each(|table| self.place_table(&root, table))
+        })?;
         // User pages may go away even with the reservation held.
         let held = if bo.is_user_memory() {
             Held::NotHere
@@ -499,7 +505,7 @@ impl Vm {
             let backing = backing.filter(|_| is_here);
             self.publish.lock().room_to_map(mapping, backing)
         });
-        if at_once && room.runs_for_engine().is_none() {
+        if at_once && room.for_engine().is_none() {
             return Ok(None);
         }
         let after = if displaces {
@@ -517,11 +523,13 @@ impl Vm {
     ///
     /// `ENOENT` if there is no such mapping, `ENOMEM`.
     pub(crate) fn unmap(self: &Arc<Self>, locked: &Locked, bo: &Bo, page: u64) -> Result {
+        self.unmap_starting_at(locked, bo.id(), page)
+    }
+
+    fn unmap_starting_at(self: &Arc<Self>, locked: &Locked, bo: BoId, page: u64) -> Result {
         let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
         let mapping = self.publish.lock().mappings().starting_at(page);
-        let mapping = mapping
-            .filter(|mapping| mapping.bo == bo.id())
-            .ok_or(ENOENT)?;
+        let mapping = mapping.filter(|mapping| mapping.bo == bo).ok_or(ENOENT)?;
 
         self.unmap_pages(&root, mapping.pages(), &mut Spare::none())
     }
@@ -581,7 +589,8 @@ impl Vm {
     /// `ENOMEM`, `ERESTARTSYS`, `ENODEV` if the card is gone.
     pub(crate) fn validate(self: &Arc<Self>, locked: &Locked) -> Result {
         self.notice_loss()?;
-        self.place_tables(&self.root.reserved_in(locked).ok_or(EINVAL)?)?;
+        let root = self.root.reserved_in(locked).ok_or(EINVAL)?;
+        self.make_room(locked, || self.place_tables(&root))?;
         let mut after = None;
 
         loop {

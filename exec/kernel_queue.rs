@@ -157,16 +157,16 @@ impl KernelQueue {
         Operation::begin(self, after, Usage::Bookkeep)
     }
 
-    /// Makes jobs that have room for `runs` runs of page-table entries. What they write is said
-    /// when they are submitted.
+    /// Makes jobs that have room for `runs` runs of page-table entries, which are submitted in
+    /// `parts` parts at most, however long each. What they write is said when they are submitted.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ENODEV` if the queue is not open.
-    pub(crate) fn prepare_entries(&self, runs: usize) -> Result<EntryJobs> {
+    pub(crate) fn prepare_entries(&self, parts: usize, runs: usize) -> Result<EntryJobs> {
         let lane = self.entries.as_ref().ok_or(ENODEV)?.clone();
         let mut jobs = KVec::new();
-        for _ in 0..runs.div_ceil(EntryRun::MOST) {
+        for _ in 0..jobs_of(parts, runs) {
             let runs = KVec::with_capacity(runs.min(EntryRun::MOST), GFP_KERNEL_ACCOUNT)?;
             let job = lane.job(Task::Entries(runs))?;
             jobs.push(job, GFP_KERNEL_ACCOUNT)?;
@@ -300,11 +300,13 @@ pub(crate) struct EntryJobs {
 
 impl EntryJobs {
     /// Submits as many of the jobs as these runs take, and returns the fence of the last: jobs of a
-    /// lane end in order, and if one fails because the card is given up, later ones fail, too.
-    /// Returns `None`, and submits nothing, if there are no runs or too many. Does not allocate:
-    /// it may be called on the way to the signal of a fence.
+    /// lane end in order, and if one fails because the card is given up, later ones fail, too. The
+    /// other jobs are left for the next part.
+    ///
+    /// Returns `None`, and submits nothing, if there are no runs or too many. Neither allocates nor
+    /// frees: it may be called on the way to the signal of a fence.
     pub(crate) fn submit(
-        self,
+        &mut self,
         runs: impl Iterator<Item = EntryRun> + Clone,
     ) -> Option<ARef<Fence>> {
         if runs.clone().count() > self.jobs.len() * EntryRun::MOST {
@@ -312,10 +314,8 @@ impl EntryJobs {
         }
         let mut runs = runs.peekable();
         let mut last = None;
-        for job in self.jobs {
-            if runs.peek().is_none() {
-                break;
-            }
+        while runs.peek().is_some() {
+            let Some(job) = self.jobs.pop() else { break };
             let fence = self.lane.submit(job, |job| {
                 for run in runs.by_ref().take(EntryRun::MOST) {
                     // The job has room for as many.
@@ -326,6 +326,12 @@ impl EntryJobs {
         }
         last
     }
+}
+
+/// Returns the number of jobs for `runs` runs of page-table entries in `parts` parts, of which each
+/// begins with a job of its own.
+fn jobs_of(parts: usize, runs: usize) -> usize {
+    runs.div_ceil(EntryRun::MOST) + parts.saturating_sub(1)
 }
 
 /// Returns the submissions that clear a range.
@@ -345,6 +351,25 @@ fn fills(range: Range<u64>) -> impl Iterator<Item = Fill> {
 #[kunit_tests(amdgpu_rs_kernel_queue)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_part_has_jobs_enough() {
+        const MOST: usize = EntryRun::MOST;
+
+        assert_eq!(
+            (jobs_of(1, 1), jobs_of(1, MOST), jobs_of(1, MOST + 1)),
+            (1, 1, 2)
+        );
+        for lengths in [
+            [1, 1, 1],
+            [1, MOST, 2],
+            [MOST + 1; 3],
+            [2 * MOST, MOST - 1, 3],
+        ] {
+            let needed: usize = lengths.iter().map(|runs| runs.div_ceil(MOST)).sum();
+            assert!(jobs_of(lengths.len(), lengths.iter().sum()) >= needed);
+        }
+    }
 
     #[test]
     fn large_ranges_take_several_submissions() {

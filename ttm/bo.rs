@@ -88,6 +88,8 @@ pub(crate) struct BoId(u64);
 impl BoId {
     /// The lowest ID.
     pub(crate) const FIRST: Self = Self(0);
+    /// The ID of no BO.
+    pub(crate) const NONE: Self = Self(u64::MAX);
 
     /// Returns an ID that no BO has yet.
     pub(crate) fn new() -> Self {

@@ -265,15 +265,21 @@ impl PageTables for Vm {
 
     fn prepare(&self, room: Room) -> Option<EntryJobs> {
         let dev = self.root.drm();
-        let runs = room.runs_for_engine()?;
+        let long = room.for_engine()?;
         if dev.schedulers.is_given_up() {
             return None;
         }
         // Without memory for jobs the CPU writes.
-        dev.kernel_queue.prepare_entries(runs).ok()
+        let prepared = dev.kernel_queue.prepare_entries(long.stretches, long.runs);
+        prepared.ok()
     }
 
-    fn start(&self, jobs: EntryJobs, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>> {
+    fn start(
+        &self,
+        jobs: &mut EntryJobs,
+        steps: &Steps,
+        part: Range<usize>,
+    ) -> Option<ARef<Fence>> {
         let dev = self.root.drm();
         let _section = dev.enter()?;
         jobs.submit(steps.runs(part).flat_map(|(offset, first, count)| {

@@ -43,10 +43,17 @@ use super::{
     Vm, //
 };
 use crate::{
-    abstractions::dma_fence::Interruptible,
+    abstractions::{
+        dma_fence::Interruptible,
+        drm::{
+            exec::Locked,
+            ttm, //
+        }, //
+    },
     hw::page_table::TableKey,
     ttm::{
         Bo,
+        BoId,
         ReservedBo,
         ReservedExt,
         Vram, //
@@ -105,6 +112,32 @@ impl Vm {
         self.publish.lock().lose_tables();
         self.losses.store(losses, Relaxed);
         Ok(())
+    }
+
+    /// Calls `place`, which places page tables. If there is no room in VRAM for them, moves BOs out
+    /// of VRAM, one after the other, until there is: those whose reservation is held in `locked`,
+    /// as nobody else can move them. A control group's limit may leave room for one of them or for
+    /// the page tables.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`, and those of `place`.
+    pub(super) fn make_room(&self, locked: &Locked, mut place: impl FnMut() -> Result) -> Result {
+        let mut result = place();
+        let mut next = Some(BoId::FIRST);
+        while let Some(from) = next.filter(|_| result == Err(ENOMEM)) {
+            let mut bo = None;
+            next = self
+                .publish
+                .lock()
+                .for_some_bos(from, 1, |found| bo = Some(found.clone()));
+            let reserved = bo.as_ref().and_then(|bo| bo.reserved_in(locked));
+            if let Some(bo) = reserved.filter(|bo| bo.mem_type() == Some(ttm::MemType::VRAM)) {
+                bo.leave_vram()?;
+                result = place();
+            }
+        }
+        result
     }
 
     /// Ensures that the directory, and all tables in whose range something is mapped, have memory.

@@ -26,6 +26,7 @@
 //! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
 //! allocates unless it says so, nothing fails half way, and no BO is released.
 
+mod nothing;
 mod pending;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
@@ -174,7 +175,7 @@ impl<B> BoVa<B> {
 ///
 /// # Invariants
 ///
-/// - Every mapping is of a BO in `bos`.
+/// - Every mapping is of a BO in `bos`, or of none: then the page tables show nothing there.
 /// - `pending` knows the BOs whose entries are not current.
 /// - A BO without mappings has current entries.
 /// - A BO with current entries has no mapping where there is no table, or one without memory.

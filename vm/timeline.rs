@@ -17,9 +17,10 @@
 //!
 //! The CPU writes the steps. Where an update has long runs of like entries, a DMA engine writes
 //! those: its jobs are in the draft, and are submitted when the steps before the runs are written.
-//! The timeline waits for their fence as for any other, and the CPU goes on after the runs. If the
-//! jobs end with an error, or cannot be submitted any more, the CPU writes the runs, too: a step
-//! may be written twice, as long as none of those after it is.
+//! The timeline waits for their fence as for any other, and the CPU goes on after the runs, up to
+//! the next ones. If the jobs end with an error, or cannot be submitted any more, the CPU writes
+//! these runs and all that follows: a step may be written twice, as long as none of those after it
+//! is.
 //!
 //! The caller holds the reservation of the address space from the draft until the update is queued:
 //! no other update and no job of the address space is published meanwhile. So updates are queued in
@@ -86,16 +87,16 @@ use crate::abstractions::{
 
 /// The page tables that updates change.
 pub(super) trait PageTables: Send + Sync + Sized + 'static {
-    /// Work for an engine that has not begun.
+    /// Work for an engine, of which parts have not begun.
     type Job: Send;
 
     /// Prepares an engine's work for an update that takes `room`, or returns `None` if the CPU is
     /// to write all of it.
     fn prepare(&self, room: Room) -> Option<Self::Job>;
 
-    /// Has an engine write some steps, which are runs. Returns the fence of its work, or `None` if
-    /// nothing was begun. Called on the way to the signal of a fence.
-    fn start(&self, job: Self::Job, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>>;
+    /// Has an engine write some steps, which are runs, by a part of its prepared work. Returns the
+    /// fence of that, or `None` if nothing was begun. Called on the way to the signal of a fence.
+    fn start(&self, job: &mut Self::Job, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>>;
 
     /// Writes some steps of an update to the page tables. Called on the way to the signal of a
     /// fence.
@@ -127,8 +128,12 @@ struct Update<O: PageTables> {
     after: KVVec<ARef<Fence>>,
     steps: Steps,
     fence: Option<PendingFence<UpdateName>>,
-    /// An engine's work, until it begins.
+    /// Number of steps, from the first one on, that have been written.
+    written: usize,
+    /// An engine's work, as far as it has not begun.
     job: Option<O::Job>,
+    /// The steps from this one on may be an engine's.
+    engine_from: usize,
     /// The steps that an engine writes, and the fence of its work.
     engine: Option<(Range<usize>, ARef<Fence>)>,
     #[pin]
@@ -351,7 +356,9 @@ impl<O: PageTables> Timeline<O> {
             after,
             steps,
             fence: Some(fence),
+            written: 0,
             job,
+            engine_from: 0,
             engine: None,
             reap <- new_work!("Update::reap"),
             owner,
@@ -380,7 +387,7 @@ impl<O: PageTables> Timeline<O> {
 
     /// Writes what is left of an update whose fences have ended.
     fn finish(&self, mut update: Pin<KBox<Update<O>>>) {
-        let left = update.left();
+        let left = update.written..update.steps.len();
         update.owner.write(&update.steps, left);
         self.done.store(update.number, Release);
         if let Some(fence) = update.as_mut().project().fence.take() {
@@ -392,27 +399,27 @@ impl<O: PageTables> Timeline<O> {
 }
 
 impl<O: PageTables> Update<O> {
-    /// Has an engine write the longest part of the update, if that was prepared and is worthwhile,
-    /// and the CPU what comes before. Returns the fence of the engine's work.
-    fn start(self: Pin<&mut Self>) -> Option<ARef<Fence>> {
+    /// Has an engine write the next long runs, if that was prepared, and the CPU what comes before.
+    /// Returns the fence of the engine's work. What it wrote before must have ended.
+    fn go_on(self: Pin<&mut Self>) -> Option<ARef<Fence>> {
         let this = self.project();
-        let job = this.job.take()?;
-        let part = this.steps.long_runs()?;
-        this.owner.write(this.steps, 0..part.start);
-        let fence = this.owner.start(job, this.steps, part.clone())?;
-        *this.engine = Some((part, fence.clone()));
-        Some(fence)
-    }
-
-    /// Returns the steps that the CPU has to write when all fences have ended. If an engine has
-    /// failed, it may have written some of its part: the CPU writes that, and what comes after it.
-    fn left(&self) -> Range<usize> {
-        let from = match &self.engine {
-            Some((part, fence)) if fence.status() == Some(Ok(())) => part.end,
-            Some((part, _)) => part.start,
-            None => 0,
-        };
-        from..self.steps.len()
+        match this.engine.take() {
+            Some((part, fence)) if fence.status() == Some(Ok(())) => *this.written = part.end,
+            // It may have written some of its part: the CPU writes that, and what comes after it.
+            Some(_) => *this.engine_from = this.steps.len(),
+            None => (),
+        }
+        let from = (*this.engine_from).max(*this.written);
+        let job = this.job.as_mut()?;
+        let part = this.steps.next_long_runs(from)?;
+        this.owner.write(this.steps, *this.written..part.start);
+        *this.written = part.start;
+        let fence = this.owner.start(job, this.steps, part.clone());
+        match &fence {
+            Some(fence) => *this.engine = Some((part, fence.clone())),
+            None => *this.engine_from = this.steps.len(),
+        }
+        fence
     }
 
     /// Returns a fence that the update has to wait for.
@@ -430,7 +437,7 @@ impl<O: PageTables> FenceWorkItem for Timeline<O> {
         let _section = SignalingSection::begin();
         while let Some(mut update) = this.next() {
             let pending = update.as_mut().pending();
-            if let Some(fence) = pending.or_else(|| update.as_mut().start()) {
+            if let Some(fence) = pending.or_else(|| update.as_mut().go_on()) {
                 this.state.lock().current = Some(update);
                 return FenceWork::enqueue_after(this, &fence);
             }

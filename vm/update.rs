@@ -38,14 +38,34 @@ pub(super) struct Room {
     steps: usize,
     /// Page-table and directory entries.
     values: usize,
-    /// Runs of entries, which are steps besides, and the number of their entries.
+    /// Runs of entries, which are steps besides.
     runs: usize,
-    run_entries: u64,
+    /// What of them an engine should write.
+    long: LongRuns,
+}
+
+/// Runs of entries that an engine should write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct LongRuns {
+    /// Number of *stretches*: runs with nothing in between.
+    pub(super) stretches: usize,
+    /// Number of runs in all stretches, at most.
+    pub(super) runs: usize,
 }
 
 /// Number of entries from which on a DMA engine writes them: for fewer, its jobs take more
 /// instructions than to write them (docs/performance.md, row `va`).
 pub(super) const BY_ENGINE_FROM: u64 = 16384;
+
+/// Returns true if it is worthwhile to have an engine write a stretch of `runs` runs with `entries`
+/// entries.
+fn is_long(runs: usize, entries: u64) -> bool {
+    /// Number of entries of a run, on average, that a packet is worth.
+    const LONG: u64 = 64;
+
+    // LOSSLESS: The kernel is a 64-bit one.
+    entries >= BY_ENGINE_FROM && runs as u64 * LONG <= entries
+}
 
 impl Room {
     /// Returns the room for writing the entries of `pages`.
@@ -79,23 +99,22 @@ impl Room {
         let count = pages.end - pages.start;
         let tables = layout::chunks(format, pages.clone()).count();
         let Self { steps, values, .. } = Self::to_write(format, pages);
+        // The end of a table cuts a run.
+        let runs = runs + tables;
+        let long = LongRuns { stretches: 1, runs };
         Self {
             steps,
             // CAST: The kernel is a 64-bit one.
             values: values - count as usize,
-            // The end of a table cuts a run.
-            runs: runs + tables,
-            run_entries: count,
+            runs,
+            // The entries of a mapping are written with nothing in between.
+            long: is_long(runs, count).then_some(long).unwrap_or_default(),
         }
     }
 
-    /// Returns the number of runs, if it is worthwhile to have an engine write them.
-    pub(super) fn runs_for_engine(self) -> Option<usize> {
-        /// Number of entries of a run, on average, that a packet is worth.
-        const LONG: u64 = 64;
-
-        let is_long = self.runs as u64 * LONG <= self.run_entries;
-        (is_long && self.run_entries >= BY_ENGINE_FROM).then_some(self.runs)
+    /// Returns the runs that an engine should write, if there are any.
+    pub(super) fn for_engine(self) -> Option<LongRuns> {
+        (self.long.stretches != 0).then_some(self.long)
     }
 
     /// Returns the room for clearing the entries of `pages`.
@@ -113,7 +132,10 @@ impl Room {
         steps: 2,
         values: 0,
         runs: 0,
-        run_entries: 0,
+        long: LongRuns {
+            stretches: 0,
+            runs: 0,
+        },
     };
 
     /// Returns the room that the mappings of a buffer take besides, if they are written after one
@@ -140,7 +162,10 @@ impl Add for Room {
             steps: self.steps.saturating_add(other.steps),
             values: self.values.saturating_add(other.values),
             runs: self.runs.saturating_add(other.runs),
-            run_entries: self.run_entries.saturating_add(other.run_entries),
+            long: LongRuns {
+                stretches: self.long.stretches.saturating_add(other.long.stretches),
+                runs: self.long.runs.saturating_add(other.long.runs),
+            },
         }
     }
 }
@@ -267,16 +292,22 @@ impl Steps {
         }
     }
 
-    /// Returns the first steps of a change that are nothing but runs, if an engine should write
-    /// them.
-    pub(super) fn long_runs(&self) -> Option<Range<usize>> {
+    /// Returns the next stretch of steps, from step `from` on, that are nothing but runs and that an
+    /// engine should write.
+    pub(super) fn next_long_runs(&self, from: usize) -> Option<Range<usize>> {
         let is_run = |step: &Step| matches!(step, Step::Run { .. });
-        let start = self.steps.iter().position(is_run)?;
-        let rest = &self.steps[start..];
-        let length = rest.iter().position(|step| !is_run(step));
-        let part = start..start + length.unwrap_or(rest.len());
-        let entries: u64 = self.runs(part.clone()).map(|(_, _, count)| count).sum();
-        (entries >= BY_ENGINE_FROM).then_some(part)
+        let mut from = from;
+        loop {
+            let start = from + self.steps[from..].iter().position(is_run)?;
+            let rest = &self.steps[start..];
+            let length = rest.iter().position(|step| !is_run(step));
+            let part = start..start + length.unwrap_or(rest.len());
+            let entries = self.runs(part.clone()).map(|(_, _, count)| count).sum();
+            if is_long(part.len(), entries) {
+                return Some(part);
+            }
+            from = part.end;
+        }
     }
 
     /// Returns the runs among some steps: their offset, first entry, and number of entries.
@@ -458,7 +489,8 @@ mod tests {
         recorder.write_run(0x3000, entry(1024), BY_ENGINE_FROM - 1024);
         recorder.flush();
         let steps = recorder.into_steps();
-        assert_eq!(steps.long_runs(), Some(1..2));
+        assert_eq!(steps.next_long_runs(0), Some(1..2));
+        assert_eq!(steps.next_long_runs(2), None);
         assert!(steps.runs(0..3).eq([(0x1000, entry(0), BY_ENGINE_FROM)]));
         let memory = Fake::new();
         steps.write_to(&memory, 2..3);
@@ -471,21 +503,45 @@ mod tests {
         recorder.write_run(0x8000_0000, entry(9), BY_ENGINE_FROM / 2);
         recorder.write_run(0x9000_0000, entry(9), 1);
         let steps = recorder.into_steps();
-        assert_eq!(steps.long_runs(), None);
+        assert_eq!(steps.next_long_runs(0), None);
         assert_eq!(steps.len(), 4);
         Ok(())
     }
 
     #[test]
+    fn short_stretches_are_passed_over() -> Result {
+        let room = Room::to_write_runs(&TWO, 0..2 * BY_ENGINE_FROM, 1);
+        let recorder = Recorder::new(Steps::new(room)?, 1);
+        recorder.write_run(0x1000, Pte::from_raw(0x61), BY_ENGINE_FROM);
+        recorder.flush();
+        recorder.write_run(0x10_0000, Pte::from_raw(0x61), BY_ENGINE_FROM - 1);
+        recorder.flush();
+        recorder.write_run(0x20_0000, Pte::from_raw(0x61), BY_ENGINE_FROM);
+        let steps = recorder.into_steps();
+        assert_eq!(steps.next_long_runs(0), Some(0..1));
+        assert_eq!(steps.next_long_runs(1), Some(4..5));
+        assert_eq!(steps.next_long_runs(5), None);
+        Ok(())
+    }
+
+    #[test]
     fn engines_write_what_is_long() {
-        let runs = |entries, runs| Room::to_write_runs(&TWO, 0..entries, runs).runs_for_engine();
-        assert_eq!(runs(BY_ENGINE_FROM, 1), Some(17));
-        assert_eq!(runs(BY_ENGINE_FROM - 1, 1), None);
-        assert_eq!(runs(BY_ENGINE_FROM, 1024), None);
-        assert_eq!(
-            Room::to_write(&TWO, 0..BY_ENGINE_FROM).runs_for_engine(),
-            None
-        );
+        let mapping = |entries, runs| Room::to_write_runs(&TWO, 0..entries, runs);
+        let long = |stretches, runs| Some(LongRuns { stretches, runs });
+        assert_eq!(mapping(BY_ENGINE_FROM, 1).for_engine(), long(1, 17));
+        assert_eq!(mapping(BY_ENGINE_FROM - 1, 1).for_engine(), None);
+        assert_eq!(mapping(BY_ENGINE_FROM, 1024).for_engine(), None);
+        assert_eq!(Room::to_write(&TWO, 0..BY_ENGINE_FROM).for_engine(), None);
+        // Only what is long counts.
+        let some = [
+            mapping(BY_ENGINE_FROM, 1),
+            mapping(BY_ENGINE_FROM - 1, 1),
+            mapping(2 * BY_ENGINE_FROM, 2),
+            mapping(BY_ENGINE_FROM, 1024),
+        ];
+        assert_eq!(some.into_iter().sum::<Room>().for_engine(), long(2, 51));
+        let short = [mapping(BY_ENGINE_FROM / 2, 1); 4];
+        assert_eq!(short.into_iter().sum::<Room>().for_engine(), None);
     }
 
     #[test]

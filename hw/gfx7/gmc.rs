@@ -45,7 +45,8 @@ use crate::{
         Fault,
         MemoryController,
         MemoryInfo,
-        Translation, //
+        Translation,
+        Unmapped, //
     }, //
 };
 
@@ -174,6 +175,35 @@ impl MemoryController for Gmc {
                 .map_or(0, |register| regs.read(register).into_raw()),
         };
         u64::from(page) << PAGE_SHIFT
+    }
+
+    fn set_unmapped(&self, card: &Card<'_>, unmapped: &Unmapped) {
+        /// An aperture without pages: its first page is behind its last.
+        const NO_PAGES: (u32, u32) = (0xfff_ffff, 0);
+
+        let (reads_zero, (first, last)) = match unmapped {
+            Unmapped::Faults => (false, NO_PAGES),
+            // LOSSLESS: An address has 40 bits, and a page 12.
+            Unmapped::ReadsZero(pages) => (true, (pages.start as u32, pages.end as u32 - 1)),
+        };
+        let regs = card.regs();
+        // The invalid entries are kept by the translation caches, which would otherwise read them
+        // anew for each access. A change of page tables flushes these.
+        regs.update(VM_PRT_CNTL, |r| {
+            r.with_cb_disable_read_fault_on_unmapped_access(reads_zero)
+                .with_cb_disable_write_fault_on_unmapped_access(reads_zero)
+                .with_tc_disable_read_fault_on_unmapped_access(reads_zero)
+                .with_tc_disable_write_fault_on_unmapped_access(reads_zero)
+                .with_l2_cache_store_invalid_entries(reads_zero)
+                .with_l1_tlb_store_invalid_entries(reads_zero)
+                .with_mask_pde0_fault(reads_zero)
+        });
+        for aperture in (0..4).filter_map(VM_PRT_APERTURE0_LOW_ADDR::try_at) {
+            regs.write(aperture, VM_PRT_APERTURE0_LOW_ADDR::from(first));
+        }
+        for aperture in (0..4).filter_map(VM_PRT_APERTURE0_HIGH_ADDR::try_at) {
+            regs.write(aperture, VM_PRT_APERTURE0_HIGH_ADDR::from(last));
+        }
     }
 
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault> {
@@ -521,6 +551,31 @@ mod tests {
             write(0x1414, 0x109_2493), // VM_CONTEXT1_CNTL
             write(0x1478, 1),      // VM_INVALIDATE_REQUEST
         ]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_mapped() -> Result {
+        let card = Card::fake(&[])?;
+        let pages = 0x10..0xff_fbf0;
+        Gmc.set_unmapped(&card, &Unmapped::ReadsZero(pages));
+        Gmc.set_unmapped(&card, &Unmapped::Faults);
+        let apertures = |low, high| {
+            // VM_PRT_APERTURE0_LOW_ADDR to 3, VM_PRT_APERTURE0_HIGH_ADDR to 3
+            let low = [0x14b0, 0x14b4, 0x14b8, 0x14bc].map(|register| write(register, low));
+            let high = [0x14c0, 0x14c4, 0x14c8, 0x14cc].map(|register| write(register, high));
+            (low, high)
+        };
+        let mut expected = KVec::new();
+        for (control, (low, high)) in [
+            (0x7f, apertures(0x10, 0xff_fbef)),
+            (0, apertures(0xfff_ffff, 0)),
+        ] {
+            expected.push(write(0x14d0, control), GFP_KERNEL)?; // VM_PRT_CNTL
+            expected.extend_from_slice(&low, GFP_KERNEL)?;
+            expected.extend_from_slice(&high, GFP_KERNEL)?;
+        }
+        assert!(card.saw(&expected));
         Ok(())
     }
 

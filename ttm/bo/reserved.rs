@@ -50,6 +50,13 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
 
+    /// Moves the BO out of VRAM, if it is there and may move. Does not wait for the move.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ERESTARTSYS`.
+    fn leave_vram(&self) -> Result;
+
     /// Moves the BO out of VRAM that the CPU cannot access, before the CPU accesses it: to VRAM
     /// that it can if there is room, else to GTT. Does not wait for the move.
     ///
@@ -111,6 +118,14 @@ impl ReservedExt for ReservedBo<'_> {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
         let place = Part::visible(self.drm()).place().contiguous();
         self.validate(&ttm::Placement::new(&[place]), &mut ctx)
+    }
+
+    fn leave_vram(&self) -> Result {
+        if self.mem_type() != Some(ttm::MemType::VRAM) || self.is_pinned() {
+            return Ok(());
+        }
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+        self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
     }
 
     fn place_for_cpu(&self) -> Result {

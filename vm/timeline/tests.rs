@@ -32,8 +32,8 @@ mod order {
         reaper: Arc<OwnedQueue>,
         written: Atomic<u32>,
         ended: Atomic<u32>,
-        /// Fence of the work of an engine, if there is one.
-        engine: Option<ARef<Fence>>,
+        /// Fences of the parts of an engine's work, if there is one.
+        engine: KVec<ARef<Fence>>,
         /// Set once nothing can be submitted any more.
         is_unplugged: AtomicFlag,
         /// What was written, three hexadecimal digits each: by whom (C, E), from which step on, and
@@ -49,22 +49,20 @@ mod order {
     }
 
     impl PageTables for Counted {
-        type Job = ARef<Fence>;
+        /// Number of parts that have begun.
+        type Job = usize;
 
-        fn prepare(&self, room: Room) -> Option<ARef<Fence>> {
-            room.runs_for_engine()?;
-            self.engine.clone()
+        fn prepare(&self, room: Room) -> Option<usize> {
+            room.for_engine()?;
+            (!self.engine.is_empty()).then_some(0)
         }
 
-        fn start(
-            &self,
-            job: ARef<Fence>,
-            steps: &Steps,
-            part: Range<usize>,
-        ) -> Option<ARef<Fence>> {
+        fn start(&self, job: &mut usize, steps: &Steps, part: Range<usize>) -> Option<ARef<Fence>> {
             self.note(0xe, &part);
             assert_eq!(steps.runs(part.clone()).count(), part.len());
-            (!self.is_unplugged.load(Relaxed)).then_some(job)
+            let fence = self.engine.get(*job).cloned();
+            *job += 1;
+            fence.filter(|_| !self.is_unplugged.load(Relaxed))
         }
 
         fn write(&self, _steps: &Steps, part: Range<usize>) {
@@ -100,10 +98,15 @@ mod order {
 
     impl World {
         fn new() -> Result<Self> {
-            Self::with_engine(None)
+            Self::with_engine(&[])
         }
 
-        fn with_engine(engine: Option<ARef<Fence>>) -> Result<Self> {
+        /// Makes tables that an engine writes parts of, whose fences are these.
+        fn with_engine(parts: &[&PendingFence<UpdateName>]) -> Result<Self> {
+            let mut engine = KVec::with_capacity(parts.len(), GFP_KERNEL)?;
+            for part in parts {
+                engine.push(part.fence().clone(), GFP_KERNEL)?;
+            }
             let queue = Arc::new(OwnedQueue::for_reclaim(c"test")?, GFP_KERNEL)?;
             let counted = Counted {
                 reaper: Arc::new(OwnedQueue::new(c"test")?, GFP_KERNEL)?,
@@ -139,18 +142,28 @@ mod order {
         /// Publishes an update that only adds `entries` entries, and is: a clear, runs, a flush and
         /// a write.
         fn add(&self, number: u64, entries: u64) -> Result<ARef<Fence>> {
+            self.add_some(number, &[entries])
+        }
+
+        /// Publishes an update that does the same once for each number of entries.
+        fn add_some(&self, number: u64, entries: &[u64]) -> Result<ARef<Fence>> {
             let root = self.root.lock(Interruptible::No)?;
             let tables = self.tables.clone();
-            let room = Room::to_write_runs(&TWO, 0..MANY, 1);
+            let room = entries
+                .iter()
+                .map(|_| Room::to_write_runs(&TWO, 0..MANY, 1))
+                .sum();
             let draft = Draft::new(tables, root.held(), 0, (After::Updates, &[]), room)?;
             let recording = draft.begin(&self.timeline, root.held(), number);
             let fence = recording.fence.fence().clone();
             let memory = recording.memory();
-            memory.clear(0x1000, 1);
-            memory.write_run(0x2000, Pte::from_raw(0x61), entries / 2);
-            memory.write_run(0x8000, Pte::from_raw(0x61), entries / 2);
-            memory.flush();
-            memory.write(0x3000, &[1]);
+            for count in entries {
+                memory.clear(0x1000, 1);
+                memory.write_run(0x2000, Pte::from_raw(0x61), count / 2);
+                memory.write_run(0x8000, Pte::from_raw(0x61), count / 2);
+                memory.flush();
+                memory.write(0x3000, &[1]);
+            }
             Timeline::queue(&self.timeline, recording);
             Ok(fence)
         }
@@ -276,7 +289,7 @@ mod order {
     #[test]
     fn an_engine_writes_long_runs() -> Result {
         let work = engine()?;
-        let world = World::with_engine(Some(work.fence().clone()))?;
+        let world = World::with_engine(&[&work])?;
         // It comes before no job: what it adds, none uses.
         let job = world.job()?;
         let update = world.add(1, MANY)?;
@@ -294,7 +307,7 @@ mod order {
     #[test]
     fn what_an_engine_has_not_written_the_cpu_writes() -> Result {
         let work = engine()?;
-        let world = World::with_engine(Some(work.fence().clone()))?;
+        let world = World::with_engine(&[&work])?;
         let update = world.add(1, MANY)?;
         assert_eq!(world.log(), 0xc01_e13);
         work.signal(Err(ECANCELED));
@@ -302,11 +315,57 @@ mod order {
         assert_eq!(update.status(), Some(Ok(())));
 
         // Nothing can be submitted any more.
-        let world = World::with_engine(Some(engine()?.fence().clone()))?;
+        let work = engine()?;
+        let world = World::with_engine(&[&work])?;
         world.tables.is_unplugged.store(true, Relaxed);
         let update = world.add(1, MANY)?;
-        assert_eq!(world.log(), 0xc01_e13_c05);
+        assert_eq!(world.log(), 0xc01_e13_c15);
         assert_eq!(update.status(), Some(Ok(())));
+        Ok(())
+    }
+
+    #[test]
+    fn an_engine_writes_each_long_stretch() -> Result {
+        let (first, second) = (engine()?, engine()?);
+        let world = World::with_engine(&[&first, &second])?;
+        let update = world.add_some(1, &[MANY, MANY])?;
+        assert_eq!(world.log(), 0xc01_e13);
+        first.signal(Ok(()));
+        // What is in between comes after the first, and before the second.
+        assert_eq!(world.log(), 0xc01_e13_c36_e68);
+        assert!(!update.is_signaled());
+        second.signal(Ok(()));
+        assert_eq!(world.log(), 0xc01_e13_c36_e68_c8a);
+        assert!(update.is_signaled());
+
+        // The CPU writes what is short.
+        let work = engine()?;
+        let world = World::with_engine(&[&work])?;
+        world.add_some(1, &[2, MANY])?;
+        assert_eq!(world.log(), 0xc06_e68);
+        work.signal(Ok(()));
+        assert_eq!(world.log(), 0xc06_e68_c8a);
+        Ok(())
+    }
+
+    #[test]
+    fn an_engine_that_failed_is_not_asked_again() -> Result {
+        let (first, second) = (engine()?, engine()?);
+        let world = World::with_engine(&[&first, &second])?;
+        let update = world.add_some(1, &[MANY, MANY])?;
+        first.signal(Err(ECANCELED));
+        assert_eq!(world.log(), 0xc01_e13_c1a);
+        assert!(update.is_signaled());
+
+        // The second part fails.
+        let (first, second) = (engine()?, engine()?);
+        let world = World::with_engine(&[&first, &second])?;
+        let update = world.add_some(1, &[MANY, MANY])?;
+        first.signal(Ok(()));
+        assert_eq!(world.log(), 0xc01_e13_c36_e68);
+        second.signal(Err(ECANCELED));
+        assert_eq!(world.log(), 0xc01_e13_c36_e68_c6a);
+        assert!(update.is_signaled());
         Ok(())
     }
 }

@@ -120,6 +120,21 @@ register! {
     /// Page directories of contexts 8 to 15, as page numbers.
     pub(crate) VM_CONTEXT8_PAGE_TABLE_BASE_ADDR(u32)[8] @ 0x01438 {}
 
+    /// Pages in which `VM_PRT_CNTL` holds: the first of each aperture, and the last.
+    pub(crate) VM_PRT_APERTURE0_LOW_ADDR(u32)[4] @ 0x014b0 {}
+
+    pub(crate) VM_PRT_APERTURE0_HIGH_ADDR(u32)[4] @ 0x014c0 {}
+
+    pub(crate) VM_PRT_CNTL(u32) @ 0x014d0 {
+        0:0 cb_disable_read_fault_on_unmapped_access => bool;
+        1:1 tc_disable_read_fault_on_unmapped_access => bool;
+        2:2 l2_cache_store_invalid_entries => bool;
+        3:3 l1_tlb_store_invalid_entries => bool;
+        4:4 cb_disable_write_fault_on_unmapped_access => bool;
+        5:5 tc_disable_write_fault_on_unmapped_access => bool;
+        6:6 mask_pde0_fault => bool;
+    }
+
     pub(crate) VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR(u32) @ 0x01518 {}
 
     pub(crate) VM_CONTEXT0_CNTL(u32) @ 0x01410 {

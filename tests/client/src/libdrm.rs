@@ -143,6 +143,20 @@ impl Device {
         Ok(bo)
     }
 
+    /// Has a GPU address range where nothing is resident (PRT): shaders read zeros there, and what
+    /// they write vanishes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, or ENOMEM when no address is left.
+    pub fn hole(&self, size: usize) -> Result<Hole<'_>> {
+        let size = u64_of(size);
+        let (va, range) = self.reserve(size)?;
+        let hole = Hole { device: self, va, size, range };
+        hole.op(VA_OP_MAP)?;
+        Ok(hole)
+    }
+
     /// A GPU address range of the library's choice.
     fn reserve(&self, size: u64) -> Result<(u64, *mut object::Va)> {
         let (mut va, mut range) = (0, ptr::null_mut());
@@ -453,6 +467,50 @@ impl Drop for RawUserptr<'_> {
             unsafe { (self.device.api.amdgpu_va_range_free)(self.range) };
         }
         let _ = self.device.file.gem_close(self.handle);
+    }
+}
+
+/// A GPU address range where nothing is resident.
+pub struct Hole<'d> {
+    device: &'d Device,
+    /// Where it starts.
+    pub va: u64,
+    size: u64,
+    range: *mut object::Va,
+}
+
+impl Hole<'_> {
+    fn op(&self, operation: u32) -> Result {
+        let request = uapi::GemVa {
+            operation,
+            flags: uapi::VM_PAGE_PRT,
+            va_address: self.va,
+            map_size: self.size,
+            ..Default::default()
+        };
+        self.device.file.call(uapi::GEM_VA, &request)
+    }
+
+    /// Shows a BO there instead, while `f` runs.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    pub fn filled<R>(&self, bo: &Bo<'_>, f: impl FnOnce() -> R) -> Result<R> {
+        let handle = bo.handle()?;
+        self.device.file.gem_va(uapi::VA_OP_REPLACE, handle, self.va, 0, self.size)?;
+        let result = f();
+        self.op(uapi::VA_OP_REPLACE)?;
+        Ok(result)
+    }
+}
+
+impl Drop for Hole<'_> {
+    fn drop(&mut self) {
+        // An error can only mean that it is not there.
+        let _ = self.op(VA_OP_UNMAP);
+        // SAFETY: the range is this value's, and nothing is mapped there any more.
+        unsafe { (self.device.api.amdgpu_va_range_free)(self.range) };
     }
 }
 

@@ -25,6 +25,19 @@ const CLEAR: u32 = 1;
 /// VM_CONTEXTx_CNTL2: interrupts for further faults while one is latched.
 const SUBSEQUENT: u32 = 1 << 2;
 
+/// VM_PRT_CNTL, for accesses to what is not mapped: no faults of reads and of writes, by the color
+/// blocks and by the texture caches.
+mod prt {
+    pub const CB_READ: u32 = 1;
+    pub const TC_READ: u32 = 1 << 1;
+    pub const CB_WRITE: u32 = 1 << 4;
+    pub const TC_WRITE: u32 = 1 << 5;
+    /// Nor where the directory has no table.
+    pub const MASK_PDE0: u32 = 1 << 6;
+    /// Apertures, each from the page of one register to that of another.
+    pub const APERTURES: u32 = 4;
+}
+
 /// What the fault logic remembers, for contexts 0 and 1.
 #[derive(Default)]
 pub struct Faults {
@@ -55,6 +68,9 @@ impl Gpu {
         write: bool,
         bits: u32,
     ) -> Result<Place, Stop> {
+        if self.is_hole(a, va, write, bits) {
+            return Ok(Place::Hole);
+        }
         self.faults.count += 1;
         let n = usize::from(a.vmid != 0);
         let context = n as u32;
@@ -76,6 +92,31 @@ impl Gpu {
         let default =
             u64::from(self.regs.get(VM_CONTEXT0_PROTECTION_FAULT_DEFAULT_ADDR + context)) << 12;
         Ok(self.bus_place(a, va, default + va % PAGE, write))
+    }
+
+    /// Whether an access of a process to what is not mapped is none to worry about, as it may be to
+    /// a partially resident texture.
+    fn is_hole(&self, a: Access, va: u64, write: bool, bits: u32) -> bool {
+        let cntl = self.regs.get(VM_PRT_CNTL);
+        let allowed = match (a.client.get(..2), write) {
+            (Some("CB"), false) => prt::CB_READ,
+            (Some("CB"), true) => prt::CB_WRITE,
+            (Some("TC"), false) => prt::TC_READ,
+            (Some("TC"), true) => prt::TC_WRITE,
+            _ => return false,
+        };
+        let masked = match bits {
+            protection::VALID => true,
+            protection::PDE0 => cntl & prt::MASK_PDE0 != 0,
+            _ => false,
+        };
+        let page = va >> 12;
+        let inside = (0..prt::APERTURES).any(|n| {
+            let low = self.regs.get(VM_PRT_APERTURE0_LOW_ADDR + n);
+            let high = self.regs.get(VM_PRT_APERTURE0_HIGH_ADDR + n);
+            (u64::from(low)..=u64::from(high)).contains(&page)
+        });
+        a.vmid != 0 && cntl & allowed != 0 && masked && inside
     }
 
     fn report_fault(&mut self, a: Access, va: u64, write: bool, bits: u32, cntl: u32) {

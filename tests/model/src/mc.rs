@@ -78,6 +78,9 @@ pub enum Place {
     },
     /// Nowhere: reads give ones, writes vanish.
     Void,
+    /// A page of a partially resident texture (PRT) that is not there: reads give zeros, writes
+    /// vanish.
+    Hole,
 }
 
 impl Gpu {
@@ -93,6 +96,7 @@ impl Gpu {
                     memory.read(offset, &mut to[done..done + n]);
                 }
                 Place::Void => to[done..done + n].fill(0xff),
+                Place::Hole => to[done..done + n].fill(0),
             }
             done += n;
         }
@@ -164,6 +168,7 @@ impl Gpu {
                         s.copy_to(*soff, &memory, doff, size)
                     }
                     Place::Void => memory.fill(doff, 0xff, size),
+                    Place::Hole => memory.fill(doff, 0, size),
                 }
                 if vram {
                     self.vram.written(doff, n);
@@ -185,6 +190,7 @@ impl Gpu {
                 memory.read_u32(offset)
             }
             Place::Void => !0,
+            Place::Hole => 0,
         })
     }
 

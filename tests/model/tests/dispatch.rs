@@ -252,6 +252,60 @@ fn a_fault_of_a_shader_is_its_vmids() {
     assert_eq!(b.r("VM_CONTEXT1_PROTECTION_FAULT_ADDR"), lo(OUT >> 12));
 }
 
+/// VM_PRT_CNTL: no faults of the texture caches' reads or writes of what is not mapped.
+const TC_FAULTS_OFF: u32 = 1 << 1 | 1 << 5;
+
+/// Runs the sums with some pages not mapped, and pages of partially resident textures from `low` to
+/// `high`. Returns the fault status.
+fn sums_with_holes(b: &mut Bench, holes: &[u64], (low, high): (u64, u64), cntl: u32) -> u32 {
+    space(b, VECTOR_ADD);
+    for va in holes {
+        b.map(VMID, *va, 0);
+    }
+    b.flush(VMID);
+    b.w("VM_PRT_APERTURE2_LOW_ADDR", lo(low >> 12));
+    b.w("VM_PRT_APERTURE2_HIGH_ADDR", lo(high >> 12));
+    b.w("VM_PRT_CNTL", cntl);
+    let mut packets = registers(64);
+    packets.extend(direct(4));
+    let launch = job(b, 0, &packets);
+    b.gfx_submit(&launch);
+    b.run();
+    b.r("VM_CONTEXT1_PROTECTION_FAULT_STATUS")
+}
+
+#[test]
+fn holes_of_partially_resident_textures_read_as_zeros() {
+    let mut b = direct_bench();
+    assert_eq!(sums_with_holes(&mut b, &[B], (B, B), TC_FAULTS_OFF), 0);
+    // One operand is zero.
+    for n in 0..256u64 {
+        assert_eq!(f32::from_bits(b.get(DATA + 0x2000 + n * 4)), n as f32);
+    }
+    b.clean();
+    // Writes vanish.
+    let mut b = direct_bench();
+    assert_eq!(sums_with_holes(&mut b, &[OUT], (A, OUT), TC_FAULTS_OFF), 0);
+    assert!((0..256u64).all(|n| b.get(DATA + 0x2000 + n * 4) == 0));
+    b.clean();
+}
+
+#[test]
+fn holes_are_told_from_other_faults() {
+    for (holes, aperture, cntl) in [
+        // Outside of the aperture.
+        (B, (A, A), TC_FAULTS_OFF),
+        // Reads, where only writes are allowed; and the other way round.
+        (B, (B, B), 1 << 5),
+        (OUT, (OUT, OUT), 1 << 1),
+        // Of the color blocks.
+        (B, (B, B), 1 | 1 << 4),
+    ] {
+        let status = sums_with_holes(&mut direct_bench(), &[holes], aperture, cntl);
+        assert_eq!(status >> 25 & 0xf, VMID, "{holes:#x}, {cntl:#x}");
+    }
+}
+
 #[test]
 fn a_bad_shader_hangs_its_engine_with_the_reason() {
     let mut b = direct_bench();

@@ -21,12 +21,17 @@ use amdgpu_client::{
     args::Args,
     drm::Node,
     engine::Engine,
+    ib::Stream,
+    num::usize_of,
     report::{
         Outcome,
         Tally,
         give_up, //
     },
-    session::Session,
+    session::{
+        Buffer,
+        Session, //
+    },
     uapi::{
         self,
         DOMAIN_GTT,
@@ -167,6 +172,90 @@ fn limit(session: &Session, region: &str) -> Outcome {
     Ok(format!("32 MiB of buffers, {} of {} KiB used", used / 1024, most / 1024))
 }
 
+/// One buffer that is larger than all that the limit leaves lies in GTT, and jobs reach it there.
+fn larger(session: &Session, regions: &Regions) -> Outcome {
+    const SIZE: u64 = 64 * MIB;
+
+    let group = Group::of(GROUP);
+    let most = group.read("dmem.current", &regions.vram)? + 16 * MIB;
+    let gtt = group.read("dmem.current", &regions.gtt)?;
+    group.write("dmem.max", &format!("{} {most}", regions.vram))?;
+    let create = |flags| session.file.gem_create(SIZE, DOMAIN_VRAM, flags);
+    for flags in [0, uapi::CREATE_VM_ALWAYS_VALID] {
+        let handle = create(flags).map_err(|e| format!("creating one, flags {flags:#x}: {e}"))?;
+        session.file.gem_close(handle).map_err(|e| format!("closing it: {e}"))?;
+    }
+    let buffer = session.buffer(SIZE, DOMAIN_VRAM, 0).map_err(|e| format!("a buffer: {e}"))?;
+    buffer.map.write(0, 0x5eed);
+    let mut stream = Stream::new();
+    stream.store(Engine::Dma(0), buffer.va + SIZE - 4, 0xfeed);
+    session.run(Engine::Dma(0), &stream, &[buffer.handle])?;
+    let seen = (buffer.map.read(0), buffer.map.read(usize_of(SIZE) - 4));
+    if seen != (0x5eed, 0xfeed) {
+        return Err(format!("the buffer holds {:#x} and {:#x}", seen.0, seen.1));
+    }
+    let used = group.read("dmem.current", &regions.vram)?;
+    if used > most {
+        return Err(format!("{used} bytes of VRAM: the limit is {most}"));
+    }
+    let there = group.read("dmem.current", &regions.gtt)?;
+    if there < gtt + SIZE {
+        return Err(format!("{there} bytes of GTT with it, {gtt} without"));
+    }
+    close(session, buffer)?;
+    group.write("dmem.max", &format!("{} max", regions.vram))?;
+    Ok(format!("{} of {} KiB of VRAM used", used / 1024, most / 1024))
+}
+
+fn close(session: &Session, buffer: Buffer) -> Result<(), String> {
+    session.file.gem_close(buffer.handle).map_err(|e| format!("closing it: {e}"))
+}
+
+/// One buffer takes so much of what the limit leaves that the page tables that show it have no room
+/// beside it: it goes to GTT.
+fn beside_tables(session: &Session, region: &str) -> Outcome {
+    const SIZE: u64 = 16 * MIB;
+    /// Half of what a page directory needs.
+    const LEFT: u64 = 64 << 10;
+    const ENGINE: Engine = Engine::Dma(0);
+
+    let group = Group::of(GROUP);
+    let most = SIZE + LEFT;
+    group.write("dmem.max", &format!("{region} {most}"))?;
+    let mapped = session.buffer(SIZE, DOMAIN_VRAM, 0).map_err(|e| format!("mapped: {e}"))?;
+    let mut stream = Stream::new();
+    stream.store(ENGINE, mapped.va + SIZE - 4, 0xfeed);
+    session.run(ENGINE, &stream, &[mapped.handle])?;
+    let seen = mapped.map.read(usize_of(SIZE) - 4);
+    if seen != 0xfeed {
+        return Err(format!("the buffer holds {seen:#x}"));
+    }
+    // Its tables leave VRAM for a buffer that the next job names, or uses without naming it.
+    for (flags, named) in [(0, true), (uapi::CREATE_VM_ALWAYS_VALID, false)] {
+        let what = if named { "named" } else { "private" };
+        let other = session.file.gem_create(SIZE, DOMAIN_VRAM, flags);
+        let other = other.map_err(|e| format!("{what}: {e}"))?;
+        stream = Stream::new();
+        stream.store(ENGINE, mapped.va, 0xbeef);
+        let handles = [mapped.handle, other];
+        let handles = if named { &handles[..] } else { &handles[..1] };
+        session.run(ENGINE, &stream, handles).map_err(|e| format!("{what}: {e}"))?;
+        let seen = mapped.map.read(0);
+        mapped.map.write(0, 0);
+        if seen != 0xbeef {
+            return Err(format!("{what}: the buffer holds {seen:#x}"));
+        }
+        session.file.gem_close(other).map_err(|e| format!("closing it: {e}"))?;
+    }
+    let used = group.read("dmem.current", region)?;
+    if used > most {
+        return Err(format!("{used} bytes are used, {most} are allowed"));
+    }
+    close(session, mapped)?;
+    group.write("dmem.max", &format!("{region} max"))?;
+    Ok(format!("{} of {} KiB used", used / 1024, most / 1024))
+}
+
 /// Where neither kind has room, there is an error, and nothing else.
 fn no_room(session: &Session, regions: &Regions) -> Outcome {
     let group = Group::of(GROUP);
@@ -235,6 +324,10 @@ fn main() -> ExitCode {
         use_of(&session, &regions.gtt, DOMAIN_GTT)
     });
     tally.check("a limit of VRAM holds, and no byte is lost", || limit(&session, &regions.vram));
+    tally.check("what is larger than a limit lies in GTT", || larger(&session, &regions));
+    tally.check("a buffer leaves room for its page tables", || {
+        beside_tables(&session, &regions.vram)
+    });
     tally.check("a lower limit makes buffers leave", || squeezed(&session, &regions.vram));
     tally.check("without room there is ENOMEM", || no_room(&session, &regions));
     tally.close()

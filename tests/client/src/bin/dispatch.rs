@@ -17,7 +17,8 @@ use amdgpu_client::{
     args::Args,
     drm::{
         IoMap,
-        Node, //
+        Node,
+        VA_START, //
     },
     engine::Engine,
     ib::Stream,
@@ -49,7 +50,13 @@ use amdgpu_client::{
     uapi::{
         CREATE_CPU_ACCESS_REQUIRED,
         DOMAIN_GTT,
-        DOMAIN_VRAM, //
+        DOMAIN_VRAM,
+        GEM_VA,
+        GemVa,
+        GpuvmFault,
+        INFO_GPUVM_FAULT,
+        VA_OP_MAP,
+        VM_PAGE_PRT, //
     }, //
 };
 
@@ -105,7 +112,7 @@ fn main() -> ExitCode {
         Err(why) => return give_up("dispatch", why),
     };
     let mut tally = Tally::new();
-    if let Err(why) = all(&device, &mut tally) {
+    if let Err(why) = all(&device, &node, &mut tally) {
         tally.record("BOs for the shaders", Err(why));
     }
     tally.close()
@@ -130,13 +137,16 @@ struct Bench<'b, 'd> {
     code: Mapped<'b, 'd>,
     operands: [Mapped<'b, 'd>; 2],
     result: Mapped<'b, 'd>,
+    /// The BO of the first operand.
+    first: &'b Bo<'d>,
+    device: &'d Device,
     ibs: IbPool<'b, 'd>,
 }
 
 /// Where the descriptors are in the BO of the code.
 const ARGUMENTS: usize = PAGE / 2;
 
-fn all(device: &Device, tally: &mut Tally) -> Result<(), String> {
+fn all(device: &Device, node: &Node, tally: &mut Tally) -> Result<(), String> {
     let code = device.alloc(PAGE, DOMAIN_GTT, 0).map_err(at("code"))?;
     let vram = device.alloc(BYTES, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED).map_err(at("VRAM"))?;
     let gtt = device.alloc(BYTES, DOMAIN_GTT, 0).map_err(at("GTT"))?;
@@ -148,12 +158,21 @@ fn all(device: &Device, tally: &mut Tally) -> Result<(), String> {
         code: mapped(&code)?,
         operands: [mapped(&vram)?, mapped(&gtt)?],
         result: mapped(&result)?,
+        first: &vram,
+        device,
         ibs: IbPool::new(&ib).map_err(at("IB"))?,
     };
+    bench.code.1.copy_in(0, &program(OPERATIONS[0].1));
+    tally.check("where nothing is mapped shaders fault, but beside holes", || {
+        bench.check_stray(node)
+    });
     for engine in Engine::ALL.into_iter().filter(|engine| !engine.is_dma()) {
         for (n, (name, ..)) in OPERATIONS.iter().enumerate() {
             tally.check(format_args!("{engine}: {name} by a shader"), || bench.check(engine, n));
         }
+        tally.check(format_args!("{engine}: nothing is resident behind an address"), || {
+            bench.check_hole(engine)
+        });
     }
     Ok(())
 }
@@ -172,15 +191,89 @@ impl Bench<'_, '_> {
         self.code.1.copy_in(0, &program(instruction));
         // Each operation takes the operands in its own order.
         let [a, b] = [operation, 1 - operation];
-        let buffers = [&self.operands[a].0, &self.operands[b].0, &self.result.0];
-        self.code.1.copy_in(ARGUMENTS, &buffers.map(descriptor).concat());
-        self.run(engine)?;
+        self.run(engine, [&self.operands[a].0, &self.operands[b].0, &self.result.0].map(|m| m.va))?;
         compare(&self.result.1, |n| wanted(number(n, u32_of(a) + 1), number(n, u32_of(b) + 1)))?;
         Ok(format!("{COUNT} of them"))
     }
 
-    /// Submits a dispatch of a thread for each number, and waits for it.
-    fn run(&mut self, engine: Engine) -> Result<(), String> {
+    /// What is not resident is zero, and is as zero as before when something was to be written
+    /// there. What becomes resident is found. No access of these is a fault.
+    fn check_hole(&mut self, engine: Engine) -> Outcome {
+        let (_, instruction, sum) = OPERATIONS[0];
+        let tag = engine.ring() + engine.ip_type() * 16;
+        let number = |n: usize, of: u32| ((n * 5 + 3) % 1000) as f32 * (tag * 2 + of) as f32;
+        for (of, (_, cpu)) in (1..).zip(&self.operands) {
+            let words: Vec<u32> = (0..COUNT).map(|n| number(n, of).to_bits()).collect();
+            cpu.copy_in(0, &words);
+        }
+        self.code.1.copy_in(0, &program(instruction));
+        let [first, second] = [&self.operands[0].0, &self.operands[1].0].map(|map| map.va);
+        let result = self.result.0.va;
+        let fault = |device: &Device| {
+            let fault: GpuvmFault = device.info(INFO_GPUVM_FAULT).map_err(at("GPUVM_FAULT"))?;
+            Ok::<_, String>((fault.addr, fault.status))
+        };
+        let before = fault(self.device)?;
+
+        let hole = self.device.hole(BYTES).map_err(at("GEM_VA of a PRT range"))?;
+        for _ in 0..2 {
+            self.result.1.fill(0xff);
+            self.run(engine, [hole.va, second, result])?;
+            compare(&self.result.1, |n| number(n, 2))?;
+            self.run(engine, [first, second, hole.va])?;
+        }
+        self.result.1.fill(0xff);
+        let bo = self.first;
+        let filled = hole.filled(bo, || self.run(engine, [hole.va, second, result]));
+        filled.map_err(at("GEM_VA REPLACE"))??;
+        compare(&self.result.1, |n| sum(number(n, 1), number(n, 2)))?;
+        self.run(engine, [second, hole.va, result])?;
+        compare(&self.result.1, |n| number(n, 2))?;
+        match fault(self.device)? {
+            after if after == before => Ok(String::new()),
+            (addr, status) => Err(format!("a fault at {addr:#x}: {status:#x}")),
+        }
+    }
+
+    /// While another file has a hole, no shader faults where nothing is mapped. When that file is
+    /// closed, they do. To be called before there are holes in this file.
+    fn check_stray(&mut self, node: &Node) -> Outcome {
+        const ENGINE: Engine = Engine::Gfx;
+
+        let result = self.result.0.va;
+        let nowhere = self.first.map_gpu().map_err(at("GEM_VA"))?.va;
+        let stray = nowhere..nowhere + u64_of(BYTES);
+        let fault = |device: &Device| {
+            let fault: GpuvmFault = device.info(INFO_GPUVM_FAULT).map_err(at("GPUVM_FAULT"))?;
+            Ok::<_, String>(fault.addr)
+        };
+        let other = node.open().map_err(at("another file"))?;
+        let hole = GemVa {
+            operation: VA_OP_MAP,
+            flags: VM_PAGE_PRT,
+            va_address: VA_START,
+            map_size: u64_of(PAGE),
+            ..Default::default()
+        };
+        other.call(GEM_VA, &hole).map_err(at("GEM_VA of a PRT range"))?;
+        self.run(ENGINE, [nowhere, nowhere, result])?;
+        let beside = fault(self.device)?;
+        if stray.contains(&beside) {
+            return Err(format!("a fault at {beside:#x}, beside a hole"));
+        }
+        compare(&self.result.1, |_| 0.0)?;
+        drop(other);
+        self.run(ENGINE, [nowhere, nowhere, result])?;
+        match fault(self.device)? {
+            addr if stray.contains(&addr) => Ok(String::new()),
+            addr => Err(format!("the last fault is at {addr:#x}")),
+        }
+    }
+
+    /// Submits a dispatch of a thread for each number, of two operands and a result at these
+    /// addresses, and waits for it.
+    fn run(&mut self, engine: Engine, buffers: [u64; 3]) -> Result<(), String> {
+        self.code.1.copy_in(ARGUMENTS, &buffers.map(descriptor).concat());
         let mut stream = Stream::new();
         let code = self.code.0.va;
         for (first, values) in registers(code, code + u64_of(ARGUMENTS)) {
@@ -195,11 +288,11 @@ impl Bench<'_, '_> {
 }
 
 /// A descriptor of words one behind the other.
-fn descriptor(map: &GpuMap<'_, '_>) -> [u32; 4] {
+fn descriptor(va: u64) -> [u32; 4] {
     const STRIDE: u32 = 4 << 16;
     /// Components x, y, z, w of a 32-bit float.
     const FORMAT: u32 = 0x0002_7fac;
-    [lo32(map.va), hi32(map.va) | STRIDE, u32_of(COUNT), FORMAT]
+    [lo32(va), hi32(va) | STRIDE, u32_of(COUNT), FORMAT]
 }
 
 /// Registers of the launch (`gfx_7_2_d.h`): first index, values.

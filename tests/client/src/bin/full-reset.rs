@@ -27,6 +27,7 @@ use amdgpu_client::{
     engine::Engine,
     hang::{
         Hang,
+        Raw,
         ends_with,
         flag,
         flags,
@@ -36,7 +37,8 @@ use amdgpu_client::{
     ib::Stream,
     num::{
         u32_of,
-        u64_of, //
+        u64_of,
+        usize_of, //
     },
     report::Tally,
     session::{
@@ -51,7 +53,8 @@ use amdgpu_client::{
     uapi::{
         DOMAIN_GTT,
         DOMAIN_VRAM,
-        INFO_VRAM_LOST_COUNTER, //
+        INFO_VRAM_LOST_COUNTER,
+        VA_OP_MAP, //
     }, //
 };
 
@@ -237,6 +240,82 @@ fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(
     Ok(())
 }
 
+/// The reset comes while a DMA engine is to write page tables: its job is behind one that hangs,
+/// whichever engine it is given to. Whoever goes on finds all that was mapped.
+fn update_under_way(tally: &mut Tally, node: &Node) -> Result<(), String> {
+    const TITLE: &str = "page tables that a DMA engine was to write";
+    const ENGINE: Engine = Engine::Gfx;
+    const MUCH: usize = 80 << 20;
+    const SOME: [usize; 6] = [0, 1, 1023, 1024, 10_000, MUCH / PAGE - 1];
+    const ENGINES: [Engine; 2] = [Engine::Dma(0), Engine::Dma(1)];
+    /// Where the word is in the data of a session.
+    const GATE: u64 = 128;
+    /// Less than the time limit of jobs.
+    const SHORT_MS: u64 = 200;
+
+    let (guilty, mut innocent) = ([open(node)?, open(node)?], open(node)?);
+    let buffer = innocent.buffer(u64_of(MUCH), DOMAIN_VRAM, 0);
+    let buffer = buffer.map_err(|e| format!("a buffer: {e}"))?;
+    let va = innocent.reserve_va(buffer.size);
+    // Nothing of the buffer's own is to be waited for later.
+    Engine::ALL.into_iter().try_for_each(|engine| innocent.prove_alive(engine))?;
+    innocent.run(ENGINE, &Stream::new(), &[buffer.handle])?;
+    let before = losses(&innocent)?;
+    let marks = |mark: u32| {
+        let mut stream = Stream::new();
+        for page in SOME {
+            let offset = u64_of(page * PAGE);
+            stream.store(ENGINE, va + offset, mark | u32_of(page));
+            stream.store(ENGINE, buffer.va + offset + 4, !(mark | u32_of(page)));
+        }
+        stream
+    };
+
+    // Each waits for a word, and then hangs so that only the reset of the card helps.
+    let mut hung = Vec::new();
+    for (guilty, engine) in guilty.iter().zip(ENGINES) {
+        guilty.prove_alive(engine)?;
+        let mut stream = Stream::new();
+        stream.wait_equal(engine, guilty.data.va + GATE, 1).push(Raw(&[0xff]));
+        hung.push(submit(guilty, 1, engine, &stream).map_err(|e| format!("CS: {e}"))?);
+    }
+    let mapped = innocent.file.gem_va(VA_OP_MAP, buffer.handle, va, 0, buffer.size);
+    mapped.map_err(|e| format!("MAP: {e}"))?;
+    let job = innocent.submit(ENGINE, &marks(0x1000_0000), &[buffer.handle]);
+    let job = job.map_err(|e| format!("CS: {e}"))?;
+    tally.check(format!("{TITLE}: a job waits for them"), || {
+        match innocent.wait(ENGINE, job, SHORT_MS) {
+            Ok(false) => Ok(String::new()),
+            answer => Err(format!("{answer:?}")),
+        }
+    });
+    guilty.iter().for_each(|guilty| guilty.data.map.write(usize_of(GATE), 1));
+    tally.check(format!("{TITLE}: the card is reset, and the job is lost"), || {
+        for (guilty, (engine, job)) in guilty.iter().zip(ENGINES.into_iter().zip(&hung)) {
+            ends_with(guilty, engine, *job, &[libc::ETIME, libc::ECANCELED])?;
+        }
+        ends_with(&innocent, ENGINE, job, &[libc::ECANCELED])?;
+        match losses(&innocent)?.wrapping_sub(before) {
+            0 => Err("VRAM was not lost".into()),
+            count => Ok(format!("{count} times")),
+        }
+    });
+    renew(&mut innocent)?;
+    tally.check(format!("{TITLE}: all is mapped, for the next job"), || {
+        innocent.run(ENGINE, &marks(0x2000_0000), &[buffer.handle])?;
+        for page in SOME {
+            let mark = 0x2000_0000 | u32_of(page);
+            let seen = (buffer.map.read(page * PAGE), buffer.map.read(page * PAGE + 4));
+            if seen != (mark, !mark) {
+                return Err(format!("page {page} has {:#x} and {:#x}", seen.0, seen.1));
+            }
+        }
+        Engine::ALL.into_iter().try_for_each(|engine| innocent.prove_alive(engine))?;
+        Ok(String::new())
+    });
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let args = Args::parse("Hangs a card that has to be reset as a whole.", &[NODE]);
     let start = match Start::new("full-reset", &args) {
@@ -254,6 +333,9 @@ fn main() -> ExitCode {
         if let Err(why) = scene(&mut tally, &start.node, engine, hang) {
             tally.record(format!("{engine}: {}", hang.name()), Err(why));
         }
+    }
+    if let Err(why) = update_under_way(&mut tally, &start.node) {
+        tally.record("an update of page tables under way", Err(why));
     }
     tally.close()
 }

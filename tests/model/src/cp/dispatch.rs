@@ -94,6 +94,8 @@ const POWER_ON: [u32; WINDOW_SIZE as usize] = {
 const HOST: u64 = 1 << 44;
 /// A position that is nowhere: reads give ones, writes vanish.
 const VOID: u64 = memory::Place::NOWHERE;
+/// Likewise, but reads give zeros.
+const HOLE: u64 = VOID | 1 << 62;
 
 /// Flushes of an end-of-pipe event (`cikd.h`, EOP_TC_WB_ACTION_EN, EOP_TC_ACTION_EN,
 /// EOP_TCL1_ACTION_EN).
@@ -420,6 +422,7 @@ impl memory::Memory for ShaderMemory<'_> {
             }
             Ok(Place::Bytes { memory, offset, .. }) => (self.number(&memory) + 1) * HOST + offset,
             Ok(Place::Void) => VOID,
+            Ok(Place::Hole) => HOLE,
             Err(Stop::Hang(what) | Stop::Illegal(what) | Stop::Privilege(what)) => {
                 return Err(ShaderStop::memory(what));
             }
@@ -436,7 +439,7 @@ impl memory::Memory for ShaderMemory<'_> {
                 }
                 memory.read(offset, to);
             }
-            None => to.fill(0xff),
+            None => to.fill(if at.0 & HOLE == HOLE { 0 } else { 0xff }),
         }
     }
 

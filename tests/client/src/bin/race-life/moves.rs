@@ -30,7 +30,8 @@ use amdgpu_client::session::{
 };
 use amdgpu_client::uapi::{
     DOMAIN_GTT,
-    DOMAIN_VRAM, //
+    DOMAIN_VRAM,
+    VA_OP_MAP, //
 };
 
 /// What the job before the move writes to each page, at its start.
@@ -69,6 +70,7 @@ pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
     let name = format!("VRAM to GTT, {} pages, that nobody uses", SIZES[0]);
     each(tally, rounds, &name, || unused(node));
     each(tally, rounds, "the old place of a BO that is still to be copied", || place(node));
+    each(tally, rounds.min(2), "GTT to VRAM, much memory that is mapped twice", || twice(node));
 }
 
 /// The jobs that name the BO.
@@ -211,6 +213,57 @@ fn place(node: &Node) -> Result<(), String> {
         let map = session.file.map(handle, bo.size).map_err(say("mmap"))?;
         if let Some(page) = (0..PAGES).find(|page| map.read(page * PAGE + BESIDE) != 0) {
             return Err(format!("page {page} of a new buffer has a former owner's bytes"));
+        }
+    }
+    Ok(())
+}
+
+/// A buffer is mapped twice, and is so large that an engine writes the entries of either mapping. It
+/// goes to VRAM after a job that waits; the next job finds it at both addresses.
+fn twice(node: &Node) -> Result<(), String> {
+    const PAGES: usize = 16_384 + 512;
+    const SOME: [usize; 7] = [0, 1, 1023, 1024, 9_999, 16_384, PAGES - 1];
+
+    let session = Session::open(node).map_err(say("a session"))?;
+    let bo = session.buffer(u64_of(PAGES * PAGE), DOMAIN_GTT, 0).map_err(say("a BO"))?;
+    let again = session.reserve_va(bo.size);
+    session.file.gem_va(VA_OP_MAP, bo.handle, again, 0, bo.size).map_err(say("MAP"))?;
+    for page in SOME {
+        bo.map.write(page * PAGE + BESIDE, TAG ^ u32_of(page));
+    }
+    session.run(LOOKER, &Stream::new(), &[bo.handle])?;
+    let vram = || session.usage().map(|usage| usage.0).map_err(say("MEMORY"));
+    let before = vram()?;
+
+    let gate = Gate::shut_for(&session, SHUT_MS)?;
+    let mut stream = Stream::new();
+    gate.wait(WRITER, &mut stream);
+    let held = submit(&session, 0, WRITER, &stream, &[bo.handle], None)?;
+    let (job, timing) = gate.open_soon(|| {
+        session.file.set_placement(bo.handle, DOMAIN_VRAM).map_err(say("SET_PLACEMENT"))?;
+        let mut stream = Stream::new();
+        for page in SOME {
+            let offset = u64_of(page * PAGE);
+            stream.store(LOOKER, bo.va + offset, WRITTEN);
+            stream.store(LOOKER, again + offset + 4, WRITTEN + 1);
+        }
+        submit(&session, 1, LOOKER, &stream, &[bo.handle], None)
+    });
+    let job = job?;
+    if timing.waited() {
+        return Err("the calls came back after the gate was opened".into());
+    }
+    finish(&session, WRITER, held)?;
+    finish(&session, LOOKER, job)?;
+    if vram()? < before + bo.size {
+        return Err("the buffer is not in VRAM".into());
+    }
+    for page in SOME {
+        let at = page * PAGE;
+        let seen = [0, 4, BESIDE].map(|offset| bo.map.read(at + offset));
+        let expected = [WRITTEN, WRITTEN + 1, TAG ^ u32_of(page)];
+        if seen != expected {
+            return Err(format!("page {page} has {seen:x?}, not {expected:x?}"));
         }
     }
     Ok(())

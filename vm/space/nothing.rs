@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Mappings of no BO, which keep other mappings from their pages (`vm/sparse.rs`).
+
+use core::ops::Range;
+
+use super::{
+    MapFlags,
+    Mapping,
+    Space,
+    Spare, //
+};
+use crate::{
+    bindings,
+    ttm::BoId, //
+};
+
+impl<B, T> Space<B, T> {
+    /// Maps `pages` to no BO, or returns the mapping as the error if it overlaps another.
+    pub(in crate::vm) fn map_nothing(
+        &mut self,
+        pages: Range<u64>,
+        spare: &mut Spare<BoId, MapFlags>,
+    ) -> Result<(), Mapping> {
+        let mapping = Mapping {
+            page: pages.start,
+            count: pages.end - pages.start,
+            bo: BoId::NONE,
+            bo_page: 0,
+            access: MapFlags(bindings::AMDGPU_VM_PAGE_PRT),
+        };
+        // INVARIANT: As nothing else is mapped there, the page tables show nothing.
+        self.mappings.insert(mapping, spare)
+    }
+}
