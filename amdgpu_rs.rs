@@ -31,10 +31,9 @@ use crate::{
         },
         pci::{
             remove_firmware_framebuffer,
+            save_state,
             Adapter,
-            Enabled,
-            Shutdown,
-            SystemSleep, //
+            Enabled, //
         },
         task::TaskName,
         workqueue::OwnedQueue, //
@@ -74,6 +73,7 @@ use crate::{
 mod absent;
 mod abstractions;
 mod bo_list;
+mod callbacks;
 mod cs;
 mod ctx;
 mod debug;
@@ -192,6 +192,8 @@ impl pci::Driver for AmdgpuDriver {
             let card = Card::map(pdev)?;
             // A kernel that started this one (kexec) may have left the card running.
             card.end_bus_mastering();
+            // What a reset by the bus takes away.
+            save_state(pdev)?;
             let report = Globals::get()?.reports.begin(dev, volume())?;
             first_boot::found(pdev, hw, &card, &report);
             let vbios = check(pdev, hw, &card)?;
@@ -228,13 +230,9 @@ impl pci::Driver for AmdgpuDriver {
             }? Error))
         })
     }
-}
 
-impl Shutdown for AmdgpuDriver {
-    /// Stops the card. Files may be open and jobs on the rings: they end with an error, as they do
-    /// when the driver is unbound.
-    fn shutdown<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
-        binding.running.stop();
+    fn unbind<'bound>(_pdev: &'bound pci::Device<Core<'_>>, binding: Pin<&Binding<'bound>>) {
+        binding.running.unbind();
     }
 }
 
@@ -265,30 +263,6 @@ impl Announced {
 impl Drop for Announced {
     fn drop(&mut self) {
         self.0.recovery.dumps.set_herald(None);
-    }
-}
-
-impl SystemSleep for AmdgpuDriver {
-    fn prepare<'bound>(
-        _pdev: &'bound pci::Device<Core<'_>>,
-        binding: Pin<&Binding<'bound>>,
-    ) -> Result {
-        binding.running.prepare()
-    }
-
-    fn suspend<'bound>(
-        _pdev: &'bound pci::Device<Core<'_>>,
-        binding: Pin<&Binding<'bound>>,
-    ) -> Result {
-        binding.running.suspend()
-    }
-
-    fn resume<'bound>(
-        pdev: &'bound pci::Device<Core<'_>>,
-        binding: Pin<&Binding<'bound>>,
-    ) -> Result {
-        binding.running.resume(pdev);
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! A bound card at work, asleep, and stopped for good (`amdgpu_device_suspend`,
+//! A bound card at work, asleep, cut off by the bus, and stopped for good (`amdgpu_device_suspend`,
 //! `amdgpu_device_resume` and `amdgpu_device_fini_hw` in the C driver).
 //!
 //! # System sleep
@@ -22,6 +22,12 @@
 //!
 //! A card that does not come back is given up: its jobs end with `ECANCELED` until the driver is
 //! bound again. The contents of all buffers are still there.
+//!
+//! # Errors of the bus
+//!
+//! An error that is not fatal is nothing to the driver, if the card answers: what it has cost is
+//! noticed as a hang is. After any other the bus resets the card, and it is brought up, with what was
+//! in VRAM lost ([`Outage`]).
 //!
 //! # Locks
 //!
@@ -47,14 +53,18 @@ use kernel::{
 use crate::{
     abstractions::{
         drm::device::Shared,
+        pci::restore_state,
         pm::{
             self,
             Sleep, //
-        },
+        }, //
     },
     device::Device,
     drm::Driver,
-    exec::revive::revive,
+    exec::{
+        outage::Outage,
+        revive::revive, //
+    },
     hw::ClockGating, //
 };
 
@@ -69,6 +79,7 @@ pub(crate) struct Running<'bound> {
     device: Arc<Device>,
     drm: ARef<Shared<Driver>>,
     upcoming: Upcoming,
+    outage: Pin<KBox<Outage>>,
     _notifier: pm::Notifier<Upcoming>,
 }
 
@@ -89,6 +100,7 @@ impl<'bound> Running<'bound> {
             drm: drm.into(),
             _notifier: pm::Notifier::new(pdev.as_ref(), upcoming.clone())?,
             upcoming,
+            outage: KBox::pin_init(Outage::new(device.clone()), GFP_KERNEL)?,
             device,
         };
         this.begin_recovery();
@@ -108,6 +120,44 @@ impl<'bound> Running<'bound> {
         self.device.recovery.end();
         self.halt();
         self.device.schedulers.shut_down();
+    }
+
+    /// Ends what nobody else would end, as the driver is about to be unbound.
+    pub(crate) fn unbind(&self) {
+        self.outage.unbind();
+    }
+
+    /// Stops all work on the card, which the bus has cut off.
+    pub(crate) fn cut_off(&self) {
+        self.outage.begin();
+    }
+
+    /// Returns true if the card answers.
+    pub(crate) fn responds(&self) -> bool {
+        let card = self.device.card.access(self.pdev.as_ref());
+        card.is_ok_and(|card| self.device.hw.system.responds(card))
+    }
+
+    /// Brings up the card, which the bus has reset. If that fails, gives it up.
+    pub(crate) fn come_back(&self, pdev: &pci::Device<Core<'_>>) -> Result {
+        restore_state(pdev);
+        let card = self.device.card.access(self.pdev.as_ref())?;
+        // The reset may have done nothing, and engines run.
+        card.end_bus_mastering();
+        let back = self.outage.come_back(card, || pdev.set_master());
+        back.inspect_err(|_| self.lose())
+    }
+
+    /// Has jobs go on, after an error of the bus.
+    pub(crate) fn go_on(&self) {
+        if self.outage.end() {
+            self.begin_recovery();
+        }
+    }
+
+    /// Gives up the card, which the bus has lost.
+    pub(crate) fn lose(&self) {
+        self.outage.give_up(ECANCELED);
     }
 
     /// Stops the engines and all interrupts. The card can no longer access memory.
@@ -164,7 +214,7 @@ impl<'bound> Running<'bound> {
         if !device.schedulers.is_given_up() {
             let card = device.card.access(self.pdev.as_ref());
             match card.and_then(|card| revive(device, card, || pdev.set_master())) {
-                Ok(()) => self.begin_recovery(),
+                Ok(_) => self.begin_recovery(),
                 Err(error) => {
                     dev_err!(
                         device.dev,

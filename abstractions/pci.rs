@@ -5,11 +5,19 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 mod driver;
+mod error;
 
-pub(crate) use self::driver::{
-    Adapter,
-    Shutdown,
-    SystemSleep, //
+pub(crate) use self::{
+    driver::{
+        Adapter,
+        Shutdown,
+        SystemSleep, //
+    },
+    error::{
+        Answer,
+        Channel,
+        ErrorRecovery, //
+    }, //
 };
 
 use crate::bindings;
@@ -57,6 +65,25 @@ impl Drop for Enabled<'_> {
         // SAFETY: The device is bound, and was enabled when this was made.
         unsafe { bindings::pci_disable_device(as_raw(self.0)) };
     }
+}
+
+/// Saves the configuration space, for [`restore_state`].
+///
+/// # Errors
+///
+/// `ENOMEM` if there is no memory to save it to.
+pub(crate) fn save_state(pdev: &pci::Device<Core<'_>>) -> Result {
+    // SAFETY: The device is bound, and its lock is held, as the type says. Everybody else who saves
+    // or restores its state holds that lock, too.
+    to_result(unsafe { bindings::pci_save_state(as_raw(pdev)) })
+}
+
+/// Restores the configuration space of a device that was reset as it was saved last, by
+/// [`save_state`] or by the PCI core, which saves it before the device is bound, and when the
+/// system is suspended. Interrupts that the driver has allocated are set up again.
+pub(crate) fn restore_state(pdev: &pci::Device<Core<'_>>) {
+    // SAFETY: As in `save_state`.
+    unsafe { bindings::pci_restore_state(as_raw(pdev)) };
 }
 
 /// Returns the number of the bus that the device is on, within its domain.

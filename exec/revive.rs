@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Bring-up of a card that has lost its state, in system sleep or by a reset of all of it (the C
-//! driver's `amdgpu_device_ip_resume`).
+//! Bring-up of a card that has lost its state: in system sleep, by a reset of all of it, or by an
+//! error of the bus (the C driver's `amdgpu_device_ip_resume`).
 //!
 //! Nothing on the card is relied on: neither that it was initialized (*posted*) nor that its
 //! engines are halted, nor a byte of VRAM. All that is needed is in system memory: the video BIOS
@@ -19,18 +19,23 @@ use crate::{
     hw::{
         card::Card,
         command::Block,
-        ClockGating, //
+        ClockGating,
+        Stopped, //
     }, //
 };
 
 /// Brings the card up, with empty rings: what is not finished has to be written to them again, and
 /// what is in VRAM is lost. All schedulers are held. `set_master` has to let the card access system
-/// memory. Sleeps.
+/// memory. Returns the proof that the engines were stopped before. Sleeps.
 ///
 /// # Errors
 ///
 /// Logs what fails. The engines may run then.
-pub(crate) fn revive(device: &Device, card: &Card<'_>, set_master: impl FnOnce()) -> Result {
+pub(crate) fn revive(
+    device: &Device,
+    card: &Card<'_>,
+    set_master: impl FnOnce(),
+) -> Result<Stopped> {
     let Device { hw, dev, .. } = device;
     if !hw.system.responds(card) {
         dev_err!(dev, "the card does not respond\n");
@@ -54,7 +59,7 @@ pub(crate) fn revive(device: &Device, card: &Card<'_>, set_master: impl FnOnce()
         .inspect_err(|e| dev_err!(dev, "the engines do not start: {e:?}\n"))?;
     test_rings(device)?;
     hw.system.gate_clocks(card, ClockGating::On);
-    Ok(())
+    Ok(stopped)
 }
 
 impl Restart for Device {
@@ -66,7 +71,7 @@ impl Restart for Device {
     }
 
     fn revive(&self, card: &Card<'_>) -> Result {
-        revive(self, card, || card.begin_bus_mastering())
+        revive(self, card, || card.begin_bus_mastering()).map(drop)
     }
 
     fn restart(&self, card: &Card<'_>, block: Block) -> Result {

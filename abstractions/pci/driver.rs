@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Callbacks of PCI drivers that the kernel crate lacks: system sleep and shutdown.
+//! Callbacks of PCI drivers that the kernel crate lacks: system sleep and shutdown, and with
+//! [`super::error`] errors of the bus.
 //!
 //! # The device lock
 //!
@@ -39,6 +40,8 @@ use kernel::{
     prelude::*,
     types::Opaque, //
 };
+
+use super::error::ErrorRecovery;
 
 /// A PCI driver that is notified of system shutdown.
 pub(crate) trait Shutdown: pci::Driver {
@@ -120,18 +123,18 @@ pub(crate) trait SystemSleep: pci::Driver {
     }
 }
 
-/// [`pci::Adapter`] for drivers with [`Shutdown`] and [`SystemSleep`].
-pub(crate) struct Adapter<T: Shutdown + SystemSleep>(PhantomData<T>);
+/// [`pci::Adapter`] for drivers with [`Shutdown`], [`SystemSleep`] and [`ErrorRecovery`].
+pub(crate) struct Adapter<T: Shutdown + SystemSleep + ErrorRecovery>(PhantomData<T>);
 
 // SAFETY: All is as for `pci::Adapter<T>`.
-unsafe impl<T: Shutdown + SystemSleep> DriverLayout for Adapter<T> {
+unsafe impl<T: Shutdown + SystemSleep + ErrorRecovery> DriverLayout for Adapter<T> {
     type DriverType = <pci::Adapter<T> as DriverLayout>::DriverType;
     type DriverData<'bound> = T::Data<'bound>;
     const DEVICE_DRIVER_OFFSET: usize = <pci::Adapter<T> as DriverLayout>::DEVICE_DRIVER_OFFSET;
 }
 
 // SAFETY: As for `pci::Adapter<T>`, which does it.
-unsafe impl<T: Shutdown + SystemSleep> RegistrationOps for Adapter<T> {
+unsafe impl<T: Shutdown + SystemSleep + ErrorRecovery> RegistrationOps for Adapter<T> {
     unsafe fn register(
         pdrv: &Opaque<Self::DriverType>,
         name: &'static CStr,
@@ -141,6 +144,7 @@ unsafe impl<T: Shutdown + SystemSleep> RegistrationOps for Adapter<T> {
         unsafe {
             (*pdrv.get()).shutdown = Some(Self::shutdown_callback);
             (*pdrv.get()).driver.pm = const { &Self::PM };
+            (*pdrv.get()).err_handler = const { &Self::ERROR_HANDLERS };
             pci::Adapter::<T>::register(pdrv, name, module)
         }
     }
@@ -151,7 +155,7 @@ unsafe impl<T: Shutdown + SystemSleep> RegistrationOps for Adapter<T> {
     }
 }
 
-impl<T: Shutdown + SystemSleep> Adapter<T> {
+impl<T: Shutdown + SystemSleep + ErrorRecovery> Adapter<T> {
     const PM: bindings::dev_pm_ops = bindings::dev_pm_ops {
         prepare: Some(Self::prepare_callback),
         complete: Some(Self::complete_callback),
@@ -169,7 +173,7 @@ impl<T: Shutdown + SystemSleep> Adapter<T> {
     /// # Safety
     ///
     /// `pdev` must be valid, bound to the driver, and locked until this returns.
-    unsafe fn call<R>(
+    pub(super) unsafe fn call<R>(
         pdev: *mut bindings::pci_dev,
         callback: impl for<'bound> FnOnce(&'bound pci::Device<Core<'_>>, Pin<&T::Data<'bound>>) -> R,
     ) -> R {
@@ -220,7 +224,7 @@ impl<T: Shutdown + SystemSleep> Adapter<T> {
 /// Implements the callbacks of the PM core that return a result.
 macro_rules! pm_callbacks {
     ($($callback:ident => $operation:ident,)*) => {
-        impl<T: Shutdown + SystemSleep> Adapter<T> {
+        impl<T: Shutdown + SystemSleep + ErrorRecovery> Adapter<T> {
             $(
                 /// # Safety
                 ///
@@ -228,7 +232,7 @@ macro_rules! pm_callbacks {
                 unsafe extern "C" fn $callback(dev: *mut bindings::device) -> ffi::c_int {
                     // SAFETY: By the function's requirement, and as the device is locked: see the
                     // head of this file. The driver is one of PCI devices.
-                    unsafe { Self::call_pm(dev, T::$operation) }
+                    unsafe { Self::call_pm(dev, <T as SystemSleep>::$operation) }
                 }
             )*
         }

@@ -19,14 +19,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Name, what it is for, and its steps from top to bottom: patterns of files.
 FLOORS = [
-    ("root", "probe, the ioctl table, open files", ["amdgpu_rs.rs", "power.rs", "first_boot.rs", "driver.rs", "file.rs"]),
+    ("root", "probe, the ioctl table, open files", ["callbacks.rs", "amdgpu_rs.rs", "power.rs", "first_boot.rs", "driver.rs", "file.rs"]),
     ("ioctls", "what user space asks for; every field checked",
      ["cs.rs cs/*", "info.rs", "gem.rs gem/*", "bo_list.rs", "fences.rs", "fdinfo.rs", "sync.rs", "ctx.rs ctx/*",
       "absent.rs"]),
     ("memory", "where bytes live, and who may see them",
      ["ttm/access.rs vm/view.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs"]),
     ("execution", "what runs, in which order, and when it is done",
-     ["exec.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
+     ["exec.rs", "exec/outage.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
       "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",
       "exec/fence.rs exec/fence/*", "exec/verdict.rs", "exec/level.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs", "exec/submitter.rs", "exec/view.rs",
       "exec/faults.rs", "exec/interrupt_ring.rs", "exec/gart.rs"]),

@@ -11,8 +11,8 @@
 //!   *refuses*, and races it in ways that a well-behaved library would not.
 //!
 //! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
-//! packets, one type each, collected in an [`ib::Stream`]; [`hang`] jobs that hang; [`mem`]
-//! anonymous memory that can be replaced under the GPU, and [`generations`] what the GPU may then
+//! packets, one type each, collected in an [`ib::Stream`]; [`hang`] jobs that hang, and [`loss`] what
+//! is seen of VRAM that was lost; [`bus_error`] errors of the PCI bus; [`mem`] anonymous memory that can be replaced under the GPU, and [`generations`] what the GPU may then
 //! have read; [`session`] a file with a context and a command buffer, made of raw ioctls; [`start`]
 //! how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read; [`clock`]
 //! what a call costs; [`trace`] marks in the kernel's trace, [`klog`] its complaints; [`uevent`]
@@ -20,6 +20,7 @@
 //! are said.
 
 pub mod args;
+pub mod bus_error;
 pub mod child;
 pub mod clock;
 pub mod drm;
@@ -32,6 +33,7 @@ pub mod hang;
 pub mod ib;
 pub mod klog;
 pub mod libdrm;
+pub mod loss;
 pub mod mem;
 pub mod num;
 pub mod pm4;

@@ -115,6 +115,8 @@ pub struct Gpu {
     kicked: bool,
     /// Memory has not been trained since the power came on.
     pub(crate) untrained: bool,
+    /// It was allowed to access the host's memory.
+    was_used: bool,
     start: Instant,
 }
 
@@ -181,6 +183,7 @@ impl Gpu {
             rng,
             kicked: false,
             untrained: config.inject.not_posted,
+            was_used: false,
             start: Instant::now(),
             config,
         };
@@ -192,6 +195,9 @@ impl Gpu {
     /// a machine's devices so when it resets or wakes up. With the fault `power-loss` that is what
     /// it stands for.
     pub fn bus_reset(&mut self) {
+        if self.was_used && self.config.inject.lost_by_reset {
+            self.config.inject.unplugged = true;
+        }
         let lost = self.config.inject.power_loss;
         self.reset(!lost);
         self.untrained = lost || self.config.inject.not_posted;
@@ -285,7 +291,9 @@ impl Gpu {
             ConfigEffect::Woken if self.config.inject.power_loss => self.bus_reset(),
             ConfigEffect::Woken | ConfigEffect::None => (),
         }
-        if !self.pci.bus_master() {
+        if self.pci.bus_master() {
+            self.was_used = true;
+        } else {
             // Whoever takes bus mastering away stops what is under way.
             self.under_way.clear();
         }
@@ -411,6 +419,7 @@ impl Gpu {
         if self.config.inject.dead.contains(&block)
             || self.held.contains(&block)
             || !self.is_clocked()
+            || self.pci.is_cut_off()
         {
             return Step::Idle;
         }

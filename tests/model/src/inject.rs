@@ -56,6 +56,8 @@ pub struct Injections {
     pub smc_runs: bool,
     /// How hot the card is, in degrees Celsius.
     pub hot: Option<u64>,
+    /// A reset by the bus, once the card was in use, is its end.
+    pub lost_by_reset: bool,
     /// Every register reads as all ones, as after the card fell off the bus.
     pub unplugged: bool,
     /// Blocks whose engines never execute anything.
@@ -101,6 +103,7 @@ impl Injections {
             "no-thermal-protection" => self.no_thermal_protection = true,
             "smc-runs" => self.smc_runs = true,
             "hot" => self.hot = Some(number(99)?),
+            "lost-by-reset" => self.lost_by_reset = true,
             "unplugged" => self.unplugged = true,
             _ => {
                 let unknown = || format!("no fault is called `{name}`; see --help");

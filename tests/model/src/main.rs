@@ -45,6 +45,7 @@ Faults (--fail NAME, repeatable):
   no-ih-writeback   the interrupt ring's write pointer is not written back
   mc-training       memory training never ends
   power-loss        a reset of the machine, and D3, leave the card without power for a moment
+  lost-by-reset     a reset by the bus, once the card was in use, is its end (as unplugged)
   no-soft-reset     the soft resets do nothing
   no-config-reset   the reset by configuration space does nothing
   active-queues     another driver has halted the compute engine with its queues active

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! PCI configuration space: identity, BARs, and the capabilities power management, MSI (one
-//! 64-bit message) and PCI Express endpoint. Also the vendor's reset through dword 0x7c.
+//! 64-bit message), PCI Express endpoint and, in the extended space, Advanced Error Reporting. Also
+//! the vendor's reset through dword 0x7c.
 
 use crate::config::{
     Class,
@@ -15,10 +16,12 @@ pub const DOORBELL_SIZE: u64 = 8 << 20;
 pub const REGISTER_SIZE: u64 = 256 << 10;
 
 const COMMAND: usize = 0x04;
+const MEMORY: u16 = 1 << 1;
 const BUS_MASTER: u16 = 1 << 2;
 const PM: usize = 0x48;
 const MSI: usize = 0x50;
 const PCIE: usize = 0xa0;
+const AER: usize = 0x100;
 /// Writing `RESET_MAGIC` here resets the ASIC.
 const RESET: usize = 0x7c;
 const RESET_MAGIC: u32 = 0x39d5_e86b;
@@ -73,6 +76,12 @@ impl Pci {
         p.set(PCIE + 0x08, 0x0000_2810, 0x0000_ffff);
         p.set(PCIE + 0x0c, 0x0000_0103, 0);
         p.set(PCIE + 0x10, 0x0103_0000, 0x0000_0fff);
+        // Advanced Error Reporting v2. No error is ever reported by the card itself; which ones are
+        // masked, and which are fatal, is stored.
+        p.set(AER, 0x0002_0001, 0);
+        p.set(AER + 0x08, 0x0040_0000, 0x07ff_f030);
+        p.set(AER + 0x0c, 0x0046_2030, 0x07ff_f030);
+        p.set(AER + 0x14, 0x0000_2000, 0x0000_f1c1);
         p.set(RESET, 0, 0);
         p
     }
@@ -116,6 +125,13 @@ impl Pci {
     /// Whether the function is in D3.
     fn sleeps(&self) -> bool {
         self.bytes[PM + 4] & 3 == 3
+    }
+
+    /// Whether the card is cut off from the bus: it may access nothing, and nobody may access it.
+    /// That is how a platform leaves it that is about to reset it.
+    pub fn is_cut_off(&self) -> bool {
+        u16::from_le_bytes([self.bytes[COMMAND], self.bytes[COMMAND + 1]]) & (MEMORY | BUS_MASTER)
+            == 0
     }
 
     /// Whether the host lets the device access memory.

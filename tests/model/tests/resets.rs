@@ -156,3 +156,29 @@ fn a_bus_reset_and_d3_may_take_the_power_away() {
         }
     }
 }
+
+#[test]
+fn a_card_that_the_platform_cuts_off_does_nothing() {
+    let mut b = Bench::new();
+    b.gfx_submit(&pm4(0x79, &[0x40, 1]));
+    b.gpu.config_write(4, &[0, 0]);
+    b.run();
+    assert_ne!(b.r("SCRATCH_REG0"), 1);
+    b.gpu.config_write(4, &[6, 0]);
+    b.run();
+    assert_eq!(b.r("SCRATCH_REG0"), 1);
+    b.clean();
+}
+
+#[test]
+fn a_bus_reset_may_be_the_end_of_a_card_in_use() {
+    let mut b = bench(&[], &[], &["lost-by-reset"]);
+    b.gpu.bus_reset();
+    assert_eq!(b.r("BIOS_SCRATCH_7"), !0);
+    let c = Config { vram: 64 << 20, visible: 64 << 20, ..Config::default() };
+    let mut new = amdgpu_model::gpu::Gpu::new(c).unwrap();
+    new.config.inject.add("lost-by-reset").unwrap();
+    // As when the machine is switched on.
+    new.bus_reset();
+    assert!(!new.config.inject.unplugged);
+}

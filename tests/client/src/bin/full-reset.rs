@@ -20,7 +20,6 @@ use std::{
 };
 
 use amdgpu_client::{
-    Errno,
     PAGE,
     args::Args,
     drm::Node,
@@ -35,118 +34,41 @@ use amdgpu_client::{
         submit_hang, //
     },
     ib::Stream,
+    loss::{
+        Belongings,
+        check_innocent,
+        check_others,
+        go_on,
+        losses,
+        renew, //
+    },
     num::{
         u32_of,
         u64_of,
         usize_of, //
     },
     report::Tally,
-    session::{
-        Buffer,
-        PATIENCE_MS,
-        Session, //
-    },
+    session::Session,
     start::{
         NODE,
         Start, //
     },
     uapi::{
-        DOMAIN_GTT,
         DOMAIN_VRAM,
-        INFO_VRAM_LOST_COUNTER,
         VA_OP_MAP, //
     }, //
 };
 
-const PAGES: usize = 256;
-
-/// Pages with a number each.
-struct Marked {
-    buffer: Buffer,
-    mark: u32,
-}
-
-impl Marked {
-    fn new(session: &Session, domain: u64, mark: u32) -> Result<Self, String> {
-        let buffer = session.buffer(u64_of(PAGES * PAGE), domain, 0);
-        let this = Self { buffer: buffer.map_err(|e| format!("a buffer: {e}"))?, mark };
-        (0..PAGES).for_each(|page| this.buffer.map.write(page * PAGE, this.word(page)));
-        Ok(this)
-    }
-
-    fn word(&self, page: usize) -> u32 {
-        self.mark | u32_of(page)
-    }
-
-    /// How many pages of `buffer` have the numbers.
-    fn right(&self, buffer: &Buffer) -> usize {
-        (0..PAGES).filter(|page| buffer.map.read(page * PAGE) == self.word(*page)).count()
-    }
-
-    /// Has an engine copy it to another buffer, which then has the same.
-    fn copy_to(&self, session: &Session, engine: Engine, to: &Buffer) -> Result<(), Errno> {
-        let mut stream = Stream::new();
-        stream.copy(engine, self.buffer.va, to.va, self.buffer.size);
-        let handles = [self.buffer.handle, to.handle];
-        let seq = session.submit(engine, &stream, &handles)?;
-        match session.wait(engine, seq, PATIENCE_MS)? {
-            true => Ok(()),
-            false => Err(Errno(libc::ETIMEDOUT)),
-        }
-    }
-}
-
 fn open(node: &Node) -> Result<Session, String> {
     Session::open(node).map_err(|e| format!("a session: {e}"))
-}
-
-fn losses(session: &Session) -> Result<u32, String> {
-    let info = session.file.info(INFO_VRAM_LOST_COUNTER, [0; 4]);
-    info.map_err(|e| format!("VRAM_LOST_COUNTER: {e}"))
-}
-
-/// Has a new context, in which what was mapped before is still mapped.
-fn renew(session: &mut Session) -> Result<(), String> {
-    session.ctx = session.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
-    Ok(())
-}
-
-/// A client that makes a new context whenever its old one is refused, and compares all it copies,
-/// until told to stop. How often it had to, and how often it copied.
-fn go_on(node: &Node, engine: Engine, over: &AtomicBool) -> Result<(usize, usize), String> {
-    let mut session = open(node)?;
-    let source = Marked::new(&session, DOMAIN_GTT, 0x6000_0000)?;
-    let to = session.buffer(u64_of(PAGES * PAGE), DOMAIN_GTT, 0).map_err(|e| format!("{e}"))?;
-    let (mut renewed, mut copied) = (0, 0);
-    // On a slow machine all is over before the first copy after the reset.
-    while !over.load(Ordering::Relaxed) || (copied == 0 && renewed < 3) {
-        to.map.fill(0);
-        match source.copy_to(&session, engine, &to) {
-            Ok(()) => copied += 1,
-            Err(Errno(libc::ECANCELED)) => {
-                renew(&mut session)?;
-                renewed += 1;
-                continue;
-            }
-            Err(e) => return Err(format!("a copy on {engine}: {e}")),
-        }
-        let right = source.right(&to);
-        if right != PAGES {
-            return Err(format!("{right} of {PAGES} pages are right after copy {copied}"));
-        }
-    }
-    Ok((renewed, copied))
 }
 
 /// A hang, and what everybody sees.
 fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(), String> {
     let title = format!("{engine}: {}", hang.name());
     let (guilty, mut innocent) = (open(node)?, open(node)?);
-    let kept = Marked::new(&innocent, DOMAIN_GTT, 0x5a5a_0000)?;
-    let lost = Marked::new(&innocent, DOMAIN_VRAM, 0x7b7b_0000)?;
+    let belongings = Belongings::new(&innocent)?;
     let before = losses(&guilty)?;
-    // Page tables, and whatever has to be cleared, come before the hang.
-    Engine::ALL.into_iter().try_for_each(|engine| innocent.prove_alive(engine))?;
     guilty.prove_alive(engine)?;
     let over = AtomicBool::new(false);
     let elsewhere = if engine.is_dma() { Engine::Gfx } else { Engine::Dma(0) };
@@ -188,55 +110,8 @@ fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(
             Err(format!("{told:x?}, not {expected:x?}"))
         }
     });
-    tally.check(format!("{title}: contexts from before are refused"), || {
-        for engine in Engine::ALL {
-            match submit(&innocent, 2, engine, &Stream::new()) {
-                Err(Errno(libc::ECANCELED)) => {}
-                answer => return Err(format!("{engine}: {answer:?}")),
-            }
-        }
-        Ok(String::new())
-    });
-    renew(&mut innocent)?;
-    tally.check(format!("{title}: what was mapped is mapped, for all engines"), || {
-        Engine::ALL.into_iter().try_for_each(|engine| innocent.prove_alive(engine))?;
-        Ok(String::new())
-    });
-    tally.check(format!("{title}: system memory is intact, for the CPU and for engines"), || {
-        let to = innocent.buffer(kept.buffer.size, DOMAIN_GTT, 0).map_err(|e| format!("{e}"))?;
-        kept.copy_to(&innocent, Engine::Dma(0), &to).map_err(|e| format!("a copy: {e}"))?;
-        match (kept.right(&kept.buffer), kept.right(&to)) {
-            (PAGES, PAGES) => Ok(String::new()),
-            right => Err(format!("{right:?} of {PAGES} pages are right")),
-        }
-    });
-    tally.check(format!("{title}: VRAM was lost, and works"), || {
-        let left = lost.right(&lost.buffer);
-        if left != 0 {
-            return Err(format!("{left} pages have what they had"));
-        }
-        kept.copy_to(&innocent, Engine::Gfx, &lost.buffer).map_err(|e| format!("a copy: {e}"))?;
-        match kept.right(&lost.buffer) {
-            PAGES => Ok(String::new()),
-            right => Err(format!("{right} of {PAGES} pages are right")),
-        }
-    });
-    tally.check(format!("{title}: new VRAM is zeroed"), || {
-        for pages in [1, PAGES] {
-            let new = innocent.buffer(u64_of(pages * PAGE), DOMAIN_VRAM, 0);
-            let new = new.map_err(|e| format!("a buffer: {e}"))?;
-            let bad = (0..pages * PAGE).step_by(4).find(|at| new.map.read(*at) != 0);
-            if let Some(at) = bad {
-                return Err(format!("{:#x} at {at:#x}", new.map.read(at)));
-            }
-        }
-        Ok(String::new())
-    });
-    tally.check(format!("{title}: whoever makes a new context goes on"), || {
-        let (renewed, copied) = others?;
-        let seen = format!("{copied} copies, {renewed} new contexts");
-        if copied == 0 { Err(seen) } else { Ok(seen) }
-    });
+    check_innocent(tally, &title, &mut innocent, &belongings)?;
+    check_others(tally, &title, others);
     Ok(())
 }
 
