@@ -33,6 +33,7 @@ use crate::{
             remove_firmware_framebuffer,
             Adapter,
             Enabled,
+            Link,
             Shutdown,
             SystemSleep, //
         },
@@ -465,6 +466,8 @@ fn open_memory(
             device: pdev.device_id(),
             revision: pdev.revision_id(),
         },
+        // Without a link to be seen (in a virtual machine) it may be what the chip is made for.
+        link: Link::of(pdev).unwrap_or(hw.link),
         revision: hw.system.revision(card),
         vbios,
         firmware: firmware.versions(),

@@ -98,6 +98,11 @@ pub(crate) fn memory(device: &Device, card: &Card<'_>, report: &Report) {
         fmt!("card.memory"),
         fmt!("kind {}, {} bits", memory.kind, memory.bus_width),
     );
+    let link = device.facts.link;
+    report.say(
+        fmt!("card.link"),
+        fmt!("generation {}, {} lanes", link.generation, link.lanes),
+    );
     report.say(fmt!("card.units"), fmt!("{:x?}", graphics.units));
     report.say(fmt!("card.backends"), fmt!("{:#x}", graphics.backends));
     memory_test::by_cpu(device, card, report);

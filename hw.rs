@@ -45,6 +45,8 @@ pub(crate) use self::{
     }, //
 };
 
+use crate::abstractions::pci::Link;
+
 use self::{
     card::Card,
     command::{
@@ -124,12 +126,6 @@ pub(crate) struct EngineFacts {
     /// Alignment of a command buffer: of its address, and in the next field, of its size in bytes.
     pub(crate) ib_alignment: u32,
     pub(crate) ib_size_alignment: u32,
-}
-
-/// A PCI Express link.
-pub(crate) struct Link {
-    pub(crate) generation: u32,
-    pub(crate) lanes: u32,
 }
 
 impl Chip {

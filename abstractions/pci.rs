@@ -5,11 +5,15 @@
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 mod driver;
+mod link;
 
-pub(crate) use self::driver::{
-    Adapter,
-    Shutdown,
-    SystemSleep, //
+pub(crate) use self::{
+    driver::{
+        Adapter,
+        Shutdown,
+        SystemSleep, //
+    },
+    link::Link, //
 };
 
 use crate::bindings;

@@ -47,10 +47,10 @@ use self::{
 
 use super::{
     Chip,
-    EngineFacts,
-    Link, //
+    EngineFacts, //
 };
 use crate::{
+    abstractions::pci::Link,
     bindings,
     hw::{
         command::{
