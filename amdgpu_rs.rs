@@ -38,6 +38,7 @@ use crate::{
             SystemSleep, //
         },
         task::TaskName,
+        vgaarb::Unarbitrated,
         workqueue::OwnedQueue, //
     },
     debug::{
@@ -173,6 +174,7 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
+    _legacy: Option<Unarbitrated<'bound>>,
     enabled: Enabled<'bound>,
 }
 
@@ -208,6 +210,8 @@ impl pci::Driver for AmdgpuDriver {
 
             Ok(try_pin_init!(Binding {
                 enabled,
+                // SAFETY: The driver core drops the binding when the device is unbound.
+                _legacy: unsafe { Unarbitrated::new(pdev) },
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
                 // SAFETY: The driver core drops the binding when the device is unbound.

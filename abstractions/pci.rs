@@ -40,7 +40,7 @@ use kernel::{
 };
 
 /// Returns the C object.
-fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+pub(super) fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
     // CAST: `pci::Device` is a transparent wrapper of `struct pci_dev`.
     core::ptr::from_ref(pdev).cast_mut().cast()
 }

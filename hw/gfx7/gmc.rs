@@ -259,8 +259,10 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     }
 }
 
-/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns.
+/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns: neither does it lead
+/// there, nor does the card answer to its addresses, which another card may need.
 fn lock_vga_out(card: &Card<'_>) {
+    card.regs().update(CONFIG_CNTL, |r| r.with_vga_dis(true));
     card.regs()
         .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
     card.regs()
@@ -479,6 +481,15 @@ mod tests {
         },
         dummy_page: 0x2fd_f000,
     };
+
+    #[test]
+    fn legacy_vga() -> Result {
+        // CONFIG_CNTL, VGA_HDP_CONTROL, VGA_RENDER_CONTROL
+        let card = Card::fake(&[(0x5424, 0x18), (0x328, 0x1), (0x300, 0x3_0001)])?;
+        lock_vga_out(&card);
+        assert!(card.saw(&[write(0x5424, 0x1a), write(0x328, 0x11), write(0x300, 0x1)]));
+        Ok(())
+    }
 
     #[test]
     fn translation() -> Result {

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The card's place in the machine: the link to it. Checked where there is one: a card may be plugged
-//! into no port. The C driver answers otherwise.
+//! The card's place in the machine: the link to it, and legacy VGA. Checked where there are such
+//! things: a card may be plugged into no port, and be of a class that knows no VGA. The C driver
+//! answers these questions otherwise.
 
-use std::fs;
+use std::{
+    fs::{
+        self,
+        File, //
+    },
+    io::{
+        Read,
+        Write, //
+    }, //
+};
 
 use amdgpu_client::{
     drm::{
@@ -23,6 +33,9 @@ use crate::{
     expect, //
 };
 
+/// PCI class of VGA devices, without the interface.
+const VGA: &str = "0x0300";
+
 pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     if node.driver == Driver::Reference {
         return;
@@ -37,6 +50,9 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
             link(device, &of_bus("current_link_speed"), &lanes)
         });
     }
+    if of_bus("class").starts_with(VGA) {
+        tally.check("the card answers to no legacy VGA address", || legacy(node));
+    }
 }
 
 fn link(device: &Device, speed: &str, lanes: &str) -> Result<String, String> {
@@ -49,4 +65,24 @@ fn link(device: &Device, speed: &str, lanes: &str) -> Result<String, String> {
         format!("generation {}, {} lanes; the bus says {speed}, {lanes} lanes", has.0, has.1)
     })?;
     Ok(format!("generation {generation}, {lanes} lanes"))
+}
+
+/// The arbiter knows that the card needs none, and nobody may tell it otherwise.
+fn legacy(node: &Node) -> Result<String, String> {
+    let mut arbiter = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/vga_arbiter")
+        .map_err(|e| format!("/dev/vga_arbiter: {e}"))?;
+    let mut seen = String::new();
+    for request in [format!("target PCI:{}", node.slot), "decodes io+mem".into()] {
+        arbiter.write_all(request.as_bytes()).map_err(|e| format!("{request}: {e}"))?;
+        let mut text = [0; 256];
+        let len = arbiter.read(&mut text).map_err(|e| format!("after {request}: {e}"))?;
+        seen = String::from_utf8_lossy(&text[..len]).trim().to_owned();
+        expect(seen.contains(&node.slot) && seen.contains(",decodes=none,"), || {
+            format!("after '{request}': {seen}")
+        })?;
+    }
+    Ok(seen)
 }
