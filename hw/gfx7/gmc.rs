@@ -299,7 +299,8 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
     // Reset, then writeable.
     control(0x08);
     control(0x10);
-    for (index, value) in microcode.io_debug() {
+    let patches = patches(card.device_id(), regs.read(MC_SEQ_MISC0).into_raw());
+    for (index, value) in Iterator::chain(microcode.io_debug(), patches.iter().copied()) {
         regs.write_reg(MC_SEQ_IO_DEBUG_INDEX::from(index));
         regs.write_reg(MC_SEQ_IO_DEBUG_DATA::from(value));
     }
@@ -322,6 +323,18 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
             dev,
             "the memory does not say that its training is done; going on\n"
         );
+    }
+}
+
+/// Returns what the interface to the memory of some boards needs besides what the microcode's file
+/// says: indices and values. `memory` is `MC_SEQ_MISC0`. Of the C drivers, radeon does so
+/// (`ci_mc_load_microcode`).
+fn patches(device: u16, memory: u32) -> &'static [(u32, u32)] {
+    const FIREPRO_W5100: u16 = 0x6649;
+
+    match (device, memory >> 8 & 0xff) {
+        (FIREPRO_W5100, 0x56) => &[(5, 0x23), (9, 0x1f0)],
+        _ => &[],
     }
 }
 
@@ -581,6 +594,18 @@ mod tests {
             assert_eq!(Gmc.describe(&card).kind, kind);
         }
         Ok(())
+    }
+
+    #[test]
+    fn boards_with_patches() {
+        assert_eq!(patches(0x6649, 0x5000_5612), [(5, 0x23), (9, 0x1f0)]);
+        for (device, memory) in [
+            (0x6649, 0x5000_5712),
+            (0x6649, 0x5600_0056),
+            (0x6658, 0x5600),
+        ] {
+            assert_eq!(patches(device, memory), []);
+        }
     }
 
     #[test]
