@@ -133,13 +133,17 @@ impl<'a> WriteCombinedBar<'a> {
         if addr.is_null() {
             return Err(ENOMEM);
         }
+        // SAFETY: The address is that of the mapping, which nobody uses then.
+        let mapped = ScopeGuard::new(|| unsafe { bindings::iounmap(addr) });
+        let io = MmioRaw::new_region(addr.addr(), size)?;
+        mapped.dismiss();
         claimed.dismiss();
         // INVARIANT: Claimed and mapped just above.
         Ok(Self {
             pdev,
             number,
             phys,
-            io: MmioRaw::new_region(addr.addr(), size)?,
+            io,
         })
     }
 
