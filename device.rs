@@ -14,11 +14,13 @@ use kernel::{
         Bound, //
     },
     fmt,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
-    },
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::{
@@ -142,6 +144,9 @@ pub(crate) struct Device {
     /// Scratch memory of the engines.
     scratch: KernelBuffer,
     rings: KVec<Arc<Ring>>,
+    /// Memory of tests that an engine may still reach.
+    #[pin]
+    abandoned: Mutex<KVec<KernelBuffer>>,
     /// Counters for debugfs.
     pub(crate) stats: Arc<Stats>,
     /// Work queue that drops jobs, and tears down files whose jobs have to be waited for.
@@ -190,6 +195,7 @@ impl Device {
             interrupt_memory <- InterruptMemory::new(parent, gart),
             scratch: KernelBuffer::new(parent, gart, hw.scratch)?,
             rings: make_rings(parent, hw, &card, gart)?,
+            abandoned <- new_mutex!(KVec::new(), "Device::abandoned"),
             stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             schedulers: Schedulers::new(
                 parent,
@@ -303,6 +309,18 @@ impl Device {
             report.say(fmt!("ring.{name}.{register}"), value);
         };
         self.hw.system.survey_stuck(card, ring.kind, &mut say);
+    }
+
+    /// Keeps memory that an engine may still reach, until the device is gone.
+    pub(crate) fn abandon(&self, memory: KernelBuffer) {
+        let mut abandoned = self.abandoned.lock();
+        match abandoned.reserve(1, GFP_KERNEL) {
+            Ok(()) => {
+                let _ = abandoned.push_within_capacity(memory);
+            }
+            // Better lost than given to somebody else.
+            Err(_) => core::mem::forget(memory),
+        }
     }
 
     /// Returns the number of rings of a kind of engine that were not left out.

@@ -40,6 +40,7 @@ pub(crate) use self::{
     graphics::{
         GraphicsInfo,
         Raster,
+        ShaderTest,
         TilingTables,
         MAX_SHADER_ENGINES, //
     }, //
@@ -52,7 +53,8 @@ use self::{
     command::{
         Block,
         EngineKind,
-        RingId, //
+        RingId,
+        Sink, //
     },
     engine::Engine,
     layout::{
@@ -510,4 +512,11 @@ pub(crate) trait Graphics: Sync {
     ///
     /// Concurrent calls return wrong values: callers must allow only one reader at a time.
     fn clock(&self, card: &Card<'_>) -> u64;
+
+    /// Returns the code of the test shader.
+    fn test_shader(&self) -> &'static [u32];
+
+    /// Emits a run of the test shader, at most 64 dwords. Afterward dispatches may use all compute
+    /// units again.
+    fn emit_test(&self, out: &mut dyn Sink, test: &ShaderTest);
 }

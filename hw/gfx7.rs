@@ -7,6 +7,7 @@ mod clear_state;
 mod clock_gating;
 mod cp;
 mod decode;
+mod dispatch;
 mod gfx;
 mod gmc;
 mod golden;

@@ -26,7 +26,7 @@ FLOORS = [
     ("memory", "where bytes live, and who may see them",
      ["ttm/access.rs vm/view.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs"]),
     ("execution", "what runs, in which order, and when it is done",
-     ["exec.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
+     ["exec.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/shader_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
       "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",
       "exec/fence.rs exec/fence/*", "exec/verdict.rs", "exec/level.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs", "exec/submitter.rs", "exec/view.rs",
       "exec/faults.rs", "exec/interrupt_ring.rs", "exec/gart.rs"]),
