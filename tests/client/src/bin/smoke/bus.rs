@@ -12,7 +12,8 @@ use std::{
     io::{
         Read,
         Write, //
-    }, //
+    },
+    path::Path, //
 };
 
 use amdgpu_client::{
@@ -40,31 +41,46 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     if node.driver == Driver::Reference {
         return;
     }
-    let of_bus = |name: &str| {
-        let path = format!("/sys/bus/pci/devices/{}/{name}", node.slot);
-        fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
-    };
-    let lanes = of_bus("current_link_width");
-    if !matches!(lanes.as_str(), "" | "0" | "63") {
-        tally.check("DEV_INFO has the link to the card as it is", || {
-            link(device, &of_bus("current_link_speed"), &lanes)
-        });
+    let place = fs::canonicalize(format!("/sys/bus/pci/devices/{}", node.slot)).unwrap_or_default();
+    // The card, and the bridges before it.
+    let links: Vec<_> = place.ancestors().filter_map(Link::of).collect();
+    if let Some(slowest) = links.iter().rev().min_by_key(|link| link.bandwidth()) {
+        tally.check("DEV_INFO has the link to the card as it is", || is_told(device, slowest));
     }
-    if of_bus("class").starts_with(VGA) {
+    if fs::read_to_string(place.join("class")).is_ok_and(|class| class.starts_with(VGA)) {
         tally.check("the card answers to no legacy VGA address", || legacy(node));
     }
 }
 
-fn link(device: &Device, speed: &str, lanes: &str) -> Result<String, String> {
-    const SPEEDS: [&str; 6] = ["2.5", "5.0", "8.0", "16.0", "32.0", "64.0"];
+/// The upper link of a device on the bus, as it is now.
+struct Link {
+    generation: u32,
+    lanes: u32,
+}
+
+impl Link {
+    /// Nothing where there is none.
+    fn of(device: &Path) -> Option<Self> {
+        const SPEEDS: [&str; 6] = ["2.5", "5.0", "8.0", "16.0", "32.0", "64.0"];
+        let read = |name: &str| fs::read_to_string(device.join(name)).ok();
+        let (speed, lanes) = (read("current_link_speed")?, read("current_link_width")?);
+        let lanes = lanes.trim().parse().ok().filter(|lanes| (1..=32).contains(lanes))?;
+        let mut known = SPEEDS.iter().zip(1..);
+        let (_, generation) = known.find(|(text, _)| speed.starts_with(&format!("{text} GT/s")))?;
+        Some(Self { generation, lanes })
+    }
+
+    /// In units of a lane's of the first generation.
+    const fn bandwidth(&self) -> u32 {
+        self.lanes << self.generation
+    }
+}
+
+fn is_told(device: &Device, link: &Link) -> Result<String, String> {
     let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
-    let known = SPEEDS.iter().zip(1..).find(|(text, _)| speed.starts_with(&format!("{text} GT/s")));
-    let (_, generation) = known.ok_or_else(|| format!("the bus says a speed of '{speed}'"))?;
-    let has = (info.pcie_gen, info.pcie_num_lanes.to_string());
-    expect(has == (generation, lanes.into()), || {
-        format!("generation {}, {} lanes; the bus says {speed}, {lanes} lanes", has.0, has.1)
-    })?;
-    Ok(format!("generation {generation}, {lanes} lanes"))
+    let (has, is) = ((info.pcie_gen, info.pcie_num_lanes), (link.generation, link.lanes));
+    expect(has == is, || format!("generation and lanes {has:?}; the bus says {is:?}"))?;
+    Ok(format!("generation {}, {} lanes", link.generation, link.lanes))
 }
 
 /// The arbiter knows that the card needs none, and nobody may tell it otherwise.
