@@ -41,7 +41,7 @@ demo-llm: ## llama.cpp runs a small language model there, token for token as the
 
 # --- tests -------------------------------------------------------------------------------------
 
-.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii window witness platforms reset sleep check fmt
+.PHONY: test test-model test-client atom decls protocol kunit e2e debug e2e-debug cost bring-up first-boot bringup-diff reference strict hawaii window desktop engines witness platforms reset sleep check fmt
 test: ## all tests
 	@scripts/test
 
@@ -101,6 +101,12 @@ strict: ## the interface on the model as unkind as it can be
 
 window: ## cards of which the CPU sees a part of VRAM
 	@scripts/test window
+
+desktop: ## the interface on a card as it is in a PC
+	@scripts/test desktop
+
+engines: ## the races on the engines that e2e leaves out
+	@scripts/test engines
 
 hawaii: ## the interface on the other chip, and both chips in one machine
 	@scripts/test hawaii

@@ -22,4 +22,5 @@ pub(crate) mod pm;
 pub(crate) mod sync_file;
 pub(crate) mod task;
 pub(crate) mod tracepoint;
+pub(crate) mod vgaarb;
 pub(crate) mod workqueue;

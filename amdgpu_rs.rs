@@ -33,9 +33,11 @@ use crate::{
             remove_firmware_framebuffer,
             save_state,
             Adapter,
-            Enabled, //
+            Enabled,
+            Link, //
         },
         task::TaskName,
+        vgaarb::Unarbitrated,
         workqueue::OwnedQueue, //
     },
     debug::{
@@ -172,6 +174,7 @@ pub(crate) struct Binding<'bound> {
     running: Running<'bound>,
     attached: Attached,
     device: Arc<Device>,
+    _legacy: Option<Unarbitrated<'bound>>,
     enabled: Enabled<'bound>,
 }
 
@@ -209,6 +212,8 @@ impl pci::Driver for AmdgpuDriver {
 
             Ok(try_pin_init!(Binding {
                 enabled,
+                // SAFETY: The driver core drops the binding when the device is unbound.
+                _legacy: unsafe { Unarbitrated::new(pdev) },
                 device: device.clone(),
                 attached: Attached::new(dev, &drm)?,
                 // SAFETY: The driver core drops the binding when the device is unbound.
@@ -441,6 +446,8 @@ fn open_memory(
             device: pdev.device_id(),
             revision: pdev.revision_id(),
         },
+        // Without a link to be seen (in a virtual machine) it may be what the chip is made for.
+        link: Link::of(pdev).unwrap_or(hw.link),
         revision: hw.system.revision(card),
         vbios,
         firmware: firmware.versions(),

@@ -14,15 +14,20 @@ use kernel::{
         Bound, //
     },
     fmt,
+    new_mutex,
     prelude::*,
     sync::{
         aref::ARef,
-        Arc, //
-    },
+        Arc,
+        Mutex, //
+    }, //
 };
 
 use crate::{
-    abstractions::workqueue::OwnedQueue,
+    abstractions::{
+        pci::Link,
+        workqueue::OwnedQueue, //
+    },
     debug::{
         report::{
             Report,
@@ -80,6 +85,8 @@ use crate::{
 /// Facts about the card that bring-up learned and that never change.
 pub(crate) struct Facts {
     pub(crate) pci: PciIds,
+    /// Link to the card, as the firmware has trained it: the driver changes neither speed nor width.
+    pub(crate) link: Link,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,
     pub(crate) firmware: firmware::Versions,
@@ -138,6 +145,9 @@ pub(crate) struct Device {
     /// Scratch memory of the engines.
     scratch: KernelBuffer,
     rings: KVec<Arc<Ring>>,
+    /// Memory of tests that an engine may still reach.
+    #[pin]
+    abandoned: Mutex<KVec<KernelBuffer>>,
     /// Counters for debugfs.
     pub(crate) stats: Arc<Stats>,
     /// Work queue that drops jobs and updates. Its items take locks, but wait for no job.
@@ -191,6 +201,7 @@ impl Device {
             interrupt_memory <- InterruptMemory::new(parent, gart),
             scratch: KernelBuffer::new(parent, gart, hw.scratch)?,
             rings: make_rings(parent, hw, &card, gart)?,
+            abandoned <- new_mutex!(KVec::new(), "Device::abandoned"),
             stats: Arc::new(Stats::new(), GFP_KERNEL)?,
             schedulers: Schedulers::new(
                 parent,
@@ -307,6 +318,18 @@ impl Device {
             report.say(fmt!("ring.{name}.{register}"), value);
         };
         self.hw.system.survey_stuck(card, ring.kind, &mut say);
+    }
+
+    /// Keeps memory that an engine may still reach, until the device is gone.
+    pub(crate) fn abandon(&self, memory: KernelBuffer) {
+        let mut abandoned = self.abandoned.lock();
+        match abandoned.reserve(1, GFP_KERNEL) {
+            Ok(()) => {
+                let _ = abandoned.push_within_capacity(memory);
+            }
+            // Better lost than given to somebody else.
+            Err(_) => core::mem::forget(memory),
+        }
     }
 
     /// Returns the number of rings of a kind of engine that were not left out.

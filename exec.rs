@@ -14,8 +14,8 @@
 //! make that necessary by an [`outage`]. [`kernel_queue`] holds the driver's
 //! own jobs, which clear memory and [`copy`] it. The memory that engines share with the driver
 //! (rings, fences, descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs
-//! ([`heat`]). Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] is for
-//! the first boot of a card.
+//! ([`heat`]). Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] and
+//! [`shader_test`] are for the first boot of a card.
 
 pub(crate) mod copy;
 pub(crate) mod dump;
@@ -37,6 +37,7 @@ pub(crate) mod recovery;
 pub(crate) mod reset;
 pub(crate) mod revive;
 pub(crate) mod ring;
+pub(crate) mod shader_test;
 pub(crate) mod submitter;
 pub(crate) mod unmapped;
 pub(crate) mod verdict;

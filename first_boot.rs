@@ -17,7 +17,10 @@ use crate::{
     abstractions::pci::find_capability,
     debug::report::Report,
     device::Device,
-    exec::memory_test,
+    exec::{
+        memory_test,
+        shader_test, //
+    },
     hw::{
         card::Card,
         vbios::Vbios,
@@ -98,13 +101,18 @@ pub(crate) fn memory(device: &Device, card: &Card<'_>, report: &Report) {
         fmt!("card.memory"),
         fmt!("kind {}, {} bits", memory.kind, memory.bus_width),
     );
+    let link = device.facts.link;
+    report.say(
+        fmt!("card.link"),
+        fmt!("generation {}, {} lanes", link.generation, link.lanes),
+    );
     report.say(fmt!("card.units"), fmt!("{:x?}", graphics.units));
     report.say(fmt!("card.backends"), fmt!("{:#x}", graphics.backends));
     memory_test::by_cpu(device, card, report);
 }
 
-/// Tests `mib` MiB of memory with the DMA engines, none if it is 0, and reports how the card is
-/// then.
+/// Tests `mib` MiB of memory with the DMA engines, and the compute units, neither if it is 0.
+/// Reports how the card is then.
 pub(crate) fn engines(
     device: &Device,
     pdev: &pci::Device<Bound>,
@@ -113,6 +121,7 @@ pub(crate) fn engines(
 ) -> Result {
     if mib != 0 {
         memory_test::by_engines(device, pdev.as_ref(), mib.min(MOST_MIB), report)?;
+        shader_test::run(device, pdev.as_ref(), report)?;
     }
     power("end", device.hw, device.card.access(pdev.as_ref())?, report);
     Ok(())

@@ -42,17 +42,21 @@ pub(crate) use self::{
     graphics::{
         GraphicsInfo,
         Raster,
+        ShaderTest,
         TilingTables,
         MAX_SHADER_ENGINES, //
     }, //
 };
+
+use crate::abstractions::pci::Link;
 
 use self::{
     card::Card,
     command::{
         Block,
         EngineKind,
-        RingId, //
+        RingId,
+        Sink, //
     },
     engine::Engine,
     layout::{
@@ -126,12 +130,6 @@ pub(crate) struct EngineFacts {
     /// Alignment of a command buffer: of its address, and in the next field, of its size in bytes.
     pub(crate) ib_alignment: u32,
     pub(crate) ib_size_alignment: u32,
-}
-
-/// A PCI Express link.
-pub(crate) struct Link {
-    pub(crate) generation: u32,
-    pub(crate) lanes: u32,
 }
 
 impl Chip {
@@ -529,4 +527,11 @@ pub(crate) trait Graphics: Sync {
     ///
     /// Concurrent calls return wrong values: callers must allow only one reader at a time.
     fn clock(&self, card: &Card<'_>) -> u64;
+
+    /// Returns the code of the test shader.
+    fn test_shader(&self) -> &'static [u32];
+
+    /// Emits a run of the test shader, at most 64 dwords. Afterward dispatches may use all compute
+    /// units again.
+    fn emit_test(&self, out: &mut dyn Sink, test: &ShaderTest);
 }

@@ -6,6 +6,7 @@
 
 mod driver;
 mod error;
+mod link;
 
 pub(crate) use self::{
     driver::{
@@ -17,7 +18,8 @@ pub(crate) use self::{
         Answer,
         Channel,
         ErrorRecovery, //
-    }, //
+    },
+    link::Link, //
 };
 
 use crate::bindings;
@@ -44,7 +46,7 @@ use kernel::{
 };
 
 /// Returns the C object.
-fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
+pub(super) fn as_raw(pdev: &pci::Device<Bound>) -> *mut bindings::pci_dev {
     // CAST: `pci::Device` is a transparent wrapper of `struct pci_dev`.
     core::ptr::from_ref(pdev).cast_mut().cast()
 }
@@ -156,13 +158,17 @@ impl<'a> WriteCombinedBar<'a> {
         if addr.is_null() {
             return Err(ENOMEM);
         }
+        // SAFETY: The address is that of the mapping, which nobody uses then.
+        let mapped = ScopeGuard::new(|| unsafe { bindings::iounmap(addr) });
+        let io = MmioRaw::new_region(addr.addr(), size)?;
+        mapped.dismiss();
         claimed.dismiss();
         // INVARIANT: Claimed and mapped just above.
         Ok(Self {
             pdev,
             number,
             phys,
-            io: MmioRaw::new_region(addr.addr(), size)?,
+            io,
         })
     }
 

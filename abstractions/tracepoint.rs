@@ -8,13 +8,21 @@
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
-/// A valid argument of a tracepoint: a value that refers to nothing.
-pub(crate) trait Number: Copy {}
+/// A valid argument of a tracepoint.
+///
+/// # Safety
+///
+/// A value refers to nothing: whatever it is, a tracepoint may copy it.
+pub(crate) unsafe trait Number: Copy {}
 
-impl Number for bool {}
-impl Number for i32 {}
-impl Number for u32 {}
-impl Number for u64 {}
+// SAFETY: A truth value.
+unsafe impl Number for bool {}
+// SAFETY: A number.
+unsafe impl Number for i32 {}
+// SAFETY: A number.
+unsafe impl Number for u32 {}
+// SAFETY: A number.
+unsafe impl Number for u64 {}
 
 /// Makes one function that emits each tracepoint, and one that returns true while it is enabled.
 ///
@@ -34,8 +42,8 @@ macro_rules! declare_tracepoints {
 
                 if [<$name _enabled>]() {
                     #[cfg(CONFIG_TRACEPOINTS)]
-                    // SAFETY: A tracepoint may be called anywhere, and its arguments are numbers:
-                    // it copies them, and follows no pointer.
+                    // SAFETY: A tracepoint may be called anywhere, and by the requirement of
+                    // `Number` it may copy its arguments. It follows no pointer.
                     unsafe {
                         $crate::bindings::[<rust_do_trace_ $name>]($($arg),*)
                     };

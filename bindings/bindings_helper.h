@@ -51,6 +51,7 @@
 #include <linux/scatterlist.h>
 #include <linux/timekeeping.h>
 #include <linux/utsname.h>
+#include <linux/vgaarb.h>
 #include <linux/workqueue.h>
 #include <uapi/drm/amdgpu_drm.h>
 #include <uapi/linux/magic.h>
@@ -66,6 +67,7 @@ const unsigned int RUST_EXT_TTM_ALLOCATION_POOL_USE_DMA32 = TTM_ALLOCATION_POOL_
 const unsigned int RUST_EXT_TTM_TT_FLAG_EXTERNAL = TTM_TT_FLAG_EXTERNAL;
 const unsigned int RUST_EXT_TTM_TT_FLAG_ZERO_ALLOC = TTM_TT_FLAG_ZERO_ALLOC;
 const gfp_t RUST_EXT_GFP_DMA32 = GFP_KERNEL | GFP_DMA32;
+const unsigned int RUST_EXT_VGA_NORMAL = VGA_RSRC_NORMAL_IO | VGA_RSRC_NORMAL_MEM;
 const unsigned long RUST_EXT_PM_HIBERNATION_PREPARE = PM_HIBERNATION_PREPARE;
 const unsigned long RUST_EXT_PM_SUSPEND_PREPARE = PM_SUSPEND_PREPARE;
 const unsigned long RUST_EXT_PM_RESTORE_PREPARE = PM_RESTORE_PREPARE;

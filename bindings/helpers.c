@@ -375,6 +375,17 @@ void rust_ext_kfree_rcu_mightsleep(void *ptr)
 	kfree_rcu_mightsleep(ptr);
 }
 
+int rust_ext_vga_client_register(struct pci_dev *pdev,
+				 unsigned int (*decodes)(struct pci_dev *pdev, bool may))
+{
+	return vga_client_register(pdev, decodes);
+}
+
+void rust_ext_vga_set_legacy_decoding(struct pci_dev *pdev, unsigned int decodes)
+{
+	vga_set_legacy_decoding(pdev, decodes);
+}
+
 #if IS_ENABLED(CONFIG_KUNIT)
 int rust_ext_dma_coerce_mask(struct device *dev)
 {

@@ -10,6 +10,7 @@ struct drm_exec;
 struct mmu_interval_notifier;
 struct notifier_block;
 struct page;
+struct pci_dev;
 struct drm_syncobj;
 struct drm_vma_offset_node;
 struct device;
@@ -85,5 +86,8 @@ struct workqueue_struct *rust_ext_alloc_unbound_workqueue(const char *name);
 struct workqueue_struct *rust_ext_alloc_reclaim_workqueue(const char *name);
 void rust_ext_kfree_rcu_mightsleep(void *ptr);
 int rust_ext_dma_coerce_mask(struct device *dev);
+int rust_ext_vga_client_register(struct pci_dev *pdev,
+				 unsigned int (*decodes)(struct pci_dev *pdev, bool may));
+void rust_ext_vga_set_legacy_decoding(struct pci_dev *pdev, unsigned int decodes);
 
 #endif

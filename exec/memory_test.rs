@@ -29,6 +29,7 @@ use crate::{
     hw::{
         card::Card,
         command::{
+            Commands,
             EngineKind,
             Fill, //
         }, //
@@ -76,12 +77,18 @@ pub(crate) fn by_engines(
     let system = KernelBuffer::new(dev, &device.gart, CHUNK)?;
     let mut seen = KVec::from_elem(0, CHUNK, GFP_KERNEL)?;
     let bytes = u64::from(mib) * u64::SZ_1M;
+    let mut reachable = false;
     for ring in device.rings().filter(|ring| is_tested(ring)) {
         let name = ring.kind.name();
         let vram = in_vram(device, card, ring, bytes, &mut seen);
         say(report, fmt!("memory.{name}.vram"), vram);
-        let system = in_system(ring, &system, bytes);
-        say(report, fmt!("memory.{name}.system"), system);
+        let filled = in_system(ring, &system, bytes);
+        reachable |= filled.is_err();
+        say(report, fmt!("memory.{name}.system"), filled);
+    }
+    if reachable {
+        // An engine that did not finish may do so yet.
+        device.abandon(system);
     }
     Ok(())
 }
@@ -141,11 +148,11 @@ fn in_system(ring: &Ring, memory: &KernelBuffer, bytes: u64) -> Result<(u64, u64
 const DWORDS: u64 = (CHUNK / size_of::<u32>()) as u64;
 
 fn fill(ring: &Ring, addr: u64, value: u32) -> Result {
-    ring.fill(Fill {
+    ring.execute(Commands::Fill(Fill {
         addr,
         bytes: CHUNK as u64,
         value,
-    })
+    }))
 }
 
 /// Returns a value that differs from chunk to chunk in many bits.

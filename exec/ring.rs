@@ -94,7 +94,6 @@ use crate::{
             Commands,
             EngineKind,
             FenceWrite,
-            Fill,
             GartWindow,
             Marks,
             RingId,
@@ -380,6 +379,11 @@ impl Ring {
         Ok(())
     }
 
+    /// Has the ring get no jobs. To be called before there are any.
+    pub(crate) fn leave_out(&self) {
+        self.left_out.store(true, Relaxed);
+    }
+
     /// Returns true if the ring has failed its test, and gets no jobs.
     pub(crate) fn is_left_out(&self) -> bool {
         self.left_out.load(Relaxed)
@@ -419,11 +423,12 @@ impl Ring {
         Ok(fence)
     }
 
-    /// Has a DMA engine fill memory, and waits for it. For tests, while nobody else uses the ring.
-    pub(crate) fn fill(&self, fill: Fill) -> Result {
+    /// Has the engine execute commands in the kernel's own context, and waits for it. For tests,
+    /// while nobody else uses the ring.
+    pub(crate) fn execute(&self, commands: Commands<'_>) -> Result {
         let submission = Submission {
             vm: None,
-            commands: Commands::Fill(fill),
+            commands,
             user_fence: None,
         };
         let fence = self.submit(&submission, HwFence::new(GFP_KERNEL)?, Party::Kernel);

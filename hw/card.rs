@@ -104,6 +104,15 @@ impl<'a> Card<'a> {
         }))
     }
 
+    /// Returns the card's PCI device ID, by which boards with the same chip are told apart.
+    pub(crate) fn device_id(&self) -> u16 {
+        match self {
+            Self::Mapped(bars) => bars.pdev.device_id(),
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+            Self::Fake(_) => 0,
+        }
+    }
+
     /// Returns the registers.
     pub(crate) fn regs(&self) -> Registers<'_> {
         Registers {

@@ -7,6 +7,7 @@ mod clear_state;
 mod clock_gating;
 mod cp;
 mod decode;
+mod dispatch;
 mod gfx;
 mod gmc;
 mod golden;
@@ -47,10 +48,10 @@ use self::{
 
 use super::{
     Chip,
-    EngineFacts,
-    Link, //
+    EngineFacts, //
 };
 use crate::{
+    abstractions::pci::Link,
     bindings,
     hw::{
         command::{

@@ -45,3 +45,26 @@ pub(crate) struct TilingTables {
     pub(crate) tile_modes: [u32; 32],
     pub(crate) macrotile_modes: [u32; 16],
 }
+
+/// A run of the test shader, of which each thread writes a dword: its number squared, mixed with a
+/// key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ShaderTest {
+    /// Address of the shader, a multiple of 256.
+    pub(crate) code: u64,
+    /// Address of the dwords, one for each thread.
+    pub(crate) result: u64,
+    pub(crate) key: u32,
+    /// Masks of the compute units that may run it, for each shader engine. Not all are empty.
+    pub(crate) units: [u32; MAX_SHADER_ENGINES],
+}
+
+impl ShaderTest {
+    /// Number of threads.
+    pub(crate) const THREADS: u32 = 1024;
+
+    /// Returns what a thread writes.
+    pub(crate) const fn expected(&self, thread: u32) -> u32 {
+        (thread * thread) ^ self.key
+    }
+}

@@ -196,7 +196,8 @@ pub(crate) fn lock_one(
 
 /// Objects whose reservations this thread holds until this is dropped.
 ///
-/// It also holds a reference to each object.
+/// It also holds a reference to each object, but for those whose reservation is also that of an
+/// object before them.
 ///
 /// # Invariants
 ///

@@ -289,8 +289,10 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     }
 }
 
-/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns.
+/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns: neither does it lead
+/// there, nor does the card answer to its addresses, which another card may need.
 fn lock_vga_out(card: &Card<'_>) {
+    card.regs().update(CONFIG_CNTL, |r| r.with_vga_dis(true));
     card.regs()
         .update(VGA_HDP_CONTROL, |r| r.with_vga_memory_disable(true));
     card.regs()
@@ -327,7 +329,8 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
     // Reset, then writeable.
     control(0x08);
     control(0x10);
-    for (index, value) in microcode.io_debug() {
+    let patches = patches(card.device_id(), regs.read(MC_SEQ_MISC0).into_raw());
+    for (index, value) in Iterator::chain(microcode.io_debug(), patches.iter().copied()) {
         regs.write_reg(MC_SEQ_IO_DEBUG_INDEX::from(index));
         regs.write_reg(MC_SEQ_IO_DEBUG_DATA::from(value));
     }
@@ -350,6 +353,18 @@ fn load_microcode(card: &Card<'_>, dev: &device::Device, microcode: &Microcode) 
             dev,
             "the memory does not say that its training is done; going on\n"
         );
+    }
+}
+
+/// Returns what the interface to the memory of some boards needs besides what the microcode's file
+/// says: indices and values. `memory` is `MC_SEQ_MISC0`. Of the C drivers, radeon does so
+/// (`ci_mc_load_microcode`).
+fn patches(device: u16, memory: u32) -> &'static [(u32, u32)] {
+    const FIREPRO_W5100: u16 = 0x6649;
+
+    match (device, memory >> 8 & 0xff) {
+        (FIREPRO_W5100, 0x56) => &[(5, 0x23), (9, 0x1f0)],
+        _ => &[],
     }
 }
 
@@ -511,6 +526,15 @@ mod tests {
     };
 
     #[test]
+    fn legacy_vga() -> Result {
+        // CONFIG_CNTL, VGA_HDP_CONTROL, VGA_RENDER_CONTROL
+        let card = Card::fake(&[(0x5424, 0x18), (0x328, 0x1), (0x300, 0x3_0001)])?;
+        lock_vga_out(&card);
+        assert!(card.saw(&[write(0x5424, 0x1a), write(0x328, 0x11), write(0x300, 0x1)]));
+        Ok(())
+    }
+
+    #[test]
     fn translation() -> Result {
         let card = Card::fake(&[])?;
         Gmc.enable_translation(&card, &TRANSLATION);
@@ -625,6 +649,18 @@ mod tests {
             assert_eq!(Gmc.describe(&card).kind, kind);
         }
         Ok(())
+    }
+
+    #[test]
+    fn boards_with_patches() {
+        assert_eq!(patches(0x6649, 0x5000_5612), [(5, 0x23), (9, 0x1f0)]);
+        for (device, memory) in [
+            (0x6649, 0x5000_5712),
+            (0x6649, 0x5600_0056),
+            (0x6658, 0x5600),
+        ] {
+            assert_eq!(patches(device, memory), []);
+        }
     }
 
     #[test]

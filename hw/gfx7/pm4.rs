@@ -233,6 +233,7 @@ impl Packet for IndirectBuffer {
 #[derive(Clone, Copy)]
 #[repr(u32)]
 enum Event {
+    CsPartialFlush = 0x07,
     VsPartialFlush = 0x0f,
     CacheFlushAndInvTs = 0x14,
     VgtFlush = 0x24,
@@ -248,6 +249,11 @@ impl EventWrite {
     /// Wait until the vertex shaders are done.
     pub(crate) const VS_PARTIAL_FLUSH: Self = Self {
         event: Event::VsPartialFlush,
+        index: 4,
+    };
+    /// Wait until the compute shaders are done.
+    pub(crate) const CS_PARTIAL_FLUSH: Self = Self {
+        event: Event::CsPartialFlush,
         index: 4,
     };
     pub(crate) const VGT_FLUSH: Self = Self {

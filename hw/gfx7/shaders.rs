@@ -23,6 +23,7 @@ use kernel::{
 };
 
 use super::{
+    dispatch,
     raster,
     readable,
     regs::*,
@@ -31,10 +32,12 @@ use super::{
 };
 use crate::hw::{
     card::Card,
+    command::Sink,
     Graphics,
     GraphicsInfo,
     MemoryInfo,
     Raster,
+    ShaderTest,
     MAX_SHADER_ENGINES, //
 };
 
@@ -114,6 +117,14 @@ impl Graphics for Parts {
         let low = card.regs().read(RLC_GPU_CLOCK_COUNT_LSB).into_raw();
         let high = card.regs().read(RLC_GPU_CLOCK_COUNT_MSB).into_raw();
         u64::from(high) << 32 | u64::from(low)
+    }
+
+    fn test_shader(&self) -> &'static [u32] {
+        &dispatch::SHADER
+    }
+
+    fn emit_test(&self, out: &mut dyn Sink, test: &ShaderTest) {
+        dispatch::emit_test(out, test);
     }
 }
 

@@ -81,6 +81,10 @@ register! {
 // VGA
 
 register! {
+    pub(crate) CONFIG_CNTL(u32) @ 0x05424 {
+        1:1 vga_dis => bool;
+    }
+
     pub(crate) VGA_HDP_CONTROL(u32) @ 0x00328 {
         4:4 vga_memory_disable => bool;
     }

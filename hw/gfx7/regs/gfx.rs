@@ -269,3 +269,38 @@ register! {
         31:24 on_monitor_add;
     }
 }
+
+// A dispatch
+
+register! {
+    pub(crate) COMPUTE_DISPATCH_INITIATOR(u32) @ 0x0b800 {
+        0:0 compute_shader_en => bool;
+        2:2 force_start_at_000 => bool;
+    }
+
+    pub(crate) COMPUTE_NUM_THREAD_X(u32) @ 0x0b81c {}
+
+    pub(crate) COMPUTE_PGM_LO(u32) @ 0x0b830 {}
+
+    pub(crate) COMPUTE_PGM_RSRC1(u32) @ 0x0b848 {
+        5:0 vgprs;
+        9:6 sgprs;
+        19:12 float_mode;
+        21:21 dx10_clamp => bool;
+    }
+
+    pub(crate) COMPUTE_PGM_RSRC2(u32) @ 0x0b84c {
+        5:1 user_sgpr;
+        7:7 tgid_x_en => bool;
+    }
+
+    pub(crate) COMPUTE_RESOURCE_LIMITS(u32) @ 0x0b854 {}
+
+    pub(crate) COMPUTE_STATIC_THREAD_MGMT_SE0(u32) @ 0x0b858 {}
+
+    pub(crate) COMPUTE_TMPRING_SIZE(u32) @ 0x0b860 {}
+
+    pub(crate) COMPUTE_STATIC_THREAD_MGMT_SE2(u32) @ 0x0b864 {}
+
+    pub(crate) COMPUTE_USER_DATA_0(u32) @ 0x0b900 {}
+}

@@ -54,6 +54,8 @@ pub struct Injections {
     pub no_thermal_protection: bool,
     /// Another driver has left firmware running on the SMC.
     pub smc_runs: bool,
+    /// A compute unit of the first shader engine that does nothing.
+    pub dead_unit: Option<u64>,
     /// How hot the card is, in degrees Celsius.
     pub hot: Option<u64>,
     /// A reset by the bus, once the card was in use, is its end.
@@ -102,6 +104,7 @@ impl Injections {
             "active-queues" => self.active_queues = true,
             "no-thermal-protection" => self.no_thermal_protection = true,
             "smc-runs" => self.smc_runs = true,
+            "dead-unit" => self.dead_unit = Some(number(0)?).filter(|n| *n < 16),
             "hot" => self.hot = Some(number(99)?),
             "lost-by-reset" => self.lost_by_reset = true,
             "unplugged" => self.unplugged = true,

@@ -52,6 +52,7 @@ Faults (--fail NAME, repeatable):
   no-thermal-protection  another driver has switched off the protection against heat
   smc-runs          another driver has left firmware running on the SMC
   hot[=C]           the card is that hot (default 99 degrees Celsius)
+  dead-unit[=N]     compute unit N of the first shader engine does nothing
   unplugged         every register reads as ones
 BLOCK: gfx, compute, sdma, sdma0, sdma1";
 

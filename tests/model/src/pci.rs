@@ -75,7 +75,9 @@ impl Pci {
         p.set(PCIE + 0x04, 0x0000_8fa0, 0);
         p.set(PCIE + 0x08, 0x0000_2810, 0x0000_ffff);
         p.set(PCIE + 0x0c, 0x0000_0103, 0);
-        p.set(PCIE + 0x10, 0x0103_0000, 0x0000_0fff);
+        // What became of it: a port may have fewer lanes, and be slower.
+        let link = if config.odd { 0x0082 } else { 0x0103 };
+        p.set(PCIE + 0x10, link << 16, 0x0000_0fff);
         // Advanced Error Reporting v2. No error is ever reported by the card itself; which ones are
         // masked, and which are fatal, is stored.
         p.set(AER, 0x0002_0001, 0);
@@ -172,6 +174,16 @@ mod tests {
             at = (c >> 8 & 0xff) as usize;
         }
         assert_eq!(ids, [1, 5, 0x10]);
+    }
+
+    #[test]
+    fn the_odd_card_s_link_is_less_than_it_can_be() {
+        let link = |odd| {
+            let p = Pci::new(&Config { odd, ..Config::default() });
+            (u32_at(&p, PCIE + 0x0c), u32_at(&p, PCIE + 0x10) >> 16)
+        };
+        assert_eq!(link(false), (0x103, 0x103));
+        assert_eq!(link(true), (0x103, 0x82));
     }
 
     #[test]

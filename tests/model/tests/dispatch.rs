@@ -125,6 +125,26 @@ fn vector_add_on_the_gfx_ring() {
 }
 
 #[test]
+fn a_dead_unit_does_nothing_and_others_do_it_all() {
+    for (units, done) in [([1 << 2, 0], false), ([1 << 2 | 1, 0], true), ([1 << 2, 1 << 2], true)] {
+        let mut config = Config { vram: 64 << 20, visible: 64 << 20, ..Config::default() };
+        config.cache = Cache::Direct;
+        config.inject.add("dead-unit=2").unwrap();
+        let mut b = Bench::with(config);
+        space(&mut b, VECTOR_ADD);
+        let mut p = registers(64);
+        // COMPUTE_STATIC_THREAD_MGMT_SE0, SE1
+        p.extend(set(0xb858, &units));
+        p.extend(direct(4));
+        let launch = job(&mut b, 0, &p);
+        b.gfx_submit(&launch);
+        assert_eq!(b.run(), Step::Idle);
+        b.clean();
+        assert_eq!(sums_are_there(&b), done, "{units:?}");
+    }
+}
+
+#[test]
 fn each_queue_has_its_own_registers() {
     let mut b = direct_bench();
     space(&mut b, VECTOR_ADD);

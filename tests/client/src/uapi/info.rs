@@ -199,6 +199,19 @@ pub struct DevInfo {
     pub ce_ram_size: u32,
     pub vram_type: u32,
     pub vram_bit_width: u32,
+    pub vce_harvest_config: u32,
+    pub gc_double_offchip_lds_buf: u32,
+    /// Of primitives, positions, control and parameters.
+    pub buf_gpu_addr: [u64; 4],
+    pub buf_size: [u32; 4],
+    pub wave_front_size: u32,
+    pub num_shader_visible_vgprs: u32,
+    pub num_cu_per_sh: u32,
+    pub num_tcc_blocks: u32,
+    pub gs_vgt_table_depth: u32,
+    pub gs_prim_buffer_depth: u32,
+    pub max_gs_waves_per_vgt: u32,
+    pub pcie_num_lanes: u32,
 }
 
 /// `drm_version`; lengths in bytes.
@@ -220,7 +233,7 @@ pub struct Version<'a> {
 
 pod! {
     GpuvmFault = 16, Info<'a> = 32, HwIp = 40, VbiosInfo = 200, Heap = 32, Memory = 96,
-    VramGtt = 24, Firmware = 8, DevInfo = 184, Version<'a> = 64,
+    VramGtt = 24, Firmware = 8, DevInfo = 272, Version<'a> = 64,
 }
 
 /// DRM_IOCTL_VERSION

@@ -311,9 +311,13 @@ impl Gpu {
         if engines.iter().all(|reg| registers[(reg - WINDOW) as usize] == 0) {
             return Err(Stop::Hang("a dispatch that may use no compute unit".into()));
         }
+        let dead = self.config.inject.dead_unit.map_or(0, |unit| 1 << unit);
+        let lives = |reg: u32, dead: u32| registers[(reg - WINDOW) as usize] & !dead != 0;
+        let done = lives(engines[0], dead) || engines[1..].iter().any(|reg| lives(*reg, 0));
         let launch =
             Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
-        let Some(launch) = launch else { return Ok(None) };
+        // What only a dead unit may do is not done.
+        let Some(launch) = launch.filter(|_| done) else { return Ok(None) };
         let config = self.shader_config(s.vmid, TA_CS_BC_BASE_ADDR);
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))

@@ -3,6 +3,8 @@
 //! Objects of a file go away while a job that uses them waits.
 
 use std::{
+    fs::File,
+    os::unix::fs::FileExt,
     thread,
     time::{
         Duration,
@@ -15,13 +17,14 @@ use amdgpu_client::{
     PAGE,
     drm::{
         Driver,
-        Node,
-        list_entries,
-        list_request, //
+        Node, //
     },
     engine::Engine,
     ib::Stream,
-    mem::UserMem,
+    mem::{
+        UserMem,
+        memory_file, //
+    },
     num::u64_of,
     race::{
         Gate,
@@ -153,19 +156,51 @@ fn bo_list(node: &Node, engine: Engine) -> Result<(), String> {
     }
 }
 
-/// Only the mappings hold the file then, and they go last.
+/// Gate and result are in memory that does not go with the file, and nobody else holds the file. A
+/// job that runs is not stopped by that, and is not waited for.
 fn close(node: &Node, engine: Engine) -> Result<(), String> {
-    let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
-    let bo = session.buffer(u64_of(PAGE), DOMAIN_GTT, 0).map_err(|e| format!("a BO: {e}"))?;
-    let gate = Gate::shut(&session)?;
-    let mut stream = Stream::new();
-    gate.wait(engine, &mut stream);
-    stream.store(engine, bo.va, WRITTEN);
-    session.submit(engine, &stream, &[bo.handle]).map_err(|e| format!("CS: {e}"))?;
-    gate.open_soon(|| ());
-    // Everything goes at once, while the job is at its last words.
-    drop(bo);
-    drop(session);
+    const RESULT: usize = PAGE / 2;
+    let say = |what: &'static str| move |e: Errno| format!("{what}: {e}");
+    let file = memory_file(1).map_err(say("memfd"))?;
+    let board = UserMem::of_file(&file, 1).map_err(say("mmap"))?;
+    let session = Session::open(node).map_err(say("a session"))?;
+    let (handle, va) = Target::of_any(&session, &board).map_err(say("userptr"))?.leak();
+    let mut begun = Stream::new();
+    begun.store(engine, va + u64_of(BEGUN), WRITTEN);
+    begun.wait_equal(engine, va, 1);
+    begun.store(engine, va + u64_of(RESULT), WRITTEN);
+    session.submit(engine, &begun, &[handle]).map_err(say("CS"))?;
+    appears(&file, BEGUN)?;
+    let (closed, opened) = thread::scope(|scope| {
+        let opener = scope.spawn(|| {
+            thread::sleep(Duration::from_millis(SHUT_MS));
+            let now = Instant::now();
+            file.write_all_at(&1u32.to_ne_bytes(), 0).map(|()| now)
+        });
+        drop(session);
+        (Instant::now(), opener.join())
+    });
+    let opened = opened.map_err(|_| "a thread panicked")?.map_err(|e| format!("write: {e}"))?;
+    if closed > opened {
+        return Err("the close came back after the gate was opened: it waits for jobs".into());
+    }
+    appears(&file, RESULT)
+}
+
+/// Where a job says that it has begun, in the memory of [`close`].
+const BEGUN: usize = PAGE / 4;
+
+/// Waits until a job has written to a place in a file.
+fn appears(file: &File, at: usize) -> Result<(), String> {
+    let end = Instant::now() + Duration::from_millis(PATIENCE_MS);
+    let mut word = [0; 4];
+    while u32::from_ne_bytes(word) != WRITTEN {
+        if Instant::now() > end {
+            return Err(format!("the job never wrote to {at:#x} what it should"));
+        }
+        thread::sleep(Duration::from_millis(1));
+        file.read_exact_at(&mut word, u64_of(at)).map_err(|e| format!("read: {e}"))?;
+    }
     Ok(())
 }
 
@@ -208,14 +243,20 @@ fn two_threads(node: &Node, engine: Engine) -> Outcome {
         }
         Ok::<_, String>(lost)
     })?;
-    // One job after the last replacement, to see that the list still reaches the memory.
-    let entries = list_entries(&handles);
-    let request = [list_request(&entries)];
-    let chunks =
-        [Chunk::of(uapi::CHUNK_ID_BO_HANDLES, &request), Chunk::of(uapi::CHUNK_ID_IB, &ib)];
-    let seq = session.file.cs(ctx, 0, &chunks).map_err(say("the last CS"))?;
+    // One job after the last replacement, to see that the list still reaches the memory: whoever
+    // wrote to these pages before is done when they are gone.
+    mem.discard(0..PAGES).map_err(say("MADV_DONTNEED"))?;
+    let chunks = [Chunk::of(uapi::CHUNK_ID_IB, &ib)];
+    let seq = session.file.cs(ctx, list, &chunks).map_err(say("the last CS"))?;
     if !session.wait(engine, seq, PATIENCE_MS).map_err(say("WAIT_CS"))? {
         return Err("the last job is not done".into());
+    }
+    let mut bytes = [0; PAGE];
+    for page in 0..PAGES {
+        mem.read_page(page, &mut bytes);
+        if !bytes.starts_with(&WRITTEN.to_ne_bytes()) {
+            return Err(format!("the last job has not written to page {page}"));
+        }
     }
     Ok(format!("{} submissions, {lost} of them refused with EDEADLK", 2 * JOBS))
 }

@@ -26,17 +26,20 @@ use crate::{
 /// The oldest interface that Mesa 26.1 takes.
 const FEWEST_MINOR: u32 = 54;
 
-/// Registers that libdrm and Mesa read: name, dword offset, instance, how many.
-/// Offsets from `asic_reg/gca/gfx_7_2_d.h` and `asic_reg/gmc/gmc_7_1_d.h`.
-const REGISTERS: [(&str, u32, u32, usize); 7] = [
-    ("CC_RB_BACKEND_DISABLE", 0x263d, SE0, 1),
-    ("PA_SC_RASTER_CONFIG", 0xa0d4, SE0, 1),
-    ("PA_SC_RASTER_CONFIG_1", 0xa0d5, SE0, 1),
-    ("GB_ADDR_CONFIG", 0x263e, BROADCAST, 1),
-    ("GB_TILE_MODE0-31", 0x2644, BROADCAST, 32),
-    ("GB_MACROTILE_MODE0-15", 0x2664, BROADCAST, 16),
-    ("MC_ARB_RAMCFG", 0x9d8, BROADCAST, 1),
+/// Registers that libdrm and Mesa read: name, dword offset, instance, how many, and how many of them
+/// are not zero on any card. Offsets from `asic_reg/gca/gfx_7_2_d.h` and `asic_reg/gmc/gmc_7_1_d.h`.
+const REGISTERS: [(&str, u32, u32, usize, usize); 7] = [
+    ("CC_RB_BACKEND_DISABLE", 0x263d, SE0, 1, 0),
+    ("PA_SC_RASTER_CONFIG", 0xa0d4, SE0, 1, 1),
+    ("PA_SC_RASTER_CONFIG_1", 0xa0d5, SE0, 1, 0),
+    ("GB_ADDR_CONFIG", GB_ADDR_CONFIG, BROADCAST, 1, 1),
+    ("GB_TILE_MODE0-31", 0x2644, BROADCAST, 32, 24),
+    ("GB_MACROTILE_MODE0-15", 0x2664, BROADCAST, 16, 12),
+    ("MC_ARB_RAMCFG", 0x9d8, BROADCAST, 1, 1),
 ];
+const GB_ADDR_CONFIG: u32 = 0x263e;
+/// Size of the memory's rows in that register, which is the board's.
+const ROW_SIZE: u32 = 3 << 28;
 
 /// Shader engine 0, all shader arrays.
 const SE0: u32 = 0xff00;
@@ -45,31 +48,39 @@ const BROADCAST: u32 = 0xffff_ffff;
 
 /// What user space tells a chip by.
 struct Chip {
+    /// How its firmware files begin.
+    name: &'static str,
     devices: RangeInclusive<u32>,
     external_revs: Range<u32>,
     shader_engines: u32,
     /// Compute units of an engine, and render backends of the chip, as designed.
     units_per_engine: u32,
     backends: u32,
+    /// `GB_ADDR_CONFIG`, but for the rows.
+    address_config: u32,
 }
 
 /// Numbers from the C driver's `amdgpu_drv.c`, `gfx_v7_0.c` and `cik.c`.
 const CHIPS: [Chip; 2] = [
     // Bonaire
     Chip {
+        name: "bonaire",
         devices: 0x6640..=0x665f,
         external_revs: 0x14..0x28,
         shader_engines: 2,
         units_per_engine: 7,
         backends: 4,
+        address_config: 0x0201_0001,
     },
     // Hawaii
     Chip {
+        name: "hawaii",
         devices: 0x67a0..=0x67be,
         external_revs: 0x28..0x29,
         shader_engines: 4,
         units_per_engine: 11,
         backends: 16,
+        address_config: 0x0201_1003,
     },
 ];
 
@@ -107,24 +118,36 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
             ))
         });
     }
-    for (name, kind, index) in [
-        ("ME", uapi::FW_GFX_ME, 0),
-        ("PFP", uapi::FW_GFX_PFP, 0),
-        ("MEC", uapi::FW_GFX_MEC, 0),
-        ("SDMA0", uapi::FW_SDMA, 0),
-        ("SDMA1", uapi::FW_SDMA, 1),
+    for (name, kind, index, file) in [
+        ("ME", uapi::FW_GFX_ME, 0, "me"),
+        ("PFP", uapi::FW_GFX_PFP, 0, "pfp"),
+        ("MEC", uapi::FW_GFX_MEC, 0, "mec"),
+        ("SDMA0", uapi::FW_SDMA, 0, "sdma"),
+        ("SDMA1", uapi::FW_SDMA, 1, "sdma1"),
     ] {
         tally.check(format_args!("FW_VERSION {name}"), || {
             let (version, feature) = device.firmware(kind, index).map_err(at("query"))?;
+            let has = versions(chip(device)?.name, file)?;
+            expect(has == (version, feature), || {
+                format!("version {version}, feature {feature}; the file has {has:?}")
+            })?;
             Ok(format!("version {version}, feature {feature}"))
         });
     }
-    for (name, offset, instance, count) in REGISTERS {
+    for (name, offset, instance, count, least) in REGISTERS {
         tally.check(format_args!("READ_MMR {name}"), || {
             let mut values = vec![0; count];
             device.registers(offset, instance, &mut values).map_err(at("query"))?;
-            // Whether a value is right is for the comparison with the other driver to say; but
-            // each register, asked for alone, must read the same.
+            // Most of what is right is for the comparison with the other driver to say; but zeros
+            // are not, and each register, asked for alone, must read the same.
+            let set = values.iter().filter(|value| **value != 0).count();
+            expect(set >= least, || format!("all but {set} of {count} are zero"))?;
+            if offset == GB_ADDR_CONFIG {
+                let wanted = chip(device)?.address_config;
+                expect(values[0] & !ROW_SIZE == wanted, || {
+                    format!("{:#x}, where the chip has {wanted:#x} and the rows", values[0])
+                })?;
+            }
             for (i, &value) in (0..).zip(&values) {
                 let mut one = [0];
                 device.registers(offset + i, instance, &mut one).map_err(at("query of one"))?;
@@ -138,13 +161,32 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     }
 }
 
+fn chip(device: &Device) -> Result<&'static Chip, String> {
+    let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
+    CHIPS
+        .iter()
+        .find(|chip| chip.devices.contains(&info.device_id))
+        .ok_or_else(|| format!("device {:#x} is no Sea Islands card", info.device_id))
+}
+
+/// The versions of a firmware file and of its features (`struct gfx_firmware_header_v1_0` and
+/// `sdma_firmware_header_v1_0` of the kernel's `amdgpu_ucode.h` begin alike).
+fn versions(chip: &str, file: &str) -> Result<(u32, u32), String> {
+    const VERSION: usize = 16;
+    const FEATURE: usize = 32;
+    let path = format!("/lib/firmware/amdgpu/{chip}_{file}.bin");
+    let bytes = std::fs::read(&path).map_err(|e| format!("{path}: {e}"))?;
+    let word = |at: usize| {
+        let word = bytes.get(at..).and_then(<[u8]>::first_chunk).ok_or("it is too short");
+        word.map(|word| u32::from_le_bytes(*word)).map_err(|e| format!("{path}: {e}"))
+    };
+    Ok((word(VERSION)?, word(FEATURE)?))
+}
+
 fn device_info(device: &Device) -> Result<String, String> {
     let info: DevInfo = device.info(uapi::INFO_DEV_INFO).map_err(at("query"))?;
     expect(info.family == uapi::FAMILY_CI, || format!("family {}", info.family))?;
-    let chip = CHIPS
-        .iter()
-        .find(|chip| chip.devices.contains(&info.device_id))
-        .ok_or_else(|| format!("device {:#x} is no Sea Islands card", info.device_id))?;
+    let chip = chip(device)?;
     expect(chip.external_revs.contains(&info.external_rev), || {
         format!("external revision {:#x}", info.external_rev)
     })?;

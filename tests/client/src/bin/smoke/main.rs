@@ -3,6 +3,7 @@
 //! Whether the driver does what every user of an amdgpu device takes for granted, through an
 //! unmodified libdrm: identity, information, memory, and work on each of the seven rings.
 
+mod bus;
 mod engines;
 mod identity;
 mod memory;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
     if let Ok(device) = &device {
         if only.is_none() {
             identity::checks(device, &node, &mut tally);
+            bus::checks(device, &node, &mut tally);
             memory::checks(device, user_memory, &mut tally);
             several::checks(device, &mut tally);
         }
