@@ -392,7 +392,7 @@ pub(crate) trait MemoryController: Sync {
     fn directory(&self, card: &Card<'_>, vmid: u8) -> u64;
 
     /// Sets what shaders get where nothing is mapped in the address spaces of processes.
-    fn set_unmapped(&self, card: &Card<'_>, unmapped: &Unmapped);
+    fn set_unmapped(&self, card: &Card<'_>, unmapped: &UnmappedAccess);
 
     /// Returns and clears the protection fault recorded for the processes' contexts.
     fn take_fault(&self, card: &Card<'_>) -> Option<Fault>;
@@ -400,7 +400,7 @@ pub(crate) trait MemoryController: Sync {
 
 /// Result of a shader's access where nothing is mapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unmapped {
+pub(crate) enum UnmappedAccess {
     /// A fault.
     Faults,
     /// Within these pages of every process's address space, reads return zeros and writes vanish.

@@ -30,7 +30,7 @@ use crate::hw::{
         CardHandle, //
     },
     MemoryController,
-    Unmapped, //
+    UnmappedAccess, //
 };
 
 /// The setting of one card.
@@ -46,7 +46,7 @@ pub(crate) struct UnmappedReads {
 struct State {
     /// Number of address spaces that need zeros.
     users: usize,
-    setting: Unmapped,
+    setting: UnmappedAccess,
     said: bool,
 }
 
@@ -64,7 +64,7 @@ impl UnmappedReads {
             state <- new_mutex!(
                 State {
                     users: 0,
-                    setting: Unmapped::Faults,
+                    setting: UnmappedAccess::Faults,
                     said: false,
                 },
                 "UnmappedReads::state"
@@ -77,7 +77,7 @@ impl UnmappedReads {
         let mut state = self.state.lock();
         state.users += 1;
         if state.users == 1 {
-            self.set(&mut state, Unmapped::ReadsZero(pages));
+            self.set(&mut state, UnmappedAccess::ReadsZero(pages));
             if !core::mem::replace(&mut state.said, true) {
                 dev_info!(
                     self.dev,
@@ -92,19 +92,19 @@ impl UnmappedReads {
         let mut state = self.state.lock();
         state.users -= 1;
         if state.users == 0 {
-            self.set(&mut state, Unmapped::Faults);
+            self.set(&mut state, UnmappedAccess::Faults);
         }
     }
 
     /// Tells the card, which was just started, if that is not what it does by itself.
     pub(crate) fn restore(&self, card: &Card<'_>) {
         let state = self.state.lock();
-        if state.setting != Unmapped::Faults {
+        if state.setting != UnmappedAccess::Faults {
             self.memory.set_unmapped(card, &state.setting);
         }
     }
 
-    fn set(&self, state: &mut State, setting: Unmapped) {
+    fn set(&self, state: &mut State, setting: UnmappedAccess) {
         // A card that is gone runs no shaders.
         if let Some(card) = self.card.try_access() {
             self.memory.set_unmapped(&card, &setting);

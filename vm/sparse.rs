@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Ranges that are mapped, but of no buffer: a partially resident texture (PRT), where it is not
-//! resident. Shaders read zeros there, and what they write vanishes.
+//! resident. The C driver's are `fpriv->prt_va` and `amdgpu_vm_prt_get()`. Shaders read zeros there,
+//! and what they write vanishes.
 //!
 //! The page tables show nothing there. What makes reads of it zeros is a setting of the card
 //! (`exec/unmapped.rs`), which an address space asks for with its first such range. It gives it back

@@ -46,7 +46,7 @@ use crate::{
         MemoryController,
         MemoryInfo,
         Translation,
-        Unmapped, //
+        UnmappedAccess, //
     }, //
 };
 
@@ -177,14 +177,14 @@ impl MemoryController for Gmc {
         u64::from(page) << PAGE_SHIFT
     }
 
-    fn set_unmapped(&self, card: &Card<'_>, unmapped: &Unmapped) {
+    fn set_unmapped(&self, card: &Card<'_>, unmapped: &UnmappedAccess) {
         /// An aperture without pages: its first page is behind its last.
         const NO_PAGES: (u32, u32) = (0xfff_ffff, 0);
 
         let (reads_zero, (first, last)) = match unmapped {
-            Unmapped::Faults => (false, NO_PAGES),
+            UnmappedAccess::Faults => (false, NO_PAGES),
             // LOSSLESS: An address has 40 bits, and a page 12.
-            Unmapped::ReadsZero(pages) => (true, (pages.start as u32, pages.end as u32 - 1)),
+            UnmappedAccess::ReadsZero(pages) => (true, (pages.start as u32, pages.end as u32 - 1)),
         };
         let regs = card.regs();
         // The invalid entries are kept by the translation caches, which would otherwise read them
@@ -582,8 +582,8 @@ mod tests {
     fn what_is_not_mapped() -> Result {
         let card = Card::fake(&[])?;
         let pages = 0x10..0xff_fbf0;
-        Gmc.set_unmapped(&card, &Unmapped::ReadsZero(pages));
-        Gmc.set_unmapped(&card, &Unmapped::Faults);
+        Gmc.set_unmapped(&card, &UnmappedAccess::ReadsZero(pages));
+        Gmc.set_unmapped(&card, &UnmappedAccess::Faults);
         let apertures = |low, high| {
             // VM_PRT_APERTURE0_LOW_ADDR to 3, VM_PRT_APERTURE0_HIGH_ADDR to 3
             let low = [0x14b0, 0x14b4, 0x14b8, 0x14bc].map(|register| write(register, low));

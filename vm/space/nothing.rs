@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Mappings of no BO, which keep other mappings from their pages (`vm/sparse.rs`).
+//! Mappings of no BO, which keep other mappings from their pages (`vm/sparse.rs`). The C driver's
+//! are `amdgpu_bo_va_mapping`s of the `amdgpu_bo_va` that belongs to no BO, `fpriv->prt_va`.
 
 use core::ops::Range;
 
