@@ -59,6 +59,6 @@ impl Drop for Unarbitrated<'_> {
 
 /// Answers the arbiter's question which addresses a device decodes if it may decode legacy ones:
 /// those of its BARs, whatever it may. Called with the arbiter's lock held, in any context.
-unsafe extern "C" fn decodes(_pdev: *mut bindings::pci_dev, _may: bool) -> ffi::c_uint {
+extern "C" fn decodes(_pdev: *mut bindings::pci_dev, _may: bool) -> ffi::c_uint {
     bindings::RUST_EXT_VGA_NORMAL
 }

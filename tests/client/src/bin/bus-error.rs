@@ -154,8 +154,8 @@ fn fatal(tally: &mut Tally, node: &Node, round: u32) -> Result<(), String> {
         tally.check(format!("{title}: a job that had begun on {engine} is lost"), || {
             ends_with(&running, engine, begun, &[libc::ECANCELED])
         });
-        // Jobs of DMA go to whichever of the engines has less to do.
-        if !engine.is_dma() {
+        // Other jobs go to whichever of several rings has less to do.
+        if engine == Engine::Gfx {
             tally.check(format!("{title}: a job behind it is lost"), || {
                 ends_with(&innocent, engine, queued, &[libc::ECANCELED])
             });
