@@ -9,7 +9,12 @@
 
 use std::{
     path::PathBuf,
-    process::ExitCode, //
+    process::ExitCode,
+    thread,
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
 
 use amdgpu_client::{
@@ -60,6 +65,8 @@ use amdgpu_client::{
     }, //
 };
 
+/// How long the interrupt of a fault may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Lanes of a wave, here also the threads of a group.
 const LANES: usize = 64;
 /// Numbers that are added.
@@ -264,9 +271,16 @@ impl Bench<'_, '_> {
         compare(&self.result.1, |_| 0.0)?;
         drop(other);
         self.run(ENGINE, [nowhere, nowhere, result])?;
-        match fault(self.device)? {
-            addr if stray.contains(&addr) => Ok(String::new()),
-            addr => Err(format!("the last fault is at {addr:#x}")),
+        // The interrupt of the fault may come after the job has ended.
+        let start = Instant::now();
+        loop {
+            match fault(self.device)? {
+                addr if stray.contains(&addr) => return Ok(String::new()),
+                addr if start.elapsed() > PATIENCE => {
+                    return Err(format!("the last fault is at {addr:#x}"));
+                }
+                _ => thread::sleep(Duration::from_millis(10)),
+            }
         }
     }
 
