@@ -13,7 +13,10 @@ use std::{
         Write, //
     },
     thread,
-    time::Duration, //
+    time::{
+        Duration,
+        Instant, //
+    }, //
 };
 
 use crate::{
@@ -49,6 +52,10 @@ use crate::{
 const GATE: usize = 1024;
 /// And the time at which it was opened, two words.
 const OPENED: usize = 1032;
+/// And what a job that has come to the gate has written.
+const COME: usize = 1048;
+/// How long a job may take to come there.
+const AT_THE_GATE: Duration = Duration::from_secs(20);
 
 /// How long a gate stays shut, in milliseconds: long against any call that does not wait for it,
 /// short against the driver's patience with a job.
@@ -247,7 +254,25 @@ impl<'m> Latch<'m> {
     /// A gate that is shut, in the page of data of a session. It opens when this is dropped.
     pub fn shut(data: &'m IoMap) -> Self {
         data.write(GATE, 0);
+        data.write(COME, 0);
         Self(data)
+    }
+
+    /// Waits until a job has come to the gate. One that has not is taken back if its process is
+    /// killed.
+    ///
+    /// # Errors
+    ///
+    /// In words, if none comes.
+    pub fn expect_a_job(&self) -> std::result::Result<(), String> {
+        let start = Instant::now();
+        while self.0.read(COME) != 1 {
+            if start.elapsed() > AT_THE_GATE {
+                return Err("no job has come to the gate".into());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// A gate that another process has shut.
@@ -272,6 +297,7 @@ impl Drop for Latch<'_> {
 
 /// Appends a wait for the gate in the page of data of `session`.
 pub fn wait_at_gate(session: &Session, engine: Engine, stream: &mut Stream) {
+    stream.store(engine, session.data.va + u64_of(COME), 1);
     stream.wait_equal(engine, session.data.va + u64_of(GATE), 1);
 }
 

@@ -247,6 +247,7 @@ pub fn reaper(setting: &Setting) -> Answer {
         }
     };
     let owner = Owner::new(&session, engine, Manner::Gated, mem, wait)?;
+    latch.expect_a_job()?;
     std::fs::write("/proc/sysrq-trigger", "f").map_err(|e| format!("sysrq-trigger: {e}"))?;
     stay(&[&owner], STAY)?;
     latch.open();
