@@ -37,7 +37,10 @@ use crate::{
             Waited, //
         },
         drm::{
-            exec,
+            exec::{
+                self,
+                Locked, //
+            },
             gem::{
                 Handle,
                 ObjectExt, //
@@ -435,18 +438,13 @@ fn map_nothing(
     range: VaRange,
     overlap: Overlap,
 ) -> Result {
-    let vm = vm(file);
     let space = user_space(dev.hw.format);
-
-    wait_before(file, args)?;
-    let _section = dev.enter().ok_or(ENODEV)?;
-    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
-    let done = signal_after(file, args)?;
-    let (pages, _) = range.pages(args.offset_in_bo, u64::MAX)?;
     let space = space.start >> PAGE_SHIFT..space.end >> PAGE_SHIFT;
-    vm.map_nothing(&locked, pages, overlap, space)?;
-    signal(done, vm);
-    Ok(())
+
+    change(dev, file, args, |vm, locked| {
+        let (pages, _) = range.pages(args.offset_in_bo, u64::MAX)?;
+        vm.map_nothing(locked, pages, overlap, space)
+    })
 }
 
 fn unmap_nothing(
@@ -455,26 +453,33 @@ fn unmap_nothing(
     args: &drm_amdgpu_gem_va,
     range: VaRange,
 ) -> Result {
-    let vm = vm(file);
-
-    wait_before(file, args)?;
-    let _section = dev.enter().ok_or(ENODEV)?;
-    let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
-    let done = signal_after(file, args)?;
-    vm.unmap_nothing(&locked, range.address >> PAGE_SHIFT)?;
-    signal(done, vm);
-    Ok(())
+    change(dev, file, args, |vm, locked| {
+        vm.unmap_nothing(locked, range.address >> PAGE_SHIFT)
+    })
 }
 
 fn clear(dev: &DrmDevice, file: &DrmFile, args: &drm_amdgpu_gem_va, range: VaRange) -> Result {
+    change(dev, file, args, |vm, locked| {
+        let (pages, _) = range.pages(0, u64::MAX)?;
+        vm.clear(locked, pages)
+    })
+}
+
+/// Makes a change of the address space that concerns no BO of the caller's choice, with the fences
+/// before and after it that user space asks for.
+fn change(
+    dev: &DrmDevice,
+    file: &DrmFile,
+    args: &drm_amdgpu_gem_va,
+    make: impl FnOnce(&Arc<Vm>, &Locked) -> Result,
+) -> Result {
     let vm = vm(file);
 
     wait_before(file, args)?;
     let _section = dev.enter().ok_or(ENODEV)?;
     let locked = exec::lock_one(Interruptible::Yes, vm.root(), 1)?;
     let done = signal_after(file, args)?;
-    let (pages, _) = range.pages(0, u64::MAX)?;
-    vm.clear(&locked, pages)?;
+    make(vm, &locked)?;
     signal(done, vm);
     Ok(())
 }

@@ -44,7 +44,10 @@ use crate::{
         drm::device::Remedy, //
     },
     device::Device,
-    exec::revive::revive,
+    exec::{
+        reset::replay,
+        revive::revive, //
+    },
     hw::{
         card::Card,
         command::Marks,
@@ -148,13 +151,7 @@ impl Outage {
         };
         let executor = device.schedulers.executor();
         let section = SignalingSection::begin();
-        let (mut again, mut lost) = (0, 0);
-        for ring in executor.working_rings() {
-            ring.set_gate(Marks::OPEN);
-            let (runs, failed) = ring.replay(&stopped);
-            again += runs;
-            lost += failed;
-        }
+        let (again, lost) = replay(executor.working_rings(), &stopped);
         drop(section);
         executor.recovering.store(false, Relaxed);
         device.recovery.dumps.tell(Remedy::None, None);

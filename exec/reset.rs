@@ -200,7 +200,7 @@ impl Reset<'_> {
         executor.recovering.store(false, Relaxed);
         let result = match done {
             Ok(done) => {
-                let (again, lost) = self.replay(&done);
+                let (again, lost) = replay(self.rings(done.level), &done.stopped);
                 // What was lost with VRAM is always told. The core logs each event that it sends.
                 if is_aloud || done.level == Level::Full {
                     self.dumps.tell(Remedy::None, done.culprit);
@@ -342,18 +342,6 @@ impl Reset<'_> {
         Ok((stopped, culprit))
     }
 
-    /// Has the unfinished jobs run again. Returns how many do, and how many do not.
-    fn replay(&self, done: &Done) -> (usize, usize) {
-        let (mut again, mut lost) = (0, 0);
-        for ring in self.rings(done.level) {
-            ring.set_gate(Marks::OPEN);
-            let (runs, failed) = ring.replay(&done.stopped);
-            again += runs;
-            lost += failed;
-        }
-        (again, lost)
-    }
-
     /// Decides what becomes of the oldest job of each ring, after it was seen what has finished.
     /// Returns the task of the guilty one.
     fn judge(&self, level: Level, stopped: &Stopped) -> Result<Option<TaskName>> {
@@ -373,4 +361,20 @@ impl Reset<'_> {
         }
         Ok(culprit)
     }
+}
+
+/// Opens the gates of rings whose engines were reset, and has the unfinished jobs run again. Returns
+/// how many do, and how many do not.
+pub(super) fn replay<'a>(
+    rings: impl Iterator<Item = &'a Arc<Ring>>,
+    stopped: &Stopped,
+) -> (usize, usize) {
+    let (mut again, mut lost) = (0, 0);
+    for ring in rings {
+        ring.set_gate(Marks::OPEN);
+        let (runs, failed) = ring.replay(stopped);
+        again += runs;
+        lost += failed;
+    }
+    (again, lost)
 }

@@ -45,10 +45,7 @@ use super::{
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        drm::{
-            exec::Locked,
-            ttm, //
-        }, //
+        drm::exec::Locked, //
     },
     hw::page_table::TableKey,
     ttm::{
@@ -132,9 +129,10 @@ impl Vm {
                 .lock()
                 .for_some_bos(from, 1, |found| bo = Some(found.clone()));
             let reserved = bo.as_ref().and_then(|bo| bo.reserved_in(locked));
-            if let Some(bo) = reserved.filter(|bo| bo.mem_type() == Some(ttm::MemType::VRAM)) {
-                bo.leave_vram()?;
-                result = place();
+            if let Some(bo) = reserved {
+                if bo.leave_vram()? {
+                    result = place();
+                }
             }
         }
         result

@@ -132,8 +132,8 @@ struct Update<O: PageTables> {
     written: usize,
     /// An engine's work, as far as it has not begun.
     job: Option<O::Job>,
-    /// The steps from this one on may be an engine's.
-    engine_from: usize,
+    /// Set once an engine has failed: the CPU writes the rest.
+    engine_failed: bool,
     /// The steps that an engine writes, and the fence of its work.
     engine: Option<(Range<usize>, ARef<Fence>)>,
     #[pin]
@@ -358,7 +358,7 @@ impl<O: PageTables> Timeline<O> {
             fence: Some(fence),
             written: 0,
             job,
-            engine_from: 0,
+            engine_failed: false,
             engine: None,
             reap <- new_work!("Update::reap"),
             owner,
@@ -406,18 +406,17 @@ impl<O: PageTables> Update<O> {
         match this.engine.take() {
             Some((part, fence)) if fence.status() == Some(Ok(())) => *this.written = part.end,
             // It may have written some of its part: the CPU writes that, and what comes after it.
-            Some(_) => *this.engine_from = this.steps.len(),
+            Some(_) => *this.engine_failed = true,
             None => (),
         }
-        let from = (*this.engine_from).max(*this.written);
-        let job = this.job.as_mut()?;
-        let part = this.steps.next_long_runs(from)?;
+        let job = this.job.as_mut().filter(|_| !*this.engine_failed)?;
+        let part = this.steps.next_long_runs(*this.written)?;
         this.owner.write(this.steps, *this.written..part.start);
         *this.written = part.start;
         let fence = this.owner.start(job, this.steps, part.clone());
         match &fence {
             Some(fence) => *this.engine = Some((part, fence.clone())),
-            None => *this.engine_from = this.steps.len(),
+            None => *this.engine_failed = true,
         }
         fence
     }

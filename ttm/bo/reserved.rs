@@ -50,12 +50,13 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
 
-    /// Moves the BO out of VRAM, if it is there and may move. Does not wait for the move.
+    /// Moves the BO out of VRAM, if it is there and may move. Returns true if it does. Does not wait
+    /// for the move.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ERESTARTSYS`.
-    fn leave_vram(&self) -> Result;
+    fn leave_vram(&self) -> Result<bool>;
 
     /// Moves the BO out of VRAM that the CPU cannot access, before the CPU accesses it: to VRAM
     /// that it can if there is room, else to GTT. Does not wait for the move.
@@ -120,12 +121,13 @@ impl ReservedExt for ReservedBo<'_> {
         self.validate(&ttm::Placement::new(&[place]), &mut ctx)
     }
 
-    fn leave_vram(&self) -> Result {
+    fn leave_vram(&self) -> Result<bool> {
         if self.mem_type() != Some(ttm::MemType::VRAM) || self.is_pinned() {
-            return Ok(());
+            return Ok(false);
         }
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-        self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
+        self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)?;
+        Ok(true)
     }
 
     fn place_for_cpu(&self) -> Result {

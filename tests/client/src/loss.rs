@@ -86,6 +86,16 @@ pub fn losses(session: &Session) -> Result<u32, String> {
     info.map_err(|e| format!("VRAM_LOST_COUNTER: {e}"))
 }
 
+/// Checks that VRAM was counted lost once more than `before`.
+pub fn check_counted(tally: &mut Tally, title: &str, session: &Session, before: u32) {
+    tally.check(format!("{title}: the loss of VRAM is counted"), || {
+        match losses(session)?.wrapping_sub(before) {
+            1 => Ok(String::new()),
+            count => Err(format!("{count} times")),
+        }
+    });
+}
+
 /// Has a new context, in which what was mapped before is still mapped.
 ///
 /// # Errors

@@ -50,6 +50,7 @@ use amdgpu_client::{
     klog::KernelLog,
     loss::{
         Belongings,
+        check_counted,
         check_innocent,
         check_others,
         go_on,
@@ -163,12 +164,7 @@ fn fatal(tally: &mut Tally, node: &Node, round: u32) -> Result<(), String> {
         over.store(true, Ordering::Relaxed);
         worker.join().unwrap_or_else(|_| Err("it panicked".into()))
     });
-    tally.check(format!("{title}: the loss of VRAM is counted"), || {
-        match losses(&running)?.wrapping_sub(before) {
-            1 => Ok(String::new()),
-            count => Err(format!("{count} times")),
-        }
-    });
+    check_counted(tally, &title, &running, before);
     tally.check(
         format!("{title}: contexts are told, nobody is guilty, new ones are clean"),
         || {

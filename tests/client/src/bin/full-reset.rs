@@ -36,6 +36,7 @@ use amdgpu_client::{
     ib::Stream,
     loss::{
         Belongings,
+        check_counted,
         check_innocent,
         check_others,
         go_on,
@@ -92,12 +93,7 @@ fn scene(tally: &mut Tally, node: &Node, engine: Engine, hang: Hang) -> Result<(
         over.store(true, Ordering::Relaxed);
         worker.join().unwrap_or_else(|_| Err("it panicked".into()))
     });
-    tally.check(format!("{title}: the loss of VRAM is counted"), || {
-        match losses(&guilty)?.wrapping_sub(before) {
-            1 => Ok(String::new()),
-            count => Err(format!("{count} times")),
-        }
-    });
+    check_counted(tally, &title, &guilty, before);
     tally.check(format!("{title}: contexts are told, new ones are clean"), || {
         let new = innocent.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
         let told =
