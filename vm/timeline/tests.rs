@@ -353,6 +353,7 @@ mod order {
         let (first, second) = (engine()?, engine()?);
         let world = World::with_engine(&[&first, &second])?;
         let update = world.add_some(1, &[MANY, MANY])?;
+        assert_eq!(world.log(), 0xc01_e13);
         first.signal(Err(ECANCELED));
         assert_eq!(world.log(), 0xc01_e13_c1a);
         assert!(update.is_signaled());
