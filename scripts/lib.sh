@@ -233,7 +233,7 @@ debian_mirror() {
 	fi
 	# A host that has no such sources, or no apt-get, has no mirror of its own to name.
 	uri=$(apt-get indextargets --format "\$(ORIGIN)|\$(LABEL)|\$(REPO_URI)" 'Created-By: Packages' 2>/dev/null |
-		sed -n 's/^Debian|Debian|//p' | head -n 1) || true
+		sed -n 's/^Debian|Debian|//p' | head -n 1) || true # see above
 	uri=${uri:-http://deb.debian.org/debian}
 	echo "${uri%/}"
 }
