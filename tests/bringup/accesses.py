@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""A bring-up as the model's trace has it: which registers were written with what, which were read."""
+"""A bring-up as the model's trace has it: which registers were written with what, which were read. And jobs that do
+nothing, after it: what a driver puts around a command buffer."""
 
 import json
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 # before it loads a driver and when the driver is there (tests/rig/bin/marked-load).
 INTERRUPT_LINE = "0x3c"
 BEGIN, END = "0xa5", "0x5a"
+# And these before and after jobs that do nothing.
+JOBS_BEGIN, JOBS_END = "0xc3", "0x3c"
 
 # Ports of indirect spaces: the trace names the register behind them too.
 PORT = re.compile(r"(PCIE|SMC_IND|MC_SEQ_IO_DEBUG|DIDT_IND)_(INDEX|DATA)(_\d)?")
@@ -80,9 +83,14 @@ class BringUp:
         self._selected = {name: 0 for name in SELECTORS}
         self._streams: dict[str, Microcode] = {}
         self._last_read: tuple[str, int] | None = None
+        # What each ring has got of a submission that goes on, and whether it is a process's.
+        self._submissions: dict[str, tuple[list, list]] = {}
+        self._job_orders: dict[str, list[str]] = {}
         for event in events:
             self._take(event)
         self._flush_read()
+        for order in self._job_orders.values():
+            self.order += order
         for key, stream in self._streams.items():
             self.registers[key].values = [str(stream)]
 
@@ -93,6 +101,9 @@ class BringUp:
 
     def _take(self, event: dict):
         kind = event["k"]
+        if event.get("job"):
+            self._take_of_job(event)
+            return
         if kind == "cfg":
             self._write(f"config {event['at']}", event["val"])
         elif kind == "mqd":
@@ -106,6 +117,42 @@ class BringUp:
                 self._register_write(by, name, value)
             elif not by:
                 self._read(name)
+
+    def _take_of_job(self, event: dict):
+        """Commands of submissions by processes. Those by which a kernel writes page tables are its own affair."""
+        if event["k"] == "pkt" and not event["op"].startswith("NOP"):
+            ring, op, dwords = event["eng"], event["op"], [int(dword, 16) for dword in event["dw"]]
+            commands, is_users = self._submissions.setdefault(ring, ([], []))
+            commands.append((command(op, dwords), "sent"))
+            if op == "INDIRECT_BUFFER" and vmid_of_buffer(dwords):
+                is_users.append(True)
+            if ends_submission(op, dwords):
+                if is_users:
+                    self._take_submission(ring, commands)
+                del self._submissions[ring]
+        elif event["k"] == "w" and event["by"] in self._submissions:
+            commands, is_users = self._submissions[event["by"]]
+            name = re.sub(r"(VM_CONTEXT|IH_VMID_)\d+", r"\1n", event["reg"])
+            is_vmids = "n_" in name or name == "VM_INVALIDATE_REQUEST"
+            commands.append((name, "of its VMID" if is_vmids else int(event["val"], 16)))
+            if name == "VM_INVALIDATE_REQUEST":
+                is_users.append(True)
+
+    def _take_submission(self, ring: str, commands: list[tuple]):
+        """All count as written, for the kind of ring: which of a kind runs a job is up to the driver. The order is that
+        of the last one, and that of the last one that changes the address space, with 'space' in place of 'job'."""
+        # The second of two engines has another bit in what concerns all clients of the host data path.
+        other = {"sdma1": (f"{1 << 11:08x}", f"{1 << 10:08x}", 1 << 11, 1 << 10)}.get(ring)
+        kind = re.sub(r"^(comp|sdma).*", r"\1", ring)
+        names = []
+        for name, value in commands:
+            if other:
+                name, value = name.replace(*other[:2]), other[3] if value == other[2] else value
+            names.append(name)
+            self.registers.setdefault(f"job {kind}> {name}", Register()).values.append(value)
+        self._job_orders[f"job {kind}"] = [f"job {kind}> {name}" for name in names]
+        if "VM_INVALIDATE_REQUEST" in names:
+            self._job_orders[f"space {kind}"] = [f"space {kind}> {name}" for name in names]
 
     def _take_descriptor(self, queue: str, dwords: list[int]):
         """The last dwords that a descriptor held are the ones that count; a dword without a name has its number."""
@@ -172,22 +219,72 @@ class BringUp:
             self._last_read = None
 
 
+def words(dwords: list[int], keep: dict[int, int]) -> str:
+    """Dwords after the header, of which only the bits in `keep` say something; '*' for one that says nothing."""
+    def text(n: int, value: int) -> str:
+        mask = keep.get(n, 0xFFFFFFFF)
+        return f"{value & mask:08x}" if mask else "*"
+    return " ".join(text(n, value) for n, value in enumerate(dwords))
+
+
+def command(op: str, dwords: list[int]) -> str:
+    """A command without what differs from one submission to the next: addresses, sequence numbers, the VMID. What it
+    writes into registers is known by the registers' names."""
+    header, body = dwords[0], dwords[1:]
+    if header >> 30 != 3:  # a DMA engine's
+        if op == "INDIRECT_BUFFER":
+            return f"{op} {header & ~0xF0000:08x} * * {words(body[2:], {})}"
+        if op == "POLL_REG_MEM" and header >> 31:
+            return f"{op} {header:08x} {words(body, {0: 0, 1: 0, 2: 0})}"
+        said = {"POLL_REG_MEM": {}, "SRBM_WRITE": {0: 0, 1: 0}}.get(op, dict.fromkeys(range(len(body)), 0))
+        return f"{op} {header:08x} {words(body, said)}".rstrip()
+    in_memory = {
+        "WAIT_REG_MEM": body[0] >> 4 & 1,
+        "WRITE_DATA": body[0] >> 8 & 0xF,
+    }.get(op)
+    keep = {
+        "WAIT_REG_MEM": {1: 0, 2: 0, 3: 0} if in_memory else {},
+        "WRITE_DATA": dict.fromkeys(range(1, len(body)), 0),
+        "EVENT_WRITE_EOP": {1: 0, 2: 0xFFFF0000, 3: 0, 4: 0},
+        "RELEASE_MEM": {2: 0, 3: 0, 4: 0, 5: 0},
+        "INDIRECT_BUFFER": {0: 0, 1: 0, 2: 0xF0FFFFFF},
+        "COND_EXEC": dict.fromkeys(range(len(body)), 0),
+    }.get(op, {})
+    return f"{op} {words(body, keep)}"
+
+
+def vmid_of_buffer(dwords: list[int]) -> int:
+    return dwords[3] >> 24 & 0xF if dwords[0] >> 30 == 3 else dwords[0] >> 16 & 0xF
+
+
+def ends_submission(op: str, dwords: list[int]) -> bool:
+    """Whether the command is a fence that interrupts."""
+    return op in ("RELEASE_MEM", "TRAP") or op == "EVENT_WRITE_EOP" and dwords[3] >> 24 & 3 != 0
+
+
 def bare(key: str) -> str:
     """A register's name without its bank."""
     return key.split("@")[0]
 
 
 def between_marks(events):
-    """The events from the begin mark to the end mark, both left out."""
-    inside = False
+    """The events from the begin mark to the end mark, both left out; then those of jobs, if there are any, with the
+    key `job`."""
+    inside, brought_up = "", False
     for event in events:
-        if event["k"] == "cfg" and event["at"] == INTERRUPT_LINE and event["val"] in (BEGIN, END):
-            if inside and event["val"] == END:
+        if event["k"] == "cfg" and event["at"] == INTERRUPT_LINE and event["val"] in (BEGIN, END, JOBS_BEGIN, JOBS_END):
+            brought_up |= inside == BEGIN and event["val"] == END
+            if inside == JOBS_BEGIN and event["val"] == JOBS_END:
                 return
-            inside = event["val"] == BEGIN
-        elif inside:
+            inside = event["val"]
+        elif inside == BEGIN and not brought_up:
             yield event
-    raise SystemExit("compare: the trace has no bring-up between two marks")
+        elif inside == JOBS_BEGIN and brought_up:
+            yield event | {"job": True}
+    if not brought_up:
+        raise SystemExit("compare: the trace has no bring-up between two marks")
+    if inside == JOBS_BEGIN:
+        raise SystemExit("compare: the trace has no end of the jobs")
 
 
 def indirect_names(headers: Path) -> dict[tuple[str, int], str]:

@@ -24,6 +24,7 @@ HERE = Path(__file__).parent
 
 # Blocks of the card, and the names that belong to each; the first that matches.
 BLOCKS = [
+    ("Commands around a command buffer", r"(job|space) .*> "),
     ("Commands on the rings", r".*> "),
     ("Descriptors of compute queues (memory)", r"MQD "),
     ("PCI configuration", r"config "),
@@ -149,7 +150,7 @@ def order_differs(c: list[str], ours: list[str]) -> list[Difference]:
     both = set(c) & set(ours)
     moved: dict[str, Difference] = {}
     for first in (True, False):
-        for block in [block for block, _ in BLOCKS] + ["Others"]:
+        for block in sorted({order_block(name) for name in both}):
             a, b = (sequence(order, both, block, first) for order in (c, ours))
             kept = common_subsequence(a, b)
             for name in a:
@@ -160,8 +161,14 @@ def order_differs(c: list[str], ours: list[str]) -> list[Difference]:
     return sorted(moved.values(), key=lambda d: d.key)
 
 
+def order_block(name: str) -> str:
+    """Within what the order counts: of jobs, a ring."""
+    ring, on_ring, _ = name.partition("> ")
+    return ring if on_ring and ring.startswith(("job", "space")) else block_of(name)
+
+
 def sequence(order: list[str], both: set[str], block: str, first: bool) -> list[str]:
-    names = [name for name in order if name in both and block_of(name) == block]
+    names = [name for name in order if name in both and order_block(name) == block]
     if first:
         return list(dict.fromkeys(names))
     return list(reversed(dict.fromkeys(reversed(names))))
@@ -341,6 +348,9 @@ def main():
              for name, engines, *traces in options.chip]
     introduction, explanations = load_explanations(HERE / "explained.toml")
     wrong = judge([d for chip in chips for d in chip.found], explanations)
+    for chip in chips:
+        if not any(key.startswith("job ") for key in chip.c.registers.keys() & chip.ours.registers.keys()):
+            wrong.append(f"no job was compared: {chip.name}")
     options.report.write_text("\n".join(report(chip) for chip in chips))
     options.page.write_text(page(introduction, chips))
 

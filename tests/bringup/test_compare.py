@@ -44,6 +44,53 @@ class Same(unittest.TestCase):
         self.assertNotEqual(faults(5, 5), faults(7, 8))
 
 
+def job(ring: str, commands: list[str]) -> list[dict]:
+    """A submission, of 'OP header dwords', or of 'REGISTER := value' where the command before wrote it."""
+    events = []
+    for text in commands:
+        name, *rest = text.split()
+        if rest[0] == ":=":
+            events.append(w(name, int(rest[1], 16), ring) | {"job": True})
+        else:
+            events.append({"k": "pkt", "eng": ring, "op": name, "dw": rest, "job": True})
+    return events
+
+
+class Jobs(unittest.TestCase):
+    FLUSH = [
+        "WRITE_DATA c0033700 40000000 00000556 00000000 0f43fda0", "VM_CONTEXT7_PAGE_TABLE_BASE_ADDR := f43fda0",
+        "WRITE_DATA c0033700 40000000 0000051e 00000000 00000080", "VM_INVALIDATE_REQUEST := 80",
+    ]
+    BUFFER = ["INDIRECT_BUFFER c0023f00 01000000 00000000 07000008"]
+    FENCE = ["EVENT_WRITE_EOP c0044700 00030514 00001080 220000ff 00000003 00000000"]
+
+    def test_addresses_numbers_and_vmids_say_nothing(self):
+        other = [
+            "WRITE_DATA c0033700 40000000 00000550 00000000 0f43fdc0", "VM_CONTEXT1_PAGE_TABLE_BASE_ADDR := f43fdc0",
+            "WRITE_DATA c0033700 40000000 0000051e 00000000 00000002", "VM_INVALIDATE_REQUEST := 2",
+            "INDIRECT_BUFFER c0023f00 02000000 00000001 01000008",
+            "EVENT_WRITE_EOP c0044700 00030514 0001a000 220000ff 00000009 00000000",
+        ]
+        self.assertEqual(found(job("gfx", self.FLUSH + self.BUFFER + self.FENCE), job("gfx", other)), [])
+        poll = "POLL_REG_MEM 34000008 000054e0 000054dc {0:08x} {0:08x} 0fff000a"
+        dma = ["INDIRECT_BUFFER 00010004 01000000 00000000 00000008", "TRAP 00000006"]
+        self.assertEqual(found(job("sdma0", [poll.format(0x400), *dma]), job("sdma1", [poll.format(0x800), *dma])), [])
+
+    def test_what_a_fence_flushes_does(self):
+        weak = ["EVENT_WRITE_EOP c0044700 00000514 00001080 220000ff 00000003 00000000"]
+        kinds = found(job("gfx", self.BUFFER + self.FENCE), job("gfx", self.BUFFER + weak))
+        self.assertEqual([kind for _, kind in kinds], ["extra", "missing"])
+
+    def test_order_within_a_submission(self):
+        late = job("gfx", self.BUFFER + self.FLUSH + self.FENCE)
+        kinds = found(job("gfx", self.FLUSH + self.BUFFER + self.FENCE), late)
+        self.assertTrue(kinds and all(kind == "order" for _, kind in kinds))
+
+    def test_jobs_of_the_kernel_do_not_count(self):
+        tables = ["GENERATE_PTE_PDE 0000000c 3fda0000 000000f4 0 0 0 0 0 0 400", "TRAP 00000006"]
+        self.assertEqual(found(job("sdma0", tables), []), [])
+
+
 class Kinds(unittest.TestCase):
     def test_alike(self):
         events = [w("IH_RB_CNTL", 0), w("IH_RB_BASE", 5), r("IH_RB_CNTL"), w("IH_RB_CNTL", 1), r("SRBM_STATUS")]
