@@ -9,6 +9,8 @@ use super::*;
 mod states {
     use core::iter::once;
 
+    use kernel::rbtree::RBTreeNode;
+
     use super::*;
     use crate::{
         hw::page_table::fake::TWO,
@@ -20,6 +22,7 @@ mod states {
             },
             update::{
                 Recorder,
+                Room,
                 Steps, //
             },
         },
