@@ -136,26 +136,20 @@ use crate::{
         page_table::Format,
         Fault, //
     },
+    mem::{
+        BoId,
+        Reach, //
+    },
     ttm::{
         Bo,
-        BoId,
         ReservedBo,
         ReservedExt, //
     },
 };
 
-pub(crate) use self::{
-    backing::{
-        Backing,
-        SystemPages,
-        VramBlock, //
-    },
-    room::TableId,
-    space::{
-        MapFlags,
-        Mapping,
-        Reach, //
-    },
+pub(crate) use self::space::{
+    MapFlags,
+    Mapping, //
 };
 
 use self::{

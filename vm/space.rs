@@ -50,7 +50,6 @@ pub(super) use self::{
 
 use self::pending::Pending;
 use super::{
-    backing::Backing,
     mapping::{
         self,
         Mappings,
@@ -70,7 +69,11 @@ use crate::{
         Format,
         TableKey, //
     },
-    ttm::BoId, //
+    mem::{
+        Backing,
+        BoId,
+        Reach, //
+    },
 };
 
 /// Flags of a mapping: `AMDGPU_VM_PAGE_*` and any others that user space passed.
@@ -87,16 +90,6 @@ impl From<MapFlags> for Access {
 }
 
 pub(crate) type Mapping = mapping::Mapping<BoId, MapFlags>;
-
-/// Ability of jobs to reach the bytes of a BO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "bytes that jobs reach may not go before those jobs have ended"]
-pub(crate) enum Reach {
-    /// No job of this address space can reach them.
-    None,
-    /// Published jobs can reach them. No later job will.
-    PublishedJobs,
-}
 
 /// Ability of a BO's bytes to go away without a call of [`Space::invalidate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

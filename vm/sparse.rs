@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     abstractions::drm::exec::Locked,
-    ttm::BoId, //
+    mem::BoId, //
 };
 
 impl Vm {

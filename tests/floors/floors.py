@@ -24,7 +24,7 @@ FLOORS = [
      ["cs.rs cs/*", "info.rs", "gem.rs gem/*", "bo_list.rs", "fences.rs", "fdinfo.rs", "sync.rs", "ctx.rs ctx/*",
       "absent.rs"]),
     ("memory", "where bytes live, and who may see them",
-     ["ttm/access.rs vm/view.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs"]),
+     ["ttm/access.rs vm/view.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs", "mem.rs"]),
     ("execution", "what runs, in which order, and when it is done",
      ["exec.rs", "exec/outage.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/shader_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
       "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",

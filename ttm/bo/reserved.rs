@@ -26,7 +26,7 @@ use crate::{
         Pte,
         Snoop, //
     },
-    vm::{
+    mem::{
         Backing,
         SystemPages, //
     },

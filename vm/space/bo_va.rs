@@ -21,7 +21,7 @@ use super::{
     },
     Space, //
 };
-use crate::ttm::BoId;
+use crate::mem::BoId;
 
 /// State that the address space keeps for a BO with a handle: the `amdgpu_bo_va` of the C driver.
 pub(in crate::vm) struct BoVa<B> {

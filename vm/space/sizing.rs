@@ -13,12 +13,12 @@ use super::{
     Space, //
 };
 use crate::{
-    ttm::BoId,
+    mem::{
+        Backing,
+        BoId, //
+    },
     vm::{
-        backing::{
-            self,
-            Backing, //
-        },
+        backing,
         update::Room, //
     }, //
 };

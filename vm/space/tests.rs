@@ -14,8 +14,8 @@ mod states {
     use super::*;
     use crate::{
         hw::page_table::fake::TWO,
+        mem::VramBlock,
         vm::{
-            backing::VramBlock,
             tables::{
                 fake::Fake,
                 Place, //
