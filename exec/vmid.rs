@@ -35,7 +35,8 @@
 //! Between two flushes a context is only lent for one page directory.
 //!
 //! There is always an answer: a context, or a fence to wait for. The answer depends on which fences
-//! have ended, and fences end at any time; so they are looked at once ([`VmContexts::forget_ended`]).
+//! have ended, and fences end at any time; so they are looked at once
+//! ([`VmContexts::forget_ended`]).
 
 mod contexts;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]

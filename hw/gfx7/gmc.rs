@@ -292,8 +292,8 @@ fn wait_idle(card: &Card<'_>, dev: &device::Device) {
     }
 }
 
-/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns: neither does it lead
-/// there, nor does the card answer to its addresses, which another card may need.
+/// Keeps the legacy VGA window from writing to VRAM, which the driver now owns: neither does it
+/// lead there, nor does the card answer to its addresses, which another card may need.
 fn lock_vga_out(card: &Card<'_>) {
     card.regs().update(CONFIG_CNTL, |r| r.with_vga_dis(true));
     card.regs()
