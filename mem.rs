@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Words of memory that address spaces (`vm.rs`), buffer objects (`ttm.rs`) and user memory
-//! (`userptr.rs`) share. It knows none of them.
+//! Types in which address spaces (`vm.rs`), buffer objects (`ttm.rs`) and user memory
+//! (`userptr.rs`) speak of memory to each other. Nothing here knows any of the three.
 //!
 //! The C driver has structures of the objects themselves for this: `amdgpu_bo`, `ttm_resource`.
 
