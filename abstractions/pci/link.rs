@@ -58,7 +58,6 @@ impl Link {
 #[kernel::macros::kunit_tests(rust_pci_link)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn speeds_and_widths() {

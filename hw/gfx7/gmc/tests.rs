@@ -12,16 +12,16 @@ mod tests {
         faux, //
     };
 
-    use super::{
-        super::inputs::{
+    use super::*;
+    use crate::hw::{
+        fake::{
+            write,
+            Effect, //
+        },
+        gfx7::inputs::{
             Inputs,
             TRANSLATION, //
         },
-        *, //
-    };
-    use crate::hw::fake::{
-        write,
-        Effect, //
     };
 
     #[test]
