@@ -90,6 +90,7 @@ mod first_boot;
 mod gem;
 mod hw;
 mod info;
+mod mem;
 mod power;
 mod sync;
 mod ttm;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the system wants of a driver that is bound: quiet at its end, sleep, and recovery from errors
-//! of the bus. [`power`](crate::power) says what becomes of the card.
+//! The system's calls to a driver that is bound: for quiet at its end, for sleep, and for recovery
+//! from errors of the bus. [`power`](crate::power) says what becomes of the card.
 //!
 //! In the C driver these are `amdgpu_pci_shutdown`, `amdgpu_pm_ops` and `amdgpu_pci_err_handler`.
 

@@ -348,7 +348,8 @@ impl Attempt for Parsed<'_> {
         let published = self
             .bind(&reserved.locked)?
             .publish(self, &reserved.locked)?;
-        // Not under the reservations: an object that is named often has its timeline walked as often.
+        // Not under the reservations: an object that is named often has its timeline walked as
+        // often.
         drop(reserved);
         Ok(match published {
             Publication::Done((number, fence)) => {

@@ -85,7 +85,8 @@ use crate::{
 /// Facts about the card that bring-up learned and that never change.
 pub(crate) struct Facts {
     pub(crate) pci: PciIds,
-    /// Link to the card, as the firmware has trained it: the driver changes neither speed nor width.
+    /// Link to the card, as the firmware has trained it: the driver changes neither speed nor
+    /// width.
     pub(crate) link: Link,
     pub(crate) revision: Revision,
     pub(crate) vbios: Vbios,

@@ -9,13 +9,13 @@
 //! handler ([`interrupts`]) finds its fence ([`fence`]) written. [`submitter`] tracks the processes
 //! whose jobs must no longer run. Jobs that wait for each other form a [`gang`]. If a job does not
 //! end, [`recovery`] has its part of the card [`reset`], or if that does not help, a higher
-//! [`level`] of it; a [`verdict`] says what becomes of the jobs there. A [`dump`] shows root how it came, with what the job's own process
-//! has mapped ([`view`]). A card that has lost its state is brought up by [`revive`]; the bus may
-//! make that necessary by an [`outage`]. [`kernel_queue`] holds the driver's
-//! own jobs, which clear memory and [`copy`] it. The memory that engines share with the driver
-//! (rings, fences, descriptors) is bound into the [`gart`]. A card that is too hot gets no jobs
-//! ([`heat`]). Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] and
-//! [`shader_test`] are for the first boot of a card.
+//! [`level`] of it; a [`verdict`] says what becomes of the jobs there. A [`dump`] shows root how it
+//! came, with what the job's own process has mapped ([`view`]). A card that has lost its state is
+//! brought up by [`revive`]; the bus may make that necessary by an [`outage`]. [`kernel_queue`]
+//! holds the driver's own jobs, which clear memory and [`copy`] it. The memory that engines share
+//! with the driver (rings, fences, descriptors) is bound into the [`gart`]. A card that is too hot
+//! gets no jobs ([`heat`]). Files are charged the time of their jobs ([`engine_time`]).
+//! [`memory_test`] and [`shader_test`] are for the first boot of a card.
 
 pub(crate) mod copy;
 pub(crate) mod dump;

@@ -26,8 +26,8 @@
 //! # Errors of the bus
 //!
 //! An error that is not fatal is nothing to the driver, if the card answers: what it has cost is
-//! noticed as a hang is. After any other the bus resets the card, and it is brought up, with what was
-//! in VRAM lost ([`Outage`]).
+//! noticed as a hang is. After any other the bus resets the card, and it is brought up, with what
+//! was in VRAM lost ([`Outage`]).
 //!
 //! # Locks
 //!

@@ -88,7 +88,7 @@ use crate::{
         layout::VramLayout,
         page_table::PAGE_SHIFT, //
     },
-    vm::TableId, //
+    mem::TableId, //
 };
 
 use self::{
@@ -99,7 +99,6 @@ use self::{
 pub(crate) use self::{
     bo::{
         Bo,
-        BoId,
         NewBo,
         ReservedBo,
         ReservedExt, //

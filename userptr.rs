@@ -68,16 +68,16 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    mem::{
+        BoId,
+        Reach, //
+    },
     ttm::{
         Bo,
-        BoId,
         ReservedBo,
         ReservedExt, //
     },
-    vm::{
-        Reach,
-        Vm, //
-    },
+    vm::Vm, //
 };
 use core::ops::Range;
 use kernel::{

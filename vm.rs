@@ -63,6 +63,7 @@
 //! lists the address spaces that it must tell of a move, an address space holds the BOs that it
 //! maps, and user memory is a BO that its process may take away. This circle is inherent in the
 //! problem: these three, and no other files above the abstractions, import each other in a circle.
+//! The types in which they speak to each other are below them, in `mem.rs`.
 //!
 //! # Lock order
 //!
@@ -136,26 +137,20 @@ use crate::{
         page_table::Format,
         Fault, //
     },
+    mem::{
+        BoId,
+        Reach, //
+    },
     ttm::{
         Bo,
-        BoId,
         ReservedBo,
         ReservedExt, //
     },
 };
 
-pub(crate) use self::{
-    backing::{
-        Backing,
-        SystemPages,
-        VramBlock, //
-    },
-    room::TableId,
-    space::{
-        MapFlags,
-        Mapping,
-        Reach, //
-    },
+pub(crate) use self::space::{
+    MapFlags,
+    Mapping, //
 };
 
 use self::{

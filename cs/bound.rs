@@ -40,14 +40,12 @@ use crate::{
         command,
         page_table::Access, //
     },
+    mem::Backing,
     ttm::{
         Bo,
         ReservedExt, //
     },
-    vm::{
-        Backing,
-        Vm, //
-    },
+    vm::Vm, //
 };
 
 /// Resources that a job keeps until it has ended.

@@ -363,8 +363,8 @@ impl Reset<'_> {
     }
 }
 
-/// Opens the gates of rings whose engines were reset, and has the unfinished jobs run again. Returns
-/// how many do, and how many do not.
+/// Opens the gates of rings whose engines were reset, and has the unfinished jobs run again.
+/// Returns how many do, and how many do not.
 pub(super) fn replay<'a>(
     rings: impl Iterator<Item = &'a Arc<Ring>>,
     stopped: &Stopped,

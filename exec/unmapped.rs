@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The choice of what shaders get where nothing is mapped: for partially resident textures (PRT), of
-//! which a process maps some pages only.
+//! The choice of what shaders get where nothing is mapped: for partially resident textures (PRT),
+//! of which a process maps some pages only.
 //!
 //! The hardware of this generation has no mark for such a page. It can be told not to fault on what
 //! is not mapped, for all processes at once: reads return zeros then, and writes vanish. So this is

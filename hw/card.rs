@@ -234,6 +234,14 @@ impl Card<'_> {
         Fake::new(values).map(Self::Fake)
     }
 
+    /// Returns the accesses to a fake card so far.
+    pub(crate) fn effects(&self) -> Result<KVec<Effect>> {
+        match self {
+            Self::Mapped(_) => Err(EINVAL),
+            Self::Fake(fake) => fake.effects(),
+        }
+    }
+
     /// Returns true if the accesses to a fake card were exactly these. Logs the first difference.
     pub(crate) fn saw(&self, expected: &[Effect]) -> bool {
         match self {

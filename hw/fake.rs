@@ -86,6 +86,13 @@ impl Fake {
         let _ = self.0.lock().log.push(access, GFP_KERNEL);
     }
 
+    /// Returns the accesses so far.
+    pub(super) fn effects(&self) -> Result<KVec<Effect>> {
+        let mut effects = KVec::new();
+        effects.extend_from_slice(&self.0.lock().log, GFP_KERNEL)?;
+        Ok(effects)
+    }
+
     /// Returns true if the accesses were exactly these. Logs the first difference.
     pub(super) fn saw(&self, expected: &[Effect]) -> bool {
         let state = self.0.lock();

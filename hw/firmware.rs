@@ -18,8 +18,25 @@ use kernel::{
 
 /// A file that has been checked.
 pub(crate) struct Microcode {
-    file: firmware::Firmware,
+    file: File,
     header: Header,
+}
+
+/// Contents of a file: loaded, or those of a test.
+enum File {
+    Loaded(firmware::Firmware),
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+    Made(KVec<u8>),
+}
+
+impl File {
+    fn data(&self) -> &[u8] {
+        match self {
+            Self::Loaded(file) => file.data(),
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+            Self::Made(data) => data,
+        }
+    }
 }
 
 /// Fields of the header, checked against the file.
@@ -60,6 +77,7 @@ impl Microcode {
             dev_err!(dev, "firmware {name} is damaged: {defect:?}\n");
             EINVAL
         })?;
+        let file = File::Loaded(file);
         Ok(Self { file, header })
     }
 
@@ -83,7 +101,7 @@ impl Microcode {
         let range = self
             .header
             .io_debug()
-            .filter(|range| range.end <= self.file.size())
+            .filter(|range| range.end <= self.file.data().len())
             .unwrap_or(0..0);
         let pairs = self.file.data()[range].chunks_exact(2 * size_of::<u32>());
         pairs.filter_map(|pair| Some((dword(pair, 0)?, dword(pair, 4)?)))
@@ -277,6 +295,41 @@ impl Versions {
             ("sdma0", sdma0),
             ("sdma1", sdma1),
         ]
+    }
+}
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+impl Microcode {
+    /// Returns a file of two dwords of microcode for tests: `version` + 1 and `version` + 2.
+    fn for_test(version: u32) -> Result<Self> {
+        let mut data = KVec::new();
+        for dword in [version + 1, version + 2] {
+            data.extend_from_slice(&dword.to_le_bytes(), GFP_KERNEL)?;
+        }
+        let header = Header {
+            version,
+            first: 0,
+            second: 0,
+            code: 0..data.len(),
+        };
+        let file = File::Made(data);
+        Ok(Self { file, header })
+    }
+}
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+impl Files {
+    /// Returns files for tests, each of which has other microcode and another version.
+    pub(crate) fn for_test() -> Result<Self> {
+        Ok(Self {
+            mc: Microcode::for_test(0x10)?,
+            rlc: Microcode::for_test(0x20)?,
+            pfp: Microcode::for_test(0x30)?,
+            me: Microcode::for_test(0x40)?,
+            ce: Microcode::for_test(0x50)?,
+            mec: Microcode::for_test(0x60)?,
+            sdma: [Microcode::for_test(0x70)?, Microcode::for_test(0x80)?],
+        })
     }
 }
 

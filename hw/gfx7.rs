@@ -13,6 +13,8 @@ mod gmc;
 mod golden;
 mod hawaii;
 mod ih;
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+mod inputs;
 mod mec;
 mod mqd;
 mod page_table;

@@ -67,12 +67,13 @@ use crate::{
         DrmFile, //
     },
     hw::page_table::TableKey,
-    userptr::Userptr,
-    vm::{
+    mem::{
+        BoId,
         Reach,
-        TableId,
-        Vm, //
+        TableId, //
     },
+    userptr::Userptr,
+    vm::Vm, //
 };
 
 /// A buffer object.
@@ -80,34 +81,6 @@ pub(crate) type Bo = ttm::Object<BoData>;
 
 /// A buffer object whose reservation is held.
 pub(crate) type ReservedBo<'a> = ttm::Reserved<'a, BoData>;
-
-/// ID of a BO, unique for as long as the driver is loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct BoId(u64);
-
-impl BoId {
-    /// The lowest ID.
-    pub(crate) const FIRST: Self = Self(0);
-    /// The ID of no BO.
-    pub(crate) const NONE: Self = Self(u64::MAX);
-
-    /// Returns an ID that no BO has yet.
-    pub(crate) fn new() -> Self {
-        static LAST: Atomic<u64> = Atomic::new(0);
-
-        Self(LAST.fetch_add(1, Relaxed)).next()
-    }
-
-    /// Returns the ID as a number.
-    pub(crate) fn get(self) -> u64 {
-        self.0
-    }
-
-    /// Returns the next higher ID.
-    pub(crate) fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
 
 /// Type of a BO's memory.
 pub(crate) enum Kind {

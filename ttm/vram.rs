@@ -41,7 +41,7 @@ use crate::{
             PAGE_SIZE, //
         },
     },
-    vm::VramBlock, //
+    mem::VramBlock, //
 };
 
 /// The manager of VRAM.

@@ -4,8 +4,6 @@
 //!
 //! The C driver walks them with `amdgpu_res_cursor` in `amdgpu_vm_update_range`.
 
-use kernel::dma::DmaAddress;
-
 use super::{
     layout::{
         self,
@@ -19,46 +17,20 @@ use super::{
     },
     update::Room, //
 };
-use crate::hw::page_table::{
-    Access,
-    Format,
-    Fragment,
-    Pte,
-    Snoop,
-    PAGE_SHIFT, //
-};
-
-/// Contiguous VRAM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct VramBlock {
-    /// Offset from the start of VRAM, and size, both in bytes and multiples of the page size.
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
-}
-
-/// Pages of system memory, as the GPU addresses them.
-pub(crate) trait SystemPages {
-    /// Returns the DMA address of a page.
-    fn address(&self, page: usize) -> Option<DmaAddress>;
-
-    /// Writes page-table entries for the pages from `first` on to `into`, as far as there are such
-    /// pages, and returns their number. `of_page_0` is the entry for a page at address 0.
-    fn entries(&self, first: usize, of_page_0: Pte, into: &mut [u64]) -> usize;
-}
-
-/// The location of the bytes of a buffer object.
-#[derive(Clone, Copy)]
-pub(crate) enum Backing<'a> {
-    /// These blocks of VRAM, one after the other.
-    Vram(&'a [VramBlock]),
-    /// These pages of system memory.
-    System {
-        pages: &'a dyn SystemPages,
-        snoop: Snoop,
-        /// Forbids the GPU to write to the pages, whatever access a mapping asks for.
-        read_only: bool,
+use crate::{
+    hw::page_table::{
+        Access,
+        Format,
+        Fragment,
+        Pte,
+        PAGE_SHIFT, //
     },
-}
+    mem::{
+        Backing,
+        SystemPages,
+        VramBlock, //
+    },
+};
 
 impl<'a> Backing<'a> {
     /// Returns the entries of the pages of `mapping`, in order.
@@ -252,9 +224,13 @@ impl SystemEntries<'_> {
 mod tests {
     use super::*;
     use crate::{
-        hw::page_table::fake::TWO,
+        hw::page_table::{
+            fake::TWO,
+            Snoop, //
+        },
         vm::tables::fake::Fake, //
     };
+    use kernel::dma::DmaAddress;
 
     struct Pages(&'static [DmaAddress]);
 

@@ -62,9 +62,9 @@ use crate::{
             PAGE_SIZE, //
         }, //
     },
+    mem::BoId,
     ttm::{
         Bo,
-        BoId,
         ReservedBo, //
     },
 };

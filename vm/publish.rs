@@ -14,7 +14,6 @@ use kernel::{
 };
 
 use super::{
-    backing::Backing,
     space::Space,
     tables::Memory,
     timeline::{
@@ -30,9 +29,12 @@ use crate::{
         drm::exec::Locked, //
     },
     exec::job::SpaceAt,
+    mem::{
+        Backing,
+        BoId, //
+    },
     ttm::{
         Bo,
-        BoId,
         ReservedExt, //
     },
 };

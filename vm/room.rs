@@ -48,21 +48,17 @@ use crate::{
         drm::exec::Locked, //
     },
     hw::page_table::TableKey,
+    mem::{
+        BoId,
+        TableId, //
+    },
     ttm::{
         Bo,
-        BoId,
         ReservedBo,
         ReservedExt,
         Vram, //
     },
 };
-
-/// The page directory of an address space, or one of its other tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TableId {
-    Directory,
-    Table(TableKey),
-}
 
 impl Vm {
     /// Makes the BOs of the page tables forget the address space.

@@ -26,8 +26,10 @@
 //! All of this is protected by the publish lock of `vm.rs`, which reclaim may take: nothing here
 //! allocates unless it says so, nothing fails half way, and no BO is released.
 
+mod bo_va;
 mod nothing;
 mod pending;
+mod sizing;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 
@@ -37,22 +39,17 @@ use kernel::{
     prelude::*,
     rbtree::{
         RBTree,
-        RBTreeNode,
         RBTreeNodeReservation, //
     },
 };
 
-pub(super) use self::pending::Users;
-
-use self::pending::{
-    EntriesState,
-    Pending, //
+pub(super) use self::{
+    bo_va::BoVa,
+    pending::Users, //
 };
+
+use self::pending::Pending;
 use super::{
-    backing::{
-        self,
-        Backing, //
-    },
     mapping::{
         self,
         Mappings,
@@ -63,8 +60,7 @@ use super::{
         Table,
         Tables,
         Written, //
-    },
-    update::Room, //
+    }, //
 };
 use crate::{
     bindings,
@@ -73,7 +69,11 @@ use crate::{
         Format,
         TableKey, //
     },
-    ttm::BoId, //
+    mem::{
+        Backing,
+        BoId,
+        Reach, //
+    },
 };
 
 /// Flags of a mapping: `AMDGPU_VM_PAGE_*` and any others that user space passed.
@@ -90,16 +90,6 @@ impl From<MapFlags> for Access {
 }
 
 pub(crate) type Mapping = mapping::Mapping<BoId, MapFlags>;
-
-/// Ability of jobs to reach the bytes of a BO.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "bytes that jobs reach may not go before those jobs have ended"]
-pub(crate) enum Reach {
-    /// No job of this address space can reach them.
-    None,
-    /// Published jobs can reach them. No later job will.
-    PublishedJobs,
-}
 
 /// Ability of a BO's bytes to go away without a call of [`Space::invalidate`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,39 +128,6 @@ pub(super) enum Unmapped {
     Some,
 }
 
-/// State that the address space keeps for a BO with a handle: the `amdgpu_bo_va` of the C driver.
-pub(super) struct BoVa<B> {
-    bo: B,
-    /// Number of handles.
-    handles: usize,
-    state: EntriesState,
-    /// Number of the update until whose end jobs may reach the BO by entries that are gone.
-    shown_until: u64,
-    /// The BO's node in `Space::closed`.
-    closed: Closed,
-}
-
-/// Place of a BO's node in [`Space::closed`].
-enum Closed {
-    /// Not in the tree.
-    No(RBTreeNodeReservation<(u64, BoId), ()>),
-    /// In the tree, under this number.
-    Until(u64),
-}
-
-impl<B> BoVa<B> {
-    /// Creates the state for a first handle. Allocates.
-    pub(super) fn new(bo: B, users: Users) -> Result<Self> {
-        Ok(Self {
-            bo,
-            handles: 1,
-            state: EntriesState::new(users)?,
-            shown_until: 0,
-            closed: Closed::No(RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?),
-        })
-    }
-}
-
 /// An address space.
 ///
 /// # Invariants
@@ -201,112 +158,6 @@ impl<B, T> Space<B, T> {
             tables: Tables::new(format),
             any_stale: false,
         }
-    }
-
-    /// Adds a handle to a BO. Returns `node` if it was not needed, as the BO has one already.
-    pub(super) fn open(
-        &mut self,
-        bo: BoId,
-        node: RBTreeNode<BoId, BoVa<B>>,
-    ) -> Option<RBTreeNode<BoId, BoVa<B>>> {
-        if let Some(va) = self.bos.get_mut(&bo) {
-            va.handles += 1;
-            return Some(node);
-        }
-        self.bos.insert(node)
-    }
-
-    /// Removes a handle to a BO. Returns true if it was the last: then the BO's mappings must be
-    /// cleared, and [`Space::forget`] called.
-    pub(super) fn close(&mut self, bo: BoId) -> bool {
-        match self.bos.get_mut(&bo) {
-            Some(va) => {
-                va.handles = va.handles.saturating_sub(1);
-                va.handles == 0
-            }
-            None => false,
-        }
-    }
-
-    /// Removes a BO that has no mapping and no handle. The caller drops the node after releasing
-    /// the lock. `done` is the number of the last update that has ended: if jobs may reach the BO
-    /// until a later one ends, the BO is only noted for [`Space::next_closed`].
-    pub(super) fn forget(&mut self, bo: BoId, done: u64) -> Option<RBTreeNode<BoId, BoVa<B>>> {
-        let mapped = self.is_mapped(bo);
-        let va = self.bos.get_mut(&bo)?;
-        Self::set_closed(&mut self.closed, bo, va, None);
-        if mapped || va.handles != 0 {
-            return None;
-        }
-        if va.shown_until > done {
-            let until = Some(va.shown_until);
-            Self::set_closed(&mut self.closed, bo, va, until);
-            return None;
-        }
-        self.bos.remove_node(&bo)
-    }
-
-    /// Returns a BO that was to be forgotten, and that no job reaches now that the update `done`
-    /// has ended: [`Space::forget`] is to be called again.
-    pub(super) fn next_closed(&self, done: u64) -> Option<&B> {
-        let (until, bo) = self.closed.keys().next()?;
-        if *until > done {
-            return None;
-        }
-        self.bos.get(bo).map(|va| &va.bo)
-    }
-
-    /// Adds a BO to or removes it from `closed`.
-    fn set_closed(
-        closed: &mut RBTree<(u64, BoId), ()>,
-        bo: BoId,
-        va: &mut BoVa<B>,
-        until: Option<u64>,
-    ) {
-        // INVARIANT: The node is in the tree if and only if `va.closed` says so.
-        if let Closed::Until(number) = va.closed {
-            if let Some(node) = closed.remove_node(&(number, bo)) {
-                va.closed = Closed::No(node.into_reservation());
-            }
-        }
-        if let Some(until) = until {
-            if let Closed::No(node) = core::mem::replace(&mut va.closed, Closed::Until(until)) {
-                closed.insert(node.into_node((until, bo), ()));
-            }
-        }
-    }
-
-    /// Returns true if user space holds a handle to the BO.
-    pub(super) fn knows(&self, bo: BoId) -> bool {
-        self.bos.get(&bo).is_some_and(|va| va.handles != 0)
-    }
-
-    /// Calls `f` with the first `most` BOs from `from` on. Returns where to go on, if there may be
-    /// more.
-    pub(super) fn for_some_bos(
-        &self,
-        from: BoId,
-        most: usize,
-        mut f: impl FnMut(&B),
-    ) -> Option<BoId> {
-        let mut next = from;
-        for _ in 0..most {
-            let cursor = self.bos.cursor_lower_bound(&next)?;
-            let (id, va) = cursor.current();
-            f(&va.bo);
-            next = id.next();
-        }
-        Some(next)
-    }
-
-    /// Returns a BO that is known to the address space.
-    pub(super) fn bo(&self, bo: BoId) -> Option<&B> {
-        self.bos.get(&bo).map(|va| &va.bo)
-    }
-
-    /// Returns any BO that is known to the address space.
-    pub(super) fn any_bo(&self) -> Option<&B> {
-        self.bos.values().next().map(|va| &va.bo)
     }
 
     /// Returns the first BO after `after` whose entries are not current and that every job has to
@@ -487,22 +338,6 @@ impl<B, T> Space<B, T> {
         }
     }
 
-    /// Returns the room for clearing the first `most` mappings in `pages`, and the page from which
-    /// on there may be more.
-    pub(super) fn room_to_clear(&self, pages: Range<u64>, most: usize) -> (Room, Option<u64>) {
-        let format = self.tables.format();
-        let mut room = Room::default();
-        let mut next = pages.start;
-        for _ in 0..most {
-            let Some(mapping) = self.mappings.first_in(next..pages.end) else {
-                return (room, None);
-            };
-            next = mapping.pages().end;
-            room = room + Room::to_clear(format, mapping.pages());
-        }
-        (room, Some(next))
-    }
-
     /// Unmaps at most `most` mappings in `pages`, from the start on. Nothing may be mapped across a
     /// border without [`Space::split_borders`]. No job may run when `memory` is written.
     pub(super) fn unmap(
@@ -549,70 +384,6 @@ impl<B, T> Space<B, T> {
         }
         self.settle(part.bo);
         true
-    }
-
-    /// Returns the room that [`Space::map`] takes for a mapping, which may cut another of its BO.
-    pub(super) fn room_to_map(&self, mapping: &Mapping, backing: Option<Backing<'_>>) -> Room {
-        let format = self.tables.format();
-        let others = match self.bos.get(&mapping.bo).map(|va| va.state.entries()) {
-            Some(Entries::Clear | Entries::Holes) => self.room_to_write(mapping.bo, backing),
-            _ => return backing::room(format, mapping, backing),
-        };
-        backing::room(format, mapping, backing) + others + Room::to_cut(format)
-    }
-
-    /// Returns the room that [`Space::update`] takes for a job that names the BOs `named`, with the
-    /// same `find`.
-    pub(super) fn room_to_update(
-        &self,
-        named: impl Iterator<Item = BoId>,
-        mut find: impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
-    ) -> Room {
-        Iterator::chain(self.waiting(named), self.pending.due())
-            .map(|bo| self.room_to_update_bo(bo, &mut find))
-            .sum()
-    }
-
-    fn room_to_update_bo(
-        &self,
-        bo: BoId,
-        find: &mut impl FnMut(&B, &mut dyn FnMut(Backing<'_>)),
-    ) -> Room {
-        let Some(va) = self.bos.get(&bo) else {
-            return Room::default();
-        };
-        let mut room = None;
-        find(&va.bo, &mut |backing| {
-            room = Some(self.room_to_write(bo, Some(backing)));
-        });
-        match room {
-            Some(room) => room,
-            None if va.state.entries() == Entries::Stale => self.room_to_clear_bo(bo),
-            None => Room::default(),
-        }
-    }
-
-    /// Returns those of the BOs `named` that wait for a job that names them.
-    fn waiting<'a>(
-        &'a self,
-        named: impl Iterator<Item = BoId> + 'a,
-    ) -> impl Iterator<Item = BoId> + 'a {
-        let named = self.has_waiting().then_some(named).into_iter().flatten();
-        named.filter(|bo| self.is_waiting(*bo))
-    }
-
-    fn room_to_clear_bo(&self, bo: BoId) -> Room {
-        let format = self.tables.format();
-        let mappings = self.mappings.of(bo);
-        mappings.map(|m| Room::to_clear(format, m.pages())).sum()
-    }
-
-    fn room_to_write(&self, bo: BoId, backing: Option<Backing<'_>>) -> Room {
-        let format = self.tables.format();
-        self.mappings
-            .of(bo)
-            .map(|m| backing::room(format, &m, backing))
-            .sum()
     }
 
     /// Brings the page tables up to date for a job that is about to be published and names the BOs

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Ranges that are mapped, but of no buffer: a partially resident texture (PRT), where it is not
-//! resident. The C driver's are `fpriv->prt_va` and `amdgpu_vm_prt_get()`. Shaders read zeros there,
-//! and what they write vanishes.
+//! resident. The C driver's are `fpriv->prt_va` and `amdgpu_vm_prt_get()`. Shaders read zeros
+//! there, and what they write vanishes.
 //!
 //! The page tables show nothing there. What makes reads of it zeros is a setting of the card
-//! (`exec/unmapped.rs`), which an address space asks for with its first such range. It gives it back
-//! when the file is closed and no job is left, and not with its last range: a job may then still be
-//! in that range.
+//! (`exec/unmapped.rs`), which an address space asks for with its first such range. It gives it
+//! back when the file is closed and no job is left, and not with its last range: a job may then
+//! still be in that range.
 
 use core::ops::Range;
 
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     abstractions::drm::exec::Locked,
-    ttm::BoId, //
+    mem::BoId, //
 };
 
 impl Vm {

@@ -40,7 +40,7 @@ pub(super) struct Room {
     values: usize,
     /// Runs of entries, which are steps besides.
     runs: usize,
-    /// What of them an engine should write.
+    /// The part of them that an engine should write.
     long: LongRuns,
 }
 
@@ -292,8 +292,8 @@ impl Steps {
         }
     }
 
-    /// Returns the next stretch of steps, from step `from` on, that are nothing but runs and that an
-    /// engine should write.
+    /// Returns the next stretch of steps, from step `from` on, that are nothing but runs and that
+    /// an engine should write.
     pub(super) fn next_long_runs(&self, from: usize) -> Option<Range<usize>> {
         let is_run = |step: &Step| matches!(step, Step::Run { .. });
         let mut from = from;

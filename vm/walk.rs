@@ -10,10 +10,8 @@ use super::{
 };
 use crate::{
     hw::page_table::TableKey,
-    ttm::{
-        Bo,
-        BoId, //
-    },
+    mem::BoId,
+    ttm::Bo, //
 };
 
 impl Vm {

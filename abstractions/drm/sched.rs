@@ -105,9 +105,9 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     /// Called when all dependencies of the job are signaled. Acquires the resources that it needs
     /// to run.
     ///
-    /// If one is missing, returns the fence after whose signal the scheduler calls this again. After
-    /// the *finished* fence of a job of the same scheduler, it does so once that job is on the
-    /// hardware: such a fence must not be returned a second time.
+    /// If one is missing, returns the fence after whose signal the scheduler calls this again.
+    /// After the *finished* fence of a job of the same scheduler, it does so once that job is on
+    /// the hardware: such a fence must not be returned a second time.
     fn prepare(&mut self, _queue: &Self::Queue) -> Option<ARef<Fence>> {
         None
     }

@@ -28,8 +28,8 @@ impl Link {
     /// show a device as such.
     pub(crate) fn of(pdev: &pci::Device<Bound>) -> Option<Self> {
         let (mut speed, mut width) = (0, 0);
-        // SAFETY: The device is bound, and its bridges are there for as long as it is; the variables
-        // are written to. The limiting device is not asked for.
+        // SAFETY: The device is bound, and its bridges are there for as long as it is; the
+        // variables are written to. The limiting device is not asked for.
         unsafe {
             bindings::pcie_bandwidth_available(as_raw(pdev), null_mut(), &mut speed, &mut width)
         };
@@ -58,7 +58,6 @@ impl Link {
 #[kernel::macros::kunit_tests(rust_pci_link)]
 mod tests {
     use super::*;
-    use kernel::prelude::*;
 
     #[test]
     fn speeds_and_widths() {

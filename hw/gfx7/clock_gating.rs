@@ -170,3 +170,141 @@ fn set_dma_engine<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, on: bool) {
         r.with_mem_power_override(on)
     });
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_clock_gating)]
+mod tests {
+    use super::{
+        super::{
+            bonaire,
+            hawaii, //
+        },
+        *, //
+    };
+    use crate::hw::fake::{
+        write,
+        Effect, //
+    };
+
+    /// Registers of the memory controller that gate clocks.
+    const MEMORY: [usize; 9] = [
+        0x20b8, 0x20c0, 0x20bc, 0x2478, 0x3350, 0x264c, 0x2648, 0x2650, 0x15c0,
+    ];
+
+    /// Returns the accesses that halt the run list controller, tell all engines `control`, and let
+    /// it run again.
+    fn told(control: u32) -> [Effect; 9] {
+        [
+            write(0xc300, 0),             // RLC_CNTL
+            write(0x3_0800, 0x6000_0000), // GRBM_GFX_INDEX
+            write(0x3_0800, 0x6001_0000),
+            write(0x3_0800, 0xe000_0000),
+            write(0x3_0800, 0xe000_0000),
+            write(0xc474, !0),      // RLC_SERDES_WR_CU_MASTER_MASK
+            write(0xc478, !0),      // RLC_SERDES_WR_NONCU_MASTER_MASK
+            write(0xc47c, control), // RLC_SERDES_WR_CTRL
+            write(0xc300, 1),
+        ]
+    }
+
+    #[test]
+    fn on() -> Result {
+        let card = Card::fake(&[
+            (0x2c00, 0x80_0001),   // HDP_HOST_PATH_CNTL
+            (0xc1a8, 0x0418_0000), // CP_INT_CNTL_RING0
+            (0xc420, !1),          // RLC_CGTT_MGCG_OVERRIDE
+            (0xc300, 1),           // RLC_CNTL
+            (0x3_c000, !0),        // CGTS_SM_CTRL_REG
+            (0xc424, 0x3f),        // RLC_CGCG_CGLS_CTRL
+        ])?;
+        set(&card, &bonaire::PARTS, ClockGating::On);
+
+        let mut expected = KVec::new();
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        for value in [0x4_0000, 0xc_0000] {
+            let all = MEMORY.map(|register| write(register, value));
+            expect(&all)?;
+        }
+        expect(&[
+            write(0x2c00, 1),           // HDP_HOST_PATH_CNTL
+            write(0x2f50, 1),           // HDP_MEM_POWER_LS
+            write(0xc1a8, 0x0400_0000), // CP_INT_CNTL_RING0
+            write(0xc1e4, 1),           // CP_MEM_SLP_CNTL
+            write(0xc420, !2),          // RLC_CGTT_MGCG_OVERRIDE
+        ])?;
+        expect(&told(0x40_00ff))?;
+        expect(&[
+            write(0x3_c000, 0x9695_ffff), // CGTS_SM_CTRL_REG
+            write(0xc1a8, 0x0400_0000),   // CP_INT_CNTL_RING0
+            write(0xc424, 0x3c),          // RLC_CGCG_CGLS_CTRL
+            write(0xc1a8, 0x0418_0000),
+            write(0xc1a8, 0x0418_0000),
+            write(0xd00c, 0x100), // SDMA0_CLK_CTRL
+            write(0xd008, 0x100), // SDMA0_POWER_CNTL
+            write(0xd80c, 0x100),
+            write(0xd808, 0x100),
+        ])?;
+        assert!(card.saw(&expected));
+        Ok(())
+    }
+
+    #[test]
+    fn off() -> Result {
+        let card = Card::fake(&[
+            (0xd00c, 0x100),         // SDMA0_CLK_CTRL
+            (0xd008, 0x103),         // SDMA0_POWER_CNTL
+            (0xd80c, 0x100),         // SDMA1_CLK_CTRL
+            (0xd808, 0x103),         // SDMA1_POWER_CNTL
+            (0xc1a8, 0x0418_0000),   // CP_INT_CNTL_RING0
+            (0xc420, !2),            // RLC_CGTT_MGCG_OVERRIDE
+            (0xc1e4, 1),             // CP_MEM_SLP_CNTL
+            (0x3_c000, 0x9695_ffff), // CGTS_SM_CTRL_REG
+            (0xc300, 1),             // RLC_CNTL
+            (0x2c00, 1),             // HDP_HOST_PATH_CNTL
+            (0x2f50, 3),             // HDP_MEM_POWER_LS
+            (0x20b8, 0xc_0001),      // MC_HUB_MISC_HUB_CG
+            (0x15c0, 0xc_0001),      // VM_L2_CG
+        ])?;
+        set(&card, &bonaire::PARTS, ClockGating::Off);
+
+        let mut expected = KVec::new();
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        expect(&[
+            write(0xd00c, 0xff00_0100), // SDMA0_CLK_CTRL
+            write(0xd008, 0x3),         // SDMA0_POWER_CNTL
+            write(0xd80c, 0xff00_0100),
+            write(0xd808, 0x3),
+            write(0xc1a8, 0x0400_0000), // CP_INT_CNTL_RING0
+            write(0xc1a8, 0x0400_0000),
+            write(0xc424, 0), // RLC_CGCG_CGLS_CTRL
+            write(0xc1a8, 0x0418_0000),
+            write(0xc420, !0),            // RLC_CGTT_MGCG_OVERRIDE
+            write(0xc1e4, 0),             // CP_MEM_SLP_CNTL
+            write(0x3_c000, 0x96f5_ffff), // CGTS_SM_CTRL_REG
+        ])?;
+        expect(&told(0x80_00ff))?;
+        expect(&[
+            write(0xc1a8, 0x0418_0000), // CP_INT_CNTL_RING0
+            write(0x2c00, 0x80_0001),   // HDP_HOST_PATH_CNTL
+            write(0x2f50, 2),           // HDP_MEM_POWER_LS
+        ])?;
+        for (first, last) in [(0x8_0001, 0x8_0001), (1, 1)] {
+            let all = MEMORY.map(|register| match register {
+                0x20b8 => write(register, first),
+                0x15c0 => write(register, last),
+                _ => write(register, 0),
+            });
+            expect(&all)?;
+        }
+        assert!(card.saw(&expected));
+        Ok(())
+    }
+
+    #[test]
+    fn shaders_of_hawaii_do_not_sleep_lightly() -> Result {
+        let card = Card::fake(&[(0x3_c000, !0)])?;
+        set_shader_clocks(&card, &hawaii::PARTS, true);
+        assert!(card.saw(&[write(0x3_c000, 0x96d5_ffff)])); // CGTS_SM_CTRL_REG
+        Ok(())
+    }
+}

@@ -281,10 +281,85 @@ fn emit_start(out: &mut dyn Sink, raster: &Raster) {
 #[kunit_tests(amdgpu_rs_gfx)]
 mod tests {
     use super::{
-        super::bonaire,
+        super::{
+            bonaire,
+            inputs::Inputs, //
+        },
         *, //
     };
-    use crate::hw::fake::write;
+    use crate::hw::{
+        fake::{
+            write,
+            Effect, //
+        },
+        Rings, //
+    };
+
+    #[test]
+    fn start() -> Result {
+        let inputs = Inputs::new(&[])?;
+        Gfx(&bonaire::PARTS).start(&inputs.bring_up(), Block::Graphics)?;
+
+        // The run list controller and the ring have tests of their own.
+        let parts = Inputs::new(&[])?;
+        rlc::start(&parts.card, &bonaire::PARTS, &parts.files.rlc);
+        let mut expected = parts.card.effects()?;
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        expect(&[
+            write(0xc1a8, 0),           // CP_INT_CNTL_RING0
+            write(0x86d8, 0x1500_0000), // CP_ME_CNTL
+            write(0xc150, 0),           // CP_PFP_UCODE_ADDR
+            write(0xc154, 0x31),        // CP_PFP_UCODE_DATA
+            write(0xc154, 0x32),
+            write(0xc150, 0x30), // CP_PFP_UCODE_ADDR: the version
+            write(0xc168, 0),    // CP_CE_UCODE_ADDR
+            write(0xc16c, 0x51), // CP_CE_UCODE_DATA
+            write(0xc16c, 0x52),
+            write(0xc168, 0x50), // CP_CE_UCODE_ADDR
+            write(0xc15c, 0),    // CP_ME_RAM_WADDR
+            write(0xc160, 0x41), // CP_ME_RAM_DATA
+            write(0xc160, 0x42),
+            write(0xc15c, 0x40), // CP_ME_RAM_WADDR
+        ])?;
+        let ring = Card::fake(&[])?;
+        set_up_ring(&ring, &bonaire::PARTS, &inputs.memory.memory(RingId::Gfx)?);
+        expect(&ring.effects()?)?;
+        expect(&[
+            write(0xc2b8, 7),           // CP_MAX_CONTEXT
+            write(0xc140, 0),           // CP_ENDIAN_SWAP
+            write(0xc12c, 1),           // CP_DEVICE_ID
+            write(0x86d8, 0),           // CP_ME_CNTL
+            write(0xc1a8, 0x0018_0000), // CP_INT_CNTL_RING0
+        ])?;
+        assert!(inputs.card.saw(&expected));
+        Ok(())
+    }
+
+    #[test]
+    fn first_commands() -> Result {
+        let inputs = Inputs::new(&[])?;
+        start_ring(&inputs.bring_up())?;
+        inputs.memory.with_commands(|commands| {
+            #[rustfmt::skip]
+            let first = [
+                0xc002_1100, 3, 0x8000, 0x8000, // SET_BASE: halves of the constant engine's memory
+                0xc000_4a00, 0x2000_0000, // PREAMBLE_CNTL
+                0xc001_2800, 0x8000_0000, 0x8000_0000, // CONTEXT_CONTROL
+                0xc0d4_6900, 0, // SET_CONTEXT_REG: the clear state
+            ];
+            #[rustfmt::skip]
+            let last = [
+                0xc002_6900, 0xd4, 0x1600_0012, 0, // SET_CONTEXT_REG: PA_SC_RASTER_CONFIG
+                0xc000_4a00, 0x3000_0000, // PREAMBLE_CNTL
+                0xc000_1200, 0, // CLEAR_STATE
+                0xc002_6900, 0x316, 0xe, 0x10, // SET_CONTEXT_REG: VGT_VERTEX_REUSE_BLOCK_CNTL
+            ];
+            assert!(commands.starts_with(&first));
+            assert!(commands.ends_with(&last));
+            assert_eq!(commands.len(), 920);
+        });
+        Ok(())
+    }
 
     #[test]
     fn ring() -> Result {

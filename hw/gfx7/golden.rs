@@ -129,7 +129,23 @@ mod tests {
         super::CHIPS,
         *, //
     };
-    use crate::hw::card::REGISTERS_SIZE;
+    use crate::hw::{
+        card::REGISTERS_SIZE,
+        fake::write, //
+    };
+    use kernel::prelude::*;
+
+    #[test]
+    fn order_and_bits() -> Result {
+        let card = Card::fake(&[(0x40, !0), (0x44, 0xabcd)])?;
+        let tables: [&[Golden]; 2] = [
+            &[Golden(0x10, !0, 0x5), Golden(0x11, 0xff, 0x12)],
+            &[Golden(0x10, 0xf0, 0x20)],
+        ];
+        program(&card, &tables);
+        assert!(card.saw(&[write(0x40, 0x5), write(0x44, 0xab12), write(0x40, 0x25)]));
+        Ok(())
+    }
 
     #[test]
     fn offsets_and_masks() {

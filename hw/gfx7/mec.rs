@@ -346,3 +346,161 @@ fn clear_pointers(card: &Card<'_>) {
     regs.write_reg(CP_HQD_PQ_RPTR::zeroed());
     regs.write_reg(CP_HQD_PQ_WPTR::zeroed());
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_mec)]
+mod tests {
+    use super::{
+        super::inputs::{
+            Inputs,
+            UNWRITTEN, //
+        },
+        *, //
+    };
+    use crate::hw::fake::{
+        write,
+        Effect, //
+    };
+
+    /// Registers before the start, as another driver may leave them.
+    const LEFT: [(usize, u32); 14] = [
+        (0x8234, 0x4000_0000), // CP_MEC_CNTL: halted
+        (0xc200, 0x1),         // CP_CPF_DEBUG
+        (0xc910, 0xfc0),       // CP_HPD_EOP_CONTROL
+        (0xc20c, 0x8000_0007), // CP_PQ_WPTR_POLL_CNTL
+        (0xc920, 0x5),         // CP_HQD_VMID
+        (0xc924, 0xbe0_5501),  // CP_HQD_PERSISTENT_STATE
+        (0xc928, 0x2),         // CP_HQD_PIPE_PRIORITY
+        (0xc92c, 0xf),         // CP_HQD_QUEUE_PRIORITY
+        (0xc950, 0x907f_ffff), // CP_HQD_PQ_DOORBELL_CONTROL
+        (0xc958, 0x3400_0000), // CP_HQD_PQ_CONTROL
+        (0xc968, 0x30_0000),   // CP_HQD_IB_CONTROL
+        (0xc978, 0x1),         // CP_HQD_DMA_OFFLOAD
+        (0xc994, 0x5),         // CP_HQD_HQ_SCHEDULER0
+        (0xc99c, 0x10f),       // CP_MQD_CONTROL
+    ];
+
+    /// Returns the registers of a queue from `CP_MQD_BASE_ADDR` on, as the driver sets them.
+    #[rustfmt::skip]
+    fn registers(queue: u32) -> [u32; 35] {
+        [
+            0x2_4000 + queue * 0x800,   // CP_MQD_BASE_ADDR
+            0xff,                       // CP_MQD_BASE_ADDR_HI
+            1,                          // CP_HQD_ACTIVE
+            0,                          // CP_HQD_VMID
+            0xbe0_5501,                 // CP_HQD_PERSISTENT_STATE: kept
+            0x2,                        // CP_HQD_PIPE_PRIORITY: kept
+            0xf,                        // CP_HQD_QUEUE_PRIORITY: kept
+            0xa11,                      // CP_HQD_QUANTUM
+            0xff00_1080 + queue * 0x80, // CP_HQD_PQ_BASE
+            0,                          // CP_HQD_PQ_BASE_HI
+            0,                          // CP_HQD_PQ_RPTR
+            0x8028 + queue * 0x20,      // CP_HQD_PQ_RPTR_REPORT_ADDR
+            0xff,                       // CP_HQD_PQ_RPTR_REPORT_ADDR_HI
+            0x8030 + queue * 0x20,      // CP_HQD_PQ_WPTR_POLL_ADDR
+            0xff,                       // CP_HQD_PQ_WPTR_POLL_ADDR_HI
+            0x4000_0043 + queue * 4,    // CP_HQD_PQ_DOORBELL_CONTROL
+            0,                          // CP_HQD_PQ_WPTR
+            0xc000_090c,                // CP_HQD_PQ_CONTROL
+            0, 0, 0,                    // CP_HQD_IB_BASE_ADDR, its upper half, CP_HQD_IB_RPTR
+            0x30_0000,                  // CP_HQD_IB_CONTROL: kept
+            0, 0, 0,                    // CP_HQD_IQ_TIMER, CP_HQD_IQ_RPTR, CP_HQD_DEQUEUE_REQUEST
+            0, 0, 0,                    // CP_HQD_DMA_OFFLOAD, CP_HQD_SEMA_CMD, CP_HQD_MSG_TYPE
+            0, 0, 0, 0,                 // CP_HQD_ATOMIC0_PREOP_LO and HI, CP_HQD_ATOMIC1 likewise
+            0, 0,                       // CP_HQD_HQ_SCHEDULER0, CP_HQD_HQ_SCHEDULER1
+            0x100,                      // CP_MQD_CONTROL
+        ]
+    }
+
+    #[test]
+    fn start() -> Result {
+        let inputs = Inputs::new(&LEFT)?;
+        Mec.start(&inputs.bring_up(), Block::Graphics)?;
+
+        let mut expected = KVec::new();
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        expect(&[
+            write(0x8234, 0x5000_0000), // CP_MEC_CNTL
+            write(0xc170, 0),           // CP_MEC_ME1_UCODE_ADDR
+            write(0xc174, 0x61),        // CP_MEC_ME1_UCODE_DATA
+            write(0xc174, 0x62),
+            write(0xc170, 0),
+            write(0xc200, 0x80_0001), // CP_CPF_DEBUG
+        ])?;
+        for pipe in 0..4 {
+            expect(&[
+                write(0xe44, 0x4 | pipe),                 // SRBM_GFX_CNTL
+                write(0xc904, 0xff00_0200 + pipe * 0x10), // CP_HPD_EOP_BASE_ADDR
+                write(0xc908, 0),                         // CP_HPD_EOP_BASE_ADDR_HI
+                write(0xc90c, 0),                         // CP_HPD_EOP_VMID
+                write(0xc910, 0xfc8),                     // CP_HPD_EOP_CONTROL
+                write(0xe44, 0),
+            ])?;
+        }
+        for queue in 0..8 {
+            expect(&[
+                write(0xe44, 0x4 | queue << 8), // SRBM_GFX_CNTL
+                write(0xc974, 0),               // CP_HQD_DEQUEUE_REQUEST
+                write(0xc93c, 0),               // CP_HQD_PQ_RPTR
+                write(0xc954, 0),               // CP_HQD_PQ_WPTR
+                write(0xc20c, 0x7),             // CP_PQ_WPTR_POLL_CNTL
+            ])?;
+            // The first three come last, as they make the queue live.
+            let offsets = (0xc914..).step_by(4);
+            let registers = offsets
+                .zip(registers(queue))
+                .map(|(at, value)| write(at, value));
+            for register in Iterator::chain(registers.clone().skip(3), registers.take(3)) {
+                expect(&[register])?;
+            }
+            expect(&[write(0xe44, 0)])?;
+        }
+        expect(&[write(0x8234, 0)])?; // CP_MEC_CNTL
+        assert!(inputs.card.saw(&expected));
+        Ok(())
+    }
+
+    #[test]
+    fn descriptors_agree_with_the_registers() -> Result {
+        let inputs = Inputs::new(&LEFT)?;
+        Mec.start(&inputs.bring_up(), Block::Graphics)?;
+
+        let mut expected = KVec::from_elem(0, 0x200, GFP_KERNEL)?;
+        expected[0] = 0xc031_0800;
+        // COMPUTE_STATIC_THREAD_MGMT_SE0 to SE3
+        for dword in [23, 24, 26, 27] {
+            expected[dword] = !0;
+        }
+        for (n, queue) in (0..8).enumerate() {
+            expected[51..51 + 35].copy_from_slice(&registers(queue));
+            assert!(inputs.memory.holds(0x1000 + n * 0x200, &expected));
+        }
+        // The buffers of the pipes come before them.
+        assert!(inputs.memory.holds(0xfff, &[UNWRITTEN, 0xc031_0800]));
+        Ok(())
+    }
+
+    #[test]
+    fn a_running_engine_is_let_go_of_its_queues() -> Result {
+        // CP_HQD_ACTIVE, which no fake engine clears: the other queues are not tried.
+        let stuck = Card::fake(&[(0xc91c, 1)])?;
+        Mec.halt(&stuck, Block::Graphics);
+        assert!(stuck.saw(&[
+            write(0xe44, 0x4), // SRBM_GFX_CNTL
+            write(0xc974, 1),  // CP_HQD_DEQUEUE_REQUEST
+            write(0xe44, 0),
+            write(0x8234, 0x5000_0000), // CP_MEC_CNTL
+        ]));
+        let idle = Card::fake(&[])?;
+        Mec.halt(&idle, Block::Graphics);
+        let mut expected = KVec::new();
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        for queue in 0..8 {
+            expect(&[write(0xe44, 0x4 | queue << 8)])?;
+        }
+        let last = [write(0xe44, 0), write(0x8234, 0x5000_0000)];
+        expect(&last)?;
+        assert!(idle.saw(&expected));
+        Ok(())
+    }
+}

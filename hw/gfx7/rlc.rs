@@ -127,3 +127,91 @@ fn wait(idle: impl Fn() -> bool) {
         Delta::from_millis(20),
     );
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_rlc)]
+mod tests {
+    use super::{
+        super::{
+            bonaire,
+            hawaii,
+            inputs::Inputs, //
+        },
+        *, //
+    };
+    use crate::hw::fake::write;
+
+    #[test]
+    fn start_of_bonaire() -> Result {
+        // CP_INT_CNTL_RING0, RLC_CGCG_CGLS_CTRL, GRBM_SOFT_RESET, RLC_SPM_VMID
+        let inputs = Inputs::new(&[
+            (0xc1a8, 0x0418_0000),
+            (0xc424, 0x0020_003f),
+            (0x8020, 0x1),
+            (0xc4c4, 0x30),
+        ])?;
+        start(&inputs.card, &bonaire::PARTS, &inputs.files.rlc);
+        assert!(inputs.card.saw(&[
+            write(0xc300, 0),             // RLC_CNTL
+            write(0xc1a8, 0x0400_0000),   // CP_INT_CNTL_RING0
+            write(0x3_0800, 0x6000_0000), // GRBM_GFX_INDEX
+            write(0x3_0800, 0x6001_0000),
+            write(0x3_0800, 0xe000_0000),
+            write(0xc424, 0x0020_003c), // RLC_CGCG_CGLS_CTRL
+            write(0x8020, 0x5),         // GRBM_SOFT_RESET
+            write(0x8020, 0x1),
+            write(0xc36c, 0),             // RLC_LB_CNTR_INIT
+            write(0xc348, 0x8000),        // RLC_LB_CNTR_MAX
+            write(0x3_0800, 0xe000_0000), // GRBM_GFX_INDEX
+            write(0xc43c, !0),            // RLC_LB_INIT_CU_MASK
+            write(0xc444, 0x0060_0408),   // RLC_LB_PARAMS
+            write(0xc364, 0x8000_0004),   // RLC_LB_CNTL
+            write(0xc4c4, 0x3f),          // RLC_SPM_VMID
+            write(0xc30c, 0),             // RLC_MC_CNTL
+            write(0xc39c, 0),             // RLC_UCODE_CNTL
+            write(0xc388, 0),             // RLC_GPM_UCODE_ADDR
+            write(0xc38c, 0x21),          // RLC_GPM_UCODE_DATA
+            write(0xc38c, 0x22),
+            write(0xc388, 0x20),        // RLC_GPM_UCODE_ADDR: the version
+            write(0xc364, 0x8000_0004), // RLC_LB_CNTL
+            write(0xc378, 0),           // RLC_DRIVER_CPDMA_STATUS
+            write(0xc300, 1),           // RLC_CNTL
+            write(0xc1a8, 0x0418_0000), // CP_INT_CNTL_RING0
+        ]));
+        Ok(())
+    }
+
+    #[test]
+    fn hawaii_has_four_engines_and_no_status_of_copies() -> Result {
+        let inputs = Inputs::new(&[])?;
+        start(&inputs.card, &hawaii::PARTS, &inputs.files.rlc);
+        let effects = inputs.card.effects()?;
+        let engines = [0x6000_0000, 0x6001_0000, 0x6002_0000, 0x6003_0000];
+        let selected = engines.map(|engine| write(0x3_0800, engine)); // GRBM_GFX_INDEX
+        assert!(effects[2..].starts_with(&selected));
+        assert!(!effects.contains(&write(0xc378, 0))); // RLC_DRIVER_CPDMA_STATUS
+        Ok(())
+    }
+
+    #[test]
+    fn a_controller_that_ran_runs_again() -> Result {
+        let during = write(0x3_0100, 1); // SCRATCH_REG0
+        let halted = |running| -> Result<Card<'static>> {
+            let card = Card::fake(&[(0xc300, running)])?;
+            while_halted(&card, &bonaire::PARTS, || {
+                card.regs().write_reg(SCRATCH_REG0::from(1));
+            });
+            Ok(card)
+        };
+        assert!(halted(1)?.saw(&[
+            write(0xc300, 0),             // RLC_CNTL
+            write(0x3_0800, 0x6000_0000), // GRBM_GFX_INDEX
+            write(0x3_0800, 0x6001_0000),
+            write(0x3_0800, 0xe000_0000),
+            during,
+            write(0xc300, 1),
+        ]));
+        assert!(halted(0)?.saw(&[during, write(0xc300, 0)]));
+        Ok(())
+    }
+}

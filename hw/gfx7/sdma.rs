@@ -364,3 +364,88 @@ fn set_write_pointer<Engine: RegisterBase<SdmaBase>>(card: &Card<'_>, bytes: u32
     card.regs()
         .write(SDMA0_GFX_RB_WPTR::of::<Engine>(), bytes.into());
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_sdma)]
+mod tests {
+    use super::{
+        super::inputs::Inputs,
+        *, //
+    };
+    use crate::hw::fake::{
+        write,
+        Effect, //
+    };
+
+    /// An engine, with its registers, its version, and the low halves of its ring and read pointer.
+    const ENGINES: [(Block, usize, u32, [u32; 2]); 2] = [
+        (Block::Sdma(0), 0xd000, 0x70, [0xff00_1480, 0x8128]),
+        (Block::Sdma(1), 0xd800, 0x80, [0xff00_1500, 0x8148]),
+    ];
+
+    #[test]
+    fn start() -> Result {
+        for (block, base, version, [ring, read_pointer]) in ENGINES {
+            // SDMA0_GFX_RB_CNTL, SDMA0_F32_CNTL and SDMA0_CNTL, of this engine
+            let mut inputs = Inputs::new(&[
+                (base + 0x200, 0x1019),
+                (base + 0x48, 0x8),
+                (base + 0x10, 0x1),
+            ])?;
+            inputs.graphics.address_config = 0x1201_0013;
+            Sdma.start(&inputs.bring_up(), block)?;
+
+            let write_own = |offset, value| write(base + offset, value);
+            let mut expected = KVec::new();
+            let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+            expect(&[
+                write_own(0x200, 0x1018),    // SDMA0_GFX_RB_CNTL
+                write_own(0x228, 0),         // SDMA0_GFX_IB_CNTL
+                write_own(0x48, 0x9),        // SDMA0_F32_CNTL: halted
+                write_own(0x0, 0),           // SDMA0_UCODE_ADDR
+                write_own(0x4, version + 1), // SDMA0_UCODE_DATA
+                write_own(0x4, version + 2),
+                write_own(0x0, version),   // SDMA0_UCODE_ADDR
+                write_own(0x10, 0x4_0001), // SDMA0_CNTL
+                write_own(0x50, 0x2000),   // SDMA0_PHASE0_QUANTUM
+                write_own(0x54, 0x2000),   // SDMA0_PHASE1_QUANTUM
+            ])?;
+            for context in 0..16 {
+                expect(&[
+                    write(0xe44, context << 4), // SRBM_GFX_CNTL
+                    write_own(0x29c, 0),        // SDMA0_GFX_VIRTUAL_ADDR
+                    write_own(0x2a0, 0),        // SDMA0_GFX_APE1_CNTL
+                ])?;
+            }
+            expect(&[
+                write(0xe44, 0),                // SRBM_GFX_CNTL
+                write_own(0x18, 0x10),          // SDMA0_TILING_CONFIG
+                write_own(0x20, 0),             // SDMA0_SEM_INCOMPLETE_TIMER_CNTL
+                write_own(0x24, 0),             // SDMA0_SEM_WAIT_FAIL_TIMER_CNTL
+                write_own(0x200, 0x1a),         // SDMA0_GFX_RB_CNTL
+                write_own(0x20c, 0),            // SDMA0_GFX_RB_RPTR
+                write_own(0x210, 0),            // SDMA0_GFX_RB_WPTR
+                write_own(0x22c, 0),            // SDMA0_GFX_IB_RPTR
+                write_own(0x230, 0),            // SDMA0_GFX_IB_OFFSET
+                write_own(0x220, 0xff),         // SDMA0_GFX_RB_RPTR_ADDR_HI
+                write_own(0x224, read_pointer), // SDMA0_GFX_RB_RPTR_ADDR_LO
+                write_own(0x204, ring),         // SDMA0_GFX_RB_BASE
+                write_own(0x208, 0),            // SDMA0_GFX_RB_BASE_HI
+                write_own(0x200, 0x101b),       // SDMA0_GFX_RB_CNTL
+                write_own(0x228, 1),            // SDMA0_GFX_IB_CNTL
+                write_own(0x48, 0x8),           // SDMA0_F32_CNTL: running
+            ])?;
+            assert!(inputs.card.saw(&expected));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn traps() -> Result {
+        let card = Card::fake(&[(0xd010, 0x4_0000)])?;
+        enable_traps(&card);
+        // SDMA0_CNTL, SDMA1_CNTL
+        assert!(card.saw(&[write(0xd010, 0x4_0001), write(0xd810, 1)]));
+        Ok(())
+    }
+}

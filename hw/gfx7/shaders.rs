@@ -325,7 +325,103 @@ fn configure_pipeline(card: &Card<'_>) {
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_shaders)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            bonaire,
+            inputs::Inputs, //
+        },
+        *, //
+    };
+    use crate::hw::fake::{
+        write,
+        Effect, //
+    };
+
+    #[test]
+    fn configuration() -> Result {
+        let inputs = Inputs::new(&[
+            (0x9100, 0x1), // SPI_CONFIG_CNTL
+            (0x9834, !0),  // DB_DEBUG2
+            (0x9838, !0),  // DB_DEBUG3
+            (0x9a10, 0x1), // CB_HW_CONTROL
+            (0xc700, !0),  // SPI_ARB_PRIORITY
+        ])?;
+        bonaire::PARTS.configure(&inputs.card, &inputs.graphics);
+
+        let mut expected = KVec::new();
+        let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
+        expect(&[
+            write(0x8000, 0xff),        // GRBM_CNTL
+            write(0x98f8, 0x1201_0001), // GB_ADDR_CONFIG
+            write(0x2f48, 0x1201_0001), // HDP_ADDR_CONFIG
+            write(0xc00, 0x1201_0001),  // DMIF_ADDR_CALC
+        ])?;
+        // GB_TILE_MODE and GB_MACROTILE_MODE, of which the video BIOS sets the eighth.
+        let tiling = &inputs.graphics.tiling;
+        for (at, mode) in (0x9910..).step_by(4).zip(tiling.tile_modes) {
+            expect(&[write(at, mode)])?;
+        }
+        for (at, mode) in (0x9990..).step_by(4).zip(tiling.macrotile_modes) {
+            if at != 0x9990 + 7 * 4 {
+                expect(&[write(at, mode)])?;
+            }
+        }
+        for engine in [0x6000_0000, 0x6001_0000] {
+            expect(&[
+                write(0x3_0800, engine),      // GRBM_GFX_INDEX
+                write(0x2_8350, 0x1600_0012), // PA_SC_RASTER_CONFIG
+                write(0x2_8354, 0),           // PA_SC_RASTER_CONFIG_1
+            ])?;
+        }
+        expect(&[
+            write(0x3_0800, 0xe000_0000), // GRBM_GFX_INDEX
+            write(0x8764, 0x6030),        // CP_MEQ_THRESHOLDS
+            write(0x3_0800, 0xe000_0000), // GRBM_GFX_INDEX
+            write(0x9604, 0x1b),          // SH_STATIC_MEM_CONFIG
+        ])?;
+        for context in 0..16 {
+            expect(&[
+                write(0xe44, context << 4),                           // SRBM_GFX_CNTL
+                write(0x8c34, 0x19c),                                 // SH_MEM_CONFIG
+                write(0x8c2c, 1),                                     // SH_MEM_APE1_BASE
+                write(0x8c30, 0),                                     // SH_MEM_APE1_LIMIT
+                write(0x8c28, if context == 0 { 0 } else { 0x2000 }), // SH_MEM_BASES
+            ])?;
+        }
+        expect(&[write(0xe44, 0)])?; // SRBM_GFX_CNTL
+        for context in 1..16 {
+            expect(&[
+                write(0xcc00 + context * 8, 0), // GDS_VMID0_BASE
+                write(0xcc04 + context * 8, 0), // GDS_VMID0_SIZE
+                write(0xcc80 + context * 4, 0), // GDS_GWS_VMID0
+                write(0xccc0 + context * 4, 0), // GDS_OA_VMID0
+            ])?;
+        }
+        expect(&[
+            write(0x9060, 0x20),        // SX_DEBUG_1
+            write(0x9508, 0x1_0000),    // TA_CNTL_AUX
+            write(0x9100, 0x0300_0001), // SPI_CONFIG_CNTL
+            write(0x8c00, 1),           // SQ_CONFIG
+            write(0x9830, 0),           // DB_DEBUG
+            write(0x9834, 0x0ff0_0400), // DB_DEBUG2
+            write(0x9838, 0xffff_ffe3), // DB_DEBUG3
+            write(0x9a10, 0x1_8209),    // CB_HW_CONTROL
+            write(0x913c, 4),           // SPI_CONFIG_CNTL_1
+            write(0x8bcc, 0x9818_4020), // PA_SC_FIFO_SIZE
+            write(0x3_0934, 1),         // VGT_NUM_INSTANCES
+            write(0x3_6020, 0),         // CP_PERFMON_CNTL
+            write(0x8c00, 0),           // SQ_CONFIG
+            write(0x8b24, 0x00ff_0fff), // PA_SC_FORCE_EOV_MAX_CNTS
+            write(0x88c4, 0xc2),        // VGT_CACHE_INVALIDATION
+            write(0x88d4, 16),          // VGT_GS_VERTEX_REUSE
+            write(0x3_0a04, 0),         // PA_SC_LINE_STIPPLE_STATE
+            write(0x8a14, 7),           // PA_CL_ENHANCE
+            write(0x8bf0, 1),           // PA_SC_ENHANCE
+            write(0xc700, 0xffff_f492), // SPI_ARB_PRIORITY
+        ])?;
+        assert!(inputs.card.saw(&expected));
+        Ok(())
+    }
 
     #[test]
     fn backends() {

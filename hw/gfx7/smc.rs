@@ -46,3 +46,68 @@ pub(super) fn read_rom(card: &Card<'_>, image: &mut [u8]) {
         bytes.copy_from_slice(&dword[..bytes.len()]);
     }
 }
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kunit_tests(amdgpu_rs_smc)]
+mod tests {
+    use super::*;
+    use crate::hw::{
+        fake::write,
+        ChipId, //
+    };
+
+    /// All registers behind the index hold the same on a fake card.
+    #[test]
+    fn the_power_controller_runs_beyond_its_boot_code_with_its_clock_on() -> Result {
+        let system = ChipId::Bonaire.chip().system;
+        let cases = [
+            (0x2_0100, true),
+            (0x2_00fe, false),
+            (0x2_0101, false), // the clock is off
+            (0xffff_fffe, true),
+            (0, false),
+        ];
+        for (value, runs) in cases {
+            let card = Card::fake(&[(0x204, value)])?;
+            let condition = system.condition(&card);
+            assert_eq!(condition.power_controller_runs, runs);
+            assert_eq!(condition.thermal_protection_off, value & 4 != 0);
+            assert_eq!(condition.temperature, value >> 9 & 0x1ff);
+            assert!(card.saw(&[
+                // SMC_IND_INDEX_0
+                write(0x200, 0x8000_0004), // SMC_SYSCON_CLOCK_CNTL_0
+                write(0x200, 0x8000_0370), // SMC_PC_C
+                write(0x200, 0xc020_0000), // GENERAL_PWRMGT
+                write(0x200, 0xc030_0014), // CG_MULT_THERMAL_STATUS
+            ]));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn crystal() -> Result {
+        for (pins, divider) in [(0x2, 4), (0xd, 1)] {
+            let card = Card::fake(&[(0x204, pins)])?;
+            assert_eq!(
+                ChipId::Bonaire.chip().system.crystal_divider(&card),
+                divider
+            );
+            assert!(card.saw(&[write(0x200, 0xc050_01a0)])); // CG_CLKPIN_CNTL
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rom() -> Result {
+        let card = Card::fake(&[(0x204, !0)])?;
+        let mut image = [0xff; 6];
+        read_rom(&card, &mut image);
+        assert!(card.saw(&[
+            write(0x200, 0xc060_0010), // ROM_INDEX
+            write(0x204, 0),
+            write(0x200, 0xc060_0014), // ROM_DATA
+        ]));
+        assert_eq!(image, [0; 6]);
+        Ok(())
+    }
+}

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0 OR MIT
-"""Measures how the driver's source is written: docs/house.md holds the table.
+"""Measures how the source of the driver, and of what tests it, is written: docs/house.md holds the table.
 
     measure.py CHECKOUT [--offenders]
+    measure.py CHECKOUT --check         fails for comments over 100 columns, and for too many openers
 
-Counts by lines and indentation, as rustfmt leaves them; tests are left out. --offenders also lists
+Counts by lines and indentation, as rustfmt leaves them; KUnit suites are left out. --offenders also lists
 the places behind the figures.
 """
 
@@ -19,6 +20,8 @@ FUNCTION = re.compile(r"^(\s*)(pub(\([^)]*\))? +)?(const |unsafe |extern \"C\" )
 UNSAFE = re.compile(r"\bunsafe\s*\{")
 OPENERS = re.compile(r"^(What|Where|Whether|How|Who|Which|When)\b")
 LONGEST_LINE = 100
+# Doc blocks that may open with one of these words, in percent.
+MOST_OPENERS = 2
 
 
 @dataclass
@@ -36,6 +39,10 @@ class Measure:
     doc_blocks: int = 0
     openers: list[str] = field(default_factory=list)
     long_lines: list[str] = field(default_factory=list)
+    long_comments: list[str] = field(default_factory=list)
+
+    def share_of_openers(self) -> float:
+        return 100 * len(self.openers) / max(self.doc_blocks, 1)
 
 
 def without_tests(lines: list[str]) -> list[str]:
@@ -82,6 +89,8 @@ def measure(total: Measure, path: Path, root: Path) -> None:
     for number, line in enumerate(everything):
         if len(line) > LONGEST_LINE:
             total.long_lines.append(f"{name}:{number + 1}")
+            if line.strip().startswith("//"):
+                total.long_comments.append(f"{name}:{number + 1}")
     for number, line in enumerate(lines):
         where = f"{name}:{number + 1}"
         text = line.strip()
@@ -127,23 +136,35 @@ def table(parts: list[Measure]) -> str:
             row("function lines: median / p90 / max", [lengths(p) for p in parts]),
             row("unsafe blocks per 1,000 lines", [per_thousand(len(p.unsafe), p.lines) for p in parts]),
             row("public items documented", [f"{100 * p.documented / max(p.items, 1):.0f} %" for p in parts]),
-            row("doc blocks that open with What, Where, ...", [f"{100 * len(p.openers) / max(p.doc_blocks, 1):.1f} %" for p in parts]),
+            row("doc blocks that open with What, Where, ...", [f"{p.share_of_openers():.1f} %" for p in parts]),
             row(f"lines over {LONGEST_LINE} columns", [str(len(p.long_lines)) for p in parts]),
         ]
     )
 
 
+def check(parts: list[Measure]) -> str | None:
+    """What is wrong, if anything is."""
+    wrong = [f"{where}: a comment of more than {LONGEST_LINE} columns" for p in parts for where in p.long_comments]
+    for part in parts:
+        if part.share_of_openers() > MOST_OPENERS:
+            wrong += [f"{part.name}: too many doc blocks open with What, Where, ...:", *part.openers]
+    return "\n".join(wrong) or None
+
+
 def main() -> None:
     root = Path(sys.argv[1]).resolve()
     above, below = Measure("driver, above `abstractions/`"), Measure("`abstractions/`")
-    sources = [p for p in root.rglob("*.rs") if p.relative_to(root).parts[0] not in ("tests", "out")]
-    for path in sorted(sources):
-        inside = path.relative_to(root).parts[0].startswith("abstractions")
-        if path.name != "bindings_generated.rs":
-            measure(below if inside else above, path, root)
-    print(table([above, below]))
+    tests = Measure("`tests/` (model, programs)")
+    for path in sorted(root.rglob("*.rs")):
+        folder = path.relative_to(root).parts[0].removesuffix(".rs")
+        if folder != "out" and path.name != "bindings_generated.rs":
+            measure({"abstractions": below, "tests": tests}.get(folder, above), path, root)
+    parts = [above, below, tests]
+    if "--check" in sys.argv[2:]:
+        sys.exit(check(parts))
+    print(table(parts))
     if "--offenders" in sys.argv[2:]:
-        for part in (above, below):
+        for part in parts:
             print(f"\n{part.name}: longest functions")
             for length, where in sorted(part.functions, reverse=True)[:10]:
                 print(f"{length:5} {where}")

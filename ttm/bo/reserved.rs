@@ -26,7 +26,7 @@ use crate::{
         Pte,
         Snoop, //
     },
-    vm::{
+    mem::{
         Backing,
         SystemPages, //
     },
@@ -50,8 +50,8 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`.
     fn place_in_vram(&self) -> Result;
 
-    /// Moves the BO out of VRAM, if it is there and may move. Returns true if it does. Does not wait
-    /// for the move.
+    /// Moves the BO out of VRAM, if it is there and may move. Returns true if it does. Does not
+    /// wait for the move.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     bindings,
-    ttm::BoId, //
+    mem::BoId, //
 };
 
 impl<B, T> Space<B, T> {

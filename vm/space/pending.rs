@@ -27,7 +27,7 @@ use kernel::{
 };
 
 use super::Entries;
-use crate::ttm::BoId;
+use crate::mem::BoId;
 
 /// Jobs of an address space that may use a BO.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

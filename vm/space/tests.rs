@@ -9,17 +9,20 @@ use super::*;
 mod states {
     use core::iter::once;
 
+    use kernel::rbtree::RBTreeNode;
+
     use super::*;
     use crate::{
         hw::page_table::fake::TWO,
+        mem::VramBlock,
         vm::{
-            backing::VramBlock,
             tables::{
                 fake::Fake,
                 Place, //
             },
             update::{
                 Recorder,
+                Room,
                 Steps, //
             },
         },

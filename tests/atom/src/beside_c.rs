@@ -93,7 +93,7 @@ fn same_accesses(
     }
 }
 
-/// What the C driver's interpreter prints at its operands: kinds, and parts that are read and
+/// Output of the C driver's interpreter at its operands: kinds, and parts that are read and
 /// written.
 const OPERANDS: [&str; 24] = [
     "REG[0x%04X]",
@@ -122,7 +122,7 @@ const OPERANDS: [&str; 24] = [
     ".[31:24] <- 0x%02X",
 ];
 
-/// What it says of operands that do not exist: those that ours takes too.
+/// Output for operands that do not exist, of those that ours takes too.
 const MISSING: [&str; 6] = [
     "PS index out of range: %i > %i",
     "WS index out of range: %i > %i",

@@ -18,7 +18,7 @@ use crate::{
     hw::atom::SCRATCH, //
 };
 
-/// How a run of the oracle ended.
+/// End of a run of the oracle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Well, by its own account.
@@ -40,7 +40,7 @@ pub struct Coverage {
 }
 
 impl Coverage {
-    /// What was printed, without the values.
+    /// Returns the lines that were printed, without the values.
     pub fn lines(&self) -> BTreeSet<String> {
         let text = |&format: &usize| {
             // SAFETY: The oracle's `print` was given it as a string, and it is a constant.
@@ -69,7 +69,7 @@ extern "C" {
     fn oracle_asic_init(run: *mut Run) -> c_int;
 }
 
-/// What the callbacks need.
+/// State of the callbacks.
 struct Bus<'a> {
     card: &'a mut Card,
     image: &'a [u8],

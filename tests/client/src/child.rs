@@ -20,20 +20,20 @@ use crate::{
     Result, //
 };
 
-/// How long a process that was told to go may take, in seconds.
+/// Seconds that a process that was told to go may take.
 const REAP_SECS: u64 = 60;
 
-/// What a child process says when all was well; anything else is its complaint.
+/// Report of a child process when all was well; anything else is its complaint.
 pub const WELL: &str = "well";
 
-/// What a number begins with, and no text does.
+/// First byte of a number, and of no text.
 const NUMBER: u8 = 1;
 
 /// A child process that reports through a pipe.
 #[derive(Debug)]
 pub struct Child {
     pid: libc::pid_t,
-    /// What it says.
+    /// Pipe by which it reports.
     pub report: PipeReader,
 }
 
@@ -89,7 +89,7 @@ impl Child {
         Ok(took)
     }
 
-    /// Whether the child is gone. It is then reaped.
+    /// Returns true if the child is gone. It is then reaped.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ pub fn median(mut values: Vec<u64>) -> u64 {
     values.get(values.len() / 2).copied().unwrap_or(0)
 }
 
-/// What a figure counts.
+/// Unit of a figure.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Unit {
     /// The machine's clock counts instructions.
@@ -66,7 +66,7 @@ impl Unit {
 
 /// Counts instructions.
 pub struct Meter {
-    /// What a measurement of nothing comes to.
+    /// Result of a measurement of nothing.
     overhead: u64,
     spinner: Option<JoinHandle<()>>,
     spinner_clock: libc::clockid_t,
@@ -109,7 +109,7 @@ impl Meter {
         thread::sleep(SETTLE);
     }
 
-    /// What `work` costs this thread.
+    /// Measures the cost of `work` to this thread.
     pub fn thread<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let before = read(libc::CLOCK_THREAD_CPUTIME_ID);
         mark_begin();
@@ -119,7 +119,7 @@ impl Meter {
         (cost.saturating_sub(self.overhead), answer)
     }
 
-    /// What the whole machine does while `work` goes on.
+    /// Measures the work of the whole machine while `work` goes on.
     pub fn machine<T>(&self, work: impl FnOnce() -> T) -> (u64, T) {
         let now = || (read(libc::CLOCK_MONOTONIC), read(self.spinner_clock));
         let (start, unused) = now();
@@ -130,7 +130,7 @@ impl Meter {
         ((end - start).saturating_sub(unused_now - unused), answer)
     }
 
-    /// What the figures are: a loop of known length tells.
+    /// Returns the unit of the figures: a loop of known length tells.
     pub fn unit(&self) -> Unit {
         // Two instructions a round, and now and then a timer's interrupt.
         let off = self.known_loop().abs_diff(2 * ROUNDS);

@@ -53,7 +53,7 @@ pub struct Node {
     pub driver: Driver,
 }
 
-/// Which driver answers. Where it is stricter by design, ours may refuse what the other takes.
+/// The driver that answers. Where it is stricter by design, ours may refuse what the other takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Driver {
     /// `amdgpu_rs`
@@ -236,7 +236,7 @@ impl File {
         Errno::of(unsafe { libc::ioctl(self.fd(), request, argument) })
     }
 
-    /// What the driver calls itself.
+    /// Returns the name that the driver gives itself.
     ///
     /// # Errors
     ///
@@ -521,7 +521,7 @@ pub fn export_sync_file(buffer: &OwnedFd, flags: u32) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Whether a sync file has ended.
+/// Returns true if a sync file has ended.
 pub fn is_ready(sync_file: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: sync_file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: there is one structure, and the call may write to it.
@@ -554,7 +554,7 @@ pub fn list_request(entries: &[uapi::BoListEntry]) -> uapi::BoList<'_> {
     }
 }
 
-/// How a BO is mapped.
+/// Ways in which a BO is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum MapKind {
     /// As every user does.
@@ -618,7 +618,7 @@ impl IoMap {
         self.len
     }
 
-    /// Whether nothing is mapped.
+    /// Returns true if nothing is mapped.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }

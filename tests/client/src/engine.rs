@@ -54,7 +54,7 @@ impl Engine {
         }
     }
 
-    /// Whether the ring speaks SDMA packets rather than PM4.
+    /// Returns true if the ring speaks SDMA packets rather than PM4.
     pub const fn is_dma(self) -> bool {
         matches!(self, Self::Dma(_))
     }

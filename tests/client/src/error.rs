@@ -8,7 +8,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
-/// What a system call or a libdrm function answers.
+/// Answer of a system call or a libdrm function.
 pub type Result<T = ()> = std::result::Result<T, Errno>;
 
 impl Errno {

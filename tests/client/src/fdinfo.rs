@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the kernel tells of an open file in `/proc/self/fdinfo`, as monitors read it.
+//! The kernel's account of an open file in `/proc/self/fdinfo`, as monitors read it.
 
 use crate::drm::File;
 use std::collections::BTreeMap;

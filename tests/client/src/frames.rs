@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Which physical pages are behind memory of this process, and what the kernel made of them, as
+//! Physical pages behind memory of this process, and what the kernel made of them, as
 //! `/proc/self/pagemap` and `/proc/kpageflags` tell the superuser.
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     }, //
 };
 
-/// Where the bytes of a page are.
+/// Place of the bytes of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Frame {
     /// Nowhere: it was never touched, or was given back.
@@ -55,7 +55,7 @@ impl Frames {
         Ok(Self { map: open("/proc/self/pagemap")?, flags: open("/proc/kpageflags")? })
     }
 
-    /// What is behind a page.
+    /// Returns what is behind a page.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Frames {
         Ok(entries.iter().map(number).collect())
     }
 
-    /// What is behind each of `pages`.
+    /// Returns what is behind each of `pages`.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What may the GPU have read from memory that another thread was replacing all the while?
+//! Judge of what the GPU may have read from memory that another thread was replacing all the while.
 //!
 //! Every word of the memory says which page it belongs to, in which *generation* of that page,
 //! and where in the page it lies. The thread that replaces pages writes down, on one clock that
@@ -42,7 +42,7 @@ use crate::{
     }, //
 };
 
-/// How pages are replaced.
+/// Ways in which pages are replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
     /// Filled first, then moved into place: there is never a hole.
@@ -78,12 +78,12 @@ pub fn stamped(page: usize, generation: u32) -> Page {
     bytes
 }
 
-/// What a page that the GPU read turned out to hold.
+/// Contents of a page that the GPU read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Seen {
     /// The generation of the words that are stamped; none when all are zero.
     pub generation: Option<u32>,
-    /// Whether there are zero words.
+    /// Set if there are zero words.
     pub zeros: bool,
 }
 
@@ -92,9 +92,9 @@ pub struct Seen {
 pub enum Wrong {
     /// A word that never stood at this place in this page.
     Foreign {
-        /// Which word of the page.
+        /// Place of the word in the page.
         index: usize,
-        /// What it is.
+        /// The word itself.
         word: u64,
     },
     /// Words of two generations in one page.
@@ -187,7 +187,7 @@ struct Log {
     of_page: Vec<Vec<u32>>,
 }
 
-/// Who replaced what, and when.
+/// Replacements, with their times.
 pub struct History {
     clock: AtomicU64,
     log: Mutex<Log>,
@@ -233,7 +233,7 @@ impl History {
         }
     }
 
-    /// How many replacements there were.
+    /// Returns the number of replacements.
     pub fn replacements(&self) -> usize {
         self.log().spans.len() - 1
     }

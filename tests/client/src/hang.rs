@@ -74,7 +74,7 @@ impl Hang {
         }
     }
 
-    /// Whether the engine says at once that something is wrong, and which ring it is.
+    /// Returns true if the engine says at once that something is wrong, and which ring it is.
     pub const fn is_told(self, engine: Engine) -> bool {
         matches!(self, Self::Illegal | Self::Privileged) && !matches!(engine, Engine::Compute(_))
     }
@@ -143,7 +143,7 @@ pub fn submit_hang(session: &Session, engine: Engine, hang: Hang) -> Result<u64>
 pub mod flag {
     /// A part of the card was reset.
     pub const RESET: u64 = 1 << 0;
-    /// What was in VRAM is lost.
+    /// The contents of VRAM are lost.
     pub const VRAM_LOST: u64 = 1 << 1;
     /// A job of the context was to blame.
     pub const GUILTY: u64 = 1 << 2;

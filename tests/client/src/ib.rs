@@ -14,7 +14,7 @@ pub trait Packet {
     fn encode(&self, words: &mut Vec<u32>);
 }
 
-/// Where an indirect buffer must start, in bytes. 256 satisfies every ring of GFX7
+/// Alignment of an indirect buffer, in bytes. 256 satisfies every ring of GFX7
 /// (`AMDGPU_INFO_HW_IP_INFO`: 32 for gfx and compute, 256 for SDMA).
 pub const START_ALIGN: usize = 256;
 

@@ -16,7 +16,7 @@ use std::{
     os::unix::fs::OpenOptionsExt, //
 };
 
-/// What no input from user space may bring forth.
+/// Complaints that no input from user space may bring forth.
 const COMPLAINTS: [&str; 18] = [
     "WARNING:",
     "BUG:",

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the test programs share: two ways to reach an amdgpu-compatible kernel driver, and what
-//! is needed to give it work and to judge the result.
+//! Common parts of the test programs: two ways to reach an amdgpu-compatible kernel driver, and all
+//! that is needed to give it work and to judge the result.
 //!
 //! Two ways, because they ask different questions:
 //!
@@ -11,13 +11,14 @@
 //!   *refuses*, and races it in ways that a well-behaved library would not.
 //!
 //! The rest: [`uapi`] the structures of `include/uapi/drm/amdgpu_drm.h`; [`sdma`] and [`pm4`]
-//! packets, one type each, collected in an [`ib::Stream`]; [`hang`] jobs that hang, and [`loss`] what
-//! is seen of VRAM that was lost; [`bus_error`] errors of the PCI bus; [`mem`] anonymous memory that can be replaced under the GPU, and [`generations`] what the GPU may then
-//! have read; [`session`] a file with a context and a command buffer, made of raw ioctls; [`start`]
-//! how a program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read; [`clock`]
-//! what a call costs; [`trace`] marks in the kernel's trace, [`klog`] its complaints; [`uevent`]
-//! what the kernel tells of devices; [`userfault`] memory that is held back; [`report`] how results
-//! are said.
+//! packets, one type each, collected in an [`ib::Stream`]; [`hang`] jobs that hang, and [`loss`]
+//! what is seen of VRAM that was lost; [`bus_error`] errors of the PCI bus; [`mem`] anonymous
+//! memory that can be replaced under the GPU, and [`generations`] what the GPU may then have read;
+//! [`session`] a file with a context and a command buffer, made of raw ioctls; [`start`] how a
+//! program begins; [`stats`] the driver's counters, [`fdinfo`] what monitors read; [`clock`] what a
+//! call costs; [`trace`] marks in the kernel's trace, [`klog`] its complaints; [`uevent`] what the
+//! kernel tells of devices; [`userfault`] memory that is held back; [`report`] how results are
+//! said.
 
 pub mod args;
 pub mod bus_error;

@@ -62,7 +62,7 @@ use ffi::{
 pub struct Device {
     api: &'static Api,
     raw: *mut object::Device,
-    /// What the library reported: DRM version, major and minor.
+    /// DRM version that the library reported, major and minor.
     pub version: (u32, u32),
     // Closed after the library has let go of its copy of the descriptor.
     file: drm::File,
@@ -230,7 +230,7 @@ impl Device {
         Ok(out)
     }
 
-    /// What the driver says of one kind of engine.
+    /// Returns the driver's account of one kind of engine.
     ///
     /// # Errors
     ///
@@ -370,7 +370,7 @@ impl Drop for Bo<'_> {
 /// A BO in the GPU's address space.
 pub struct GpuMap<'b, 'd> {
     bo: &'b Bo<'d>,
-    /// Where it starts.
+    /// Start of the mapping.
     pub va: u64,
     range: *mut object::Va,
 }
@@ -473,7 +473,7 @@ impl Drop for RawUserptr<'_> {
 /// A GPU address range where nothing is resident.
 pub struct Hole<'d> {
     device: &'d Device,
-    /// Where it starts.
+    /// Start of the mapping.
     pub va: u64,
     size: u64,
     range: *mut object::Va,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What is seen of a card that has lost what was in VRAM: by clients that were there, and by one
-//! that goes on in a new context whenever its old one is refused.
+//! Views of a card that has lost the contents of VRAM: of clients that were there, and of one that
+//! goes on in a new context whenever its old one is refused.
 
 use std::sync::atomic::{
     AtomicBool,
@@ -58,7 +58,7 @@ impl Marked {
         self.mark | u32_of(page)
     }
 
-    /// How many pages of `buffer` have the numbers.
+    /// Counts the pages of `buffer` that have the numbers.
     fn right(&self, buffer: &Buffer) -> usize {
         (0..PAGES).filter(|page| buffer.map.read(page * PAGE) == self.word(*page)).count()
     }
@@ -76,7 +76,7 @@ impl Marked {
     }
 }
 
-/// How often the card has lost what was in VRAM.
+/// Returns the number of times that the card has lost the contents of VRAM.
 ///
 /// # Errors
 ///

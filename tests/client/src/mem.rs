@@ -127,10 +127,10 @@ pub fn secret_file(pages: usize) -> Result<File> {
     Ok(file)
 }
 
-/// How much of the address space [`UserMem::aligned`] starts at a multiple of: a huge page.
+/// Alignment of [`UserMem::aligned`] in pages: a huge page.
 pub const HUGE_PAGES: usize = 512;
 
-/// Whether the CPU may write a mapping.
+/// Rights of the CPU to a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Access {
     /// PROT_READ
@@ -169,7 +169,7 @@ fn mmap(
     NonNull::new(got.cast()).ok_or(Errno(libc::ENOMEM))
 }
 
-/// Where a page of a file begins.
+/// Returns the place in its file at which a page begins.
 fn offset_of(page: usize) -> Result<i64> {
     i64::try_from(page * PAGE).map_err(|_| Errno(libc::EOVERFLOW))
 }
@@ -280,7 +280,7 @@ impl UserMem {
         self.pages * PAGE
     }
 
-    /// Whether it holds nothing.
+    /// Returns true if it holds nothing.
     pub const fn is_empty(&self) -> bool {
         self.pages == 0
     }
@@ -545,7 +545,7 @@ impl Drop for UserMem {
     }
 }
 
-/// Where and how much two mappings differ.
+/// Place and size of the difference of two mappings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Difference {
     /// Offset of the first byte that differs.

@@ -51,7 +51,7 @@ impl Packet for Skip<'_> {
 pub struct WriteData<'a> {
     /// GPU address to write, a multiple of 4.
     pub dst: u64,
-    /// What to write.
+    /// Dwords to write.
     pub data: &'a [u32],
 }
 
@@ -107,9 +107,9 @@ impl Packet for DmaData {
 /// As [`DmaData`], but goes on at once: the copy is done some time later.
 #[derive(Clone, Copy, Debug)]
 pub struct LooseDmaData(
-    /// What to copy.
+    /// Copy to make.
     pub DmaData,
-    /// Which engine of the gfx ring hands it to the DMA.
+    /// Engine of the gfx ring that hands it to the DMA.
     pub By,
 );
 
@@ -133,7 +133,7 @@ impl Packet for LooseDmaData {
 pub struct WaitMem {
     /// GPU address to read, a multiple of 4.
     pub addr: u64,
-    /// What to wait for.
+    /// Value to wait for.
     pub value: u32,
 }
 
@@ -163,7 +163,7 @@ const COMPUTE: u32 = 1 << 1;
 pub struct SetComputeRegs<'a> {
     /// Index of the first, in words, as in `gfx_7_2_d.h`.
     pub first: u32,
-    /// What to write.
+    /// Values to write.
     pub values: &'a [u32],
 }
 

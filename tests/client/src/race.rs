@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the race tests share: user memory under a GPU that has been told to wait.
+//! Common parts of the race tests: user memory under a GPU that has been told to wait.
 //!
 //! A job that waits at a *gate*, a word of memory that the CPU sets, makes a race certain: the
 //! driver has bound the pages, the GPU is about to use them, and it stays so for as long as the
@@ -48,17 +48,17 @@ use crate::{
     }, //
 };
 
-/// Where in the session's page of data the gate is, in bytes.
+/// Place of the gate in the session's page of data, in bytes.
 const GATE: usize = 1024;
 /// And the time at which it was opened, two words.
 const OPENED: usize = 1032;
 /// And what a job that has come to the gate has written.
 const COME: usize = 1048;
-/// How long a job may take to come there.
+/// Time that a job has to come there.
 const AT_THE_GATE: Duration = Duration::from_secs(20);
 
-/// How long a gate stays shut, in milliseconds: long against any call that does not wait for it,
-/// short against the driver's patience with a job.
+/// Milliseconds for which a gate stays shut: long against any call that does not wait for it, short
+/// against the driver's patience with a job.
 pub const SHUT_MS: u64 = 150;
 
 /// A userptr BO that is mapped for the GPU.
@@ -151,7 +151,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Whether the call came back only after the gate was opened.
+    /// Returns true if the call came back only after the gate was opened.
     pub const fn waited(self) -> bool {
         self.returned > self.opened
     }
@@ -283,7 +283,7 @@ impl<'m> Latch<'m> {
     /// Lets the jobs go on.
     pub fn open(self) {}
 
-    /// Whether somebody has let the jobs go on.
+    /// Returns true if somebody has let the jobs go on.
     pub fn is_open(&self) -> bool {
         self.0.read(GATE) == 1
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How results are said: a line for each check, and a closing line with the count.
+//! Reports of results: a line for each check, and a closing line with the count.
 
 use std::{
     fmt::Display,
     process::ExitCode, //
 };
 
-/// What a check answers: what was seen, or what was wrong.
+/// Answer of a check: what was seen, or what was wrong.
 pub type Outcome = Result<String, String>;
 
 /// Counts checks, and prints each as it is made.

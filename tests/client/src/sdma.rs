@@ -59,7 +59,7 @@ impl Packet for CopyLinear {
 pub struct Write<'a> {
     /// GPU address to write, a multiple of 4.
     pub dst: u64,
-    /// What to write.
+    /// Dwords to write.
     pub data: &'a [u32],
 }
 
@@ -111,7 +111,7 @@ impl Packet for Trap {
 pub struct PollMem {
     /// GPU address to read, a multiple of 4.
     pub addr: u64,
-    /// What to wait for.
+    /// Value to wait for.
     pub value: u32,
 }
 

@@ -41,8 +41,8 @@ pub struct Buffer {
     pub map: IoMap,
 }
 
-/// How long a job may take before the device counts as hung, in milliseconds. Software emulation
-/// of the machine makes everything slow.
+/// Milliseconds that a job may take before the device counts as hung. Software emulation of the
+/// machine makes everything slow.
 pub const PATIENCE_MS: u64 = 20_000;
 
 /// A file, a context, and a little memory.
@@ -52,9 +52,9 @@ pub struct Session {
     pub file: File,
     /// Its context.
     pub ctx: u32,
-    /// Where command buffers are put.
+    /// Buffer of commands.
     pub ib: Buffer,
-    /// Where small results are written.
+    /// Buffer of small results.
     pub data: Buffer,
     next_va: Cell<u64>,
     ticks: Cell<u32>,

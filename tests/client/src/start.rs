@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How programs begin that test one device by raw ioctls on one engine.
+//! The start of programs that test one device by raw ioctls on one engine.
 
 use std::{
     path::PathBuf,
@@ -23,12 +23,12 @@ pub const NODE: Known = ("node", "device node (default: the first amdgpu render 
 /// And the engine.
 pub const ENGINE: Known = ("engine", "gfx, compute0..3, dma0, dma1 (default dma0)");
 
-/// What such a program has to begin with.
+/// Device, engine and file of such a program.
 #[derive(Debug)]
 pub struct Start {
     /// The device.
     pub node: Node,
-    /// Which jobs are to run on.
+    /// Engine on which jobs are to run.
     pub engine: Engine,
     /// An open file.
     pub session: Session,

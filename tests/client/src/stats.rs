@@ -9,7 +9,7 @@ use std::{
     path::PathBuf, //
 };
 
-/// Where `amdgpu_rs` keeps the counters of the card in `slot`.
+/// Returns the directory in which `amdgpu_rs` keeps the counters of the card in `slot`.
 pub fn directory(slot: &str) -> PathBuf {
     PathBuf::from("/sys/kernel/debug/amdgpu_rs").join(slot)
 }
@@ -47,7 +47,7 @@ impl Drop for FailJobs {
 pub struct Count(pub Option<u64>);
 
 impl Count {
-    /// How much was added since `before`.
+    /// Returns the increase since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self(self.0.zip(before.0).map(|(now, then)| now.wrapping_sub(then)))
@@ -66,7 +66,7 @@ impl fmt::Display for Count {
 /// The counters of the userptr path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stats {
-    /// How often the pages of a userptr BO were gathered.
+    /// Number of times that the pages of a userptr BO were gathered.
     pub gathers: Count,
     /// Pages in those gathers.
     pub pages_gathered: Count,
@@ -103,7 +103,7 @@ impl Stats {
         }
     }
 
-    /// What was counted since `before`.
+    /// Returns the counts since `before`.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {

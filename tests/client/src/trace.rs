@@ -7,7 +7,7 @@ use std::{
     io::Write, //
 };
 
-/// Where the kernel takes marks from.
+/// File from which the kernel takes marks.
 const MARKER: &str = "/sys/kernel/tracing/trace_marker";
 
 /// Puts a line into the trace, if one is being made. Nobody depends on it.

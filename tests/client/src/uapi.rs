@@ -64,17 +64,17 @@ impl<'a> Addr<'a> {
     /// An address in the kernel's half.
     pub const KERNEL: Self = Self(0xffff_8000_0000_0000, PhantomData);
 
-    /// Where the kernel may read `values`.
+    /// Returns the address at which the kernel may read `values`.
     pub fn of<T: Pod>(values: &'a [T]) -> Self {
         Self(values.as_ptr().expose_provenance() as u64, PhantomData)
     }
 
-    /// Where the kernel may write `values`.
+    /// Returns the address at which the kernel may write `values`.
     pub fn of_mut<T: Pod>(values: &'a mut [T]) -> Self {
         Self(values.as_mut_ptr().expose_provenance() as u64, PhantomData)
     }
 
-    /// Where the kernel may read an array of chunk headers.
+    /// Returns the addresses of chunk headers, for the kernel to read.
     pub fn of_chunks(chunks: &'a [Chunk<'a>]) -> Vec<Addr<'a>> {
         chunks
             .iter()
@@ -82,7 +82,7 @@ impl<'a> Addr<'a> {
             .collect()
     }
 
-    /// Where the kernel may read an array of addresses.
+    /// Returns the address of an array of addresses, for the kernel to read.
     pub fn of_addrs(addrs: &'a [Addr<'a>]) -> Self {
         Self(addrs.as_ptr().expose_provenance() as u64, PhantomData)
     }
@@ -94,7 +94,7 @@ impl<'a> Addr<'a> {
 pub struct Ioctl<I, O> {
     /// The encoded request.
     pub request: u64,
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
     types: PhantomData<(I, O)>,
 }

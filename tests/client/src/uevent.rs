@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the kernel tells of devices (uevents), as udev hears it.
+//! The kernel's news of devices (uevents), as udev hears it.
 
 use crate::Errno;
 use std::{

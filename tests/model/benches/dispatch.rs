@@ -36,12 +36,12 @@ const DISPATCH_DIRECT: u32 = 0x15;
 const INDIRECT_BUFFER: u32 = 0x3f;
 
 const VMID: u32 = 2;
-/// Where code, commands and data are in the address space of the job.
+/// Places of code, commands and data in the address space of the job.
 const CODE: u64 = 0x10_0000;
 const COMMANDS: u64 = 0x10_1000;
 const DATA: u64 = 0x20_0000;
 const DATA_SIZE: u64 = 1 << 20;
-/// Where commands and data are in the host's memory.
+/// Places of commands and data in the host's memory.
 const RAM_COMMANDS: u64 = 0x20_0000;
 const RAM_DATA: u64 = 0x40_0000;
 

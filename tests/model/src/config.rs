@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What a model is made from: which chip, how much memory, which seed, which faults.
+//! Settings of a model: chip, memory, seed, faults.
 
 use crate::{
     hdp::Hdp,
@@ -43,7 +43,7 @@ impl Chip {
     }
 }
 
-/// Whether the shader's caches keep lines.
+/// Behavior of the shader's caches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cache {
     /// There are no caches.
@@ -53,7 +53,7 @@ pub enum Cache {
     Strict,
 }
 
-/// What the card says that it is.
+/// Class that the card reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Class {
     /// 0380: a display controller, not VGA.
@@ -66,7 +66,7 @@ pub enum Class {
 /// Options of one model.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Which chip.
+    /// The chip.
     pub chip: Chip,
     /// PCI class.
     pub class: Class,
@@ -77,17 +77,17 @@ pub struct Config {
     pub vram: u64,
     /// Size of BAR0 in bytes, a power of two not above `vram` rounded up.
     pub visible: u64,
-    /// Whether the host's writes to VRAM wait for a flush.
+    /// Setting of the host's writes to VRAM, which may wait for a flush.
     pub hdp: Hdp,
-    /// Whether the shader's caches keep lines until they are flushed.
+    /// Setting of the shader's caches, which may keep lines until they are flushed.
     pub cache: Cache,
     /// Seed of every random choice: engine order, contents at power-up.
     pub seed: u64,
     /// Faults to inject.
     pub inject: Injections,
-    /// Which rules of strictness are on.
+    /// Rules of strictness that are on.
     pub strict: Strictness,
-    /// What is on the screen.
+    /// Picture on the screen.
     pub picture: Option<Picture>,
 }
 

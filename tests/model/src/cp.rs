@@ -316,7 +316,7 @@ impl Gpu {
         registers.for_each(|reg| self.regs.set(reg, fresh.get(reg)));
     }
 
-    /// Whether the command processors are held in reset.
+    /// Returns true if the command processors are held in reset.
     pub(crate) fn cp_in_reset(&self) -> bool {
         self.regs.get(GRBM_SOFT_RESET) & CP_RESET != 0
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What the engines have in common: their names, the streams of dwords that they execute, and
-//! what one step of one of them can come to.
+//! Common parts of the engines: their names, the streams of dwords that they execute, and the
+//! possible results of one step of one of them.
 
 use std::{
     collections::VecDeque,
@@ -74,7 +74,7 @@ impl fmt::Display for EngineId {
     }
 }
 
-/// Where dwords come from: a ring or an indirect buffer, in the address space of a VMID.
+/// Source of dwords: a ring or an indirect buffer, in the address space of a VMID.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// Address space.
@@ -102,11 +102,11 @@ impl Stream {
     }
 }
 
-/// How many dwords a packet has.
+/// Number of dwords that a packet needs.
 pub struct Need {
     /// Dwords needed to go on.
     pub dwords: u32,
-    /// Whether that is the whole packet.
+    /// Set if that is the whole packet.
     pub exact: bool,
 }
 
@@ -115,11 +115,11 @@ pub struct Need {
 pub struct Fence {
     /// Address space of `at`.
     pub vmid: u8,
-    /// Where the data go.
+    /// Target of the data.
     pub at: u64,
     /// DATA_SEL: 0 nothing, 1 32 bits, 2 64 bits, 3 and 4 the clock.
     pub data: u32,
-    /// Whether an interrupt follows.
+    /// Set if an interrupt follows.
     pub interrupt: bool,
     /// The data.
     pub value: u64,
@@ -129,7 +129,7 @@ pub struct Fence {
     pub ends: Option<u8>,
 }
 
-/// What every executor carries besides its registers.
+/// State of every executor besides its registers.
 #[derive(Debug, Default)]
 pub struct Front {
     /// Indirect buffers being executed, the innermost last. The ring lies under them.
@@ -175,7 +175,7 @@ impl Front {
     }
 }
 
-/// What an attempt at one packet came to.
+/// Result of an attempt at one packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     /// Something was executed.

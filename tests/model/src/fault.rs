@@ -38,7 +38,7 @@ mod prt {
     pub const APERTURES: u32 = 4;
 }
 
-/// What the fault logic remembers, for contexts 0 and 1.
+/// Memory of the fault logic, for contexts 0 and 1.
 #[derive(Default)]
 pub struct Faults {
     latched: [bool; 2],
@@ -94,8 +94,8 @@ impl Gpu {
         Ok(self.bus_place(a, va, default + va % PAGE, write))
     }
 
-    /// Whether an access of a process to what is not mapped is none to worry about, as it may be to
-    /// a partially resident texture.
+    /// Returns true if an access of a process to what is not mapped is none to worry about, as it
+    /// may be to a partially resident texture.
     fn is_hole(&self, a: Access, va: u64, write: bool, bits: u32) -> bool {
         let cntl = self.regs.get(VM_PRT_CNTL);
         let allowed = match (a.client.get(..2), write) {

@@ -126,7 +126,7 @@ impl Gpu {
         self.regs.set(VM_INVALIDATE_RESPONSE, self.regs.get(VM_INVALIDATE_RESPONSE) | vmids);
     }
 
-    /// Who asked for flushes reads the register: by then they are done.
+    /// Ends the flushes of an asker that reads the register: by then they are done.
     pub(crate) fn finish_flushes(&mut self, by: Source) {
         let Source::Engine(id) = by else { return };
         while let Some(i) = self.flushes.0.iter().position(|p| p.engine == id) {

@@ -79,7 +79,7 @@ const RECENT: usize = 16;
 
 /// A GPU.
 pub struct Gpu {
-    /// What it is made from.
+    /// Settings that it is made from.
     pub config: Config,
     /// Configuration space.
     pub pci: Pci,
@@ -100,7 +100,7 @@ pub struct Gpu {
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
-    /// How far the end-of-pipe ring of each compute pipe is filled.
+    /// Fill of the end-of-pipe ring of each compute pipe.
     pub(crate) eop_at: BTreeMap<(u8, u8), u64>,
     pub(crate) pace: Pace,
     pub(crate) hdp_requests: HdpRequests,
@@ -108,7 +108,7 @@ pub struct Gpu {
     /// Vectors of compute queues carry the queue's number.
     pub(crate) queue_in_vectors: bool,
     pub(crate) under_way: UnderWay,
-    /// What each engine wrote last for a job that is not over.
+    /// Last write of each engine for a job that is not over.
     pub(crate) last_write: BTreeMap<EngineId, Issued>,
     held: BTreeSet<Block>,
     pub(crate) rng: ChaCha8Rng,
@@ -120,7 +120,7 @@ pub struct Gpu {
     start: Instant,
 }
 
-/// Where an engine's ring is, in dwords.
+/// Place of an engine's ring, in dwords.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ring {
     pub vmid: u8,
@@ -131,7 +131,7 @@ pub(crate) struct Ring {
     pub wptr: u32,
 }
 
-/// How the stream goes on after a packet.
+/// Continuation of the stream after a packet.
 pub(crate) enum Flow {
     /// With the next packet.
     Next,
@@ -222,8 +222,8 @@ impl Gpu {
         }
     }
 
-    /// Whether firmware runs on the system management controller: its clock is on, and its program
-    /// counter beyond the boot code.
+    /// Returns true if firmware runs on the system management controller: its clock is on, and its
+    /// program counter beyond the boot code.
     fn smc_runs(&self) -> bool {
         const CLOCK_CNTL: u32 = 0x8000_0004;
         const PROGRAM_COUNTER: u32 = 0x8000_0370;
@@ -231,7 +231,7 @@ impl Gpu {
         smc(CLOCK_CNTL) & 1 == 0 && smc(PROGRAM_COUNTER) >= 0x2_0100
     }
 
-    /// What was in VRAM becomes noise.
+    /// Turns the contents of VRAM into noise.
     pub(crate) fn lose_vram(&mut self) {
         self.log.note("what was in VRAM is lost");
         if let Err(e) = self.vram.lose() {
@@ -309,7 +309,7 @@ impl Gpu {
         self.kicked = true;
     }
 
-    /// Whether an engine may have got work since the last call.
+    /// Returns true if an engine may have got work since the last call.
     pub fn take_kick(&mut self) -> bool {
         std::mem::take(&mut self.kicked)
     }
@@ -319,7 +319,7 @@ impl Gpu {
         self.held.insert(block);
     }
 
-    /// Whether a block is held.
+    /// Returns true if a block is held.
     pub fn is_held(&self, block: Block) -> bool {
         self.held.contains(&block)
     }
@@ -355,12 +355,12 @@ impl Gpu {
         front?.hung.as_deref()
     }
 
-    /// Whether an engine has packets left, or something under way.
+    /// Returns true if an engine has packets left, or something under way.
     pub fn busy(&self, id: EngineId) -> bool {
         self.has_work(id) || self.under_way.any(id)
     }
 
-    /// Whether an engine has packets or fences left.
+    /// Returns true if an engine has packets or fences left.
     pub(crate) fn has_work(&self, id: EngineId) -> bool {
         let front = match id {
             EngineId::Gfx => Some(&self.gfx),
@@ -442,7 +442,7 @@ impl Gpu {
         step
     }
 
-    /// Where the ring of a running engine is; `None` if it is halted or off.
+    /// Returns the place of a running engine's ring; `None` if it is halted or off.
     pub(crate) fn ring(&self, id: EngineId) -> Option<Ring> {
         match id {
             EngineId::Gfx => self.gfx_ring(),
@@ -451,7 +451,7 @@ impl Gpu {
         }
     }
 
-    /// How an engine's accesses to memory are named.
+    /// Returns the name of an engine's accesses to memory.
     pub(crate) fn access(id: EngineId, vmid: u8) -> Access {
         let (client, client_id) = match id {
             EngineId::Gfx => ("CPG", 0x20),

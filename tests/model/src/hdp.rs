@@ -39,10 +39,10 @@ use crate::{
 const LINE: u64 = 64;
 /// Of larger writes of engines one line at most stays unseen.
 const LARGE: u64 = 512;
-/// What the read cache holds is gone by then.
+/// Time after which the contents of the read cache are gone.
 const STAY: Duration = Duration::from_millis(20);
 
-/// Whether the host's writes wait for a flush.
+/// Behavior of the host's writes, which may wait for a flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Hdp {
     /// The host's writes are seen by the GPU at once, and the reverse.
@@ -64,7 +64,7 @@ pub struct Vram {
     read_cache: BTreeMap<u64, [u8; LINE as usize]>,
     /// Since when there are any.
     cached_since: Option<Instant>,
-    /// Whether engines' writes may stay unseen.
+    /// Set if engines' writes may stay unseen.
     stale_reads: bool,
 }
 
@@ -123,7 +123,7 @@ impl Vram {
         &self.device
     }
 
-    /// Whether there are two views.
+    /// Returns true if there are two views.
     pub fn is_strict(&self) -> bool {
         self.mode == Hdp::Strict
     }
@@ -209,7 +209,8 @@ impl Vram {
         self.cached_since = None;
     }
 
-    /// Whether the host sees old bytes somewhere. It does not for long.
+    /// Drops old bytes that the host has seen for long enough. Returns true if it may still see
+    /// some.
     pub fn age(&mut self) -> bool {
         if self.cached_since.is_some_and(|t| t.elapsed() > STAY) {
             self.invalidate();
@@ -269,7 +270,7 @@ impl Vram {
         }
     }
 
-    /// Whether the host wrote any of these bytes since the last flush.
+    /// Returns true if the host wrote any of these bytes since the last flush.
     pub fn unflushed(&self, offset: u64, len: usize) -> bool {
         if self.mode == Hdp::Direct {
             return false;

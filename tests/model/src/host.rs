@@ -24,11 +24,11 @@ use crate::memory::Memory;
 pub struct Mapping {
     /// Length in bytes.
     pub len: u64,
-    /// Where the range starts in `memory`.
+    /// Start of the range in `memory`.
     pub offset: u64,
     /// The memory, or `None` where the host mapped something that cannot be shared (its ROMs).
     pub memory: Option<Arc<Memory>>,
-    /// Whether the device may write.
+    /// Set if the device may write.
     pub writable: bool,
 }
 
@@ -110,7 +110,7 @@ impl Host {
         self.maps.clear();
     }
 
-    /// What `iova` leads to.
+    /// Returns the memory that `iova` leads to.
     pub fn reach(&self, iova: u64, write: bool) -> Result<Reach, NoReach> {
         let (start, m) = self.maps.range(..=iova).next_back().ok_or(NoReach::Unmapped)?;
         let into = iova - start;

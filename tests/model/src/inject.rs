@@ -9,7 +9,7 @@ use std::{
 
 use crate::engine::Block;
 
-/// What the ROM's ASIC_Init is.
+/// Kind of the ROM's ASIC_Init.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AsicInit {
     /// A program that posts the card.
@@ -56,7 +56,7 @@ pub struct Injections {
     pub smc_runs: bool,
     /// A compute unit of the first shader engine that does nothing.
     pub dead_unit: Option<u64>,
-    /// How hot the card is, in degrees Celsius.
+    /// Heat of the card, in degrees Celsius.
     pub hot: Option<u64>,
     /// A reset by the bus, once the card was in use, is its end.
     pub lost_by_reset: bool,
@@ -130,7 +130,7 @@ impl Injections {
         self.hang.iter().find(|(b, _)| *b == block).map(|(_, n)| *n)
     }
 
-    /// How long `block` waits before an indirect buffer.
+    /// Returns the time that `block` waits before an indirect buffer.
     pub fn delay(&self, block: Block) -> Option<Duration> {
         self.slow.iter().find(|(b, _)| *b == block).map(|(_, d)| *d)
     }

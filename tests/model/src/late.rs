@@ -56,7 +56,7 @@ pub(crate) enum Transfer {
     Fill { value: u32, to: u64, len: u64 },
 }
 
-/// Where a translated address leads.
+/// Target of a translated address.
 #[derive(Clone, Copy, Debug)]
 enum Physical {
     Vram(u64),
@@ -87,19 +87,19 @@ struct Late {
     ordered: bool,
 }
 
-/// What is under way.
+/// Work that is under way.
 #[derive(Default)]
 pub(crate) struct UnderWay {
     late: Vec<Late>,
 }
 
 impl UnderWay {
-    /// Whether something of an engine is under way.
+    /// Returns true if something of an engine is under way.
     pub fn any(&self, id: EngineId) -> bool {
         self.late.iter().any(|l| l.engine == id)
     }
 
-    /// Whether nothing is.
+    /// Returns true if nothing is.
     pub fn is_empty(&self) -> bool {
         self.late.is_empty()
     }
@@ -238,7 +238,7 @@ impl Gpu {
         }
     }
 
-    /// What waits for the fence of an engine need not wait any longer.
+    /// Ends the wait of all that waits for the fence of an engine.
     pub(crate) fn release_late(&mut self, id: EngineId) {
         let spread = LATEST.mul_f64(self.rng.random());
         self.under_way.fence_written(id, spread);
@@ -282,7 +282,7 @@ impl Gpu {
         Some(What::Posted { at, bytes })
     }
 
-    /// Where an address leads by the TLB.
+    /// Returns the target of an address by the TLB.
     fn physical(&self, vmid: u8, va: u64) -> Option<Physical> {
         if let Some(offset) = self.aperture(vmid, va) {
             return Some(Physical::Vram(offset));

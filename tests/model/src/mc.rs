@@ -54,7 +54,7 @@ pub mod protection {
     pub const WRITE: u32 = 1 << 4;
 }
 
-/// Who accesses memory, and in which address space.
+/// Origin of an access to memory: a client and its address space.
 #[derive(Clone, Copy, Debug)]
 pub struct Access {
     /// Address space.
@@ -65,15 +65,15 @@ pub struct Access {
     pub client_id: u32,
 }
 
-/// Where an address leads.
+/// Target of an address.
 pub enum Place {
     /// Bytes of VRAM or of the host.
     Bytes {
-        /// What is there.
+        /// The memory.
         memory: Arc<Memory>,
-        /// Where in it.
+        /// Offset in it.
         offset: u64,
-        /// Whether it is VRAM, of which the host may have a view of its own.
+        /// Set for VRAM, of which the host may have a view of its own.
         vram: bool,
     },
     /// Nowhere: reads give ones, writes vanish.
@@ -446,7 +446,7 @@ impl Gpu {
         }
     }
 
-    /// Where the page directory of a VMID is, or of VMID 0 its one table.
+    /// Returns the address of a VMID's page directory, or of VMID 0's one table.
     pub(crate) fn table_base(&self, vmid: u8) -> u64 {
         let vmid = u32::from(vmid);
         let reg = if vmid < 8 {

@@ -41,7 +41,7 @@ impl Gpu {
         Some(Ring { vmid: (q(CP_HQD_VMID) & 0xf) as u8, base, size, rptr, wptr })
     }
 
-    /// Whether the micro-engine of a queue is halted.
+    /// Returns true if the micro-engine of a queue is halted.
     pub(crate) fn is_halted(&self, sel: QueueSel) -> bool {
         let halt = if sel.0 == 1 { ME1_HALT } else { ME2_HALT };
         self.regs.get(CP_MEC_CNTL) & halt != 0
@@ -58,7 +58,8 @@ impl Gpu {
         }
     }
 
-    /// What another driver may have left: queues that are active, on an engine that is halted.
+    /// Leaves what another driver may have left: queues that are active, on an engine that is
+    /// halted.
     pub(crate) fn leave_queues(&mut self) {
         if !self.config.inject.active_queues {
             return;

@@ -58,7 +58,7 @@ impl Memory {
         self.len
     }
 
-    /// Whether there is no byte in it.
+    /// Returns true if there is no byte in it.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -114,7 +114,7 @@ impl Memory {
         }
     }
 
-    /// Whether a range holds other bytes than the same range of `other`.
+    /// Returns true if a range holds other bytes than the same range of `other`.
     pub fn differs(&self, other: &Memory, offset: u64, size: usize) -> bool {
         let (mut a, mut b) = (vec![0; size], vec![0; size]);
         self.read(offset, &mut a);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What happens on a register access beyond storage.
+//! Effects of a register access beyond storage.
 
 use crate::{
     cp::MEC_HALT,

@@ -79,8 +79,8 @@ impl Gpu {
         }
     }
 
-    /// What a descriptor must say, whether the engine looks at once or when it comes back to the
-    /// queue.
+    /// Checks the contents that a descriptor must have, whether the engine looks at once or when it
+    /// comes back to the queue.
     fn check_contents(&mut self, sel: QueueSel, dwords: &[u32]) {
         let mut wrong = Vec::new();
         if dwords[0] != HEADER {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What is in VRAM at power-up: anything.
+//! Contents of VRAM at power-up: anything.
 //!
 //! VRAM is large, and the guest maps it: to fill it would cost its whole size. So one page in each
 //! MiB is filled from the start, for processors that read what nobody wrote, and any other page
@@ -74,7 +74,7 @@ impl Noise {
     }
 }
 
-/// Whether a page of the file was never written.
+/// Returns true if a page of the file was never written.
 fn is_hole(memory: &Memory, page: u64) -> io::Result<bool> {
     match rustix::fs::seek(memory.fd().as_fd(), SeekFrom::Data(page * PAGE)) {
         Ok(at) => Ok(at >= (page + 1) * PAGE),

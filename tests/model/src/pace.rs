@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What takes time. A block that was told something is busy for some reads of its status, a queue
-//! that is taken off stays active for some reads, and some registers may not be written right after
-//! others: the C driver waits there, for reasons that it does not give.
+//! Things that take time. A block that was told something is busy for some reads of its status, a
+//! queue that is taken off stays active for some reads, and some registers may not be written right
+//! after others: the C driver waits there, for reasons that it does not give.
 
 use std::{
     collections::{
@@ -33,7 +33,7 @@ const READ_POINTER: Duration = Duration::from_micros(500);
 /// From the release of a command processor to its first work: half of what the C driver waits.
 const RELEASE: Duration = Duration::from_micros(25);
 
-/// What must have passed before something else.
+/// Event after which something else must wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Since {
     /// The gfx ring's read pointer was set.
@@ -53,7 +53,7 @@ impl Since {
     }
 }
 
-/// What is going on.
+/// Things that are going on.
 #[derive(Default)]
 pub(crate) struct Pace {
     /// Status registers that read as busy, and for how many reads more.
@@ -64,7 +64,7 @@ pub(crate) struct Pace {
 }
 
 impl Gpu {
-    /// What the status register tells goes on for some reads.
+    /// Keeps a block busy, as the status register tells it, for some reads.
     pub(crate) fn keep_busy(&mut self, status: u32) {
         if self.config.strict.has(Rule::Busy) {
             let reads = self.rng.random_range(1..=READS);
@@ -125,7 +125,7 @@ impl Gpu {
         self.regs.queue(sel, CP_HQD_ACTIVE)
     }
 
-    /// Whether a queue is being taken off.
+    /// Returns true if a queue is being taken off.
     pub(crate) fn is_dequeuing(&self, sel: QueueSel) -> bool {
         self.pace.dequeuing.contains_key(&sel)
     }

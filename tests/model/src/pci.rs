@@ -26,7 +26,7 @@ const AER: usize = 0x100;
 const RESET: usize = 0x7c;
 const RESET_MAGIC: u32 = 0x39d5_e86b;
 
-/// What a configuration write asked for, beyond storage.
+/// Effect of a configuration write beyond storage.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ConfigEffect {
     /// Nothing.
@@ -124,19 +124,19 @@ impl Pci {
         }
     }
 
-    /// Whether the function is in D3.
+    /// Returns true if the function is in D3.
     fn sleeps(&self) -> bool {
         self.bytes[PM + 4] & 3 == 3
     }
 
-    /// Whether the card is cut off from the bus: it may access nothing, and nobody may access it.
-    /// That is how a platform leaves it that is about to reset it.
+    /// Returns true if the card is cut off from the bus: it may access nothing, and nobody may
+    /// access it. That is how a platform leaves it that is about to reset it.
     pub fn is_cut_off(&self) -> bool {
         u16::from_le_bytes([self.bytes[COMMAND], self.bytes[COMMAND + 1]]) & (MEMORY | BUS_MASTER)
             == 0
     }
 
-    /// Whether the host lets the device access memory.
+    /// Returns true if the host lets the device access memory.
     pub fn bus_master(&self) -> bool {
         u16::from_le_bytes([self.bytes[COMMAND], self.bytes[COMMAND + 1]]) & BUS_MASTER != 0
     }

@@ -17,7 +17,7 @@ use crate::{
 };
 
 impl Gpu {
-    /// Whether ASIC_Init has run, by its own account.
+    /// Returns true if ASIC_Init has run, by its own account.
     pub(crate) fn is_posted(&self) -> bool {
         self.regs.get(BIOS_SCRATCH_7) & INIT_COMPLETE != 0
     }
@@ -27,7 +27,8 @@ impl Gpu {
         spll & SPLL_OFF == 0 && spll & SPLL_ON == SPLL_ON
     }
 
-    /// Whether engines and memory have their clocks, without which no engine executes anything.
+    /// Returns true if engines and memory have their clocks, without which no engine executes
+    /// anything.
     pub(crate) fn is_clocked(&self) -> bool {
         self.engine_clock_runs() && self.regs.get(MPLL_CNTL_MODE) & MCLK_SEL != 0
     }

@@ -23,7 +23,7 @@ pub use names::{
 /// Dwords in BAR5.
 pub const COUNT: usize = 0x1_0000;
 
-/// What selects the instance of a banked register.
+/// Selector of the instance of a banked register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bank {
     /// One instance.

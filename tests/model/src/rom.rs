@@ -27,7 +27,7 @@ const HEADER: usize = 0x200;
 const COMMAND_TABLE: usize = HEADER + 0x40;
 const DATA_TABLE: usize = HEADER + 0x140;
 const FIRMWARE_INFO: usize = HEADER + 0x240;
-/// Where the other tables begin.
+/// Start of the other tables.
 const TABLES: usize = 0x1000;
 
 struct Image(Vec<u8>);

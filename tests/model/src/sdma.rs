@@ -106,8 +106,8 @@ fn address(lo: u32, hi: u32) -> u64 {
     u64::from(hi) << 32 | u64::from(lo)
 }
 
-/// What is above the count is not looked at. A driver must know how much a packet moves; what users
-/// write into their own buffers is their affair.
+/// Refuses a count of the driver with bits that the engine does not look at. A driver must know how
+/// much a packet moves; what users write into their own buffers is their affair.
 fn check_count(packet: &str, s: &Stream, bytes: u32) -> Result<(), Stop> {
     if s.vmid == 0 && bytes > DRIVER_COUNT {
         return Err(Stop::Illegal(format!("{packet} of {bytes:#x} bytes: more than 21 bits")));

@@ -59,7 +59,7 @@ rules! {
     Preload = "preload", true;
 }
 
-/// Which rules are on.
+/// Rules that are on.
 #[derive(Clone, Debug)]
 pub struct Strictness(BTreeSet<Rule>);
 
@@ -70,7 +70,7 @@ impl Default for Strictness {
 }
 
 impl Strictness {
-    /// Whether a rule is on.
+    /// Returns true if a rule is on.
     pub fn has(&self, rule: Rule) -> bool {
         self.0.contains(&rule)
     }

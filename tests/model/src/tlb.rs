@@ -29,7 +29,7 @@ pub fn fragment(entry: u64) -> u32 {
     (entry >> 7 & 0x1f) as u32
 }
 
-/// How an entry serves the other pages of its fragment.
+/// Ways in which an entry serves the other pages of its fragment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Serve {
     /// The address moves with the page. The C driver relies on it: it does not align targets.
@@ -40,7 +40,7 @@ pub enum Serve {
 }
 
 impl Serve {
-    /// What the entry of page `from` says of page `to` of its fragment.
+    /// Returns what the entry of page `from` says of page `to` of its fragment.
     pub fn entry(self, entry: u64, from: u64, to: u64) -> u64 {
         let inside = (1 << fragment(entry)) - 1;
         match self {
@@ -58,7 +58,7 @@ const LONG: u64 = 1 << 30;
 /// The translation caches of all VMIDs. Keys are page numbers.
 #[derive(Default)]
 pub struct Tlb {
-    /// How fragments are served.
+    /// Way in which fragments are served.
     pub serve: Serve,
     blocks: HashMap<(u8, u64), Cached<[u64; BLOCK as usize]>>,
     /// The page that the entry was cached for, and the entry.
@@ -75,16 +75,16 @@ struct Cached<T> {
     at: u64,
 }
 
-/// What a lookup finds.
+/// Result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
     /// The page-table entry.
     pub entry: u64,
-    /// Whether the host has unmapped the page since the entry was cached.
+    /// Set if the host has unmapped the page since the entry was cached.
     pub lost: bool,
 }
 
-/// Which bus pages the host has unmapped, and when: after how many unmaps.
+/// Bus pages that the host has unmapped, with their times: after how many unmaps.
 #[derive(Default)]
 struct Unmapped {
     count: u64,
@@ -104,7 +104,7 @@ impl Unmapped {
         }
     }
 
-    /// Whether the page of a valid entry was unmapped after the entry was cached.
+    /// Returns true if the page of a valid entry was unmapped after the entry was cached.
     fn after(&self, at: u64, entry: u64) -> bool {
         if self.count <= at || entry & (pte::VALID | pte::SYSTEM) != pte::VALID | pte::SYSTEM {
             return false;
@@ -115,7 +115,7 @@ impl Unmapped {
     }
 }
 
-/// Whether a page-table entry leads to a page of these bus addresses.
+/// Returns true if a page-table entry leads to a page of these bus addresses.
 pub fn leads_to(entry: u64, bus: &Range<u64>) -> bool {
     let at = entry & pte::ADDRESS;
     entry & (pte::VALID | pte::SYSTEM) == pte::VALID | pte::SYSTEM

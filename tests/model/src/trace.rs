@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What happened: every event can go to a trace file (one JSON object a line), the last ones are
-//! kept as history, and a rule that was broken becomes a [`Violation`] that carries that history.
+//! Record of all that happened: every event can go to a trace file (one JSON object a line), the
+//! last ones are kept as history, and a rule that was broken becomes a [`Violation`] that carries
+//! that history.
 //!
 //! Trace lines have `n` (running number), `us` (microseconds since start), `k` (kind) and then by
 //! kind: `r`/`w` a register read/write (`reg`, `val`, `by`), `pkt` a packet (`eng`, `vmid`, `at`,
@@ -42,7 +43,7 @@ const REPORTED: usize = 48;
 /// Violations kept of one rule; later ones are only counted.
 const KEPT: usize = 16;
 
-/// Who made an access.
+/// Initiator of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The host, through the BAR.
@@ -201,9 +202,9 @@ fn little_endian(bytes: &[u8]) -> u64 {
 pub struct Violation {
     /// Short name of the rule.
     pub rule: &'static str,
-    /// What exactly.
+    /// The violation, in words.
     pub what: String,
-    /// What led there, oldest first.
+    /// Events that led there, oldest first.
     pub history: Vec<String>,
 }
 
@@ -216,17 +217,17 @@ pub struct Log {
     violations: Vec<Violation>,
     suspicions: Vec<Violation>,
     counts: BTreeMap<&'static str, u64>,
-    /// What executes now is a user's indirect buffer.
+    /// Set if a user's indirect buffer executes now.
     user: bool,
     job_errors: BTreeMap<&'static str, JobErrors>,
 }
 
-/// What users' jobs said wrong, by one rule.
+/// Errors of users' jobs against one rule.
 #[derive(Default)]
 pub struct JobErrors {
-    /// How often.
+    /// Their number.
     pub count: u64,
-    /// What it was the first time.
+    /// Text of the first.
     pub first: String,
 }
 
@@ -268,7 +269,7 @@ impl Log {
         self.out = Some(BufWriter::with_capacity(1 << 16, file));
     }
 
-    /// Whether a trace is being written.
+    /// Returns true if a trace is being written.
     pub fn tracing(&self) -> bool {
         self.out.is_some()
     }
@@ -362,12 +363,12 @@ impl Log {
         &self.violations
     }
 
-    /// How many violations there were, with repeats.
+    /// Returns the number of violations, with repeats.
     pub fn violation_count(&self) -> u64 {
         self.counts.values().sum()
     }
 
-    /// How many of each rule.
+    /// Returns the numbers of violations, by rule.
     pub fn violation_counts(&self) -> &BTreeMap<&'static str, u64> {
         &self.counts
     }

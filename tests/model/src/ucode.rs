@@ -42,17 +42,17 @@ impl Ucode {
         self.sdma[n] = 0;
     }
 
-    /// Whether the graphics command processor has all three of its programs.
+    /// Returns true if the graphics command processor has all three of its programs.
     pub fn gfx(&self) -> bool {
         self.pfp > 0 && self.ce > 0 && self.me > 0
     }
 
-    /// Whether the compute micro-engine has its program.
+    /// Returns true if the compute micro-engine has its program.
     pub fn compute(&self) -> bool {
         self.mec > 0
     }
 
-    /// Whether an SDMA engine has its program.
+    /// Returns true if an SDMA engine has its program.
     pub fn sdma(&self, n: u8) -> bool {
         self.sdma[usize::from(n)] > 0
     }

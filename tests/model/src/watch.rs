@@ -34,7 +34,7 @@ use crate::{
     tlb::leads_to, //
 };
 
-/// What the watch remembers.
+/// Memory of the watch.
 #[derive(Default)]
 pub struct Watch {
     /// Bus pages that the kernel's translations led to, each with an address that did.

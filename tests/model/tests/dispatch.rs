@@ -40,7 +40,7 @@ const WRITE_DATA: u32 = 0x37;
 
 /// Address space of the jobs.
 const VMID: u32 = 2;
-/// Where things are in it: code and buffers, a page each.
+/// Places in it: code and buffers, a page each.
 const CODE: u64 = 0x10_0000;
 const A: u64 = 0x20_0000;
 const B: u64 = 0x20_1000;
@@ -213,7 +213,8 @@ const BORDER: &[u32] = &[
 fn border_colors_are_those_of_the_register_for_dispatches() {
     let mut b = direct_bench();
     space(&mut b, BORDER);
-    // 32 UINT, two-dimensional, as wide as it is high; clamped to color 5 of the table, which is in `b`.
+    // 32 UINT, two-dimensional, as wide as it is high; clamped to color 5 of the table, which is in
+    // `b`.
     let image =
         [(A >> 8) as u32, 4 << 20 | 4 << 26, 7 | 7 << 14, 0xfac | 9 << 28, 63 << 13, 0, 0, 0];
     let sampler = [6 | 6 << 3, 0, 0, 5 | 3 << 30];

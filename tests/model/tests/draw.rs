@@ -40,8 +40,8 @@ const SET_SH_REG: u32 = 0x76;
 const SET_UCONFIG_REG: u32 = 0x79;
 
 const VMID: u32 = 2;
-/// Where things are in the address space of the job: programs a page each, then vertices, indices
-/// and commands.
+/// Places in the address space of the job: programs a page each, then vertices, indices and
+/// commands.
 const PROGRAMS: u64 = 0x10_0000;
 const VERTICES: u64 = 0x20_0000;
 const INDICES: u64 = 0x20_1000;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What engines have issued lands later: CP DMA that nobody waits for, and what a halt does not
+//! Late effects of what engines have issued: CP DMA that nobody waits for, and what a halt does not
 //! stop.
 
 mod bench;

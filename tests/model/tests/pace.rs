@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What takes time.
+//! Tests of things that take time.
 
 mod bench;
 

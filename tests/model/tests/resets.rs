@@ -20,7 +20,7 @@ fn bench(strict: &[&str], kind: &[&str], faults: &[&str]) -> Bench {
     Bench::with(c)
 }
 
-/// Whether the gfx ring executes what it is given.
+/// Returns true if the gfx ring executes what it is given.
 fn gfx_works(b: &mut Bench) -> bool {
     b.w("SCRATCH_REG0", 0);
     b.gfx_submit(&pm4(0x79, &[0x40, 1]));

@@ -329,7 +329,7 @@ fn the_control_socket_holds_and_tells() {
 /// A page of its own on the bus, apart from the bench's memory.
 const PAGE_BUS: u64 = 0x9000_0000;
 const VA: u64 = 0x0234_0000;
-/// Where the jobs' commands are, in every address space.
+/// Place of the jobs' commands, in every address space.
 const IB: u64 = 0x0800_0000;
 
 fn map_page(b: &mut Bench) {

@@ -11,7 +11,7 @@ use amdgpu_model::{
 use bench::*;
 
 const VA: u64 = 0x0234_0000;
-/// Where the jobs' commands are, in every address space.
+/// Place of the jobs' commands, in every address space.
 const IB: u64 = 0x0800_0000;
 
 fn bench(seed: u64, strict: &[&str], kind: &[&str]) -> Bench {

@@ -3,10 +3,10 @@
 //! Errors of the PCI bus while clients work: for a guest whose card is behind a port that reports
 //! errors (`scripts/guest --root-port`), with the kernel's `aer_inject`.
 //!
-//! After an error that is not fatal nobody notices anything. After a fatal one the bus is reset, and
-//! the card with it: what was in VRAM is lost, and all jobs; everybody is told, buffers in system
-//! memory are intact, and contexts that are made afterward work at once. So often one after the
-//! other.
+//! After an error that is not fatal nobody notices anything. After a fatal one the bus is reset,
+//! and the card with it: what was in VRAM is lost, and all jobs; everybody is told, buffers in
+//! system memory are intact, and contexts that are made afterward work at once. So often one after
+//! the other.
 //!
 //! `--lost 1`: the card does not survive the reset (`--fail lost-by-reset` of the model). Every job
 //! ends, and user space is asked to bind the driver again.
@@ -72,7 +72,7 @@ use amdgpu_client::{
     uevent::Uevents, //
 };
 
-/// How long the PCI core may take to recover, or to give up.
+/// Time that the PCI core has to recover, or to give up.
 const LONG: Duration = Duration::from_secs(60);
 
 fn open(node: &Node) -> Result<Session, String> {
@@ -98,7 +98,7 @@ fn survive(error: BusError, node: &Node) -> Outcome {
     wait_for(&mut log, "device recovery successful")
 }
 
-/// Whether the wait of a session's job has begun: the word that it has written before.
+/// Waits until a session's job has begun: it writes a word before it waits.
 fn begins(session: &Session) -> Result<(), String> {
     let start = Instant::now();
     while session.data.map.read(64) == 0 {

@@ -256,7 +256,7 @@ fn beside_tables(session: &Session, region: &str) -> Outcome {
     Ok(format!("{} of {} KiB used", used / 1024, most / 1024))
 }
 
-/// Where neither kind has room, there is an error, and nothing else.
+/// An error and nothing else, if neither kind has room.
 fn no_room(session: &Session, regions: &Regions) -> Outcome {
     let group = Group::of(GROUP);
     let most = group.read("dmem.current", &regions.gtt)? + 4 * MIB;

@@ -65,7 +65,7 @@ use amdgpu_client::{
     }, //
 };
 
-/// How long the interrupt of a fault may take.
+/// Time that the interrupt of a fault may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Lanes of a wave, here also the threads of a group.
 const LANES: usize = 64;
@@ -150,7 +150,7 @@ struct Bench<'b, 'd> {
     ibs: IbPool<'b, 'd>,
 }
 
-/// Where the descriptors are in the BO of the code.
+/// Place of the descriptors in the BO of the code.
 const ARGUMENTS: usize = PAGE / 2;
 
 fn all(device: &Device, node: &Node, tally: &mut Tally) -> Result<(), String> {
@@ -203,8 +203,8 @@ impl Bench<'_, '_> {
         Ok(format!("{COUNT} of them"))
     }
 
-    /// What is not resident is zero, and is as zero as before when something was to be written
-    /// there. What becomes resident is found. No access of these is a fault.
+    /// Memory that is not resident reads as zero, also after a write there. Memory that becomes
+    /// resident is found. No access of these is a fault.
     fn check_hole(&mut self, engine: Engine) -> Outcome {
         let (_, instruction, sum) = OPERATIONS[0];
         let tag = engine.ring() + engine.ip_type() * 16;

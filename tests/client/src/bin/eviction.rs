@@ -59,7 +59,7 @@ use amdgpu_client::{
 /// Buffers of each client.
 const BUFFERS: usize = 24;
 
-/// What a client did.
+/// Work of a client.
 #[derive(Default, Debug)]
 struct Done {
     copies: usize,
@@ -244,11 +244,12 @@ fn fresh(node: &Node, rounds: usize, seed: u64) -> Outcome {
 
 /// As much of an address space as one page table is for.
 const TABLE_SPAN: u64 = 4 << 20;
-/// How many tables an address space can have, but for those that hold the session's own buffers.
+/// Number of tables that an address space can have, but for those that hold the session's own
+/// buffers.
 const TABLES: u64 = 15_000;
 /// And what one takes of VRAM.
 const TABLE_BYTES: u64 = 8192;
-/// Where the session's own buffers are not.
+/// Start of the addresses at which the session has no buffers of its own.
 const SPREAD: u64 = 1 << 32;
 /// A fresh number goes to this word of the page that is mapped everywhere.
 const WORD: u64 = 0x20;

@@ -119,7 +119,7 @@ fn update_under_way(tally: &mut Tally, node: &Node) -> Result<(), String> {
     const MUCH: usize = 80 << 20;
     const SOME: [usize; 6] = [0, 1, 1023, 1024, 10_000, MUCH / PAGE - 1];
     const ENGINES: [Engine; 2] = [Engine::Dma(0), Engine::Dma(1)];
-    /// Where the word is in the data of a session.
+    /// Place of the word in the data of a session.
     const GATE: u64 = 128;
     /// Less than the time limit of jobs.
     const SHORT_MS: u64 = 200;

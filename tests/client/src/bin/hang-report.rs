@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What is told of a job that hangs: the dump (devcoredump), the event (WEDGED), and the way to ask
-//! for a reset (`amdgpu_gpu_recover`).
+//! Reports of a job that hangs: the dump (devcoredump), the event (WEDGED), and the way to ask for
+//! a reset (`amdgpu_gpu_recover`).
 //!
 //! A client hangs an engine, while another has jobs on other rings of the same block. The dump has
 //! to say who it was, where the engine got to, and what the job's command buffer holds; of the
@@ -68,7 +68,7 @@ const MARK: u32 = 0x0bad_c0de;
 const SECRET: u32 = 0x5ec2_e701;
 /// The driver's time limit.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How long a dump or an event may take.
+/// Time that a dump or an event may take.
 const SOON: Duration = Duration::from_secs(20);
 
 /// Words that are no packet of the library.
@@ -110,7 +110,7 @@ impl Dump {
         Err("there is none".into())
     }
 
-    /// Whether it has each of these, in this order.
+    /// Checks that it has each of these, in this order.
     fn has(&self, wanted: &[&str]) -> Outcome {
         let mut rest = &*self.text;
         for part in wanted {
@@ -157,7 +157,7 @@ fn submit_at(
     session.file.cs(session.ctx, 0, &chunks)
 }
 
-/// Where the guilty job's command buffer lies.
+/// Place of the guilty job's command buffer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     System,

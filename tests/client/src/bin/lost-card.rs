@@ -157,7 +157,7 @@ fn refuses(session: &Session) -> Outcome {
     }
 }
 
-/// What a buffer shows that was mapped before the card was lost.
+/// Mark in a buffer that was mapped before the card was lost.
 const MARK: u32 = 0x3a4c_0000;
 
 /// Buffers in system memory and in VRAM, with a number on each page.

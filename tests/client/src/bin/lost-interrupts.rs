@@ -28,7 +28,7 @@ use amdgpu_client::{
 
 /// A job that takes so long has lost its interrupt.
 const LOST: Duration = Duration::from_millis(150);
-/// What a lost interrupt may cost.
+/// Most time that a lost interrupt may cost.
 const MOST: Duration = Duration::from_millis(900);
 const JOBS: usize = 4;
 

@@ -32,7 +32,7 @@ use amdgpu_client::{
 };
 
 const STATE: Known = ("state", "what is the matter with the card: hot or left-out");
-/// Which rings are left, as a list without blanks.
+/// The rings that are left, as a list without blanks.
 const LEFT: Known = ("left", "engines that work, with a comma between each two (default: none)");
 
 /// A job that must be refused with this error.

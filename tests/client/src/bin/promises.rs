@@ -56,7 +56,7 @@ const ENGINES: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(0)];
 
 const PAGES: usize = 3;
 const SIZE: u64 = u64_of(PAGES * PAGE);
-/// What stands in memory before, and what a job tries to put there.
+/// Word in memory before, and the word that a job tries to put there.
 const BEFORE: u32 = 0x0bef_03e5;
 const INTRUDER: u32 = 0x1bad_1dea;
 

@@ -72,7 +72,7 @@ use amdgpu_client::{
     }, //
 };
 
-/// What noticing a hang, beyond the time limit, and the reset may take.
+/// Time that noticing a hang, beyond the time limit, and the reset may take.
 const RESET: Duration = Duration::from_secs(3);
 
 fn ends_well(session: &Session, engine: Engine, seq: u64) -> Outcome {
@@ -82,7 +82,7 @@ fn ends_well(session: &Session, engine: Engine, seq: u64) -> Outcome {
     }
 }
 
-/// Whether the session's job has written `expected` where it was to write; 0: nothing.
+/// Checks that the session's job has written `expected` where it was to write; 0: nothing.
 fn has_written(session: &Session, expected: u32) -> Outcome {
     match session.data.map.read(64) {
         seen if seen == expected => Ok(String::new()),
@@ -131,7 +131,7 @@ fn work(session: &Session, engine: Engine, until: &dyn Fn() -> bool) -> Worked {
     Ok((longest, count))
 }
 
-/// What the others see while a job hangs.
+/// Observations of the others while a job hangs.
 struct Seen {
     guilty: Outcome,
     behind: Outcome,
@@ -151,7 +151,7 @@ impl Scene<'_> {
         self.node.driver == Driver::Reference
     }
 
-    /// Whether the C driver resets the whole card.
+    /// Returns true if the C driver resets the whole card.
     fn is_whole(&self) -> bool {
         self.is_c() && self.engine.is_dma()
     }
@@ -473,7 +473,7 @@ fn fault_storm(node: &Node) -> Outcome {
 /// A client that hangs an engine as often as it can does not fill the kernel's log.
 fn many_are_not_all_logged(node: &Node) -> Outcome {
     const HANGS: usize = 48;
-    /// How many may be logged at once, and then one a second.
+    /// Number of lines that may be logged at once, and then one a second.
     const AT_ONCE: u64 = 10;
     const ENGINE: Engine = Engine::Dma(0);
     let mut log = KernelLog::open()?;

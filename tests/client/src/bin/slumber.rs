@@ -62,10 +62,10 @@ use std::time::{
 const HELD: usize = 64;
 /// Pages that a worker copies.
 const COPIED: usize = 8;
-/// How long the engines have for their first jobs after a sleep.
+/// Time that the engines have for their first jobs after a sleep.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How the system is put to sleep.
+/// Way in which the system is put to sleep.
 struct Bed {
     state: String,
     wake: u32,
@@ -108,10 +108,10 @@ fn time_asleep() -> i64 {
     (with - without + 5) / 10
 }
 
-/// Where the emulated machine has its ports for sleep and power: PMBASE and `ACPI_CNTL` of its
-/// bridge, an ICH9 (Intel 316972, 13.1.13 and 13.1.14). A real machine's firmware sets them again
-/// after S3. `SeaBIOS` leaves them as the reset does, and the machine could neither sleep a second
-/// time nor be switched off.
+/// Ports of the emulated machine for sleep and power: PMBASE and `ACPI_CNTL` of its bridge, an ICH9
+/// (Intel 316972, 13.1.13 and 13.1.14). A real machine's firmware sets them again after S3.
+/// `SeaBIOS` leaves them as the reset does, and the machine could neither sleep a second time nor
+/// be switched off.
 struct PowerPorts {
     config: fs::File,
     values: [u8; 8],
@@ -204,7 +204,7 @@ impl Held<'_> {
         }
     }
 
-    /// What the CPU finds there.
+    /// Checks the bytes that the CPU finds there.
     fn by_cpu(&self) -> Outcome {
         match &self.place {
             Place::Buffer(buffer) => compare(&contents(buffer, HELD), &self.expected),
@@ -217,7 +217,7 @@ impl Held<'_> {
 struct Keeper<'s> {
     session: &'s Session,
     held: Vec<Held<'s>>,
-    /// Where the GPU copies to, for the CPU to look at.
+    /// Target of the GPU's copies, for the CPU to look at.
     seen: Buffer,
 }
 
@@ -255,7 +255,8 @@ impl<'s> Keeper<'s> {
         Ok(keeper)
     }
 
-    /// What the GPU finds there: it copies from a kind of memory to the buffer for that.
+    /// Checks the bytes that the GPU finds there: it copies from a kind of memory to the buffer for
+    /// that.
     fn by_gpu(&self, held: &Held<'_>, engine: Engine) -> Outcome {
         self.seen.map.fill(0);
         let mut stream = Stream::new();

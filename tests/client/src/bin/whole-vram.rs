@@ -62,10 +62,10 @@ const MIB: u64 = 1 << 20;
 /// an engine would not be asked to clear or move if the CPU saw it.
 const SIZES: [u64; 4] = [2 * MIB, 3 * MIB + 5 * 4096, 7 * 4096, MIB];
 const LARGEST: u64 = SIZES[1];
-/// What the session itself, and page tables, may take while buffers are counted.
+/// Bytes that the session itself, and page tables, may take while buffers are counted.
 const SLACK: u64 = 2 * MIB;
 
-/// What the driver says.
+/// Numbers that the driver gives.
 #[derive(Clone, Copy, Debug)]
 struct Numbers {
     vram: u64,
@@ -103,8 +103,8 @@ const fn word(index: u32) -> u32 {
     index.wrapping_mul(0x85eb_ca6b) ^ 0x9e37_79b9
 }
 
-/// How much later in the pattern the next buffer's bytes begin. So no page holds what it would hold
-/// if it were a page of another buffer.
+/// Distance in the pattern from the first byte of a buffer to that of the next. So no page holds
+/// what it would hold if it were a page of another buffer.
 const STEP: usize = 17 * 4;
 /// And how many buffers there are before it is the first one's turn again.
 const STEPS: usize = 900;
@@ -165,7 +165,7 @@ impl<'a> Bench<'a> {
         Ok(Held { buffer, from: self.count % STEPS * STEP })
     }
 
-    /// What is in a buffer that was filled.
+    /// Returns the contents of a buffer that was filled.
     fn expected(&self, held: &Held) -> &[u8] {
         &self.pattern[held.from..][..held.bytes()]
     }
@@ -364,7 +364,7 @@ fn every_byte(bench: &mut Bench<'_>) -> Outcome {
     Ok(seen)
 }
 
-/// Who must be visible makes those go who need not: to the rest of VRAM.
+/// Buffers that must be visible make those go that need not: to the rest of VRAM.
 fn room_for_the_visible(bench: &mut Bench<'_>) -> Outcome {
     let memory = memory(bench.session)?;
     let (room, visible) = (memory.vram.usable_heap_size, memory.cpu_accessible_vram);

@@ -74,7 +74,7 @@ impl Ib {
     }
 }
 
-/// Where the GPU writes a job's sequence number when the job is done.
+/// Place to which the GPU writes a job's sequence number when the job is done.
 #[derive(Clone, Copy)]
 pub struct UserFence<'a, 'd> {
     /// One page.

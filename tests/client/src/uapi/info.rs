@@ -18,27 +18,27 @@ pub const INFO_ACCEL_WORKING: u32 = 0x00;
 pub const INFO_CRTC_FROM_ID: u32 = 0x01;
 /// One kind of engine.
 pub const INFO_HW_IP_INFO: u32 = 0x02;
-/// How many of one kind.
+/// Number of engines of one kind.
 pub const INFO_HW_IP_COUNT: u32 = 0x03;
 /// Microcode version.
 pub const INFO_FW_VERSION: u32 = 0x0e;
 /// Selected registers.
 pub const INFO_READ_MMR_REG: u32 = 0x15;
-/// What the chip is.
+/// Facts of the chip.
 pub const INFO_DEV_INFO: u32 = 0x16;
-/// How often a BO had to leave VRAM.
+/// Number of times that a BO had to leave VRAM.
 pub const INFO_NUM_EVICTIONS: u32 = 0x18;
 /// Sizes of VRAM and GTT.
 pub const INFO_VRAM_GTT: u32 = 0x14;
 /// VRAM in use that the CPU sees.
 pub const INFO_VIS_VRAM_USAGE: u32 = 0x17;
-/// How often the CPU touched VRAM that it does not see.
+/// Number of times that the CPU touched VRAM that it does not see.
 pub const INFO_NUM_VRAM_CPU_PAGE_FAULTS: u32 = 0x1e;
 /// Heap sizes and use.
 pub const INFO_MEMORY: u32 = 0x19;
 /// BIOS image.
 pub const INFO_VBIOS: u32 = 0x1b;
-/// How often what was in VRAM was lost.
+/// Number of times that the contents of VRAM were lost.
 pub const INFO_VRAM_LOST_COUNTER: u32 = 0x1f;
 /// INFO: the last fault of the file's address space.
 pub const INFO_GPUVM_FAULT: u32 = 0x23;

@@ -70,7 +70,7 @@ pub const VM_PAGE_WRITEABLE: u32 = 1 << 2;
 pub const VM_PAGE_EXECUTABLE: u32 = 1 << 3;
 /// Partially resident: no BO behind it.
 pub const VM_PAGE_PRT: u32 = 1 << 4;
-/// What every ordinary mapping here asks for.
+/// Rights that every ordinary mapping here asks for.
 pub const VM_PAGE_RWX: u32 = VM_PAGE_READABLE | VM_PAGE_WRITEABLE | VM_PAGE_EXECUTABLE;
 
 /// BO_LIST operations.

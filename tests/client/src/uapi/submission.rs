@@ -65,7 +65,7 @@ pub const HW_IP_NUM: u32 = 10;
 
 /// An indirect buffer.
 pub const CHUNK_ID_IB: u32 = 0x01;
-/// Where to write the user fence.
+/// Place of the user fence.
 pub const CHUNK_ID_FENCE: u32 = 0x02;
 /// Jobs to wait for.
 pub const CHUNK_ID_DEPENDENCIES: u32 = 0x03;
@@ -82,7 +82,8 @@ pub const CHUNK_ID_SYNCOBJ_TIMELINE_WAIT: u32 = 0x08;
 /// Points of timelines that the job's fence becomes.
 pub const CHUNK_ID_SYNCOBJ_TIMELINE_SIGNAL: u32 = 0x09;
 
-/// Where the graphics engine keeps its state while it does something else (GFX11 and later).
+/// Place at which the graphics engine keeps its state while it does something else (GFX11 and
+/// later).
 pub const CHUNK_ID_CP_GFX_SHADOW: u32 = 0x0a;
 
 /// Run on the constant engine.

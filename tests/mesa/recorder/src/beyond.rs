@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What pointers in an ioctl's argument lead to.
+//! The memory to which pointers in an ioctl's argument lead.
 
 use std::ffi::c_ulong;
 

@@ -99,7 +99,7 @@ pub struct Buffer<'g> {
     pub handle: vk::Buffer,
     /// Length in words.
     pub words: usize,
-    /// Where the processor sees it.
+    /// Address at which the processor sees it.
     mapped: Option<NonNull<u32>>,
     memory: Option<Memory<'g>>,
 }
@@ -194,7 +194,7 @@ impl<'g> Buffer<'g> {
         self.mapped.expect("only a shared buffer is read and written by the processor")
     }
 
-    /// What it holds.
+    /// Reads its contents.
     pub fn read(&self) -> Vec<u32> {
         let at = self.place();
         // SAFETY: within the mapping. The device may write it, so it is not lent as a slice.

@@ -35,7 +35,7 @@ pub struct On<'g> {
     pub gpu: &'g Gpu,
     /// The queue.
     pub queue: &'g Queue,
-    /// What the data come from.
+    /// Source of the data.
     pub seed: u64,
 }
 

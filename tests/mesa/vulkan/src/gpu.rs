@@ -24,7 +24,7 @@ pub fn asked<T>(what: &str, answer: std::result::Result<T, vk::Result>) -> Resul
 
 /// A queue, and the family that it is of.
 pub struct Queue {
-    /// What it is called here.
+    /// Its name here.
     pub name: &'static str,
     /// Family, for command pools.
     pub family: u32,

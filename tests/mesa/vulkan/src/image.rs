@@ -108,7 +108,7 @@ const fn extent([width, height]: [u32; 2]) -> vk::Extent3D {
     vk::Extent3D { width, height, depth: 1 }
 }
 
-/// How a sampler reads between texels. Beyond the edge is the last texel.
+/// A sampler that reads between texels. Beyond the edge is the last texel.
 pub struct Sampler<'g> {
     gpu: &'g Gpu,
     /// The handle, for descriptors.

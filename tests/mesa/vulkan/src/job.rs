@@ -24,7 +24,7 @@ use crate::{
     program::Program, //
 };
 
-/// How long a job may take in all, in nanoseconds.
+/// Nanoseconds that a job may take in all.
 const PATIENCE_NS: u64 = 120_000_000_000;
 
 /// Commands in the order in which they take effect: each sees what those before it wrote.
@@ -35,7 +35,7 @@ pub struct Job<'r, 'g> {
     pool: vk::CommandPool,
     fence: vk::Fence,
     under_way: bool,
-    /// What the commands name.
+    /// Resources that the commands name.
     _resources: PhantomData<&'r ()>,
 }
 
@@ -64,7 +64,7 @@ impl<'r, 'g> Job<'r, 'g> {
         Ok(Self { gpu, queue, commands, pool, fence, under_way: false, _resources })
     }
 
-    /// What comes sees what came before.
+    /// Makes later commands see the work of earlier ones.
     fn then(&mut self) -> &mut Self {
         let all = vk::AccessFlags::MEMORY_READ | vk::AccessFlags::MEMORY_WRITE;
         let barrier = [vk::MemoryBarrier::default().src_access_mask(all).dst_access_mask(all)];
@@ -334,7 +334,7 @@ impl<'g> Event<'g> {
         Ok(Self { gpu, handle })
     }
 
-    /// Whether it is signaled.
+    /// Returns true if it is signaled.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ use gpu::{
 /// A check on a queue.
 type Check = fn(&On<'_>) -> Outcome;
 
-/// What is checked. Images are filled by drawing where a queue can draw: RADV does.
+/// All checks. Images are filled by drawing where a queue can draw: RADV does.
 const CHECKS: [(&str, Check); 9] = [
     ("sums of two vectors", compute::add),
     ("a reduction with shared memory and barriers", compute::reduce),
@@ -50,11 +50,11 @@ const CHECKS: [(&str, Check); 9] = [
     ("an image sampled, linear filter", images::linear),
 ];
 
-/// What is to be checked.
+/// Checks that were asked for.
 struct Wanted {
     /// Each check's name has this in it.
     only: String,
-    /// What the data come from.
+    /// Source of the data.
     seed: u64,
     /// Jobs for each change of user memory.
     rounds: u32,

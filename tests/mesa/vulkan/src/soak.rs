@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! User memory for as long as one likes: all changes, in an order that the seed decides, before jobs
-//! and while they are under way, on all queues, while the kernel is made to take memory back.
+//! User memory for as long as one likes: all changes, in an order that the seed decides, before
+//! jobs and while they are under way, on all queues, while the kernel is made to take memory back.
 //!
 //! A change that takes pages away waits for the jobs that can reach them. So it is known what the
 //! memory holds after it, also if the job was under way: each byte is compared after each job.
@@ -80,8 +80,8 @@ const STEP: Duration = Duration::from_secs(60);
 /// A piece of memory.
 struct Piece {
     mem: UserMem,
-    /// Its pages came by mremap. To the kernel they lie where they came from, and what is mapped between
-    /// them would be a mapping of its own: no more than all of it is mapped anew then.
+    /// Its pages came by mremap. To the kernel they lie where they came from, and what is mapped
+    /// between them would be a mapping of its own: no more than all of it is mapped anew then.
     moved: bool,
 }
 
@@ -103,7 +103,7 @@ impl Piece {
     }
 }
 
-/// What was done.
+/// Work that was done.
 #[derive(Default)]
 struct Done {
     jobs: u64,
@@ -117,8 +117,8 @@ impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} jobs, {} MiB compared; {} changes before them, {} while they were under way; {} pages \
-             in swap before their jobs",
+            "{} jobs, {} MiB compared; {} changes before them, {} while they were under way; \
+             {} pages in swap before their jobs",
             self.jobs,
             self.bytes >> 20,
             self.before,
@@ -136,7 +136,8 @@ impl fmt::Display for Done {
 pub fn soak(gpu: &Gpu, seed: u64, time: Duration) -> Outcome {
     let (stop, reclaims) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut file = reclaim_file()?;
-    // Not by madvise: what is mapped between two parts with an advice would be a mapping of its own.
+    // Not by madvise: what is mapped between two parts with an advice would be a mapping of its
+    // own.
     let huge = "/sys/kernel/mm/transparent_hugepage/enabled";
     fs::write(huge, "always").map_err(|e| format!("{huge}: {e}"))?;
     std::thread::scope(|scope| {
@@ -154,7 +155,7 @@ pub fn soak(gpu: &Gpu, seed: u64, time: Duration) -> Outcome {
     })
 }
 
-/// What makes the kernel take memory back.
+/// Opens the file that makes the kernel take memory back.
 fn reclaim_file() -> Result<File> {
     const ROOT: &str = "/sys/fs/cgroup";
     let path = format!("{ROOT}/memory.reclaim");
@@ -165,9 +166,10 @@ fn reclaim_file() -> Result<File> {
     File::options().write(true).open(&path).map_err(|e| format!("{path}: {e}"))
 }
 
-/// Has the kernel take anonymous memory back, again and again: a little, and seldom. With 2 MiB ten times
-/// a second, on a machine so slow that two megabytes are gathered in as much, memory is never at rest,
-/// and a submission is refused in the end. It answers EAGAIN where it found less than was asked for.
+/// Has the kernel take anonymous memory back, again and again: a little, and seldom. With 2 MiB ten
+/// times a second, on a machine so slow that two megabytes are gathered in as much, memory is never
+/// at rest, and a submission is refused in the end. It answers EAGAIN where it found less than was
+/// asked for.
 fn reclaim(file: &mut File, stop: &AtomicBool, reclaims: &AtomicU64) -> Result {
     while !stop.load(Ordering::Relaxed) {
         match file.write(b"64K swappiness=max") {

@@ -101,14 +101,15 @@ impl fmt::Display for Change {
 }
 
 impl Change {
-    /// Whether another thread may do it to a part while jobs run: not what is of the whole mapping;
-    /// not a fork; and not unmapping, as something else might be mapped into the hole.
+    /// Returns true if another thread may do it to a part while jobs run: not an act on the whole
+    /// mapping; not a fork; and not unmapping, as something else might be mapped into the hole.
     fn fits_beside_jobs(self) -> bool {
         matches!(self, Change::Written | Change::Discarded | Change::PagedOut)
     }
 
-    /// Pages of `all` to which it happens: any, but for what would leave more than one mapping. RADV asks
-    /// for user memory that is one (AMDGPU_GEM_USERPTR_ANONONLY); the kernel refuses anything else.
+    /// Pages of `all` to which it happens: any, but for what would leave more than one mapping.
+    /// RADV asks for user memory that is one (AMDGPU_GEM_USERPTR_ANONONLY); the kernel refuses
+    /// anything else.
     pub fn pages(self, rng: &mut Rng, all: usize) -> Range<usize> {
         let at = rng.within(0..all);
         match self {
@@ -117,7 +118,7 @@ impl Change {
         }
     }
 
-    /// What happens before the memory is looked at.
+    /// Does the act's first part, before the memory is looked at.
     ///
     /// # Errors
     ///
@@ -143,7 +144,7 @@ impl Change {
         Ok(())
     }
 
-    /// What happens when it is known what the memory holds.
+    /// Does the rest, once the contents of the memory are known.
     pub fn after(
         self,
         mem: &mut UserMem,
@@ -161,7 +162,7 @@ impl Change {
     }
 }
 
-/// What the processor sees.
+/// Returns the words that the processor sees.
 pub fn words_of(mem: &UserMem) -> Vec<u32> {
     let mut words = Vec::with_capacity(mem.pages() * WORDS_OF_PAGE);
     let mut page = [0; PAGE];
@@ -173,7 +174,7 @@ pub fn words_of(mem: &UserMem) -> Vec<u32> {
     words
 }
 
-/// What the shader does.
+/// Does what the shader does.
 pub fn mix(words: &mut [u32], part: Range<usize>) {
     for at in part {
         words[at] = words[at].wrapping_mul(2_654_435_761).wrapping_add(count_of(at));
@@ -185,7 +186,7 @@ fn memory() -> Result<UserMem> {
     UserMem::anonymous(PAGES).map_err(|e| format!("mmap: {e}"))
 }
 
-/// How many pages are in swap.
+/// Returns the number of pages in swap.
 pub fn paged_out(mem: &UserMem) -> usize {
     // Without the right to see frames there is nothing to count.
     let frames = Frames::open().ok().and_then(|frames| frames.numbers(mem).ok());

@@ -74,7 +74,7 @@ const BATCH: usize = LANES / 3;
 /// Vertex caches that the waves of a draw are spread over.
 const UNITS: usize = 4;
 
-/// Where indices come from.
+/// Source of indices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Indices {
@@ -86,18 +86,18 @@ pub enum Indices {
     Long { base: u64, most: u32 },
 }
 
-/// What a draw packet says.
+/// Contents of a draw packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
     /// Indices of an instance.
     pub count: u32,
     /// Instances; 0 is one.
     pub instances: u32,
-    /// Where indices come from.
+    /// Source of indices.
     pub indices: Indices,
 }
 
-/// What was executed.
+/// Counts of what was executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     /// Instructions of waves.
@@ -134,7 +134,7 @@ pub struct Draw {
     /// Quads of the next wave of pixels.
     quads: Vec<Quad>,
     running: Option<(Wave, Exports, Work)>,
-    /// What was executed.
+    /// Counts of what was executed.
     pub count: Count,
 }
 

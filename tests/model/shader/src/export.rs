@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What passes between a program of a draw and the fixed functions: exports of vertices and pixels,
-//! parameters that pixels interpolate.
+//! Exports of vertices and pixels, and parameters that pixels interpolate: all that passes between
+//! a program of a draw and the fixed functions.
 
 use std::collections::BTreeMap;
 
@@ -47,7 +47,7 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// What was exported to a target.
+    /// Returns the export to a target.
     pub fn get(&self, target: u8) -> Option<&Export> {
         self.targets.get(&target)
     }

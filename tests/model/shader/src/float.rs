@@ -30,7 +30,7 @@ pub const F64: Format = Format { fraction: 52, exponent: 11 };
 pub struct Env {
     /// Direction.
     pub rounding: Rounding,
-    /// Which denormals are kept.
+    /// Denormals that are kept.
     pub denormals: Denormals,
 }
 
@@ -216,7 +216,7 @@ impl Number {
     }
 }
 
-/// What rounding drops.
+/// Remainder that rounding drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rest {
     /// Nothing.

@@ -23,7 +23,7 @@ pub struct Format {
     number: Number,
 }
 
-/// What bits mean.
+/// Meaning of bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Number {
@@ -100,12 +100,12 @@ impl Format {
         self.widths.iter().map(|w| usize::from(*w)).sum::<usize>() / 8
     }
 
-    /// What bits mean.
+    /// Returns the meaning of the bits.
     pub fn number(self) -> Number {
         self.number
     }
 
-    /// How many components there are.
+    /// Returns the number of components.
     pub fn components(self) -> usize {
         self.widths.iter().filter(|width| **width != 0).count()
     }

@@ -147,7 +147,7 @@ impl Descriptor {
         })
     }
 
-    /// How many levels there are.
+    /// Returns the number of levels.
     fn levels(&self) -> usize {
         self.surfaces.len() - self.first_level
     }

@@ -34,7 +34,7 @@ use crate::{
     }, //
 };
 
-/// What the waves of a group share.
+/// State that the waves of a group share.
 pub struct Shared<'a> {
     /// The program.
     pub program: &'a mut Program,
@@ -44,11 +44,11 @@ pub struct Shared<'a> {
     pub context: &'a Context,
     /// Waits are checked.
     pub waits: bool,
-    /// What a program of a draw has besides.
+    /// State that only a program of a draw has.
     pub graphics: Option<Graphics<'a>>,
 }
 
-/// What a program of a draw has to do with: where its exports go, and what is interpolated.
+/// State of a program of a draw: the place of its exports, and its interpolated parameters.
 pub struct Graphics<'a> {
     /// Exports so far.
     pub exports: &'a mut Exports,

@@ -11,7 +11,7 @@ pub enum Rounding {
     Zero,
 }
 
-/// Which denormals are kept, of operands and of results. What is not kept becomes a zero.
+/// Denormals that are kept, of operands and of results. One that is not kept becomes a zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Denormals {

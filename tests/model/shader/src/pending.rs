@@ -24,7 +24,7 @@ const VECTOR_MAX: usize = 15;
 /// LGKMCNT has four bits on this generation.
 const SCALAR_MAX: usize = 15;
 
-/// Which unit an instruction's result comes from.
+/// Unit that an instruction's result comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Buffers, flat addresses and images.

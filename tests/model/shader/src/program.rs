@@ -40,7 +40,7 @@ pub struct Allocation {
 /// A decoded program.
 pub struct Program {
     allocation: Allocation,
-    /// Where each page is in `pages`.
+    /// Place of each page in `pages`.
     index: HashMap<u64, usize>,
     /// By dword, one more than the position in `code`.
     pages: Vec<Box<[u32; SLOTS]>>,

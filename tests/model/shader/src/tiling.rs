@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Where a texel of a tiled surface is.
+//! Places of the texels of a tiled surface.
 //!
 //! The order of bytes follows AMD's address library as Mesa has it (`src/amd/addrlib`, files
 //! `egbaddrlib.cpp`, `siaddrlib.cpp`, `ciaddrlib.cpp`): texels in micro tiles of 8 by 8, those in
@@ -162,9 +162,8 @@ impl Layout {
         }
     }
 
-    /// What becomes of a level's layout: macro tiles that it does not fill, or that are too small
-    /// for the pipes, give way to micro tiles; rows are made longer until a slice ends with a
-    /// pipe's bytes.
+    /// Fits a level's layout: macro tiles that it does not fill, or that are too small for the
+    /// pipes, give way to micro tiles; rows are made longer until a slice ends with a pipe's bytes.
     fn fitted(mut self, [pitch, height]: [u64; 2]) -> Layout {
         if let Kind::Macro(tiles) = &self.kind {
             let (micro, thickness) = (tiles.micro, tiles.thickness);
@@ -206,7 +205,7 @@ impl Layout {
         self.pitch * self.height * self.bytes * slices.next_multiple_of(self.thickness())
     }
 
-    /// What a surface of this layout begins at a multiple of.
+    /// Returns the alignment of a surface of this layout.
     fn alignment(&self) -> u64 {
         match &self.kind {
             Kind::Macro(tiles) => tiles.bytes(self.bytes).max(INTERLEAVE),

@@ -31,7 +31,7 @@ use random::random_words;
 /// Instructions of each opcode.
 const SAMPLES: usize = 24;
 
-/// What LLVM has no word for, or says otherwise though the bits are good.
+/// Returns true if LLVM has no word for it, or says otherwise though the bits are good.
 fn assembler_lacks(entry: &Entry, words: Words, line: &str) -> bool {
     // A literal that fits an inline constant is assembled as that.
     let small = (-16..=64).contains(&(words.second as i32))

@@ -38,7 +38,8 @@ const BORDER: u32 = 6;
 const FLOATS: u32 = 14 << 20 | 7 << 26;
 const INTEGERS: u32 = 14 << 20 | 4 << 26;
 
-/// What is seen of an image of 9s, with this way of clamping, border's kind and number in the table.
+/// Returns what is seen of an image of 9s with this way of clamping, and a border of this kind and
+/// of this number in the table.
 fn seen(format: u32, clamp: u32, kind: u32, number: u32, table: bool) -> Result<Vec<u32>, Stop> {
     let mut memory = Flat::default();
     memory.put_words(PROGRAM, SAMPLE);

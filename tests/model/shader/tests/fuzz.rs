@@ -4,8 +4,8 @@
 //!
 //! Operands are such that most programs go on for long: registers that are there, descriptors that
 //! mean something, branches that stay inside. `SHADER_FUZZ_SECS=N` goes on for so long,
-//! `SHADER_FUZZ=N` for so many cases, `SHADER_FUZZ_SEED=N` begins with another one; a case that panics
-//! says which it was.
+//! `SHADER_FUZZ=N` for so many cases, `SHADER_FUZZ_SEED=N` begins with another one; a case that
+//! panics says which it was.
 
 mod common;
 #[allow(dead_code, reason = "no pixel is compared here")]
@@ -61,7 +61,7 @@ const DISPATCHES: u64 = 3000;
 const DRAWS: u64 = 1500;
 /// Instructions of a program.
 const LENGTH: usize = 40;
-/// Where all addresses lead, and how many bytes are there.
+/// Target of all addresses, and the number of bytes there.
 const DATA: u64 = 0x20_0000;
 const SIZE: u64 = 0x8000;
 /// No case takes longer than this.
@@ -102,7 +102,7 @@ impl Memory for Everywhere {
     }
 }
 
-/// What came of cases.
+/// Outcomes of cases.
 #[derive(Default)]
 struct Ends {
     cases: u64,
@@ -185,7 +185,7 @@ fn config(rng: &mut Rng) -> Config {
     }
 }
 
-/// What other packets do between two slices.
+/// Does the work of other packets between two slices.
 fn between(rng: &mut Rng, caches: &mut Caches, memory: &mut Everywhere) {
     match rng.below(6) {
         0 => caches.act(rng.word(), memory),

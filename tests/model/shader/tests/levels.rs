@@ -15,7 +15,7 @@ const LANES: usize = 8;
 /// Texels of a side of the first level; the last has one.
 const SIZE: u32 = 8;
 const LEVELS: u32 = 4;
-/// Where each level begins, in linear tiling, and texels of its rows: 64 bytes at least, and whole
+/// Place of each level in linear tiling, and the texels of its rows: 64 bytes at least, and whole
 /// slices of 256 bytes.
 const PLACES: [(u64, u64); LEVELS as usize] = [(0, 16), (0x200, 16), (0x300, 32), (0x400, 64)];
 
@@ -40,7 +40,8 @@ const SAMPLE: &[u32] = &[
     0xbf81_0000, // s_endpgm
 ];
 
-/// What each lane stores, with these levels of the image and this filter between levels.
+/// Returns the values that each lane stores, with these levels of the image and this filter between
+/// levels.
 fn seen(first: u32, last: u32, filter: u32) -> Vec<[f32; 3]> {
     let mut memory = Flat::default();
     memory.put_words(PROGRAM, SAMPLE);

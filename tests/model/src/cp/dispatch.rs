@@ -104,7 +104,7 @@ const EOP_VECTOR: u32 = 1 << 16;
 /// In whose name caches write back: their addresses are past translation.
 const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
 
-/// What an engine has begun.
+/// Work that an engine has begun.
 pub(super) enum Job {
     Dispatch(Box<Dispatch>),
     Draw(Box<Draw>),
@@ -138,7 +138,7 @@ impl fmt::Debug for Running {
     }
 }
 
-/// What the dispatches of all engines need besides their registers.
+/// Needs of the dispatches of all engines besides their registers.
 #[derive(Default)]
 pub(crate) struct Shaders {
     /// COMPUTE_* of each engine, as hardware keeps them in a queue's descriptor.
@@ -149,7 +149,7 @@ pub(crate) struct Shaders {
     files: Vec<Weak<Memory>>,
     /// The shader's caches, in the strict mode.
     caches: Option<Box<Caches>>,
-    /// Which lines fall out.
+    /// Choice of the lines that fall out.
     aging: Option<Rng>,
     /// Dispatches and draws so far.
     count: u64,
@@ -251,14 +251,15 @@ impl Gpu {
         outcome
     }
 
-    /// What SURFACE_SYNC and ACQUIRE_MEM do to the shader's caches: CP_COHER_CNTL.
+    /// Does to the shader's caches what SURFACE_SYNC and ACQUIRE_MEM ask for: CP_COHER_CNTL.
     pub(super) fn cache_actions(&mut self, actions: u32) {
         let Some(mut caches) = self.shaders.caches.take() else { return };
         caches.act(actions, &mut ShaderMemory { gpu: self, access: CACHES, file: None });
         self.shaders.caches = Some(caches);
     }
 
-    /// What an end-of-pipe event does to them. The pipe is empty: dispatches end in their packet.
+    /// Does to them what an end-of-pipe event asks for. The pipe is empty: dispatches end in their
+    /// packet.
     pub(super) fn event_actions(&mut self, event: u32) {
         let second = if event & EOP_SECOND_LEVEL != 0 { action::SECOND_LEVEL } else { 0 };
         let vector = if event & EOP_VECTOR != 0 { action::VECTOR } else { 0 };
@@ -355,8 +356,8 @@ impl Gpu {
         Ok((dims, initiator))
     }
 
-    /// Settings of a dispatch or a draw that begins; `borders` is the register, and the next, that say
-    /// where its table of border colors is.
+    /// Settings of a dispatch or a draw that begins; `borders` is the register, and the next, that
+    /// say where its table of border colors is.
     pub(super) fn shader_config(&mut self, vmid: u8, borders: u32) -> Config {
         self.shaders.count += 1;
         let bases = self.regs.of_vmid(vmid, SH_MEM_BASES);
@@ -399,7 +400,7 @@ impl ShaderMemory<'_> {
         number as u64
     }
 
-    /// What a position is in; nothing for one that is nowhere.
+    /// Returns the memory of a position; nothing for one that is nowhere.
     fn memory(&mut self, at: u64) -> Option<(Arc<Memory>, u64)> {
         if at & VOID != 0 {
             return None;

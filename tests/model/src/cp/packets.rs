@@ -201,8 +201,8 @@ impl Gpu {
         }
     }
 
-    /// Whether the stream may write a register: indirect buffers of users may not touch what is
-    /// outside the draw state.
+    /// Returns true if the stream may write a register: indirect buffers of users may not touch
+    /// what is outside the draw state.
     pub(super) fn allowed(&mut self, id: EngineId, s: &Stream, reg: u32) -> Result<(), Stop> {
         let user = s.vmid != 0;
         let open = matches!(reg, 0x2c00..=0x2fff | 0xa000..=0xa3ff | 0xc000..=0xdfff)

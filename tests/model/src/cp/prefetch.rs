@@ -30,7 +30,7 @@ const DWORDS: u32 = 256;
 /// Commands of an indirect buffer that were fetched before it began.
 #[derive(Clone, Debug)]
 pub struct Fetched {
-    /// Where on the ring its packet is.
+    /// Place of its packet on the ring.
     at: u32,
     vmid: u8,
     base: u64,

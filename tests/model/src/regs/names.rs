@@ -54,7 +54,7 @@ pub fn name(reg: u32) -> Option<&'static str> {
     entry(reg).map(|e| e.name)
 }
 
-/// Whether the register exists.
+/// Returns true if the register exists.
 pub fn is_known(reg: u32) -> bool {
     entry(reg).is_some()
 }

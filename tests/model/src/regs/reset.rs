@@ -20,7 +20,7 @@ use crate::{
     strict::Rule, //
 };
 
-/// Where the firmware puts VRAM in the 40-bit address space of the memory controller.
+/// Address at which the firmware puts VRAM in the 40-bit address space of the memory controller.
 pub const FB_BASE: u64 = 0xf4_0000_0000;
 /// BIOS_SCRATCH_7: ASIC_Init has run.
 pub const INIT_COMPLETE: u32 = 0x200;
@@ -89,7 +89,7 @@ pub fn power_up(s: &mut Store, config: &Config, posted: bool) {
     }
 }
 
-/// How the memory is made and wired.
+/// Make and wiring of the memory.
 pub struct MemoryKind {
     #[expect(missing_docs, reason = "the names of the register headers")]
     pub ramcfg: u32,
@@ -186,7 +186,7 @@ fn queues(s: &mut Store, config: &Config) {
     }
 }
 
-/// What differs on another card of the same kind, for comparisons of first boots.
+/// Sets what differs on another card of the same kind, for comparisons of first boots.
 fn odd(s: &mut Store) {
     // The crystal's clock is divided.
     s.set_indirect("SMC", 0xc050_01a0, 1 << 1);

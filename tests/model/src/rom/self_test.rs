@@ -79,7 +79,7 @@ impl Checks {
     }
 }
 
-/// Whether a kind of destination keeps what is written.
+/// Returns true if a kind of destination keeps what is written.
 fn keeps(to: To) -> bool {
     !matches!(to, To::Pll(_) | To::Mc(_))
 }

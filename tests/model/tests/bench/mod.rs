@@ -33,7 +33,7 @@ pub const SYSTEM_RW: u64 = 0x67;
 /// Entry flags: valid, readable, writeable, in VRAM.
 pub const VRAM_RW: u64 = 0x61;
 
-/// Where things lie in the host's memory.
+/// Places in the host's memory.
 pub const IH_RING: u64 = 0x1_0000;
 pub const IH_SIZE_LOG2: u32 = 12;
 pub const IH_WPTR: u64 = 0x800;
@@ -46,7 +46,7 @@ pub const DESCRIPTORS: u64 = 0x6_4000;
 /// Free for tests.
 pub const DATA: u64 = 0x10_0000;
 
-/// Where things lie in VRAM.
+/// Places in VRAM.
 const GART_TABLE: u64 = 0x20_0000;
 const DIRECTORIES: u64 = 0x21_0000;
 const TABLES: u64 = 0x27_0000;
@@ -338,7 +338,7 @@ impl Bench {
             .reg_write(reg("VM_CONTEXT0_PAGE_TABLE_BASE_ADDR") + vmid, lo((FB + directory) >> 12));
     }
 
-    /// Where in VRAM the GART's entry for a place in the host's memory is.
+    /// Returns the place in VRAM of the GART's entry for a place in the host's memory.
     pub fn gart_entry(&self, at: u64) -> u64 {
         GART_TABLE + at / 4096 * 8
     }

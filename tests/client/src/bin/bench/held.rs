@@ -42,9 +42,9 @@ use crate::{
     say, //
 };
 
-/// How long the job is held: long against any call that does not wait for it.
+/// Time for which the job is held: long against any call that does not wait for it.
 const HELD_MS: u64 = 300;
-/// Where the second job's commands are: beside the held one's.
+/// Place of the second job's commands, beside the held one's.
 const BESIDE: usize = 4096;
 /// Rounds of each call.
 const ROUNDS: usize = 3;
@@ -57,7 +57,7 @@ struct Bystander {
     va: u64,
 }
 
-/// What a call is made on: two mapped BOs and a userptr BO, all idle.
+/// Objects of a call: two mapped BOs and a userptr BO, all idle.
 struct Scene<'s> {
     session: &'s Session,
     bo: Bystander,
@@ -169,7 +169,7 @@ fn bystander(session: &Session) -> Result<Bystander, String> {
     Ok(Bystander { handle: buffer.handle, va: buffer.va })
 }
 
-/// How long a call takes while a job is held, in microseconds.
+/// Returns the time of a call while a job is held, in microseconds.
 fn round(bench: &Bench, call: Call) -> Result<u64, String> {
     let session = Session::open(&bench.node).map_err(|e| format!("open: {e}"))?;
     let mut mem = UserMem::anonymous(4).map_err(|e| format!("mmap: {e}"))?;

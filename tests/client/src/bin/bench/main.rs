@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the driver's calls cost, in instructions.
+//! Costs of the driver's calls, in instructions.
 //!
 //! To be run in a machine with one processor whose clock counts instructions (QEMU's
 //! `-icount shift=0`: a nanosecond is an instruction), by `make bench`, which runs it on both
@@ -30,11 +30,11 @@ use amdgpu_client::{
     report::give_up, //
 };
 
-/// What a row is given.
+/// Input of a row.
 struct Bench {
     node: Node,
     meter: Meter,
-    /// How many samples make a value, where one is cheap.
+    /// Number of samples behind a value, where one is cheap.
     samples: usize,
     /// The largest buffer that is made, in MiB.
     max_mib: usize,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What it costs to make, map and drop memory.
+//! Costs of making, mapping and dropping memory.
 
 use amdgpu_client::{
     PAGE,

@@ -61,7 +61,7 @@ pub fn ctx(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// What the module and an open file that does nothing take of memory, in bytes.
+/// Memory that the module and an open file that does nothing take, in bytes.
 pub fn file(bench: &Bench) -> Outcome {
     const FILES: usize = 256;
     let module = bench.node.driver.name();
@@ -96,8 +96,8 @@ fn free_memory() -> Result<u64, String> {
     Ok(kib << 10)
 }
 
-/// How long the longest submission of one process takes, in microseconds, while munmap in another
-/// waits a second for its job.
+/// Time of the longest submission of one process, in microseconds, while munmap in another waits a
+/// second for its job.
 pub fn stall(bench: &Bench) -> Outcome {
     const SECOND_MS: u64 = 1000;
     let (mut results, to_parent) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a submission costs, and how that grows.
+//! Costs of a submission, and their growth.
 
 use amdgpu_client::{
     Errno,
@@ -127,7 +127,7 @@ pub fn user_fence(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// How many BOs the rows with lists have in them.
+/// Numbers of BOs in the rows with lists.
 const LENGTHS: [usize; 4] = [1, 16, 256, 4096];
 
 /// BOs of a page, mapped, as many as the longest list has besides the command buffer.

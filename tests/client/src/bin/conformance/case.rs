@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a case is: one call in which one thing is wrong, and what the driver must answer.
+//! A case: one call in which one thing is wrong, and the answer that it must get.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use amdgpu_client::{
 
 use crate::rig::Rig;
 
-/// What a case came to, when it was not plain success.
+/// Outcome of a case that was not plain success.
 #[derive(Debug)]
 pub enum Failure {
     /// The kernel refused the call that the case is about.
@@ -26,7 +26,7 @@ impl From<Errno> for Failure {
     }
 }
 
-/// What a case's function answers.
+/// Answer of a case's function.
 pub type Outcome = Result<(), Failure>;
 
 /// For the calls that only prepare a case: their refusal is not what the case is about, and must
@@ -47,7 +47,7 @@ pub fn expect(holds: bool, otherwise: impl FnOnce() -> String) -> Outcome {
     if holds { Ok(()) } else { Err(Failure::Wrong(otherwise())) }
 }
 
-/// What a driver must answer.
+/// Answer that a driver must give.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
     /// Accept.
@@ -72,7 +72,7 @@ impl fmt::Display for Expect {
 }
 
 impl Expect {
-    /// Whether this is what happened.
+    /// Compares an outcome with this expectation.
     pub fn meets(self, outcome: &Outcome) -> Result<(), String> {
         match (self, outcome) {
             (_, Err(Failure::Wrong(why))) => Err(why.clone()),
@@ -86,7 +86,7 @@ impl Expect {
 
 /// A call in which at most one thing is wrong.
 pub struct Case {
-    /// What is wrong in it.
+    /// Name of the thing that is wrong in it.
     pub name: String,
     reference: Expect,
     ours: Expect,
@@ -95,7 +95,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// What `driver` must answer.
+    /// Returns the answer that `driver` must give.
     pub const fn expected(&self, driver: Driver) -> Expect {
         match driver {
             Driver::Rust => self.ours,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What holds for every ioctl.
+//! Cases that hold for every ioctl.
 
 use amdgpu_client::uapi::{
     self,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a debugger sees and changes of a mapped BO. It goes through `/proc/self/mem` here, for
-//! which the kernel does what it does for ptrace and `/proc/PID/mem`: no page stands behind a
+//! A debugger's view of a mapped BO, and its changes there. It goes through `/proc/self/mem` here,
+//! for which the kernel does as it does for ptrace and `/proc/PID/mem`: no page stands behind a
 //! mapping of VRAM, so it asks the driver. (process_vm_readv wants pages, and cannot read such a
 //! mapping under any driver.)
 
@@ -119,7 +119,7 @@ fn same(who: &str, from: usize, seen: &[u8], expected: &[u8]) -> Outcome {
     }
 }
 
-/// What an engine finds in a BO, by way of another.
+/// Checks the bytes that an engine finds in a BO, by way of another.
 fn engine_sees(rig: &Rig, bo: &Buffer, expected: &[u8]) -> Outcome {
     let copy = buffer(rig, DOMAIN_GTT)?;
     run(rig, |stream| _ = stream.copy(ENGINE, bo.va, copy.va, bo.size), &[bo, &copy])?;
@@ -135,7 +135,7 @@ fn run(rig: &Rig, fill: impl FnOnce(&mut Stream), bos: &[&Buffer]) -> Outcome {
     rig.session.run(ENGINE, &stream, &handles).map_err(Failure::Wrong)
 }
 
-/// What the process has written, a debugger reads.
+/// A debugger reads the bytes that the process has written.
 fn reads(rig: &Rig, domain: u64) -> Outcome {
     let (memory, bo, bytes) = (Memory::open()?, buffer(rig, domain)?, pattern(1));
     fill(&bo.map, &bytes);
@@ -146,7 +146,7 @@ fn reads(rig: &Rig, domain: u64) -> Outcome {
     Ok(())
 }
 
-/// What a debugger writes, the process and an engine read, and nothing else has changed.
+/// The process and an engine read the bytes that a debugger writes, and nothing else has changed.
 fn writes(rig: &Rig, domain: u64) -> Outcome {
     let (memory, bo) = (Memory::open()?, buffer(rig, domain)?);
     let (mut expected, new) = (pattern(1), pattern(0x80));
@@ -163,7 +163,7 @@ fn writes(rig: &Rig, domain: u64) -> Outcome {
     same("the debugger", 0, &seen, &expected)
 }
 
-/// What an engine writes, a debugger reads, also where it has read before.
+/// A debugger reads the bytes that an engine writes, also where it has read before.
 fn reads_the_engines(rig: &Rig, domain: u64) -> Outcome {
     const VALUE: u32 = 0x1357_9bdf;
     const AT: usize = 9 * PAGE;

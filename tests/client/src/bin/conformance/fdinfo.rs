@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What monitors read of a file in `/proc/PID/fdinfo`: engine time and memory, against known loads.
+//! Engine time and memory of a file as monitors read them in `/proc/PID/fdinfo`, against known
+//! loads.
 
 use crate::case::{
     Case,
@@ -53,7 +54,7 @@ fn engine_ns(file: &File, engine: Engine) -> Result<u64, Failure> {
     read(file)?.engine_ns(name(engine)).map_err(Failure::Wrong)
 }
 
-/// What the kernel calls an engine of this kind.
+/// The kernel's name for an engine of this kind.
 const fn name(engine: Engine) -> &'static str {
     match engine {
         Engine::Gfx => "gfx",
@@ -76,8 +77,8 @@ impl Sample {
         Ok(Self { ns, from, to: now_ns() })
     }
 
-    /// Whether an engine that was held all the time until `later` was charged for that, within a
-    /// percent.
+    /// Checks that an engine that was held all the time until `later` was charged for that, within
+    /// a percent.
     fn shows_held_until(&self, later: &Self) -> Outcome {
         let charged = later.ns.saturating_sub(self.ns);
         let (least, most) = (later.from - self.to, later.to - self.from);

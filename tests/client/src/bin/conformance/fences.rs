@@ -70,7 +70,7 @@ use crate::{
 /// the rings.)
 const OTHER: Engine = Engine::Compute(0);
 
-/// What WAIT_FENCES says when nothing came in time: no fence is the first.
+/// Answer of WAIT_FENCES if nothing came in time: no fence is the first.
 const NONE: u32 = u32::MAX;
 
 /// Of 50 ms, in nanoseconds: the kernel counts in ticks, which come late on a busy machine.
@@ -357,7 +357,7 @@ fn wait_cases_for(what: For, name: &str) -> Vec<Case> {
 /// A name, and the change to a good submission's.
 type Defect = (&'static str, fn(&mut Fence));
 
-/// What can be wrong with the name of a submission.
+/// Defects that the name of a submission can have.
 const DEFECTS: [Defect; 8] = [
     ("no such context", |f| f.ctx_id = NO_HANDLE),
     ("context 0", |f| f.ctx_id = 0),
@@ -386,7 +386,7 @@ fn import(file: &amdgpu_client::drm::File, fd: &OwnedFd) -> std::result::Result<
     Ok(file.call(SYNCOBJ_FD_TO_HANDLE, &request).setup("SYNCOBJ_FD_TO_HANDLE")?.handle)
 }
 
-/// Whether a sync file is signaled within so many milliseconds.
+/// Returns true if a sync file is signaled within so many milliseconds.
 fn signaled(fd: &OwnedFd, ms: libc::c_int) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, which the kernel may write.

@@ -78,9 +78,9 @@ const KINDS: [Engine; 3] = [Engine::Gfx, Engine::Compute(0), Engine::Dma(0)];
 /// An engine that none of these gangs uses.
 const BYSTANDER: Engine = Engine::Dma(1);
 
-/// Where, in the page of data, the jobs of a gang leave word: one line each.
+/// Place, in the page of data, at which the jobs of a gang leave word: one line each.
 const WORDS: usize = 0x200;
-/// Where the bystander's job waits, and what it writes.
+/// Place at which the bystander's job waits, and the value that it writes.
 const ELSEWHERE: usize = 0x800;
 
 /// It lets the first job begin, and then the gangs wait for each other.
@@ -89,7 +89,7 @@ const RESETS: Expect = Expect::Skip("the C driver hangs and resets the rings");
 /// Bytes of the command buffer that each member has.
 const ROOM: usize = 0x1000;
 
-/// Where the member writes.
+/// Place of a member's word.
 const fn word(member: usize) -> usize {
     WORDS + 64 * member
 }
@@ -183,7 +183,7 @@ fn stores(rig: &Rig, extra: &[Chunk<'_>], look: impl FnOnce() -> Outcome) -> Out
     Ok(())
 }
 
-/// Whether none of the members has written.
+/// Checks that none of the members has written.
 fn untouched(rig: &Rig) -> Outcome {
     let words: Vec<_> = (0..KINDS.len()).map(|n| rig.session.data.map.read(word(n))).collect();
     expect(words == [0; 3], || format!("the jobs have run: {words:x?}"))
@@ -378,7 +378,7 @@ fn accepted() -> Vec<Case> {
     cases
 }
 
-/// What comes before a gang, and what comes after it.
+/// Cases of jobs before and after a gang.
 fn orders() -> Vec<Case> {
     vec![
         good("none of the jobs runs before what the gang comes after", |rig| {

@@ -364,7 +364,7 @@ fn metadata_elsewhere(rig: &Rig, size: u32, word: u32) -> Result<GemMetadata, Fa
     Ok(seen)
 }
 
-/// What the setter had behind the bytes that it meant, and what the getter had.
+/// Word behind the bytes that the setter meant, and in the next constant, that of the getter.
 const MEANT: u32 = 0x5ec7_e700;
 const ELSE: u32 = 0xe15e_e15e;
 

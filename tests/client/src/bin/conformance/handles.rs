@@ -58,7 +58,7 @@ const MARK: ListedHandle = ListedHandle {
 /// whether that was asked for or not.
 const CLEARED: u64 = CREATE_VRAM_CLEARED | CREATE_VRAM_WIPE_ON_RELEASE;
 
-/// What the kernel says is in `file`, and how many entries, with room for `room`.
+/// Returns the handles of `file` that the kernel lists, with room for `room`, and their number.
 fn list(file: &File, room: usize) -> Result<(Vec<ListedHandle>, u32), Failure> {
     let mut entries = vec![MARK; room];
     let request = ListHandles {

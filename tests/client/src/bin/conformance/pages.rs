@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How the pages of userptr BOs are gathered for a submission: no more often than is needed, and so
-//! that whoever waits for them can be disturbed.
+//! The pages of userptr BOs are gathered for a submission no more often than is needed, and so that
+//! whoever waits for them can be disturbed.
 
 use std::{
     sync::{
@@ -77,7 +77,7 @@ fn user_memory(rig: &Rig, mem: &UserMem) -> Result<u32, Failure> {
     Ok(handle)
 }
 
-/// What `call` added to a counter of the driver; the C driver has none.
+/// Returns the increase of a counter of the driver by `call`; the C driver has none.
 fn counted(rig: &Rig, name: &str, call: impl FnOnce() -> Outcome) -> Result<Option<u64>, Failure> {
     let before = Stats::count(&rig.node.slot, name);
     call()?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a case starts from: a file on which everything is as it should be.
+//! The start of a case: a file on which everything is as it should be.
 
 use amdgpu_client::{
     Errno,

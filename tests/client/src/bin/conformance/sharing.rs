@@ -68,7 +68,7 @@ const VALUE: u32 = 0x5ba7_ed00;
 
 /// A word of the second file's data that its job copies to.
 const WORD: usize = 0x100;
-/// Where in the shared BO the bytes are that go from one to the other.
+/// Place in the shared BO of the bytes that go from one to the other.
 const PLACE: usize = 0x2004;
 
 /// The first job holds an engine up. Not one for copies: the C driver changes page tables by those.
@@ -108,7 +108,7 @@ fn shared(
     answer
 }
 
-/// What one file's CPU and GPU write, the other's sees.
+/// One file sees the writes of the other's CPU and GPU.
 fn one_memory(ours: &View, session: &Session, theirs: &View) -> Outcome {
     ours.map.write(PLACE, VALUE);
     expect(theirs.map.read(PLACE) == VALUE, || "the mappings show different memory".into())?;
@@ -120,8 +120,8 @@ fn one_memory(ours: &View, session: &Session, theirs: &View) -> Outcome {
     expect(seen == VALUE, || format!("the second file's job read {seen:#x}"))
 }
 
-/// Whether the job of the second file waited for that of the first, for `watch` milliseconds, and
-/// that it came to its end.
+/// Checks that the job of the second file waited for that of the first, for `watch` milliseconds,
+/// and that it came to its end.
 fn waits_for_the_first(
     rig: &Rig<'_>,
     ours: &View,
@@ -154,7 +154,7 @@ fn waits_for_the_first(
     Ok(!early)
 }
 
-/// How many files know a BO that a stranger's fence is put into.
+/// Files that know a BO into which a stranger's fence is put.
 #[derive(Clone, Copy)]
 enum Known {
     ToOne,
@@ -178,7 +178,7 @@ fn strangers_job(stranger: &Session) -> Result<(u64, OwnedFd), Failure> {
     Ok((seq, stranger.file.sync_file(handle).setup("a sync file")?))
 }
 
-/// Whether a job that names a BO waits for the fence that user space has put into it.
+/// Checks that a job that names a BO waits for the fence that user space has put into it.
 fn waits_for_a_strangers_fence(
     rig: &Rig<'_>,
     create_flags: u64,

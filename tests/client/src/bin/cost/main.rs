@@ -63,7 +63,7 @@ const SIZES: [usize; 5] = [0, 1, 16, 128, 1024];
 /// Numbers of BOs of the third check.
 const UNNAMED: [usize; 4] = [0, 100, 1_000, 10_000];
 
-/// How far the costs of two sizes may be apart, as a share: one in so many.
+/// Largest difference of the costs of two sizes, as a share: one in so many.
 const WITHIN: u64 = 20;
 
 /// Numbers of synchronization objects of the fourth check, and how much more the second may cost.

@@ -205,7 +205,7 @@ impl<'s> User<'s> {
         Ok(Self { target, mem })
     }
 
-    /// Whether a job's stores are there.
+    /// Checks that a job's stores are there.
     fn holds(&self, value: u32) -> Answer {
         let mut bytes = [0; PAGE];
         for page in 0..self.mem.pages() {
@@ -315,7 +315,7 @@ fn list_update(rig: &Rig<'_>, shot: &Shot<'_>) -> Answer {
     file.bo_list_destroy(list).map_err(say("BO_LIST DESTROY"))
 }
 
-/// How a submission names its BOs.
+/// Ways in which a submission names its BOs.
 #[derive(Clone, Copy)]
 enum ListOf {
     None,

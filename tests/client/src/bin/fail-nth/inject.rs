@@ -21,7 +21,7 @@ use amdgpu_client::{
     Result, //
 };
 
-/// What is allocated.
+/// Kinds of allocation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Small objects.
@@ -34,7 +34,8 @@ impl Kind {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Object, Self::Pages];
 
-    /// What makes every allocation of this kind a point that can fail, and none of the other.
+    /// Settings that make every allocation of this kind a point that can fail, and none of the
+    /// other.
     const fn knobs(self) -> [(&'static str, &'static str); 2] {
         match self {
             Self::Object => [("failslab/cache-filter", "N"), ("fail_page_alloc/min-order", "31")],
@@ -43,13 +44,13 @@ impl Kind {
     }
 }
 
-/// What makes those points that may sleep, which nearly all may.
+/// Settings that add the points that may sleep, which nearly all may.
 const KNOBS: [(&str, &str); 3] = [
     ("failslab/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-wait", "N"),
     ("fail_page_alloc/ignore-gfp-highmem", "N"),
 ];
-/// How much the kernel's log says of each: up to 2, its stack.
+/// Settings for the kernel's log of each failure: up to 2, its stack.
 const VERBOSE: [&str; 2] = ["failslab/verbose", "fail_page_alloc/verbose"];
 
 fn turn(knob: &str, value: &str) -> std::result::Result<(), String> {
@@ -92,7 +93,7 @@ impl Injector {
         assert!(written.is_ok(), "fail-nth: {written:?}");
     }
 
-    /// How many allocations are left before one fails.
+    /// Returns the number of allocations left before one fails.
     fn left(&self) -> u32 {
         let mut text = [0; 16];
         let len = self.0.read_at(&mut text, 0).expect("fail-nth can be read");
@@ -101,7 +102,7 @@ impl Injector {
     }
 }
 
-/// What a shot came to.
+/// Outcome of a shot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Seen {
     /// The call was not made.
@@ -136,7 +137,7 @@ impl Shot<'_> {
         answer
     }
 
-    /// What it came to.
+    /// Returns the outcome.
     pub fn seen(&self) -> Seen {
         self.seen.get()
     }

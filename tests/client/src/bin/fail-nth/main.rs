@@ -46,7 +46,7 @@ use inject::{
 /// No call has more allocations than this.
 const MOST: u32 = 2000;
 
-/// Where the cases happen.
+/// Place of the cases.
 pub struct Rig<'a> {
     /// The device.
     pub node: &'a Node,
@@ -94,13 +94,13 @@ fn main() -> ExitCode {
     tally.close()
 }
 
-/// What the shots at one call came to.
+/// Outcome of the shots at one call.
 #[derive(Default)]
 struct Swept {
-    /// How many objects were not to be had, and how many pages.
+    /// Objects that were not to be had, and pages.
     objects: u32,
     pages: u32,
-    /// What the call answered, and how often.
+    /// Answers of the call, with their numbers.
     answers: BTreeMap<String, u32>,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What a process does beside the ioctls of the device: its memory comes and goes, its descriptors
+//! Acts of a process beside the ioctls of the device: its memory comes and goes, its descriptors
 //! are closed and used in other ways, and it forks. As with the ioctls, nothing allocates.
 
 use std::{
@@ -192,7 +192,7 @@ fn any_fd(w: &mut Worker<'_>) -> RawFd {
     w.world.fd(w.pick.index(24))
 }
 
-/// Where a page of a mapped BO is; 0 where none is.
+/// Returns the address of a page of a mapped BO; 0 if there is none.
 fn place(w: &mut Worker<'_>) -> u64 {
     match w.world.map(w.pick.index(8)) {
         0 => 0,

@@ -36,7 +36,7 @@ pub struct Worker<'a> {
     pub may_allocate: bool,
 }
 
-/// What an action did: succeeded, or not.
+/// Success of an action.
 pub type Done = bool;
 
 /// An action: what it is called, how often it is chosen, and what does it.

@@ -70,7 +70,7 @@ use world::{
 /// At least as many as there are actions.
 const ACTIONS: usize = 64;
 
-/// How often each action was done, and how often it succeeded: shared by all processes.
+/// Calls and successes of each action, shared by all processes.
 type Counts = [[AtomicU64; 2]; ACTIONS];
 
 impl Worker<'_> {
@@ -239,7 +239,7 @@ fn end_of(child: &mut Child) -> Result<Duration, String> {
     Err(format!("process {} does not go: {}", child.pid(), stacks(child.pid())))
 }
 
-/// Where the threads of a process are in the kernel.
+/// Reads the places of a process's threads in the kernel.
 fn stacks(pid: libc::pid_t) -> String {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     tasks.filter_map(|task| fs::read_to_string(task.path().join("stack")).ok()).collect()
@@ -297,7 +297,7 @@ struct Bystander {
     failed: Option<String>,
 }
 
-/// What its memory holds, by the number of the page.
+/// Returns the contents of its memory, by the number of the page.
 fn pattern(page: usize) -> u8 {
     0x51 ^ page.to_le_bytes()[0]
 }

@@ -25,8 +25,8 @@ use amdgpu_client::{
     }, //
 };
 
-/// Where each file has its streams mapped: far from what else is mapped and unmapped, as a job
-/// whose commands are gone hangs.
+/// Address of each file's streams: far from all else that is mapped and unmapped, as a job whose
+/// commands are gone hangs.
 pub const STREAMS_VA: u64 = 3 << 34;
 /// Bytes from one stream to the next.
 pub const STREAM: u64 = 512;

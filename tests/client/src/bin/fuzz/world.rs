@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the threads of a process share: two files of the device, other descriptors, mappings, and
-//! memory that comes and goes. Any thread may take any of it away from the others at any time.
+//! The world that the threads of a process share: two files of the device, other descriptors,
+//! mappings, and memory that comes and goes. Any thread may take any of it away from the others at
+//! any time.
 
 use std::{
     os::fd::{
@@ -48,14 +49,14 @@ use crate::pick::{
     STREAMS_VA, //
 };
 
-/// How much memory comes and goes.
+/// Bytes of memory that comes and goes.
 pub const USER: u64 = 6 << 20;
-/// How much of a BO is mapped at once.
+/// Bytes of a BO that are mapped at once.
 pub const MAPPED: usize = 16 * PAGE;
 const FDS: usize = 24;
 const MAPS: usize = 8;
 
-/// What is shared. A descriptor is -1, and an address 0, where there is none.
+/// All that is shared. A descriptor is -1, and an address 0, where there is none.
 pub struct World {
     node: Node,
     files: [AtomicI32; 2],

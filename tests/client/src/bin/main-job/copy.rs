@@ -40,7 +40,7 @@ use crate::{
     }, //
 };
 
-/// How a part of the memory is replaced between two submissions.
+/// Ways in which a part of the memory is replaced between two submissions.
 #[derive(Clone, Copy, Debug)]
 enum Change {
     /// munmap, mmap at the same address, new bytes.

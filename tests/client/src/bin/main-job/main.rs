@@ -35,7 +35,7 @@ use amdgpu_client::{
 };
 use table::Table;
 
-/// What the command line chose.
+/// Choices of the command line.
 struct Options {
     engine: Engine,
     /// Pages of the source.
@@ -46,7 +46,7 @@ struct Options {
     race_pages: usize,
     /// Jobs of each race.
     race_jobs: usize,
-    /// Where a race ends at the latest, in seconds.
+    /// Latest end of a race, in seconds.
     race_secs: u64,
     /// Longest rest between two replacements in the race, in ms. A kernel that checks itself
     /// gathers more slowly than pages are filled: without a rest the process wins every race, which

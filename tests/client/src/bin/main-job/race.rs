@@ -183,9 +183,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the kernel may answer to a submission that lost. Where a page is always there, only
-    /// not always the same, there is no bad address; where there is a hole, the range is one
-    /// (EFAULT), and no single anonymous mapping (EPERM).
+    /// Returns true if the kernel may answer so to a submission that lost. Where a page is always
+    /// there, only not always the same, there is no bad address; where there is a hole, the range
+    /// is one (EFAULT), and no single anonymous mapping (EPERM).
     fn may_refuse(&self, error: Errno) -> bool {
         match error.0 {
             libc::EDEADLK | libc::EAGAIN => true,

@@ -13,7 +13,7 @@ use amdgpu_client::{
     trace, //
 };
 
-/// What a phase did.
+/// Work of a phase.
 #[derive(Default)]
 pub struct Work {
     /// Bytes that the GPU wrote.
@@ -22,7 +22,7 @@ pub struct Work {
     pub jobs: usize,
     /// Submissions that the kernel refused, as it may during a race.
     pub refused: usize,
-    /// What else there is to say.
+    /// All else that there is to say.
     pub note: String,
 }
 

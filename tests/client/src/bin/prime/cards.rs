@@ -104,7 +104,7 @@ pub const CASES: [CardCase; 12] = [
     ("the processor sees what the importer writes", seen_by_the_processor),
 ];
 
-/// What one card writes, the other reads.
+/// One card reads the bytes that the other writes.
 fn one_memory(ours: &View<'_>, theirs: &View<'_>) -> Outcome {
     ours.write(0x1111)?;
     theirs.expect(0x1111)?;

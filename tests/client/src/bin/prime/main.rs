@@ -22,7 +22,7 @@ use amdgpu_client::report::{
 };
 use std::process::ExitCode;
 
-/// What a pair of cards is tried with.
+/// A trial of a pair of cards.
 type CardCase = (&'static str, fn(&cards::Pair<'_>) -> Result<(), String>);
 
 fn main() -> ExitCode {

@@ -29,7 +29,7 @@ use std::os::fd::OwnedFd;
 
 /// Bytes of the buffers.
 pub const SIZE: u64 = 16 * u64_of(PAGE);
-/// Where in a buffer the word is that goes from one to the other: not in its first page.
+/// Place in a buffer of the word that goes from one to the other: not in its first page.
 pub const PLACE: usize = 5 * PAGE + 0x404;
 /// And where in the session's page of data a job puts it.
 const WORD: usize = 0x100;
@@ -44,7 +44,7 @@ pub struct View<'s> {
     va: u64,
 }
 
-/// What was being done, before an error.
+/// Names the step that an error came from.
 pub fn at<T>(what: &str, result: Result<T>) -> std::result::Result<T, String> {
     result.map_err(|e| format!("{what}: {e}"))
 }
@@ -105,7 +105,7 @@ impl<'s> View<'s> {
         at("CS", self.session.submit(ENGINE, &stream, &[self.handle]))
     }
 
-    /// What the job has read.
+    /// Returns the word that the job has read.
     pub fn end_read(&self, job: u64) -> std::result::Result<u32, String> {
         let done = at("WAIT_CS", self.session.wait(ENGINE, job, PATIENCE_MS))?;
         expect(done, || "a job that reads does not end".into())?;

@@ -137,7 +137,7 @@ impl<'s> Range<'s> {
 fn many(node: &Node, count: usize, change: Change) -> Result<(), String> {
     const HELD: Engine = Engine::Gfx;
     const LATER: Engine = Engine::Dma(1);
-    /// Where in each page the second job writes.
+    /// Place in each page at which the second job writes.
     const BESIDE: usize = 8;
 
     let session = Session::open(node).map_err(say("a session"))?;

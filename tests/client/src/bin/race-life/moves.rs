@@ -34,9 +34,9 @@ use amdgpu_client::uapi::{
     VA_OP_MAP, //
 };
 
-/// What the job before the move writes to each page, at its start.
+/// Word that the job before the move writes to each page, at its start.
 const WRITTEN: u32 = 0x0b5e_55ed;
-/// What the processor has written there before, beside it.
+/// Word that the processor has written there before, beside it.
 const TAG: u32 = 0x7a90_0000;
 const BESIDE: usize = 0x40;
 /// Long against any call that does not wait for the gate.
@@ -182,7 +182,7 @@ fn unused(node: &Node) -> Result<(), String> {
     verify("the buffer", &bo)
 }
 
-/// Where the commands of the jobs are: behind those of the writer, which are many.
+/// Place of the jobs' commands, behind those of the writer, which are many.
 const MOVER_AT: usize = 14;
 const LOOKER_AT: usize = 15;
 
@@ -218,8 +218,8 @@ fn place(node: &Node) -> Result<(), String> {
     Ok(())
 }
 
-/// A buffer is mapped twice, and is so large that an engine writes the entries of either mapping. It
-/// goes to VRAM after a job that waits; the next job finds it at both addresses.
+/// A buffer is mapped twice, and is so large that an engine writes the entries of either mapping.
+/// It goes to VRAM after a job that waits; the next job finds it at both addresses.
 fn twice(node: &Node) -> Result<(), String> {
     const PAGES: usize = 16_384 + 512;
     const SOME: [usize; 7] = [0, 1, 1023, 1024, 9_999, 16_384, PAGES - 1];

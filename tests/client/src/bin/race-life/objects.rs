@@ -187,7 +187,7 @@ fn close(node: &Node, engine: Engine) -> Result<(), String> {
     appears(&file, RESULT)
 }
 
-/// Where a job says that it has begun, in the memory of [`close`].
+/// Place in the memory of [`close`] at which a job says that it has begun.
 const BEGUN: usize = PAGE / 4;
 
 /// Waits until a job has written to a place in a file.

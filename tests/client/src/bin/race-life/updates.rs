@@ -42,7 +42,7 @@ use crate::objects::each;
 const WRITTEN: u32 = 0x0b5e_55ed;
 /// Long against any call that does not wait for the gate.
 const SHUT_MS: u64 = 500;
-/// Where the commands of each job are: as many as are queued at a time.
+/// Distance between the commands of two queued jobs.
 const APART: usize = 4096;
 
 pub fn checks(node: &Node, rounds: usize, tally: &mut Tally) {
@@ -243,8 +243,9 @@ fn much(node: &Node) -> Result<(), String> {
 }
 
 /// A BO is mapped while it has no place that the GPU reaches, and gets one by another file, so that
-/// no entry shows it yet. Beside a job that waits at a gate, its own first pages are mapped in place
-/// of two in the middle: all three parts are to be shown, by as many kinds of entries as can be.
+/// no entry shows it yet. Beside a job that waits at a gate, its own first pages are mapped in
+/// place of two in the middle: all three parts are to be shown, by as many kinds of entries as can
+/// be.
 fn part_of_itself(node: &Node) -> Result<(), String> {
     const ENGINES: [Engine; 2] = [Engine::Gfx, Engine::Compute(0)];
     const BYTES: usize = 2 << 20;

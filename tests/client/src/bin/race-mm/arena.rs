@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Where jobs and what takes memory away from them meet, and what is counted there.
+//! The arena: jobs meet what takes memory away from them, and that is counted.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ use crate::setting::{
     Seen, //
 };
 
-/// What a submission gets that lost to the process again and again, from this driver and from the C
+/// Errors of a submission that lost to the process again and again, from this driver and from the C
 /// driver.
 const LOST: [i32; 2] = [libc::EDEADLK, libc::EAGAIN];
 
@@ -55,7 +55,7 @@ pub struct Arena {
     submissions_hit: AtomicU64,
 }
 
-/// What there was to race with at some moment.
+/// Things to race with at some moment.
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     /// A job was under way.
@@ -67,7 +67,7 @@ struct Busy {
 /// One that takes part: a thread of its own, until the race is over.
 pub type Side<'a> = Box<dyn FnOnce(&Arena) -> Result<(), String> + Send + 'a>;
 
-/// What came of a race.
+/// Outcome of a race.
 #[derive(Clone, Copy, Debug)]
 pub struct Score {
     /// Jobs that ran.
@@ -145,7 +145,7 @@ impl Arena {
         Ok(score)
     }
 
-    /// Whether the race goes on.
+    /// Returns true if the race goes on.
     pub fn goes_on(&self) -> bool {
         !self.over.load(Ordering::SeqCst) && Instant::now() < self.end
     }
@@ -168,7 +168,7 @@ impl Arena {
         }
     }
 
-    /// Whether a submission is in the kernel.
+    /// Returns true if a submission is in the kernel.
     pub fn is_submitting(&self) -> bool {
         self.submitting.load(Ordering::SeqCst) > 0
     }
@@ -253,7 +253,7 @@ impl Arena {
         }
     }
 
-    /// What there is to race with now.
+    /// Returns the things to race with now.
     fn busy(&self) -> Busy {
         Busy { job: self.under_way.load(Ordering::SeqCst) > 0, submission: self.is_submitting() }
     }
@@ -286,12 +286,12 @@ impl Arena {
 }
 
 impl Score {
-    /// What a case has seen that has nothing else to say.
+    /// Returns the report of a case that has nothing else to say.
     pub fn seen(self) -> Seen {
         self.seen_as(self)
     }
 
-    /// What a case has seen that says more than this.
+    /// Returns the report of a case that says more than this.
     pub fn seen_as(self, said: impl std::fmt::Display) -> Seen {
         Seen { hit: self.rounds_hit, said: said.to_string() }
     }

@@ -44,7 +44,7 @@ pub struct Banks {
     file: File,
     pub mem: UserMem,
     view: UserMem,
-    /// Which bank each page is mapped from.
+    /// Bank from which each page is mapped.
     bank_of: Vec<usize>,
     generation: u32,
 }
@@ -156,7 +156,7 @@ impl Banks {
         (0..BANKS).map(|n| (first + n) % BANKS).find(unused).unwrap_or(first)
     }
 
-    /// Whether every page that is not mapped holds its canary.
+    /// Checks that every page that is not mapped holds its canary.
     pub fn intact(&self) -> Result<(), String> {
         for at in 0..BANKS * PAGES {
             let (bank, page) = (at / PAGES, at % PAGES);

@@ -33,13 +33,13 @@ use crate::{
     }, //
 };
 
-/// Where in the session's page of data a job puts what it read.
+/// Place in the session's page of data at which a job puts the word that it read.
 const SEEN: usize = 2048;
 
 /// The two, and what they have written.
 pub struct Beat<'a> {
     session: Session,
-    /// Who opens the gate of the session.
+    /// Opener of the session's gate.
     keeper: Option<Keeper>,
     engine: Engine,
     mem: &'a UserMem,
@@ -47,11 +47,11 @@ pub struct Beat<'a> {
     va: u64,
     /// The pages that they look at.
     spots: Vec<usize>,
-    /// How often a job writes what it writes.
+    /// Number of times that a job writes its word.
     sweeps: usize,
-    /// What the GPU wrote last, by spot.
+    /// Words that the GPU wrote last, by spot.
     written: Vec<u32>,
-    /// What the processor wrote last.
+    /// Word that the processor wrote last.
     stamp: u32,
     tick: u32,
 }

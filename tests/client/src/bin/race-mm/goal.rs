@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! How often a race must be hit, and what is looked at after each go of it.
+//! The number of times that a race must be hit, and the checks after each go of it.
 
 use std::time::{
     Duration,
@@ -24,14 +24,14 @@ use crate::{
     }, //
 };
 
-/// How often a race must be hit, and when that is given up.
+/// Number of times that a race must be hit, and the limit at which that is given up.
 pub struct Goal {
     rounds: u64,
     limit: Limit,
 }
 
-/// Whether a race is hit is luck, and on a machine that does much else it takes longer; but it must
-/// be hit.
+/// Limit of a race. A hit is luck, and on a machine that does much else it takes longer; but it
+/// must come.
 enum Limit {
     Goes(usize),
     Time(Duration),

@@ -24,7 +24,7 @@ use crate::writer::say;
 pub struct Held {
     pipe: PipeReader,
     pages: usize,
-    /// What they held when they were given up.
+    /// Contents at the time when they were given up.
     then: Vec<u8>,
 }
 
@@ -47,12 +47,12 @@ impl Held {
         Ok(())
     }
 
-    /// Whether all of them were written with `word` when they were given up.
+    /// Returns true if all of them were written with `word` when they were given up.
     pub fn were(&self, word: u32) -> bool {
         self.then.chunks(PAGE).all(|page| page[..4] == word.to_le_bytes())
     }
 
-    /// Whether they still hold what they held then.
+    /// Checks that they still hold what they held then.
     pub fn unchanged(&self) -> Result<(), String> {
         let now = self.look()?;
         match self.then.iter().zip(&now).position(|(then, now)| then != now) {
@@ -66,7 +66,7 @@ impl Held {
         }
     }
 
-    /// What they hold now.
+    /// Reads what they hold now.
     fn look(&self) -> Result<Vec<u8>, String> {
         let (mut copy, into) = std::io::pipe().map_err(|e| format!("pipe: {e}"))?;
         self.tee(&into)?;

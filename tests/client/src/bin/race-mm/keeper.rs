@@ -92,7 +92,7 @@ fn stay_in_memory() -> Result<(), String> {
 /// Waits until the driver has waited for jobs more often than `before`; not if somebody else opens
 /// the gate.
 fn wait(setting: &Setting, latch: &Latch<'_>, before: u64) -> bool {
-    /// How long the kernel may take to get at the pages: short against the driver's patience.
+    /// Time that the kernel has to get at the pages: short against the driver's patience.
     const PATIENCE: Duration = Duration::from_millis(1500);
     /// Leaves the processor to the kernel, which is to get at them.
     const PAUSE: Duration = Duration::from_micros(100);

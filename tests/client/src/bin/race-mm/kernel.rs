@@ -51,7 +51,7 @@ use crate::{
 const PAGES: usize = 32;
 /// Pages of which as many are looked at, where it is large.
 const MANY: usize = 512;
-/// How long the kernel is kept from its work when there is no job to race with.
+/// Time for which the kernel is kept from its work if there is no job to race with.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Sweeps of a job that is to last a while.
 const SWEEPS: usize = 8;
@@ -150,7 +150,7 @@ impl Drop for Merging {
 pub fn merge(setting: &Setting) -> Answer {
     /// Few, so that they are soon merged again.
     const PAGES: usize = 8;
-    /// How long pages may take to be merged.
+    /// Time that pages have to be merged.
     const PATIENCE: Duration = Duration::from_millis(200);
     let mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;
     for advice in [Advice::Small, Advice::Mergeable] {
@@ -256,7 +256,7 @@ impl Drop for LockedStays {
 }
 
 fn compact(setting: &Setting) -> Answer {
-    /// How many times the room is used before there is a new one.
+    /// Number of uses of the room before there is a new one.
     const USES: usize = 8;
     let _stays = LockedStays::new()?;
     let frames = Frames::open()?;
@@ -374,7 +374,7 @@ pub fn swap(setting: &Setting) -> Answer {
     Ok(score.seen_as(format_args!("{out} pages written to swap: {score}")))
 }
 
-/// How many pages the kernel has written to swap.
+/// Returns the number of pages that the kernel has written to swap.
 fn swapped_out() -> Result<u64, String> {
     let text = fs::read_to_string("/proc/vmstat").map_err(|e| format!("/proc/vmstat: {e}"))?;
     let line = text.lines().find_map(|line| line.strip_prefix("pswpout "));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What must be as it was when a case is over: memory in use, of the card and of the machine.
+//! Leftovers of a case: memory in use, of the card and of the machine, must be as it was.
 
 use std::{
     fs,
@@ -40,7 +40,7 @@ const ACCOUNTS: [&str; 12] = [
     "Percpu:",
 ];
 
-/// What is in use.
+/// Memory in use.
 #[derive(Clone, Debug)]
 pub struct InUse {
     /// Bytes of VRAM and of GTT.
@@ -87,7 +87,7 @@ impl InUse {
         Err(format!("left over: {}", growth.join(", ")))
     }
 
-    /// What has grown too much.
+    /// Lists all that has grown too much.
     fn beyond(&self, before: &Self) -> Vec<String> {
         let mut found = Vec::new();
         for (name, now, then) in

@@ -49,9 +49,9 @@ use crate::{
 
 /// Pages of the memory.
 pub const PAGES: usize = 16;
-/// What the jobs of the child write.
+/// Word that the jobs of the child write.
 pub const IN_TIME: u32 = 0x1111_1111;
-/// What jobs write that come after.
+/// Word that later jobs write.
 const LATE: u32 = 0x2222_2222;
 const CANARY: u32 = 0xcaca_caca;
 /// For how long it is watched that a process stays while a job waits.
@@ -108,7 +108,7 @@ impl Witness {
         (0..PAGES).for_each(|page| self.view.store(page, WRITTEN, CANARY));
     }
 
-    /// Whether the canaries are as they were planted.
+    /// Checks that the canaries are as they were planted.
     pub fn is_intact(&self) -> Result<(), String> {
         self.all(CANARY, "that was given up")
     }
@@ -180,7 +180,7 @@ impl Owned {
     }
 }
 
-/// What jobs are under way when the owner goes.
+/// Jobs that are under way when the owner goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Manner {
     /// One that waits at the gate of the session.
@@ -200,7 +200,7 @@ impl Manner {
 pub struct Owner {
     pub child: Child,
     pub owned: Owned,
-    /// Whether its jobs were under way when it was about to go.
+    /// Set if its jobs were under way when it was about to go.
     pub busy: bool,
 }
 
@@ -227,7 +227,7 @@ impl Owner {
     }
 }
 
-/// Whether a job is under way.
+/// Returns true if a job is under way.
 pub fn is_busy(session: &Session, engine: Engine, job: u64) -> Result<bool, String> {
     session.wait(engine, job, 0).map(|done| !done).map_err(say("WAIT_CS"))
 }
@@ -248,7 +248,7 @@ pub fn see_them_go(
     Ok(count_busy(owners))
 }
 
-/// How many went, or are to go, while their jobs are under way.
+/// Counts those that went, or are to go, while their jobs are under way.
 pub fn count_busy(owners: &[&Owner]) -> u64 {
     u64_of(owners.iter().filter(|owner| owner.busy).count())
 }

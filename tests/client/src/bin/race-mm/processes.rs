@@ -178,7 +178,7 @@ fn has_its_own(mem: &UserMem) -> bool {
     same
 }
 
-/// What ends an owner.
+/// Act that ends an owner.
 type End = fn(UserMem, Owned, &mut std::io::PipeWriter) -> Result<(), String>;
 
 /// Owners go while jobs are to write their memory.
@@ -374,7 +374,7 @@ fn receive(from: &UnixStream) -> Result<OwnedFd, String> {
 
 /// exec with the file kept: the new program has none of the memory.
 pub fn exec(setting: &Setting) -> Answer {
-    /// How long it is watched that no new program begins while a job waits.
+    /// Time for which no new program may be seen to begin while a job waits.
     const WATCH: Duration = Duration::from_millis(40);
     let sessions = files(setting)?;
     let engine = setting.engine;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What every case is given.
+//! The setting of every case.
 
 use std::time::Duration;
 
@@ -17,29 +17,29 @@ use amdgpu_client::{
 
 use crate::writer::say;
 
-/// What a case begins with to say that it came to nothing, and nothing was wrong.
+/// First words of a case that came to nothing, with nothing wrong.
 pub const NOT_HIT: &str = "no race was hit";
 
-/// What came of a case.
+/// Outcome of a case.
 #[derive(Debug)]
 pub struct Seen {
-    /// How often memory was taken away while a job was under way that may write it, or a submission
-    /// in the kernel that needs it.
+    /// Number of times that memory was taken away while a job was under way that may write it, or a
+    /// submission in the kernel that needs it.
     pub hit: u64,
     /// That and more, in words.
     pub said: String,
 }
 
-/// What a case answers.
+/// Answer of a case.
 pub type Answer = Result<Seen, String>;
 
-/// Where and for how long a case races.
+/// Place and time of a case's race.
 #[derive(Clone)]
 pub struct Setting {
     pub node: Node,
-    /// Where jobs run.
+    /// Engine of the jobs.
     pub engine: Engine,
-    /// How long a race goes on.
+    /// Length of a race.
     pub time: Duration,
     pub seed: u64,
 }
@@ -60,7 +60,8 @@ impl Setting {
         Stats::read(&self.node.slot)
     }
 
-    /// How often the driver has waited for jobs: one counter, for who asks without pause.
+    /// Returns the number of times that the driver has waited for jobs: one counter, for who asks
+    /// without pause.
     pub fn waits(&self) -> Count {
         Stats::count(&self.node.slot, "waits")
     }

@@ -181,7 +181,7 @@ pub fn beyond_2_gib(setting: &Setting) -> Answer {
     /// A slice of a gather of the C driver, and something.
     const HUGE: usize = 1024 + 32;
     const RANGE: usize = HUGE * HUGE_PAGES;
-    /// How often the memory is replaced in the time of one gather.
+    /// Number of times that the memory is replaced in the time of one gather.
     const STRIKES: u64 = 32;
     /// A gather of that much takes its time.
     const LEAST: Duration = Duration::from_secs(4);

@@ -23,16 +23,16 @@ use amdgpu_client::{
 
 use crate::arena::Arena;
 
-/// Where in a page the GPU writes, a word.
+/// Place in a page of the word that the GPU writes.
 pub const WRITTEN: usize = 0;
-/// Where in a page the process says which generation of it this is.
+/// Place in a page at which the process says which generation of it this is.
 pub const STAMP: usize = 2048;
-/// Where in the session's page of data a job puts the stamps that it read.
+/// Place in the session's page of data at which a job puts the stamps that it read.
 const SEEN: usize = 2048;
-/// How often a job writes each page.
+/// Number of times that a job writes each page.
 const SWEEPS: usize = 8;
 
-/// Which generations of each page a job may have seen: those that were there at some moment between
+/// Generations of each page that a job may have seen: those that were there at some moment between
 /// its submission and its end.
 pub struct Marks {
     /// Generations that are about to be put in place.
@@ -42,7 +42,7 @@ pub struct Marks {
     fresh: Fresh,
 }
 
-/// What fresh pages hold when they come into place.
+/// Contents of fresh pages when they come into place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Fresh {
     /// Their stamp.
@@ -68,12 +68,12 @@ impl Marks {
         self.settled[pages].iter().for_each(|mark| mark.store(generation, Ordering::SeqCst));
     }
 
-    /// What is in place, to be asked before a submission.
+    /// Returns what is in place, to be asked before a submission.
     fn before(&self) -> Vec<u32> {
         self.settled.iter().map(|mark| mark.load(Ordering::SeqCst)).collect()
     }
 
-    /// What a job saw, after it has ended.
+    /// Judges the stamp that a job saw, after it has ended.
     fn judge(&self, page: usize, before: u32, seen: u32) -> Result<(), String> {
         let begun = self.begun[page].load(Ordering::SeqCst);
         let zeros = self.fresh == Fresh::Zeros && begun > before;
@@ -86,7 +86,7 @@ impl Marks {
     }
 }
 
-/// How a job says which BOs it uses, besides those of its session.
+/// Ways in which a job names BOs, besides those of its session.
 pub enum Names {
     /// By these handles.
     Handles(Vec<u32>),
@@ -98,15 +98,15 @@ pub enum Names {
 pub struct Writer<'a> {
     /// A session of its own.
     pub session: Session,
-    /// Where the jobs run.
+    /// Engine of the jobs.
     pub engine: Engine,
-    /// What the jobs name.
+    /// BOs that the jobs name.
     pub names: Names,
     /// GPU address of the pages.
     pub va: u64,
-    /// Which of them it looks at and writes.
+    /// Those of them that it looks at and writes.
     pub pages: Vec<usize>,
-    /// What the jobs may see; of a writer that does not name the memory, nobody can say.
+    /// Stamps that the jobs may see; of a writer that does not name the memory, nobody can say.
     pub marks: Option<&'a Marks>,
     /// Errors that a submission may meet.
     pub refusals: &'a [i32],

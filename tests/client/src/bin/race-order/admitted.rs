@@ -54,7 +54,7 @@ const ENGINE: Engine = Engine::Gfx;
 const THREADS: usize = 48;
 /// As many as a queue remembers.
 const REMEMBERED: usize = 32;
-/// How long threads have to get into CS, and how long they are watched when they may go on.
+/// Time that threads have to get into CS, and for which they are watched when they may go on.
 /// Together well below the driver's patience with a job.
 const GATHERING: Duration = Duration::from_secs(3);
 const WATCHED: Duration = Duration::from_secs(3);

@@ -45,7 +45,7 @@ use amdgpu_client::{
     }, //
 };
 
-/// What the crowd is to do.
+/// Task of the crowd.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub clients: usize,
@@ -62,16 +62,16 @@ const ROUNDS: usize = 2;
 const KEPT: usize = 8;
 /// Pages of canaries of the process that has no jobs.
 const STRANGER_PAGES: usize = 4096;
-/// How long they are left alone.
+/// Time for which they are left alone.
 const STRANGER_PAUSE: Duration = Duration::from_millis(50);
 const CANARY: Page = [0xca; PAGE];
 const WRITTEN: u32 = 0x6666_6666;
 /// Room for the commands of one ring's job.
 const IB: usize = 1024;
-/// How long it may take to do the jobs that were asked for.
+/// Most time that the jobs that were asked for may take.
 const MOST: Duration = Duration::from_secs(6 * 3600);
 
-/// What a client has done.
+/// Work of a client.
 #[derive(Default)]
 struct Done {
     jobs: u64,

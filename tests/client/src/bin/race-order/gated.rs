@@ -39,9 +39,9 @@ use amdgpu_client::{
 /// Long enough for a job to be failed, and for a call that does not wait for it to come back.
 const SHUT_MS: u64 = 400;
 const WRITTEN: u32 = 0xdead_beef;
-/// Where the first job says that it is on its ring, in the session's page of data.
+/// Place in the session's page of data at which the first job says that it is on its ring.
 const STARTED: usize = 512;
-/// Where the second job's commands are: beside the first one's.
+/// Place of the second job's commands, beside the first one's.
 const BESIDE: usize = 4096;
 
 /// Puts a stream beside that of a job that has not run, and submits it without any BOs.
@@ -50,7 +50,7 @@ pub fn submit_beside(session: &Session, engine: Engine, stream: &Stream) -> Resu
     session.file.cs(session.ctx, 0, &[Chunk::of(uapi::CHUNK_ID_IB, &ib)])
 }
 
-/// Whether a job is done by now, well or not. An error is what it ended with.
+/// Returns true if a job is done by now, well or not. An error is what it ended with.
 fn is_done(session: &Session, engine: Engine, seq: u64) -> Result<bool> {
     let request = uapi::WaitCs {
         handle: seq,
@@ -63,7 +63,7 @@ fn is_done(session: &Session, engine: Engine, seq: u64) -> Result<bool> {
     session.file.call(uapi::WAIT_CS, &request).map(|status| status == 0)
 }
 
-/// What was seen while the gate was shut, or should have been.
+/// Observations while the gate was shut, or that were due then.
 struct Seen {
     /// When the second job was done, if it was.
     done: Option<u64>,

@@ -45,7 +45,7 @@ const ENGINE: Engine = Engine::Gfx;
 const JOBS: u32 = 28;
 /// Jobs that may be on the ring already, and run to their end.
 const ON_RING: u32 = 8;
-/// How long one of them is to take at least.
+/// Least time that one of them is to take.
 const JOB: Duration = Duration::from_millis(100);
 const SIZE: u64 = 32 << 20;
 const PAGES: usize = 8192;

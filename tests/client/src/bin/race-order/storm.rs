@@ -28,7 +28,7 @@ const ENGINE: Engine = Engine::Dma(0);
 const TRAPS: usize = 15_000;
 /// Units of `/proc/PID/stat` in a second.
 const USER_HZ: u64 = 100;
-/// How long the thread that serves interrupts is watched afterward.
+/// Time for which the thread that serves interrupts is watched afterward.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// The processor time that the card's interrupt thread has taken.

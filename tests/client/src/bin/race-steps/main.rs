@@ -38,12 +38,12 @@ use amdgpu_client::{
     }, //
 };
 
-/// What the jobs write.
+/// Word that the jobs write.
 pub const WRITTEN: u32 = 0x7777_7777;
-/// What is in the pages before.
+/// Word in the pages before.
 pub const BEFORE: u32 = 0x0101_0101;
 
-/// Where the cases happen.
+/// Place of the cases.
 pub struct Rig<'a> {
     /// The device.
     pub node: &'a Node,
@@ -100,7 +100,7 @@ pub fn word(mem: &UserMem, page: usize) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-/// Whether the first `pages` pages begin with `value`.
+/// Checks that the first `pages` pages begin with `value`.
 pub fn expect(what: &str, mem: &UserMem, pages: usize, value: u32) -> Result<(), String> {
     match (0..pages).find(|page| word(mem, *page) != value) {
         None => Ok(()),

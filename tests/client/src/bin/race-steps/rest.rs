@@ -58,8 +58,7 @@ pub const CASES: [(&str, Check); 2] =
 
 /// Pages that are written and moved away.
 const PAGES: usize = 4;
-/// How long something may take to come about: twice that is less than the driver's patience with a
-/// job.
+/// Time that something has to come about: twice that is less than the driver's patience with a job.
 const SOON: Duration = Duration::from_secs(4);
 
 /// Waits for a moment, as short a while as possible.

@@ -46,7 +46,7 @@ const KEPT: usize = 16;
 const CANARY: Page = [0xca; PAGE];
 const WRITTEN: u32 = 0x6666_6666;
 
-/// What the two threads tell each other.
+/// State that the two threads share.
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,

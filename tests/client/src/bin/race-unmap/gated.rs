@@ -57,7 +57,8 @@ pub fn checks(session: &Session, engine: Engine, rounds: usize, tally: &mut Tall
     tally.check("gated: fork", || fork(session, engine, rounds));
 }
 
-/// How long the call took beyond the opening of the gate, in milliseconds, plus the time shut.
+/// Returns the time of the call beyond the opening of the gate, in milliseconds, plus the time
+/// shut.
 fn one(session: &Session, engine: Engine, call: &Call) -> Result<u64, String> {
     let say = |what: &'static str| move |e| format!("{what}: {e}");
     let mut mem = UserMem::anonymous(PAGES).map_err(say("mmap"))?;

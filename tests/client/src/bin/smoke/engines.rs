@@ -277,7 +277,8 @@ impl Bench<'_, '_> {
         Ok(format!("{SIZE} bytes"))
     }
 
-    /// What the CPU wrote may still be on its way to VRAM when the job begins.
+    /// Checks that a job finds what the CPU wrote, which may still be on its way to VRAM when the
+    /// job begins.
     fn written_by_cpu(&mut self) -> Result<String, String> {
         let (from, to, size) = (self.vram.0.va, self.gtt.0.va, u64_of(PAGE));
         for round in 0..4 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! What the driver says of itself and of the card.
+//! The driver's account of itself and of the card.
 
 use std::ops::{
     Range,
@@ -26,8 +26,9 @@ use crate::{
 /// The oldest interface that Mesa 26.1 takes.
 const FEWEST_MINOR: u32 = 54;
 
-/// Registers that libdrm and Mesa read: name, dword offset, instance, how many, and how many of them
-/// are not zero on any card. Offsets from `asic_reg/gca/gfx_7_2_d.h` and `asic_reg/gmc/gmc_7_1_d.h`.
+/// Registers that libdrm and Mesa read: name, dword offset, instance, how many, and how many of
+/// them are not zero on any card. Offsets from `asic_reg/gca/gfx_7_2_d.h` and
+/// `asic_reg/gmc/gmc_7_1_d.h`.
 const REGISTERS: [(&str, u32, u32, usize, usize); 7] = [
     ("CC_RB_BACKEND_DISABLE", 0x263d, SE0, 1, 0),
     ("PA_SC_RASTER_CONFIG", 0xa0d4, SE0, 1, 1),
@@ -46,9 +47,9 @@ const SE0: u32 = 0xff00;
 /// All of them.
 const BROADCAST: u32 = 0xffff_ffff;
 
-/// What user space tells a chip by.
+/// Facts by which user space tells a chip.
 struct Chip {
-    /// How its firmware files begin.
+    /// First part of the names of its firmware files.
     name: &'static str,
     devices: RangeInclusive<u32>,
     external_revs: Range<u32>,

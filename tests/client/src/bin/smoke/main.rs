@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Whether the driver does what every user of an amdgpu device takes for granted, through an
+//! Checks that the driver does what every user of an amdgpu device takes for granted, through an
 //! unmodified libdrm: identity, information, memory, and work on each of the seven rings.
 
 mod bus;
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
     tally.close()
 }
 
-/// Whether the GPU reaches the memory of processes.
+/// Reach of the GPU to the memory of processes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum UserMemory {
     Given,

@@ -31,9 +31,9 @@ use crate::{
     expect, //
 };
 
-/// Where a job waits.
+/// Place at which a job waits.
 const GATE: usize = 64;
-/// Where the jobs of a gang meet, one line each.
+/// Meeting place of the jobs of a gang, one line each.
 const MEETING: usize = 256;
 
 /// 100 ms and the longest that a job may take, in nanoseconds.
@@ -48,7 +48,7 @@ pub fn checks(device: &Device, tally: &mut Tally) {
     tally.check("a gang whose jobs wait for each other", || gangs(device));
 }
 
-/// Whether a sync file is signaled.
+/// Returns true if a sync file is signaled.
 fn is_signaled(file: &OwnedFd) -> bool {
     let mut poll = libc::pollfd { fd: file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: one structure, which the kernel may write.
@@ -95,7 +95,8 @@ fn waits(device: &Device) -> Result<String, String> {
     Ok("any: the second; all: not in time".into())
 }
 
-/// What a job of a gang does: says that it is there, and waits for the others to say so.
+/// Returns the commands of a job of a gang: it says that it is there, and waits for the others to
+/// say so.
 fn meet(gpu: &GpuMap<'_, '_>, member: usize, round: u32) -> Stream {
     let va = |n: usize| gpu.va + u64_of(MEETING + 64 * n);
     let engine = ENGINES[member];

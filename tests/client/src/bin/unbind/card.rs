@@ -19,7 +19,7 @@ use amdgpu_client::{
     rng::Rng, //
 };
 
-/// How the driver is taken away.
+/// Ways in which the driver is taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Farewell {
     /// By the driver's `unbind` file.

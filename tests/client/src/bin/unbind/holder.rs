@@ -45,7 +45,7 @@ use amdgpu_client::{
     }, //
 };
 
-/// What its jobs do.
+/// Jobs of a process.
 #[derive(Clone, Copy, Debug)]
 enum Jobs {
     /// There are none.
@@ -56,7 +56,7 @@ enum Jobs {
     Hang,
 }
 
-/// What a process holds.
+/// Buffers, jobs and other things that a process holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     buffers: u16,
@@ -71,7 +71,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What keeps the card at work for ever.
+    /// Returns a plan that keeps the card at work for ever.
     pub const fn endless(n: usize) -> Self {
         Self {
             buffers: 20,
@@ -116,7 +116,7 @@ struct Held {
 }
 
 const SIZE: u64 = 4 * PAGE as u64;
-/// Where in the session's page the word is that the jobs wait for.
+/// Place in the session's page of the word that the jobs wait for.
 const GATE: usize = 2048;
 /// Jobs of a process.
 const QUEUED: usize = 6;

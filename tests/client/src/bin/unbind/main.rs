@@ -41,7 +41,7 @@ use card::{
 };
 use holder::Plan;
 
-/// What happens to the processes.
+/// End of the processes.
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// They are killed, and are gone before the driver goes.
@@ -66,7 +66,7 @@ impl End {
     }
 }
 
-/// How long processes have to find out what they can still do.
+/// Time that processes have to find out what they can still do.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
 /// One round.

@@ -29,7 +29,7 @@ use std::{
 use memory::Space;
 use stream::Streams;
 
-/// What is known of the process's GPU.
+/// State of the process's GPU.
 #[derive(Default)]
 struct State {
     space: Space,

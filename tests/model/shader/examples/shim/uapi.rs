@@ -83,7 +83,7 @@ pub struct Ib {
     pub engine: u32,
 }
 
-/// What a submission names.
+/// Objects that a submission names.
 #[derive(Default)]
 pub struct Submission {
     pub ibs: Vec<Ib>,

@@ -45,20 +45,20 @@ struct FastClear {
     texel: [u8; 8],
 }
 
-/// What CMASK has for a tile that is cleared, and for one that is as it is in memory.
+/// CMASK of a tile that is cleared, and of one that is as it is in memory.
 const CLEARED: u8 = 0;
 const EXPANDED: u8 = 0xc;
 
 /// A color target.
 pub struct Target {
-    /// Which of the program's exports it takes.
+    /// Number of the program's export that it takes.
     pub number: u8,
     base: u64,
     slice: u64,
     size: [i64; 2],
     layout: Layout,
     format: Format,
-    /// Which component each of the format's is.
+    /// Component of the format for each of the export's.
     order: &'static [usize],
     /// Components that are written.
     mask: u32,

@@ -19,7 +19,7 @@ pub mod op {
     pub const DRAW_INDEX_OFFSET_2: u32 = 0x35;
 }
 
-/// What draws take from packets before them.
+/// State that draws take from packets before them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sources {
     index_type: u32,

@@ -48,7 +48,7 @@ struct Corner {
     share: [f64; 3],
 }
 
-/// What turns vertices into triangles.
+/// View that turns vertices into triangles.
 pub struct View {
     vte: u32,
     clip: u32,
@@ -237,7 +237,7 @@ impl Input {
         }
     }
 
-    /// What pixels interpolate, by component.
+    /// Returns the planes that pixels interpolate, by component.
     fn planes(&self, of: [&Vertex; 3], corners: [Corner; 3], provoking: usize) -> [Plane; 4] {
         if let Some(default) = self.default {
             return default.map(|value| [value, 0.0, 0.0]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! Which pixels a triangle covers: those whose center it holds. A center on an edge
-//! belongs to it where the edge is a top or a left one, so that neighbors share no pixel.
+//! Pixels that a triangle covers: those whose center it holds. A center on an edge belongs to it
+//! where the edge is a top or a left one, so that neighbors share no pixel.
 
 use super::{
     primitive::{
@@ -28,7 +28,7 @@ pub struct Scissor {
 }
 
 impl Scissor {
-    /// What the screen, window, generic and viewport scissors have in common.
+    /// Returns the intersection of the screen, window, generic and viewport scissors.
     pub fn new(r: &Registers) -> Scissor {
         let mut all = Scissor { first: [0; 2], end: [1 << 14; 2] };
         let by_viewport = r.get(PA_SC_MODE_CNTL_0) & 2 != 0;

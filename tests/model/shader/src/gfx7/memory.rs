@@ -124,7 +124,7 @@ fn ds_atomics() -> Vec<Line> {
     all
 }
 
-/// What buffers alone have.
+/// Instructions that buffers alone have.
 const MUBUF: &[Line] = &[
     (0, "buffer_load_format_x", Memory(A::LoadFormat(1)), ""),
     (1, "buffer_load_format_xy", Memory(A::LoadFormat(2)), ""),
@@ -216,7 +216,7 @@ const IMAGES: &[(u16, &str, Op)] = &[
     (96, "get_lod", Image(I::Lod)),
 ];
 
-/// How the level is chosen, by the low three bits of a sampling opcode, with and without clamp.
+/// Ways to choose the level, by the low three bits of a sampling opcode, with and without clamp.
 const LEVELS: [(&str, Level, bool); 8] = [
     ("", Level::Implicit, false),
     ("_cl", Level::Implicit, true),

@@ -39,7 +39,7 @@ use crate::{
 /// Weights of the linear filter, along the image and between levels, have 8 bits of fraction.
 const WEIGHT_STEPS: f32 = 256.0;
 
-/// How a coordinate outside the image is brought in.
+/// Ways to bring in a coordinate outside the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrap {
     Repeat,
@@ -168,7 +168,7 @@ impl Sampler {
     }
 }
 
-/// Where each part of the address is: numbers of registers from the first.
+/// Places of the parts of the address: numbers of registers from the first.
 struct Parts {
     with: Sample,
     bias: usize,
@@ -413,7 +413,7 @@ impl Work<'_> {
         Ok(std::array::from_fn(|n| mix(texel[n], other[n]).to_bits()))
     }
 
-    /// What the filter gives of one level.
+    /// Returns the filter's value of one level.
     fn filtered<M: Memory + ?Sized>(
         &self,
         w: &Wave,

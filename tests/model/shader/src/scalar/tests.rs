@@ -38,7 +38,7 @@ fn value(rng: &mut Rng) -> u64 {
     }
 }
 
-/// What an instruction starts from: sources, the result's old content, SCC, EXEC, SIMM16.
+/// State before an instruction: sources, the result's old content, SCC, EXEC, SIMM16.
 struct Before {
     source: [u64; 2],
     old: u64,
@@ -47,7 +47,7 @@ struct Before {
     constant: i128,
 }
 
-/// What it leaves: a result, of 64 bits if the flag says so, and SCC.
+/// State after it: a result, of 64 bits if the flag says so, and SCC.
 struct After {
     result: Option<u64>,
     scc: bool,
@@ -94,7 +94,7 @@ fn field(of: &[bool], offset: usize, size: usize, signed: bool) -> Vec<bool> {
     (0..of.len()).map(|n| taken.get(n).copied().unwrap_or(sign)).collect()
 }
 
-/// Whether a comparison holds, by the middle of its mnemonic.
+/// Returns true if a comparison holds, by the middle of its mnemonic.
 fn holds(name: &str, a: i128, b: i128) -> Option<bool> {
     Some(match name {
         "eq" => a == b,
@@ -215,7 +215,7 @@ fn bitwise(name: &str, before: &Before) -> Option<(u64, bool)> {
     })
 }
 
-/// What an operation leaves; nothing if it is not one of those that are checked here.
+/// Returns the state after an operation; nothing if it is not one of those that are checked here.
 fn oracle(entry: &Entry, before: &Before) -> Option<After> {
     let [a, b] = before.source;
     let name = entry.name;

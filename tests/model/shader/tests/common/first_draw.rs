@@ -102,7 +102,7 @@ pub fn settings(vertex: u64, pixel: u64, vertices: u64, target: u64) -> Vec<(u32
     all
 }
 
-/// Where a pixel's center is in the viewport.
+/// Place of a pixel's center in the viewport.
 pub fn place(n: u32) -> f32 {
     (n as f32 + 0.5) / (SIZE as f32 / 2.0) - 1.0
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What the tests share: registers of a launch, and programs that run to their end.
+//! Common parts of the tests: registers of a launch, and programs that run to their end.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use amdgpu_shader::{
@@ -18,7 +18,7 @@ use amdgpu_shader::{
     stop::Stop, //
 };
 
-/// Where the tests put programs.
+/// Address at which the tests put programs.
 pub const PROGRAM: u64 = 0x10_0000;
 
 /// Registers of a launch.

@@ -282,7 +282,8 @@ pub fn tiling(rng: &mut Rng) -> Modes {
     modes
 }
 
-/// What a draw goes to: formats, blending, depth and stencil, and some registers that are anything.
+/// Sets the targets of a draw: formats, blending, depth and stencil, and some registers that are
+/// anything.
 pub fn targets(rng: &mut Rng, r: &mut Registers, data: u64) {
     let color = |r: &mut Registers, rng: &mut Rng| {
         let (texel, number) = format(rng, 22);
