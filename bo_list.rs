@@ -19,6 +19,7 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
+    hw::on_chip::OnChipKind,
     ttm::Bo,
     uapi::HandleTable, //
 };
@@ -174,6 +175,8 @@ pub(crate) struct BoList {
     /// twice.
     bos: KVVec<ARef<Bo>>,
     first_userptr: usize,
+    /// The buffer that is on-chip memory of each kind, if any: the last that user space named.
+    on_chip: [Option<ARef<Bo>>; OnChipKind::ALL.len()],
 }
 
 impl BoList {
@@ -183,6 +186,7 @@ impl BoList {
             Self {
                 bos: KVVec::new(),
                 first_userptr: 0,
+                on_chip: [const { None }; OnChipKind::ALL.len()],
             },
             GFP_KERNEL_ACCOUNT,
         )?)
@@ -201,6 +205,7 @@ impl BoList {
         let raw = source.copy_in()?;
         let mut found = KVVec::with_capacity(raw.len(), GFP_KERNEL_ACCOUNT)?;
         let mut keys = KVVec::with_capacity(raw.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut on_chip = [const { None }; OnChipKind::ALL.len()];
         for entry in raw.iter() {
             let bo = lookup(entry.handle)?;
             if let Some(userptr) = bo.userptr() {
@@ -210,6 +215,10 @@ impl BoList {
                 sort_key(entry.priority, bo.userptr().is_some()),
                 GFP_KERNEL_ACCOUNT,
             )?;
+            if let Some(kind) = bo.domains().on_chip() {
+                // CAST: The discriminants are the indices.
+                on_chip[kind as usize] = Some(bo.clone());
+            }
             found.push(bo, GFP_KERNEL_ACCOUNT)?;
         }
         let places = stable_order(&keys)?;
@@ -226,7 +235,18 @@ impl BoList {
         // INVARIANT: Keys of user memory are above all others, and all others were counted. Of a
         // buffer that user space names more than once only the entry with the highest priority was
         // taken.
-        Ok(Arc::new(Self { bos, first_userptr }, GFP_KERNEL_ACCOUNT)?)
+        let this = Self {
+            bos,
+            first_userptr,
+            on_chip,
+        };
+        Ok(Arc::new(this, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Returns the buffers whose on-chip memory the submission uses, one of each kind at most.
+    pub(crate) fn on_chip(&self) -> impl Iterator<Item = (OnChipKind, &Bo)> + '_ {
+        let kinds = OnChipKind::ALL.into_iter().zip(&self.on_chip);
+        kinds.filter_map(|(kind, bo)| Some((kind, &**bo.as_ref()?)))
     }
 
     /// Returns every buffer, once, in order of reservation.

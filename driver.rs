@@ -79,11 +79,11 @@ impl Data {
         device: Arc<Device>,
         reach: DmaReach,
     ) -> impl PinInit<Self, Error> + 'a {
-        let vram = device.facts.vram;
+        let (vram, on_chip) = (device.facts.vram, device.facts.graphics.on_chip);
 
         try_pin_init!(Self {
             device,
-            memory <- ttm::DeviceMemory::new(base, vram, reach),
+            memory <- ttm::DeviceMemory::new(base, vram, reach, on_chip),
             info <- Info::new(),
             pstates: Pstates::new()?,
         }? Error)

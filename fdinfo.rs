@@ -41,7 +41,12 @@ use crate::{
 pub(crate) fn show(dev: &DrmDevice, file: &DrmFile, printer: &mut Printer) {
     let mut memory = Memory::default();
     let file = file.inner().get_ref();
-    file.vm.for_each_bo(|bo| memory.add(&Counted::from(bo)));
+    file.vm.for_each_bo(|bo| {
+        // On-chip memory is no memory of the system or the card: its pages are units.
+        if bo.domains().on_chip().is_none() {
+            memory.add(&Counted::from(bo));
+        }
+    });
 
     // The printer tells the reader if there is no room.
     let _ = memory.write(printer);

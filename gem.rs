@@ -104,8 +104,8 @@ const CREATE_FLAGS: u32 = bindings::AMDGPU_GEM_CREATE_CPU_ACCESS_REQUIRED
 
 /// Implements `GEM_CREATE`.
 ///
-/// Encrypted memory and the domains of on-chip memory and doorbells, which nothing on this hardware
-/// requests, are rejected like unknown ones.
+/// Encrypted memory and the domain of doorbells, which nothing on this hardware requests, are
+/// rejected like unknown ones. On-chip memory is only given to jobs whose submission names the BO.
 pub(crate) fn create(
     dev: &DrmDevice,
     args: &drm_amdgpu_gem_create_in,
@@ -122,6 +122,12 @@ pub(crate) fn create(
         // All VRAM is handed out cleared.
         flags: flags | bindings::AMDGPU_GEM_CREATE_VRAM_CLEARED,
     };
+    if new.domains.on_chip().is_some() {
+        if flags & bindings::AMDGPU_GEM_CREATE_VM_ALWAYS_VALID != 0 {
+            return Err(EINVAL);
+        }
+        new.flags |= bindings::AMDGPU_GEM_CREATE_NO_CPU_ACCESS;
+    }
 
     let bo = loop {
         match create_bo(dev, new, file) {
@@ -228,7 +234,9 @@ pub(crate) fn op(_dev: &DrmDevice, args: &mut drm_amdgpu_gem_op, file: &DrmFile)
                 return Err(EPERM);
             }
             let domains = Domains::masked(args.value);
-            if bo.is_imported() && domains.has(Domains::VRAM) {
+            // On-chip memory has no bytes to move.
+            let stays = bo.domains().on_chip().is_some();
+            if stays || (bo.is_imported() && domains.has(Domains::VRAM)) {
                 return Err(EINVAL);
             }
             bo.set_domains(domains);

@@ -18,6 +18,7 @@ pub(crate) mod firmware;
 pub(crate) mod gfx7;
 pub(crate) mod graphics;
 pub(crate) mod layout;
+pub(crate) mod on_chip;
 pub(crate) mod page_table;
 pub(crate) mod vbios;
 
@@ -56,13 +57,15 @@ use self::{
         Block,
         EngineKind,
         RingId,
-        Sink, //
+        Sink,
+        Vmid, //
     },
     engine::Engine,
     layout::{
         GartLayout,
         VramLayout, //
     },
+    on_chip::OnChip,
     vbios::Vbios, //
 };
 
@@ -511,6 +514,9 @@ pub(crate) trait Graphics: Sync {
 
     /// Programs the settings that never change while the driver runs.
     fn configure(&self, card: &Card<'_>, info: &GraphicsInfo);
+
+    /// Gives a VM context on-chip memory. No job may run in it.
+    fn give_on_chip(&self, card: &Card<'_>, vmid: Vmid, on_chip: &OnChip);
 
     /// Returns the value of a register that user space may read, by its dword index. For a banked
     /// register, `engine` selects the shader engine.

@@ -40,6 +40,7 @@ use crate::{
     hw::{
         command::EngineKind,
         firmware,
+        on_chip::OnChipKind,
         page_table::PAGE_SIZE,
         vbios,
         GraphicsInfo,
@@ -116,7 +117,7 @@ impl Query<'_> {
             bindings::AMDGPU_INFO_VRAM_USAGE => self.give(&memory.vram_used()),
             bindings::AMDGPU_INFO_VIS_VRAM_USAGE => self.give(&memory.visible_vram_used()),
             bindings::AMDGPU_INFO_GTT_USAGE => self.give(&memory.gtt_used()),
-            bindings::AMDGPU_INFO_GDS_CONFIG => self.give(&self.data_share()),
+            bindings::AMDGPU_INFO_GDS_CONFIG => self.give(&self.on_chip()),
             bindings::AMDGPU_INFO_VRAM_GTT => self.give(&self.sizes()),
             bindings::AMDGPU_INFO_MEMORY => self.give(&self.heaps()),
             bindings::AMDGPU_INFO_READ_MMR_REG => self.registers(),
@@ -221,14 +222,15 @@ impl Query<'_> {
         })
     }
 
-    fn data_share(&self) -> drm_amdgpu_info_gds {
-        let size = self.dev.facts.graphics.gds_size;
+    fn on_chip(&self) -> drm_amdgpu_info_gds {
+        let on_chip = &self.dev.facts.graphics.on_chip;
+        let [gds, gws, oa] = OnChipKind::ALL.map(|kind| on_chip.get(kind).count);
 
         drm_amdgpu_info_gds {
-            compute_partition_size: size,
-            gds_total_size: size,
-            gws_per_compute_partition: 64,
-            oa_per_compute_partition: 16,
+            compute_partition_size: gds,
+            gds_total_size: gds,
+            gws_per_compute_partition: gws,
+            oa_per_compute_partition: oa,
             ..Default::default()
         }
     }

@@ -37,6 +37,12 @@
 //! then on ([`bo::ReservedExt::place_for_cpu`]). Room in the visible part is made by evicting only
 //! BOs that lie there, to the rest of VRAM if there is room.
 //!
+//! # On-chip memory
+//!
+//! A BO may also be a part of the memories within the graphics block ([`on_chip`]). No address leads
+//! there: neither page tables nor the CPU show it. The part is given to the VM context of a job that
+//! names the BO.
+//!
 //! # Debuggers
 //!
 //! A debugger reads and writes the memory of a process through the kernel, which finds no pages
@@ -55,6 +61,7 @@ mod clear;
 mod copy;
 mod domains;
 mod metadata;
+mod on_chip;
 mod vram;
 
 use kernel::{
@@ -86,6 +93,10 @@ use crate::{
     },
     hw::{
         layout::VramLayout,
+        on_chip::{
+            OnChip,
+            OnChipKind, //
+        },
         page_table::PAGE_SHIFT, //
     },
     mem::TableId, //
@@ -94,6 +105,10 @@ use crate::{
 use self::{
     bo::BoData,
     domains::Part,
+    on_chip::{
+        OnChipExt,
+        OnChipMemory, //
+    },
     vram::VramPiece, //
 };
 pub(crate) use self::{
@@ -181,6 +196,9 @@ impl ttm::Driver for Ttm {
         const TT: ttm::Place = ttm::Place::new(ttm::MemType::TT);
         const SYSTEM: ttm::Place = ttm::Place::new(ttm::MemType::SYSTEM);
 
+        if from.allocation::<OnChipMemory>().is_some() {
+            return ttm::Placement::NOWHERE;
+        }
         let piece = match from.allocation::<Vram>() {
             Some(piece) if bo.table().is_none() => piece,
             _ => return const { ttm::Placement::new(&[SYSTEM]) },
@@ -196,6 +214,9 @@ impl ttm::Driver for Ttm {
 
         if let Some(table) = mv.buffer().table() {
             return Self::move_table(mv, table);
+        }
+        if mv.buffer().domains().on_chip().is_some() {
+            return on_chip::move_(mv);
         }
         if let Some(stop) = copy::stop_before(&mv) {
             return mv.hop(stop);
@@ -297,11 +318,12 @@ pub(crate) struct DeviceMemory {
 
 impl DeviceMemory {
     /// Creates the memory managers of a card, for the DRM device that contains them. `reach` is the
-    /// part of system memory that the card reaches.
+    /// part of system memory that the card reaches, `on_chip` the on-chip memories that it has.
     pub(crate) fn new(
         base: &drm::device::Base,
         layout: VramLayout,
         reach: DmaReach,
+        on_chip: OnChip,
     ) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             ttm <- ttm::Device::new(base, page_flags(reach), move |setup| {
@@ -310,7 +332,12 @@ impl DeviceMemory {
                 // TTM sets this limit when the first device is created, so it is not read earlier.
                 let gtt = ttm::system_limit();
                 setup.add(ttm::MemType::TT, gtt, Ok(ttm::Budget::new(gtt)))?;
-                setup.charge(ttm::MemType::TT, c"gtt", gtt)
+                setup.charge(ttm::MemType::TT, c"gtt", gtt)?;
+                for kind in OnChipKind::ALL {
+                    let size = u64::from(on_chip.get(kind).count) << PAGE_SHIFT;
+                    setup.add(kind.mem_type(), size, OnChipMemory::new(kind, &on_chip))?;
+                }
+                Ok(())
             }),
             layout,
             leaves_vram: AtomicFlag::new(false),

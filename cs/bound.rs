@@ -38,6 +38,7 @@ use crate::{
     },
     hw::{
         command,
+        on_chip::OnChip,
         page_table::Access, //
     },
     mem::Backing,
@@ -106,6 +107,7 @@ impl Parsed<'_> {
             submitter: Some(self.submitter.clone()),
             standing: Some(member.queue.standing.clone()),
             known_losses: Some(member.known_losses),
+            on_chip: self.on_chip(locked)?,
             pasid: 0,
             after,
             task: job::Task::Ibs(ibs),
@@ -127,6 +129,17 @@ impl Parsed<'_> {
             job.add_resv_dependencies(resv, Usage::Kernel)?;
         }
         Ok(job)
+    }
+
+    /// Returns the on-chip memory that the submission uses. Its BOs are in their places, where they
+    /// stay until its fences have ended.
+    fn on_chip(&self, locked: &Locked) -> Result<OnChip> {
+        let mut on_chip = OnChip::NONE;
+        for (kind, bo) in self.list.on_chip() {
+            let share = bo.reserved_in(locked).and_then(|bo| bo.on_chip());
+            on_chip = on_chip.with(kind, share.ok_or(EINVAL)?);
+        }
+        Ok(on_chip)
     }
 
     /// Orders the job after other users of the BOs that it names.

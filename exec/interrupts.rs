@@ -156,7 +156,8 @@ impl Handler {
 
     fn act_on(&self, found: &Found) {
         for ring in self.device.rings().filter(|ring| found.has(ring.kind)) {
-            ring.process();
+            // The interrupt of one compute queue stands for all: the card need not say which it is.
+            ring.process_news();
         }
         let suspects = found.suspects;
         for ring in self

@@ -80,7 +80,8 @@ use crate::{
             Loan,
             OwnVmid,
             SpaceVersion,
-            Tenant, //
+            Tenant,
+            Wish, //
         },
     },
     hw::{
@@ -94,7 +95,12 @@ use crate::{
             Ib,
             RingId,
             Submission,
-            VmState, //
+            VmState,
+            Vmid, //
+        },
+        on_chip::{
+            OnChip,
+            Share, //
         },
         Chip, //
     },
@@ -143,6 +149,8 @@ pub(crate) struct Work {
     ///
     /// The job's page tables were written after as many losses, or more.
     pub(crate) known_losses: Option<u64>,
+    /// On-chip memory that the job uses.
+    pub(crate) on_chip: OnChip,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
     /// Fences that the job waits for, in any order, besides the dependencies that the scheduler
@@ -225,6 +233,9 @@ pub(crate) enum Task {
     Copy(CopyTask),
     /// Writes page-table entries. Only for such queues, too.
     Entries(KVec<EntryRun>),
+    /// Fills a part of the global data share with zeros. Only for queues whose rings are all
+    /// compute queues.
+    ClearShare(Share),
 }
 
 impl Task {
@@ -234,6 +245,7 @@ impl Task {
             Self::Fill(fill) => Commands::Fill(*fill),
             Self::Copy(copy) => copy.commands(ring),
             Self::Entries(runs) => Commands::Entries(runs),
+            Self::ClearShare(share) => Commands::ClearShare(*share),
         }
     }
 }
@@ -283,7 +295,7 @@ impl Job {
     pub(crate) fn push_entries(&mut self, run: EntryRun) -> Result {
         match &mut self.work.task {
             Task::Entries(runs) => runs.push_within_capacity(run).map_err(|_| EINVAL),
-            Task::Ibs(_) | Task::Fill(_) | Task::Copy(_) => Err(EINVAL),
+            Task::Ibs(_) | Task::Fill(_) | Task::Copy(_) | Task::ClearShare(_) => Err(EINVAL),
         }
     }
 
@@ -382,7 +394,12 @@ fn equip(
         id: space.id(),
         seq,
     };
-    match executor.vmids.lend(at, queue.ring.kind) {
+    let wish = Wish {
+        space: at,
+        ring: queue.ring.kind,
+        on_chip: work.on_chip,
+    };
+    match executor.vmids.lend(&wish) {
         Loan::Lent(lease) => {
             if let Some(tenant) = work.tenant() {
                 lease.set_tenant(tenant);
@@ -400,6 +417,7 @@ fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>
             vmid: lease.vmid(),
             pd_addr: space.pd_addr(),
             flush: lease.flush(),
+            on_chip: lease.on_chip(),
             pasid: work.pasid,
         })),
         (Some(_), None) => Err(ECANCELED),
@@ -574,6 +592,17 @@ impl Schedulers {
     /// Forgets what VM contexts hold of page tables, as the card has lost its state. No job runs.
     pub(crate) fn forget_contexts(&self) {
         self.executor.vmids.forget();
+    }
+
+    /// Calls `give` for each VM context that has on-chip memory, as its registers have lost it.
+    /// What is not finished may run again afterward.
+    pub(crate) fn restore_on_chip(&self, give: impl Fn(Vmid, &OnChip)) {
+        for vmid in (1..).map_while(Vmid::new) {
+            let on_chip = self.executor.vmids.on_chip(vmid);
+            if let Some(on_chip) = on_chip.filter(|on_chip| *on_chip != OnChip::NONE) {
+                give(vmid, &on_chip);
+            }
+        }
     }
 
     /// Ends all jobs, on their rings or not, with `ENODEV`, and waits until they are dropped.

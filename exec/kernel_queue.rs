@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The kernel's own jobs: work that the driver has a DMA engine do, clearing and copying VRAM.
+//! The kernel's own jobs: work that the driver has a DMA engine do, clearing and copying VRAM, or
+//! a compute queue, clearing parts of the global data share.
 //!
 //! The C driver uses its TTM entities and buffer functions for that (`amdgpu_ttm_clear_buffer`,
 //! `amdgpu_move_blit`).
@@ -21,7 +22,7 @@
 //!
 //! Entries of page tables have a lane of their own. A move in any other lane may wait for a job
 //! that is to find these entries, so behind that move they would never be written. Such jobs wait
-//! for nothing but each other.
+//! for nothing but each other. The global data share has a lane, too, on the compute queues.
 //!
 //! Jobs are submitted only within a section of
 //! [`drm::Device::enter`](crate::abstractions::drm::Device::enter), so none is submitted after the
@@ -72,20 +73,28 @@ use crate::{
         Task,
         Work, //
     },
-    hw::command::{
-        EngineKind,
-        EntryRun,
-        Fill, //
+    hw::{
+        command::{
+            EngineKind,
+            EntryRun,
+            Fill, //
+        },
+        on_chip::{
+            OnChip,
+            Share, //
+        },
     },
 };
 
-/// The kernel's queues of jobs for the DMA engines.
+/// The kernel's queues of jobs.
 #[pin_data]
 pub(crate) struct KernelQueue {
     /// Set once the rings are tested.
     lanes: SetOnce<KVec<Arc<Lane>>>,
     /// The lane of page-table entries. Set with `lanes`.
     entries: SetOnce<Arc<Lane>>,
+    /// The lane of the global data share. Set with `lanes`, if there are compute queues.
+    share: SetOnce<Arc<Lane>>,
     /// Number of operations so far, by which a lane is chosen if all have something to do.
     count: Atomic<usize>,
 }
@@ -113,17 +122,25 @@ impl KernelQueue {
         pin_init!(Self {
             lanes: SetOnce::new(),
             entries: SetOnce::new(),
+            share: SetOnce::new(),
             count: Atomic::new(0),
         })
     }
 
-    /// Opens the queues, for the DMA engines that work.
+    /// Opens the queues, for the engines that work.
     pub(crate) fn open(&self, schedulers: &Schedulers) -> Result {
+        const DMA: EngineKind = EngineKind::Sdma;
+
         let mut lanes = KVec::with_capacity(Self::LANES, GFP_KERNEL)?;
         for _ in 0..Self::LANES {
-            lanes.push(Lane::new(schedulers)?, GFP_KERNEL)?;
+            lanes.push(Lane::new(schedulers, DMA)?, GFP_KERNEL)?;
         }
-        self.entries.populate(Lane::new(schedulers)?);
+        match Lane::new(schedulers, EngineKind::Compute) {
+            Ok(lane) => self.share.populate(lane),
+            Err(e) if e == ENOENT => false,
+            Err(e) => return Err(e),
+        };
+        self.entries.populate(Lane::new(schedulers, DMA)?);
         self.lanes.populate(lanes);
         Ok(())
     }
@@ -157,6 +174,20 @@ impl KernelQueue {
         Operation::begin(self, after, Usage::Bookkeep)
     }
 
+    /// Fills a part of the global data share with zeros, after the kernel's work on the buffer whose
+    /// reservation is `after`. The returned fence is signaled when that is done, or the card was
+    /// given up.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`, `ENODEV` if the queue is not open.
+    pub(crate) fn clear_share(&self, share: Share, after: HeldResv<'_>) -> Result<ARef<Fence>> {
+        let lane = self.share.as_ref().ok_or(ENODEV)?;
+        let mut job = lane.job(Task::ClearShare(share))?;
+        job.add_resv_dependencies(after, Usage::Kernel)?;
+        Ok(lane.submit(job, |_| ()))
+    }
+
     /// Makes jobs that have room for `runs` runs of page-table entries, which are submitted in
     /// `parts` parts at most, however long each. What they write is said when they are submitted.
     ///
@@ -185,7 +216,8 @@ impl KernelQueue {
     /// Waits until all jobs have ended, with or without an error.
     pub(crate) fn wait_idle(&self) {
         let lanes = self.lanes.as_ref().into_iter().flatten();
-        for lane in Iterator::chain(lanes, self.entries.as_ref()) {
+        let others = [self.entries.as_ref(), self.share.as_ref()];
+        for lane in Iterator::chain(lanes, others.into_iter().flatten()) {
             if let Some(fence) = lane.last() {
                 // An uninterruptible wait cannot fail.
                 let _ = fence.wait(Interruptible::No);
@@ -195,8 +227,8 @@ impl KernelQueue {
 }
 
 impl Lane {
-    fn new(schedulers: &Schedulers) -> Result<Arc<Self>> {
-        let engines = schedulers.of(|ring| ring.engine() == EngineKind::Sdma)?;
+    fn new(schedulers: &Schedulers, engine: EngineKind) -> Result<Arc<Self>> {
+        let engines = schedulers.of(|ring| ring.engine() == engine)?;
         let entity = Entity::new(Priority::Kernel, engines)?;
         let lane = pin_init!(Self {
             entity,
@@ -221,6 +253,7 @@ impl Lane {
             submitter: None,
             standing: None,
             known_losses: None,
+            on_chip: OnChip::NONE,
             pasid: 0,
             after: KVVec::new(),
             task,

@@ -76,6 +76,11 @@ impl Restart for Device {
 
     fn restart(&self, card: &Card<'_>, block: Block) -> Result {
         self.hw.start(&self.bring_up(card), block)?;
+        if block == Block::Graphics {
+            self.schedulers.restore_on_chip(|vmid, on_chip| {
+                self.hw.graphics.give_on_chip(card, vmid, on_chip)
+            });
+        }
         self.hw.interrupts.enable_sources(card);
         Ok(())
     }

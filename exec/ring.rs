@@ -170,6 +170,8 @@ pub(crate) struct Ring {
     pub(crate) timeline: Timeline,
     /// Completed number that [`Ring::look`] saw last.
     looked_at: Atomic<u32>,
+    /// Number of the last submission that was finished at the last interrupt.
+    reported: Atomic<u32>,
     /// Set if the engine has met an illegal command.
     suspect: AtomicFlag,
     /// Set if the ring has failed its test, so that it gets no jobs.
@@ -237,6 +239,7 @@ impl Ring {
             },
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
+            reported: Atomic::new(0),
             left_out: AtomicFlag::new(false),
             suspect: AtomicFlag::new(false),
             state <- new_spinlock!(State {
@@ -453,6 +456,16 @@ impl Ring {
     /// Signals the fences of finished submissions. Called when the engine reports progress; sleeps.
     pub(crate) fn process(&self) {
         self.timeline.process(self.completed_seq());
+    }
+
+    /// Signals the fences of submissions that the engine has finished since the last call, if there
+    /// are any. Called by one thread at a time; sleeps.
+    pub(crate) fn process_news(&self) {
+        let completed = self.completed_seq();
+        // Whatever that number covers, the call before has dealt with.
+        if self.reported.xchg(completed, Relaxed) != completed {
+            self.timeline.process(completed);
+        }
     }
 
     /// Signals the fences of submissions that the engine had finished by the last look, but that no

@@ -18,6 +18,11 @@
 //! One context may be reserved for one address space, so that a debugger knows its number:
 //! [`OwnVmid`] (the C driver's reserved VMID).
 //!
+//! A context also has registers that give it parts of the on-chip memories (`hw/on_chip.rs`). Jobs
+//! of one address space that name different parts, or none, do not share a context: its registers
+//! are written together with a flush, when nobody uses the context, and only if they change. DMA
+//! engines do not reach on-chip memory: their jobs share any context of their address space.
+//!
 //! # A context's states
 //!
 //! ```text
@@ -59,10 +64,14 @@ use crate::{
         submitter::Submitter,
         view::View, //
     },
-    hw::command::{
-        Flush,
-        RingId,
-        Vmid, //
+    hw::{
+        command::{
+            EngineKind,
+            Flush,
+            RingId,
+            Vmid, //
+        },
+        on_chip::OnChip, //
     },
 };
 
@@ -80,6 +89,27 @@ pub(crate) struct SpaceVersion {
     /// Number of the last change of the page tables before the job, see
     /// [`SpaceAt::seq`](super::job::SpaceAt::seq).
     pub(crate) seq: u64,
+}
+
+/// A job's requirements of a VM context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wish {
+    /// Address space of the job.
+    pub(crate) space: SpaceVersion,
+    /// Ring of the job.
+    pub(crate) ring: RingId,
+    /// On-chip memory that the job uses, on a ring that reaches it.
+    pub(crate) on_chip: OnChip,
+}
+
+impl Wish {
+    /// Returns the contents that the context's registers must have, if they matter.
+    fn registers(&self) -> Option<OnChip> {
+        match self.ring.engine() {
+            EngineKind::Gfx | EngineKind::Compute => Some(self.on_chip),
+            EngineKind::Sdma => None,
+        }
+    }
 }
 
 /// The VM contexts of a card.
@@ -106,6 +136,8 @@ pub(crate) struct Lease {
     vmids: Arc<Vmids>,
     vmid: Vmid,
     flush: Flush,
+    /// On-chip memory that the flush gives to the context.
+    on_chip: Option<OnChip>,
 }
 
 /// Whoever has to be told of what happens in a context.
@@ -184,20 +216,30 @@ impl Vmids {
         let mut state = self.state.lock();
         for index in 0..state.contexts.len() {
             let resident = state.contexts[index].resident.take();
+            // The bring-up writes the registers, but what runs again may write them, too.
+            state.contexts[index].on_chip = None;
+            let writer = state.contexts[index].writer.take();
             drop(state);
             // What it refers to is dropped without the lock.
-            drop(resident);
+            drop((resident, writer));
             state = self.state.lock();
         }
     }
 
-    /// Lends a context for a submission to `ring`. Neither sleeps nor allocates.
+    /// Returns the on-chip memory that a context has once all that was submitted has run; `None`
+    /// if that is not known.
+    pub(crate) fn on_chip(&self, vmid: Vmid) -> Option<OnChip> {
+        self.state.lock().context(vmid).on_chip
+    }
+
+    /// Lends a context for a submission. Neither sleeps nor allocates.
     ///
     /// A ring has at most one lease for its next submission, and one more for a job of the gang
     /// that has the floor.
-    pub(crate) fn lend(self: &Arc<Self>, space: SpaceVersion, ring: RingId) -> Loan {
+    pub(crate) fn lend(self: &Arc<Self>, wish: &Wish) -> Loan {
+        let space = wish.space;
         let mut state = self.state.lock();
-        let choice = state.choose(space, ring).and_then(|(index, flush)| {
+        let choice = state.choose(wish).and_then(|(index, flush)| {
             let vmid = VmContexts::vmid(index).ok_or(None)?;
             Ok((vmid, flush))
         });
@@ -212,6 +254,10 @@ impl Vmids {
         context.lent = clock;
         // From here on nobody else is lent the context for another address space.
         context.leases += 1;
+        let on_chip = match flush {
+            Flush::Needed if !context.gives(wish) => wish.registers(),
+            Flush::Needed | Flush::NotNeeded => None,
+        };
         // The flush is the submission's. Until that has a fence, nobody can wait for the flush.
         if flush == Flush::Needed {
             let flusher = None;
@@ -227,6 +273,7 @@ impl Vmids {
             vmids: self.clone(),
             vmid,
             flush,
+            on_chip,
         })
     }
 }
@@ -286,6 +333,11 @@ impl Lease {
         self.flush
     }
 
+    /// Returns the on-chip memory that the submission has to give to the context.
+    pub(crate) fn on_chip(&self) -> Option<OnChip> {
+        self.on_chip
+    }
+
     /// Notes whoever submits.
     pub(crate) fn set_tenant(&self, tenant: Tenant) {
         let mut state = self.vmids.state.lock();
@@ -305,7 +357,13 @@ impl Lease {
                 resident.flusher = Some((ring, fence.into()));
             }
         }
+        let mut writer = None;
+        if self.on_chip.is_some() {
+            context.on_chip = self.on_chip;
+            writer = context.writer.replace(fence.into());
+        }
         drop(state);
+        drop(writer);
         // From here on, dropping the lease only has to decrement the count.
         self.flush = Flush::NotNeeded;
     }

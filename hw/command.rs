@@ -8,6 +8,11 @@
 
 use kernel::prelude::*;
 
+use super::on_chip::{
+    OnChip,
+    Share, //
+};
+
 /// A kind of engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EngineKind {
@@ -151,6 +156,9 @@ pub(crate) struct VmState {
     /// Address of the page directory in the GPU's address space.
     pub(crate) pd_addr: u64,
     pub(crate) flush: Flush,
+    /// On-chip memory that the context gets with the flush. `None`: it keeps what it has, or its
+    /// job has no use for any.
+    pub(crate) on_chip: Option<OnChip>,
     /// Number of the process (PASID), which its interrupts carry.
     pub(crate) pasid: u16,
 }
@@ -256,6 +264,8 @@ pub(crate) enum Commands<'a> {
     Transfer(Transfer<'a>),
     /// Write page-table entries. DMA engines only.
     Entries(&'a [EntryRun]),
+    /// Fill a part of the global data share with zeros. Compute queues only.
+    ClearShare(Share),
     /// Execute nothing. The submission cannot run; it ends with this error when its turn comes.
     Fail(Error),
 }
@@ -264,7 +274,11 @@ impl Commands<'_> {
     /// Returns the result of the submission, if the engine gets to its end.
     pub(crate) fn result(&self) -> Result {
         match self {
-            Self::Ibs(_) | Self::Fill(_) | Self::Transfer(_) | Self::Entries(_) => Ok(()),
+            Self::Ibs(_)
+            | Self::Fill(_)
+            | Self::Transfer(_)
+            | Self::Entries(_)
+            | Self::ClearShare(_) => Ok(()),
             Self::Fail(error) => Err(*error),
         }
     }

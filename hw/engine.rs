@@ -29,7 +29,8 @@ use super::{
         Transfer,
         VmState, //
     },
-    decode::DecodedPacket, //
+    decode::DecodedPacket,
+    on_chip::Share, //
 };
 
 /// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).
@@ -86,6 +87,14 @@ pub(crate) trait Engine: Sync {
     /// Emits the execution of a command buffer (IB) in the context `vmid`.
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8);
 
+    /// Returns true if the engine reaches the global data share by itself.
+    fn reaches_share(&self) -> bool {
+        false
+    }
+
+    /// Emits the filling of a part of the global data share with zeros.
+    fn clear_share(&self, _out: &mut dyn Sink, _share: Share) {}
+
     /// Emits waits for work that IBs have left behind and that a fence does not cover.
     fn drain(&self, _out: &mut dyn Sink) {}
 
@@ -129,6 +138,7 @@ impl dyn Engine {
                 let fits = |run: &EntryRun| run.count <= EntryRun::MAX_COUNT;
                 self.dma().is_some() && runs.len() <= EntryRun::MOST && runs.iter().all(fits)
             }
+            Commands::ClearShare(_) => self.reaches_share(),
         }
     }
 
@@ -181,6 +191,7 @@ impl dyn Engine {
                     dma.entries(out, runs);
                 }
             }
+            Commands::ClearShare(share) => self.clear_share(out, share),
             Commands::Fail(_) => (),
         }
         let commands = start..out.position();

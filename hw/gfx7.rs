@@ -17,6 +17,7 @@ mod ih;
 mod inputs;
 mod mec;
 mod mqd;
+mod on_chip;
 mod page_table;
 mod picture;
 mod pm4;

@@ -3,6 +3,8 @@
 //! Facts of the graphics block of a card, most of which user space gets (the C driver's
 //! `amdgpu_gfx_config`).
 
+use super::on_chip::OnChip;
+
 /// Number of shader engines of the largest chip.
 pub(crate) const MAX_SHADER_ENGINES: usize = 4;
 
@@ -25,8 +27,8 @@ pub(crate) struct GraphicsInfo {
     /// Render backends of each engine, as the registers describe them.
     pub(crate) rasters: [Raster; MAX_SHADER_ENGINES],
     pub(crate) address_config: u32,
-    /// Size of the global data share in bytes.
-    pub(crate) gds_size: u32,
+    /// On-chip memories.
+    pub(crate) on_chip: OnChip,
     pub(crate) tiling: TilingTables,
 }
 

@@ -15,7 +15,6 @@ pub(crate) use self::{
 use kernel::{
     new_mutex,
     new_spinlock,
-    page::PAGE_SIZE,
     prelude::*,
     rbtree::{
         RBTree,
@@ -37,6 +36,7 @@ use kernel::{
 use super::{
     clear,
     domains::Part,
+    on_chip::OnChipMemory,
     Domains,
     Metadata,
     Ttm,
@@ -137,7 +137,7 @@ impl BoData {
             id,
             kind,
             flags: new.flags,
-            alignment: new.alignment.next_multiple_of(PAGE_SIZE as u64),
+            alignment: new.alignment_of_bo(),
             domains: Atomic::new(new.domains.bits()),
             private_to,
             seen_by_cpu: AtomicFlag::new(false),
@@ -354,6 +354,11 @@ impl Bo {
     ) -> Result<ARef<Self>> {
         let (size, alignment) = (new.pages_size()?, new.pages_alignment()?);
         check_room(dev, new.domains, size as u64)?;
+        // On-chip memory is given to a BO when a submission names it.
+        let at_first = match new.domains.on_chip() {
+            Some(_) => Domains::CPU,
+            None => new.domains,
+        };
 
         Self::new(
             dev,
@@ -361,7 +366,7 @@ impl Bo {
                 size,
                 align: alignment,
                 kind: ttm::Kind::Device,
-                placement: &new.domains.placement(Part::of_new(dev, new.flags)),
+                placement: &at_first.placement(Part::of_new(dev, new.flags)),
                 share: private.map(|(_, root)| root),
             },
             &mut ttm::Ctx::new(Interruptible::Yes),
@@ -523,9 +528,12 @@ impl ttm::DriverObject for BoData {
 
     /// # Errors
     ///
-    /// `EPERM` if the BO cannot be used outside of one address space.
+    /// `EPERM` if the BO cannot be used outside of one address space, or is on-chip memory.
     fn export(bo: &Bo) -> Result {
         if bo.private_to.is_some() {
+            return Err(EPERM);
+        }
+        if bo.domains().on_chip().is_some() {
             return Err(EPERM);
         }
         // User space may put anybody's fences into a DMA buffer.

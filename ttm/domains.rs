@@ -12,12 +12,20 @@ use crate::{
     },
     bindings,
     drm::DrmDevice,
-    hw::page_table::PAGE_SHIFT, //
+    hw::{
+        on_chip::OnChipKind,
+        page_table::PAGE_SHIFT, //
+    },
 };
+
+use super::on_chip::OnChipExt;
 
 const VRAM: u32 = bindings::AMDGPU_GEM_DOMAIN_VRAM;
 const GTT: u32 = bindings::AMDGPU_GEM_DOMAIN_GTT;
 const CPU: u32 = bindings::AMDGPU_GEM_DOMAIN_CPU;
+const GDS: u32 = bindings::AMDGPU_GEM_DOMAIN_GDS;
+const GWS: u32 = bindings::AMDGPU_GEM_DOMAIN_GWS;
+const OA: u32 = bindings::AMDGPU_GEM_DOMAIN_OA;
 
 /// The part of VRAM that an object may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +73,8 @@ impl Part {
 }
 
 /// A set of `AMDGPU_GEM_DOMAIN_*` out of VRAM, GTT (system memory that the GPU reaches) and CPU
-/// (system memory that it does not). The empty set means the same as CPU.
+/// (system memory that it does not). The empty set means the same as CPU. Or else one kind of
+/// on-chip memory: GDS, GWS or OA.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Domains(u32);
 
@@ -77,11 +86,21 @@ impl Domains {
     /// Returns the domains that user space requests for a new object, or `EINVAL` for any other
     /// bits.
     pub(crate) fn from_user(domains: u64) -> Result<Self> {
-        let domains = u32::try_from(domains).map_err(|_| EINVAL)?;
-        if domains & !(VRAM | GTT | CPU) != 0 {
+        let domains = Self(u32::try_from(domains).map_err(|_| EINVAL)?);
+        if domains.0 & !(VRAM | GTT | CPU) != 0 && domains.on_chip().is_none() {
             return Err(EINVAL);
         }
-        Ok(Self(domains))
+        Ok(domains)
+    }
+
+    /// Returns the kind of on-chip memory, if the domains are that.
+    pub(crate) fn on_chip(self) -> Option<OnChipKind> {
+        match self.0 {
+            GDS => Some(OnChipKind::Gds),
+            GWS => Some(OnChipKind::Gws),
+            OA => Some(OnChipKind::Oa),
+            _ => None,
+        }
     }
 
     /// Returns the domains that user space requests for an existing object. Other bits are ignored.
@@ -117,6 +136,9 @@ impl Domains {
         const IN_GTT: Place = Place::new(MemType::TT);
         const IN_SYSTEM: Place = Place::new(MemType::SYSTEM);
 
+        if let Some(kind) = self.on_chip() {
+            return Placement::new(&[Place::new(kind.mem_type())]);
+        }
         match self.0 & (VRAM | GTT) {
             VRAM => Placement::new(&[part.place()]),
             GTT => const { Placement::new(&[IN_GTT]) },
@@ -136,8 +158,23 @@ mod tests {
         for good in [0, 1, 2, 4, 7] {
             assert_eq!(Domains::from_user(good).map(Domains::bits), Ok(good as u32));
         }
-        for bad in [8, 0x10, 0x20, 0x40, 0x80, 6 | 8, 1 << 32, u64::MAX] {
+        for bad in [
+            0x40,
+            0x80,
+            6 | 8,
+            8 | 0x10,
+            0x38,
+            1 | 0x20,
+            1 << 32,
+            u64::MAX,
+        ] {
             assert_eq!(Domains::from_user(bad), Err(EINVAL));
+        }
+        for (bits, kind) in [8, 0x10, 0x20].into_iter().zip(OnChipKind::ALL) {
+            assert_eq!(
+                Domains::from_user(bits).map(Domains::on_chip),
+                Ok(Some(kind))
+            );
         }
         assert_eq!(Domains::masked(u64::MAX), Domains(7));
         assert_eq!(Domains::masked(1 << 34), Domains(0));
@@ -155,6 +192,9 @@ mod tests {
         assert_eq!((first(0), count(0)), (MemType::SYSTEM, 1));
         assert_eq!((first(VRAM | GTT), count(VRAM | GTT)), (MemType::VRAM, 2));
         assert_eq!((first(GTT | CPU), count(GTT | CPU)), (MemType::TT, 1));
+        for (bit, kind) in [GDS, GWS, OA].into_iter().zip(OnChipKind::ALL) {
+            assert_eq!((first(bit), count(bit)), (kind.mem_type(), 1));
+        }
     }
 
     #[test]

@@ -12,14 +12,18 @@ use kernel::{
 
 use super::{
     SpaceVersion,
-    Tenant, //
+    Tenant,
+    Wish, //
 };
 use crate::{
     abstractions::dma_fence::Fence,
-    hw::command::{
-        Flush,
-        RingId,
-        Vmid, //
+    hw::{
+        command::{
+            Flush,
+            RingId,
+            Vmid, //
+        },
+        on_chip::OnChip, //
     },
 };
 
@@ -42,6 +46,12 @@ pub(super) struct VmContext {
     pub(super) users: [Option<ARef<Fence>>; RingId::PLACES],
     /// Value of `clock` at the last loan.
     pub(super) lent: u64,
+    /// On-chip memory that the registers give, or will give when their writer gets to it; `None` if
+    /// that is not known.
+    pub(super) on_chip: Option<OnChip>,
+    /// The submission that wrote, or writes, these registers; `None` if they are as the bring-up
+    /// left them.
+    pub(super) writer: Option<ARef<Fence>>,
 }
 
 /// An address space whose translations a context holds.
@@ -61,6 +71,8 @@ impl VmContext {
         leases: 0,
         users: [const { None }; RingId::PLACES],
         lent: 0,
+        on_chip: Some(OnChip::NONE),
+        writer: None,
     };
 
     /// Returns a submission that runs in the context, as of the last [`VmContexts::forget_ended`].
@@ -72,8 +84,19 @@ impl VmContext {
         self.leases == 0 && self.user().is_none()
     }
 
-    /// Returns true if a job on `ring` can use the context without a flush.
-    fn is_ready_for(&self, space: SpaceVersion, ring: RingId) -> bool {
+    /// Returns true if the registers give a job the on-chip memory that it wishes. A writer that
+    /// has not ended is the flusher, too.
+    pub(super) fn gives(&self, wish: &Wish) -> bool {
+        let Some(on_chip) = wish.registers() else {
+            return true;
+        };
+        let written = self.writer.as_ref().and_then(|fence| fence.status());
+        self.on_chip == Some(on_chip) && written.is_none_or(|result| result.is_ok())
+    }
+
+    /// Returns true if a job can use the context without a flush.
+    fn is_ready_for(&self, wish: &Wish) -> bool {
+        let Wish { space, ring, .. } = *wish;
         let Some(resident) = &self.resident else {
             return false;
         };
@@ -82,6 +105,7 @@ impl VmContext {
         };
         resident.space.id == space.id
             && resident.space.seq >= space.seq
+            && self.gives(wish)
             && match fence.status() {
                 None => *flusher == ring,
                 Some(result) => result.is_ok(),
@@ -114,25 +138,27 @@ impl VmContexts {
     }
 
     /// Chooses the context for a job.
-    pub(super) fn choose(&mut self, space: SpaceVersion, ring: RingId) -> Choice {
+    pub(super) fn choose(&mut self, wish: &Wish) -> Choice {
         self.forget_ended();
+        let space = wish.space;
         let count = self.contexts.len();
         // Index of the context that can be reserved for an address space.
         let reserved = count - 1;
         match self.holder {
-            None => self.choose_among(0..count, space, ring),
-            Some(holder) if holder != space.id => self.choose_among(0..reserved, space, ring),
-            Some(_) => match self.choose_among(reserved..count, space, ring) {
+            None => self.choose_among(0..count, wish),
+            Some(holder) if holder != space.id => self.choose_among(0..reserved, wish),
+            Some(_) => match self.choose_among(reserved..count, wish) {
                 // Another ring has just claimed the reserved context: there is no fence to wait for
                 // yet. Another context is better than none.
-                Err(None) => self.choose_among(0..reserved, space, ring),
+                Err(None) => self.choose_among(0..reserved, wish),
                 choice => choice,
             },
         }
     }
 
-    fn choose_among(&self, among: Range<usize>, space: SpaceVersion, ring: RingId) -> Choice {
-        let ready = |context: &&VmContext| context.is_ready_for(space, ring);
+    fn choose_among(&self, among: Range<usize>, wish: &Wish) -> Choice {
+        let space = wish.space;
+        let ready = |context: &&VmContext| context.is_ready_for(wish);
         if let Some(index) = self.position(&among, ready) {
             return Ok((index, Flush::NotNeeded));
         }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Tests of the VMID manager: who is lent which context, and when it is flushed.
+//! Tests of loans: whom a context is lent to, and what is written to it before.
 
 use super::*;
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kunit_tests(amdgpu_rs_vmid)]
-mod tests {
+mod loans {
     use super::*;
     use crate::{
         abstractions::dma_fence::{
@@ -14,7 +14,11 @@ mod tests {
             PendingFence,
             UniqueFence, //
         },
-        exec::fence::RingName, //
+        exec::fence::RingName,
+        hw::on_chip::{
+            OnChipKind,
+            Share, //
+        },
     };
 
     const RING: RingId = RingId::Gfx;
@@ -37,8 +41,17 @@ mod tests {
         Ok(UniqueFence::new(GFP_KERNEL)?.publish(&context, 1, RingName::TEST))
     }
 
+    fn wish(space: SpaceVersion, ring: RingId) -> Wish {
+        let on_chip = OnChip::NONE;
+        Wish {
+            space,
+            ring,
+            on_chip,
+        }
+    }
+
     fn lend(vmids: &Arc<Vmids>, space: SpaceVersion, ring: RingId) -> Result<Lease> {
-        match vmids.lend(space, ring) {
+        match vmids.lend(&wish(space, ring)) {
             Loan::Lent(lease) => Ok(lease),
             Loan::Busy(_) => Err(EBUSY),
         }
@@ -159,7 +172,7 @@ mod tests {
             assert_eq!(u64::from(vmid), id + 1);
             fences.push(fence, GFP_KERNEL)?;
         }
-        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
+        let Loan::Busy(fence) = vmids.lend(&wish(space(100, 1), RING)) else {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*fence, &**fences[0].fence()));
@@ -180,7 +193,7 @@ mod tests {
         for id in 0..COUNT as u64 {
             leases.push(lend(&vmids, space(id, 1), RING)?, GFP_KERNEL)?;
         }
-        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
+        let Loan::Busy(fence) = vmids.lend(&wish(space(100, 1), RING)) else {
             return Err(EINVAL);
         };
         // The caller may ask again at once.
@@ -189,7 +202,7 @@ mod tests {
         let submitted = leases.remove(7).map_err(|_| EINVAL)?;
         let running = pending()?;
         submitted.submitted(RING, running.fence());
-        let Loan::Busy(fence) = vmids.lend(space(100, 1), RING) else {
+        let Loan::Busy(fence) = vmids.lend(&wish(space(100, 1), RING)) else {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*fence, &**running.fence()));
@@ -214,7 +227,7 @@ mod tests {
         let (vmid, flush, fence) = run(&vmids, space(1, 1), RING)?;
         assert_eq!((vmid, flush), (VMID, Flush::Needed));
         // The holder waits for its own context, and not for another.
-        let Loan::Busy(busy) = vmids.lend(space(1, 2), RING) else {
+        let Loan::Busy(busy) = vmids.lend(&wish(space(1, 2), RING)) else {
             return Err(EINVAL);
         };
         assert!(core::ptr::eq(&*busy, &**fence.fence()));
@@ -227,7 +240,10 @@ mod tests {
             assert!(vmid != VMID);
             fences.push(fence, GFP_KERNEL)?;
         }
-        assert!(matches!(vmids.lend(space(100, 1), RING), Loan::Busy(_)));
+        assert!(matches!(
+            vmids.lend(&wish(space(100, 1), RING)),
+            Loan::Busy(_)
+        ));
 
         drop(own);
         late.reserve()
@@ -241,6 +257,124 @@ mod tests {
         let first = lend(&vmids, space(1, 1), RING)?;
         let second = lend(&vmids, space(1, 1), OTHER_RING)?;
         assert!(first.vmid() != second.vmid());
+        Ok(())
+    }
+
+    fn part(first: u32, count: u32) -> OnChip {
+        OnChip::NONE.with(OnChipKind::Gds, Share { first, count })
+    }
+
+    /// Lends a context to a job that uses on-chip memory, and submits. Returns the context's number,
+    /// what is written to its registers, and the fence.
+    fn run_with(
+        vmids: &Arc<Vmids>,
+        on_chip: OnChip,
+        ring: RingId,
+    ) -> Result<(u8, Option<OnChip>, PendingFence<RingName>)> {
+        let space = space(1, 1);
+        let wish = Wish {
+            space,
+            ring,
+            on_chip,
+        };
+        let Loan::Lent(lease) = vmids.lend(&wish) else {
+            return Err(EBUSY);
+        };
+        let (vmid, written) = (lease.vmid().get(), lease.on_chip());
+        assert!(written.is_none() || lease.flush() == Flush::Needed);
+        let fence = pending()?;
+        lease.submitted(ring, fence.fence());
+        Ok((vmid, written, fence))
+    }
+
+    #[test]
+    fn on_chip_memory_is_given_once() -> Result {
+        let vmids = vmids()?;
+        let some = part(16, 64);
+        let (vmid, written, fence) = run_with(&vmids, some, RING)?;
+        assert_eq!(written, Some(some));
+        // Behind the writer, on the same ring.
+        let (again, written, _) = run_with(&vmids, some, RING)?;
+        assert_eq!((again, written), (vmid, None));
+        fence.signal(Ok(()));
+        assert_eq!(vmids.on_chip(Vmid::new(vmid).unwrap()), Some(some));
+        Ok(())
+    }
+
+    #[test]
+    fn parts_are_not_changed_under_a_job() -> Result {
+        let vmids = vmids()?;
+        let compute = RingId::Compute(0);
+        let (first, _, running) = run_with(&vmids, part(0, 4), RING)?;
+        for other in [part(4, 4), OnChip::NONE] {
+            let (vmid, _, fence) = run_with(&vmids, other, compute)?;
+            assert!(vmid != first);
+            fence.signal(Ok(()));
+        }
+        running.signal(Ok(()));
+        Ok(())
+    }
+
+    #[test]
+    fn nobody_inherits_a_part() -> Result {
+        let vmids = vmids()?;
+        for id in 1..=COUNT as u64 {
+            let wish = Wish {
+                on_chip: part(0, 64),
+                ..wish(space(id, 1), RING)
+            };
+            let Loan::Lent(lease) = vmids.lend(&wish) else {
+                return Err(EBUSY);
+            };
+            let fence = pending()?;
+            lease.submitted(RING, fence.fence());
+            fence.signal(Ok(()));
+        }
+        // All contexts have the part. Whoever gets one next has nothing.
+        for id in 1..=COUNT as u64 {
+            let lease = lend(&vmids, space(100 + id, 1), RING)?;
+            assert_eq!(lease.on_chip(), Some(OnChip::NONE));
+            let fence = pending()?;
+            lease.submitted(RING, fence.fence());
+            fence.signal(Ok(()));
+        }
+        // And that is written once.
+        assert_eq!(lend(&vmids, space(200, 1), RING)?.on_chip(), None);
+        Ok(())
+    }
+
+    #[test]
+    fn dma_engines_take_any_part() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, fence) = run_with(&vmids, part(0, 64), RING)?;
+        fence.signal(Ok(()));
+        let (dma, written, fence) = run_with(&vmids, OnChip::NONE, OTHER_RING)?;
+        assert_eq!((dma, written), (vmid, None));
+        fence.signal(Ok(()));
+        // And what they do not write is not taken for written.
+        let (dma, written, fence) = run_with(&vmids, part(64, 64), OTHER_RING)?;
+        assert_eq!((dma, written), (vmid, None));
+        fence.signal(Ok(()));
+        let (_, written, _) = run_with(&vmids, part(64, 64), RING)?;
+        assert_eq!(written, Some(part(64, 64)));
+        Ok(())
+    }
+
+    #[test]
+    fn a_part_that_may_not_have_been_written_is_written_again() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, fence) = run_with(&vmids, part(0, 64), RING)?;
+        fence.signal(Err(ETIME));
+        let (again, written, fence) = run_with(&vmids, part(0, 64), RING)?;
+        assert_eq!((again, written), (vmid, Some(part(0, 64))));
+        fence.signal(Ok(()));
+        // What runs again after a reset of the card may write what it did before.
+        vmids.forget();
+        let lease = lend(&vmids, space(2, 1), RING)?;
+        assert_eq!(lease.on_chip(), Some(OnChip::NONE));
+        drop(lease);
+        let (_, written, _) = run_with(&vmids, part(0, 64), RING)?;
+        assert_eq!(written, Some(part(0, 64)));
         Ok(())
     }
 }

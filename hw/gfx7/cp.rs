@@ -4,6 +4,7 @@
 //! driver's `gfx_v7_0_ring_emit_*`).
 
 use super::{
+    on_chip,
     page_number,
     pm4::{
         self,
@@ -37,8 +38,21 @@ pub(super) fn write(out: &mut dyn Sink, addr: u64, value: u32) {
     emit(out, WriteMemory { by, addr, value });
 }
 
-/// Emits the change of the context's page directory and the drop of its cached translations.
+/// Emits the change of the context's page directory, the drop of its cached translations, and the
+/// change of its on-chip memory, if there is one.
 pub(super) fn flush_vm(out: &mut dyn Sink, by: By, vm: &VmState) {
+    let on_chip = vm.on_chip.map(|on_chip| on_chip::writes(vm.vmid, &on_chip));
+    for (register, value) in on_chip.into_iter().flatten() {
+        let by = By::Me;
+        emit(
+            out,
+            WriteRegister {
+                by,
+                register,
+                value,
+            },
+        );
+    }
     for (register, value) in vm_flush_writes(vm) {
         emit(
             out,

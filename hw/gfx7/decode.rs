@@ -198,6 +198,7 @@ mod tests {
             recorder::Recorder,
             BONAIRE, //
         },
+        on_chip::OnChip, //
     };
 
     #[test]
@@ -213,6 +214,7 @@ mod tests {
             vmid: Vmid::new(9).unwrap(),
             pd_addr: 0xf4_0012_3000,
             flush: Flush::Needed,
+            on_chip: Some(OnChip::NONE),
             pasid: 0,
         };
         let submission = Submission {

@@ -37,6 +37,7 @@ use super::{
         emit,
         AcquireMem,
         By,
+        ClearShare,
         EndOfPipe,
         QueueKind,
         ReleaseMem,
@@ -60,6 +61,7 @@ use crate::hw::{
     decode::DecodedPacket,
     engine::Engine,
     firmware::Microcode,
+    on_chip::Share,
     BringUp, //
 };
 
@@ -160,6 +162,14 @@ impl Engine for Mec {
 
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8) {
         cp::ib(out, ib, vmid, QueueKind::Compute);
+    }
+
+    fn reaches_share(&self) -> bool {
+        true
+    }
+
+    fn clear_share(&self, out: &mut dyn Sink, share: Share) {
+        emit(out, ClearShare(share));
     }
 
     fn drain(&self, out: &mut dyn Sink) {

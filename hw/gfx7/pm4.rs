@@ -19,10 +19,13 @@ use super::{
     high,
     low, //
 };
-use crate::hw::command::{
-    FenceValue,
-    Interrupt,
-    Sink, //
+use crate::hw::{
+    command::{
+        FenceValue,
+        Interrupt,
+        Sink, //
+    },
+    on_chip::Share, //
 };
 
 /// A packet of type 3.
@@ -358,6 +361,22 @@ impl Packet for DmaSync {
         const CP_SYNC: u32 = 1 << 31;
         let engine = self.0 as u32;
         [CP_SYNC | engine, 0, 0, 0, 0, 0]
+    }
+}
+
+/// Fill of a part of the global data share of context 0 with zeros, which the engine waits for.
+pub(crate) struct ClearShare(pub(crate) Share);
+
+impl Packet for ClearShare {
+    const OPCODE: u8 = 0x50; // DMA_DATA
+    type Body = [u32; 6];
+
+    fn body(&self) -> [u32; 6] {
+        const CP_SYNC: u32 = 1 << 31;
+        const SRC_SEL_DATA: u32 = 2 << 29;
+        const DST_SEL_GDS: u32 = 1 << 20;
+        let Share { first, count } = self.0;
+        [CP_SYNC | SRC_SEL_DATA | DST_SEL_GDS, 0, 0, first, 0, count]
     }
 }
 

@@ -102,7 +102,10 @@ fn kept(
 #[kunit_tests(amdgpu_rs_readable)]
 mod tests {
     use super::*;
-    use crate::hw::TilingTables;
+    use crate::hw::{
+        on_chip::OnChip,
+        TilingTables, //
+    };
 
     #[test]
     fn kept_registers() {
@@ -132,7 +135,7 @@ mod tests {
             units: [0x7f, 0x7f, 0, 0],
             rasters: [raster; 4],
             address_config: 5,
-            gds_size: 0,
+            on_chip: OnChip::NONE,
             tiling,
         };
         let memory = MemoryInfo {

@@ -24,6 +24,7 @@ use kernel::{
 
 use super::{
     dispatch,
+    on_chip,
     raster,
     readable,
     regs::*,
@@ -32,7 +33,11 @@ use super::{
 };
 use crate::hw::{
     card::Card,
-    command::Sink,
+    command::{
+        Sink,
+        Vmid, //
+    },
+    on_chip::OnChip,
     Graphics,
     GraphicsInfo,
     MemoryInfo,
@@ -76,7 +81,7 @@ impl Graphics for Parts {
             address_config: GB_ADDR_CONFIG::from(self.address_config)
                 .with_row_size(row_size(memory.row_kib))
                 .into_raw(),
-            gds_size: card.regs().read(GDS_VMID0_SIZE::at(0)).into_raw(),
+            on_chip: on_chip::all(card.regs().read(GDS_VMID0_SIZE::at(0)).into_raw()),
             tiling: tiling::tables(self, memory.row_kib),
         }
     }
@@ -96,9 +101,13 @@ impl Graphics for Parts {
         );
         select_all(card);
         configure_shader_memory(card);
-        keep_data_share(card);
+        keep_on_chip(card);
         configure_pipeline(card);
         fsleep(Delta::from_micros(50));
+    }
+
+    fn give_on_chip(&self, card: &Card<'_>, vmid: Vmid, on_chip: &OnChip) {
+        on_chip::give(card, vmid, on_chip);
     }
 
     fn register(
@@ -243,21 +252,10 @@ fn configure_shader_memory(card: &Card<'_>) {
     select_context(card, 0);
 }
 
-/// Keeps the global data share: no process gets a part of it.
-fn keep_data_share(card: &Card<'_>) {
-    let regs = card.regs();
-    for context in 1..u32_as_usize(CONTEXTS) {
-        if let (Some(base), Some(size), Some(gws), Some(oa)) = (
-            GDS_VMID0_BASE::try_at(context),
-            GDS_VMID0_SIZE::try_at(context),
-            GDS_GWS_VMID0::try_at(context),
-            GDS_OA_VMID0::try_at(context),
-        ) {
-            regs.write(base, GDS_VMID0_BASE::zeroed());
-            regs.write(size, GDS_VMID0_SIZE::zeroed());
-            regs.write(gws, GDS_GWS_VMID0::zeroed());
-            regs.write(oa, GDS_OA_VMID0::zeroed());
-        }
+/// Keeps the on-chip memories: no process has a part of them yet.
+fn keep_on_chip(card: &Card<'_>) {
+    for vmid in (1..).map_while(Vmid::new) {
+        on_chip::give(card, vmid, &OnChip::NONE);
     }
 }
 

@@ -57,6 +57,7 @@ fn job(flush: Flush) -> Option<Submission<'static>> {
             vmid: Vmid::new(9)?,
             pd_addr: 0xf4_0012_3000,
             flush,
+            on_chip: None,
             pasid: 0x8001,
         }),
         commands: Commands::Ibs(IBS),
@@ -105,6 +106,11 @@ mod tests {
         fake::{
             write,
             Effect, //
+        },
+        on_chip::{
+            OnChip,
+            OnChipKind,
+            Share, //
         },
     };
 
@@ -247,6 +253,59 @@ mod tests {
     }
 
     #[test]
+    fn on_chip_memory() {
+        let share = |first, count| Share { first, count };
+        let on_chip = OnChip::NONE
+            .with(OnChipKind::Gds, share(0x400, 0x100))
+            .with(OnChipKind::Gws, share(2, 1))
+            .with(OnChipKind::Oa, share(4, 2));
+        let written: &[u32] = &[
+            // WRITE_DATA by the micro engine, for context 9
+            0xc003_3700,
+            0,
+            0x3312,
+            0,
+            0x400, //
+            0xc003_3700,
+            0,
+            0x3313,
+            0,
+            0x100, //
+            0xc003_3700,
+            0,
+            0x3329,
+            0,
+            0x1_0002, //
+            0xc003_3700,
+            0,
+            0x3339,
+            0,
+            0x30,
+        ];
+        for &ring in BONAIRE.rings {
+            let words = |on_chip| {
+                let mut job = job(Flush::Needed).unwrap();
+                if let Some(vm) = &mut job.vm {
+                    vm.on_chip = on_chip;
+                }
+                let engine = BONAIRE.engine(ring.engine()).driver;
+                Recorder::of(|out| engine.emit_submission(out, ring, &job, MARKS, FENCE))
+            };
+            let (without, with) = (words(None), words(Some(on_chip)));
+            let (without, with) = (without.dwords(), with.dwords());
+            if let RingId::Sdma(_) = ring {
+                assert_eq!(with, without);
+                continue;
+            }
+            // Behind the wait for the submission before.
+            let wait = 7;
+            assert_eq!(with[..wait], without[..wait]);
+            assert_eq!(&with[wait..wait + written.len()], written);
+            assert_eq!(with[wait + written.len()..], without[wait..]);
+        }
+    }
+
+    #[test]
     fn kernel_graphics() {
         let packets: &[&[u32]] = &[
             &[0xc005_3c00, 0x113, 0x40, 0xff, 7, !0, 4],
@@ -281,6 +340,31 @@ mod tests {
         ];
         let nothing = kernel(Commands::Ibs(&[]));
         assert!(check(RingId::Compute(3), &nothing, packets));
+    }
+
+    #[test]
+    fn kernel_clears_the_share() {
+        let share = Share {
+            first: 0x400,
+            count: 0x100,
+        };
+        let clear = kernel(Commands::ClearShare(share));
+        let nothing = kernel(Commands::Ibs(&[]));
+        let words = |submission| {
+            let engine = BONAIRE.engine(RingId::Compute(0).engine()).driver;
+            Recorder::of(|out| {
+                engine.emit_submission(out, RingId::Compute(0), submission, MARKS, FENCE)
+            })
+        };
+        let (with, without) = (words(&clear), words(&nothing));
+        // DMA_DATA, before that which waits for copies.
+        let packet = [0xc005_5000, 0xc010_0000, 0, 0, 0x400, 0, 0x100];
+        let at = with.dwords().windows(7).position(|words| words == packet);
+        let Some(at) = at else {
+            panic!("no such packet");
+        };
+        assert_eq!(with.dwords()[..at], without.dwords()[..at]);
+        assert_eq!(with.dwords()[at + 7..], without.dwords()[at..]);
     }
 
     #[test]
@@ -406,6 +490,8 @@ mod tests {
             assert_eq!(engine.can(&transfer(0x1000, GartWindow::PAGES)), is_dma);
             assert!(!engine.can(&transfer(Transfer::MAX_BYTES + 0x1000, 0)));
             assert!(!engine.can(&transfer(0x1000, GartWindow::PAGES + 1)));
+            let is_compute = matches!(ring, RingId::Compute(_));
+            assert_eq!(engine.can(&Commands::ClearShare(Share::NONE)), is_compute);
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }

@@ -32,7 +32,7 @@ FLOORS = [
       "exec/faults.rs", "exec/unmapped.rs", "exec/interrupt_ring.rs", "exec/gart.rs"]),
     ("hw", "registers, packets, page tables of each generation",
      ["hw/gfx7.rs hw/gfx7/*", "hw.rs", "hw/engine.rs", "hw/bring_up.rs", "hw/graphics.rs", "hw/firmware.rs", "hw/vbios.rs hw/vbios/*",
-      "hw/atom.rs hw/atom/*", "hw/card.rs hw/card/*", "hw/fake.rs", "hw/decode.rs", "hw/command.rs", "hw/layout.rs",
+      "hw/atom.rs hw/atom/*", "hw/card.rs hw/card/*", "hw/fake.rs", "hw/decode.rs", "hw/command.rs", "hw/on_chip.rs", "hw/layout.rs",
       "hw/page_table.rs"]),
     ("words", "types and counters that all floors share",
      ["uapi.rs", "uapi/*", "drm.rs", "debug.rs", "debug/*"]),

@@ -12,6 +12,7 @@ use kernel::{
 use super::{
     clear,
     Domains,
+    OnChipMemory,
     Part,
     ReservedBo,
     Vram, //
@@ -22,9 +23,12 @@ use crate::{
         drm::ttm,
         mm::hmm::Pfn, //
     },
-    hw::page_table::{
-        Pte,
-        Snoop, //
+    hw::{
+        on_chip::Share,
+        page_table::{
+            Pte,
+            Snoop, //
+        },
     },
     mem::{
         Backing,
@@ -84,7 +88,10 @@ pub(crate) trait ReservedExt {
     /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if the BO is no userptr BO.
     fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
 
-    /// Calls `f` with the location of the bytes, or `None` if the GPU does not reach them there.
+    /// Returns the part of on-chip memory that the BO has, if it has any.
+    fn on_chip(&self) -> Option<Share>;
+
+    /// Calls `f` with the location of the bytes, or `None` if no address leads to them.
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
 }
 
@@ -110,6 +117,10 @@ impl ReservedExt for ReservedBo<'_> {
             Part::Any
         };
         let result = self.validate(&domains.placement(part), &mut ctx);
+        if domains.on_chip().is_some() {
+            // No bytes move.
+            return result;
+        }
         let moved = ctx.bytes_moved();
         self.drm().memory.bytes_moved.add(moved, Relaxed);
         result
@@ -154,6 +165,10 @@ impl ReservedExt for ReservedBo<'_> {
 
         self.set_user_pages(pages, &mut ctx)?;
         self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
+    }
+
+    fn on_chip(&self) -> Option<Share> {
+        self.allocation::<OnChipMemory>()
     }
 
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R {

@@ -190,6 +190,30 @@ impl<'a, D: Driver> Move<'a, D> {
         Ok(Moved(0))
     }
 
+    /// Completes the move at once: there is nothing to copy. The device prepares the new place for
+    /// the object's users, which must wait for `fence`.
+    ///
+    /// The old place is free for others immediately, as with [`Move::in_place`].
+    pub(crate) fn prepared(self, fence: &Fence) -> Result<Moved> {
+        let resv = self.resv().as_raw();
+        // SAFETY: By the type invariant the object is reserved.
+        let reserved = to_result(unsafe { bindings::dma_resv_reserve_fences(resv, 1) });
+        if reserved.is_err() {
+            // Nobody else may get the new place before.
+            let _ = fence.wait(Interruptible::No);
+        }
+        reserved?;
+        // SAFETY: As above; there is room for a fence.
+        unsafe {
+            bindings::dma_resv_add_fence(
+                resv,
+                fence.as_raw(),
+                bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
+            );
+        }
+        self.in_place()
+    }
+
     /// Copies one of the object's system pages, for a move by the processor. The pages are those of
     /// the old place or of the new one, whichever has them.
     ///
@@ -234,15 +258,7 @@ impl<'a, D: Driver> Move<'a, D> {
         let result = unsafe {
             if (*bo).resource.is_null() {
                 // There was no old place: the fence is that of a clear.
-                let resv = self.resv().as_raw();
-                to_result(bindings::dma_resv_reserve_fences(resv, 1)).map(|()| {
-                    bindings::dma_resv_add_fence(
-                        resv,
-                        fence.as_raw(),
-                        bindings::dma_resv_usage_DMA_RESV_USAGE_KERNEL,
-                    );
-                    bindings::rust_ext_ttm_bo_move_null(bo, self.new_raw.as_ptr());
-                })
+                return self.prepared(fence);
             } else {
                 // TTM has reserved a slot for one fence, which another fence may have used by now.
                 to_result(bindings::dma_resv_reserve_fences(self.resv().as_raw(), 1)).and_then(

@@ -26,10 +26,6 @@ impl MemType {
     /// # Panics
     ///
     /// If there are fewer kinds; at build time where `n` is a constant.
-    #[cfg_attr(
-        not(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST),
-        expect(dead_code, reason = "used by tests only")
-    )]
     pub(crate) const fn private(n: u32) -> Self {
         let index = bindings::TTM_PL_PRIV + n;
         assert!(index < bindings::TTM_NUM_MEM_TYPES);

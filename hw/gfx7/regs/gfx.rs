@@ -103,9 +103,16 @@ register! {
 
     pub(crate) GDS_VMID0_SIZE(u32)[16, stride = 8] @ 0x0cc04 {}
 
-    pub(crate) GDS_GWS_VMID0(u32)[16] @ 0x0cc80 {}
+    /// Counters of global wave sync that each context has.
+    pub(crate) GDS_GWS_VMID0(u32)[16] @ 0x0cc80 {
+        5:0 base;
+        22:16 size;
+    }
 
-    pub(crate) GDS_OA_VMID0(u32)[16] @ 0x0ccc0 {}
+    /// Counters of ordered append that each context has, one bit each.
+    pub(crate) GDS_OA_VMID0(u32)[16] @ 0x0ccc0 {
+        15:0 mask;
+    }
 
     pub(crate) GDS_COMPUTE_MAX_WAVE_ID(u32) @ 0x0cd20 {}
 }

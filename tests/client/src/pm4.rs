@@ -128,6 +128,27 @@ impl Packet for LooseDmaData {
     }
 }
 
+/// Copies bytes between memory and the job's part of the global data share, and waits for it.
+#[derive(Clone, Copy, Debug)]
+pub enum ShareCopy {
+    /// `src` and `dst` of this: an address, and an offset in the share.
+    To(DmaData),
+    /// `src` and `dst` of this: an offset in the share, and an address.
+    From(DmaData),
+}
+
+impl Packet for ShareCopy {
+    fn encode(&self, words: &mut Vec<u32>) {
+        /// `PACKET3_DMA_DATA_CP_SYNC`, and selector 1, the share, for the destination or the source.
+        const TO: u32 = 1 << 31 | 1 << 20;
+        const FROM: u32 = 1 << 31 | 1 << 29;
+        match self {
+            Self::To(copy) => copy.encode_with(TO, words),
+            Self::From(copy) => copy.encode_with(FROM, words),
+        }
+    }
+}
+
 /// Waits until a word of memory equals a value.
 #[derive(Clone, Copy, Debug)]
 pub struct WaitMem {

@@ -3,13 +3,14 @@
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
 //! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences), `cp/data.rs` (memory and
-//! registers), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in
+//! registers), `cp/on_chip.rs` (the global data share), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in
 //! `cp/prefetch.rs`.
 
 mod data;
 pub(crate) mod dispatch;
 pub(crate) mod draw;
 mod fence;
+pub(crate) mod on_chip;
 mod packets;
 mod prefetch;
 
@@ -287,6 +288,7 @@ impl Gpu {
         }
         if value & GFX_RESET != 0 {
             self.power_up(GFX_SETTINGS);
+            self.power_up(GDS_VMID0_BASE..=GDS_OA_VMID15);
         }
         if value & CP_RESET == 0 {
             return;

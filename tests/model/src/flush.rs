@@ -173,7 +173,8 @@ impl Gpu {
         self.regs.set(reg, value);
     }
 
-    fn check_vmid_unused(&mut self, by: Source, vmid: u32, done: &str) {
+    /// A VMID's registers are about to be changed: no job of it may run elsewhere.
+    pub(crate) fn check_vmid_unused(&mut self, by: Source, vmid: u32, done: &str) {
         let mine = |id: EngineId| by == Source::Engine(id);
         let other =
             self.executing().into_iter().find(|(id, v)| u32::from(*v) == vmid && !mine(*id));

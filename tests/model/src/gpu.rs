@@ -26,7 +26,8 @@ use crate::{
     cp::{
         self,
         dispatch::Shaders,
-        draw::Graphics, //
+        draw::Graphics,
+        on_chip::DataShare, //
     },
     engine::{
         Block,
@@ -97,6 +98,7 @@ pub struct Gpu {
     pub(crate) ucode: Ucode,
     pub(crate) shaders: Shaders,
     pub(crate) graphics: Graphics,
+    pub(crate) share: DataShare,
     pub(crate) gfx: Front,
     pub(crate) mec: BTreeMap<QueueSel, Front>,
     pub(crate) sdma: [Front; 2],
@@ -169,6 +171,7 @@ impl Gpu {
             ucode: Ucode::default(),
             shaders: Shaders::new(&config),
             graphics: Graphics::default(),
+            share: DataShare::default(),
             gfx: Front::default(),
             mec: BTreeMap::new(),
             sdma: Default::default(),

@@ -172,7 +172,7 @@ impl Gpu {
     }
 
     /// Waits for all transfers of an engine.
-    fn finish_dma(&mut self, id: EngineId) -> Result<(), Stop> {
+    pub(crate) fn finish_dma(&mut self, id: EngineId) -> Result<(), Stop> {
         while let Some(late) = self.under_way.take_first(id) {
             self.land(late)?;
         }

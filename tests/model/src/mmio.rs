@@ -163,6 +163,7 @@ impl Gpu {
             VM_CONTEXT8_PAGE_TABLE_BASE_ADDR..=VM_CONTEXT15_PAGE_TABLE_BASE_ADDR => {
                 self.set_directory(by, reg - VM_CONTEXT8_PAGE_TABLE_BASE_ADDR + 8, reg, value);
             }
+            GDS_VMID0_BASE..=GDS_OA_VMID15 => self.set_on_chip(by, reg, value),
             VM_L2_CNTL2 => {
                 self.regs.set(reg, value & !3);
                 if value & 3 == 3 {

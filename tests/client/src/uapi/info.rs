@@ -26,6 +26,8 @@ pub const INFO_FW_VERSION: u32 = 0x0e;
 pub const INFO_READ_MMR_REG: u32 = 0x15;
 /// Facts of the chip.
 pub const INFO_DEV_INFO: u32 = 0x16;
+/// Bytes that were moved for jobs.
+pub const INFO_NUM_BYTES_MOVED: u32 = 0x0f;
 /// Number of times that a BO had to leave VRAM.
 pub const INFO_NUM_EVICTIONS: u32 = 0x18;
 /// Sizes of VRAM and GTT.

@@ -20,6 +20,10 @@ pub const DOMAIN_GTT: u64 = 0x2;
 pub const DOMAIN_VRAM: u64 = 0x4;
 /// On-chip global data share.
 pub const DOMAIN_GDS: u64 = 0x8;
+/// Global wave sync: counters on the chip.
+pub const DOMAIN_GWS: u64 = 0x10;
+/// Ordered append: counters on the chip.
+pub const DOMAIN_OA: u64 = 0x20;
 
 /// The CPU will map this BO.
 pub const CREATE_CPU_ACCESS_REQUIRED: u64 = 1 << 0;

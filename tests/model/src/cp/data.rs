@@ -120,7 +120,8 @@ impl Gpu {
     }
 
     pub(super) fn dma_data(&mut self, id: EngineId, s: &Stream, body: &[u32]) -> Result<(), Stop> {
-        // Source: 0 address, 2 data, 3 address through L2. Destination: 0 address, 3 through L2.
+        // Source: 0 address, 1 data share, 2 data, 3 address through L2. Destination: 0 address, 1
+        // data share, 3 address through L2.
         let (from, to) = (body[0] >> 29 & 3, body[0] >> 20 & 3);
         let command = body[5];
         let len = u64::from(command & 0x1f_ffff);
@@ -131,6 +132,9 @@ impl Gpu {
             return Err(Stop::Illegal(format!(
                 "DMA_DATA command {command:#x}: swap or register space not modeled"
             )));
+        }
+        if from == 1 || to == 1 {
+            return self.share_dma(id, s, (from, src), (to, dst), len);
         }
         if !matches!(to, 0 | 3) {
             return Err(Stop::Illegal(format!("DMA_DATA with DST_SEL {to}: not modeled")));

@@ -15,6 +15,7 @@ mod held;
 mod load;
 mod memory;
 mod other;
+mod pressure;
 mod submit;
 
 use std::{
@@ -68,6 +69,11 @@ const ROWS: &[(&str, Row)] = &[
     ("bo", memory::bos),
     ("va", memory::va),
     ("fault-in", memory::fault_in),
+    ("evicted", pressure::evicted),
+    ("thrash", pressure::thrash),
+    ("mappings", pressure::mappings),
+    ("destroy", pressure::destroy),
+    ("fork", pressure::fork),
     ("wait-signaled", other::wait),
     ("ctx", other::ctx),
     ("file", other::file),

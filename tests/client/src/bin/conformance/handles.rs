@@ -59,7 +59,7 @@ const MARK: ListedHandle = ListedHandle {
 const CLEARED: u64 = CREATE_VRAM_CLEARED | CREATE_VRAM_WIPE_ON_RELEASE;
 
 /// Returns the handles of `file` that the kernel lists, with room for `room`, and their number.
-fn list(file: &File, room: usize) -> Result<(Vec<ListedHandle>, u32), Failure> {
+pub fn list(file: &File, room: usize) -> Result<(Vec<ListedHandle>, u32), Failure> {
     let mut entries = vec![MARK; room];
     let request = ListHandles {
         entries: Addr::of_mut(&mut entries),

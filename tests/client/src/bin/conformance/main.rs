@@ -20,6 +20,7 @@ mod gang;
 mod gem;
 mod handles;
 mod info;
+mod on_chip;
 mod pages;
 mod process;
 mod rig;
@@ -61,9 +62,10 @@ use rig::{
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 28] = [
+const GROUPS: [Group; 29] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
+    ("on-chip memory", on_chip::cases),
     ("GEM_MMAP", gem::mmap),
     ("GEM_USERPTR", gem::userptr),
     ("GEM_USERPTR/pages", pages::cases),
