@@ -289,7 +289,9 @@ mod tests {
                     vm.on_chip = on_chip;
                 }
                 let engine = BONAIRE.engine(ring.engine()).driver;
-                Recorder::of(|out| engine.emit_submission(out, ring, &job, MARKS, FENCE))
+                Recorder::of(|out| {
+                    engine.emit_submission(out, ring, &job, MARKS, FENCE);
+                })
             };
             let (without, with) = (words(None), words(Some(on_chip)));
             let (without, with) = (without.dwords(), with.dwords());
@@ -353,7 +355,7 @@ mod tests {
         let words = |submission| {
             let engine = BONAIRE.engine(RingId::Compute(0).engine()).driver;
             Recorder::of(|out| {
-                engine.emit_submission(out, RingId::Compute(0), submission, MARKS, FENCE)
+                engine.emit_submission(out, RingId::Compute(0), submission, MARKS, FENCE);
             })
         };
         let (with, without) = (words(&clear), words(&nothing));
