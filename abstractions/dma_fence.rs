@@ -179,6 +179,18 @@ impl Fence {
         unsafe { bindings::rust_ext_dma_fence_is_signaled(self.as_raw()) }
     }
 
+    /// Returns true if the fence stands for others: a point on a timeline
+    /// ([`Syncobj`](crate::abstractions::drm::syncobj::Syncobj)), or a set of fences.
+    ///
+    /// C drops, signals and walks through containers within containers by recursion. So what takes
+    /// fences of any origin and makes a container of them, or a part of a fence, must refuse
+    /// containers: else a loop makes them as deep as it likes, and the kernel's stack is not.
+    pub(crate) fn is_container(&self) -> bool {
+        // SAFETY: By the type invariant the fence is alive. The function looks at what kind of
+        // fence it is.
+        unsafe { bindings::rust_ext_dma_fence_is_container(self.as_raw()) }
+    }
+
     /// Returns the result of the work, or `None` while it has not ended.
     pub(crate) fn status(&self) -> Option<Result> {
         // SAFETY: By the type invariant the fence is alive.

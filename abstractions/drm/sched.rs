@@ -120,7 +120,8 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     ///
     /// # Panics
     ///
-    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself.
+    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself. Or
+    /// if it returns a container, in which such a fence may be: see [`Fence::is_container`].
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
     /// Called on a job timeout: the hardware fence was not signaled in the scheduler's time limit.
