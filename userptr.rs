@@ -243,7 +243,7 @@ struct Watched {
 }
 
 impl Callbacks for Watched {
-    fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock> {
+    fn invalidate<'a>(&self, invalidation: Invalidation<'a>) -> Result<Noted<'a>, WouldBlock> {
         // Waiting for the GPU may take long. A caller that cannot block is told before anything
         // changes.
         if !invalidation.may_block() {
