@@ -21,6 +21,7 @@ use super::{
     PageSource,
     Place,
     Placement,
+    Reserved,
     Resource,
     ResourceManager,
     ResourceRequest,
@@ -340,6 +341,25 @@ const _: fn() = || {
     let _ = <Buffer<TestBo> as AmbiguousIfCounted<_>>::check;
 };
 
+// What only the caller can know to be true has to be promised: this is ambiguous if a safe function
+// does it.
+const _: fn() = || {
+    trait AmbiguousIfSafe<A> {
+        fn check(&self) {}
+    }
+    impl<F> AmbiguousIfSafe<()> for F {}
+    struct Set;
+    impl<F> AmbiguousIfSafe<Set> for F where
+        F: Fn(&Reserved<'static, TestBo>, &[Pfn], &mut Ctx) -> Result
+    {
+    }
+    struct Mark;
+    impl<F: Fn(&Reserved<'static, TestBo>)> AmbiguousIfSafe<Mark> for F {}
+
+    AmbiguousIfSafe::check(&Reserved::<'static, TestBo>::set_user_pages);
+    AmbiguousIfSafe::check(&Reserved::<'static, TestBo>::mark_user_pages_dirty);
+};
+
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 #[kernel::macros::kunit_tests(rust_ttm)]
 mod tests {
@@ -474,14 +494,10 @@ mod tests {
 
         let lock = bo.lock(Interruptible::No)?;
         assert_eq!(lock.reserved().map(0..1).err(), Some(EINVAL));
-        assert_eq!(
-            lock.reserved().set_user_pages(&[Pfn::NONE; 3], &mut ctx()),
-            Err(EINVAL)
-        );
-        assert_eq!(
-            lock.reserved().set_user_pages(&[Pfn::NONE; 4], &mut ctx()),
-            Err(EFAULT)
-        );
+        // SAFETY: There is no page that anybody could access.
+        let set = |pages: &[Pfn]| unsafe { lock.reserved().set_user_pages(pages, &mut ctx()) };
+        assert_eq!(set(&[Pfn::NONE; 3]), Err(EINVAL));
+        assert_eq!(set(&[Pfn::NONE; 4]), Err(EFAULT));
         assert_eq!(lock.reserved().populate(&mut ctx()), Err(EFAULT));
         Ok(())
     }
