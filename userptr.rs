@@ -244,6 +244,7 @@ struct Watched {
     generation: Atomic<u64>,
 }
 
+#[vtable]
 impl Callbacks for Watched {
     fn invalidate<'a>(&self, invalidation: Invalidation<'a>) -> Result<Noted<'a>, WouldBlock> {
         // Waiting for the GPU may take long. A caller that cannot block is told before anything

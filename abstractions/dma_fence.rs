@@ -29,7 +29,10 @@ pub(crate) use self::{
     wait_any::wait_any, //
 };
 
-use crate::bindings;
+use crate::{
+    abstractions::module::Drained,
+    bindings, //
+};
 use core::{
     marker::PhantomData,
     mem::{
@@ -231,7 +234,11 @@ impl FenceContext {
 ///
 /// A signaled fence no longer belongs to the driver: the kernel frees it without asking. So the
 /// data in the fence is not dropped.
+#[vtable]
 pub(crate) trait DriverFence: Sync + Send + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// The driver's name.
     const DRIVER_NAME: &'static CStr;
 
@@ -297,9 +304,10 @@ impl<T: DriverFence> UniqueFence<T> {
         let ptr = KBox::into_raw(self.0).cast::<Inner<T>>();
         // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
         unsafe { addr_of_mut!((*ptr).data).write(data) };
-        // SAFETY: `ptr` is valid for writes, and the operations live as long as the module, which
-        // stays until all its fences are signaled and an RCU grace period has passed. With no lock
-        // given, the fence uses its own.
+        // SAFETY: `ptr` is valid for writes, and the operations live as long as the module. The
+        // module has promised (`Drained`) that its fences are signaled before it is unloaded, and
+        // its memory is freed only after an RCU grace period, which those wait for who look at the
+        // operations. With no lock given, the fence uses its own.
         unsafe {
             bindings::dma_fence_init64(
                 addr_of_mut!((*ptr).fence),

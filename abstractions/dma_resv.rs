@@ -366,6 +366,7 @@ mod tests {
 
     struct Name;
 
+    #[vtable]
     impl DriverFence for Name {
         const DRIVER_NAME: &'static CStr = c"test";
 

@@ -6,7 +6,10 @@
 //!
 //! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
 
-use crate::bindings;
+use crate::{
+    abstractions::module::Drained,
+    bindings, //
+};
 use core::{
     marker::PhantomData,
     ops::Range, //
@@ -64,7 +67,11 @@ impl<'a> Invalidation<'a> {
 }
 
 /// Operations of a driver that uses user memory.
+#[vtable]
 pub(crate) trait Callbacks: Send + Sync + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// Called before pages of the range go away. The device must not use the pages after this
     /// returns: they will be freed.
     ///
@@ -122,7 +129,8 @@ impl<T: Callbacks> IntervalNotifier<T> {
             // This comes last, because a callback uses the other fields.
             inner <- Opaque::try_ffi_init(move |ptr: *mut bindings::mmu_interval_notifier| {
                 // SAFETY: `ptr` is valid for writes, and stays so until `self` is dropped, as it is
-                // pinned. `mm` has users, and the operations are static.
+                // pinned. `mm` has users. The operations live as long as the module, which has
+                // promised (`Drained`) that `self` does not outlive it.
                 to_result(unsafe {
                     ptr.write_bytes(0, 1);
                     bindings::mmu_interval_notifier_insert(
