@@ -158,7 +158,8 @@ impl Tt {
             Self {
                 raw: Opaque::zeroed(),
                 sg: Opaque::zeroed(),
-                user: page_source.direction(),
+                // The memory of an import is not a process's, whatever the driver says.
+                user: page_source.direction().filter(|_| !is_import),
                 import: NonNull::new(gem).filter(|_| is_import),
             },
             GFP_KERNEL_ACCOUNT,
