@@ -242,7 +242,8 @@ pub(crate) trait DriverFence: Sync + Send + 'static {
     /// The driver's name.
     const DRIVER_NAME: &'static CStr;
 
-    /// Returns the name of the timeline that the fence belongs to.
+    /// Returns the name of the timeline that the fence belongs to. May be called in any context, in
+    /// an RCU section.
     fn timeline_name(&self) -> &'static CStr;
 }
 
