@@ -17,6 +17,7 @@ pub(crate) mod dma_resv;
 pub(crate) mod drm;
 pub(crate) mod maple_tree;
 pub(crate) mod mm;
+pub(crate) mod module;
 pub(crate) mod pci;
 pub(crate) mod pm;
 pub(crate) mod sync_file;

@@ -29,6 +29,7 @@ use crate::{
             },
             Registration, //
         },
+        module::Drained,
         pci::{
             remove_firmware_framebuffer,
             save_state,
@@ -587,6 +588,15 @@ struct AmdgpuModule {
     driver: kernel::driver::Registration<Adapter<AmdgpuDriver>>,
     loaded: Loaded,
 }
+
+// SAFETY: All that the module gives to C belongs to a DRM device or to the binding of a card, and
+// none of it is leaked. `driver` goes first, which unbinds every card: the binding waits for the
+// kernel's own jobs, and stops the engines, which ends the fences of all rings, and with them all
+// jobs and updates of page tables. A DRM device, with the buffers and notifiers of its clients, is
+// kept by the binding, and by open files and DMA buffers, which keep the module loaded, too. The
+// last to use fences, jobs, files and the device are items on the work queues, for which `loaded`
+// waits.
+unsafe impl Drained for AmdgpuModule {}
 
 impl kernel::InPlaceModule for AmdgpuModule {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {

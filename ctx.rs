@@ -377,8 +377,7 @@ fn answer(fields: [u32; 4]) -> drm_amdgpu_ctx_out {
     };
     let [a, b, c, d] = fields;
     drm_amdgpu_ctx_out {
-        bindgen_union_field: [pair([a, b]), pair([c, d])],
-        ..Default::default()
+        _bindgen_opaque_blob: [pair([a, b]), pair([c, d])],
     }
 }
 
@@ -510,7 +509,7 @@ mod tests {
         let pair = |low: u64, high: u64| low | high << 32;
         if cfg!(target_endian = "little") {
             assert_eq!(
-                answer([1, 2, 3, 4]).bindgen_union_field,
+                answer([1, 2, 3, 4])._bindgen_opaque_blob,
                 [pair(1, 2), pair(3, 4)]
             );
         }

@@ -155,7 +155,7 @@ impl drm::Driver for Driver {
         (IOWR, DRM_AMDGPU_CS,
          drm_amdgpu_cs: drm_amdgpu_cs_in => drm_amdgpu_cs_out,
          AUTH | RENDER_ALLOW | OUTSIDE, cs::ioctl),
-        (IOWR, DRM_AMDGPU_GEM_METADATA, drm_amdgpu_gem_metadata,
+        (IOWR, DRM_AMDGPU_GEM_METADATA, drm_amdgpu_gem_metadata as (gem::MetadataArgs),
          AUTH | RENDER_ALLOW, gem::metadata),
         (IOWR, DRM_AMDGPU_GEM_WAIT_IDLE,
          drm_amdgpu_gem_wait_idle: drm_amdgpu_gem_wait_idle_in => drm_amdgpu_gem_wait_idle_out,

@@ -51,7 +51,6 @@ use crate::{
         self,
         drm_amdgpu_gem_create_in,
         drm_amdgpu_gem_create_out,
-        drm_amdgpu_gem_metadata,
         drm_amdgpu_gem_mmap_in,
         drm_amdgpu_gem_mmap_out,
         drm_amdgpu_gem_op,
@@ -191,26 +190,35 @@ pub(crate) fn wait_idle(
     })
 }
 
+/// `drm_amdgpu_gem_metadata`, whose last four bytes belong to no field of C's.
+#[repr(C)]
+#[derive(FromBytes, IntoBytes)]
+pub(crate) struct MetadataArgs {
+    handle: u32,
+    op: u32,
+    flags: u64,
+    tiling_info: u64,
+    data_size_bytes: u32,
+    data: [u32; 64],
+    _gap: u32,
+}
+
 /// Implements `GEM_METADATA`.
-pub(crate) fn metadata(
-    _dev: &DrmDevice,
-    args: &mut drm_amdgpu_gem_metadata,
-    file: &DrmFile,
-) -> Result<u32> {
+pub(crate) fn metadata(_dev: &DrmDevice, args: &mut MetadataArgs, file: &DrmFile) -> Result<u32> {
     let bo = Handle(args.handle).lookup(file)?;
     let mut metadata = bo.metadata().lock();
 
     match args.op {
         bindings::AMDGPU_GEM_METADATA_OP_GET_METADATA => {
-            args.data.tiling_info = metadata.tiling;
-            args.data.flags = metadata.flags;
-            args.data.data_size_bytes = metadata.data.size();
-            metadata.data.copy_to(&mut args.data.data);
+            args.tiling_info = metadata.tiling;
+            args.flags = metadata.flags;
+            args.data_size_bytes = metadata.data.size();
+            metadata.data.copy_to(&mut args.data);
         }
         bindings::AMDGPU_GEM_METADATA_OP_SET_METADATA => {
-            let data = Words::first(args.data.data_size_bytes, &args.data.data)?;
-            metadata.set_tiling(args.data.tiling_info)?;
-            metadata.set(args.data.flags, data);
+            let data = Words::first(args.data_size_bytes, &args.data)?;
+            metadata.set_tiling(args.tiling_info)?;
+            metadata.set(args.flags, data);
         }
         // The C driver ignores this as well.
         _ => (),

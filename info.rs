@@ -12,9 +12,10 @@
 use kernel::{
     new_spinlock,
     prelude::*,
-    sync::SpinLock,
-    transmute::AsBytes, //
+    sync::SpinLock, //
 };
+use zerocopy::Immutable;
+use zerocopy_derive::Immutable;
 
 use crate::{
     bindings::{
@@ -84,7 +85,7 @@ pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, file: &DrmFile)
         dev,
         file,
         number: args.query,
-        args: args.__bindgen_anon_1.bindgen_union_field,
+        args: args.__bindgen_anon_1._bindgen_opaque_blob,
         to: args.return_pointer,
         room: args.return_size,
     };
@@ -94,7 +95,7 @@ pub(crate) fn ioctl(dev: &DrmDevice, args: &mut drm_amdgpu_info, file: &DrmFile)
 
 impl Query<'_> {
     /// Writes as much of the answer as the buffer has room for.
-    fn give<T: AsBytes + ?Sized>(&self, answer: &T) -> Result {
+    fn give<T: IntoBytes + Immutable + ?Sized>(&self, answer: &T) -> Result {
         uapi::write_up_to(self.to, self.room, answer)
     }
 
@@ -397,7 +398,7 @@ const MAX_IBS: [u32; bindings::AMDGPU_HW_IP_NUM as usize] = {
 
 /// `drm_amdgpu_info_hw_ip`, without gaps.
 #[repr(C)]
-#[derive(Default)]
+#[derive(Default, Immutable, IntoBytes)]
 struct EngineInfo {
     version_major: u32,
     version_minor: u32,
@@ -411,7 +412,7 @@ struct EngineInfo {
     _gap: u32,
 }
 
-uapi::answer!(EngineInfo = size_of::<bindings::drm_amdgpu_info_hw_ip>());
+const _: () = assert!(size_of::<EngineInfo>() == size_of::<bindings::drm_amdgpu_info_hw_ip>());
 
 /// Returns the kind of engine that user space knows by this number, if there is such an engine.
 fn engine_kind(ip: u32) -> Option<EngineKind> {

@@ -70,11 +70,14 @@ impl Signal {
         Ok(Self { syncobj, point })
     }
 
-    /// Puts the fence into the object.
+    /// Puts the fence of a job or of an update into the object.
     pub(crate) fn give(self, fence: &Fence) {
         match self.point {
             None => self.syncobj.replace_fence(fence),
-            Some((link, point)) => self.syncobj.add_point(link, fence, point),
+            Some((link, point)) => {
+                // Cannot fail: it is a fence of a job or of an update, and so no container.
+                let _ = self.syncobj.add_point(link, fence, point);
+            }
         }
     }
 }

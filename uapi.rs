@@ -18,51 +18,27 @@ use kernel::{
         Monotonic,
         Msecs, //
     },
-    transmute::AsBytes,
     uaccess::{
         UserPtr,
         UserSlice, //
     },
 };
 
-use crate::{
-    abstractions::dma_fence::FOREVER,
-    bindings, //
-};
+use zerocopy::Immutable;
 
-/// Marks a structure of the user-space interface, of the given size, whose fields leave no gaps.
-macro_rules! answer {
-    ($name:ty = $size:expr) => {
-        const _: () = assert!(size_of::<$name>() == $size);
-
-        // SAFETY: The fields are integers and arrays of them. Their sizes add up to that of the
-        // structure, so there is no byte that is not part of one.
-        unsafe impl ::kernel::transmute::AsBytes for $name {}
-    };
-}
-pub(crate) use answer;
-
-answer!(bindings::drm_amdgpu_gem_create_in = 32);
-answer!(bindings::drm_amdgpu_gem_list_handles_entry = 40);
-answer!(bindings::drm_amdgpu_gem_vm_entry = 32);
-answer!(bindings::drm_amdgpu_info_device = 440);
-answer!(bindings::drm_amdgpu_info_firmware = 8);
-answer!(bindings::drm_amdgpu_info_gds = 32);
-answer!(bindings::drm_amdgpu_info_gpuvm_fault = 16);
-answer!(bindings::drm_amdgpu_info_num_handles = 8);
-answer!(bindings::drm_amdgpu_info_vbios = 200);
-answer!(bindings::drm_amdgpu_info_vce_clock_table = 104);
-answer!(bindings::drm_amdgpu_info_video_caps = 192);
-answer!(bindings::drm_amdgpu_info_vram_gtt = 24);
-answer!(bindings::drm_amdgpu_memory_info = 96);
+use crate::abstractions::dma_fence::FOREVER;
 
 /// Writes `value` to a user-space address. Returns `EFAULT` if the address is not writable.
-pub(crate) fn write<T: AsBytes + ?Sized>(address: u64, value: &T) -> Result {
+pub(crate) fn write<T: IntoBytes + Immutable + ?Sized>(address: u64, value: &T) -> Result {
     write_up_to(address, u32::MAX, value)
 }
 
 /// Writes `value` as [`write()`] does, but no more than `size` bytes.
-pub(crate) fn write_up_to<T: AsBytes + ?Sized>(address: u64, size: u32, value: &T) -> Result {
+pub(crate) fn write_up_to<T: IntoBytes + Immutable + ?Sized>(
+    address: u64,
+    size: u32,
+    value: &T,
+) -> Result {
     let address = usize::try_from(address).map_err(|_| EFAULT)?;
     let bytes = value.as_bytes();
     let bytes = &bytes[..bytes.len().min(size as usize)];

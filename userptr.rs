@@ -25,9 +25,8 @@
 //! # Life of the pages
 //!
 //! [`Userptr::gather`] faults the pages in, with no reservation held, and returns [`UserPages`], a
-//! value that belongs to one submission. With the buffer reserved, it is handed to TTM
-//! ([`Bo::bind_user_pages`](crate::ttm::Bo)), which maps the pages for DMA. Dropping the value
-//! instead frees the array, on every path.
+//! value that belongs to one submission. With the buffer reserved, [`Userptr::bind`] hands it to
+//! TTM, which maps the pages for DMA. Dropping the value instead frees the array, on every path.
 //!
 //! # Lock order
 //!
@@ -37,7 +36,10 @@
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        drm::gem::ObjectExt,
+        drm::{
+            gem::ObjectExt,
+            ttm, //
+        },
         mm::{
             self,
             areas,
@@ -242,8 +244,9 @@ struct Watched {
     generation: Atomic<u64>,
 }
 
+#[vtable]
 impl Callbacks for Watched {
-    fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock> {
+    fn invalidate<'a>(&self, invalidation: Invalidation<'a>) -> Result<Noted<'a>, WouldBlock> {
         // Waiting for the GPU may take long. A caller that cannot block is told before anything
         // changes.
         if !invalidation.may_block() {
@@ -338,7 +341,8 @@ impl Userptr {
         }
     }
 
-    /// Binds the buffer to `pages`, and maps them for DMA. Page tables do not change.
+    /// Binds the buffer to `pages`, which must be its own, and maps them for DMA. Page tables do
+    /// not change.
     ///
     /// If the buffer was bound, it was to pages of an earlier generation: no job reaches them. The
     /// gatherer of `pages` waited until the notifiers of all earlier ones had returned, and jobs
@@ -346,11 +350,21 @@ impl Userptr {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the buffer is not user memory, `ENOMEM`, `ERESTARTSYS`.
+    /// `EINVAL` if the buffer is not user memory, or the pages are another's; `ENOMEM`,
+    /// `ERESTARTSYS`.
     pub(crate) fn bind(reserved: &ReservedBo<'_>, pages: UserPages) -> Result {
         let userptr = reserved.userptr().ok_or(EINVAL)?;
+        if pages.bo != userptr.watch.data().bo {
+            return Err(EINVAL);
+        }
         userptr.bound.store(0, Relaxed);
-        reserved.bind_user_pages(&pages.pages)?;
+        let mut ctx = ttm::Ctx::new(Interruptible::Yes);
+        // SAFETY: The pages were looked up in the buffer's own range, which has a notifier. By the
+        // two rules in the head of this file, their addresses reach the GPU only as long as they
+        // are of the present generation, which `bound` tells from now on, and the notifier waits
+        // for the GPU.
+        unsafe { reserved.set_user_pages(&pages.pages, &mut ctx)? };
+        reserved.map_user_pages()?;
         userptr.bound.store(pages.generation.0, Relaxed);
         Ok(())
     }
@@ -422,7 +436,11 @@ impl Userptr {
             let mut missing = missing(&pages, access)?.peekable();
             if missing.peek().is_none() {
                 drop(missing);
-                return Ok(UserPages { pages, generation });
+                return Ok(UserPages {
+                    bo: self.watch.data().bo,
+                    pages,
+                    generation,
+                });
             }
             for run in missing {
                 fault_in(&mm, range.addresses_of(run), access)?;
@@ -489,6 +507,7 @@ fn missing(pages: &[Pfn], access: DeviceAccess) -> Result<impl Iterator<Item = R
 /// Owns the array, but no page. The generation tells, under the publish lock, whether they still
 /// are the buffer's pages.
 pub(crate) struct UserPages {
+    bo: BoId,
     pages: KVVec<Pfn>,
     generation: Generation,
 }

@@ -29,7 +29,10 @@ pub(crate) use self::{
     wait_any::wait_any, //
 };
 
-use crate::bindings;
+use crate::{
+    abstractions::module::Drained,
+    bindings, //
+};
 use core::{
     marker::PhantomData,
     mem::{
@@ -179,6 +182,18 @@ impl Fence {
         unsafe { bindings::rust_ext_dma_fence_is_signaled(self.as_raw()) }
     }
 
+    /// Returns true if the fence stands for others: a point on a timeline
+    /// ([`Syncobj`](crate::abstractions::drm::syncobj::Syncobj)), or a set of fences.
+    ///
+    /// C drops, signals and walks through containers within containers by recursion. So what takes
+    /// fences of any origin and makes a container of them, or a part of a fence, must refuse
+    /// containers: else a loop makes them as deep as it likes, and the kernel's stack is not.
+    pub(crate) fn is_container(&self) -> bool {
+        // SAFETY: By the type invariant the fence is alive. The function looks at what kind of
+        // fence it is.
+        unsafe { bindings::rust_ext_dma_fence_is_container(self.as_raw()) }
+    }
+
     /// Returns the result of the work, or `None` while it has not ended.
     pub(crate) fn status(&self) -> Option<Result> {
         // SAFETY: By the type invariant the fence is alive.
@@ -219,11 +234,16 @@ impl FenceContext {
 ///
 /// A signaled fence no longer belongs to the driver: the kernel frees it without asking. So the
 /// data in the fence is not dropped.
+#[vtable]
 pub(crate) trait DriverFence: Sync + Send + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// The driver's name.
     const DRIVER_NAME: &'static CStr;
 
-    /// Returns the name of the timeline that the fence belongs to.
+    /// Returns the name of the timeline that the fence belongs to. May be called in any context, in
+    /// an RCU section.
     fn timeline_name(&self) -> &'static CStr;
 }
 
@@ -285,9 +305,10 @@ impl<T: DriverFence> UniqueFence<T> {
         let ptr = KBox::into_raw(self.0).cast::<Inner<T>>();
         // SAFETY: The memory is ours, and large and aligned enough for an `Inner<T>`.
         unsafe { addr_of_mut!((*ptr).data).write(data) };
-        // SAFETY: `ptr` is valid for writes, and the operations live as long as the module, which
-        // stays until all its fences are signaled and an RCU grace period has passed. With no lock
-        // given, the fence uses its own.
+        // SAFETY: `ptr` is valid for writes, and the operations live as long as the module. The
+        // module has promised (`Drained`) that its fences are signaled before it is unloaded, and
+        // its memory is freed only after an RCU grace period, which those wait for who look at the
+        // operations. With no lock given, the fence uses its own.
         unsafe {
             bindings::dma_fence_init64(
                 addr_of_mut!((*ptr).fence),

@@ -228,9 +228,13 @@ impl<'a> HeldResv<'a> {
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, with some fences added.
+    /// `ENOMEM`; `EINVAL` if there is a container among them, of which C warns, but which another
+    /// driver may have added. Some fences are added then.
     pub(crate) fn copy_fences(&self, from: &Resv, usage: Usage) -> Result {
         for fence in from.fences(usage) {
+            if fence.is_container() {
+                return Err(EINVAL);
+            }
             // One more, so that a slot which the caller of our caller has reserved stays.
             self.reserve_fences(2)?;
             self.add_fence(&fence, usage);
@@ -244,8 +248,10 @@ impl<'a> HeldResv<'a> {
     ///
     /// # Panics
     ///
-    /// If no slot was reserved for the fence.
+    /// If no slot was reserved for the fence, or if it is a container (see
+    /// [`Fence::is_container`]): its fences must be added one by one.
     pub(crate) fn add_fence(&self, fence: &Fence, usage: Usage) {
+        assert!(!fence.is_container());
         // SAFETY: By the type invariants the reservation is initialized and held.
         // C looks into the list to see whether there is room.
         assert!(!unsafe { (*self.as_raw()).fences }.is_null());
@@ -360,6 +366,7 @@ mod tests {
 
     struct Name;
 
+    #[vtable]
     impl DriverFence for Name {
         const DRIVER_NAME: &'static CStr = c"test";
 

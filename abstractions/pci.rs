@@ -26,6 +26,7 @@ use crate::bindings;
 use core::ptr::without_provenance_mut;
 use kernel::{
     device::{
+        self,
         Bound,
         Core, //
     },
@@ -116,6 +117,14 @@ pub(crate) fn remove_firmware_framebuffer(
     })
 }
 
+/// Returns true for the flags of a BAR that has addresses of memory.
+fn is_memory(flags: ffi::c_ulong) -> bool {
+    // CAST: It never is narrower.
+    let [memory, unset] =
+        [bindings::IORESOURCE_MEM, bindings::IORESOURCE_UNSET].map(|flag| flag as ffi::c_ulong);
+    flags & (memory | unset) == memory
+}
+
 /// Number of writes of a BAR that go together without a look at whether there are more.
 const UNROLLED: usize = 8;
 
@@ -135,7 +144,8 @@ impl<'a> WriteCombinedBar<'a> {
     /// Claims and maps a BAR. `name` is shown in /proc/iomem.
     ///
     /// - `EBUSY`: another driver has claimed the BAR.
-    /// - `ENODEV`: there is no such BAR.
+    /// - `ENODEV`: there is no such BAR, it has no address, or it is one of I/O ports, whose
+    ///   numbers are no addresses.
     /// - `ENOMEM`: the BAR cannot be mapped.
     pub(crate) fn map(
         pdev: &'a pci::Device<Bound>,
@@ -144,7 +154,9 @@ impl<'a> WriteCombinedBar<'a> {
     ) -> Result<Self> {
         let phys = pdev.resource_start(number)?;
         let size = usize::try_from(pdev.resource_len(number)?)?;
-        if size == 0 {
+        // SAFETY: The device is bound, and the BAR's number was checked when it was looked at.
+        let flags = unsafe { (*as_raw(pdev)).resource[usize::try_from(number)?].flags };
+        if size == 0 || !is_memory(flags) {
             return Err(ENODEV);
         }
         let number = ffi::c_int::try_from(number)?;
@@ -170,6 +182,11 @@ impl<'a> WriteCombinedBar<'a> {
             phys,
             io,
         })
+    }
+
+    /// Returns the device.
+    pub(crate) fn parent(&self) -> &device::Device<Bound> {
+        self.pdev.as_ref()
     }
 
     /// Returns the physical address.
@@ -326,8 +343,11 @@ impl<'a> Rom<'a> {
         if address.is_null() {
             return Err(ENODEV);
         }
+        // SAFETY: The address is that of the mapping, which nobody uses then.
+        let mapped = ScopeGuard::new(|| unsafe { bindings::pci_unmap_rom(as_raw(pdev), address) });
         // Sizes of ROM images are multiples of 512.
         let io = MmioRaw::new_region(address.addr(), size & !3)?;
+        mapped.dismiss();
         // INVARIANT: Just mapped.
         Ok(Self { pdev, io })
     }
@@ -343,5 +363,23 @@ impl Drop for Rom<'_> {
         let address = without_provenance_mut(self.io.addr());
         // SAFETY: By the type invariant this is the mapping of this device's ROM.
         unsafe { bindings::pci_unmap_rom(as_raw(self.pdev), address) };
+    }
+}
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kernel::macros::kunit_tests(rust_pci)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_no_memory() {
+        // As include/linux/ioport.h numbers them: I/O, memory, prefetchable, of 64 bits, unset.
+        let [io, memory, prefetchable, wide, unset] =
+            [0x100, 0x200, 0x2000, 0x10_0000, 0x2000_0000];
+        assert!(is_memory(memory));
+        assert!(is_memory(memory | prefetchable | wide));
+        for flags in [0, io, prefetchable, memory | unset] {
+            assert!(!is_memory(flags));
+        }
     }
 }

@@ -48,7 +48,8 @@ pub(crate) trait Callbacks: Send + Sync + 'static {
     fn prepare(&self, sleep: Sleep) -> Result;
 }
 
-/// A registration of [`Callbacks`], which lasts until it is dropped or the device is unbound.
+/// A registration of [`Callbacks`], which lasts until it is dropped or the device is unbound. If it
+/// is leaked, the driver core ends it, and so the module that has the callbacks outlives it.
 pub(crate) struct Notifier<T: Callbacks>(
     #[expect(dead_code, reason = "kept for its drop")] Devres<Registered<T>>,
 );

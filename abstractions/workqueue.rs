@@ -15,12 +15,18 @@ use core::{
 };
 use kernel::{
     prelude::*,
-    workqueue::Queue, //
+    workqueue::{
+        Queue,
+        RawWorkItem, //
+    }, //
 };
 
 /// A queue for long-running items that may run on any processor.
 ///
 /// Dropping it waits for all items, to their last instruction. An item may not drop its own queue.
+///
+/// It is no [`Queue`], though it has one: what is put onto that with a delay is not waited for, as
+/// it is an item only when its timer has expired, and then the queue may be gone.
 ///
 /// # Invariants
 ///
@@ -65,6 +71,17 @@ impl OwnedQueue {
 }
 
 impl OwnedQueue {
+    /// Puts an item onto the queue. What this returns depends on the item; it says if the item is
+    /// on a queue already.
+    pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
+        // SAFETY: By the type invariant the queue is valid as long as `self` lives.
+        let queue = unsafe { Queue::from_raw(self.0.as_ptr()) };
+        queue.enqueue(item)
+    }
+
     /// Waits for the items that are queued now, to their last instruction.
     pub(crate) fn flush(&self) {
         // SAFETY: By the type invariant the queue is valid.
@@ -72,14 +89,17 @@ impl OwnedQueue {
     }
 }
 
-impl Deref for OwnedQueue {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
-        // SAFETY: By the type invariant the queue is valid as long as `self` lives.
-        unsafe { Queue::from_raw(self.0.as_ptr()) }
+// What is delayed must not get onto a queue that ends: this is ambiguous if it can.
+const _: fn() = || {
+    trait AmbiguousIfQueue<A> {
+        fn check() {}
     }
-}
+    impl<T> AmbiguousIfQueue<()> for T {}
+    struct Everything;
+    impl<T: Deref<Target = Queue>> AmbiguousIfQueue<Everything> for T {}
+
+    let _ = <OwnedQueue as AmbiguousIfQueue<_>>::check;
+};
 
 impl Drop for OwnedQueue {
     fn drop(&mut self) {

@@ -13,6 +13,21 @@ set -eu
 bindgen=$1 header=$2 output=$3 kernel=$4 parameters=$5
 shift 6
 
+# Structures that ioctls exchange with user space. The compiler derives that every bit pattern is a value
+# of them, and that no byte is outside of their fields; so a structure with a gap must not be among them.
+exchanged='drm_amdgpu_('
+exchanged="$exchanged(bo_list|cs|ctx|gem_create|gem_mmap|gem_wait_idle|vm|wait_cs|wait_fences)_(in|out)"
+exchanged="$exchanged|fence|fence_to_handle__bindgen_ty_[12]"
+exchanged="$exchanged|gem_(list_handles|list_handles_entry|op|userptr|va|vm_entry)"
+exchanged="$exchanged|heap_info|info|info__bindgen_ty_1|memory_info"
+exchanged="$exchanged|info_(device|firmware|gds|gpuvm_fault|num_handles|vbios|video_caps|video_codec_info|vram_gtt)"
+exchanged="$exchanged|info_(vce_clock_table|vce_clock_table_entry)"
+exchanged="$exchanged|proc_options|proc_options__bindgen_ty_1|sched_in|userq|userq_signal|userq_wait)"
+derived=zerocopy_derive::FromBytes,zerocopy_derive::Immutable,zerocopy_derive::IntoBytes
+
+# Unions among them: words, as the compiler derives nothing of a union.
+unions='drm_amdgpu_(ctx_out|info__bindgen_ty_1|userq)'
+
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -32,6 +47,8 @@ run() {
 		--allowlist-type '(ttm|drm_exec|drm_sched|dma_buf|dma_fence|dma_resv|drm_syncobj|mmu_interval|mmu_notifier|hmm|drm_gem|drm_amdgpu|drm_driver|drm_ioctl)_.*' \
 		--allowlist-type 'drm_(driver|device|file|ioctl_desc|exec|minor|debugfs_entry|wedge_task_info)|ttm_.*|hmm_range|hmm_pfn_flags|ww_acquire_ctx|vm_area_struct|vm_fault|file_operations|vm_operations_struct|sg_table|scatterlist|notifier_block|amd_.*' \
 		--allowlist-var '__tracepoint_(userptr|cs)_.*|(AMDGPU|DRM|TTM|HMM|DMA_FENCE|DMA_RESV|MMU_NOTIFIER|DRIVER|RUST_EXT)_.*' \
+		--with-derive-custom-struct "$exchanged=$derived" --with-derive-custom-union "$exchanged=$derived" \
+		--opaque-type "$unions" \
 		-o "$target" "$@"
 }
 

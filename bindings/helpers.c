@@ -16,6 +16,11 @@ bool rust_ext_dma_fence_is_signaled(struct dma_fence *fence)
 	return dma_fence_is_signaled(fence);
 }
 
+bool rust_ext_dma_fence_is_container(struct dma_fence *fence)
+{
+	return dma_fence_is_container(fence);
+}
+
 u64 rust_ext_drm_vma_node_offset_addr(struct drm_vma_offset_node *node)
 {
 	return drm_vma_node_offset_addr(node);
@@ -120,6 +125,11 @@ int rust_ext_drm_syncobj_create(struct drm_syncobj **out, u32 flags, struct dma_
 void rust_ext_drm_syncobj_put(struct drm_syncobj *obj)
 {
 	drm_syncobj_put(obj);
+}
+
+struct dma_fence *rust_ext_drm_syncobj_fence_get(struct drm_syncobj *obj)
+{
+	return drm_syncobj_fence_get(obj);
 }
 
 bool rust_ext_ttm_bo_get_unless_zero(struct ttm_buffer_object *bo)

@@ -89,6 +89,7 @@ impl RingName {
     pub(crate) const TEST: Self = Self(c"test");
 }
 
+#[vtable]
 impl DriverFence for RingName {
     const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
 

@@ -56,6 +56,7 @@ use crate::abstractions::dma_fence::{
 /// Names of the fences of the steps.
 struct StepName;
 
+#[vtable]
 impl DriverFence for StepName {
     const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
 

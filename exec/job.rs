@@ -319,6 +319,7 @@ impl Job {
     }
 }
 
+#[vtable]
 impl JobOps for Job {
     type Queue = WatchedRing;
 

@@ -112,6 +112,7 @@ pub(super) trait PageTables: Send + Sync + Sized + 'static {
 /// Name of the fences of updates.
 struct UpdateName;
 
+#[vtable]
 impl DriverFence for UpdateName {
     const DRIVER_NAME: &'static CStr = c"amdgpu_rs";
 
@@ -431,6 +432,7 @@ impl<O: PageTables> Update<O> {
     }
 }
 
+#[vtable]
 impl<O: PageTables> FenceWorkItem for Timeline<O> {
     fn run(this: Arc<FenceWork<Self>>) {
         let _section = SignalingSection::begin();

@@ -10,7 +10,10 @@
 
 use super::Fence;
 use crate::{
-    abstractions::workqueue::OwnedQueue,
+    abstractions::{
+        module::Drained,
+        workqueue::OwnedQueue, //
+    },
     bindings, //
 };
 use core::ops::Deref;
@@ -35,7 +38,11 @@ use kernel::{
 };
 
 /// A driver's work item that can wait for fences.
+#[vtable]
 pub(crate) trait FenceWorkItem: Send + Sync + Sized + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// Does the work. Called on the work queue, once for each [`FenceWork::enqueue`] or
     /// [`FenceWork::enqueue_after`] that had an effect.
     fn run(this: Arc<FenceWork<Self>>);
@@ -107,8 +114,9 @@ impl<T: FenceWorkItem> FenceWork<T> {
             return;
         }
         let this = Arc::into_raw(this);
-        // SAFETY: The reference keeps the item alive until the callback has run. By the type
-        // invariant nobody else uses `callback` meanwhile.
+        // SAFETY: The reference keeps the item alive until the callback has run, and the module has
+        // promised (`Drained`) not to be unloaded before. By the type invariant nobody else uses
+        // `callback` meanwhile.
         let added = unsafe {
             bindings::dma_fence_add_callback(
                 fence.as_raw(),
@@ -167,6 +175,7 @@ mod tests {
 
     struct Name;
 
+    #[vtable]
     impl DriverFence for Name {
         const DRIVER_NAME: &'static CStr = c"test";
 
@@ -178,6 +187,7 @@ mod tests {
     /// Counts its runs.
     struct Count(Atomic<u32>);
 
+    #[vtable]
     impl FenceWorkItem for Count {
         fn run(this: Arc<FenceWork<Self>>) {
             this.0.fetch_add(1, Relaxed);

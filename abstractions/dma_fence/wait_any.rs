@@ -185,6 +185,7 @@ mod tests {
 
     struct Name;
 
+    #[vtable]
     impl DriverFence for Name {
         const DRIVER_NAME: &'static CStr = c"test";
 

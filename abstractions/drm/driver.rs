@@ -17,7 +17,10 @@ use super::{
     File,
     UnregisteredDevice, //
 };
-use crate::bindings;
+use crate::{
+    abstractions::module::Drained,
+    bindings, //
+};
 use core::marker::PhantomData;
 use kernel::{
     device,
@@ -68,6 +71,9 @@ impl Features {
 /// A driver for DRM devices.
 #[vtable]
 pub(crate) trait Driver: Sized + 'static {
+    /// The module that the functions are part of. Open files and DMA buffers keep it loaded.
+    type OwnerModule: Drained;
+
     /// The driver's data in each device, dropped with the last reference to the device.
     type Data: Send + Sync;
 

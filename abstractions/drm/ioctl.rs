@@ -144,19 +144,61 @@ fn section<D: Driver>(dev: &Device<D>, flags: u32) -> Result<Option<UnplugGuard>
     dev.enter().map(Some).ok_or(ENODEV)
 }
 
-/// Calls a driver's function for an argument that is a structure. Used by [`drm_ioctls!`].
+/// An argument that user space writes and does not get back: every bit pattern is a value.
+pub(crate) trait Input: FromBytes {}
+
+impl<T: FromBytes> Input for T {}
+
+/// An argument that user space gets: there are no bytes in it but those of its fields, as others
+/// would be what happens to lie on the kernel's stack.
+pub(crate) trait Output: IntoBytes {}
+
+impl<T: IntoBytes> Output for T {}
+
+/// Checks that a driver's view of an argument fits into the buffer of the DRM core.
+const fn check_view<Arg, View>() {
+    assert!(!needs_drop::<View>());
+    assert!(size_of::<View>() <= size_of::<Arg>());
+    // The buffer may lie on the stack. All drivers have 64-bit words in it.
+    assert!(align_of::<View>() <= align_of::<u64>());
+}
+
+/// Calls a driver's function for an argument that is a structure that goes to the kernel and back.
+/// Used by [`drm_ioctls!`].
 ///
 /// # Safety
 ///
 /// The pointers must be those that the DRM core calls an ioctl of the driver `D` with. The ioctl's
-/// code must have been made from `Arg`, and every bit pattern must be valid for it.
-pub(crate) unsafe fn call<D: Driver, Arg>(
+/// code must have been made from `Arg`.
+pub(crate) unsafe fn call_iowr<D: Driver, Arg, View: Input + Output>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
     file: *mut bindings::drm_file,
     flags: u32,
-    handler: fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>,
+    handler: fn(&Device<D>, &mut View, &File<D>) -> Result<u32>,
 ) -> ffi::c_int {
+    // SAFETY: By the requirements of this function.
+    unsafe { call_iow::<D, Arg, View>(dev, data, file, flags, handler) }
+}
+
+/// Calls a driver's function for an argument that is a structure that goes to the kernel. Used by
+/// [`drm_ioctls!`].
+///
+/// # Safety
+///
+/// As for [`call_iowr`]. If the argument goes back, too, `View` must be [`Output`].
+pub(crate) unsafe fn call_iow<D: Driver, Arg, View: Input>(
+    dev: *mut bindings::drm_device,
+    data: *mut ffi::c_void,
+    file: *mut bindings::drm_file,
+    flags: u32,
+    handler: fn(&Device<D>, &mut View, &File<D>) -> Result<u32>,
+) -> ffi::c_int {
+    const {
+        check_view::<Arg, View>();
+        assert!(size_of::<View>() == size_of::<Arg>());
+    }
+
     // SAFETY: The core keeps the open file, and by it the device, during the ioctl.
     let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
     let Ok(_section) = section(dev, flags) else {
@@ -164,7 +206,8 @@ pub(crate) unsafe fn call<D: Driver, Arg>(
     };
 
     // SAFETY: The core gives us a buffer of at least the size in the ioctl's code, which nobody
-    // else uses, filled with what user space gave or zeroes.
+    // else uses, filled with what user space gave or zeroes. That is a `View`, as any bytes are,
+    // and it was checked to fit.
     match handler(dev, unsafe { &mut *data.cast() }, file) {
         Ok(value) => ffi::c_int::try_from(value).unwrap_or(ERANGE.to_errno()),
         Err(e) => e.to_errno(),
@@ -176,8 +219,8 @@ pub(crate) unsafe fn call<D: Driver, Arg>(
 ///
 /// # Safety
 ///
-/// As for [`call`]; every bit pattern must be valid for `In` and for `Out`.
-pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
+/// As for [`call_iowr`].
+pub(crate) unsafe fn call_union<D: Driver, Arg, In: Input, Out: Output>(
     dev: *mut bindings::drm_device,
     data: *mut ffi::c_void,
     file: *mut bindings::drm_file,
@@ -185,22 +228,21 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
     handler: fn(&Device<D>, &In, &File<D>) -> Result<Out>,
 ) -> ffi::c_int {
     const {
-        assert!(!needs_drop::<In>() && !needs_drop::<Out>());
-        assert!(size_of::<In>() <= size_of::<Arg>() && size_of::<Out>() <= size_of::<Arg>());
-        assert!(align_of::<In>() <= align_of::<Arg>() && align_of::<Out>() <= align_of::<Arg>());
+        check_view::<Arg, In>();
+        check_view::<Arg, Out>();
     }
 
-    // SAFETY: As in `call`.
+    // SAFETY: As in `call_iow`.
     let (dev, file) = unsafe { (Device::<D>::from_raw(dev), File::<D>::from_raw(file)) };
     let Ok(_section) = section(dev, flags) else {
         return ENODEV.to_errno();
     };
 
-    // SAFETY: As in `call`; the union has room for it.
+    // SAFETY: As in `call_iow`; the union has room for it.
     let input = unsafe { data.cast::<In>().read() };
     match handler(dev, &input, file) {
         Ok(output) => {
-            // SAFETY: As in `call`; the union has room for it.
+            // SAFETY: As in `call_iow`; the union has room for it.
             unsafe { data.cast::<Out>().write(output) };
             0
         }
@@ -212,11 +254,14 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 ///
 /// The driver comes first. Each entry then has the direction of the argument, the name of the
 /// number within the driver's range, the type of the argument, flags, and a function. Names and
-/// types are looked up in `crate::bindings`. They must be those of the user-space interface, as
-/// user space chooses every bit of the argument.
+/// types are looked up in `crate::bindings`. The type of the argument determines the ioctl's code.
+/// What the function gets must be [`Input`], as user space chooses every bit of it. What goes back
+/// to user space must be [`Output`].
 ///
 /// * For a structure: `fn(&Device<D>, &mut Arg, &File<D>) -> Result<u32>`, where the number is the
 ///   ioctl's return value (usually 0).
+/// * For a structure, given as `Arg as (View)`, where the function gets a type of the driver's own
+///   with that layout: `fn(&Device<D>, &mut View, &File<D>) -> Result<u32>`.
 /// * For a union, given as `Arg: In => Out`: `fn(&Device<D>, &In, &File<D>) -> Result<Out>`. On
 ///   failure the argument is unchanged.
 ///
@@ -224,7 +269,8 @@ pub(crate) unsafe fn call_union<D: Driver, Arg, In, Out>(
 /// An unplugged device returns `ENODEV`.
 macro_rules! drm_ioctls {
     ($driver:ty; $((
-        $direction:ident, $number:ident, $arg:ident $(: $in:ident => $out:ident)?,
+        $direction:ident, $number:ident,
+        $arg:ident $(as ($view:ty))? $(: $in:ident => $out:ident)?,
         $flags:expr, $handler:expr $(,)?
     )),* $(,)?) => {
         const {
@@ -254,10 +300,11 @@ macro_rules! drm_ioctls {
                     let flags = $flags;
                     let handler = $handler;
                     // SAFETY: This function is in a table of the driver only, with the code made
-                    // from the argument's type, which is one of the user-space interface: integers.
+                    // from the argument's type. By its direction, this is the function for it.
                     unsafe {
                         $crate::abstractions::drm::ioctl::drm_ioctls!(
-                            @call $driver, $arg $(: $in => $out)?, dev, data, file, flags, handler
+                            @call $direction $driver, $arg $(as ($view))? $(: $in => $out)?,
+                            dev, data, file, flags, handler
                         )
                     }
                 }
@@ -278,15 +325,32 @@ macro_rules! drm_ioctls {
         }
     };
     (
-        @call $driver:ty, $arg:ident,
+        @call $direction:ident $driver:ty, $arg:ident,
         $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
     ) => {
-        $crate::abstractions::drm::ioctl::call::<$driver, $crate::bindings::$arg>(
+        $crate::abstractions::drm::ioctl::drm_ioctls!(
+            @call $direction $driver, $arg as ($crate::bindings::$arg),
+            $dev, $data, $file, $flags, $handler
+        )
+    };
+    (
+        @call IOW $driver:ty, $arg:ident as ($view:ty),
+        $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
+    ) => {
+        $crate::abstractions::drm::ioctl::call_iow::<$driver, $crate::bindings::$arg, $view>(
             $dev, $data, $file, $flags, $handler,
         )
     };
     (
-        @call $driver:ty, $arg:ident: $in:ident => $out:ident,
+        @call IOWR $driver:ty, $arg:ident as ($view:ty),
+        $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
+    ) => {
+        $crate::abstractions::drm::ioctl::call_iowr::<$driver, $crate::bindings::$arg, $view>(
+            $dev, $data, $file, $flags, $handler,
+        )
+    };
+    (
+        @call IOWR $driver:ty, $arg:ident: $in:ident => $out:ident,
         $dev:ident, $data:ident, $file:ident, $flags:ident, $handler:ident
     ) => {
         $crate::abstractions::drm::ioctl::call_union::<
@@ -306,6 +370,36 @@ mod tests {
 
     /// A placeholder driver: these tables are never given to the DRM core.
     struct Nobody;
+
+    /// A structure of whose bytes nobody has said anything. Four belong to no field.
+    #[repr(C)]
+    struct Unproved {
+        _wide: u64,
+        _narrow: u32,
+    }
+
+    // What user space may not write, or not see, is no argument: this is ambiguous if it is one.
+    const _: fn() = || {
+        trait AmbiguousIfInput<A> {
+            fn check() {}
+        }
+        impl<T> AmbiguousIfInput<()> for T {}
+        struct Written;
+        impl<T: Input> AmbiguousIfInput<Written> for T {}
+
+        trait AmbiguousIfOutput<A> {
+            fn check() {}
+        }
+        impl<T> AmbiguousIfOutput<()> for T {}
+        struct Seen;
+        impl<T: Output> AmbiguousIfOutput<Seen> for T {}
+
+        let _ = <bool as AmbiguousIfInput<_>>::check;
+        let _ = <&'static u64 as AmbiguousIfInput<_>>::check;
+        let _ = <Unproved as AmbiguousIfInput<_>>::check;
+        let _ = <&'static u64 as AmbiguousIfOutput<_>>::check;
+        let _ = <Unproved as AmbiguousIfOutput<_>>::check;
+    };
 
     unsafe extern "C" fn func(
         _dev: *mut bindings::drm_device,

@@ -75,6 +75,7 @@ use crate::{
             timeout_to_c,
             Fence, //
         },
+        module::Drained,
         workqueue::OwnedQueue, //
     },
     bindings, //
@@ -98,7 +99,11 @@ use kernel::{
 };
 
 /// Operations on a driver's job. None of the callbacks may wait for memory.
+#[vtable]
 pub(crate) trait JobOps: Send + Sized + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// The driver's data for each scheduler of such jobs, for example the ring that it feeds.
     type Queue: Send + Sync + 'static;
 
@@ -120,7 +125,8 @@ pub(crate) trait JobOps: Send + Sized + 'static {
     ///
     /// # Panics
     ///
-    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself.
+    /// The scheduler panics if this returns a scheduler's fence: the job would wait for itself. Or
+    /// if it returns a container, in which such a fence may be: see [`Fence::is_container`].
     fn run(&mut self, queue: &Self::Queue) -> ARef<Fence>;
 
     /// Called on a job timeout: the hardware fence was not signaled in the scheduler's time limit.
@@ -228,7 +234,8 @@ impl<T: JobOps> Scheduler<T> {
             try_pin_init!(Self {
                 inner <- Opaque::try_ffi_init(|ptr: *mut bindings::drm_gpu_scheduler| {
                     // SAFETY: `ptr` is valid for writes; the C function wants it zeroed. What
-                    // `args` refers to is static, or a device that we hold.
+                    // `args` refers to is a device that we hold, or lives as long as the module,
+                    // which has promised (`Drained`) that `self` does not outlive it.
                     to_result(unsafe {
                         ptr.write_bytes(0, 1);
                         bindings::drm_sched_init(ptr, &args)

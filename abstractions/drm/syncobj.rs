@@ -97,12 +97,32 @@ impl Syncobj {
     }
 
     /// Adds `fence` to the object as a point on its timeline.
-    pub(crate) fn add_point(&self, link: Link, fence: &Fence, point: u64) {
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the fence is a container: see [`Fence::is_container`]. A fence of this driver
+    /// never is.
+    pub(crate) fn add_point(&self, link: Link, fence: &Fence, point: u64) -> Result {
+        if fence.is_container() {
+            return Err(EINVAL);
+        }
         let chain = KBox::into_raw(link.0);
         // SAFETY: By the type invariant the object is valid; it takes a reference to the fence, and
         // the memory of the link, which is freed with `kfree()`, as it was allocated for.
         unsafe {
             bindings::drm_syncobj_add_point(self.0.as_ptr(), chain, fence.as_raw(), point);
+        }
+        Ok(())
+    }
+
+    /// Returns the fence that the object holds: on a timeline, its last point.
+    #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+    fn fence(&self) -> Option<ARef<Fence>> {
+        // SAFETY: By the type invariant the object is valid. The function gives a reference, if
+        // there is a fence.
+        unsafe {
+            let fence = bindings::rust_ext_drm_syncobj_fence_get(self.0.as_ptr());
+            NonNull::new(fence.cast()).map(|fence| ARef::from_raw(fence))
         }
     }
 }
@@ -124,5 +144,31 @@ impl Link {
             bindings::dma_fence_chain::default(),
             GFP_KERNEL_ACCOUNT,
         )?))
+    }
+}
+
+#[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+#[kernel::macros::kunit_tests(rust_drm_syncobj)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn points_do_not_nest() -> Result {
+        let timeline = Syncobj::new(&Fence::stub())?;
+        timeline.add_point(Link::new()?, &Fence::stub(), 1)?;
+        // A point on a timeline is a fence, too. A chain of such points within points would be
+        // dropped by recursion.
+        let mut last = timeline.fence().ok_or(EINVAL)?;
+        assert!(last.is_container() && !Fence::stub().is_container());
+        for point in 2..1000 {
+            let other = Syncobj::new(&last)?;
+            assert_eq!(other.add_point(Link::new()?, &last, point), Err(EINVAL));
+            last = other.fence().ok_or(EINVAL)?;
+        }
+        // Points in a row are no nest, however many there are.
+        for point in 2..1000 {
+            timeline.add_point(Link::new()?, &Fence::stub(), point)?;
+        }
+        Ok(())
     }
 }

@@ -44,7 +44,9 @@ pub(crate) fn fault_in(mm: &MmWithUser, range: Range<usize>, access: DeviceAcces
         tried: false,
     };
     while next.address < range.end {
-        let stop = range.end.min(next.address + AT_ONCE * PAGE_SIZE);
+        let stop = range
+            .end
+            .min(next.address.saturating_add(AT_ONCE * PAGE_SIZE));
         let mut guard = Some(ReadGuard::new(mm)?);
         while next.address < stop {
             let Some(held) = guard.take() else { break };

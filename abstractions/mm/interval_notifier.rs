@@ -6,8 +6,14 @@
 //!
 //! C header: [`include/linux/mmu_notifier.h`](srctree/include/linux/mmu_notifier.h)
 
-use crate::bindings;
-use core::ops::Range;
+use crate::{
+    abstractions::module::Drained,
+    bindings, //
+};
+use core::{
+    marker::PhantomData,
+    ops::Range, //
+};
 use kernel::{
     container_of,
     error::to_result,
@@ -32,13 +38,13 @@ pub(crate) struct Invalidation<'a> {
     seq: usize,
 }
 
-/// Proof that an invalidation was recorded.
-pub(crate) struct Noted(());
+/// Proof that an invalidation was recorded: this one, as no other has the same lifetime.
+pub(crate) struct Noted<'a>(PhantomData<fn(&'a ()) -> &'a ()>);
 
 /// Reply of a callback that would have to sleep, but may not.
 pub(crate) struct WouldBlock;
 
-impl Invalidation<'_> {
+impl<'a> Invalidation<'a> {
     /// Returns the addresses concerned, which may reach beyond the notifier's range.
     pub(crate) fn range(&self) -> Range<usize> {
         self.range.start..self.range.end
@@ -52,16 +58,20 @@ impl Invalidation<'_> {
     /// Records the invalidation, so that look-ups that are under way begin again.
     ///
     /// The caller must hold the lock under which users of the pages check that they are current.
-    pub(crate) fn note(self) -> Noted {
+    pub(crate) fn note(self) -> Noted<'a> {
         // SAFETY: By the type invariants the notifier is alive and this is its callback, which is
         // where it may be called, with the number that the callback got.
         unsafe { bindings::rust_ext_mmu_interval_set_seq(self.notifier.get(), self.seq) };
-        Noted(())
+        Noted(PhantomData)
     }
 }
 
 /// Operations of a driver that uses user memory.
+#[vtable]
 pub(crate) trait Callbacks: Send + Sync + 'static {
+    /// The module that the functions are part of.
+    type OwnerModule: Drained;
+
     /// Called before pages of the range go away. The device must not use the pages after this
     /// returns: they will be freed.
     ///
@@ -72,7 +82,7 @@ pub(crate) trait Callbacks: Send + Sync + 'static {
     ///
     /// It is also called when the owner of the memory exits, and may be called concurrently for
     /// several parts of the range.
-    fn invalidate(&self, invalidation: Invalidation<'_>) -> Result<Noted, WouldBlock>;
+    fn invalidate<'a>(&self, invalidation: Invalidation<'a>) -> Result<Noted<'a>, WouldBlock>;
 }
 
 /// A registered notifier for a range of user memory.
@@ -119,7 +129,8 @@ impl<T: Callbacks> IntervalNotifier<T> {
             // This comes last, because a callback uses the other fields.
             inner <- Opaque::try_ffi_init(move |ptr: *mut bindings::mmu_interval_notifier| {
                 // SAFETY: `ptr` is valid for writes, and stays so until `self` is dropped, as it is
-                // pinned. `mm` has users, and the operations are static.
+                // pinned. `mm` has users. The operations live as long as the module, which has
+                // promised (`Drained`) that `self` does not outlive it.
                 to_result(unsafe {
                     ptr.write_bytes(0, 1);
                     bindings::mmu_interval_notifier_insert(

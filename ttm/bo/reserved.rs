@@ -20,8 +20,7 @@ use super::{
 use crate::{
     abstractions::{
         dma_fence::Interruptible,
-        drm::ttm,
-        mm::hmm::Pfn, //
+        drm::ttm, //
     },
     hw::{
         on_chip::Share,
@@ -78,15 +77,13 @@ pub(crate) trait ReservedExt {
     /// `ERESTARTSYS`; `ENODEV` if the card is gone.
     fn finish_content(&self, intr: Interruptible) -> Result;
 
-    /// Binds the pages of a process, and maps them for DMA. Previously bound pages are released:
-    /// the process must have taken them back, so that the notifier has waited for the jobs that
-    /// could reach them. No job reaches the new pages before its page-table entries are made
-    /// current.
+    /// Maps the pages of a process that the BO has got for DMA. No job reaches them before its
+    /// page-table entries are made current.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if a page is missing, `EINVAL` if the BO is no userptr BO.
-    fn bind_user_pages(&self, pages: &[Pfn]) -> Result;
+    /// `ENOMEM`, `ERESTARTSYS`, `EFAULT` if the BO has no such pages.
+    fn map_user_pages(&self) -> Result;
 
     /// Returns the part of on-chip memory that the BO has, if it has any.
     fn on_chip(&self) -> Option<Share>;
@@ -160,10 +157,8 @@ impl ReservedExt for ReservedBo<'_> {
         clear::finish(self, || self.allocation::<Vram>(), intr)
     }
 
-    fn bind_user_pages(&self, pages: &[Pfn]) -> Result {
+    fn map_user_pages(&self) -> Result {
         let mut ctx = ttm::Ctx::new(Interruptible::Yes);
-
-        self.set_user_pages(pages, &mut ctx)?;
         self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
     }
 

@@ -162,7 +162,7 @@ impl<T: JobOps> Job<T> {
         let fence = data.run(queue);
         // SAFETY: The job is not freed before this function returns.
         unsafe { (*job).started.store(true, Release) };
-        assert!(Owner::of(&fence).is_none());
+        assert!(Owner::of(&fence).is_none() && !fence.is_container());
         Fence::into_raw(fence)
     }
 

@@ -25,6 +25,7 @@ use kernel::{
 
 struct Name;
 
+#[vtable]
 impl DriverFence for Name {
     const DRIVER_NAME: &'static CStr = c"test";
 
@@ -80,6 +81,7 @@ struct TestJob {
     result: Result,
 }
 
+#[vtable]
 impl JobOps for TestJob {
     type Queue = Arc<Ring>;
 

@@ -33,6 +33,7 @@ use super::{
         Buffer,
         DriverObject, //
     },
+    device::Device,
     driver::Driver, //
 };
 use crate::{
@@ -292,35 +293,52 @@ impl<D: Driver> Attachment<D> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` for another parent; `EBUSY` on a second call; `ENOMEM`.
+    /// `EINVAL` for another parent, or if the TTM device is part of another DRM device; `EBUSY` on
+    /// a second call; `ENOMEM`.
     pub(crate) fn new(
         parent: &device::Device<Bound>,
         drm: &drm::device::Shared<D::Drm>,
     ) -> Result<Self> {
         let device = D::device(drm);
-        if device.dma_device() != drm::device::device_as_raw(parent) {
+        if !device.belongs_to(drm) || device.dma_device() != drm::device::device_as_raw(parent) {
             return Err(EINVAL);
         }
         let attached = try_init!(Attached::<D> {
-            drm: {
+            // INVARIANT: It comes from `drm`, which is kept.
+            device: {
                 // SAFETY: The driver core drops what is made here before the parent is unbound, and
                 // that closes the gate.
                 unsafe { device.gate().open() }?;
-                drm.into()
+                NonNull::from(device)
             },
+            _drm: drm.into(),
         }? Error);
         Ok(Self(Devres::new(parent, attached)?))
     }
 }
 
 /// The part of an attachment that the driver core drops before the parent is unbound.
+///
+/// # Invariants
+///
+/// `device` is what [`Driver::device`] has returned for `_drm`. It is the device whose gate was
+/// opened: the driver is not asked again, as it could give another answer.
 struct Attached<D: Driver> {
-    drm: ARef<drm::device::Shared<D::Drm>>,
+    device: NonNull<Device<D>>,
+    _drm: ARef<drm::device::Shared<D::Drm>>,
 }
+
+// SAFETY: A TTM device may be used from any thread, and so may a DRM device.
+unsafe impl<D: Driver> Send for Attached<D> {}
+// SAFETY: There are no methods on a `&Attached`.
+unsafe impl<D: Driver> Sync for Attached<D> {}
 
 impl<D: Driver> Drop for Attached<D> {
     fn drop(&mut self) {
-        let device = D::device(&self.drm);
+        // SAFETY: By the type invariant it was borrowed from a DRM device that we keep. That does
+        // not move, and its data is not changed while there are references to it, so the loan could
+        // have been as long as that.
+        let device = unsafe { self.device.as_ref() };
 
         device.gate().close();
         device.objects().for_each(|bo| bo.tell_importers::<D::Bo>());

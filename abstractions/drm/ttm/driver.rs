@@ -28,7 +28,10 @@ use super::{
 use crate::{
     abstractions::{
         dma_resv::HeldResv,
-        drm,
+        drm::{
+            self,
+            device::device_as_raw, //
+        },
         pci::WriteCombinedBar, //
     },
     bindings, //
@@ -155,10 +158,11 @@ impl BytesAccess<'_> {
 ///
 /// # Invariants
 ///
-/// `phys..phys + len` is within a BAR that the driver has claimed, for as long as the parent device
-/// is bound.
+/// `phys..phys + len` is within a BAR of the device at the address `parent`, and that keeps the BAR
+/// for as long as it is bound.
 #[derive(Clone, Copy)]
 pub(crate) struct IoMemory {
+    parent: usize,
     phys: u64,
     len: usize,
     caching: Caching,
@@ -168,8 +172,9 @@ impl IoMemory {
     /// Returns the part of a BAR from `offset` on, or `None` if that is beyond its end.
     pub(crate) fn in_bar(bar: &WriteCombinedBar<'_>, offset: u64) -> Option<Self> {
         let start = usize::try_from(offset).ok()?;
-        // INVARIANT: It is within the BAR, which is claimed.
+        // INVARIANT: It is within the BAR.
         Some(Self {
+            parent: device_as_raw(bar.parent()).addr(),
             phys: bar.phys() + offset,
             len: bar.size().checked_sub(start).filter(|&len| len != 0)?,
             caching: Caching::WriteCombined,
@@ -178,6 +183,12 @@ impl IoMemory {
 }
 
 impl<D: Driver> Device<D> {
+    /// Returns true if `io` has room for `size` bytes, and belongs to the device that the objects
+    /// are for: that of another may go away while they are mapped.
+    fn reaches(&self, io: &IoMemory, size: usize) -> bool {
+        io.parent == self.dma_device().addr() && io.len >= size
+    }
+
     /// Table of functions for TTM.
     pub(super) const FUNCS: bindings::ttm_device_funcs = bindings::ttm_device_funcs {
         ttm_tt_create: Some(Tt::create::<D>),
@@ -307,16 +318,14 @@ impl<D: Driver> Device<D> {
             return EINVAL.to_errno();
         };
         let placed = resource.placed();
+        let needed = if D::HAS_IO_PAGE {
+            PAGE_SIZE
+        } else {
+            placed.size
+        };
         match D::io_memory(device.drm(), resource) {
             Ok(None) if device.uses_tt(placed.mem_type) => 0,
-            Ok(Some(io))
-                if io.len
-                    >= if D::HAS_IO_PAGE {
-                        PAGE_SIZE
-                    } else {
-                        placed.size
-                    } =>
-            {
+            Ok(Some(io)) if device.reaches(&io, needed) => {
                 // SAFETY: The caller may change the resource's bus placement, and asks us to.
                 unsafe {
                     (*res).bus.offset = io.phys;
@@ -325,7 +334,7 @@ impl<D: Driver> Device<D> {
                 }
                 0
             }
-            // There are no pages, or the memory ends before the resource does.
+            // There are no pages, or the memory ends before the resource does, or is another's.
             Ok(_) => EINVAL.to_errno(),
             Err(e) => e.to_errno(),
         }
@@ -348,7 +357,7 @@ impl<D: Driver> Device<D> {
             let first = ((*res).bus.offset >> PAGE_SHIFT) as ffi::c_ulong;
             Resource::from_raw(res, device)
                 .and_then(|resource| D::io_page(device.drm(), resource, page))
-                .filter(|io| io.len >= PAGE_SIZE)
+                .filter(|io| device.reaches(io, PAGE_SIZE))
                 // CAST: Page numbers fit.
                 .map_or(first, |io| (io.phys >> PAGE_SHIFT) as ffi::c_ulong)
         }

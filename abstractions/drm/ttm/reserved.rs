@@ -234,13 +234,20 @@ impl<'a, T: DriverObject> Reserved<'a, T> {
     /// a process.
     ///
     /// Pages that were set before are released once the device is done with them. The object lies
-    /// nowhere until it is validated, which maps the new pages for the device. The caller must
-    /// ensure that the device does not use the pages once the process has taken them back; see
-    /// [`tt`].
+    /// nowhere until it is validated, which maps the new pages for the device.
     ///
     /// - `EINVAL`: the object does not take user pages, or the number of pages is wrong.
     /// - `EFAULT`: a page is missing.
-    pub(crate) fn set_user_pages(&self, pages: &[Pfn], ctx: &mut Ctx) -> Result {
+    ///
+    /// # Safety
+    ///
+    /// The process may take the pages back at any time, even before this is called. From then on
+    /// the device must not access them through the addresses that the object has for them. So the
+    /// caller must follow the protocol of [`mm`](crate::abstractions::mm): the pages come from a
+    /// look-up in a range with a notifier; the addresses reach the device only under the lock that
+    /// the notifier's callback takes, after a check that no callback has come since the look-up;
+    /// and a callback does not return before the device is done with them.
+    pub(crate) unsafe fn set_user_pages(&self, pages: &[Pfn], ctx: &mut Ctx) -> Result {
         let raw = self.as_raw();
         // SAFETY: The object is valid and reserved.
         if self.is_populated() || unsafe { (*raw).ttm.is_null() } {

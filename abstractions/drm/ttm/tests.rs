@@ -21,9 +21,11 @@ use super::{
     PageSource,
     Place,
     Placement,
+    Reserved,
     Resource,
     ResourceManager,
     ResourceRequest,
+    Setup,
     Spec, //
 };
 use crate::{
@@ -74,12 +76,26 @@ struct TestTtm;
 struct TestData {
     #[pin]
     ttm: Device<TestTtm>,
+    /// The device that the driver answers with while it is fickle.
+    #[pin]
+    another: Device<TestTtm>,
+    is_fickle: Atomic<bool>,
 }
 
 impl TestData {
     fn new(base: &Base) -> impl PinInit<Self, Error> + '_ {
+        Self::with(base, |_| Ok(()))
+    }
+
+    /// Returns data with the kinds of memory that `setup` adds.
+    fn with<'a>(
+        base: &'a Base,
+        setup: impl FnOnce(&mut Setup<'_, TestTtm>) -> Result + 'a,
+    ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
-            ttm <- Device::new(base, Flags::NONE, |_| Ok(())),
+            ttm <- Device::new(base, Flags::NONE, setup),
+            another <- Device::new(base, Flags::NONE, |_| Ok(())),
+            is_fickle: Atomic::new(false),
         }? Error)
     }
 }
@@ -145,7 +161,11 @@ impl Driver for TestTtm {
     type Bo = TestBo;
 
     fn device(drm: &drm::Device<TestDriver>) -> &Device<Self> {
-        &drm.ttm
+        if drm.is_fickle.load(Relaxed) {
+            &drm.another
+        } else {
+            &drm.ttm
+        }
     }
 
     fn evict(_bo: &Buffer<TestBo>, _from: Resource<'_, Self>) -> Placement {
@@ -255,13 +275,11 @@ impl Fixture {
         };
         let allocation = Allocation::<TestDriver>::new(dev)?;
         let base: &Base = allocation.base();
-        let drm = allocation.init(try_pin_init!(TestData {
-            ttm <- Device::new(base, Flags::NONE, move |setup| {
-                setup.add(MemType::TT, 1 << 30, Ok(Budget::new(1 << 30)))?;
-                setup.add(MemType::VRAM, 1 << 30, Ok(Hidden))?;
-                setup.add(PROBED, 1 << 30, Ok(probe))
-            }),
-        }? Error))?;
+        let drm = allocation.init(TestData::with(base, move |setup| {
+            setup.add(MemType::TT, 1 << 30, Ok(Budget::new(1 << 30)))?;
+            setup.add(MemType::VRAM, 1 << 30, Ok(Hidden))?;
+            setup.add(PROBED, 1 << 30, Ok(probe))
+        }))?;
         Ok(Self {
             attachment: None,
             drm,
@@ -321,6 +339,25 @@ const _: fn() = || {
 
     let _ = <drm::Device<TestDriver> as AmbiguousIfCounted<_>>::check;
     let _ = <Buffer<TestBo> as AmbiguousIfCounted<_>>::check;
+};
+
+// What only the caller can know to be true has to be promised: this is ambiguous if a safe function
+// does it.
+const _: fn() = || {
+    trait AmbiguousIfSafe<A> {
+        fn check(&self) {}
+    }
+    impl<F> AmbiguousIfSafe<()> for F {}
+    struct Set;
+    impl<F> AmbiguousIfSafe<Set> for F where
+        F: Fn(&Reserved<'static, TestBo>, &[Pfn], &mut Ctx) -> Result
+    {
+    }
+    struct Mark;
+    impl<F: Fn(&Reserved<'static, TestBo>)> AmbiguousIfSafe<Mark> for F {}
+
+    AmbiguousIfSafe::check(&Reserved::<'static, TestBo>::set_user_pages);
+    AmbiguousIfSafe::check(&Reserved::<'static, TestBo>::mark_user_pages_dirty);
 };
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
@@ -387,6 +424,26 @@ mod tests {
     }
 
     #[test]
+    fn the_attachment_that_ends_is_the_one_that_began() -> Result {
+        let mut fixture = Fixture::attached()?;
+        let bo = fixture.object(TestBo::PLAIN, MemType::TT)?;
+        bo.lock(Interruptible::No)?
+            .reserved()
+            .populate(&mut ctx())?;
+
+        fixture.drm.is_fickle.store(true, Relaxed);
+        fixture.attachment = None;
+        fixture.drm.is_fickle.store(false, Relaxed);
+        let lock = bo.lock(Interruptible::No)?;
+        assert!(!lock.reserved().is_populated());
+        assert_eq!(
+            lock.reserved().validate(&place(MemType::TT), &mut ctx()),
+            Err(ENODEV)
+        );
+        Ok(())
+    }
+
+    #[test]
     fn the_kernel_maps_nothing_afterwards() -> Result {
         let mut fixture = Fixture::attached()?;
         let bo = fixture.object(TestBo::PLAIN, MemType::TT)?;
@@ -437,14 +494,10 @@ mod tests {
 
         let lock = bo.lock(Interruptible::No)?;
         assert_eq!(lock.reserved().map(0..1).err(), Some(EINVAL));
-        assert_eq!(
-            lock.reserved().set_user_pages(&[Pfn::NONE; 3], &mut ctx()),
-            Err(EINVAL)
-        );
-        assert_eq!(
-            lock.reserved().set_user_pages(&[Pfn::NONE; 4], &mut ctx()),
-            Err(EFAULT)
-        );
+        // SAFETY: There is no page that anybody could access.
+        let set = |pages: &[Pfn]| unsafe { lock.reserved().set_user_pages(pages, &mut ctx()) };
+        assert_eq!(set(&[Pfn::NONE; 3]), Err(EINVAL));
+        assert_eq!(set(&[Pfn::NONE; 4]), Err(EFAULT));
         assert_eq!(lock.reserved().populate(&mut ctx()), Err(EFAULT));
         Ok(())
     }
@@ -475,6 +528,8 @@ mod tests {
         let drm = allocation.init(try_pin_init!(TestData {
             _: { within.set(again()) },
             ttm <- Device::new(allocation.base(), Flags::NONE, |_| Ok(())),
+            another <- Device::new(allocation.base(), Flags::NONE, |_| Ok(())),
+            is_fickle: Atomic::new(false),
         }? Error))?;
         assert_eq!(within.get(), Some(EBUSY));
         assert_eq!(again(), Some(EBUSY));

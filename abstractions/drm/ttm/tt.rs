@@ -5,9 +5,12 @@
 //! C header: [`include/drm/ttm/ttm_tt.h`](srctree/include/drm/ttm/ttm_tt.h)
 //!
 //! The pages come from TTM's pool, which also maps them for DMA, or from a process (userptr). Pages
-//! of a process are not held: the caller of [`Reserved::set_user_pages`] must ensure that the
-//! device does not use them once the process has taken them back. So the processor never touches
-//! their contents here, and accesses their `struct page` only while they cannot be taken back:
+//! of a process are not held: the caller of [`Reserved::set_user_pages`] promises that the device
+//! does not use them once the process has taken them back. So the processor never touches their
+//! contents here, and writes to their `struct page` only while they cannot be taken back. (The DMA
+//! layer reads it when it maps them, to see on which bus the memory is. Nothing keeps a page that
+//! was taken back from being removed from the machine just then, as nothing does where C drivers
+//! map what HMM found.)
 //!
 //! * They are marked as external, so that TTM does not swap them, map them, or copy from them.
 //! * The DMA layer is asked for a mapping without bounce buffers ([`IN_PLACE`]), because it would
@@ -155,7 +158,8 @@ impl Tt {
             Self {
                 raw: Opaque::zeroed(),
                 sg: Opaque::zeroed(),
-                user: page_source.direction(),
+                // The memory of an import is not a process's, whatever the driver says.
+                user: page_source.direction().filter(|_| !is_import),
                 import: NonNull::new(gem).filter(|_| is_import),
             },
             GFP_KERNEL_ACCOUNT,
