@@ -141,6 +141,26 @@ mod loans {
     }
 
     #[test]
+    fn a_context_is_in_use_without_a_flush_of_its_own() -> Result {
+        let vmids = vmids()?;
+        let (vmid, _, flusher) = run(&vmids, space(1, 1), RING)?;
+        flusher.signal(Ok(()));
+        let (same, flush, running) = run(&vmids, space(1, 1), OTHER_RING)?;
+        assert_eq!((same, flush), (vmid, Flush::NotNeeded));
+        // It is lent neither for a change nor, when no other is left, to another address space.
+        let mut others = KVec::new();
+        for id in 1..COUNT as u64 {
+            let (other, flush, fence) = run(&vmids, space(id, 2), RING)?;
+            assert!(other != vmid && flush == Flush::Needed);
+            others.push(fence, GFP_KERNEL)?;
+        }
+        assert!(matches!(vmids.lend(space(100, 1), RING), Loan::Busy(_)));
+        running.signal(Ok(()));
+        assert_eq!(run(&vmids, space(100, 1), RING)?.0, vmid);
+        Ok(())
+    }
+
+    #[test]
     fn a_failed_flush_does_not_count() -> Result {
         let vmids = vmids()?;
         let (_, _, fence) = run(&vmids, space(1, 1), RING)?;

@@ -18,6 +18,8 @@ A mutant is fields, then hunks. `#` begins a comment line among the fields.
                                             tests/rig/expected-log
     Witness: PROGRAM: REGEX                 what must notice: a failed check of a program; or of `model` a
                                             violation, or of `kernel` a line of its log
+    Broad: REASON                           why a witness may be one that matches whatever is said. Without
+                                            that it is refused: also a busy machine makes checks fail
     Of: driver|model|protocol               which files (default: driver)
 
     @@ fn NAME
@@ -38,8 +40,11 @@ import tempfile
 import unittest
 
 HERE = pathlib.Path(__file__).parent
-FIELDS = {"Breaks", "Run", "Guest", "Log", "Witness", "Of"}
+FIELDS = {"Breaks", "Run", "Guest", "Log", "Witness", "Broad", "Of"}
 NEEDED = {"Breaks", "Run", "Witness"}
+# What nobody says. A witness that takes one of these for its own would take anything: an empty line, letters,
+# digits, a check with a reason.
+NONSENSE = ("", "q", "7", "jqz: vwx 0x7: jqz", "\N{BLACK STAR}")
 
 
 class Broken(Exception):
@@ -91,7 +96,8 @@ class Mutant:
             by, colon, pattern = witness.partition(": ")
             if not colon or not pattern.strip() or " " in by:
                 raise Broken(f"not 'PROGRAM: REGEX': {witness}")
-            re.compile(pattern)
+            if any(re.search(pattern, line) for line in NONSENSE) and not any(self.fields.get("Broad", [])):
+                raise Broken(f"whatever fails is this witness: {witness}")
 
     def witnesses(self):
         return [witness.partition(": ")[::2] for witness in self.fields["Witness"]]
@@ -327,7 +333,7 @@ class Tests(unittest.TestCase):
 
     def test_a_batch(self):
         other = SAMPLE.replace("fn flush", "fn other")
-        again = "Breaks: a\nRun: smoke\nWitness: smoke: x\n\n@@ fn flush\n-flush(card);\n+// never\n"
+        again = "Breaks: a\nRun: smoke\nWitness: smoke: differs\n\n@@ fn flush\n-flush(card);\n+// never\n"
         mutants = {"first": SAMPLE, "second": other, "in-the-way": again, "wrong": SAMPLE.replace("-flush", "-no")}
         at = self.checkout({"a.rs": SOURCE})
         did = list(batch([(name, Mutant(text)) for name, text in mutants.items()], at))
@@ -347,6 +353,19 @@ class Tests(unittest.TestCase):
             Mutant(SAMPLE.replace("smoke: copy", "copy"))
         with self.assertRaises(Broken):
             Mutant("Color: red\n" + SAMPLE)
+
+    def test_a_witness_is_not_just_anything(self):
+        for pattern in (".", ".*", "^", "$", "x?", "(copy)?", r"\w", r"\d", "copy|", "[^c]", ": ", "copy .*|.", r"\S+"):
+            broad = SAMPLE.replace("copy .* differs", pattern)
+            with self.assertRaises(Broken, msg=pattern):
+                Mutant(broad)
+            with self.assertRaises(Broken, msg=pattern):
+                Mutant("Broad:\n" + broad)
+            Mutant("Broad: it has no other message\n" + broad)
+        for pattern in ("copy", "^copy: .* bytes", "[0-9]+ bytes", "CS/IB: "):
+            Mutant(SAMPLE.replace("copy .* differs", pattern))
+        with self.assertRaises(Broken):
+            Mutant(SAMPLE.replace("Run:", "Witness: kernel: .\nRun:"))
 
     def test_the_witness_counts(self):
         run = self.checkout({"command.log": "== smoke --x\nok    a\nFAIL  b: wrong\nFAIL  copy 2: differs\n"})

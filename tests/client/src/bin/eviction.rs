@@ -10,9 +10,11 @@
 //! needed.
 //!
 //! Before all that, a client alone frees buffers and looks at new ones at once, which get the same
-//! VRAM: by the CPU, and by a copy of the GPU.
+//! VRAM: by the CPU, and by a copy of the GPU. And the kernel writes private buffers of a client to
+//! files, which jobs use without naming them.
 
 use std::{
+    fs,
     path::PathBuf,
     process::ExitCode,
     thread,
@@ -28,6 +30,7 @@ use amdgpu_client::{
     args::Args,
     drm::Node,
     engine::Engine,
+    fdinfo::Fdinfo,
     ib::Stream,
     num::{
         lo32,
@@ -47,6 +50,7 @@ use amdgpu_client::{
     },
     uapi::{
         self,
+        CREATE_VM_ALWAYS_VALID,
         DOMAIN_GTT,
         DOMAIN_VRAM,
         INFO_MEMORY,
@@ -242,6 +246,66 @@ fn fresh(node: &Node, rounds: usize, seed: u64) -> Outcome {
     Ok(format!("{rounds} new buffers, {by_gpu} of them seen by the GPU first"))
 }
 
+/// Has the kernel write buffers that nobody uses to files, one after the other, until there are no
+/// more.
+fn swap_out() -> Result<(), String> {
+    /// A look at this file does it with one buffer, and tells its pages.
+    const SHRINK: &str = "/sys/kernel/debug/ttm/tt_shrink";
+    /// More than there are.
+    const MOST: usize = 500;
+
+    for _ in 0..MOST {
+        let said = fs::read_to_string(SHRINK).map_err(|e| format!("{SHRINK}: {e}"))?;
+        let pages: i64 = said.trim().parse().map_err(|e| format!("{SHRINK} has {said:?}: {e}"))?;
+        if pages <= 0 {
+            return Ok(());
+        }
+    }
+    Err(format!("{SHRINK} comes to no end"))
+}
+
+/// Buffers that are private to an address space, and that no job names, when the kernel has written
+/// them to files.
+fn private(node: &Node, seed: u64) -> Outcome {
+    const COUNT: usize = 4;
+    const SIZE: u64 = 16 * u64_of(PAGE);
+    const ENGINE: Engine = Engine::Dma(0);
+
+    let session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let mut rng = Rng::new(seed);
+    let mut held = Vec::new();
+    for _ in 0..COUNT {
+        let buffer = session
+            .buffer(SIZE, DOMAIN_GTT, CREATE_VM_ALWAYS_VALID)
+            .map_err(|e| format!("a private BO: {e}"))?;
+        let mut one = Held { buffer, tag: None };
+        one.write(lo32(rng.next()) & !0xffff);
+        held.push(one);
+    }
+    let look = |one: &Held| {
+        let tag = one.tag.unwrap_or(0);
+        session.data.map.write(0, !tag);
+        let mut stream = Stream::new();
+        stream.copy(ENGINE, one.buffer.va, session.data.va, 64);
+        session.run(ENGINE, &stream, &[])?;
+        match session.data.map.read(0) {
+            seen if seen == tag => Ok(()),
+            seen => Err(format!("{ENGINE} found {seen:#x} in a private buffer, not {tag:#x}")),
+        }
+    };
+    held.iter().try_for_each(look)?;
+
+    swap_out()?;
+    let gone = Fdinfo::of(&session.file)?.bytes("drm-resident-cpu")?;
+    if gone < u64_of(COUNT) * SIZE {
+        return Err(format!("only {} KiB are where no engine reaches", gone >> 10));
+    }
+    held.iter().try_for_each(look)?;
+    held.iter().try_for_each(|one| one.verify("a private buffer"))?;
+    held.into_iter().try_for_each(|one| one.free(&session))?;
+    Ok(format!("{COUNT} of {} KiB", SIZE >> 10))
+}
+
 /// As much of an address space as one page table is for.
 const TABLE_SPAN: u64 = 4 << 20;
 /// Number of tables that an address space can have, but for those that hold the session's own
@@ -409,6 +473,7 @@ fn main() -> ExitCode {
     println!("eviction: {} (driver {}), seed {seed}", node.path.display(), node.driver.name());
     let mut tally = Tally::new();
     tally.check("new buffers are zeroed", || fresh(&node, rounds, seed));
+    tally.check("private buffers come back from where no engine reaches", || private(&node, seed));
     tally.check("buffers keep their bytes when VRAM is full", || run(&node, secs, seed));
     tally.check("files that do nothing take no VRAM from others", || many_files(&node));
     tally.check("page tables make room, and come back", || greedy(&node, seed));

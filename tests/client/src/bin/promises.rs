@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! Tries to break what the driver promises of permissions: jobs write where they may not, and read
-//! what they may not, on every engine.
+//! what they may not, on every engine. And what it promises of their writes: the kernel does not
+//! take a page for one that nobody has written.
 //!
 //! A page fault ends no job on this generation: the memory controller redirects the access, and the
 //! job goes on. So each case lets the job run to its end, and then looks at the memory, and whether
 //! the same engine still writes where it may.
 
-use std::process::ExitCode;
+use std::{
+    fs::File,
+    os::unix::fs::MetadataExt,
+    process::ExitCode, //
+};
 
 use amdgpu_client::{
     PAGE,
@@ -16,13 +21,16 @@ use amdgpu_client::{
     ib::Stream,
     mem::{
         Access,
-        UserMem, //
+        Advice,
+        UserMem,
+        memory_file, //
     },
     num::{
         u32_of,
         u64_of,
         usize_of, //
     },
+    race::Target,
     report::{
         Outcome,
         Tally, //
@@ -177,6 +185,76 @@ fn unreadable_mapping(session: &Session, engine: Engine, domain: u64) -> Outcome
     session.prove_alive(engine).map(|()| String::new())
 }
 
+/// Memory that the kernel drops when it takes it back, as the process has not written it.
+struct Droppable {
+    mem: UserMem,
+    /// What it is a mapping of, if it is one.
+    file: Option<File>,
+}
+
+impl Droppable {
+    /// More than the kernel collects before it puts pages on its lists.
+    const PAGES: usize = 128;
+
+    /// Anonymous memory that the process has given up, and may still use (MADV_FREE).
+    fn given_up() -> amdgpu_client::Result<Self> {
+        let mem = UserMem::anonymous(Self::PAGES)?;
+        mem.advise(0..Self::PAGES, Advice::Small)?;
+        (0..Self::PAGES).for_each(|page| mem.store(page, 0, BEFORE));
+        mem.advise(0..Self::PAGES, Advice::FreeLater)?;
+        Ok(Self { mem, file: None })
+    }
+
+    /// A file in memory that the process has read and never written.
+    fn of_file() -> amdgpu_client::Result<Self> {
+        let file = memory_file(Self::PAGES)?;
+        let mem = UserMem::of_file(&file, Self::PAGES)?;
+        (0..Self::PAGES).for_each(|page| _ = mem.load(page, 0));
+        Ok(Self { mem, file: Some(file) })
+    }
+
+    /// How many pages the kernel has dropped.
+    fn dropped(&self) -> Result<usize, String> {
+        /// Of the number of blocks of a file, in bytes.
+        const BLOCK: usize = 512;
+        let Some(file) = &self.file else {
+            return Ok((0..Self::PAGES).filter(|&page| self.mem.load(page, 0) == 0).count());
+        };
+        let blocks = file.metadata().map_err(|e| format!("fstat: {e}"))?.blocks();
+        Ok(Self::PAGES - usize_of(blocks) * BLOCK / PAGE)
+    }
+}
+
+/// The kernel takes memory back that a job has written: what the job wrote must not be lost, as is
+/// what nobody has written.
+fn outlives_reclaim(
+    session: &Session,
+    engine: Engine,
+    memory: fn() -> amdgpu_client::Result<Droppable>,
+) -> Outcome {
+    const WRITTEN: u32 = 0x600d_da7a;
+    let said = |e| format!("user memory: {e}");
+    let (written, other) = (memory().map_err(said)?, memory().map_err(said)?);
+    let target = Target::of_any(session, &written.mem).map_err(|e| format!("GEM_USERPTR: {e}"))?;
+    let mut stream = Stream::new();
+    target.stores(engine, Droppable::PAGES, WRITTEN, &mut stream);
+    session.run(engine, &stream, &[target.handle])?;
+    for mem in [&written.mem, &other.mem] {
+        mem.advise(0..Droppable::PAGES, Advice::PageOut).map_err(said)?;
+    }
+    let dropped = other.dropped()?;
+    if dropped == 0 {
+        return Err("nothing was tried: the kernel keeps what nobody has written".into());
+    }
+    for page in 0..Droppable::PAGES {
+        let seen = written.mem.load(page, 0);
+        if seen != WRITTEN {
+            return Err(format!("page {page} has {seen:#x}: what a job wrote was dropped"));
+        }
+    }
+    Ok(format!("{dropped} of {} pages of other memory were dropped", Droppable::PAGES))
+}
+
 fn main() -> ExitCode {
     let args = Args::parse("Lets jobs write and read what they may not.", &[NODE]);
     let Start { session, .. } = match Start::new("promises", &args) {
@@ -200,5 +278,12 @@ fn main() -> ExitCode {
             });
         }
     }
+    let engine = Engine::Dma(0);
+    tally.check("what only a job wrote to memory given up outlives reclaim", || {
+        outlives_reclaim(&session, engine, Droppable::given_up)
+    });
+    tally.check("what only a job wrote to a file outlives reclaim", || {
+        outlives_reclaim(&session, engine, Droppable::of_file)
+    });
     tally.close()
 }

@@ -199,10 +199,23 @@ pub fn mmap() -> Vec<Case> {
 
 const WRITABLE: u32 = USERPTR_REGISTER | USERPTR_VALIDATE;
 
-/// GEM_USERPTR over a range; the handle is given back.
+/// The handle that the next BO gets: the kernel gives the lowest that is free.
+fn next_handle(rig: &Rig) -> Result<u32, Failure> {
+    let handle = rig.gtt(1)?;
+    rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+    Ok(handle)
+}
+
+/// GEM_USERPTR over a range; the handle is given back. A call that is refused must leave none.
 fn userptr_at(rig: &Rig, addr: u64, size: u64, flags: u32) -> Outcome {
-    let handle = rig.file().gem_userptr(addr, size, flags)?;
-    rig.file().gem_close(handle).setup("GEM_CLOSE")
+    let next = next_handle(rig)?;
+    match rig.file().gem_userptr(addr, size, flags) {
+        Ok(handle) => rig.file().gem_close(handle).setup("GEM_CLOSE"),
+        Err(e) => {
+            expect(next_handle(rig)? == next, || format!("{e}, and a handle was left"))?;
+            Err(e.into())
+        }
+    }
 }
 
 fn shared_file() -> Result<(File, UserMem), Failure> {
@@ -330,6 +343,14 @@ pub fn userptr() -> Vec<Case> {
         bad("writable over a read-only mapping", libc::EPERM, |rig| {
             let mem = UserMem::anonymous_with(2, Access::ReadOnly).setup("mmap")?;
             userptr_at(rig, mem.addr(), 2 * PAGE64, WRITABLE)
+        }),
+        bad("to be moved to VRAM", libc::EPERM, |rig| {
+            let mem = rig.memory(2)?;
+            let handle =
+                rig.file().gem_userptr(mem.addr(), 2 * PAGE64, WRITABLE).setup("userptr")?;
+            let answer = rig.file().set_placement(handle, DOMAIN_VRAM);
+            rig.file().gem_close(handle).setup("GEM_CLOSE")?;
+            Ok(answer?)
         }),
         bad("the mapping of a BO", libc::EFAULT, |rig| {
             let data = &rig.session.data;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! The card's place in the machine: the link to it, and legacy VGA. Checked where there are such
-//! things: a card may be plugged into no port, and be of a class that knows no VGA. The C driver
-//! answers these questions otherwise.
+//! The card's place in the machine: the addresses that it may be given, the link to it, and legacy
+//! VGA. The latter two are checked where there are such things: a card may be plugged into no port,
+//! and be of a class that knows no VGA. The C driver answers them otherwise.
 
 use std::{
     fs::{
@@ -37,11 +37,15 @@ use crate::{
 /// PCI class of VGA devices, without the interface.
 const VGA: &str = "0x0300";
 
+/// The memory controller's addresses on the bus.
+const ADDRESS_BITS: &str = "40";
+
 pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
+    let place = fs::canonicalize(format!("/sys/bus/pci/devices/{}", node.slot)).unwrap_or_default();
+    tally.check(format_args!("bus addresses have {ADDRESS_BITS} bits"), || mask(&place));
     if node.driver == Driver::Reference {
         return;
     }
-    let place = fs::canonicalize(format!("/sys/bus/pci/devices/{}", node.slot)).unwrap_or_default();
     // The card, and the bridges before it.
     let links: Vec<_> = place.ancestors().filter_map(Link::of).collect();
     if let Some(slowest) = links.iter().rev().min_by_key(|link| link.bandwidth()) {
@@ -50,6 +54,17 @@ pub fn checks(device: &Device, node: &Node, tally: &mut Tally) {
     if fs::read_to_string(place.join("class")).is_ok_and(|class| class.starts_with(VGA)) {
         tally.check("the card answers to no legacy VGA address", || legacy(node));
     }
+}
+
+/// What the kernel was told of the addresses: of memory that it makes for the card, and of memory
+/// that it maps for the card.
+fn mask(place: &Path) -> Result<String, String> {
+    for file in ["dma_mask_bits", "consistent_dma_mask_bits"] {
+        let path = place.join(file);
+        let bits = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        expect(bits.trim() == ADDRESS_BITS, || format!("{file} is {}", bits.trim()))?;
+    }
+    Ok(String::new())
 }
 
 /// The upper link of a device on the bus, as it is now.
