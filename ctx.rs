@@ -15,7 +15,8 @@
 //! context. A wait is answered with the result of the job that it names.
 //!
 //! A context is told of each reset of a part of the card since it was created, even if it lost
-//! nothing; also if one of its jobs was guilty, and if the contents of VRAM were lost. After such a
+//! nothing, but not of hangs that were ended at the cost of the guilty job alone, unless that was
+//! its own; also if one of its jobs was guilty, and if the contents of VRAM were lost. After such a
 //! loss no queue of the context takes any more jobs (`ECANCELED`). The same holds for a context
 //! whose jobs have hung [`HANGS`] times: a queue is lost with its first hang, and a client that
 //! goes on with the others is to have no more of the card's time.
@@ -41,6 +42,7 @@ pub(crate) use self::{
 
 use kernel::{
     new_mutex,
+    num::casts::usize_as_u64,
     prelude::*,
     sync::{
         aref::ARef,
@@ -138,7 +140,10 @@ pub(crate) struct Context {
     born: u64,
     /// Number of losses of VRAM before the context was created.
     losses: u64,
-    /// Number of resets that the context was told of by `QUERY_STATE`.
+    /// Number of recoveries before the context was created.
+    recoveries: u64,
+    /// Number of resets, and of jobs of its own that hung, that the context was told of by
+    /// `QUERY_STATE`.
     told: Atomic<u64>,
     /// Account of the file.
     account: Arc<EngineTime>,
@@ -168,6 +173,7 @@ impl Context {
             pin_init!(Self {
                 born,
                 losses,
+                recoveries: schedulers.recoveries(),
                 told: Atomic::new(*born),
                 account,
                 queues <- new_mutex!(Queues { urgency, made: [const { None }; QUEUES] }),
@@ -193,8 +199,8 @@ impl Context {
         let queue = self.named(schedulers, name)?;
         queue.check()?;
         let lost = self.losses != schedulers.vram_losses();
-        // Most contexts have seen no reset.
-        let hangs = || schedulers.resets() != self.born && self.hangs() >= HANGS;
+        // Most contexts have seen no hang.
+        let hangs = || schedulers.recoveries() != self.recoveries && self.hangs() >= HANGS;
         if lost || hangs() || schedulers.is_given_up() {
             return Err(ECANCELED);
         }
@@ -240,16 +246,17 @@ impl Context {
         }
     }
 
-    /// Returns the number of resets that jobs of the context caused: at most one a queue.
+    /// Returns the number of jobs of the context that hung: at most one a queue.
     fn hangs(&self) -> usize {
         let mut hangs = 0;
-        self.for_each_queue(|queue| hangs += usize::from(queue.standing.check() == Err(ETIME)));
+        self.for_each_queue(|queue| hangs += usize::from(queue.standing.is_guilty()));
         hangs
     }
 
-    /// Returns true if there was a reset since this was last called.
+    /// Returns true if there was a reset, or a job of the context hung, since this was last called.
     fn is_news(&self, resets: u64) -> bool {
-        self.told.xchg(resets, Relaxed) != resets
+        let events = resets + usize_as_u64(self.hangs());
+        self.told.xchg(events, Relaxed) != events
     }
 }
 
@@ -330,10 +337,12 @@ struct Status {
 impl Status {
     fn of(context: &Context, schedulers: &Schedulers) -> Self {
         let vram_lost = schedulers.vram_losses() != context.losses;
+        let guilty = context.hangs() != 0;
         Self {
             // A context that was created meanwhile does not know the reset, but its loss.
-            reset: vram_lost || schedulers.resets() != context.born,
-            guilty: context.hangs() != 0,
+            // The guilty one is told of what nobody else notices, too.
+            reset: vram_lost || guilty || schedulers.resets() != context.born,
+            guilty,
             vram_lost,
             in_progress: schedulers.is_recovering(),
         }

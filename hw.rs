@@ -60,7 +60,10 @@ use self::{
         Sink,
         Vmid, //
     },
-    engine::Engine,
+    engine::{
+        Engine,
+        QueueReset, //
+    },
     layout::{
         GartLayout,
         VramLayout, //
@@ -228,6 +231,30 @@ impl Chip {
         Ok(Stopped(()))
     }
 
+    /// Takes a queue off its engine, whatever it is doing, with its waves. The engine's other
+    /// queues go on. The queue has to be started again afterward. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`QueueReset::take_off`], and `ENODEV` if the engine cannot do this.
+    pub(crate) fn take_off(&self, card: &Card<'_>, ring: RingId) -> Result<Stopped> {
+        self.queues_of(ring)?.take_off(card, ring)?;
+        Ok(Stopped(()))
+    }
+
+    /// Starts a queue that was taken off.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`QueueReset::start`], and `ENODEV` if the engine cannot do this.
+    pub(crate) fn start_queue(&self, up: &BringUp<'_>, ring: RingId) -> Result {
+        self.queues_of(ring)?.start(up, ring)
+    }
+
+    fn queues_of(&self, ring: RingId) -> Result<&'static dyn QueueReset> {
+        self.engine(ring.engine()).driver.queues().ok_or(ENODEV)
+    }
+
     /// Resets the whole card, which has to be posted and started again afterward. The contents of
     /// VRAM are lost. Sleeps.
     ///
@@ -253,8 +280,8 @@ impl Chip {
     }
 }
 
-/// Proof that the engines of a block were stopped: they no longer access memory, and all that they
-/// have written has arrived.
+/// Proof that the engines of a block, or a queue, were stopped: they no longer access memory, and
+/// all that they have written has arrived.
 pub(crate) struct Stopped(());
 
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
@@ -528,6 +555,9 @@ pub(crate) trait Graphics: Sync {
         engine: usize,
         register: usize,
     ) -> Option<u32>;
+
+    /// Kills the waves that are there in a context. Its jobs may start others.
+    fn kill_waves(&self, card: &Card<'_>, vmid: Vmid);
 
     /// Returns the clock from which timestamps are taken, in ticks of the crystal's clock.
     ///

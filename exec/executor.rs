@@ -202,8 +202,10 @@ pub(crate) struct Executor {
     pub(crate) limits: Limits,
     /// Set while a block, or the card, is reset.
     pub(crate) recovering: AtomicFlag,
-    /// Number of resets so far.
+    /// Number of resets so far, of a block or more.
     pub(crate) resets: Atomic<u64>,
+    /// Number of recoveries so far, of which some reset nothing but the job that hung.
+    pub(crate) recoveries: Atomic<u64>,
     /// Number of resets so far that have lost what is in VRAM. Page tables, jobs and contexts from
     /// before the last one are of no use. Changed while no job runs.
     pub(crate) vram_losses: Atomic<u64>,
@@ -241,6 +243,7 @@ impl Executor {
                 limits,
                 recovering: AtomicFlag::new(false),
                 resets: Atomic::new(0),
+                recoveries: Atomic::new(0),
                 vram_losses: Atomic::new(0),
                 alarm <- new_spinlock!(None, "Executor::alarm"),
                 giving_up <- new_mutex!(()),

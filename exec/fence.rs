@@ -31,14 +31,19 @@
 //! `signaling`, then `state`; fences are signaled under the first only. Neither is held while
 //! memory is allocated.
 
+mod interrupted;
 #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
 mod tests;
 mod unfinished;
 
-pub(crate) use self::unfinished::{
-    Oldest,
-    Span, //
+pub(crate) use self::{
+    interrupted::Progress,
+    unfinished::{
+        Oldest,
+        Span, //
+    }, //
 };
+
 use kernel::{
     new_condvar,
     new_mutex,

@@ -211,13 +211,15 @@ impl Work {
     }
 
     /// Returns those on whose behalf the job runs.
-    fn party(&self) -> Party {
+    /// It runs in the context `vmid`, if it runs.
+    fn party(&self, vmid: Option<Vmid>) -> Party {
         match &self.standing {
             None => Party::Kernel,
             Some(standing) => Party::Client {
                 standing: standing.clone(),
                 gang: self.seat.as_ref().map(|seat| seat.gang_of()),
                 tenant: self.tenant(),
+                vmid,
             },
         }
     }
@@ -438,7 +440,8 @@ fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>
         },
         user_fence: work.user_fence,
     };
-    let fence = queue.ring.submit(&submission, fence, work.party());
+    let vmid = submission.vm.map(|vm| vm.vmid);
+    let fence = queue.ring.submit(&submission, fence, work.party(vmid));
     // A job that does not run does not do its flush.
     if let Some(lease) = lease.filter(|_| submission.vm.is_some()) {
         lease.submitted(queue.ring.kind, &fence);
@@ -552,6 +555,11 @@ impl Schedulers {
     /// Returns the number of times that a part of the card was reset.
     pub(crate) fn resets(&self) -> u64 {
         self.executor.resets.load(Relaxed)
+    }
+
+    /// Returns the number of times that rings which hang were recovered, by a reset or by less.
+    pub(crate) fn recoveries(&self) -> u64 {
+        self.executor.recoveries.load(Relaxed)
     }
 
     /// Returns the number of times that what is in VRAM was lost.

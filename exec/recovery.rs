@@ -215,7 +215,7 @@ impl Recovery {
         for ring in self.rings().filter(|ring| suspects.has(ring)) {
             ring.process();
             if ring.head().is_some_and(|head| is_guilty(head, true)) {
-                accused.add(ring);
+                accused.add_stuck(ring);
             }
         }
         accused

@@ -4,6 +4,9 @@
 //!
 //! The C driver has this in `amdgpu_device_gpu_recover` and `amdgpu_ring_reset_helper_begin`.
 //!
+//! First the guilty jobs are ended alone, if there is a chance of it ([`alone`]). What follows is
+//! done if that is not enough.
+//!
 //! 1. Schedulers of the block are held, so that nothing new comes onto its rings.
 //! 2. The gates are shut: no ring of the block begins another job. Those that are in the middle of
 //!    one get [`GRACE`] to finish it, unless they hang themselves.
@@ -44,6 +47,10 @@
 //!
 //! Those of `exec/recovery.rs`, for which all of this runs: nothing is allocated.
 
+mod alone;
+
+use core::iter::Peekable;
+
 use kernel::{
     prelude::*,
     sync::{
@@ -76,6 +83,7 @@ use crate::{
         job::Job,
         level::{
             Level,
+            Plan,
             Suspect, //
         },
         ring::Ring,
@@ -88,7 +96,8 @@ use crate::{
         card::Card,
         command::{
             Block,
-            Marks, //
+            Marks,
+            RingId, //
         },
         ClockGating,
         Stopped, //
@@ -111,24 +120,37 @@ pub(crate) trait Restart: Send + Sync {
 
     /// Starts the engines of a block that was reset, and enables its interrupts.
     fn restart(&self, card: &Card<'_>, block: Block) -> Result;
+
+    /// Starts a queue that was taken off its engine.
+    fn restart_queue(&self, card: &Card<'_>, ring: RingId) -> Result;
 }
 
 /// Rings, one bit each, by their places.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Accused(u32);
+pub(super) struct Accused {
+    rings: u32,
+    /// Those whose engines have met an illegal command.
+    stuck: u32,
+}
 
 impl Accused {
     /// Returns true if there is any.
     pub(super) fn is_any(self) -> bool {
-        self.0 != 0
+        self.rings != 0
     }
 
     pub(super) fn has(self, ring: &Ring) -> bool {
-        self.0 & ring.bit() != 0
+        self.rings & ring.bit() != 0
     }
 
     pub(super) fn add(&mut self, ring: &Ring) {
-        self.0 |= ring.bit();
+        self.rings |= ring.bit();
+    }
+
+    /// Adds a ring whose engine has met an illegal command.
+    pub(super) fn add_stuck(&mut self, ring: &Ring) {
+        self.add(ring);
+        self.stuck |= ring.bit();
     }
 }
 
@@ -146,10 +168,11 @@ pub(super) struct Reset<'a> {
 
 /// A reset that has helped.
 struct Done {
-    level: Level,
-    stopped: Stopped,
     /// Task whose job was guilty.
     culprit: Option<TaskName>,
+    /// Numbers of jobs that run again, and that do not.
+    again: usize,
+    lost: usize,
 }
 
 impl Reset<'_> {
@@ -170,63 +193,94 @@ impl Reset<'_> {
     /// Returns the name of what a reset of this level resets.
     fn name(&self, level: Level) -> &'static str {
         match level {
+            Level::Waves => "the job's shader",
+            Level::Queue => "the compute queue",
             Level::Block => self.block.name(),
             Level::Full => "the card",
         }
     }
 
-    /// Resets the block, or more, and starts it again. Returns the level that has helped. If that
-    /// cannot be done, gives the card up.
+    /// Resets as much of the card as is needed for jobs to go on. Returns the level that has
+    /// helped. If none has, gives the card up.
     pub(super) fn run(&self) -> Result<Level> {
+        // Before any fence ends: whoever sees an error asks for the reason next.
+        self.executor.recoveries.fetch_add(1, Relaxed);
+        self.schedulers_of(true).for_each(|s| s.hold());
+        let result = self.help();
+        self.schedulers.iter().for_each(|s| s.release());
+        result
+    }
+
+    /// Does so. The schedulers of the block are held.
+    fn help(&self) -> Result<Level> {
         let executor = self.executor;
         let start = Instant::<Monotonic>::now();
-        executor.recovering.store(true, Relaxed);
-        // Before any fence ends: whoever sees an error asks for the reason next.
-        executor.resets.fetch_add(1, Relaxed);
-        self.schedulers_of(true).for_each(|s| s.hold());
-        let heads = self.suspects().filter_map(|ring| ring.head());
-        let first = Level::first(heads.map(|head| Suspect {
-            guilty: is_guilty(head, true),
-            tried: head.tried,
-        }));
-        let is_aloud = self.complain(first);
-        self.wait_for_innocents(Level::Block);
-        self.schedulers_of(false).for_each(|s| s.hold());
-        let suspect = self.suspects().max_by_key(|ring| ring.timeline.age());
-        if let Some(ring) = suspect {
-            self.dumps.capture(self.card, executor, ring);
+        if !executor.hw.system.responds(self.card) {
+            // It was taken out of its slot: no job is to blame.
+            dev_err!(executor.dev, "the card does not respond\n");
+            executor.resets.fetch_add(1, Relaxed);
+            self.give_up(Accused::default(), None);
+            return Err(ENODEV);
         }
-        let done = self.climb(first);
-        executor.recovering.store(false, Relaxed);
-        let result = match done {
-            Ok(done) => {
-                let (again, lost) = replay(self.rings(done.level), &done.stopped);
+        let mut plan = self.plan().peekable();
+        let is_aloud = self.complain(plan.peek().copied());
+        let suspect = self.suspects().max_by_key(|ring| ring.timeline.age());
+        // The dump shows what was there before anything was changed.
+        let unseen = match plan.peek() {
+            Some(Level::Waves | Level::Queue) => None,
+            _ => suspect,
+        };
+        let done = match self.climb_alone(&mut plan, suspect, is_aloud) {
+            Some(done) => Ok(done),
+            None => self.climb(plan, unseen),
+        };
+        match done {
+            Ok((level, done)) => {
                 // What was lost with VRAM is always told. The core logs each event that it sends.
-                if is_aloud || done.level == Level::Full {
+                if is_aloud || level == Level::Full {
                     self.dumps.tell(Remedy::None, done.culprit);
+                    let Done { lost, again, .. } = done;
                     dev_notice!(
                         executor.dev,
                         "{} was reset in {} ms: {lost} jobs are lost, {again} run again{}\n",
-                        self.name(done.level),
+                        self.name(level),
                         start.elapsed().as_millis(),
-                        match done.level {
-                            Level::Block => "",
+                        match level {
+                            Level::Waves | Level::Queue | Level::Block => "",
                             Level::Full => "; what was in VRAM is lost",
                         }
                     );
                 }
-                Ok(done.level)
+                Ok(level)
             }
             Err(error) => {
-                dev_err!(executor.dev, "the card is given up\n");
-                let culprit = suspect.and_then(|ring| ring.timeline.submitter());
-                executor.give_up(self.accused.0, ECANCELED);
-                self.dumps.tell(Remedy::Rebind, culprit);
+                self.give_up(self.accused, suspect);
                 Err(error)
             }
-        };
-        self.schedulers.iter().for_each(|s| s.release());
-        result
+        }
+    }
+
+    /// Gives the card up. `guilty` has the rings whose oldest jobs are to blame, and `suspect` is
+    /// the one that is told of.
+    fn give_up(&self, guilty: Accused, suspect: Option<&Arc<Ring>>) {
+        let executor = self.executor;
+        dev_err!(executor.dev, "the card is given up\n");
+        let culprit = suspect.and_then(|ring| ring.timeline.submitter());
+        executor.give_up(guilty.rings, ECANCELED);
+        self.dumps.tell(Remedy::Rebind, culprit);
+    }
+
+    /// Returns the levels to try for what hangs now.
+    fn plan(&self) -> Plan {
+        Plan::new(self.suspects().filter_map(|ring| {
+            let head = ring.head()?;
+            Some(Suspect {
+                engine: ring.kind.engine(),
+                guilty: is_guilty(head, true),
+                stuck: self.accused.stuck & ring.bit() != 0,
+                tried: head.tried,
+            })
+        }))
     }
 
     /// Returns the rings of the block that hang.
@@ -278,32 +332,43 @@ impl Reset<'_> {
         }
     }
 
-    /// Tries one level after the other. All schedulers are held.
-    fn climb(&self, first: Option<Level>) -> Result<Done> {
-        let mut level = first.ok_or(EIO)?;
-        loop {
+    /// Tries the levels that end more than the guilty jobs, one after the other. `unseen` is a ring
+    /// that hangs, if there is no snapshot yet. Afterward all schedulers are held.
+    fn climb(&self, plan: Peekable<Plan>, unseen: Option<&Arc<Ring>>) -> Result<(Level, Done)> {
+        let executor = self.executor;
+        // As above.
+        executor.resets.fetch_add(1, Relaxed);
+        executor.recovering.store(true, Relaxed);
+        self.wait_for_innocents(Level::Block);
+        self.schedulers_of(false).for_each(|s| s.hold());
+        if let Some(ring) = unseen {
+            self.dumps.capture(self.card, executor, ring);
+        }
+        let mut result = Err(EIO);
+        for level in plan {
             let reset = match level {
-                Level::Block => self.reset_block(),
                 Level::Full => self.reset_card(),
+                Level::Waves | Level::Queue | Level::Block => self.reset_block(),
             };
-            let error = match reset {
-                Ok((stopped, culprit)) => {
-                    return Ok(Done {
-                        level,
-                        stopped,
-                        culprit,
-                    })
-                }
-                Err(error) => error,
-            };
-            let dev = &self.executor.dev;
+            result = reset.map(|(stopped, culprit)| (level, stopped, culprit));
+            let Err(error) = &result else { break };
             dev_err!(
-                dev,
+                executor.dev,
                 "the reset of {} failed ({error:?})\n",
                 self.name(level)
             );
-            level = level.next().ok_or(error)?;
         }
+        executor.recovering.store(false, Relaxed);
+        let (level, stopped, culprit) = result?;
+        let (again, lost) = replay(self.rings(level), &stopped);
+        Ok((
+            level,
+            Done {
+                culprit,
+                again,
+                lost,
+            },
+        ))
     }
 
     /// Resets the block, and starts it with empty rings. Returns the task whose job was guilty,

@@ -18,7 +18,10 @@ use crate::{
     exec::reset::Restart,
     hw::{
         card::Card,
-        command::Block,
+        command::{
+            Block,
+            RingId, //
+        },
         ClockGating,
         Stopped, //
     }, //
@@ -83,6 +86,10 @@ impl Restart for Device {
         }
         self.hw.interrupts.enable_sources(card);
         Ok(())
+    }
+
+    fn restart_queue(&self, card: &Card<'_>, ring: RingId) -> Result {
+        self.hw.start_queue(&self.bring_up(card), ring)
     }
 }
 

@@ -75,6 +75,7 @@ use crate::{
     exec::{
         fence::{
             HwFence,
+            Progress,
             Span,
             Timeline, //
         },
@@ -100,6 +101,7 @@ use crate::{
             RingMemory,
             Sink,
             Submission,
+            Vmid,
             MAX_SUBMISSION_DWORDS,
             RING_DWORDS,
             RING_SHIFT, //
@@ -515,6 +517,15 @@ impl Ring {
     /// Returns what is known of the oldest unfinished submission.
     pub(crate) fn head(&self) -> Option<Head> {
         self.timeline.head(self.begun_seq())
+    }
+
+    /// Fails the submission that the engine is in the middle of, if it runs in a context whose
+    /// waves are about to be killed: see [`Timeline::interrupt`]. The gate is shut.
+    pub(crate) fn interrupt(&self, vmid: Vmid) -> bool {
+        self.timeline.interrupt(vmid, || Progress {
+            begun: self.begun_seq(),
+            completed: self.completed_seq(),
+        })
     }
 
     /// Empties the ring for an engine that was reset. Nobody may submit before [`Ring::replay`], if

@@ -40,7 +40,10 @@ use crate::{
         level::Level,
         vmid::Tenant, //
     },
-    hw::command::EngineKind, //
+    hw::command::{
+        EngineKind,
+        Vmid, //
+    }, //
 };
 
 /// Standing of a queue of a context: whether its jobs still run, and the account that they are
@@ -74,14 +77,24 @@ impl Standing {
     }
 
     /// Returns the error of the queue if a reset took a submission from it: `ETIME` if that
-    /// submission caused the reset.
+    /// submission caused the reset, `ENODATA` if nothing but its waves was reset.
     pub(crate) fn check(&self) -> Result {
         kernel::error::to_result(self.error.load(Relaxed))
     }
 
-    /// Notes that a submission of the queue was lost. The first error stays.
+    /// Notes that a submission of the queue was lost. The first error stays, unless it is
+    /// `ENODATA`, and it turns out that more than the submission's waves had to be reset.
     fn lose(&self, error: Error) {
         let _ = self.error.cmpxchg(0, error.to_errno(), Relaxed);
+        if error == ETIME {
+            let (from, to) = (ENODATA.to_errno(), ETIME.to_errno());
+            let _ = self.error.cmpxchg(from, to, Relaxed);
+        }
+    }
+
+    /// Returns true if a submission of the queue hung.
+    pub(crate) fn is_guilty(&self) -> bool {
+        matches!(self.check(), Err(error) if error == ETIME || error == ENODATA)
     }
 }
 
@@ -92,6 +105,8 @@ pub(crate) enum Party {
         standing: Arc<Standing>,
         gang: Option<Arc<Gang>>,
         tenant: Option<Tenant>,
+        /// VM context in which it runs, if it runs at all.
+        vmid: Option<Vmid>,
     },
 }
 
@@ -105,6 +120,14 @@ impl Party {
         match self {
             Self::Kernel => None,
             Self::Client { tenant, .. } => tenant.as_ref(),
+        }
+    }
+
+    /// Returns the VM context in which the submission runs, if it is a client's.
+    pub(crate) fn vmid(&self) -> Option<Vmid> {
+        match self {
+            Self::Kernel => None,
+            Self::Client { vmid, .. } => *vmid,
         }
     }
 
@@ -296,6 +319,19 @@ mod tests {
         standing.lose(ETIME);
         standing.lose(ECANCELED);
         assert_eq!(standing.check(), Err(ETIME));
+        assert!(standing.is_guilty());
+        // But if killing waves was not enough, that is said.
+        let (killed, behind) = (Standing::for_test()?, Standing::for_test()?);
+        killed.lose(ENODATA);
+        killed.lose(ECANCELED);
+        assert_eq!(killed.check(), Err(ENODATA));
+        assert!(killed.is_guilty());
+        killed.lose(ETIME);
+        assert_eq!(killed.check(), Err(ETIME));
+        behind.lose(ECANCELED);
+        behind.lose(ETIME);
+        assert_eq!(behind.check(), Err(ECANCELED));
+        assert!(!behind.is_guilty());
         Ok(())
     }
 }

@@ -58,6 +58,11 @@ pub(crate) trait Engine: Sync {
         None
     }
 
+    /// Returns the engine's way of resetting one queue, if it has any.
+    fn queues(&self) -> Option<&dyn QueueReset> {
+        None
+    }
+
     /// Emits commands that do nothing, `dwords` in all.
     fn nops(&self, out: &mut dyn Sink, dwords: u32);
 
@@ -107,6 +112,24 @@ pub(crate) trait Engine: Sync {
 
     /// Emits the commands whose effect the next submission relies on.
     fn end(&self, _out: &mut dyn Sink) {}
+}
+
+/// Operations of an engine that has queues which can be reset one by one. The engine runs. Banked
+/// registers are selected, so no engine may be told of work meanwhile.
+pub(crate) trait QueueReset {
+    /// Takes a queue off the engine, and ends its waves. Does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ETIMEDOUT` if the engine does not let go of the queue; `ENODEV` if there is no such queue.
+    fn take_off(&self, card: &Card<'_>, ring: RingId) -> Result;
+
+    /// Sets a queue up again that was taken off, and starts it.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if there is no such queue.
+    fn start(&self, up: &BringUp<'_>, ring: RingId) -> Result;
 }
 
 /// Operations of an engine that moves memory by itself.

@@ -71,7 +71,7 @@ pub(super) fn write(text: &mut BoundedText, hw: &Chip, card: &str, snapshot: &Sn
     say!(text, "module: amdgpu_rs\ntime: {} s\n", snapshot.time);
     say!(text, "{card}");
     write_subject(text, &snapshot.subject);
-    say!(text, "reset: {}\n", snapshot.block);
+    say!(text, "block: {}\n", snapshot.block);
     say!(text, "\nRegisters\n{}", snapshot.registers.as_str());
     write_contexts(text, hw, snapshot);
     for ring in &snapshot.rings {

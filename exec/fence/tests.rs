@@ -89,6 +89,7 @@ mod tests {
             standing: standing.clone(),
             gang: None,
             tenant: None,
+            vmid: None,
         }
     }
 

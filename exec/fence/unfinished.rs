@@ -39,7 +39,9 @@ pub(super) struct Unfinished {
 impl Unfinished {
     /// Ends the submission with an error instead of its commands.
     pub(super) fn fail(&mut self, error: Error) {
-        if self.result.is_ok() {
+        // Its waves were killed, which has not ended it.
+        let killed_in_vain = self.result == Err(ENODATA) && error == ETIME;
+        if self.result.is_ok() || killed_in_vain {
             self.result = Err(error);
             self.party.lose(error);
         }

@@ -59,7 +59,10 @@ use crate::hw::{
         RING_SHIFT, //
     },
     decode::DecodedPacket,
-    engine::Engine,
+    engine::{
+        Engine,
+        QueueReset, //
+    },
     firmware::Microcode,
     on_chip::Share,
     BringUp, //
@@ -135,6 +138,10 @@ impl Engine for Mec {
         decode::pm4(dwords)
     }
 
+    fn queues(&self) -> Option<&dyn QueueReset> {
+        Some(self)
+    }
+
     fn nops(&self, out: &mut dyn Sink, dwords: u32) {
         cp::nops(out, dwords);
     }
@@ -187,6 +194,32 @@ impl Engine for Mec {
             interrupt,
         };
         emit(out, ReleaseMem(end_of_pipe));
+    }
+}
+
+impl QueueReset for Mec {
+    fn take_off(&self, card: &Card<'_>, ring: RingId) -> Result {
+        let queue = queue_of(ring)?;
+        select(card, 0, queue.into());
+        let done = dequeue(card, Dequeue::Reset);
+        select_none(card);
+        done
+    }
+
+    fn start(&self, up: &BringUp<'_>, ring: RingId) -> Result {
+        let queue = queue_of(ring)?;
+        select(up.card, 0, queue.into());
+        forget_ib(up.card);
+        select_none(up.card);
+        set_up_queue(up, queue)
+    }
+}
+
+/// Returns the number of a ring's queue.
+fn queue_of(ring: RingId) -> Result<u8> {
+    match ring {
+        RingId::Compute(queue) if queue < QUEUES => Ok(queue),
+        _ => Err(ENODEV),
     }
 }
 
@@ -312,14 +345,24 @@ fn describe(card: &Card<'_>, queue: u8, ring: &RingMemory, addr: u64) -> Descrip
 fn dequeue_all(card: &Card<'_>) -> Result {
     let done = (0..QUEUES).try_for_each(|queue| {
         select(card, 0, queue.into());
-        dequeue(card)
+        dequeue(card, Dequeue::Drain)
     });
     select_none(card);
     done
 }
 
+/// Fate of the waves of a queue that is taken off (`CP_HQD_DEQUEUE_REQUEST`; the C driver's
+/// `hqd_dequeue_request_type`).
+#[derive(Clone, Copy, Debug)]
+enum Dequeue {
+    /// They come to their end first.
+    Drain,
+    /// They are reset.
+    Reset,
+}
+
 /// Takes the selected queue off the engine, if it is active.
-fn dequeue(card: &Card<'_>) -> Result {
+fn dequeue(card: &Card<'_>, how: Dequeue) -> Result {
     /// Number of looks at the queue, and the pause between two: 20 ms in all.
     const LOOKS: usize = 2000;
     const PAUSE: Delta = Delta::from_micros(10);
@@ -328,7 +371,10 @@ fn dequeue(card: &Card<'_>) -> Result {
     if !regs.read(CP_HQD_ACTIVE).active() {
         return Ok(());
     }
-    regs.update(CP_HQD_DEQUEUE_REQUEST, |r| r.with_const_dequeue_req::<1>());
+    regs.update(CP_HQD_DEQUEUE_REQUEST, |r| match how {
+        Dequeue::Drain => r.with_const_dequeue_req::<1>(),
+        Dequeue::Reset => r.with_const_dequeue_req::<2>(),
+    });
     read_poll_timeout_atomic(
         || Ok(regs.read(CP_HQD_ACTIVE)),
         |queue| !queue.active(),
@@ -349,6 +395,19 @@ pub(super) fn any_active(card: &Card<'_>) -> bool {
     active
 }
 
+/// Has the selected queue forget the command buffer that it was in the middle of. The engine would
+/// go on with it.
+fn forget_ib(card: &Card<'_>) {
+    let regs = card.regs();
+    regs.write_reg(CP_HQD_IB_BASE_ADDR::zeroed());
+    regs.write_reg(CP_HQD_IB_BASE_ADDR_HI::zeroed());
+    regs.write_reg(CP_HQD_IB_RPTR::zeroed());
+    regs.update(CP_HQD_IB_CONTROL, |r| {
+        r.with_const_ib_size::<0>().with_processing_ib(false)
+    });
+    regs.write_reg(CP_HQD_SEMA_CMD::zeroed());
+}
+
 /// Clears the pointers of the selected queue, and a request to take it off.
 fn clear_pointers(card: &Card<'_>) {
     let regs = card.regs();
@@ -367,10 +426,15 @@ mod tests {
         },
         *, //
     };
-    use crate::hw::fake::{
-        write,
-        Effect, //
+    use crate::hw::{
+        command::Vmid,
+        fake::{
+            write,
+            Effect, //
+        },
+        ChipId, //
     };
+    use kernel::io::register::Register;
 
     /// Registers before the start, as another driver may leave them.
     const LEFT: [(usize, u32); 14] = [
@@ -511,6 +575,47 @@ mod tests {
         let last = [write(0xe44, 0), write(0x8234, 0x5000_0000)];
         expect(&last)?;
         assert!(idle.saw(&expected));
+        Ok(())
+    }
+
+    /// `SRBM_GFX_CNTL` for the third queue of the first pipe.
+    const SELECTED: u32 = 1 << 2 | 2 << 8;
+
+    #[test]
+    fn a_queue_is_off_when_it_is_not_active() -> Result {
+        let chip = ChipId::Bonaire.chip();
+        let ring = RingId::Compute(2);
+        let card = Card::fake(&[(CP_HQD_ACTIVE::OFFSET, 0)])?;
+        assert!(chip.take_off(&card, ring).is_ok());
+        // One that the engine does not let go of is not believed to be off.
+        let card = Card::fake(&[(CP_HQD_ACTIVE::OFFSET, 1)])?;
+        assert_eq!(chip.take_off(&card, ring).err(), Some(ETIMEDOUT));
+        assert!(card.saw(&[
+            write(SRBM_GFX_CNTL::OFFSET, SELECTED),
+            write(CP_HQD_DEQUEUE_REQUEST::OFFSET, 2),
+            write(SRBM_GFX_CNTL::OFFSET, 0),
+        ]));
+        Ok(())
+    }
+
+    #[test]
+    fn only_compute_queues_are_taken_off() -> Result {
+        let chip = ChipId::Bonaire.chip();
+        let card = Card::fake(&[])?;
+        for ring in [RingId::Gfx, RingId::Sdma(0), RingId::Compute(QUEUES)] {
+            assert_eq!(chip.take_off(&card, ring).err(), Some(ENODEV));
+        }
+        assert!(card.saw(&[]));
+        Ok(())
+    }
+
+    #[test]
+    fn waves_of_one_context_are_killed() -> Result {
+        let card = Card::fake(&[])?;
+        let vmid = Vmid::new(9).ok_or(EINVAL)?;
+        ChipId::Bonaire.chip().graphics.kill_waves(&card, vmid);
+        // SQ_CMD: kill, broadcast, of this context.
+        assert!(card.saw(&[write(0x8dec, 3 | 1 << 4 | 1 << 7 | 9 << 28)]));
         Ok(())
     }
 }

@@ -48,6 +48,9 @@ use crate::hw::{
 
 /// Number of virtual memory contexts.
 const CONTEXTS: u32 = 16;
+/// Command to waves: that they end. Mode of a command: it is for all waves that are chosen.
+const KILL: u32 = 3;
+const BROADCAST: u32 = 1;
 
 impl Graphics for Parts {
     fn describe(&self, card: &Card<'_>, memory: &MemoryInfo) -> GraphicsInfo {
@@ -119,6 +122,18 @@ impl Graphics for Parts {
         register: usize,
     ) -> Option<u32> {
         readable::read(card, info, memory, info.rasters.get(engine)?, register)
+    }
+
+    fn kill_waves(&self, card: &Card<'_>, vmid: Vmid) {
+        // All compute units are selected when nobody reads banked registers. If somebody does just
+        // now, only some of the waves are killed this time.
+        let context = u32::from(vmid.get()) << SQ_CMD::VM_ID_SHIFT;
+        card.regs().write_reg(
+            SQ_CMD::from(context)
+                .with_const_cmd::<KILL>()
+                .with_const_mode::<BROADCAST>()
+                .with_check_vmid(true),
+        );
     }
 
     fn clock(&self, card: &Card<'_>) -> u64 {

@@ -27,7 +27,7 @@ FLOORS = [
      ["ttm/access.rs vm/view.rs", "vm.rs vm/* ttm.rs ttm/* userptr.rs", "mem.rs"]),
     ("execution", "what runs, in which order, and when it is done",
      ["exec.rs", "exec/outage.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/shader_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
-      "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",
+      "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs exec/reset/*", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",
       "exec/fence.rs exec/fence/*", "exec/verdict.rs", "exec/level.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs exec/vmid/*", "exec/submitter.rs", "exec/view.rs",
       "exec/faults.rs", "exec/unmapped.rs", "exec/interrupt_ring.rs", "exec/gart.rs"]),
     ("hw", "registers, packets, page tables of each generation",

@@ -253,7 +253,10 @@ register! {
 
     pub(crate) CP_HQD_IB_RPTR(u32) @ 0x0c964 {}
 
-    pub(crate) CP_HQD_IB_CONTROL(u32) @ 0x0c968 {}
+    pub(crate) CP_HQD_IB_CONTROL(u32) @ 0x0c968 {
+        19:0 ib_size;
+        31:31 processing_ib => bool;
+    }
 
     pub(crate) CP_HQD_IQ_RPTR(u32) @ 0x0c970 {}
 

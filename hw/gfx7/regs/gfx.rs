@@ -32,6 +32,19 @@ register! {
     }
 }
 
+// Commands to waves
+
+register! {
+    /// A write is a command to the waves that the other fields choose, of those that the selected
+    /// compute units have.
+    pub(crate) SQ_CMD(u32) @ 0x08dec {
+        2:0 cmd;
+        6:4 mode;
+        7:7 check_vmid => bool;
+        31:28 vm_id;
+    }
+}
+
 // Addresses and tiling
 
 register! {

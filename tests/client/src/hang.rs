@@ -15,7 +15,15 @@ use crate::{
         START_ALIGN,
         Stream, //
     },
-    num::u64_of,
+    num::{
+        hi32,
+        lo32,
+        u64_of, //
+    },
+    pm4::{
+        Dispatch,
+        SetComputeRegs, //
+    },
     report::Outcome,
     session::{
         PATIENCE_MS,
@@ -48,11 +56,14 @@ pub enum Hang {
     Privileged,
     /// A command buffer where there is none.
     Unmapped,
+    /// Shaders that do not end. Not for DMA engines.
+    Shader,
 }
 
 impl Hang {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Wait, Self::Illegal, Self::Privileged, Self::Unmapped];
+    pub const ALL: [Self; 5] =
+        [Self::Wait, Self::Illegal, Self::Privileged, Self::Unmapped, Self::Shader];
 
     /// Its name in options.
     pub const fn key(self) -> &'static str {
@@ -61,6 +72,7 @@ impl Hang {
             Self::Illegal => "illegal",
             Self::Privileged => "privileged",
             Self::Unmapped => "unmapped",
+            Self::Shader => "shader",
         }
     }
 
@@ -71,6 +83,7 @@ impl Hang {
             Self::Illegal => "an illegal command",
             Self::Privileged => "a privileged register",
             Self::Unmapped => "a command buffer at an unmapped address",
+            Self::Shader => "an endless shader",
         }
     }
 
@@ -90,10 +103,38 @@ impl Hang {
             (Self::Illegal, false) => stream.push(Raw(&[0xc000_fe00, 0])),
             (Self::Privileged, true) => stream.push(Raw(&[0xf000_000e, REGISTER, 0])),
             (Self::Privileged, false) => stream.push(Raw(&[0xc003_3700, 0, REGISTER, 0, 0])),
+            (Self::Shader, _) => endless(&mut stream, session),
             (Self::Unmapped, _) => &mut stream,
         };
         stream
     }
+}
+
+/// Appends a dispatch of a shader that branches to itself, in more groups than there is room for at
+/// a time.
+fn endless<'a>(stream: &'a mut Stream, session: &Session) -> &'a mut Stream {
+    /// `s_branch`, to itself.
+    const BRANCH: u32 = 0xbf82_ffff;
+    /// Its place in the page of results.
+    const AT: usize = 0x800;
+    const GROUPS: u32 = 24;
+    session.data.map.write(AT, BRANCH);
+    let code = session.data.va + u64_of(AT);
+    let all_units = !0;
+    // COMPUTE_NUM_THREAD_X to Z; COMPUTE_PGM_LO, HI; COMPUTE_PGM_RSRC1, 2; RESOURCE_LIMITS and the
+    // units of the shader engines; COMPUTE_TMPRING_SIZE; the other shader engines.
+    let registers: [(u32, &[u32]); 6] = [
+        (0x2e07, &[64, 1, 1]),
+        (0x2e0c, &[lo32(code >> 8), hi32(code >> 8)]),
+        (0x2e12, &[0xc0 << 12 | 1 << 21, 0]),
+        (0x2e15, &[0, all_units, all_units]),
+        (0x2e18, &[0]),
+        (0x2e19, &[all_units, all_units]),
+    ];
+    for (first, values) in registers {
+        stream.push(SetComputeRegs { first, values });
+    }
+    stream.push(Dispatch { groups: GROUPS })
 }
 
 /// An engine and a way to hang it, as options name them.

@@ -45,6 +45,7 @@ use crate::{
     hdp::Vram,
     host::Host,
     ih::Ih,
+    inject::Moment,
     late::{
         Issued,
         UnderWay, //
@@ -119,6 +120,10 @@ pub struct Gpu {
     pub(crate) untrained: bool,
     /// It was allowed to access the host's memory.
     was_used: bool,
+    /// Indirect buffers of users that have begun.
+    user_ibs: u64,
+    /// It was taken out of its slot.
+    pub(crate) gone: bool,
     start: Instant,
 }
 
@@ -187,6 +192,8 @@ impl Gpu {
             kicked: false,
             untrained: config.inject.not_posted,
             was_used: false,
+            user_ibs: 0,
+            gone: false,
             start: Instant::now(),
             config,
         };
@@ -285,11 +292,36 @@ impl Gpu {
         if self.config.inject.no_rom_bar { &[0; rom::SIZE] } else { &self.rom }
     }
 
+    /// Reads configuration space.
+    pub fn config_read(&self, at: usize, to: &mut [u8]) {
+        if self.gone {
+            to.fill(0xff);
+        } else {
+            self.pci.read(at, to);
+        }
+    }
+
+    /// Takes the card out of its slot if this is the moment. Returns true if it is out.
+    pub(crate) fn vanishes(&mut self, moment: Moment) -> bool {
+        if !self.gone && self.user_ibs > 0 && self.config.inject.vanish == Some(moment) {
+            self.log.note(format!("taken out of its slot ({moment:?})"));
+            self.gone = true;
+            self.under_way.clear();
+            self.host.set_msi(None);
+        }
+        self.gone
+    }
+
     /// Writes configuration space.
     pub fn config_write(&mut self, at: usize, from: &[u8]) {
         self.log.event(Event::Config { at, bytes: from.to_vec() });
+        if self.gone {
+            return;
+        }
         match self.pci.write(at, from) {
+            ConfigEffect::Reset if self.vanishes(Moment::ConfigReset) => {}
             ConfigEffect::Reset => self.config_reset(),
+            ConfigEffect::Asleep => _ = self.vanishes(Moment::Sleep),
             // By itself D3 loses nothing: No_Soft_Reset is set.
             ConfigEffect::Woken if self.config.inject.power_loss => self.bus_reset(),
             ConfigEffect::Woken | ConfigEffect::None => (),
@@ -423,6 +455,7 @@ impl Gpu {
             || self.held.contains(&block)
             || !self.is_clocked()
             || self.pci.is_cut_off()
+            || self.gone
         {
             return Step::Idle;
         }
@@ -571,8 +604,13 @@ impl Gpu {
             self.cp_packet(id, front, s, &dwords)?
         };
         if let Flow::Call(to) | Flow::Chain(to) = &flow {
-            front.job = Some(to.vmid).filter(|vmid| *vmid != 0).or(front.job);
+            let user = to.vmid != 0;
+            front.job = Some(to.vmid).filter(|_| user).or(front.job);
             self.begin_ib(id, front)?;
+            self.user_ibs += u64::from(user);
+            if user && self.vanishes(Moment::Jobs(self.user_ibs)) {
+                return Err(Stop::Wait);
+            }
         }
         Ok((used, flow))
     }

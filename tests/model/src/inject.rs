@@ -23,6 +23,19 @@ pub enum AsicInit {
     Loop,
 }
 
+/// A moment at which a card is taken out of its slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// So many indirect buffers of users have begun.
+    Jobs(u64),
+    /// A block is reset, after such a buffer.
+    SoftReset,
+    /// The card is reset by configuration space, after such a buffer.
+    ConfigReset,
+    /// It is put to sleep, after such a buffer.
+    Sleep,
+}
+
 /// The faults of one model.
 #[derive(Clone, Debug, Default)]
 pub struct Injections {
@@ -46,6 +59,10 @@ pub struct Injections {
     pub power_loss: bool,
     /// Soft resets do nothing: an engine that hangs goes on hanging.
     pub no_soft_reset: bool,
+    /// The command that kills waves does nothing.
+    pub no_wave_kill: bool,
+    /// A compute queue is not taken off its engine by a request.
+    pub no_dequeue: bool,
     /// The reset by configuration space does nothing, whatever runs on the SMC.
     pub no_config_reset: bool,
     /// Another driver has left compute queues active on a halted engine.
@@ -60,6 +77,8 @@ pub struct Injections {
     pub hot: Option<u64>,
     /// A reset by the bus, once the card was in use, is its end.
     pub lost_by_reset: bool,
+    /// Moment at which the card is taken out of its slot.
+    pub vanish: Option<Moment>,
     /// Every register reads as all ones, as after the card fell off the bus.
     pub unplugged: bool,
     /// Blocks whose engines never execute anything.
@@ -100,6 +119,8 @@ impl Injections {
             "mc-training" => self.mc_training = true,
             "power-loss" => self.power_loss = true,
             "no-soft-reset" => self.no_soft_reset = true,
+            "no-wave-kill" => self.no_wave_kill = true,
+            "no-dequeue" => self.no_dequeue = true,
             "no-config-reset" => self.no_config_reset = true,
             "active-queues" => self.active_queues = true,
             "no-thermal-protection" => self.no_thermal_protection = true,
@@ -107,6 +128,10 @@ impl Injections {
             "dead-unit" => self.dead_unit = Some(number(0)?).filter(|n| *n < 16),
             "hot" => self.hot = Some(number(99)?),
             "lost-by-reset" => self.lost_by_reset = true,
+            "vanish-jobs" => self.vanish = Some(Moment::Jobs(number(1)?)),
+            "vanish-reset" => self.vanish = Some(Moment::SoftReset),
+            "vanish-full" => self.vanish = Some(Moment::ConfigReset),
+            "vanish-sleep" => self.vanish = Some(Moment::Sleep),
             "unplugged" => self.unplugged = true,
             _ => {
                 let unknown = || format!("no fault is called `{name}`; see --help");
@@ -150,9 +175,11 @@ mod tests {
             "hang-compute=3",
             "slow-sdma=50",
             "ring-sdma1",
+            "vanish-jobs=7",
         ] {
             i.add(n).unwrap();
         }
+        assert_eq!(i.vanish, Some(Moment::Jobs(7)));
         assert_eq!(i.no_interrupt, Some(9));
         assert_eq!(i.dead, [Block::Gfx, Block::Sdma1]);
         assert_eq!(i.hang_after(Block::Compute), Some(3));

@@ -53,6 +53,12 @@ Faults (--fail NAME, repeatable):
   smc-runs          another driver has left firmware running on the SMC
   hot[=C]           the card is that hot (default 99 degrees Celsius)
   dead-unit[=N]     compute unit N of the first shader engine does nothing
+  no-wave-kill      the command that kills waves does nothing
+  no-dequeue        a compute queue is not taken off its engine
+  vanish-jobs=N     the card is taken out of its slot when N indirect buffers of users have begun,
+  vanish-reset      or at the first reset of a block after one,
+  vanish-full       or at the first reset by configuration space,
+  vanish-sleep      or when it is put to sleep
   unplugged         every register reads as ones
 BLOCK: gfx, compute, sdma, sdma0, sdma1";
 

@@ -139,6 +139,9 @@ impl Gpu {
     /// A write to the doorbell aperture: a queue's write pointer, in dwords.
     pub fn doorbell(&mut self, offset: u64, value: u32) {
         self.log.event(Event::Doorbell { offset, value });
+        if self.gone {
+            return;
+        }
         // DOORBELL_OFFSET (bits 22:2) counts dwords, as a byte offset in place.
         let wanted = offset as u32 & 0x7f_fffc;
         let hit = self.mec.keys().copied().find(|sel| {

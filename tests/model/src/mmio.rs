@@ -5,6 +5,7 @@ use crate::{
     cp::MEC_HALT,
     engine::Block,
     gpu::Gpu,
+    inject::Moment,
     pace::Since,
     regs::{
         self,
@@ -39,7 +40,7 @@ impl Gpu {
     /// A register read by the host.
     pub fn reg_read(&mut self, reg: u32) -> u32 {
         self.log.settle(true);
-        if self.config.inject.unplugged {
+        if self.config.inject.unplugged || self.gone {
             return !0;
         }
         self.read_by(reg, Source::Host)
@@ -48,7 +49,7 @@ impl Gpu {
     /// A register write by the host.
     pub fn reg_write(&mut self, reg: u32, value: u32) {
         self.log.settle(true);
-        if !self.config.inject.unplugged {
+        if !self.config.inject.unplugged && !self.gone {
             self.write_by(reg, value, Source::Host);
         }
     }
@@ -204,10 +205,13 @@ impl Gpu {
             IH_RB_RPTR => self.ih_write_rptr(value),
             IH_RB_WPTR => self.ih_write_wptr(value),
             RLC_GPR_REG2 => self.regs.set(reg, value & !1),
+            SQ_CMD => self.wave_command(value),
             RLC_CAPTURE_GPU_CLOCK_COUNT => {
                 let clock = self.clock();
                 self.regs.set(RLC_GPU_CLOCK_COUNT_LSB, clock as u32);
                 self.regs.set(RLC_GPU_CLOCK_COUNT_MSB, (clock >> 32) as u32);
+            }
+            GRBM_SOFT_RESET | SRBM_SOFT_RESET if value != 0 && self.vanishes(Moment::SoftReset) => {
             }
             GRBM_SOFT_RESET => self.grbm_soft_reset(value),
             SRBM_SOFT_RESET => self.srbm_soft_reset(value),

@@ -11,6 +11,7 @@ use crate::{
     },
     gpu::Gpu,
     mc::Access,
+    pace::PROCESSING_IB,
     regs::{
         self,
         QueueSel,
@@ -41,6 +42,12 @@ impl Gpu {
                 front.hung = self.preload(sel, &dwords).err();
             }
             self.log.event(Event::Descriptor { queue: sel, dwords });
+        }
+        if self.regs.queue(sel, CP_HQD_IB_CONTROL) & PROCESSING_IB != 0 {
+            // Where that buffer is, and what has become of it, the model does not look.
+            let what = format!("queue {sel:?} goes on with the indirect buffer that it was in");
+            self.log.violation("old-buffer", what.clone());
+            front.hung = Some(what);
         }
         self.mec.entry(sel).or_insert(front);
     }

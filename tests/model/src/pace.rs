@@ -28,6 +28,8 @@ use crate::{
 
 /// Reads of a status before what it tells is over, at most.
 const READS: u32 = 8;
+/// CP_HQD_IB_CONTROL: the queue is in the middle of an indirect buffer.
+pub(crate) const PROCESSING_IB: u32 = 1 << 31;
 /// From RB_RPTR_WR_ENA to the use of the ring: half of what the C driver waits.
 const READ_POINTER: Duration = Duration::from_micros(500);
 /// From the release of a command processor to its first work: half of what the C driver waits.
@@ -104,6 +106,12 @@ impl Gpu {
             self.log.note(format!("queue {sel:?} is not taken off: its engine is halted"));
             return;
         }
+        // It executes nothing any more, so it does not do this either.
+        let stuck = self.mec.get(&sel).is_some_and(|front| front.hung.is_some());
+        if stuck || self.config.inject.no_dequeue {
+            self.log.note(format!("queue {sel:?} is not taken off: its engine does not respond"));
+            return;
+        }
         let reads =
             if self.config.strict.has(Rule::Busy) { self.rng.random_range(0..=READS) } else { 0 };
         if reads == 0 {
@@ -136,6 +144,11 @@ impl Gpu {
         // The request is fulfilled: whoever takes the queue up by its descriptor must not find it
         // there.
         self.regs.set_queue(sel, CP_HQD_DEQUEUE_REQUEST, 0);
+        // In the middle of an indirect buffer: it goes on there when it is taken up again.
+        if self.mec.get(&sel).is_some_and(|front| !front.ibs.is_empty()) {
+            let control = self.regs.queue(sel, CP_HQD_IB_CONTROL);
+            self.regs.set_queue(sel, CP_HQD_IB_CONTROL, control | PROCESSING_IB);
+        }
         // To save its registers is the work of the engine's firmware.
         if self.regs.queue(sel, CP_HQD_ACTIVE) & 1 != 0 && !self.is_halted(sel) {
             self.save_descriptor(sel);
@@ -149,8 +162,13 @@ impl Gpu {
         self.pace = Pace::default();
     }
 
-    /// No queue is left to be taken off.
+    /// No queue is left to be taken off, or in the middle of something.
     pub(crate) fn forget_queues(&mut self) {
         self.pace.dequeuing.clear();
+        for (me, pipe, queue) in
+            (1..=2).flat_map(|m| (0..4).flat_map(move |p| (0..8).map(move |q| (m, p, q))))
+        {
+            self.regs.set_queue((me, pipe, queue), CP_HQD_IB_CONTROL, 0);
+        }
     }
 }

@@ -33,6 +33,8 @@ pub enum ConfigEffect {
     None,
     /// The ASIC is to be reset.
     Reset,
+    /// The function goes to D3.
+    Asleep,
     /// The function comes back from D3, in which the platform may have taken its power.
     Woken,
 }
@@ -119,6 +121,8 @@ impl Pci {
             ConfigEffect::Reset
         } else if slept && !self.sleeps() {
             ConfigEffect::Woken
+        } else if !slept && self.sleeps() {
+            ConfigEffect::Asleep
         } else {
             ConfigEffect::None
         }
@@ -191,7 +195,7 @@ mod tests {
         let mut p = Pci::new(&Config::default());
         for (state, effect) in [
             (0, ConfigEffect::None),
-            (3, ConfigEffect::None),
+            (3, ConfigEffect::Asleep),
             (3, ConfigEffect::None),
             (0, ConfigEffect::Woken),
         ] {

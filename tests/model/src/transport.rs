@@ -117,7 +117,7 @@ impl ServerBackend for Backend {
     fn region_read(&mut self, region: u32, offset: u64, data: &mut [u8]) -> io::Result<()> {
         self.handle.with(|g| match region {
             REGISTERS => register_read(g, offset, data),
-            VFIO_PCI_CONFIG_REGION_INDEX => g.pci.read(offset as usize, data),
+            VFIO_PCI_CONFIG_REGION_INDEX => g.config_read(offset as usize, data),
             VFIO_PCI_ROM_REGION_INDEX => {
                 let rom = g.rom();
                 for (i, b) in data.iter_mut().enumerate() {

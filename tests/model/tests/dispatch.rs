@@ -256,6 +256,72 @@ fn an_endless_shader_lets_others_run_and_ends_with_its_engine() {
     b.clean();
 }
 
+/// SQ_CMD: kills all waves of a VMID.
+fn kill(b: &mut Bench, vmid: u32) {
+    b.w("SQ_CMD", 3 | 1 << 4 | 1 << 7 | vmid << 28);
+}
+
+#[test]
+fn killing_waves_ends_a_job_in_the_end() {
+    const GROUPS: u32 = 40;
+    let mut b = direct_bench();
+    space(&mut b, ENDLESS);
+    let mark = DATA + 0x5000;
+    let fence = pm4(WRITE_DATA, &[5 << 8, lo(GART + mark), hi(GART + mark), 7]);
+    let mut packets = registers(64);
+    packets.extend(direct(GROUPS));
+    let mut launch = job(&mut b, 0, &packets);
+    launch.extend(&fence);
+    b.gfx_submit(&launch);
+    b.gpu.run(200);
+    // Nobody else's.
+    for _ in 0..GROUPS {
+        kill(&mut b, VMID + 1);
+        assert_eq!(b.gpu.run(20), Step::Progress);
+    }
+    assert_ne!(b.get(mark), 7);
+    // Those that are there, each time: there are more groups than can be there at once.
+    let mut kills = 0;
+    while b.get(mark) != 7 {
+        kill(&mut b, VMID);
+        b.gpu.run(20);
+        kills += 1;
+        assert!(kills <= GROUPS);
+    }
+    assert!(kills > 1, "{kills}");
+    b.clean();
+}
+
+#[test]
+fn what_is_no_wave_cannot_be_killed() {
+    // A wait.
+    let mut b = direct_bench();
+    space(&mut b, &[]);
+    let wait = pm4(0x3c, &[3 | 1 << 4, lo(B), hi(B), 0xdead, !0, 4]);
+    let launch = job(&mut b, 0, &wait);
+    b.compute_submit(0, &launch);
+    let queue = EngineId::Compute { me: 1, pipe: 0, queue: 0 };
+    b.gpu.run(200);
+    kill(&mut b, VMID);
+    b.gpu.run(200);
+    assert!(b.gpu.busy(queue));
+    b.clean();
+    b.w("SQ_CMD", 0);
+    b.broke("wave-command");
+    // And where it is told not to, the model does not kill.
+    let mut b = direct_bench();
+    b.gpu.config.inject.add("no-wave-kill").unwrap();
+    space(&mut b, ENDLESS);
+    let mut packets = registers(64);
+    packets.extend(direct(1));
+    let launch = job(&mut b, 0, &packets);
+    b.compute_submit(0, &launch);
+    b.gpu.run(200);
+    kill(&mut b, VMID);
+    assert_eq!(b.gpu.run(200), Step::Progress);
+    assert!(b.gpu.busy(queue));
+}
+
 #[test]
 fn a_fault_of_a_shader_is_its_vmids() {
     let mut b = direct_bench();

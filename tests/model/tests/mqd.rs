@@ -116,6 +116,65 @@ fn a_halted_engine_takes_no_queue_off() {
     }
 }
 
+/// Has the queue wait in an indirect buffer for what does not come, or meet what does not exist,
+/// and asks for it to be taken off. Returns whether it is.
+fn take_off(b: &mut Bench, packets: &[u32]) -> bool {
+    b.put(DATA + 0x100, packets);
+    let control = packets.len() as u32 | 1 << 23;
+    b.compute_submit(QUEUE as usize, &pm4(0x3f, &[lo(GART + DATA + 0x100), hi(GART), control]));
+    b.run();
+    select(b, true);
+    b.w("CP_HQD_DEQUEUE_REQUEST", 2);
+    let off = (0..100).any(|_| b.r("CP_HQD_ACTIVE") == 0);
+    select(b, false);
+    off
+}
+
+/// A wait for what does not come.
+fn wait() -> Vec<u32> {
+    pm4(0x3c, &[3 | 1 << 4, lo(GART + DATA), hi(GART), 0xdead, !0, 4])
+}
+
+#[test]
+fn a_queue_goes_on_where_it_was_taken_off_unless_told_not_to() {
+    let store = pm4(0x37, &[5 << 8 | 1 << 20, lo(GART + DATA), hi(GART + DATA), 0x77]);
+    for told in [true, false] {
+        let mut b = Bench::with(config(0));
+        assert!(take_off(&mut b, &wait()));
+        b.clean();
+        select(&mut b, true);
+        if told {
+            b.w("CP_HQD_IB_CONTROL", 0);
+        }
+        // Behind the packet that called the buffer.
+        b.w("CP_HQD_PQ_RPTR", 4);
+        b.w("CP_HQD_PQ_WPTR", 4);
+        b.describe_queue(PLACE);
+        b.w("CP_HQD_ACTIVE", 1);
+        select(&mut b, false);
+        if told {
+            b.clean();
+        } else {
+            b.broke("old-buffer");
+        }
+        b.compute_submit(QUEUE as usize, &store);
+        b.run();
+        assert_eq!(b.get(DATA) == 0x77, told);
+    }
+}
+
+#[test]
+fn an_engine_that_does_not_respond_takes_no_queue_off() {
+    let mut b = Bench::with(config(0));
+    assert!(!take_off(&mut b, &pm4(0xfe, &[0])));
+    b.broke("illegal-packet");
+    let mut config = config(0);
+    config.inject.add("no-dequeue").unwrap();
+    let mut b = Bench::with(config);
+    assert!(!take_off(&mut b, &wait()));
+    b.clean();
+}
+
 #[test]
 fn queues_are_taken_off_before_the_engine_is_halted() {
     let mut config = config(0);

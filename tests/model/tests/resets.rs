@@ -182,3 +182,47 @@ fn a_bus_reset_may_be_the_end_of_a_card_in_use() {
     new.bus_reset();
     assert!(!new.config.inject.unplugged);
 }
+
+#[test]
+fn a_card_may_be_taken_out_of_its_slot_at_any_moment() {
+    const STATE: usize = 0x4c;
+    type Act = fn(&mut Bench);
+    let job: Act = |b| {
+        // An indirect buffer of a user: WRITE_DATA would show that it ran.
+        b.map(2, 0x10_0000, (bench::BUS + DATA) | bench::SYSTEM_RW);
+        b.flush(2);
+        b.put(DATA + 0x100, &pm4(0x10, &[0]));
+        b.gfx_submit(&pm4(0x3f, &[0x10_0100, 0, 2 | 2 << 24]));
+        b.run();
+    };
+    let soft: Act = |b| b.w("GRBM_SOFT_RESET", CP);
+    let sdma: Act = |b| b.w("SRBM_SOFT_RESET", SDMA[0]);
+    let full: Act = |b| b.gpu.config_write(0x7c, &0x39d5_e86bu32.to_le_bytes());
+    let sleep: Act = |b| b.gpu.config_write(STATE, &[3, 0]);
+    let none: Act = |_| {};
+    for (fault, act) in [
+        ("vanish-jobs=1", none),
+        ("vanish-reset", soft),
+        ("vanish-reset", sdma),
+        ("vanish-full", full),
+        ("vanish-sleep", sleep),
+    ] {
+        let mut b = bench(&[], &[], &[fault]);
+        // Bring-up does the same, and is left in peace.
+        act(&mut b);
+        assert_ne!(b.r("CONFIG_MEMSIZE"), !0, "{fault}");
+        if fault == "vanish-full" || fault == "vanish-reset" {
+            b = bench(&[], &[], &[fault]);
+        }
+        b.gpu.config_write(STATE, &[0, 0]);
+        job(&mut b);
+        act(&mut b);
+        assert_eq!(b.r("CONFIG_MEMSIZE"), !0, "{fault}");
+        let mut id = [0; 4];
+        b.gpu.config_read(0, &mut id);
+        assert_eq!(id, [0xff; 4]);
+        b.gfx_submit(&pm4(0x79, &[0x40, 1]));
+        b.run();
+        b.clean();
+    }
+}

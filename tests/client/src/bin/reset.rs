@@ -6,7 +6,11 @@
 //! A client hangs an engine, in each of several ways, with a job of its own behind. Others have
 //! jobs behind on the same ring, and work on all other engines meanwhile. The guilty job and the
 //! one behind it end with an error, and the guilty client is told; all others end well, and VRAM
-//! keeps what it held. What the C driver does otherwise is skipped on it, with the reason.
+//! keeps what it held. The smallest step that can help has to be the one that does. What the C
+//! driver does otherwise is skipped on it, with the reason.
+//!
+//! `--broken 1` is for a card on which waves cannot be killed and queues not be taken off: then the
+//! next step has to do.
 //!
 //! `--hang ENGINE:KIND` only hangs an engine, and stays until it is killed; `--alive 1` only shows
 //! that all engines work: for scripts that take the driver away meanwhile.
@@ -139,16 +143,58 @@ struct Seen {
     elsewhere: Vec<(Engine, Worked)>,
 }
 
+/// A part of the card that has to be reset.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The shaders of the job.
+    Waves,
+    /// One compute queue.
+    Queue,
+    /// All engines of a block, or more.
+    Block,
+}
+
+impl Step {
+    /// The smallest one that can help.
+    fn of(engine: Engine, hang: Hang, is_broken: bool) -> Self {
+        match (hang, engine) {
+            _ if is_broken => Self::Block,
+            (Hang::Shader, _) => Self::Waves,
+            (Hang::Wait, Engine::Compute(_)) => Self::Queue,
+            _ => Self::Block,
+        }
+    }
+
+    /// Returns the words with which the driver's log tells that it has helped.
+    const fn line(self) -> &'static str {
+        match self {
+            Self::Waves => "the job's shader was reset in ",
+            Self::Queue => "the compute queue was reset in ",
+            Self::Block => " was reset in ",
+        }
+    }
+}
+
 struct Scene<'a> {
     node: &'a Node,
     limit: Duration,
     engine: Engine,
     hang: Hang,
+    /// The card can do no less than to reset a block.
+    is_broken: bool,
 }
 
 impl Scene<'_> {
     fn is_c(&self) -> bool {
         self.node.driver == Driver::Reference
+    }
+
+    /// Returns what has to be reset. The C driver resets no single queue.
+    fn step(&self) -> Step {
+        match Step::of(self.engine, self.hang, self.is_broken) {
+            Step::Queue if self.is_c() => Step::Block,
+            step => step,
+        }
     }
 
     /// Returns true if the C driver resets the whole card.
@@ -168,13 +214,21 @@ impl Scene<'_> {
         // What has to be moved or cleared is before the hang.
         innocent.prove_alive(engine)?;
         neighbor.prove_alive(engine)?;
+        let mut log = KernelLog::open()?;
         let start = Instant::now();
         let seen = self.hang(&guilty, &innocent, &neighbor)?;
         let took = start.elapsed();
         let title = format!("{engine}: {}", self.hang.name());
-        tally.check(format!("{title}: the guilty job ends with ETIME"), || {
+        let end = if self.step() == Step::Waves { "ENODATA" } else { "ETIME" };
+        tally.check(format!("{title}: the guilty job ends with {end}"), || {
             seen.guilty.map(|_| format!("all was over after {} ms", took.as_millis()))
         });
+        let name = format!("{title}: no more is reset than is needed");
+        if self.is_c() {
+            tally.skip(name, "the C driver's log says it in another way");
+        } else {
+            tally.check(name, || self.is_smallest(&mut log));
+        }
         tally.record(format!("{title}: the job behind it with ECANCELED"), seen.behind);
         if self.is_whole() {
             tally.skip(
@@ -223,10 +277,13 @@ impl Scene<'_> {
         let first = submit_hang(guilty, engine, self.hang).map_err(fail)?;
         let behind = store(guilty, 1)?;
         let others = (store(innocent, 2)?, store(neighbor, 3)?);
+        let waves = self.step() == Step::Waves;
         // On the C driver the error of the queue's last job stands for that of any other, too.
-        let either = [libc::ETIME, libc::ECANCELED];
+        let either = [if waves { libc::ENODATA } else { libc::ETIME }, libc::ECANCELED];
         let (expected, then): (&[i32], &[i32]) =
             if self.is_c() { (&either, &either) } else { (&either[..1], &either[1..]) };
+        // What is on the ring already runs if nothing but waves is reset.
+        let written = u32::from(waves);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let mut workers = Vec::new();
@@ -243,7 +300,7 @@ impl Scene<'_> {
             Ok(Seen {
                 guilty: end,
                 elsewhere: elsewhere.collect(),
-                behind: ends_with(guilty, engine, behind, then).and(has_written(guilty, 0)),
+                behind: ends_with(guilty, engine, behind, then).and(has_written(guilty, written)),
                 innocent: ends_well(innocent, engine, others.0)
                     .and(has_written(innocent, 2))
                     .and(ends_well(neighbor, engine, others.1))
@@ -276,6 +333,27 @@ impl Scene<'_> {
         }
     }
 
+    /// Checks that the smallest step that can help did.
+    fn is_smallest(&self, log: &mut KernelLog) -> Outcome {
+        let start = Instant::now();
+        loop {
+            let lines = log.lines(|line| line.contains(" was reset in "))?;
+            let wanted = self.step().line();
+            let small = |line: &String| {
+                [Step::Waves, Step::Queue].iter().any(|step| line.contains(step.line()))
+            };
+            let is_right = |line: &String| {
+                line.contains(wanted) && (small(line) == (self.step() != Step::Block))
+            };
+            match lines.first() {
+                Some(line) if is_right(line) => return Ok(String::new()),
+                Some(_) => return Err(format!("{lines:?}, not `{wanted}`")),
+                None if start.elapsed() > RESET => return Err("the log says nothing".into()),
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     fn contexts(&self, guilty: &Session, innocent: &Session) -> Outcome {
         let lost = if self.is_whole() { flag::VRAM_LOST } else { 0 };
         // On the C driver a job behind the guilty one may hide the guilt.
@@ -283,7 +361,9 @@ impl Scene<'_> {
         let fresh = guilty.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
         let seen =
             [flags(guilty, guilty.ctx)?, flags(innocent, innocent.ctx)?, flags(guilty, fresh)?];
-        let expected = [flag::RESET | flag::GUILTY | lost, flag::RESET | lost, 0];
+        // What costs nobody else anything is told to nobody else.
+        let all = if self.step() == Step::Block { flag::RESET } else { 0 };
+        let expected = [flag::RESET | flag::GUILTY | lost, all | lost, 0];
         let told = [seen[0] | hidden, seen[1], seen[2]];
         if told != expected {
             return Err(format!("guilty, innocent, new: {seen:x?}, not {expected:x?}"));
@@ -297,7 +377,7 @@ impl Scene<'_> {
 
     fn refused(&self, guilty: &Session, neighbor: &Session) -> Outcome {
         match submit(guilty, 2, self.engine, &Stream::new()) {
-            Err(Errno(libc::ETIME | libc::ECANCELED)) => {}
+            Err(Errno(libc::ETIME | libc::ECANCELED | libc::ENODATA)) => {}
             answer => return Err(format!("the guilty queue answers {answer:?}")),
         }
         if !self.is_whole() {
@@ -337,6 +417,41 @@ fn begins_once(node: &Node) -> Outcome {
     match end {
         Err(Errno(libc::ECANCELED | libc::ETIME)) => Ok(format!("it ends with {end:?}")),
         end => Err(format!("it ends with {end:?}")),
+    }
+}
+
+/// A job whose waves may have been killed with those of another, as both are of one address space,
+/// is told so.
+fn bystander_is_told(node: &Node, limit: Duration) -> Outcome {
+    const GATE: usize = 192;
+    let guilty = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    let bystander = guilty.another().map_err(|e| format!("a context: {e}"))?;
+    let (gfx, compute) = (Engine::Gfx, Engine::Compute(1));
+    // From then on both rings use the same VM context: its flush is over.
+    bystander.prove_alive(gfx)?;
+    guilty.prove_alive(compute)?;
+    let hang = submit_hang(&guilty, compute, Hang::Shader).map_err(|e| format!("CS: {e}"))?;
+    // Its own time is not up when the other's is.
+    thread::sleep(limit / 2);
+    let (count, gate) = (bystander.data.va + 128, bystander.data.va + u64_of(GATE));
+    let mut stream = Stream::new();
+    stream.store(gfx, count, 1).wait_equal(gfx, gate, 1);
+    let seq = submit(&bystander, 1, gfx, &stream).map_err(|e| format!("CS: {e}"))?;
+    let begun = Instant::now();
+    while bystander.data.map.read(128) == 0 {
+        if begun.elapsed() > limit {
+            return Err("the job does not begin".into());
+        }
+    }
+    ends_with(&guilty, compute, hang, &[libc::ENODATA])?;
+    bystander.data.map.write(GATE, 1);
+    ends_with(&bystander, gfx, seq, &[libc::ENODATA])?;
+    // Those of other address spaces go on.
+    let other = Session::open(node).map_err(|e| format!("a session: {e}"))?;
+    other.prove_alive(gfx)?;
+    match flags(&other, other.ctx)? {
+        0 => Ok(String::new()),
+        seen => Err(format!("another's flags are {seen:#x}")),
     }
 }
 
@@ -512,11 +627,14 @@ fn stay(session: &Session, engine: Engine, hang: Hang) -> ExitCode {
 
 fn main() -> ExitCode {
     const SHORT: (&str, &str) = ("short", "1: one hang of each kind of engine only");
-    const HANG: (&str, &str) = ("hang", "ENGINE:KIND; wait, illegal, privileged, unmapped");
+    const HANG: (&str, &str) = ("hang", "ENGINE:KIND; wait, illegal, privileged, unmapped, shader");
     const LIMIT: (&str, &str) = ("limit", "the driver's time limit in ms (default 2000)");
+    const BROKEN: (&str, &str) = ("broken", "1: the card resets blocks only");
     const ALIVE: (&str, &str) = ("alive", "1: only shows that all engines work");
-    let args =
-        Args::parse("Hangs engines, and sees who notices.", &[NODE, SHORT, HANG, LIMIT, ALIVE]);
+    let args = Args::parse(
+        "Hangs engines, and sees who notices.",
+        &[NODE, SHORT, HANG, LIMIT, BROKEN, ALIVE],
+    );
     let start = match Start::new("reset", &args) {
         Ok(start) => start,
         Err(status) => return status,
@@ -535,17 +653,26 @@ fn main() -> ExitCode {
         return tally.close();
     }
     let limit = Duration::from_millis(args.get(LIMIT.0).unwrap_or(2000));
+    let is_broken = args.get::<u32>(BROKEN.0).is_some_and(|n| n != 0);
     let is_short = args.get::<u32>(SHORT.0).is_some_and(|n| n != 0);
     let mut scenes = vec![
         (Engine::Gfx, Hang::Unmapped),
         (Engine::Compute(0), Hang::Wait),
         (Engine::Dma(0), Hang::Illegal),
+        (Engine::Compute(1), Hang::Shader),
     ];
-    if !is_short {
+    if is_broken {
+        scenes = vec![
+            (Engine::Compute(0), Hang::Wait),
+            (Engine::Compute(1), Hang::Shader),
+            (Engine::Gfx, Hang::Shader),
+        ];
+    } else if !is_short {
         scenes.extend([
             (Engine::Gfx, Hang::Wait),
             (Engine::Gfx, Hang::Illegal),
             (Engine::Gfx, Hang::Privileged),
+            (Engine::Gfx, Hang::Shader),
             (Engine::Compute(0), Hang::Illegal),
             (Engine::Compute(0), Hang::Privileged),
             (Engine::Compute(0), Hang::Unmapped),
@@ -555,10 +682,13 @@ fn main() -> ExitCode {
         ]);
     }
     for (engine, hang) in scenes {
-        let scene = Scene { node, limit, engine, hang };
+        let scene = Scene { node, limit, engine, hang, is_broken };
         if let Err(why) = scene.play(&mut tally) {
             tally.record(format!("{engine}: {}", hang.name()), Err(why));
         }
+    }
+    if is_broken {
+        return tally.close();
     }
     tally.check("a forbidden access is told to its owner only", || faults_are_told(node));
     if node.driver == Driver::Reference {
@@ -571,6 +701,11 @@ fn main() -> ExitCode {
     }
     tally.check("a job that has begun does not begin again", || begins_once(node));
     tally.check("jobs behind a hang do not prolong it", || pushes_do_not_prolong(node, limit));
+    let name = "a job that may have lost waves with another's is told";
+    match node.driver {
+        Driver::Rust => _ = tally.check(name, || bystander_is_told(node, limit)),
+        Driver::Reference => tally.skip(name, "the C driver does not look"),
+    }
     let name = "hangs without a pause are not all logged";
     match node.driver {
         Driver::Rust => _ = tally.check(name, || many_are_not_all_logged(node)),

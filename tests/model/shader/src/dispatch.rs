@@ -127,6 +127,14 @@ impl Dispatch {
         Ok(Progress::More)
     }
 
+    /// Ends the waves that are there. Groups that have not started will.
+    pub fn kill(&mut self) {
+        for group in self.resident.drain(..) {
+            group.slots.iter().for_each(|slot| self.slots[*slot] = false);
+            self.spare.extend(group.waves.into_iter().map(|w| w.vector));
+        }
+    }
+
     /// Starts groups while there is room.
     fn fill(&mut self) {
         while self.resident.len() < self.most {

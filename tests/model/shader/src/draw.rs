@@ -196,6 +196,11 @@ impl Draw {
         Ok(Progress::More)
     }
 
+    /// Ends the wave that is there: its vertices or pixels are lost. Others will start.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
     /// Lets the wave execute, and takes what it has exported when it has ended.
     fn turn<M: Memory + ?Sized>(
         &mut self,

@@ -101,6 +101,10 @@ const HOLE: u64 = VOID | 1 << 62;
 /// EOP_TCL1_ACTION_EN).
 const EOP_SECOND_LEVEL: u32 = 1 << 15 | 1 << 17;
 const EOP_VECTOR: u32 = 1 << 16;
+/// SQ_CMD: that waves end; that it is for all of them, and for those of a VMID only.
+const KILL: u32 = 3;
+const BROADCAST: u32 = 1;
+const CHECK_VMID: u32 = 1 << 7;
 /// In whose name caches write back: their addresses are past translation.
 const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
 
@@ -115,6 +119,13 @@ impl Job {
         match self {
             Job::Dispatch(dispatch) => dispatch.run(memory, SLICE),
             Job::Draw(draw) => draw.run(memory, SLICE),
+        }
+    }
+
+    fn kill(&mut self) {
+        match self {
+            Job::Dispatch(dispatch) => dispatch.kill(),
+            Job::Draw(draw) => draw.kill(),
         }
     }
 
@@ -233,6 +244,29 @@ impl Gpu {
             }
             Err(stop) => Err(self.shader_stop(stop)),
         }
+    }
+
+    /// SQ_CMD: a command to waves, of one VMID if it says so. Only that to die is known here.
+    pub(crate) fn wave_command(&mut self, value: u32) {
+        self.regs.set(SQ_CMD, value);
+        if value & 7 != KILL || value >> 4 & 7 != BROADCAST {
+            let what = format!("SQ_CMD := {value:#x} is not known here");
+            self.log.violation("wave-command", what);
+            return;
+        }
+        if self.config.inject.no_wave_kill {
+            return;
+        }
+        let vmid = (value & CHECK_VMID != 0).then_some((value >> 28) as u8);
+        for id in self.engines() {
+            let running = self.front(id).and_then(|front| front.dispatch.as_mut());
+            let Some(Running(job, access)) = running else { continue };
+            if vmid.is_none_or(|vmid| vmid == access.vmid) {
+                job.kill();
+                self.log.note(format!("{id}: its waves are killed"));
+            }
+        }
+        self.kick();
     }
 
     /// Executes a slice, through the caches if there are any.

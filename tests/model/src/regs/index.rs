@@ -149,6 +149,7 @@ registers! {
     SQ_IND_INDEX = 0x2378;
     SQ_IND_DATA = 0x2379;
     SQ_CMD = 0x237b;
+    CP_HQD_IB_CONTROL = 0x325a;
     SCRATCH_REG0 = 0xc040;
     GB_ADDR_CONFIG = 0x263e;
     VGT_PRIMITIVE_TYPE = 0xc242;
