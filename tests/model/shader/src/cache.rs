@@ -8,19 +8,12 @@
 //! written for it. What other engines and the host write goes past these caches, as on this
 //! generation.
 
-use std::{
-    collections::HashMap,
-    hash::{
-        BuildHasherDefault,
-        Hasher, //
-    }, //
-};
-
 use crate::{
     memory::{
         Access,
         Memory,
         PAGE,
+        PageMap,
         Path,
         Place, //
     },
@@ -49,36 +42,18 @@ pub mod action {
     pub const INSTRUCTION: u32 = 1 << 29;
 }
 
-/// Hashes page numbers, the same in every run.
-#[derive(Default)]
-struct PageHasher(u64);
-
-impl Hasher for PageHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.write_u64((*b).into()));
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-}
-
 type Bytes = [u8; LINE as usize];
 
 /// What a cache keeps, page by page, and the page that was asked for last.
 struct Pages<T> {
-    index: HashMap<u64, usize, BuildHasherDefault<PageHasher>>,
+    index: PageMap<usize>,
     pages: Vec<(u64, Box<T>)>,
     last: (u64, usize),
 }
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Pages { index: HashMap::default(), pages: vec![], last: (NO_PAGE, 0) }
+        Pages { index: PageMap::default(), pages: vec![], last: (NO_PAGE, 0) }
     }
 }
 

@@ -79,7 +79,7 @@ fn constant(i: &Inst) -> u32 {
 fn write_same(w: &mut Wave, i: &Inst, n: usize) {
     if i.entry.format == Format::Sopk {
         w.set(i.dst, constant(i));
-    } else if i.entry.signature.result(0).is_some_and(|k| k.dwords() == 2) {
+    } else if i.wide {
         let value = w.source64(i, n);
         w.set_pair(i.dst, value);
     } else {

@@ -238,7 +238,7 @@ impl Gpu {
     /// Executes a slice, through the caches if there are any.
     fn slice(&mut self, running: &mut Running) -> Result<Progress, ShaderStop> {
         let (mut caches, mut aging) = (self.shaders.caches.take(), self.shaders.aging.take());
-        let mut memory = ShaderMemory { gpu: self, access: running.1, file: None };
+        let mut memory = ShaderMemory::new(self, running.1);
         let outcome = match (&mut caches, &mut aging) {
             (Some(caches), Some(aging)) => {
                 caches.age(aging, &mut memory);
@@ -254,7 +254,7 @@ impl Gpu {
     /// Does to the shader's caches what SURFACE_SYNC and ACQUIRE_MEM ask for: CP_COHER_CNTL.
     pub(super) fn cache_actions(&mut self, actions: u32) {
         let Some(mut caches) = self.shaders.caches.take() else { return };
-        caches.act(actions, &mut ShaderMemory { gpu: self, access: CACHES, file: None });
+        caches.act(actions, &mut ShaderMemory::new(self, CACHES));
         self.shaders.caches = Some(caches);
     }
 
@@ -272,7 +272,7 @@ impl Gpu {
         let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
         let len = u64::from(body[5] & 0x1f_ffff);
         let Some(mut caches) = self.shaders.caches.take() else { return };
-        let mut memory = ShaderMemory { gpu: self, access: Self::access(id, s.vmid), file: None };
+        let mut memory = ShaderMemory::new(self, Self::access(id, s.vmid));
         let through = [
             (body[0] >> 29 & 3, src, memory::Access::Read),
             (body[0] >> 20 & 3, dst, memory::Access::Write),
@@ -384,11 +384,17 @@ impl Gpu {
 struct ShaderMemory<'a> {
     gpu: &'a mut Gpu,
     access: Access,
+    vram: Arc<Memory>,
     /// The file of the host's memory that was used last.
     file: Option<(u64, Arc<Memory>)>,
 }
 
-impl ShaderMemory<'_> {
+impl<'a> ShaderMemory<'a> {
+    fn new(gpu: &'a mut Gpu, access: Access) -> Self {
+        let vram = gpu.vram.device().clone();
+        ShaderMemory { gpu, access, vram, file: None }
+    }
+
     /// The number of a file of the host's memory.
     fn number(&mut self, file: &Arc<Memory>) -> u64 {
         let files = &mut self.gpu.shaders.files;
@@ -401,18 +407,16 @@ impl ShaderMemory<'_> {
     }
 
     /// Returns the memory of a position; nothing for one that is nowhere.
-    fn memory(&mut self, at: u64) -> Option<(Arc<Memory>, u64)> {
+    fn memory(&mut self, at: u64) -> Option<(&Memory, u64)> {
         if at & VOID != 0 {
             return None;
         }
-        let Some(number) = (at / HOST).checked_sub(1) else {
-            return Some((self.gpu.vram.device().clone(), at));
-        };
+        let Some(number) = (at / HOST).checked_sub(1) else { return Some((&self.vram, at)) };
         if self.file.as_ref().is_none_or(|(n, _)| *n != number) {
             let file = self.gpu.shaders.files.get(number as usize)?.upgrade()?;
             self.file = Some((number, file));
         }
-        self.file.as_ref().map(|(_, file)| (file.clone(), at % HOST))
+        self.file.as_ref().map(|(_, file)| (&**file, at % HOST))
     }
 }
 
@@ -437,13 +441,11 @@ impl memory::Memory for ShaderMemory<'_> {
     }
 
     fn read(&mut self, _path: Path, at: memory::Place, to: &mut [u8]) {
+        if at.0 < HOST {
+            self.gpu.check_flushed(self.access, at.0, true, at.0, to.len());
+        }
         match self.memory(at.0) {
-            Some((memory, offset)) => {
-                if at.0 < HOST {
-                    self.gpu.check_flushed(self.access, at.0, true, offset, to.len());
-                }
-                memory.read(offset, to);
-            }
+            Some((memory, offset)) => memory.read(offset, to),
             None => to.fill(if at.0 & HOLE == HOLE { 0 } else { 0xff }),
         }
     }
@@ -457,7 +459,7 @@ impl memory::Memory for ShaderMemory<'_> {
             _ => memory.write(offset, from),
         }
         if at.0 < HOST {
-            self.gpu.vram.written(offset, from.len() as u64);
+            self.gpu.vram.written(at.0, from.len() as u64);
         }
     }
 
