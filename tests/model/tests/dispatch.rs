@@ -384,6 +384,8 @@ fn what_was_loaded_is_old_until_its_cache_is_flushed() {
     for (actions, fresh) in [(0, false), (1 << 23, false), (1 << 22, true), (ALL_CACHES, true)] {
         let mut b = strict();
         let mut packets = registers(64);
+        // One compute unit, whose cache both dispatches go through.
+        packets.extend(set(0xb858, &[1, 0]));
         packets.extend(direct(4));
         let ring = [job(&mut b, 0, &packets), fence(1 << 17, DATA + 0x5000)].concat();
         b.gfx_submit(&ring);

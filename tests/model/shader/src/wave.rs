@@ -45,6 +45,8 @@ pub struct Wave {
     pub state: State,
     /// Results that are on their way.
     pub pending: Pending,
+    /// HW_ID: where it runs.
+    pub hardware: u32,
     /// EXEC as a mask of each lane, and the value that it was made from.
     lanes: (u64, Row),
     /// Sources of floats that are no register as it is: see [`Wave::spread`]. They are here so that
@@ -75,7 +77,7 @@ impl Wave {
         let state = State::Ready;
         let pending = Pending::default();
         let (lanes, spread) = ((0, [0; LANES]), [[0; LANES]; 3]);
-        Wave { scalar, vector, scc: false, pc, mode, state, pending, lanes, spread }
+        Wave { scalar, vector, scc: false, pc, mode, state, pending, hardware: 0, lanes, spread }
     }
 
     /// The pair at an operand code.

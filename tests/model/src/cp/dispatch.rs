@@ -29,6 +29,7 @@ use amdgpu_shader::{
     draw::Draw,
     launch::{
         Launch,
+        POWER_ON,
         WINDOW,
         WINDOW_SIZE, //
     },
@@ -38,7 +39,8 @@ use amdgpu_shader::{
     },
     rng::Rng,
     stop::Stop as ShaderStop,
-    tiling::Modes, //
+    tiling::Modes,
+    units::ENGINES, //
 };
 
 use super::{
@@ -74,22 +76,6 @@ const GB_MACROTILE_MODE0: u32 = 0x2664;
 /// SH_MEM_CONFIG.ALIGNMENT_MODE, and its value for addresses of any byte.
 const ALIGNMENT_MODE: u32 = 3 << 2;
 const UNALIGNED: u32 = 3 << 2;
-/// The compute units of each shader engine that dispatches may use: all, at power-up.
-const THREAD_MANAGEMENT: [u32; 4] = [
-    COMPUTE_STATIC_THREAD_MGMT_SE0,
-    COMPUTE_STATIC_THREAD_MGMT_SE1,
-    COMPUTE_STATIC_THREAD_MGMT_SE2,
-    COMPUTE_STATIC_THREAD_MGMT_SE3,
-];
-const POWER_ON: [u32; WINDOW_SIZE as usize] = {
-    let mut registers = [0; WINDOW_SIZE as usize];
-    let mut n = 0;
-    while n < THREAD_MANAGEMENT.len() {
-        registers[(THREAD_MANAGEMENT[n] - WINDOW) as usize] = !0;
-        n += 1;
-    }
-    registers
-};
 /// Positions of shader memory: bytes of VRAM below this, then files of the host's memory by number.
 const HOST: u64 = 1 << 44;
 /// A position that is nowhere: reads give ones, writes vanish.
@@ -308,18 +294,16 @@ impl Gpu {
             _ => self.indirect_dims(id, s, body)?,
         };
         let registers = self.shaders.registers.get(&id).unwrap_or(&POWER_ON);
-        let engines = &THREAD_MANAGEMENT[..self.config.chip.shader_engines() as usize];
-        if engines.iter().all(|reg| registers[(reg - WINDOW) as usize] == 0) {
-            return Err(Stop::Hang("a dispatch that may use no compute unit".into()));
-        }
-        let dead = self.config.inject.dead_unit.map_or(0, |unit| 1 << unit);
-        let lives = |reg: u32, dead: u32| registers[(reg - WINDOW) as usize] & !dead != 0;
-        let done = lives(engines[0], dead) || engines[1..].iter().any(|reg| lives(*reg, 0));
         let launch =
             Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
-        // What only a dead unit may do is not done.
-        let Some(launch) = launch.filter(|_| done) else { return Ok(None) };
+        let Some(launch) = launch else { return Ok(None) };
         let config = self.shader_config(s.vmid, TA_CS_BC_BASE_ADDR);
+        let may = |n: usize| config.units[n] & launch.units[n];
+        let dead = self.config.inject.dead_unit.map_or(0, |unit| 1 << unit);
+        if dead != 0 && may(0) == dead && (1..ENGINES).all(|n| may(n) == 0) {
+            // What only a dead unit may do is not done.
+            return Ok(None);
+        }
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
@@ -356,6 +340,17 @@ impl Gpu {
         Ok((dims, initiator))
     }
 
+    /// Returns the compute units of each shader engine that are there and not switched off.
+    fn units(&self) -> [u32; ENGINES] {
+        let there = (1 << self.config.chip.units()) - 1;
+        let engines = self.config.chip.shader_engines() as usize;
+        let off = |n: usize| {
+            let of = |reg: u32| self.regs.of_engine(n as u32, reg) >> 16;
+            of(CC_GC_SHADER_ARRAY_CONFIG) | of(GC_USER_SHADER_ARRAY_CONFIG)
+        };
+        std::array::from_fn(|n| if n < engines { there & !off(n) } else { 0 })
+    }
+
     /// Settings of a dispatch or a draw that begins; `borders` is the register, and the next, that
     /// say where its table of border colors is.
     pub(super) fn shader_config(&mut self, vmid: u8, borders: u32) -> Config {
@@ -371,6 +366,7 @@ impl Gpu {
             apertures: [bases as u16, (bases >> 16) as u16],
             borders: u64::from(self.regs.get(borders)) << 8
                 | u64::from(self.regs.get(borders + 1) & 0xff) << 40,
+            units: self.units(),
             tiling: Modes {
                 tile: std::array::from_fn(|n| self.regs.get(GB_TILE_MODE0 + n as u32)),
                 macrotile: std::array::from_fn(|n| self.regs.get(GB_MACROTILE_MODE0 + n as u32)),
