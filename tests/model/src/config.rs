@@ -34,6 +34,14 @@ impl Chip {
         }
     }
 
+    /// Compute units of each shader engine, which has one array of them.
+    pub fn units(self) -> u32 {
+        match self {
+            Chip::Bonaire => 7,
+            Chip::Hawaii => 11,
+        }
+    }
+
     /// `MC_SHARED_CHMAP.NOOFCHAN` as encoded in bits 15:12.
     pub fn channel_code(self) -> u32 {
         match self {

@@ -130,6 +130,11 @@ impl Store {
         }
     }
 
+    /// What a shader engine has in a register of its own.
+    pub fn of_engine(&self, engine: u32, reg: u32) -> u32 {
+        self.banked.get(&(reg, engine)).copied().unwrap_or(0)
+    }
+
     /// Reads as the selected bank has it.
     pub fn read(&self, reg: u32) -> u32 {
         match bank(reg) {

@@ -406,6 +406,137 @@ fn a_bad_shader_hangs_its_engine_with_the_reason() {
     assert!(why.contains("s_trap"), "{why}");
 }
 
+/// Runs a program of one group on the gfx ring until nothing moves.
+fn run_program(b: &mut Bench, program: &[u32], more: &[u32]) {
+    space(b, program);
+    let mut packets = registers(64);
+    packets.extend(more);
+    packets.extend(direct(1));
+    let launch = job(b, 0, &packets);
+    b.gfx_submit(&launch);
+    b.run();
+}
+
+/// The VMID of the fault that was latched, and the page's address.
+fn fault(b: &mut Bench) -> (u32, u64) {
+    let status = b.r("VM_CONTEXT1_PROTECTION_FAULT_STATUS");
+    (status >> 25 & 0xf, u64::from(b.r("VM_CONTEXT1_PROTECTION_FAULT_ADDR")) << 12)
+}
+
+/// A mark that the second compute queue writes, whatever the others do.
+fn another_queue_goes_on(b: &mut Bench) {
+    let mark = DATA + 0x6000;
+    b.put(mark, &[0]);
+    b.compute_submit(1, &pm4(WRITE_DATA, &[5 << 8, lo(GART + mark), hi(GART + mark), 7]));
+    for _ in 0..100 {
+        b.gpu.run(200);
+        if b.get(mark) == 7 {
+            return;
+        }
+    }
+    panic!("another queue is held up");
+}
+
+#[test]
+fn hostile_a_jump_out_of_the_program_is_a_fault() {
+    let mut b = direct_bench();
+    run_program(&mut b, &[0xbf82_7fff], &[]); // s_branch to 0x20000 bytes behind it
+    assert_eq!(fault(&mut b), (VMID, CODE + 0x2_0000));
+    another_queue_goes_on(&mut b);
+    b.clean();
+}
+
+#[test]
+fn hostile_descriptors_that_mean_nothing_end_their_job() {
+    for (word, name) in [(0xc000_0000u32, "TYPE"), (1 << 24, "ATC"), (1 << 25, "HASH_ENABLE")] {
+        let program = [
+            0xbe84_0380, // s_mov_b32 s4, 0
+            0xbe85_0380, // s_mov_b32 s5, 0
+            0xbe86_03c1, // s_mov_b32 s6, -1
+            0xbe87_03ff,
+            word, // s_mov_b32 s7, WORD
+            0xe030_2000,
+            0x8001_0100, // buffer_load_dword v1, v0, s[4:7], 0 idxen
+            0xbf81_0000, // s_endpgm
+        ];
+        let mut b = direct_bench();
+        run_program(&mut b, &program, &[]);
+        let why = b.gpu.hung(EngineId::Gfx).expect("hangs").to_string();
+        assert!(why.contains(name), "{why}");
+        another_queue_goes_on(&mut b);
+        b.clean();
+    }
+}
+
+#[test]
+fn hostile_all_of_vram_as_scratch_is_no_memory_of_ours() {
+    // COMPUTE_TMPRING_SIZE: 4,095 waves of 8 MiB each; RSRC2: scratch, two user scalars, the group.
+    let mut more = set(0xb860, &[0x1fff << 12 | 0xfff]);
+    more.extend(set(0xb84c, &[1 | 2 << 1 | 1 << 7]));
+    let program = [
+        0xbe84_0380, // s_mov_b32 s4, 0
+        0xbe85_0380, // s_mov_b32 s5, 0
+        0xbe86_03c1, // s_mov_b32 s6, -1
+        0xbe87_03ff,
+        0x0002_7fac, // s_mov_b32 s7, a buffer of words
+        0xe070_1000,
+        0x0301_0000, // buffer_store_dword v0, v0, s[4:7], s3 offen
+        0xbf81_0000, // s_endpgm
+    ];
+    let mut b = direct_bench();
+    run_program(&mut b, &program, &more);
+    assert_eq!(fault(&mut b), (VMID, 0), "a wave's scratch is where its descriptor says");
+    another_queue_goes_on(&mut b);
+    b.clean();
+}
+
+#[test]
+fn hostile_dispatches_of_nothing_end_and_others_go_on() {
+    let mut b = direct_bench();
+    space(&mut b, &[0xbf81_0000]); // s_endpgm
+    // A hundred thousand groups of one thread and four registers.
+    let mut packets = registers(1);
+    packets.extend(set(0xb848, &[2 << 6]));
+    packets.extend(direct(100_000));
+    // Dispatches of no group at all.
+    (0..150).for_each(|_| packets.extend(direct(0)));
+    let launch = job(&mut b, 0, &packets);
+    b.gfx_submit(&launch);
+    another_queue_goes_on(&mut b);
+    while b.run() != Step::Idle {}
+    assert_eq!(b.gpu.wave_instructions(), 100_000);
+    // More than would end in a lifetime.
+    let mut packets = registers(1);
+    packets.extend(pm4(DISPATCH_DIRECT, &[!0, !0, !0, 0x45]));
+    let launch = job(&mut b, 0, &packets);
+    b.compute_submit(0, &launch);
+    another_queue_goes_on(&mut b);
+    assert!(b.gpu.busy(EngineId::Compute { me: 1, pipe: 0, queue: 0 }));
+    b.w("GRBM_SOFT_RESET", 1 << 18);
+    b.w("GRBM_SOFT_RESET", 0);
+    b.clean();
+}
+
+#[test]
+fn hostile_indirect_buffers_at_unmapped_addresses_are_faults() {
+    const NOWHERE: u64 = 0x70_0000;
+    let control = 64 | VMID << 24 | 1 << 23;
+    let launch = pm4(INDIRECT_BUFFER, &[lo(NOWHERE), hi(NOWHERE), control]);
+    for engine in 0..3 {
+        let mut b = direct_bench();
+        space(&mut b, VECTOR_ADD);
+        match engine {
+            0 => b.gfx_submit(&launch),
+            1 => b.compute_submit(0, &launch),
+            _ => b.sdma_ib(0, VMID, NOWHERE, 64),
+        }
+        b.run();
+        assert_eq!(fault(&mut b), (VMID, NOWHERE), "engine {engine}");
+        another_queue_goes_on(&mut b);
+        b.clean();
+    }
+}
+
 const SURFACE_SYNC: u32 = 0x43;
 const EVENT_WRITE_EOP: u32 = 0x47;
 /// CP_COHER_CNTL: I$, K$, L1, L2.
@@ -450,6 +581,8 @@ fn what_was_loaded_is_old_until_its_cache_is_flushed() {
     for (actions, fresh) in [(0, false), (1 << 23, false), (1 << 22, true), (ALL_CACHES, true)] {
         let mut b = strict();
         let mut packets = registers(64);
+        // One compute unit, whose cache both dispatches go through.
+        packets.extend(set(0xb858, &[1, 0]));
         packets.extend(direct(4));
         let ring = [job(&mut b, 0, &packets), fence(1 << 17, DATA + 0x5000)].concat();
         b.gfx_submit(&ring);

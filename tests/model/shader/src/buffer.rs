@@ -2,6 +2,8 @@
 //! Vector memory through buffer descriptors and flat addresses (ISA manual, chapters 8 and 9; bits
 //! of the descriptor as in Mesa's `gfx7.json`, 0x8F00).
 
+use std::borrow::Cow;
+
 use crate::{
     bus::{
         Bus,
@@ -30,7 +32,8 @@ use crate::{
         Row,
         Wave,
         join,
-        lanes, //
+        lanes,
+        mask_of, //
     }, //
 };
 
@@ -144,18 +147,39 @@ fn buffer_targets(w: &Wave, i: &Inst, d: &Descriptor) -> Targets {
     let first = usize::from(i.src[0].saturating_sub(code::VGPR));
     let imm = u64::from(i.imm);
     let mut targets = Targets { address: [0; LANES], room: [u64::MAX; LANES] };
-    for lane in 0..LANES {
-        let register = |n: usize| u64::from(w.vector[first + n][lane]);
-        if i.flags.addr64 {
-            let at = register(0) | register(1) << 32;
-            targets.address[lane] = base.wrapping_add(at).wrapping_add(imm);
-            continue;
+    if i.flags.addr64 {
+        let at = join(&w.vector[first], &w.vector[first + 1]);
+        let base = base.wrapping_add(imm);
+        targets.address = at.map(|at| base.wrapping_add(at));
+        return targets;
+    }
+    let index = if i.flags.idxen { &w.vector[first] } else { &[0; LANES] };
+    let offset =
+        if i.flags.offen { &w.vector[first + usize::from(i.flags.idxen)] } else { &[0; LANES] };
+    if d.swizzle || d.lane_index {
+        for lane in 0..LANES {
+            let index = u64::from(index[lane]) + if d.lane_index { lane as u64 } else { 0 };
+            let offset = imm + u64::from(offset[lane]);
+            targets.address[lane] = base.wrapping_add(d.position(index, offset));
+            targets.room[lane] = d.room(index, offset, soffset);
         }
-        let index = if i.flags.idxen { register(0) } else { 0 }
-            + if d.lane_index { lane as u64 } else { 0 };
-        let offset = imm + if i.flags.offen { register(usize::from(i.flags.idxen)) } else { 0 };
-        targets.address[lane] = base.wrapping_add(d.position(index, offset));
-        targets.room[lane] = d.room(index, offset, soffset);
+        return targets;
+    }
+    // What programs use most, in loops that the compiler makes vectors of.
+    let (base, stride) = (base.wrapping_add(imm), d.stride as u32);
+    for lane in 0..LANES {
+        let element = u64::from(index[lane]) * u64::from(stride);
+        targets.address[lane] = base.wrapping_add(element).wrapping_add(offset[lane].into());
+    }
+    if stride != 0 {
+        for (room, index) in targets.room.iter_mut().zip(index) {
+            *room = if u64::from(*index) < d.records { u64::MAX } else { 0 };
+        }
+    } else {
+        let most = d.records.saturating_sub(soffset).saturating_sub(imm);
+        for (room, offset) in targets.room.iter_mut().zip(offset) {
+            *room = most.saturating_sub((*offset).into());
+        }
     }
     targets
 }
@@ -170,15 +194,17 @@ pub fn flat<M: Memory + ?Sized>(
 ) -> Result<(), Stop> {
     let first = usize::from(i.src[0] - code::VGPR);
     let address = join(&w.vector[first], &w.vector[first + 1]);
-    for lane in lanes(w.exec()) {
-        let aperture = (address[lane] >> 48) as u16;
-        if aperture != 0 && context.apertures.contains(&aperture) {
-            let why = format!(
-                "address {:#x} in the aperture of LDS or scratch is not implemented",
-                address[lane]
-            );
-            return Err(bad(i, why));
-        }
+    let [a, b] = context.apertures.map(u64::from);
+    let beside = mask_of(|lane| {
+        let aperture = address[lane] >> 48;
+        aperture != 0 && (aperture == a || aperture == b)
+    });
+    if let Some(lane) = lanes(beside & w.exec()).next() {
+        let why = format!(
+            "address {:#x} in the aperture of LDS or scratch is not implemented",
+            address[lane]
+        );
+        return Err(bad(i, why));
     }
     access(w, i, op, i.src[1], &Targets { address, room: [u64::MAX; LANES] }, bus, context)
 }
@@ -207,18 +233,19 @@ fn access<M: Memory + ?Sized>(
 }
 
 /// Addresses as the alignment mode of the address space has them (SH_MEM_CONFIG.ALIGNMENT_MODE).
-fn aligned(targets: &Targets, element: Element, context: &Context) -> [u64; LANES] {
+fn aligned<'a>(targets: &'a Targets, element: Element, context: &Context) -> Cow<'a, [u64; LANES]> {
     let align = u64::from(element.bytes().min(4));
-    if context.unaligned { targets.address } else { targets.address.map(|at| at & !(align - 1)) }
+    if context.unaligned {
+        Cow::Borrowed(&targets.address)
+    } else {
+        Cow::Owned(targets.address.map(|at| at & !(align - 1)))
+    }
 }
 
 /// Active lanes that may reach all of an element, and those that may reach some dwords of it.
 fn inside(w: &Wave, targets: &Targets, element: Element) -> (u64, u64) {
     let (exec, size) = (w.exec(), u64::from(element.bytes()));
-    let at_least = |bytes: u64| {
-        let room = &targets.room;
-        (0..LANES).fold(0u64, |mask, lane| mask | u64::from(room[lane] >= bytes) << lane) & exec
-    };
+    let at_least = |bytes: u64| mask_of(|lane| targets.room[lane] >= bytes) & exec;
     let whole = at_least(size);
     (whole, if size > 4 { at_least(4) & !whole } else { 0 })
 }
@@ -231,18 +258,35 @@ fn load<M: Memory + ?Sized>(
     bus: &mut Bus<'_, M>,
     context: &Context,
 ) -> Result<(), Stop> {
-    let address = aligned(targets, element, context);
+    match element.dwords() {
+        1 => load_rows::<1, M>(w, i, element, targets, bus, context),
+        2 => load_rows::<2, M>(w, i, element, targets, bus, context),
+        3 => load_rows::<3, M>(w, i, element, targets, bus, context),
+        _ => load_rows::<4, M>(w, i, element, targets, bus, context),
+    }
+}
+
+/// Loads elements of `N` dwords.
+fn load_rows<const N: usize, M: Memory + ?Sized>(
+    w: &mut Wave,
+    i: &Inst,
+    element: Element,
+    targets: &Targets,
+    bus: &mut Bus<'_, M>,
+    context: &Context,
+) -> Result<(), Stop> {
+    let address = &aligned(targets, element, context);
     let (whole, partly) = inside(w, targets, element);
-    let mut rows = [[0; LANES]; 4];
+    let mut rows = [[0; LANES]; N];
     let path = path(i, context);
-    bus.load(path, &address, whole, element, &mut rows)?;
+    bus.load(path, address, whole, element, &mut rows)?;
     // Each dword is bounded by itself.
     for lane in lanes(partly) {
-        for n in 0..(targets.room[lane] / 4).min(4) {
+        for n in 0..(targets.room[lane] / 4).min(N as u64) {
             rows[n as usize][lane] = bus.word(path, address[lane].wrapping_add(4 * n))?;
         }
     }
-    for (n, row) in (0..element.dwords()).zip(&rows) {
+    for (n, row) in (0..).zip(&rows) {
         w.put(i.dst + n, row);
     }
     Ok(())
@@ -256,11 +300,12 @@ fn store<M: Memory + ?Sized>(
     bus: &mut Bus<'_, M>,
     context: &Context,
 ) -> Result<(), Stop> {
-    let address = aligned(targets, element, context);
+    let address = &aligned(targets, element, context);
     let (whole, partly) = inside(w, targets, element);
-    let rows: Vec<&Row> = (0..usize::from(element.dwords())).map(|n| &w.vector[data + n]).collect();
+    let dwords = usize::from(element.dwords());
+    let rows: [&Row; 4] = std::array::from_fn(|n| &w.vector[data + n.min(dwords - 1)]);
     let path = path(i, context);
-    bus.store(path, &address, whole, element, &rows)?;
+    bus.store(path, address, whole, element, &rows[..dwords])?;
     for lane in lanes(partly) {
         for n in 0..(targets.room[lane] / 4).min(4) {
             let word = w.vector[data + n as usize][lane].to_le_bytes();

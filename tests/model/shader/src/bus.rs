@@ -19,7 +19,8 @@ use crate::{
     wave::{
         LANES,
         Row,
-        lanes, //
+        lanes,
+        mask_of, //
     }, //
 };
 
@@ -38,6 +39,8 @@ pub struct Bus<'a, M: Memory + ?Sized> {
     memory: &'a mut M,
     read: Box<[(u64, u64); ENTRIES]>,
     write: Box<[(u64, u64); ENTRIES]>,
+    /// Bytes between memory and registers. They are here so that no access has to clear them.
+    bytes: Vec<u8>,
 }
 
 impl<'a, M: Memory + ?Sized> Bus<'a, M> {
@@ -47,6 +50,7 @@ impl<'a, M: Memory + ?Sized> Bus<'a, M> {
             memory,
             read: Box::new([(NOWHERE, 0); ENTRIES]),
             write: Box::new([(NOWHERE, 0); ENTRIES]),
+            bytes: vec![0; WIDEST],
         }
     }
 
@@ -69,6 +73,11 @@ impl<'a, M: Memory + ?Sized> Bus<'a, M> {
     /// Reads bytes, across pages.
     pub fn read(&mut self, path: Path, va: u64, to: &mut [u8]) -> Result<(), Stop> {
         let access = if path == Path::Instruction { Access::Execute } else { Access::Read };
+        if va % PAGE + to.len() as u64 <= PAGE {
+            let place = self.place(va, access)?;
+            self.memory.read(path, place, to);
+            return Ok(());
+        }
         let mut done = 0;
         while done < to.len() {
             let at = va.wrapping_add(done as u64);
@@ -82,6 +91,11 @@ impl<'a, M: Memory + ?Sized> Bus<'a, M> {
 
     /// Writes bytes, across pages.
     pub fn write(&mut self, path: Path, va: u64, from: &[u8]) -> Result<(), Stop> {
+        if va % PAGE + from.len() as u64 <= PAGE {
+            let place = self.place(va, Access::Write)?;
+            self.memory.write(path, place, from);
+            return Ok(());
+        }
         let mut done = 0;
         while done < from.len() {
             let at = va.wrapping_add(done as u64);
@@ -107,25 +121,45 @@ impl<'a, M: Memory + ?Sized> Bus<'a, M> {
         Ok(self.memory.update(place, bytes as usize, &mut |old| f(old)))
     }
 
-    /// Loads an element for each lane of `mask` into `rows`.
+    /// Loads an element for each lane of `mask` into `rows`, of which there is one for each of its
+    /// dwords.
     pub fn load(
         &mut self,
         path: Path,
         addresses: &[u64; LANES],
         mask: u64,
         element: Element,
-        rows: &mut [Row; 4],
+        rows: &mut [Row],
+    ) -> Result<(), Stop> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let outcome = self.load_by(path, addresses, mask, element, rows, &mut bytes);
+        self.bytes = bytes;
+        outcome
+    }
+
+    fn load_by(
+        &mut self,
+        path: Path,
+        addresses: &[u64; LANES],
+        mask: u64,
+        element: Element,
+        rows: &mut [Row],
+        bytes: &mut [u8],
     ) -> Result<(), Stop> {
         let size = element.bytes() as usize;
-        let mut bytes = [0; WIDEST];
+        let runs = Runs::new(addresses, mask, size as u64);
         let mut left = mask;
         while left != 0 {
-            let run = Run::first(addresses, left, size as u64);
-            let len = if run.same { size } else { run.lanes.count_ones() as usize * size };
-            self.read(path, addresses[run.lanes.trailing_zeros() as usize], &mut bytes[..len])?;
-            for (n, lane) in lanes(run.lanes).enumerate() {
-                let at = if run.same { 0 } else { n * size };
-                unpack(element, &bytes[at..at + size], lane, rows);
+            let run = runs.first(left);
+            let bytes = &mut bytes[..run.bytes(size)];
+            self.read(path, addresses[run.lanes.trailing_zeros() as usize], bytes)?;
+            if run.lanes == !0 && !run.same {
+                unpack_all(element, bytes, rows);
+            } else {
+                let step = if run.same { 0 } else { size };
+                for (n, lane) in lanes(run.lanes).enumerate() {
+                    unpack(element, &bytes[n * step..n * step + size], lane, rows);
+                }
             }
             left &= !run.lanes;
         }
@@ -141,18 +175,37 @@ impl<'a, M: Memory + ?Sized> Bus<'a, M> {
         element: Element,
         rows: &[&Row],
     ) -> Result<(), Stop> {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let outcome = self.store_by(path, addresses, mask, element, rows, &mut bytes);
+        self.bytes = bytes;
+        outcome
+    }
+
+    fn store_by(
+        &mut self,
+        path: Path,
+        addresses: &[u64; LANES],
+        mask: u64,
+        element: Element,
+        rows: &[&Row],
+        bytes: &mut [u8],
+    ) -> Result<(), Stop> {
         let size = element.bytes() as usize;
-        let mut bytes = [0; WIDEST];
+        let runs = Runs::new(addresses, mask, size as u64);
         let mut left = mask;
         while left != 0 {
-            let run = Run::first(addresses, left, size as u64);
-            // Of lanes at one address the last one stays.
-            for (n, lane) in lanes(run.lanes).enumerate() {
-                let at = if run.same { 0 } else { n * size };
-                pack(size, &mut bytes[at..at + size], lane, rows);
+            let run = runs.first(left);
+            let bytes = &mut bytes[..run.bytes(size)];
+            if run.lanes == !0 && !run.same && size >= 4 {
+                pack_all(bytes, rows);
+            } else {
+                // Of lanes at one address the last one stays.
+                let step = if run.same { 0 } else { size };
+                for (n, lane) in lanes(run.lanes).enumerate() {
+                    pack(size, &mut bytes[n * step..n * step + size], lane, rows);
+                }
             }
-            let len = if run.same { size } else { run.lanes.count_ones() as usize * size };
-            self.write(path, addresses[run.lanes.trailing_zeros() as usize], &bytes[..len])?;
+            self.write(path, addresses[run.lanes.trailing_zeros() as usize], bytes)?;
             left &= !run.lanes;
         }
         Ok(())
@@ -166,37 +219,80 @@ struct Run {
 }
 
 impl Run {
-    /// The longest run that begins with the first lane of `mask`.
-    fn first(addresses: &[u64; LANES], mask: u64, size: u64) -> Run {
-        let mut rest = lanes(mask);
-        let Some(first) = rest.next() else { return Run { lanes: 0, same: false } };
-        let mut run = Run { lanes: 1 << first, same: false };
-        let mut last = first;
-        for lane in rest {
-            let step = addresses[lane].wrapping_sub(addresses[last]);
-            if last == first {
-                run.same = step == 0;
-            }
-            if step != if run.same { 0 } else { size } {
-                break;
-            }
-            run.lanes |= 1 << lane;
-            last = lane;
+    /// Bytes of memory that its lanes reach.
+    fn bytes(&self, size: usize) -> usize {
+        if self.same { size } else { self.lanes.count_ones() as usize * size }
+    }
+}
+
+/// The active lanes that go on from the lane before, itself active: at the next element, and at the
+/// same one.
+struct Runs {
+    next: u64,
+    same: u64,
+}
+
+impl Runs {
+    /// Compares each lane's address with that of the lane before.
+    fn new(addresses: &[u64; LANES], mask: u64, size: u64) -> Runs {
+        let mut steps = [!0; LANES];
+        for lane in 1..LANES {
+            steps[lane] = addresses[lane].wrapping_sub(addresses[lane - 1]);
         }
-        run
+        let active = mask & mask << 1;
+        let next = mask_of(|lane| steps[lane] == size) & active;
+        // Most often all of them follow each other.
+        let same = if next == !1 { 0 } else { mask_of(|lane| steps[lane] == 0) & active };
+        Runs { next, same }
+    }
+
+    /// The run that begins with the first lane of `left`, which is not empty.
+    fn first(&self, left: u64) -> Run {
+        let first = left.trailing_zeros();
+        let after = |lanes: u64| lanes.checked_shr(first + 1).unwrap_or(0).trailing_ones();
+        let same = after(self.same);
+        let more = if same != 0 { same } else { after(self.next) };
+        Run { lanes: (!0 >> (63 - more)) << first, same: same != 0 }
     }
 }
 
 #[inline(always)]
-fn unpack(element: Element, bytes: &[u8], lane: usize, rows: &mut [Row; 4]) {
+fn word(bytes: &[u8]) -> u32 {
+    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+}
+
+#[inline(always)]
+fn unpack(element: Element, bytes: &[u8], lane: usize, rows: &mut [Row]) {
     match element {
         Element::U8 => rows[0][lane] = bytes[0].into(),
         Element::I8 => rows[0][lane] = bytes[0] as i8 as u32,
         Element::U16 => rows[0][lane] = u16::from_le_bytes([bytes[0], bytes[1]]).into(),
         Element::I16 => rows[0][lane] = i16::from_le_bytes([bytes[0], bytes[1]]) as u32,
         Element::Dwords(_) => {
-            for (word, row) in bytes.chunks_exact(4).zip(rows) {
-                row[lane] = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            for (bytes, row) in bytes.chunks_exact(4).zip(rows) {
+                row[lane] = word(bytes);
+            }
+        }
+    }
+}
+
+/// The same for all lanes, whose elements follow each other.
+fn unpack_all(element: Element, bytes: &[u8], rows: &mut [Row]) {
+    match (element, rows) {
+        (Element::Dwords(_), [row]) => {
+            row.iter_mut().zip(bytes.chunks_exact(4)).for_each(|(to, from)| *to = word(from));
+        }
+        (Element::Dwords(n), rows) => {
+            for (k, row) in rows.iter_mut().enumerate() {
+                for (to, from) in row.iter_mut().zip(bytes.chunks_exact(4 * usize::from(n))) {
+                    *to = word(&from[4 * k..4 * k + 4]);
+                }
+            }
+        }
+        (element, rows) => {
+            let size = element.bytes() as usize;
+            for (lane, bytes) in bytes.chunks_exact(size).enumerate() {
+                unpack(element, bytes, lane, rows);
             }
         }
     }
@@ -210,6 +306,15 @@ fn pack(size: usize, bytes: &mut [u8], lane: usize, rows: &[&Row]) {
     }
     for (word, row) in bytes.chunks_exact_mut(4).zip(rows) {
         word.copy_from_slice(&row[lane].to_le_bytes());
+    }
+}
+
+/// The same for all lanes, of dwords.
+fn pack_all(bytes: &mut [u8], rows: &[&Row]) {
+    for (k, row) in rows.iter().enumerate() {
+        for (to, from) in bytes.chunks_exact_mut(4 * rows.len()).zip(*row) {
+            to[4 * k..4 * k + 4].copy_from_slice(&from.to_le_bytes());
+        }
     }
 }
 
@@ -271,7 +376,7 @@ mod tests {
             10..=19 => 0x1100,
             _ => 0x1000 + (lane as u64 * 37 % 64) * 16,
         });
-        let mut rows = [[0; LANES]; 4];
+        let mut rows = [[0; LANES]; 2];
         bus.load(Path::Vector(0), &addresses, !4, Element::Dwords(2), &mut rows).unwrap();
         for lane in 0..LANES {
             let word = if lane == 2 { 0 } else { ((addresses[lane] - 0x1000) / 4) as u32 };

@@ -8,19 +8,12 @@
 //! written for it. What other engines and the host write goes past these caches, as on this
 //! generation.
 
-use std::{
-    collections::HashMap,
-    hash::{
-        BuildHasherDefault,
-        Hasher, //
-    }, //
-};
-
 use crate::{
     memory::{
         Access,
         Memory,
         PAGE,
+        PageMap,
         Path,
         Place, //
     },
@@ -30,8 +23,6 @@ use crate::{
 
 /// Bytes of a line.
 const LINE: u64 = 64;
-/// Vector caches.
-const UNITS: usize = 4;
 /// Lines of a page.
 const LINES: usize = (PAGE / LINE) as usize;
 /// No page has this number.
@@ -49,36 +40,18 @@ pub mod action {
     pub const INSTRUCTION: u32 = 1 << 29;
 }
 
-/// Hashes page numbers, the same in every run.
-#[derive(Default)]
-struct PageHasher(u64);
-
-impl Hasher for PageHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|b| self.write_u64((*b).into()));
-    }
-
-    fn write_u64(&mut self, n: u64) {
-        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-}
-
 type Bytes = [u8; LINE as usize];
 
 /// What a cache keeps, page by page, and the page that was asked for last.
 struct Pages<T> {
-    index: HashMap<u64, usize, BuildHasherDefault<PageHasher>>,
+    index: PageMap<usize>,
     pages: Vec<(u64, Box<T>)>,
     last: (u64, usize),
 }
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Pages { index: HashMap::default(), pages: vec![], last: (NO_PAGE, 0) }
+        Pages { index: PageMap::default(), pages: vec![], last: (NO_PAGE, 0) }
     }
 }
 
@@ -169,7 +142,8 @@ impl Default for SecondPage {
 pub struct Caches {
     instruction: FirstLevel,
     scalar: FirstLevel,
-    vector: [FirstLevel; UNITS],
+    /// One for each compute unit that was seen.
+    vector: Vec<FirstLevel>,
     second: Pages<SecondPage>,
 }
 
@@ -185,6 +159,15 @@ fn mask(at: usize, len: usize) -> u64 {
 }
 
 impl Caches {
+    /// The vector cache of a unit.
+    fn unit(&mut self, unit: u8) -> &mut FirstLevel {
+        let n = usize::from(unit);
+        if self.vector.len() <= n {
+            self.vector.resize_with(n + 1, FirstLevel::default);
+        }
+        &mut self.vector[n]
+    }
+
     /// Memory as a shader sees it through these caches.
     pub fn over<'a, M: Memory + ?Sized>(&'a mut self, memory: &'a mut M) -> Cached<'a, M> {
         Cached { caches: self, memory }
@@ -283,24 +266,23 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
 
     /// The line as the first level has it; it is filled if it is not there.
     fn first(&mut self, path: Path, line: u64) -> &Bytes {
-        let unit = match path {
-            Path::Coherent(_) | Path::Target => return &self.second(line, !0).bytes,
-            Path::Vector(unit) => usize::from(unit) % UNITS,
-            Path::Instruction | Path::Scalar => 0,
-        };
-        if self.level(path, unit).line(line).is_none() {
-            let bytes = self.second(line, !0).bytes;
-            self.level(path, unit).insert(line, bytes);
+        if matches!(path, Path::Coherent(_) | Path::Target) {
+            return &self.second(line, !0).bytes;
         }
-        &self.level(path, unit).0.page(line).lines[line as usize % LINES]
+        if self.level(path).line(line).is_none() {
+            let bytes = self.second(line, !0).bytes;
+            self.level(path).insert(line, bytes);
+        }
+        &self.level(path).0.page(line).lines[line as usize % LINES]
     }
 
     /// The cache that a path goes through first.
-    fn level(&mut self, path: Path, unit: usize) -> &mut FirstLevel {
+    fn level(&mut self, path: Path) -> &mut FirstLevel {
         match path {
             Path::Instruction => &mut self.caches.instruction,
             Path::Scalar => &mut self.caches.scalar,
-            Path::Vector(_) | Path::Coherent(_) | Path::Target => &mut self.caches.vector[unit],
+            Path::Vector(unit) | Path::Coherent(unit) => self.caches.unit(unit),
+            Path::Target => self.caches.unit(0),
         }
     }
 
@@ -312,7 +294,7 @@ impl<M: Memory + ?Sized> Cached<'_, M> {
         second.valid |= mask(offset, from.len());
         second.dirty |= mask(offset, from.len());
         if let Path::Vector(unit) | Path::Coherent(unit) = path {
-            if let Some(first) = self.caches.vector[usize::from(unit) % UNITS].line(line) {
+            if let Some(first) = self.caches.unit(unit).line(line) {
                 first[offset..offset + from.len()].copy_from_slice(from);
             }
         }
@@ -373,7 +355,7 @@ impl<M: Memory + ?Sized> Memory for Cached<'_, M> {
     }
 
     fn drop_vector(&mut self, unit: u8) {
-        self.caches.vector[usize::from(unit) % UNITS].clear();
+        self.caches.unit(unit).clear();
     }
 
     fn drop_scalar(&mut self) {

@@ -17,6 +17,8 @@ pub struct Config {
     /// Address of the table of border colors (TA_BC_BASE_ADDR, for dispatches TA_CS_BC_BASE_ADDR):
     /// 16 bytes a color.
     pub borders: u64,
+    /// Compute units that there are, by shader engine (see [`crate::units`]).
+    pub units: [u32; crate::units::ENGINES],
     /// Contents of GB_TILE_MODE0 to 31 and GB_MACROTILE_MODE0 to 15.
     pub tiling: crate::tiling::Modes,
 }
@@ -31,6 +33,8 @@ impl Default for Config {
             unaligned: true,
             apertures: [0; 2],
             borders: 0,
+            // Bonaire's.
+            units: [0x7f, 0x7f, 0, 0],
             tiling,
         }
     }

@@ -22,6 +22,11 @@ use crate::{
     program::Program,
     rng::Rng,
     stop::Stop,
+    units::{
+        Unit,
+        Units,
+        hardware_id, //
+    },
     wave::{
         Row,
         State,
@@ -33,8 +38,6 @@ use crate::{
 const GROUPS: usize = 8;
 /// Most instructions of a wave before another's turn.
 const TURN: usize = 256;
-/// Compute units, which have a vector cache each.
-const UNITS: usize = 4;
 
 /// What a slice came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,7 @@ pub struct Dispatch {
     program: Program,
     rng: Rng,
     noise: Noise,
+    units: Units,
     /// Scratch slots in use.
     slots: Vec<bool>,
     /// Registers of waves that have ended.
@@ -96,6 +100,7 @@ impl Dispatch {
             most: (1 + rng.below(GROUPS)).min(by_scratch),
             program: Program::new(launch.allocation),
             resident: vec![],
+            units: Units::new(config.units, launch.units, launch.limits),
             slots: vec![false; slots],
             spare: vec![],
             count: Count::default(),
@@ -117,7 +122,7 @@ impl Dispatch {
         while left > 0 {
             self.fill();
             if self.resident.is_empty() {
-                return Ok(Progress::Done);
+                return self.end();
             }
             // A turn counts even if a group had nothing to execute: there may be many of those.
             let done = self.turn(&mut bus, left)?;
@@ -129,18 +134,36 @@ impl Dispatch {
 
     /// Ends the waves that are there. Groups that have not started will.
     pub fn kill(&mut self) {
-        for group in self.resident.drain(..) {
-            group.slots.iter().for_each(|slot| self.slots[*slot] = false);
-            self.spare.extend(group.waves.into_iter().map(|w| w.vector));
+        for group in std::mem::take(&mut self.resident) {
+            self.retire(group);
         }
+    }
+
+    /// Gives back what a group had that is over.
+    fn retire(&mut self, group: Group) {
+        group.slots.iter().for_each(|slot| self.slots[*slot] = false);
+        self.units.release(group.context.unit, group.waves.len() as u32);
+        self.spare.extend(group.waves.into_iter().map(|w| w.vector));
+    }
+
+    /// Nothing runs: all has ended, or what is left can never start.
+    fn end(&self) -> Result<Progress, Stop> {
+        let Some(group) = self.next else { return Ok(Progress::Done) };
+        Err(Stop::illegal(format!(
+            "group {group:?} can start on no compute unit: {:x?} are there, {:x?} allowed, \
+             COMPUTE_RESOURCE_LIMITS {:#x}",
+            self.config.units, self.launch.units, self.launch.limits
+        )))
     }
 
     /// Starts groups while there is room.
     fn fill(&mut self) {
         while self.resident.len() < self.most {
             let Some(group) = self.next else { return };
+            let waves = self.launch.waves(self.launch.threads_of(group));
+            let Some(unit) = self.units.place(waves, &mut self.rng) else { return };
             self.next = self.after(group);
-            let group = self.start(group);
+            let group = self.start(group, unit);
             self.resident.push(group);
             self.count.groups += 1;
         }
@@ -158,7 +181,7 @@ impl Dispatch {
         None
     }
 
-    fn start(&mut self, group: [u32; 3]) -> Group {
+    fn start(&mut self, group: [u32; 3], unit: Unit) -> Group {
         let threads = self.launch.threads_of(group);
         let waves = self.launch.waves(threads);
         let mut slots = vec![];
@@ -169,11 +192,14 @@ impl Dispatch {
                     self.slots[slot] = true;
                     slots.push(slot);
                 }
-                self.wave(group, threads, (number, waves), slot.unwrap_or(0) as u32)
+                let slot = slot.unwrap_or(0) as u32;
+                let mut wave = self.wave(group, threads, (number, waves), slot);
+                wave.hardware = hardware_id(unit);
+                wave
             })
             .collect();
         let context = Context {
-            unit: self.rng.below(UNITS) as u8,
+            unit,
             unaligned: self.config.unaligned,
             apertures: self.config.apertures,
             borders: self.config.borders,
@@ -221,8 +247,7 @@ impl Dispatch {
         group.release();
         if group.is_over() {
             let group = self.resident.swap_remove(n);
-            group.slots.iter().for_each(|slot| self.slots[*slot] = false);
-            self.spare.extend(group.waves.into_iter().map(|w| w.vector));
+            self.retire(group);
         }
         Ok(done)
     }

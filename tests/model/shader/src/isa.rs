@@ -610,8 +610,7 @@ pub struct Sample {
     pub clamp: bool,
 }
 
-/// Steps of an interpolation: the parameter at the first vertex, and how it changes to the other
-/// two.
+/// Steps of an interpolation: a parameter at the first vertex, and its changes to the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Interpolate {
     /// The first vertex's and the second's share.
@@ -677,6 +676,8 @@ pub struct Inst {
     pub entry: &'static Entry,
     /// Dwords that it takes.
     pub size: u8,
+    /// Its result takes two registers.
+    pub wide: bool,
     /// Result: a vector register's number or a scalar code, as the operation has it.
     pub dst: u16,
     /// Scalar result (carry, comparison).

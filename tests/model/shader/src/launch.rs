@@ -6,6 +6,10 @@ use crate::{
     mode::Mode,
     program::Allocation,
     stop::Stop,
+    units::{
+        ENGINES,
+        WAVES, //
+    },
     wave::LANES, //
 };
 
@@ -13,6 +17,19 @@ use crate::{
 pub const WINDOW: u32 = 0x2e00;
 /// Dwords of the window.
 pub const WINDOW_SIZE: u32 = 0x80;
+
+/// Byte addresses of COMPUTE_STATIC_THREAD_MGMT_SE0 to 3.
+pub const THREAD_MANAGEMENT: [u32; ENGINES] = [0xb858, 0xb85c, 0xb864, 0xb868];
+/// The window at power-up: dispatches may use all compute units.
+pub const POWER_ON: [u32; WINDOW_SIZE as usize] = {
+    let mut registers = [0; WINDOW_SIZE as usize];
+    let mut n = 0;
+    while n < ENGINES {
+        registers[((THREAD_MANAGEMENT[n] - 0xb800) / 4) as usize] = !0;
+        n += 1;
+    }
+    registers
+};
 
 /// Bits of COMPUTE_DISPATCH_INITIATOR.
 pub mod initiator {
@@ -28,8 +45,6 @@ pub mod initiator {
         SHADER_ENABLE | PARTIAL_GROUPS | START_AT_ZERO | THREAD_DIMENSIONS | 1 << 6 | 3 << 10;
 }
 
-/// Most waves of a group: those that a compute unit holds.
-const WAVES: u32 = 40;
 /// Vector registers of a SIMD, and SIMDs of a compute unit.
 const SIMD_REGISTERS: u32 = 256;
 const SIMDS: u32 = 4;
@@ -57,6 +72,10 @@ pub struct Launch {
     pub lds: u32,
     /// Bytes of scratch of a wave, and how many waves have some.
     pub scratch: (u32, u32),
+    /// Compute units that groups may go to, by shader engine (see [`crate::units`]).
+    pub units: [u32; ENGINES],
+    /// COMPUTE_RESOURCE_LIMITS.
+    pub limits: u32,
     rsrc2: u32,
     user: [u32; 16],
 }
@@ -109,6 +128,8 @@ impl Launch {
             mode: Mode::from_rsrc1(rsrc1),
             lds: (rsrc2 >> 15 & 0x1ff) * 512,
             scratch: ((r(0xb860) >> 12 & 0x1fff) * 1024, r(0xb860) & 0xfff),
+            units: THREAD_MANAGEMENT.map(r),
+            limits: r(0xb854),
             rsrc2,
             user: std::array::from_fn(|n| r(0xb900 + 4 * n as u32)),
         };

@@ -27,7 +27,7 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Lds, lds: &mut [u8]) {
     let limit = lds.len().min(w.scalar[usize::from(code::M0)] as usize);
     let mut share = Share { bytes: &mut lds[..limit] };
     match op {
-        Lds::Read(element) => read(w, i, element, &share),
+        Lds::Read(element) => read(w, i, element, &mut share),
         Lds::Write(element) => write(w, i, element, &mut share),
         Lds::Read2(width, stride) => read2(w, i, width, stride, &share),
         Lds::Write2(width, stride) => write2(w, i, width, stride, &mut share),
@@ -56,6 +56,16 @@ impl Share<'_> {
         u32::from_le_bytes(self.get(at))
     }
 
+    /// The bytes of all lanes, if their elements of `size` bytes follow each other, inside.
+    fn whole(&mut self, at: &Row, size: usize) -> Option<&mut [u8]> {
+        let mut apart = 0;
+        for lane in 0..LANES {
+            apart |= at[lane].wrapping_sub(at[0]).wrapping_sub((lane * size) as u32);
+        }
+        let first = at[0] as usize;
+        if apart == 0 { self.bytes.get_mut(first..first + LANES * size) } else { None }
+    }
+
     fn put(&mut self, at: u32, from: &[u8]) {
         let at = at as usize;
         if let Some(to) = at.checked_add(from.len()).and_then(|end| self.bytes.get_mut(at..end)) {
@@ -74,8 +84,11 @@ fn addresses(w: &Wave, i: &Inst, align: u32) -> Row {
     std::array::from_fn(|lane| row[lane].wrapping_add(i.imm) & !(align - 1))
 }
 
-fn read(w: &mut Wave, i: &Inst, element: Element, share: &Share<'_>) {
+fn read(w: &mut Wave, i: &Inst, element: Element, share: &mut Share<'_>) {
     let at = addresses(w, i, element.bytes().min(4));
+    if element == Element::Dwords(1) {
+        return read_words(w, i, &at, share);
+    }
     let mut rows = [[0; LANES]; 4];
     for lane in lanes(w.exec()) {
         match element {
@@ -95,9 +108,31 @@ fn read(w: &mut Wave, i: &Inst, element: Element, share: &Share<'_>) {
     }
 }
 
+/// A dword of each lane.
+fn read_words(w: &mut Wave, i: &Inst, at: &Row, share: &mut Share<'_>) {
+    let mut row = [0; LANES];
+    match share.whole(at, 4) {
+        Some(bytes) => {
+            for (to, word) in row.iter_mut().zip(bytes.chunks_exact(4)) {
+                *to = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            }
+        }
+        // What inactive lanes would read is not written to them.
+        None => (0..LANES).for_each(|lane| row[lane] = share.word(at[lane])),
+    }
+    w.put(i.dst, &row);
+}
+
 fn write(w: &mut Wave, i: &Inst, element: Element, share: &mut Share<'_>) {
     let at = addresses(w, i, element.bytes().min(4));
     let data = vector(i, 1);
+    let all = w.exec() == !0 && element == Element::Dwords(1);
+    if let Some(bytes) = all.then(|| share.whole(&at, 4)).flatten() {
+        for (to, word) in bytes.chunks_exact_mut(4).zip(&w.vector[data]) {
+            to.copy_from_slice(&word.to_le_bytes());
+        }
+        return;
+    }
     for lane in lanes(w.exec()) {
         let first = w.vector[data][lane].to_le_bytes();
         match element {

@@ -11,6 +11,7 @@
 //! | `isa.rs`, `regset.rs` | operations, and an instruction as the executor sees it |
 //! | `gfx7.rs`, `gfx7/` | the generation's opcodes, decoding, text |
 //! | `launch.rs`, `dispatch.rs`, `noise.rs` | a launch: registers, groups, waves, their start |
+//! | `units.rs` | which compute units groups may go to |
 //! | `machine.rs`, `program.rs`, `wave.rs`, `mode.rs` | one wave, its program, its state |
 //! | `pending.rs` | S_WAITCNT |
 //! | `scalar.rs`, `vector.rs`, `vector/`, `float.rs` | arithmetic; rounding in integers |
@@ -45,5 +46,6 @@ mod scalar;
 mod scalar_memory;
 pub mod stop;
 pub mod tiling;
+pub mod units;
 mod vector;
 pub mod wave;

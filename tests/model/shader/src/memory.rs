@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 //! Memory as the shader core sees it: pages that an address space maps, and bytes.
 
+use std::{
+    collections::HashMap,
+    hash::{
+        BuildHasherDefault,
+        Hasher, //
+    }, //
+};
+
 use crate::stop::Stop;
 
 /// Page size in bytes.
@@ -64,11 +72,36 @@ pub trait Memory {
     fn clock(&mut self) -> u64;
 }
 
+/// Hashes page numbers, the same in every run.
+#[derive(Default)]
+pub struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|b| self.write_u64((*b).into()));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
+/// Something of pages, by their numbers.
+pub(crate) type PageMap<T> = HashMap<u64, T, BuildHasherDefault<PageHasher>>;
+
 /// Memory for tests and for programs without a GPU: pages by number, all of them readable and
 /// writable. What is not mapped is a fault.
 #[derive(Default)]
 pub struct Flat {
-    pages: std::collections::HashMap<u64, Box<[u8; PAGE as usize]>>,
+    /// Where each page is in `pages`.
+    index: PageMap<usize>,
+    pages: Vec<Box<[u8; PAGE as usize]>>,
+    /// The page that was used last, by its number plus one, and where it is.
+    last: (u64, usize),
     ticks: u64,
 }
 
@@ -76,7 +109,10 @@ impl Flat {
     /// Maps the pages of a range, as zeros.
     pub fn map(&mut self, va: u64, len: u64) {
         for page in va / PAGE..(va + len).div_ceil(PAGE) {
-            self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE as usize]));
+            let next = self.pages.len();
+            if *self.index.entry(page).or_insert(next) == next {
+                self.pages.push(Box::new([0; PAGE as usize]));
+            }
         }
     }
 
@@ -84,8 +120,8 @@ impl Flat {
     pub fn put(&mut self, va: u64, bytes: &[u8]) {
         self.map(va, bytes.len() as u64);
         for (at, byte) in (va..).zip(bytes) {
-            if let Some(page) = self.pages.get_mut(&(at / PAGE)) {
-                page[(at % PAGE) as usize] = *byte;
+            if let Some(page) = self.index.get(&(at / PAGE)) {
+                self.pages[*page][(at % PAGE) as usize] = *byte;
             }
         }
     }
@@ -98,24 +134,26 @@ impl Flat {
 
     /// Dwords of a mapped range; what is not mapped reads as zeros.
     pub fn words(&self, va: u64, count: usize) -> Vec<u32> {
-        let byte = |at: u64| self.pages.get(&(at / PAGE)).map_or(0, |p| p[(at % PAGE) as usize]);
+        let page = |at: u64| self.index.get(&(at / PAGE)).map(|n| &self.pages[*n]);
+        let byte = |at: u64| page(at).map_or(0, |p| p[(at % PAGE) as usize]);
         (0..count as u64)
             .map(|n| u32::from_le_bytes(std::array::from_fn(|b| byte(va + 4 * n + b as u64))))
             .collect()
     }
 
     fn bytes(&mut self, at: Place, len: usize) -> &mut [u8] {
-        let start = (at.0 % PAGE) as usize;
-        match self.pages.get_mut(&(at.0 / PAGE)) {
-            Some(page) => &mut page[start..start + len],
-            None => &mut [],
+        let (page, start) = (at.0 / PAGE, (at.0 % PAGE) as usize);
+        if self.last.0 != page + 1 {
+            let Some(n) = self.index.get(&page) else { return &mut [] };
+            self.last = (page + 1, *n);
         }
+        &mut self.pages[self.last.1][start..start + len]
     }
 }
 
 impl Memory for Flat {
     fn translate(&mut self, va: u64, access: Access) -> Result<Place, Stop> {
-        match self.pages.contains_key(&(va / PAGE)) {
+        match self.index.contains_key(&(va / PAGE)) {
             true => Ok(Place(va & !(PAGE - 1))),
             false => Err(Stop::memory(format!("{access:?} at {va:#x}: not mapped"))),
         }

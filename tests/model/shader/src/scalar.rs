@@ -79,7 +79,7 @@ fn constant(i: &Inst) -> u32 {
 fn write_same(w: &mut Wave, i: &Inst, n: usize) {
     if i.entry.format == Format::Sopk {
         w.set(i.dst, constant(i));
-    } else if i.entry.signature.result(0).is_some_and(|k| k.dwords() == 2) {
+    } else if i.wide {
         let value = w.source64(i, n);
         w.set_pair(i.dst, value);
     } else {
@@ -135,11 +135,16 @@ fn jump(w: &mut Wave, i: &Inst, op: Scalar) {
     }
 }
 
+/// Hardware registers by their numbers.
+const MODE: u32 = 1;
+const HW_ID: u32 = 4;
+
 /// S_GETREG and S_SETREG: SIMM16 has the register in 5:0, an offset in 10:6, the size less one in
-/// 15:11. Register 1 is the mode.
+/// 15:11. Register 1 is the mode, 4 is HW_ID.
 fn register(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {
     let (number, offset, size) = (i.imm & 63, i.imm >> 6 & 31, (i.imm >> 11) + 1);
-    if number != 1 {
+    let readable = op == Scalar::GetReg && number == HW_ID;
+    if number != MODE && !readable {
         return Err(Stop::illegal(format!(
             "{}: hardware register {number} is not implemented",
             i.entry.name
@@ -148,7 +153,8 @@ fn register(w: &mut Wave, i: &Inst, op: Scalar) -> Result<(), Stop> {
     let mask = (!0u32 >> (32 - size)) << offset;
     let value = match op {
         Scalar::GetReg => {
-            let value = (w.mode.0 & mask) >> offset;
+            let all = if number == HW_ID { w.hardware } else { w.mode.0 };
+            let value = (all & mask) >> offset;
             w.set(i.dst, value);
             return Ok(());
         }

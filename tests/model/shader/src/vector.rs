@@ -85,13 +85,20 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> Result<(), Stop> {
         Vector::MaskCountHigh => mask_count(w, i, 32),
         Vector::PackU16 => binary(w, i, |a, b| a.min(0xffff) | b.min(0xffff) << 16),
         Vector::PackI16 => binary(w, i, |a, b| signed16(a) | signed16(b) << 16),
-        Vector::Add => carry(w, i, |a, b, _| a.wrapping_add(b), |a, b, _| a.wrapping_add(b) < a),
-        Vector::Sub => carry(w, i, |a, b, _| a.wrapping_sub(b), |a, b, _| a < b),
-        Vector::SubRev => carry(w, i, |a, b, _| b.wrapping_sub(a), |a, b, _| b < a),
-        Vector::AddCarry => carry(w, i, add, add_carries),
-        Vector::SubBorrow => carry(w, i, subtract, subtract_borrows),
+        Vector::Add => carry(w, i, 0, |a, b, _| a.wrapping_add(b), |a, b, _| a.wrapping_add(b) < a),
+        Vector::Sub => carry(w, i, 0, |a, b, _| a.wrapping_sub(b), |a, b, _| a < b),
+        Vector::SubRev => carry(w, i, 0, |a, b, _| b.wrapping_sub(a), |a, b, _| b < a),
+        Vector::AddCarry => {
+            let carries = w.pair(i.src[2]);
+            carry(w, i, carries, add, add_carries)
+        }
+        Vector::SubBorrow => {
+            let borrows = w.pair(i.src[2]);
+            carry(w, i, borrows, subtract, subtract_borrows)
+        }
         Vector::SubBorrowRev => {
-            carry(w, i, |a, b, c| subtract(b, a, c), |a, b, c| subtract_borrows(b, a, c))
+            let borrows = w.pair(i.src[2]);
+            carry(w, i, borrows, |a, b, c| subtract(b, a, c), |a, b, c| subtract_borrows(b, a, c))
         }
         Vector::ShiftLeft64 => wide(w, i, |a, by| a << by),
         Vector::ShiftRight64 => wide(w, i, |a, by| a >> by),
@@ -248,10 +255,10 @@ fn wide(w: &mut Wave, i: &Inst, f: impl Fn(u64, u32) -> u64) {
 fn carry(
     w: &mut Wave,
     i: &Inst,
+    carry_in: u64,
     f: impl Fn(u32, u32, u32) -> u32,
     carries: impl Fn(u32, u32, u32) -> bool,
 ) {
-    let carry_in = if i.entry.signature.source(2).is_some() { w.pair(i.src[2]) } else { 0 };
     lanes_of!(a = w, i, 0);
     lanes_of!(b = w, i, 1);
     let mut out: Row = [0; LANES];

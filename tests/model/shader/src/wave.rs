@@ -45,8 +45,13 @@ pub struct Wave {
     pub state: State,
     /// Results that are on their way.
     pub pending: Pending,
+    /// HW_ID: where it runs.
+    pub hardware: u32,
     /// EXEC as a mask of each lane, and the value that it was made from.
     lanes: (u64, Row),
+    /// Sources of floats that are no register as it is: see [`Wave::spread`]. They are here so that
+    /// no instruction has to clear memory for them.
+    spread: [Row; 3],
 }
 
 /// The float that a source code from 240 to 247 stands for.
@@ -54,12 +59,25 @@ fn inline_float(operand: u16) -> f32 {
     [0.5, -0.5, 1.0, -1.0, 2.0, -2.0, 4.0, -4.0][usize::from(operand - 240) & 7]
 }
 
+/// No bit is cleared, none flipped.
+const AS_IT_IS: (u32, u32) = (!0, 0);
+
+/// ABS and NEG of source `n` of single precision: bits that stay, and bits that are flipped.
+#[inline(always)]
+fn modifiers(i: &Inst, n: usize) -> (u32, u32) {
+    const SIGN: u32 = 1 << 31;
+    let abs = if i.flags.abs >> n & 1 != 0 { !SIGN } else { !0 };
+    let neg = if i.flags.neg >> n & 1 != 0 { SIGN } else { 0 };
+    (abs, neg)
+}
+
 impl Wave {
     /// A wave that starts at `pc` with the registers given.
     pub fn new(pc: u64, mode: Mode, scalar: [u32; 128], vector: Vec<Row>) -> Self {
         let state = State::Ready;
         let pending = Pending::default();
-        Wave { scalar, vector, scc: false, pc, mode, state, pending, lanes: (0, [0; LANES]) }
+        let (lanes, spread) = ((0, [0; LANES]), [[0; LANES]; 3]);
+        Wave { scalar, vector, scc: false, pc, mode, state, pending, hardware: 0, lanes, spread }
     }
 
     /// The pair at an operand code.
@@ -127,6 +145,32 @@ impl Wave {
                 buffer.fill(self.source(i, n));
                 buffer
             }
+        }
+    }
+
+    /// Makes float `n` ready for [`Wave::float`]: a scalar is spread over the lanes, ABS and NEG
+    /// act on a copy.
+    #[inline(always)]
+    pub fn spread(&mut self, i: &Inst, n: usize) {
+        let (abs, neg) = modifiers(i, n);
+        match i.src[n].checked_sub(code::VGPR) {
+            Some(_) if (abs, neg) == AS_IT_IS => {}
+            Some(v) => {
+                self.spread[n] = self.vector[usize::from(v)].map(|bits| bits & abs ^ neg);
+            }
+            None => {
+                let value = self.source(i, n) & abs ^ neg;
+                self.spread[n].fill(value);
+            }
+        }
+    }
+
+    /// Float `n` of each lane, with ABS and NEG. [`Wave::spread`] was called before.
+    #[inline(always)]
+    pub fn float(&self, i: &Inst, n: usize) -> &Row {
+        match i.src[n].checked_sub(code::VGPR) {
+            Some(v) if modifiers(i, n) == AS_IT_IS => &self.vector[usize::from(v)],
+            _ => &self.spread[n],
         }
     }
 

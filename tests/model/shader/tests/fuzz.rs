@@ -181,6 +181,7 @@ fn config(rng: &mut Rng) -> Config {
         unaligned: rng.below(2) == 0,
         apertures: [[0; 2], [0x1000, 0x2000]][rng.below(2)],
         borders: DATA,
+        units: Config::default().units,
         tiling: tame::tiling(rng),
     }
 }

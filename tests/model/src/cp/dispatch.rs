@@ -29,6 +29,7 @@ use amdgpu_shader::{
     draw::Draw,
     launch::{
         Launch,
+        POWER_ON,
         WINDOW,
         WINDOW_SIZE, //
     },
@@ -38,7 +39,8 @@ use amdgpu_shader::{
     },
     rng::Rng,
     stop::Stop as ShaderStop,
-    tiling::Modes, //
+    tiling::Modes,
+    units::ENGINES, //
 };
 
 use super::{
@@ -74,22 +76,6 @@ const GB_MACROTILE_MODE0: u32 = 0x2664;
 /// SH_MEM_CONFIG.ALIGNMENT_MODE, and its value for addresses of any byte.
 const ALIGNMENT_MODE: u32 = 3 << 2;
 const UNALIGNED: u32 = 3 << 2;
-/// The compute units of each shader engine that dispatches may use: all, at power-up.
-const THREAD_MANAGEMENT: [u32; 4] = [
-    COMPUTE_STATIC_THREAD_MGMT_SE0,
-    COMPUTE_STATIC_THREAD_MGMT_SE1,
-    COMPUTE_STATIC_THREAD_MGMT_SE2,
-    COMPUTE_STATIC_THREAD_MGMT_SE3,
-];
-const POWER_ON: [u32; WINDOW_SIZE as usize] = {
-    let mut registers = [0; WINDOW_SIZE as usize];
-    let mut n = 0;
-    while n < THREAD_MANAGEMENT.len() {
-        registers[(THREAD_MANAGEMENT[n] - WINDOW) as usize] = !0;
-        n += 1;
-    }
-    registers
-};
 /// Positions of shader memory: bytes of VRAM below this, then files of the host's memory by number.
 const HOST: u64 = 1 << 44;
 /// A position that is nowhere: reads give ones, writes vanish.
@@ -272,7 +258,7 @@ impl Gpu {
     /// Executes a slice, through the caches if there are any.
     fn slice(&mut self, running: &mut Running) -> Result<Progress, ShaderStop> {
         let (mut caches, mut aging) = (self.shaders.caches.take(), self.shaders.aging.take());
-        let mut memory = ShaderMemory { gpu: self, access: running.1, file: None };
+        let mut memory = ShaderMemory::new(self, running.1);
         let outcome = match (&mut caches, &mut aging) {
             (Some(caches), Some(aging)) => {
                 caches.age(aging, &mut memory);
@@ -288,7 +274,7 @@ impl Gpu {
     /// Does to the shader's caches what SURFACE_SYNC and ACQUIRE_MEM ask for: CP_COHER_CNTL.
     pub(super) fn cache_actions(&mut self, actions: u32) {
         let Some(mut caches) = self.shaders.caches.take() else { return };
-        caches.act(actions, &mut ShaderMemory { gpu: self, access: CACHES, file: None });
+        caches.act(actions, &mut ShaderMemory::new(self, CACHES));
         self.shaders.caches = Some(caches);
     }
 
@@ -306,7 +292,7 @@ impl Gpu {
         let (src, dst) = (address(body[1], body[2], 16), address(body[3], body[4], 16));
         let len = u64::from(body[5] & 0x1f_ffff);
         let Some(mut caches) = self.shaders.caches.take() else { return };
-        let mut memory = ShaderMemory { gpu: self, access: Self::access(id, s.vmid), file: None };
+        let mut memory = ShaderMemory::new(self, Self::access(id, s.vmid));
         let through = [
             (body[0] >> 29 & 3, src, memory::Access::Read),
             (body[0] >> 20 & 3, dst, memory::Access::Write),
@@ -342,18 +328,16 @@ impl Gpu {
             _ => self.indirect_dims(id, s, body)?,
         };
         let registers = self.shaders.registers.get(&id).unwrap_or(&POWER_ON);
-        let engines = &THREAD_MANAGEMENT[..self.config.chip.shader_engines() as usize];
-        if engines.iter().all(|reg| registers[(reg - WINDOW) as usize] == 0) {
-            return Err(Stop::Hang("a dispatch that may use no compute unit".into()));
-        }
-        let dead = self.config.inject.dead_unit.map_or(0, |unit| 1 << unit);
-        let lives = |reg: u32, dead: u32| registers[(reg - WINDOW) as usize] & !dead != 0;
-        let done = lives(engines[0], dead) || engines[1..].iter().any(|reg| lives(*reg, 0));
         let launch =
             Launch::new(registers, dims, initiator).map_err(|stop| self.shader_stop(stop))?;
-        // What only a dead unit may do is not done.
-        let Some(launch) = launch.filter(|_| done) else { return Ok(None) };
+        let Some(launch) = launch else { return Ok(None) };
         let config = self.shader_config(s.vmid, TA_CS_BC_BASE_ADDR);
+        let may = |n: usize| config.units[n] & launch.units[n];
+        let dead = self.config.inject.dead_unit.map_or(0, |unit| 1 << unit);
+        if dead != 0 && may(0) == dead && (1..ENGINES).all(|n| may(n) == 0) {
+            // What only a dead unit may do is not done.
+            return Ok(None);
+        }
         let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
@@ -390,6 +374,17 @@ impl Gpu {
         Ok((dims, initiator))
     }
 
+    /// Returns the compute units of each shader engine that are there and not switched off.
+    fn units(&self) -> [u32; ENGINES] {
+        let there = (1 << self.config.chip.units()) - 1;
+        let engines = self.config.chip.shader_engines() as usize;
+        let off = |n: usize| {
+            let of = |reg: u32| self.regs.of_engine(n as u32, reg) >> 16;
+            of(CC_GC_SHADER_ARRAY_CONFIG) | of(GC_USER_SHADER_ARRAY_CONFIG)
+        };
+        std::array::from_fn(|n| if n < engines { there & !off(n) } else { 0 })
+    }
+
     /// Settings of a dispatch or a draw that begins; `borders` is the register, and the next, that
     /// say where its table of border colors is.
     pub(super) fn shader_config(&mut self, vmid: u8, borders: u32) -> Config {
@@ -405,6 +400,7 @@ impl Gpu {
             apertures: [bases as u16, (bases >> 16) as u16],
             borders: u64::from(self.regs.get(borders)) << 8
                 | u64::from(self.regs.get(borders + 1) & 0xff) << 40,
+            units: self.units(),
             tiling: Modes {
                 tile: std::array::from_fn(|n| self.regs.get(GB_TILE_MODE0 + n as u32)),
                 macrotile: std::array::from_fn(|n| self.regs.get(GB_MACROTILE_MODE0 + n as u32)),
@@ -418,11 +414,17 @@ impl Gpu {
 struct ShaderMemory<'a> {
     gpu: &'a mut Gpu,
     access: Access,
+    vram: Arc<Memory>,
     /// The file of the host's memory that was used last.
     file: Option<(u64, Arc<Memory>)>,
 }
 
-impl ShaderMemory<'_> {
+impl<'a> ShaderMemory<'a> {
+    fn new(gpu: &'a mut Gpu, access: Access) -> Self {
+        let vram = gpu.vram.device().clone();
+        ShaderMemory { gpu, access, vram, file: None }
+    }
+
     /// The number of a file of the host's memory.
     fn number(&mut self, file: &Arc<Memory>) -> u64 {
         let files = &mut self.gpu.shaders.files;
@@ -435,18 +437,16 @@ impl ShaderMemory<'_> {
     }
 
     /// Returns the memory of a position; nothing for one that is nowhere.
-    fn memory(&mut self, at: u64) -> Option<(Arc<Memory>, u64)> {
+    fn memory(&mut self, at: u64) -> Option<(&Memory, u64)> {
         if at & VOID != 0 {
             return None;
         }
-        let Some(number) = (at / HOST).checked_sub(1) else {
-            return Some((self.gpu.vram.device().clone(), at));
-        };
+        let Some(number) = (at / HOST).checked_sub(1) else { return Some((&self.vram, at)) };
         if self.file.as_ref().is_none_or(|(n, _)| *n != number) {
             let file = self.gpu.shaders.files.get(number as usize)?.upgrade()?;
             self.file = Some((number, file));
         }
-        self.file.as_ref().map(|(_, file)| (file.clone(), at % HOST))
+        self.file.as_ref().map(|(_, file)| (&**file, at % HOST))
     }
 }
 
@@ -471,13 +471,11 @@ impl memory::Memory for ShaderMemory<'_> {
     }
 
     fn read(&mut self, _path: Path, at: memory::Place, to: &mut [u8]) {
+        if at.0 < HOST {
+            self.gpu.check_flushed(self.access, at.0, true, at.0, to.len());
+        }
         match self.memory(at.0) {
-            Some((memory, offset)) => {
-                if at.0 < HOST {
-                    self.gpu.check_flushed(self.access, at.0, true, offset, to.len());
-                }
-                memory.read(offset, to);
-            }
+            Some((memory, offset)) => memory.read(offset, to),
             None => to.fill(if at.0 & HOLE == HOLE { 0 } else { 0xff }),
         }
     }
@@ -491,7 +489,7 @@ impl memory::Memory for ShaderMemory<'_> {
             _ => memory.write(offset, from),
         }
         if at.0 < HOST {
-            self.gpu.vram.written(offset, from.len() as u64);
+            self.gpu.vram.written(at.0, from.len() as u64);
         }
     }
 

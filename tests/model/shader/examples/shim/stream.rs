@@ -35,6 +35,7 @@ use amdgpu_shader::{
     },
     launch::{
         Launch,
+        POWER_ON,
         WINDOW_SIZE, //
     },
     memory::{
@@ -281,7 +282,7 @@ impl Streams {
                 _ => {}
             }
         }
-        let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
+        let window = self.registers.entry(engine).or_insert(POWER_ON);
         for (register, value) in (first..).zip(values) {
             if let Some(slot) =
                 register.checked_sub(0x2e00).and_then(|n| window.get_mut(n as usize))
@@ -306,7 +307,7 @@ impl Streams {
     fn dispatch(&mut self, space: &mut Space, engine: u32, dims: [u32; 3], initiator: u32) {
         let start = Instant::now();
         self.dispatches += 1;
-        let window = self.registers.entry(engine).or_insert([0; WINDOW_SIZE as usize]);
+        let window = self.registers.entry(engine).or_insert(POWER_ON);
         let (tiling, borders) = (self.tiling.clone(), self.borders);
         let config = Config { seed: self.dispatches, tiling, borders, ..Config::default() };
         let result = Launch::new(window, dims, initiator).and_then(|launch| {

@@ -137,6 +137,7 @@ pub fn decode(words: Words) -> Result<Inst, String> {
         op: entry.op,
         entry,
         size: Words::size(first),
+        wide: entry.signature.result(0).is_some_and(|kind| kind.dwords() == 2),
         dst: 0,
         sdst: code::VCC,
         src: [0; 3],

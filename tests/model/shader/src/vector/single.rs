@@ -14,7 +14,6 @@ use crate::{
     },
     isa::{
         Inst,
-        Kind,
         Vector, //
     },
     mode::{
@@ -88,17 +87,17 @@ pub fn execute(w: &mut Wave, i: &Inst, op: Vector) -> bool {
         Vector::CubeS => chosen(w, i, |[a, b, c]| math::cube(a, b, c).s),
         Vector::CubeT => chosen(w, i, |[a, b, c]| math::cube(a, b, c).t),
         Vector::CubeMajor => chosen(w, i, |[a, b, c]| math::cube(a, b, c).major),
-        _ => return extreme(w, i, op),
+        _ if w.mode.ieee() => return extreme::<true>(w, i, op),
+        _ => return extreme::<false>(w, i, op),
     }
     true
 }
 
 /// Minima and maxima. They keep denormals, whatever the mode says (LLVM, GCNSubtarget:
 /// "supportsMinMaxDenormModes" from GFX9).
-fn extreme(w: &mut Wave, i: &Inst, op: Vector) -> bool {
-    let ieee = w.mode.ieee();
-    let min = move |a: f32, b: f32| minimum(a, b, ieee);
-    let max = move |a: f32, b: f32| maximum(a, b, ieee);
+fn extreme<const IEEE: bool>(w: &mut Wave, i: &Inst, op: Vector) -> bool {
+    let min = |a: f32, b: f32| minimum(a, b, IEEE);
+    let max = |a: f32, b: f32| maximum(a, b, IEEE);
     match op {
         Vector::MinF32 => chosen(w, i, |[a, b]| min(a, b)),
         Vector::MaxF32 => chosen(w, i, |[a, b]| max(a, b)),
@@ -124,7 +123,8 @@ fn extreme(w: &mut Wave, i: &Inst, op: Vector) -> bool {
 pub fn source<'a>(w: &'a Wave, i: &Inst, n: usize, buffer: &'a mut Row) -> &'a Row {
     let abs = if i.flags.abs >> n & 1 != 0 { !SIGN } else { !0 };
     let neg = if i.flags.neg >> n & 1 != 0 { SIGN } else { 0 };
-    if abs == !0 && neg == 0 || !i.entry.signature.source(n).is_none_or(Kind::is_float) {
+    // The decoder refuses both of what is no float.
+    if abs == !0 && neg == 0 {
         return w.row(i, n, buffer);
     }
     let mut spread = [0; LANES];
@@ -181,6 +181,7 @@ fn fract(a: f32) -> f32 {
 
 /// The lesser; -0 is less than +0. Of a NaN and a number the number, unless the NaN signals and the
 /// mode is IEEE's.
+#[inline(always)]
 fn minimum(a: f32, b: f32, ieee: bool) -> f32 {
     if let Some(other) = with_nan(a, b, ieee) {
         return other;
@@ -189,6 +190,7 @@ fn minimum(a: f32, b: f32, ieee: bool) -> f32 {
 }
 
 /// The greater; likewise.
+#[inline(always)]
 fn maximum(a: f32, b: f32, ieee: bool) -> f32 {
     if let Some(other) = with_nan(a, b, ieee) {
         return other;
@@ -196,6 +198,7 @@ fn maximum(a: f32, b: f32, ieee: bool) -> f32 {
     if a > b || a == b && b.is_sign_negative() { a } else { b }
 }
 
+#[inline(always)]
 fn with_nan(a: f32, b: f32, ieee: bool) -> Option<f32> {
     let quiet = |x: f32| Some(f32::from_bits(x.to_bits() | F32.quiet() as u32));
     let signals = |x: f32| ieee && F32.is_signaling(x.to_bits().into());
@@ -208,6 +211,24 @@ fn with_nan(a: f32, b: f32, ieee: bool) -> Option<f32> {
     }
 }
 
+/// Makes the first `N` sources ready.
+#[inline(always)]
+fn spread<const N: usize>(w: &mut Wave, i: &Inst) {
+    for n in 0..N {
+        w.spread(i, n);
+    }
+}
+
+/// The first `N` sources, which are ready.
+#[inline(always)]
+fn floats<'a, const N: usize>(w: &'a Wave, i: &Inst) -> [&'a Row; N] {
+    let mut rows = [w.float(i, 0); N];
+    for (n, row) in rows.iter_mut().enumerate().skip(1) {
+        *row = w.float(i, n);
+    }
+    rows
+}
+
 /// Arithmetic that the mode rounds.
 #[inline(always)]
 fn run<const N: usize>(
@@ -217,16 +238,10 @@ fn run<const N: usize>(
     host: impl Fn([f32; N]) -> f32,
     exact: Exact<N>,
 ) {
-    let mut buffers = [[0; LANES]; N];
     let mut out: Row = [0; LANES];
     let mut nan = false;
-    let rows = {
-        let mut n = 0;
-        buffers.each_mut().map(|buffer| {
-            n += 1;
-            source(w, i, n - 1, buffer)
-        })
-    };
+    spread::<N>(w, i);
+    let rows = floats::<N>(w, i);
     let input = if env.denormals.input { 0 } else { NORMAL };
     let output = if env.denormals.output { 0 } else { NORMAL };
     for lane in 0..LANES {
@@ -250,15 +265,16 @@ fn run<const N: usize>(
 #[inline(always)]
 fn rounded(w: &mut Wave, i: &Inst, f: impl Fn(f32) -> f32) {
     let env = Env { rounding: Rounding::NearestEven, ..w.mode.single() };
-    let mut buffer = [0; LANES];
-    let row = source(w, i, 0, &mut buffer);
+    w.spread(i, 0);
+    let row = w.float(i, 0);
     let input = if env.denormals.input { 0 } else { NORMAL };
     let output = if env.denormals.output { 0 } else { NORMAL };
-    let out: Row = std::array::from_fn(|lane| {
+    let mut out: Row = [0; LANES];
+    for lane in 0..LANES {
         let operand = f32::from_bits(flush(row[lane], input));
         let result = f(operand);
-        if result.is_nan() { nan_of(operand) } else { flush(result.to_bits(), output) }
-    });
+        out[lane] = if result.is_nan() { nan_of(operand) } else { flush(result.to_bits(), output) };
+    }
     finish(w, i, env, out);
 }
 
@@ -270,14 +286,12 @@ fn nan_of(operand: f32) -> u32 {
 /// A result that is one of the operands, or made of them without rounding.
 #[inline(always)]
 fn chosen<const N: usize>(w: &mut Wave, i: &Inst, f: impl Fn([f32; N]) -> f32) {
-    let mut buffers = [[0; LANES]; N];
-    let mut n = 0;
-    let rows = buffers.each_mut().map(|buffer| {
-        n += 1;
-        source(w, i, n - 1, buffer)
-    });
-    let out: Row =
-        std::array::from_fn(|lane| f(rows.map(|row| f32::from_bits(row[lane]))).to_bits());
+    spread::<N>(w, i);
+    let rows = floats::<N>(w, i);
+    let mut out: Row = [0; LANES];
+    for lane in 0..LANES {
+        out[lane] = f(rows.map(|row| f32::from_bits(row[lane]))).to_bits();
+    }
     let env = w.mode.single();
     finish(w, i, env, out);
 }

@@ -11,6 +11,7 @@ use amdgpu_shader::{
     },
     launch::{
         Launch,
+        POWER_ON,
         WINDOW_SIZE,
         initiator, //
     },
@@ -35,7 +36,7 @@ impl Setup {
     /// scalar ones, nearest rounding, denormals of doubles only.
     pub fn new(threads: u32, groups: u32, user: &[u32]) -> Self {
         let mut setup = Setup {
-            window: [0; WINDOW_SIZE as usize],
+            window: POWER_ON,
             dims: [groups, 1, 1],
             initiator: initiator::SHADER_ENABLE | initiator::START_AT_ZERO,
             config: Config::default(),
