@@ -372,6 +372,7 @@ mod tests {
     struct Nobody;
 
     /// A structure of whose bytes nobody has said anything. Four belong to no field.
+    #[expect(dead_code, reason = "only what it is counts")]
     #[repr(C)]
     struct Unproved {
         _wide: u64,

@@ -154,7 +154,10 @@ mod loans {
             assert!(other != vmid && flush == Flush::Needed);
             others.push(fence, GFP_KERNEL)?;
         }
-        assert!(matches!(vmids.lend(space(100, 1), RING), Loan::Busy(_)));
+        assert!(matches!(
+            vmids.lend(&wish(space(100, 1), RING)),
+            Loan::Busy(_)
+        ));
         running.signal(Ok(()));
         assert_eq!(run(&vmids, space(100, 1), RING)?.0, vmid);
         Ok(())

@@ -489,7 +489,7 @@ mod tests {
     #[test]
     fn start() -> Result {
         let inputs = Inputs::new(&LEFT)?;
-        Mec.start(&inputs.bring_up(), Block::Graphics)?;
+        Engine::start(&Mec, &inputs.bring_up(), Block::Graphics)?;
 
         let mut expected = KVec::new();
         let mut expect = |effects: &[Effect]| expected.extend_from_slice(effects, GFP_KERNEL);
@@ -537,7 +537,7 @@ mod tests {
     #[test]
     fn descriptors_agree_with_the_registers() -> Result {
         let inputs = Inputs::new(&LEFT)?;
-        Mec.start(&inputs.bring_up(), Block::Graphics)?;
+        Engine::start(&Mec, &inputs.bring_up(), Block::Graphics)?;
 
         let mut expected = KVec::from_elem(0, 0x200, GFP_KERNEL)?;
         expected[0] = 0xc031_0800;
