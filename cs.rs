@@ -67,6 +67,7 @@ use self::{
     },
     chunks::{
         Dependency,
+        Event,
         Order,
         QueueIbs,
         Request, //
@@ -89,7 +90,8 @@ use crate::{
                 self,
                 Locked, //
             },
-            gem::Handle, //
+            gem::Handle,
+            sched, //
         }, //
     },
     bindings,
@@ -384,8 +386,14 @@ fn look_up_orders(
                     queue,
                     ctx,
                     sequence,
+                    event,
                 } = dependency;
-                if let Some(fence) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
+                if let Some(end) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
+                    let fence = match event {
+                        Event::End => end,
+                        // A queue remembers the fences that its scheduler made.
+                        Event::Start => sched::start_of(&end).unwrap_or(end),
+                    };
                     dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
                 }
             }

@@ -20,6 +20,7 @@ mod gang;
 mod gem;
 mod handles;
 mod info;
+mod order;
 mod pages;
 mod process;
 mod rig;
@@ -61,7 +62,7 @@ use rig::{
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 28] = [
+const GROUPS: [Group; 29] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("GEM_MMAP", gem::mmap),
@@ -80,6 +81,7 @@ const GROUPS: [Group; 28] = [
     ("CS/chunks", cs::chunks),
     ("CS/syncobj", sync::cases),
     ("CS/gang", gang::cases),
+    ("CS/order", order::cases),
     ("sharing", sharing::cases),
     ("WAIT_CS", wait::cs),
     ("WAIT_FENCES", fences::wait_cases),
