@@ -107,15 +107,15 @@ impl Parsed<'_> {
             standing: Some(member.queue.standing.clone()),
             known_losses: Some(member.known_losses),
             pasid: 0,
+            previous: None,
             after,
             task: job::Task::Ibs(ibs),
             user_fence,
             seat,
             _keep: keep,
         })?;
-        let entity = member.queue.entity.clone();
         let mut job = PendingJob::new(
-            entity,
+            member.entity.clone(),
             Job::CREDITS,
             self.vm().owner(),
             self.file.client_id(),
@@ -197,6 +197,13 @@ impl Parsed<'_> {
     }
 }
 
+impl Member {
+    /// Has the job come after the one before it in its queue. Called as the job is submitted.
+    fn follow(&self, job: &mut Job, fence: &Fence) {
+        job.set_previous(self.queue.follow(&self.entity, fence));
+    }
+}
+
 /// A submission that only has to be queued: everything is reserved and in its place.
 pub(super) struct Bound {
     leader: PendingJob<Job>,
@@ -232,15 +239,21 @@ impl Bound {
             }
             guard.update();
             let (leader, others, admission) = parts.take()?;
+            let mut members = parsed.others.iter();
             for job in others {
+                let member = members.next();
                 job.submit(|fence, job| {
                     attach(fence, &vm, locked, Usage::Read);
                     job.set_space_at(guard.at());
+                    if let Some(member) = member {
+                        member.follow(job, fence);
+                    }
                 });
             }
             Some(leader.submit(|fence, job| {
                 attach(fence, &vm, locked, Usage::Write);
                 job.set_space_at(guard.at());
+                parsed.leader.follow(job, fence);
                 let number = admission.record(fence);
                 job.set_number(number);
                 parsed.trace_publish(number, fence);

@@ -145,6 +145,8 @@ pub(crate) struct Work {
     pub(crate) known_losses: Option<u64>,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
+    /// Job before this one in its queue, if the scheduler does not keep the two in order.
+    pub(crate) previous: Option<ARef<Fence>>,
     /// Fences that the job waits for, in any order, besides the dependencies that the scheduler
     /// knows of. User space may name very many: the scheduler compares each new dependency with all
     /// that it has, and nobody is charged for its list of them.
@@ -161,7 +163,7 @@ impl Work {
     /// Returns a fence that the job has to wait for. Each is returned once only: where one is of a
     /// job of the same scheduler, that waits until this job is on the ring, behind which it comes.
     fn pending(&mut self) -> Option<ARef<Fence>> {
-        while let Some(fence) = self.after.pop() {
+        while let Some(fence) = self.previous.take().or_else(|| self.after.pop()) {
             if !fence.is_signaled() {
                 return Some(fence);
             }
@@ -269,6 +271,11 @@ impl Job {
             at: None,
             stage: Stage::Waiting(HwFence::new(GFP_KERNEL_ACCOUNT)?),
         })
+    }
+
+    /// Has the job come after the end of another. To be called when the job is submitted.
+    pub(crate) fn set_previous(&mut self, previous: Option<ARef<Fence>>) {
+        self.work.previous = previous;
     }
 
     /// Sets the number that the job writes to its user fence.

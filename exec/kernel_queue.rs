@@ -222,6 +222,7 @@ impl Lane {
             standing: None,
             known_losses: None,
             pasid: 0,
+            previous: None,
             after: KVVec::new(),
             task,
             user_fence: None,
