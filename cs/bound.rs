@@ -30,15 +30,11 @@ use crate::{
     },
     exec::{
         gang::Seat,
-        gart::GartRun,
         job::{
             self,
+            FencePlace,
             Job, //
         },
-    },
-    hw::{
-        command,
-        page_table::Access, //
     },
     mem::Backing,
     ttm::{
@@ -91,7 +87,7 @@ impl Parsed<'_> {
         &self,
         member: &Member,
         seat: Option<Seat>,
-        user_fence: Option<command::FenceSlot>,
+        user_fence: Option<job::UserFence>,
         keep: Option<Keep>,
         locked: &Locked,
     ) -> Result<PendingJob<Job>> {
@@ -156,42 +152,32 @@ impl Parsed<'_> {
         })
     }
 
-    /// Returns the user fence for the ring, except for its value, and the resources to keep until
-    /// then.
-    fn bind_user_fence(
-        &self,
-        locked: &Locked,
-    ) -> Result<(Option<command::FenceSlot>, Option<Keep>)> {
+    /// Returns the user fence, except for its value, and the resources to keep until the job has
+    /// written it.
+    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<job::UserFence>, Option<Keep>)> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
         let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
         reserved.place()?;
-        let (address, window) = reserved.with_backing(|backing| match backing {
+        let offset = u64::from(*offset);
+        let place = reserved.with_backing(|backing| match backing {
             Some(Backing::Vram([block, ..])) => {
-                Ok((self.dev.facts.vram.mc_addr(block.offset), None))
+                let address = self.dev.facts.vram.mc_addr(block.offset);
+                Ok(FencePlace::Vram(address + offset))
             }
-            Some(Backing::System { pages, snoop, .. }) => {
+            Some(Backing::System { pages, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self.dev.gart.bind(GartRun {
-                    start: page,
-                    count: 1,
-                    access: Access::READ_WRITE,
-                    snoop,
-                })?;
-                Ok((window.gpu_addr(), Some(window)))
+                Ok(FencePlace::System { page, offset })
             }
             _ => Err(EINVAL),
         })?;
-        let fence = command::FenceSlot {
-            gpu_addr: address + u64::from(*offset),
-            value: 0,
-        };
-        // The reservation keeps the page in place until the job's fence signals. The GART window
-        // goes a moment later, so the page must outlive it: fields are dropped in order.
-        let keep = match window {
-            Some(window) => Some(KBox::new((window, bo.clone()), GFP_KERNEL_ACCOUNT)? as Keep),
-            None => None,
+        let fence = job::UserFence { place, value: 0 };
+        // The reservation keeps the page in place until the job's fence signals. The job hides it a
+        // moment later, so the page must outlive that.
+        let keep = match place {
+            FencePlace::System { .. } => Some(KBox::new(bo.clone(), GFP_KERNEL_ACCOUNT)? as Keep),
+            FencePlace::Vram(_) => None,
         };
         Ok((Some(fence), keep))
     }

@@ -29,6 +29,7 @@
 
 use kernel::{
     device,
+    dma::DmaAddress,
     prelude::*,
     sync::{
         aref::ARef,
@@ -67,6 +68,7 @@ use crate::{
         copy::CopyTask,
         faults::FaultRecord,
         fence::HwFence,
+        fence_windows::ShownPage,
         gang::Seat,
         ring::Ring,
         submitter::Submitter,
@@ -130,6 +132,36 @@ pub(crate) struct SpaceAt {
     pub(crate) after: Option<ARef<Fence>>,
 }
 
+/// Number that a job writes for user space when it is done.
+pub(crate) struct UserFence {
+    pub(crate) place: FencePlace,
+    pub(crate) value: u64,
+}
+
+/// Location of a user fence. What is there stays in its place until the job has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FencePlace {
+    /// An address in VRAM, as the GPU's own address space has it (context 0).
+    Vram(u64),
+    /// An offset in a page of system memory.
+    System { page: DmaAddress, offset: u64 },
+}
+
+impl UserFence {
+    /// Has the next job of `ring` see the location. Returns its address, and what keeps it there.
+    fn show(&self, ring: &Ring) -> Option<(FenceSlot, Option<ShownPage>)> {
+        let (gpu_addr, page) = match self.place {
+            FencePlace::Vram(addr) => (addr, None),
+            FencePlace::System { page, offset } => {
+                let page = ring.fence_windows.show(page);
+                (page.gpu_addr()? + offset, Some(page))
+            }
+        };
+        let value = self.value;
+        Some((FenceSlot { gpu_addr, value }, page))
+    }
+}
+
 /// Work that a client submits, and the objects that must stay until it is done.
 pub(crate) struct Work {
     /// Address space of the job. `None`: the kernel's own.
@@ -152,7 +184,7 @@ pub(crate) struct Work {
     /// that it has, and nobody is charged for its list of them.
     pub(crate) after: KVVec<ARef<Fence>>,
     pub(crate) task: Task,
-    pub(crate) user_fence: Option<FenceSlot>,
+    pub(crate) user_fence: Option<UserFence>,
     /// The job's place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
     /// Objects dropped when the job is done; nothing reads them before.
@@ -242,10 +274,11 @@ impl Task {
 
 /// A job for the scheduler.
 pub(crate) struct Job {
+    // Dropped first: no window may show a page that `work` keeps any longer than that.
+    stage: Stage,
     work: Work,
     /// Set when the job is published, if it has an address space.
     at: Option<SpaceAt>,
-    stage: Stage,
 }
 
 /// Progress of a job.
@@ -255,7 +288,10 @@ enum Stage {
     /// The job may run.
     Ready(HwFence, Option<Lease>),
     /// The job is on the ring, or done.
-    Running(ARef<Fence>),
+    Running(
+        ARef<Fence>,
+        #[expect(dead_code, reason = "only kept")] Option<ShownPage>,
+    ),
     /// The job is between two stages.
     Changing,
 }
@@ -337,17 +373,19 @@ impl JobOps for Job {
     fn run(&mut self, queue: &WatchedRing) -> ARef<Fence> {
         queue.tick_if_due();
         self.advance(|work, stage| {
+            let shown = work.user_fence.as_ref().and_then(|f| f.show(&queue.ring));
+            let (slot, page) = shown.unzip();
             let fence = match stage {
-                Stage::Waiting(fence) => submit(queue, work, fence, None),
-                Stage::Ready(fence, lease) => submit(queue, work, fence, lease),
-                Stage::Running(fence) => fence,
+                Stage::Waiting(fence) => submit(queue, work, fence, None, slot),
+                Stage::Ready(fence, lease) => submit(queue, work, fence, lease, slot),
+                Stage::Running(fence, _) => fence,
                 // `advance` does not nest.
                 Stage::Changing => Fence::stub(),
             };
             if let Some(seat) = &mut work.seat {
                 seat.enter();
             }
-            (Stage::Running(fence.clone()), fence)
+            (Stage::Running(fence.clone(), page.flatten()), fence)
         })
     }
 
@@ -401,7 +439,13 @@ fn equip(
 }
 
 /// Puts a job on its ring, with its commands if it is to run and has all that it needs.
-fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
+fn submit(
+    queue: &WatchedRing,
+    work: &Work,
+    fence: HwFence,
+    lease: Option<Lease>,
+    user_fence: Option<FenceSlot>,
+) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
@@ -424,7 +468,7 @@ fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>
             Ok(_) => work.task.commands(&queue.ring),
             Err(error) => Commands::Fail(error),
         },
-        user_fence: work.user_fence,
+        user_fence,
     };
     let fence = queue.ring.submit(&submission, fence, work.party());
     // A job that does not run does not do its flush.
