@@ -102,7 +102,7 @@ const HOLE: u64 = VOID | 1 << 62;
 const EOP_SECOND_LEVEL: u32 = 1 << 15 | 1 << 17;
 const EOP_VECTOR: u32 = 1 << 16;
 /// In whose name caches write back: their addresses are past translation.
-const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
+const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40, copied: false };
 
 /// Work that an engine has begun.
 pub(super) enum Job {
@@ -320,7 +320,7 @@ impl Gpu {
         // What only a dead unit may do is not done.
         let Some(launch) = launch.filter(|_| done) else { return Ok(None) };
         let config = self.shader_config(s.vmid, TA_CS_BC_BASE_ADDR);
-        let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
+        let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40, copied: false };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
 
