@@ -67,6 +67,7 @@ use self::{
     },
     chunks::{
         Dependency,
+        Event,
         Order,
         QueueIbs,
         Request, //
@@ -89,7 +90,11 @@ use crate::{
                 self,
                 Locked, //
             },
-            gem::Handle, //
+            gem::Handle,
+            sched::{
+                self,
+                Entity, //
+            }, //
         }, //
     },
     bindings,
@@ -107,7 +112,10 @@ use crate::{
         DrmDevice,
         DrmFile, //
     },
-    exec::submitter::Submitter,
+    exec::{
+        job::Job,
+        submitter::Submitter, //
+    },
     hw::command,
     sync::Signal,
     vm::Vm, //
@@ -155,6 +163,8 @@ struct Reservations {
 /// A job of a submission: the IBs for one queue of its context.
 struct Member {
     queue: Arc<ctx::Queue>,
+    /// Entity of the queue that takes the job.
+    entity: Arc<Entity<Job>>,
     name: ctx::QueueName,
     ibs: KVec<command::Ib>,
     /// Number of losses of VRAM that the context knows of.
@@ -162,15 +172,17 @@ struct Member {
 }
 
 impl Member {
-    /// Looks up the queue of `part`.
+    /// Looks up the queue of `part`, one of `jobs` parts of a submission.
     ///
     /// # Errors
     ///
     /// The error of a queue that is lost; `ENOMEM`; `ENODEV`.
-    fn look_up(dev: &DrmDevice, context: &Context, part: QueueIbs) -> Result<Self> {
+    fn look_up(dev: &DrmDevice, context: &Context, part: QueueIbs, jobs: usize) -> Result<Self> {
         let _section = dev.enter().ok_or(ENODEV)?;
+        let queue = context.queue(&dev.schedulers, part.queue)?;
         Ok(Self {
-            queue: context.queue(&dev.schedulers, part.queue)?,
+            entity: context.entity(&dev.schedulers, &queue, jobs)?,
+            queue,
             name: part.queue,
             ibs: part.ibs,
             known_losses: context.losses(),
@@ -215,10 +227,12 @@ impl<'a> Parsed<'a> {
         let inner = file.inner().get_ref();
         let context = inner.contexts.get(args.ctx_id)?;
         let request = Request::copy_in(args.chunks, args.num_chunks)?;
-        let leader = Member::look_up(dev, &context, request.leader)?;
+        let jobs = 1 + request.others.len();
+        let leader = Member::look_up(dev, &context, request.leader, jobs)?;
         let mut others = KVec::with_capacity(request.others.len(), GFP_KERNEL_ACCOUNT)?;
         for part in request.others {
-            others.push(Member::look_up(dev, &context, part)?, GFP_KERNEL_ACCOUNT)?;
+            let member = Member::look_up(dev, &context, part, jobs)?;
+            others.push(member, GFP_KERNEL_ACCOUNT)?;
         }
         // As in the C driver, on hardware that cannot flush a VM context (VMID) that is in use.
         if !others.is_empty() && inner.has_own_vmid() {
@@ -384,8 +398,14 @@ fn look_up_orders(
                     queue,
                     ctx,
                     sequence,
+                    event,
                 } = dependency;
-                if let Some(fence) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
+                if let Some(end) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
+                    let fence = match event {
+                        Event::End => end,
+                        // A queue remembers the fences that its scheduler made.
+                        Event::Start => sched::start_of(&end).unwrap_or(end),
+                    };
                     dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
                 }
             }

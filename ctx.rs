@@ -67,7 +67,10 @@ use crate::{
             Interruptible,
             Waited, //
         },
-        drm::sched::Priority, //
+        drm::sched::{
+            Entity,
+            Priority, //
+        }, //
     },
     bindings::{
         self,
@@ -82,7 +85,10 @@ use crate::{
     },
     exec::{
         engine_time::EngineTime,
-        job::Schedulers, //
+        job::{
+            Job,
+            Schedulers, //
+        }, //
     },
     uapi::{
         self,
@@ -205,6 +211,25 @@ impl Context {
             return Err(ECANCELED);
         }
         Ok(queue)
+    }
+
+    /// Returns the entity of a queue of the context for a job that is one of `jobs` which are
+    /// submitted together: more than one are a gang.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Queue::raised`].
+    pub(crate) fn entity(
+        &self,
+        schedulers: &Schedulers,
+        queue: &Queue,
+        jobs: usize,
+    ) -> Result<Arc<Entity<Job>>> {
+        let urgency = self.queues.lock().urgency;
+        if jobs > 1 && urgency == Urgency::Low {
+            return queue.raised(schedulers);
+        }
+        Ok(queue.entity.clone())
     }
 
     /// Returns a queue of the context, which is created if it was never named before.

@@ -285,6 +285,12 @@ struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn)
 	return hmm_pfn_to_page(pfn);
 }
 
+/* As vmf_insert_pfn(), by the page: its number is behind a macro. */
+vm_fault_t rust_ext_vmf_insert_page(struct vm_fault *vmf, struct page *page)
+{
+	return vmf_insert_pfn(vmf->vma, vmf->address, page_to_pfn(page));
+}
+
 bool rust_ext_access_ok(unsigned long start, unsigned long length)
 {
 	return access_ok((const void __user *)start, length);

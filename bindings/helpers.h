@@ -73,6 +73,7 @@ void rust_ext_ttm_resource_manager_cleanup(struct ttm_resource_manager *man);
 bool rust_ext_ttm_tt_is_populated(struct ttm_tt *tt);
 void rust_ext_mmu_interval_set_seq(struct mmu_interval_notifier *notifier, unsigned long seq);
 struct page *rust_ext_hmm_pfn_to_page(unsigned long pfn);
+vm_fault_t rust_ext_vmf_insert_page(struct vm_fault *vmf, struct page *page);
 bool rust_ext_access_ok(unsigned long start, unsigned long length);
 unsigned long rust_ext_untagged_addr(unsigned long address);
 int rust_ext_register_pm_notifier(struct notifier_block *nb);

@@ -30,17 +30,13 @@ use crate::{
     },
     exec::{
         gang::Seat,
-        gart::GartRun,
         job::{
             self,
+            FencePlace,
             Job, //
         },
     },
-    hw::{
-        command,
-        on_chip::OnChip,
-        page_table::Access, //
-    },
+    hw::on_chip::OnChip,
     mem::Backing,
     ttm::{
         Bo,
@@ -92,7 +88,7 @@ impl Parsed<'_> {
         &self,
         member: &Member,
         seat: Option<Seat>,
-        user_fence: Option<command::FenceSlot>,
+        user_fence: Option<job::UserFence>,
         keep: Option<Keep>,
         locked: &Locked,
     ) -> Result<PendingJob<Job>> {
@@ -109,15 +105,15 @@ impl Parsed<'_> {
             known_losses: Some(member.known_losses),
             on_chip: self.on_chip(locked)?,
             pasid: 0,
+            previous: None,
             after,
             task: job::Task::Ibs(ibs),
             user_fence,
             seat,
             _keep: keep,
         })?;
-        let entity = member.queue.entity.clone();
         let mut job = PendingJob::new(
-            entity,
+            member.entity.clone(),
             Job::CREDITS,
             self.vm().owner(),
             self.file.client_id(),
@@ -169,44 +165,41 @@ impl Parsed<'_> {
         })
     }
 
-    /// Returns the user fence for the ring, except for its value, and the resources to keep until
-    /// then.
-    fn bind_user_fence(
-        &self,
-        locked: &Locked,
-    ) -> Result<(Option<command::FenceSlot>, Option<Keep>)> {
+    /// Returns the user fence, except for its value, and the resources to keep until the job has
+    /// written it.
+    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<job::UserFence>, Option<Keep>)> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
         let reserved = bo.reserved_in(locked).ok_or(EINVAL)?;
         reserved.place()?;
-        let (address, window) = reserved.with_backing(|backing| match backing {
+        let offset = u64::from(*offset);
+        let place = reserved.with_backing(|backing| match backing {
             Some(Backing::Vram([block, ..])) => {
-                Ok((self.dev.facts.vram.mc_addr(block.offset), None))
+                let address = self.dev.facts.vram.mc_addr(block.offset);
+                Ok(FencePlace::Vram(address + offset))
             }
-            Some(Backing::System { pages, snoop, .. }) => {
+            Some(Backing::System { pages, .. }) => {
                 let page = pages.address(0).ok_or(EINVAL)?;
-                let window = self.dev.gart.bind(GartRun {
-                    start: page,
-                    count: 1,
-                    access: Access::READ_WRITE,
-                    snoop,
-                })?;
-                Ok((window.gpu_addr(), Some(window)))
+                Ok(FencePlace::System { page, offset })
             }
             _ => Err(EINVAL),
         })?;
-        let fence = command::FenceSlot {
-            gpu_addr: address + u64::from(*offset),
-            value: 0,
-        };
-        // The reservation keeps the page in place until the job's fence signals. The GART window
-        // goes a moment later, so the page must outlive it: fields are dropped in order.
-        let keep = match window {
-            Some(window) => Some(KBox::new((window, bo.clone()), GFP_KERNEL_ACCOUNT)? as Keep),
-            None => None,
+        let fence = job::UserFence { place, value: 0 };
+        // The reservation keeps the page in place until the job's fence signals. The job hides it a
+        // moment later, so the page must outlive that.
+        let keep = match place {
+            FencePlace::System { .. } => Some(KBox::new(bo.clone(), GFP_KERNEL_ACCOUNT)? as Keep),
+            FencePlace::Vram(_) => None,
         };
         Ok((Some(fence), keep))
+    }
+}
+
+impl Member {
+    /// Has the job come after the one before it in its queue. Called as the job is submitted.
+    fn follow(&self, job: &mut Job, fence: &Fence) {
+        job.set_previous(self.queue.follow(&self.entity, fence));
     }
 }
 
@@ -245,15 +238,21 @@ impl Bound {
             }
             guard.update();
             let (leader, others, admission) = parts.take()?;
+            let mut members = parsed.others.iter();
             for job in others {
+                let member = members.next();
                 job.submit(|fence, job| {
                     attach(fence, &vm, locked, Usage::Read);
                     job.set_space_at(guard.at());
+                    if let Some(member) = member {
+                        member.follow(job, fence);
+                    }
                 });
             }
             Some(leader.submit(|fence, job| {
                 attach(fence, &vm, locked, Usage::Write);
                 job.set_space_at(guard.at());
+                parsed.leader.follow(job, fence);
                 let number = admission.record(fence);
                 job.set_number(number);
                 parsed.trace_publish(number, fence);

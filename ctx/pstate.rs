@@ -6,7 +6,8 @@
 //! The driver does not manage power: the card always runs at the clocks that its BIOS set, so a
 //! state that is held changes nothing. But a client that measures must know that no other client
 //! has asked for another state in the meantime. So one context at a time may hold the card, until
-//! the context is freed.
+//! it asks for no state any more, or is freed. The C driver knows the second way only: a context
+//! that has let go keeps others out there for as long as it lives.
 
 use kernel::{
     new_mutex,
@@ -42,21 +43,25 @@ impl Pstates {
     }
 
     /// Holds the card at a state, one of `AMDGPU_CTX_STABLE_PSTATE_*`, for the context whose hold
-    /// is `hold`. A request for `NONE` acquires no hold, but keeps an existing one.
+    /// is `hold`. A request for `NONE` gives the hold up.
     ///
     /// # Errors
     ///
     /// `EBUSY` if another context holds the card.
     pub(super) fn set(self: &Arc<Self>, hold: &Mutex<Option<Hold>>, state: u32) -> Result {
         let mut hold = hold.lock();
+        let wanted = state != bindings::AMDGPU_CTX_STABLE_PSTATE_NONE;
         if hold.is_some() {
+            if !wanted {
+                *hold = None;
+            }
             return Ok(());
         }
         let mut held = self.held.lock();
         if *held {
             return Err(EBUSY);
         }
-        if state != bindings::AMDGPU_CTX_STABLE_PSTATE_NONE {
+        if wanted {
             *held = true;
             *hold = Some(Hold(self.clone()));
         }
@@ -92,6 +97,17 @@ mod tests {
             assert_eq!(card.set(&first, state), Err(EBUSY));
         }
         drop(second);
+        card.set(&first, PEAK)
+    }
+
+    #[test]
+    fn no_state_is_held_by_nobody() -> Result {
+        let (card, first, second) = (Pstates::new()?, context()?, context()?);
+        card.set(&first, PEAK)?;
+        card.set(&first, NONE)?;
+        card.set(&second, PEAK)?;
+        assert_eq!(card.set(&first, PEAK), Err(EBUSY));
+        card.set(&second, NONE)?;
         card.set(&first, PEAK)
     }
 }

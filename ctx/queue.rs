@@ -9,15 +9,25 @@
 //! done: a new one is admitted ([`Queue::admit`]) only when the submission whose place it will take
 //! is done. An admitted submission has a place that is given to no other, so at most [`HISTORY`]
 //! are admitted at a time.
+//!
+//! # Gangs are never of low priority
+//!
+//! All gangs of a card wait for the one that is on its way onto the rings (`exec/gang.rs`). Were a
+//! job of that gang of low priority, anybody could hold up all gangs: with jobs of ordinary
+//! priority on one ring, without pause. So a queue of low priority has a second entity, of ordinary
+//! priority, for the jobs of gangs (the C driver does not). A job that goes to the other entity
+//! than the one before it comes after that one's end.
 
 use kernel::{
     new_condvar,
+    new_mutex,
     new_spinlock,
     prelude::*,
     sync::{
         aref::ARef,
         Arc,
         CondVar,
+        Mutex,
         SpinLock, //
     },
     types::ScopeGuard, //
@@ -223,10 +233,23 @@ impl<F: Clone> History<F> {
     }
 }
 
+/// The newest job of a queue.
+struct Newest {
+    /// Set if it went to the entity for gangs.
+    is_raised: bool,
+    fence: ARef<Fence>,
+}
+
 /// A queue of a context.
 #[pin_data]
 pub(crate) struct Queue {
-    pub(crate) entity: Arc<Entity<Job>>,
+    pub(super) entity: Arc<Entity<Job>>,
+    engine: EngineKind,
+    /// Entity of the jobs of gangs, once there was one while the context was of low priority.
+    #[pin]
+    raised: Mutex<Option<Arc<Entity<Job>>>>,
+    #[pin]
+    newest: SpinLock<Option<Newest>>,
     /// Standing of the queue: lost if a reset took one of its jobs.
     pub(crate) standing: Arc<Standing>,
     #[pin]
@@ -248,6 +271,9 @@ impl Queue {
         Arc::pin_init(
             pin_init!(Self {
                 entity,
+                engine,
+                raised <- new_mutex!(None, "ctx::Queue::raised"),
+                newest <- new_spinlock!(None, "ctx::Queue::newest"),
                 standing,
                 history <- new_spinlock!(History::new()),
                 admitted <- new_condvar!("ctx::Queue::admitted"),
@@ -262,11 +288,47 @@ impl Queue {
     /// Jobs that did not run because the process that queued them was killed (`ESRCH`) do not
     /// count: another process may go on using the file.
     pub(super) fn check(&self) -> Result {
-        self.standing.check()?;
-        match self.entity.error() {
+        let error_of = |entity: &Entity<Job>| match entity.error() {
             Err(ESRCH) => Ok(()),
             result => result,
+        };
+        self.standing.check()?;
+        error_of(&self.entity)?;
+        match &*self.raised.lock() {
+            Some(raised) => error_of(raised),
+            None => Ok(()),
         }
+    }
+
+    /// Returns the entity for the jobs of gangs while the context is of low priority.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if no ring of this kind works; `ENOMEM`.
+    pub(super) fn raised(&self, schedulers: &Schedulers) -> Result<Arc<Entity<Job>>> {
+        let mut raised = self.raised.lock();
+        if let Some(entity) = &*raised {
+            return Ok(entity.clone());
+        }
+        let engine = self.engine;
+        let rings = schedulers.of(|ring| ring.engine() == engine)?;
+        let entity = Entity::new(Priority::Normal, rings)?;
+        *raised = Some(entity.clone());
+        Ok(entity)
+    }
+
+    /// Notes a job that goes to `entity`, one of the queue's, with its fence. Returns the fence of
+    /// the job before, if the new one has to wait for that.
+    ///
+    /// Must be called while the scheduler submits the job, as [`Admission::record`].
+    pub(crate) fn follow(&self, entity: &Entity<Job>, fence: &Fence) -> Option<ARef<Fence>> {
+        let is_raised = !core::ptr::eq(entity, &*self.entity);
+        let newest = Newest {
+            is_raised,
+            fence: fence.into(),
+        };
+        let before = self.newest.lock().replace(newest)?;
+        (before.is_raised != is_raised).then_some(before.fence)
     }
 
     /// Waits until one more submission may be made.

@@ -26,6 +26,10 @@
 //! entered gang ends because all of its jobs are on rings, and the gang that has the floor has no
 //! job on a ring yet. From *equipped* on, no job waits for anything but room on its ring.
 //!
+//! All of this takes turns with other jobs. Those of a higher priority always come first, and could
+//! keep a gang that has the floor waiting for ever. So no job of a gang is of low priority,
+//! whatever its context is (`ctx/queue.rs`). Only those who may have high priority can still do it.
+//!
 //! # All or none
 //!
 //! Once the jobs are equipped it is settled that all of them run, or none ([`Seat::give_up`] comes

@@ -107,6 +107,14 @@ pub(crate) struct GartRun {
 }
 
 impl GartRun {
+    /// No pages.
+    pub(crate) const NOTHING: Self = Self {
+        start: 0,
+        count: 0,
+        access: Access::READ,
+        snoop: Snoop::Yes,
+    };
+
     fn entries(self, format: &Format) -> impl Iterator<Item = Pte> + '_ {
         let page = move |page| self.start + usize_as_u64(page) * PAGE_SIZE;
         (0..self.count).map(move |n| format.system(page(n), self.access, self.snoop))
@@ -182,12 +190,26 @@ impl Gart {
     ///
     /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
     pub(crate) fn bind(&self, run: GartRun) -> Result<GartRange> {
-        let node = RBTreeNodeReservation::new(GFP_KERNEL_ACCOUNT)?;
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
         let range = self.reserve(run.count)?;
         let mut contents = self.0.contents.lock();
         contents.runs.insert(node.into_node(range.first, run));
         self.0
             .change(&contents, range.first, run.entries(self.0.format))?;
+        drop(contents);
+        Ok(range)
+    }
+
+    /// Reserves a page of the window that shows nothing until [`GartRange::show`] is called.
+    ///
+    /// Fails as [`Gart::bind`] does.
+    pub(crate) fn reserve_page(&self) -> Result<GartRange> {
+        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
+        let range = self.reserve(1)?;
+        let mut contents = self.0.contents.lock();
+        contents
+            .runs
+            .insert(node.into_node(range.first, GartRun::NOTHING));
         drop(contents);
         Ok(range)
     }
@@ -200,7 +222,7 @@ impl Gart {
         let first = self
             .0
             .taken
-            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL_ACCOUNT)
+            .alloc_range(count, (), ..GartLayout::PAGES, GFP_KERNEL)
             .map_err(|e| match Error::from(e) {
                 EBUSY => ENOSPC,
                 other => other,
@@ -260,6 +282,27 @@ impl GartRange {
     pub(crate) fn entry_addr(&self) -> u64 {
         let gart = &self.gart.0;
         gart.table_addr + gart.layout.entry(self.first) - gart.layout.table
+    }
+}
+
+impl GartRange {
+    /// Shows `run`, of at most one page, instead of what a page of [`Gart::reserve_page`] showed
+    /// before. Does not allocate.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the card is gone; `EINVAL` for any other range.
+    pub(crate) fn show(&self, run: GartRun) -> Result {
+        let gart = &self.gart.0;
+        let mut contents = gart.contents.lock();
+        let shown = contents.runs.get_mut(&self.first).ok_or(EINVAL)?;
+        if self.count != 1 || run.count > 1 {
+            return Err(EINVAL);
+        }
+        *shown = run;
+        let nothing = core::iter::repeat_n(Pte::INVALID, 1 - run.count);
+        let entries = Iterator::chain(run.entries(gart.format), nothing);
+        gart.change(&contents, self.first, entries)
     }
 }
 

@@ -29,6 +29,7 @@
 
 use kernel::{
     device,
+    dma::DmaAddress,
     prelude::*,
     sync::{
         aref::ARef,
@@ -67,6 +68,7 @@ use crate::{
         copy::CopyTask,
         faults::FaultRecord,
         fence::HwFence,
+        fence_windows::ShownPage,
         gang::Seat,
         ring::Ring,
         submitter::Submitter,
@@ -136,6 +138,36 @@ pub(crate) struct SpaceAt {
     pub(crate) after: Option<ARef<Fence>>,
 }
 
+/// Number that a job writes for user space when it is done.
+pub(crate) struct UserFence {
+    pub(crate) place: FencePlace,
+    pub(crate) value: u64,
+}
+
+/// Location of a user fence. What is there stays in its place until the job has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum FencePlace {
+    /// An address in VRAM, as the GPU's own address space has it (context 0).
+    Vram(u64),
+    /// An offset in a page of system memory.
+    System { page: DmaAddress, offset: u64 },
+}
+
+impl UserFence {
+    /// Has the next job of `ring` see the location. Returns its address, and what keeps it there.
+    fn show(&self, ring: &Ring) -> Option<(FenceSlot, Option<ShownPage>)> {
+        let (gpu_addr, page) = match self.place {
+            FencePlace::Vram(addr) => (addr, None),
+            FencePlace::System { page, offset } => {
+                let page = ring.fence_windows.show(page);
+                (page.gpu_addr()? + offset, Some(page))
+            }
+        };
+        let value = self.value;
+        Some((FenceSlot { gpu_addr, value }, page))
+    }
+}
+
 /// Work that a client submits, and the objects that must stay until it is done.
 pub(crate) struct Work {
     /// Address space of the job. `None`: the kernel's own.
@@ -153,12 +185,14 @@ pub(crate) struct Work {
     pub(crate) on_chip: OnChip,
     /// PASID that interrupts caused by the job carry.
     pub(crate) pasid: u16,
+    /// Job before this one in its queue, if the scheduler does not keep the two in order.
+    pub(crate) previous: Option<ARef<Fence>>,
     /// Fences that the job waits for, in any order, besides the dependencies that the scheduler
     /// knows of. User space may name very many: the scheduler compares each new dependency with all
     /// that it has, and nobody is charged for its list of them.
     pub(crate) after: KVVec<ARef<Fence>>,
     pub(crate) task: Task,
-    pub(crate) user_fence: Option<FenceSlot>,
+    pub(crate) user_fence: Option<UserFence>,
     /// The job's place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
     /// Objects dropped when the job is done; nothing reads them before.
@@ -169,7 +203,7 @@ impl Work {
     /// Returns a fence that the job has to wait for. Each is returned once only: where one is of a
     /// job of the same scheduler, that waits until this job is on the ring, behind which it comes.
     fn pending(&mut self) -> Option<ARef<Fence>> {
-        while let Some(fence) = self.after.pop() {
+        while let Some(fence) = self.previous.take().or_else(|| self.after.pop()) {
             if !fence.is_signaled() {
                 return Some(fence);
             }
@@ -254,10 +288,11 @@ impl Task {
 
 /// A job for the scheduler.
 pub(crate) struct Job {
+    // Dropped first: no window may show a page that `work` keeps any longer than that.
+    stage: Stage,
     work: Work,
     /// Set when the job is published, if it has an address space.
     at: Option<SpaceAt>,
-    stage: Stage,
 }
 
 /// Progress of a job.
@@ -267,7 +302,10 @@ enum Stage {
     /// The job may run.
     Ready(HwFence, Option<Lease>),
     /// The job is on the ring, or done.
-    Running(ARef<Fence>),
+    Running(
+        ARef<Fence>,
+        #[expect(dead_code, reason = "only kept")] Option<ShownPage>,
+    ),
     /// The job is between two stages.
     Changing,
 }
@@ -283,6 +321,11 @@ impl Job {
             at: None,
             stage: Stage::Waiting(HwFence::new(GFP_KERNEL_ACCOUNT)?),
         })
+    }
+
+    /// Has the job come after the end of another. To be called when the job is submitted.
+    pub(crate) fn set_previous(&mut self, previous: Option<ARef<Fence>>) {
+        self.work.previous = previous;
     }
 
     /// Sets the number that the job writes to its user fence.
@@ -345,17 +388,19 @@ impl JobOps for Job {
     fn run(&mut self, queue: &WatchedRing) -> ARef<Fence> {
         queue.tick_if_due();
         self.advance(|work, stage| {
+            let shown = work.user_fence.as_ref().and_then(|f| f.show(&queue.ring));
+            let (slot, page) = shown.unzip();
             let fence = match stage {
-                Stage::Waiting(fence) => submit(queue, work, fence, None),
-                Stage::Ready(fence, lease) => submit(queue, work, fence, lease),
-                Stage::Running(fence) => fence,
+                Stage::Waiting(fence) => submit(queue, work, fence, None, slot),
+                Stage::Ready(fence, lease) => submit(queue, work, fence, lease, slot),
+                Stage::Running(fence, _) => fence,
                 // `advance` does not nest.
                 Stage::Changing => Fence::stub(),
             };
             if let Some(seat) = &mut work.seat {
                 seat.enter();
             }
-            (Stage::Running(fence.clone()), fence)
+            (Stage::Running(fence.clone(), page.flatten()), fence)
         })
     }
 
@@ -414,7 +459,13 @@ fn equip(
 }
 
 /// Puts a job on its ring, with its commands if it is to run and has all that it needs.
-fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>) -> ARef<Fence> {
+fn submit(
+    queue: &WatchedRing,
+    work: &Work,
+    fence: HwFence,
+    lease: Option<Lease>,
+    user_fence: Option<FenceSlot>,
+) -> ARef<Fence> {
     let vm = match (&work.space, &lease) {
         (Some(space), Some(lease)) => Ok(Some(VmState {
             vmid: lease.vmid(),
@@ -438,7 +489,7 @@ fn submit(queue: &WatchedRing, work: &Work, fence: HwFence, lease: Option<Lease>
             Ok(_) => work.task.commands(&queue.ring),
             Err(error) => Commands::Fail(error),
         },
-        user_fence: work.user_fence,
+        user_fence,
     };
     let vmid = submission.vm.map(|vm| vm.vmid);
     let fence = queue.ring.submit(&submission, fence, work.party(vmid));

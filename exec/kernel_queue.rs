@@ -255,6 +255,7 @@ impl Lane {
             known_losses: None,
             on_chip: OnChip::NONE,
             pasid: 0,
+            previous: None,
             after: KVVec::new(),
             task,
             user_fence: None,

@@ -79,6 +79,7 @@ use crate::{
             Span,
             Timeline, //
         },
+        fence_windows::FenceWindows,
         gart::{
             Gart,
             GartRange,
@@ -167,6 +168,8 @@ pub(crate) struct Ring {
     writeback: Arc<Writeback>,
     /// The part of the GART window through which a DMA engine copies system memory.
     window: Option<GartRange>,
+    /// Pages of the GART window for user fences.
+    pub(crate) fence_windows: Arc<FenceWindows>,
     /// Submissions that are not finished.
     #[pin]
     pub(crate) timeline: Timeline,
@@ -239,6 +242,7 @@ impl Ring {
                 EngineKind::Sdma => Some(gart.reserve(GartWindow::PAGES)?),
                 EngineKind::Gfx | EngineKind::Compute => None,
             },
+            fence_windows: FenceWindows::new(gart)?,
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
             reported: Atomic::new(0),

@@ -64,6 +64,7 @@ pub(crate) use self::{
         Priority, //
     },
     job::{
+        start_of,
         Owner,
         PendingJob, //
     },

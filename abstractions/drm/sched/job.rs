@@ -71,6 +71,23 @@ impl Owner {
     }
 }
 
+/// Returns the fence that is signaled when a job begins: when it has been handed to the hardware,
+/// behind the jobs before it. `end` is the job's finished fence; of any other this is `None`.
+///
+/// The start of a job says nothing of what it does with memory. Only a job may wait for it, which
+/// orders itself by its user's wish; a reservation must never hold it.
+pub(crate) fn start_of(end: &Fence) -> Option<ARef<Fence>> {
+    // SAFETY: The fence is alive. The function looks at what kind of fence it is.
+    let fence = unsafe { bindings::to_drm_sched_fence(end.as_raw()) };
+    if fence.is_null() {
+        return None;
+    }
+    // SAFETY: It is a scheduler's, so it is part of this. The finished fence, which is alive, keeps
+    // a reference to the other.
+    let start = unsafe { Fence::from_raw(addr_of_mut!((*fence).scheduled)) };
+    Some(start.into())
+}
+
 /// A job with the driver's data for it.
 ///
 /// # Invariants

@@ -15,6 +15,7 @@ use super::{
         Reserved, //
     },
     tt::PageSource,
+    vma::StandIn,
     MemType,
     Placement, //
 };
@@ -239,8 +240,8 @@ impl Ctx {
 ///
 /// * `raw` is initialized, of the device of the object's driver, and is destroyed by
 ///   `destroy_callback`. Its device is one of `Device<T::Driver>`, which counts it as a child.
-/// * `eviction` and `moving` belong to the holder of the reservation. `moving` means that the
-///   driver's [`move_`](Driver::move_) is running for the object.
+/// * `eviction`, `moving` and `stand_in` belong to the holder of the reservation. `moving` means
+///   that the driver's [`move_`](Driver::move_) is running for the object.
 /// * If the reservation is that of another object, or of a DMA buffer of another device, `kept` is
 ///   a reference to that.
 /// * `exported` is null or the DMA buffer that the object was exported as, which was not released
@@ -252,13 +253,14 @@ pub(crate) struct Buffer<T: DriverObject> {
     moving: Cell<bool>,
     last_place: Atomic<u32>,
     exported: Cell<*mut bindings::dma_buf>,
+    pub(super) stand_in: StandIn,
     page_source: PageSource,
     kept: Kept<T>,
     data: T,
 }
 
-// SAFETY: The C object does its own locking or has a reservation for it, as have `eviction` and
-// `moving`; the data is `Send` and `Sync`, and the rest is constant.
+// SAFETY: The C object does its own locking or has a reservation for it, as have `eviction`,
+// `moving` and `stand_in`; the data is `Send` and `Sync`, and the rest is constant.
 unsafe impl<T: DriverObject> Send for Buffer<T> {}
 // SAFETY: As above.
 unsafe impl<T: DriverObject> Sync for Buffer<T> {}
@@ -544,6 +546,7 @@ impl<T: DriverObject> Object<T> {
             (&raw mut (*buffer).moving).write(Cell::new(false));
             (&raw mut (*buffer).last_place).write(Atomic::new(NO_PLACE));
             (&raw mut (*buffer).exported).write(Cell::new(ptr::null_mut()));
+            (&raw mut (*buffer).stand_in).write(StandIn::new());
             (&raw mut (*buffer).page_source).write((*buffer).data.page_source());
             (&raw mut (*buffer).kept).write(kept);
         }

@@ -27,11 +27,46 @@ use crate::{
     },
     bindings, //
 };
+use core::cell::UnsafeCell;
 use kernel::{
     ffi,
+    page::Page,
     prelude::*,
     sync::aref::ARef, //
 };
+
+/// Page that an object's mappings show when its memory is out of reach, or its device gone.
+///
+/// All mappings of the object show the same one, so there is no more than one for each object, and
+/// those who see it could see the object as well. It is charged to whoever looks first.
+///
+/// # Invariants
+///
+/// It belongs to the holder of the object's reservation. It is freed with the object, which each
+/// mapping keeps.
+pub(super) struct StandIn(UnsafeCell<Option<Page>>);
+
+impl StandIn {
+    /// Makes a place for the page, without one.
+    pub(super) const fn new() -> Self {
+        Self(UnsafeCell::new(None))
+    }
+
+    /// Returns the page, which is allocated if nobody has looked yet.
+    ///
+    /// # Safety
+    ///
+    /// The caller must hold the object's reservation.
+    unsafe fn page(&self) -> Result<*mut bindings::page> {
+        // SAFETY: By the type invariant and the safety requirements nobody else uses it.
+        let place = unsafe { &mut *self.0.get() };
+        let page = match place {
+            Some(page) => page,
+            None => place.insert(Page::alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO)?),
+        };
+        Ok(page.as_ptr())
+    }
+}
 
 impl<T: DriverObject> Object<T> {
     /// Implements the `mmap` callback.
@@ -173,8 +208,8 @@ impl<T: DriverObject> Object<T> {
         // SAFETY: By the safety requirements the fault is valid.
         let prot = unsafe { (*(*vmf).__bindgen_anon_1.vma).vm_page_prot };
         let Some(_guard) = bo.drm().enter() else {
-            // SAFETY: As above.
-            return unsafe { bindings::ttm_bo_vm_dummy_page(vmf, prot) };
+            // SAFETY: By the safety requirements.
+            return unsafe { Self::show_stand_in(bo, vmf) };
         };
         // SAFETY: The reservation is held for as long as this value is used.
         let held = unsafe { HeldResv::new(Buffer::resv(bo)) };
@@ -182,8 +217,8 @@ impl<T: DriverObject> Object<T> {
             .reserved(held)
             .is_some_and(|reserved| T::Driver::is_out_of_reach(&reserved));
         if out_of_reach {
-            // SAFETY: The fault is valid.
-            return unsafe { bindings::ttm_bo_vm_dummy_page(vmf, prot) };
+            // SAFETY: By the safety requirements.
+            return unsafe { Self::show_stand_in(bo, vmf) };
         }
         let asked = bo.reserved(held).ok_or(EINVAL).and_then(|reserved| {
             if <T::Driver as Driver>::HAS_FAULT {
@@ -207,6 +242,24 @@ impl<T: DriverObject> Object<T> {
                 )
             },
             Err(e) => answer(e),
+        }
+    }
+
+    /// Maps the page that stands in for the object's memory. TTM's own function for this
+    /// (`ttm_bo_vm_dummy_page`) takes a new one for each mapping, and keeps it as long as the
+    /// device.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` must be a fault in a mapping of `bo`, which must be reserved.
+    unsafe fn show_stand_in(bo: &Self, vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the safety requirements.
+        match unsafe { bo.stand_in.page() } {
+            // SAFETY: The fault is valid, and its mapping one of page numbers that is not private,
+            // as TTM makes no other. The page stays for as long as the mapping, by the invariants
+            // of `StandIn`.
+            Ok(page) => unsafe { bindings::rust_ext_vmf_insert_page(vmf, page) },
+            Err(_) => bindings::vm_fault_reason_VM_FAULT_OOM,
         }
     }
 

@@ -495,7 +495,7 @@ impl Gpu {
             EngineId::Sdma(0) => ("SDM0", 0x30),
             EngineId::Sdma(_) => ("SDM1", 0x31),
         };
-        Access { vmid, client, client_id }
+        Access { vmid, client, client_id, copied: false }
     }
 
     fn execute(&mut self, id: EngineId, front: &mut Front) -> Step {

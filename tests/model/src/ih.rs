@@ -48,7 +48,8 @@ impl Gpu {
     }
 
     fn ih_access(&self) -> Access {
-        Access { vmid: (self.regs.get(IH_CNTL) >> 25 & 0xf) as u8, client: CLIENT, client_id: 0x0e }
+        let vmid = (self.regs.get(IH_CNTL) >> 25 & 0xf) as u8;
+        Access { vmid, client: CLIENT, client_id: 0x0e, copied: false }
     }
 
     /// Queues an interrupt vector and sends the message.

@@ -63,6 +63,8 @@ pub struct Access {
     pub client: &'static str,
     /// Numeric memory client in the fault status.
     pub client_id: u32,
+    /// Copied data: memory of users, also where the kernel moves it.
+    pub copied: bool,
 }
 
 /// Target of an address.
@@ -317,7 +319,8 @@ impl Gpu {
 
     /// Reports an access to the host's memory past its caches.
     fn check_snooped(&mut self, a: Access, va: u64, entry: u64) {
-        let rule = if a.vmid == 0 { Rule::Snoop } else { Rule::SnoopUsers };
+        let users = a.vmid != 0 || a.copied;
+        let rule = if users { Rule::SnoopUsers } else { Rule::Snoop };
         if entry & pte::SNOOPED == 0 && self.config.strict.has(rule) {
             let what =
                 format!("{} vmid {} va {va:#x}: PTE {entry:#x} does not snoop", a.client, a.vmid);

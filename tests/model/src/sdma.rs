@@ -266,6 +266,7 @@ impl Gpu {
                         dw[2]
                     )));
                 }
+                let a = crate::mc::Access { copied: true, ..a };
                 let (to, len) = (address(dw[5], dw[6]), u64::from(dw[1] & COUNT));
                 self.mem_copy((a, address(dw[3], dw[4])), (a, to), len)?;
                 self.issued(id, a, to, len);

@@ -25,7 +25,7 @@ rules! {
     EopQueue = "eop-queue", false;
     /// The kernel's system pages are snooped.
     Snoop = "snoop", true;
-    /// Users' system pages are snooped.
+    /// Users' system pages are snooped, also where the kernel copies them.
     SnoopUsers = "snoop-users", false;
     /// The low bits of an address in a fragment are those of the page, not of the entry.
     FragmentBase = "fragment-base", false;

@@ -51,7 +51,7 @@ impl Gpu {
             return;
         }
         let dummy = u64::from(self.regs.get(INTERRUPT_CNTL2)) << 8;
-        let a = Access { vmid: 0, client: crate::ih::CLIENT, client_id: 0x0e };
+        let a = Access { vmid: 0, client: crate::ih::CLIENT, client_id: 0x0e, copied: false };
         if dummy != 0 {
             self.bus_place(a, dummy, dummy, false);
         }

@@ -198,11 +198,20 @@ fn system_pages_are_snooped() {
     b.sdma_submit(0, &[5, lo(GART + DATA), hi(GART + DATA), 9]);
     b.run();
     assert!(b.broke("unsnooped").contains("vmid 0"));
+    let broke = |b: &mut Bench| b.gpu.log.take_violations().iter().any(|v| v.rule == "unsnooped");
     for (strict, broken) in [(&[][..], false), (&["snoop-users"], true)] {
         let mut b = bench(0, strict, &[]);
         b.map(3, VA, (BUS + DATA) | unsnooped);
         write(&mut b, VA, 1);
-        assert_eq!(b.gpu.log.take_violations().iter().any(|v| v.rule == "unsnooped"), broken);
+        assert_eq!(broke(&mut b), broken);
+        // What the kernel copies is users' memory, too.
+        let mut b = bench(0, strict, &[]);
+        let entry = b.gart_entry(DATA);
+        b.gpu.vram().write_u64(entry, (BUS + DATA) | unsnooped);
+        let (from, to) = (GART + DATA, GART + DATA + 0x1000);
+        b.sdma_submit(0, &[1, 64, 0, lo(from), hi(from), lo(to), hi(to)]);
+        b.run();
+        assert_eq!(broke(&mut b), broken);
     }
 }
 

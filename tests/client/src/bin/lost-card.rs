@@ -8,6 +8,7 @@
 //! map memory meanwhile. Jobs are refused from then on.
 
 use std::{
+    fs,
     process::ExitCode,
     thread,
     time::{
@@ -191,6 +192,30 @@ fn shows_a_dummy([system, vram]: &[Buffer; 2]) -> Outcome {
     }
 }
 
+/// Memory that the system has left, in KiB.
+fn available() -> Result<u64, String> {
+    let text = fs::read_to_string("/proc/meminfo").map_err(|e| format!("/proc/meminfo: {e}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let number = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+    number.ok_or_else(|| "/proc/meminfo has no MemAvailable".into())
+}
+
+/// Maps a buffer of the card, looks at it, and unmaps it: very often.
+fn maps_without_end(session: &Session, [_, vram]: &[Buffer; 2]) -> Outcome {
+    const TIMES: u64 = 16_384;
+    /// What the rest of the system may take meanwhile.
+    const MAY_TAKE: u64 = 16 << 10;
+    let before = available()?;
+    for _ in 0..TIMES {
+        let map =
+            session.file.map(vram.handle, u64_of(PAGE)).map_err(|e| format!("a mapping: {e}"))?;
+        map.write(0, 1);
+    }
+    let taken = before.saturating_sub(available()?);
+    let seen = format!("{TIMES} mappings took {taken} KiB");
+    if taken > MAY_TAKE { Err(seen) } else { Ok(seen) }
+}
+
 /// `AMDGPU_CTX_QUERY2_FLAGS_RESET`
 const RESET: u64 = 1 << 0;
 
@@ -249,6 +274,10 @@ fn main() -> ExitCode {
     tally.check("no job runs any more", || refuses(session));
     tally.check("mappings show system memory, and of VRAM a page of nobody's", || match &marked {
         Ok(marked) => shows_a_dummy(marked),
+        Err(why) => Err(why.clone()),
+    });
+    tally.check("mappings of a card that is lost take no memory", || match &marked {
+        Ok(marked) => maps_without_end(session, marked),
         Err(why) => Err(why.clone()),
     });
     tally.check("contexts are told of the reset", || tells_of_the_reset(session));

@@ -89,6 +89,9 @@ pub const CHUNK_ID_CP_GFX_SHADOW: u32 = 0x0a;
 /// Run on the constant engine.
 pub const IB_FLAG_CE: u32 = 1 << 0;
 
+/// May be interrupted for another.
+pub const IB_FLAG_PREEMPT: u32 = 1 << 2;
+
 /// `drm_amdgpu_ctx_in`
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]

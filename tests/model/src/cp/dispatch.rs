@@ -92,7 +92,7 @@ const KILL: u32 = 3;
 const BROADCAST: u32 = 1;
 const CHECK_VMID: u32 = 1 << 7;
 /// In whose name caches write back: their addresses are past translation.
-const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40 };
+const CACHES: Access = Access { vmid: 0, client: "TC0", client_id: 0x40, copied: false };
 
 /// Work that an engine has begun.
 pub(super) enum Job {
@@ -338,7 +338,7 @@ impl Gpu {
             // What only a dead unit may do is not done.
             return Ok(None);
         }
-        let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
+        let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40, copied: false };
         Ok(Some(Running(Job::Dispatch(Box::new(Dispatch::new(launch, config))), access)))
     }
 

@@ -98,7 +98,7 @@ impl Gpu {
             let draw =
                 Draw::new(gpu.draw_registers(), call, gpu.shader_config(s.vmid, TA_BC_BASE_ADDR));
             let draw = draw.map_err(|stop| gpu.shader_stop(stop))?;
-            let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40 };
+            let access = Access { vmid: s.vmid, client: "TC0", client_id: 0x40, copied: false };
             Ok(Some(Running(Job::Draw(Box::new(draw)), access)))
         })
     }

@@ -39,6 +39,7 @@ use amdgpu_client::{
         HW_IP_NUM,
         HW_IP_UVD,
         IB_FLAG_CE,
+        IB_FLAG_PREEMPT,
         USERPTR_ANONONLY,
         USERPTR_READONLY,
         USERPTR_REGISTER,
@@ -223,6 +224,17 @@ fn many(rig: &Rig, engines: &[Engine], count: usize) -> Outcome {
     rig.finish(engines[engines.len() - 1], seq)
 }
 
+/// A submission of two NOP IBs with these flags.
+fn preemptible(rig: &Rig, engine: Engine, flags: [u32; 2]) -> Outcome {
+    let ibs = flags.map(|flags| [ChunkIb { flags, ..rig.session.nop_ib(engine) }]);
+    let entries = list_entries(&rig.handles());
+    let list = [list_request(&entries)];
+    let mut chunks = vec![handles_chunk(&list)];
+    chunks.extend(ibs.iter().map(ib_chunk));
+    let seq = rig.file().cs(rig.session.ctx, 0, &chunks)?;
+    rig.finish(engine, seq)
+}
+
 pub fn ib() -> Vec<Case> {
     let mut cases = vec![
         bad("a kind of engine that this card does not run", libc::EINVAL, |rig| {
@@ -233,6 +245,15 @@ pub fn ib() -> Vec<Case> {
         }),
         bad("on the constant engine", libc::EINVAL, |rig| {
             rig.submit_ib(Engine::Gfx, |ib| ib.flags = IB_FLAG_CE)
+        }),
+        good("one of two on gfx that may be preempted", |rig| {
+            preemptible(rig, Engine::Gfx, [IB_FLAG_PREEMPT, 0])
+        }),
+        bad("two on gfx that may be preempted", libc::EINVAL, |rig| {
+            preemptible(rig, Engine::Gfx, [IB_FLAG_PREEMPT; 2])
+        }),
+        good("two on compute that may be preempted", |rig| {
+            preemptible(rig, Engine::Compute(0), [IB_FLAG_PREEMPT; 2])
         }),
         bad("one word more than the length field holds", libc::EINVAL, |rig| {
             rig.submit_ib(ENGINE, |ib| ib.ib_bytes = 0x40_0000)

@@ -36,11 +36,14 @@ use amdgpu_client::{
         CHUNK_ID_DEPENDENCIES,
         CHUNK_ID_FENCE,
         CHUNK_ID_SYNCOBJ_OUT,
+        CTX,
+        CTX_OP_ALLOC,
         Chunk,
         ChunkDep,
         ChunkFence,
         ChunkSem,
         ChunkShadow,
+        Ctx,
         DevInfo,
         IDS_FLAGS_GANG_SUBMIT,
         INFO_DEV_INFO,
@@ -87,7 +90,7 @@ const ELSEWHERE: usize = 0x800;
 const RESETS: Expect = Expect::Skip("the C driver hangs and resets the rings");
 
 /// Bytes of the command buffer that each member has.
-const ROOM: usize = 0x1000;
+pub const ROOM: usize = 0x1000;
 
 /// Place of a member's word.
 const fn word(member: usize) -> usize {
@@ -221,7 +224,11 @@ fn two_files(rig: &Rig) -> Outcome {
 }
 
 /// A job of its own place in the command buffer, which comes after another.
-fn submit_after(
+///
+/// # Errors
+///
+/// The kernel's.
+pub fn submit_after(
     session: &Session,
     at: usize,
     (engine, stream): (Engine, &Stream),
@@ -235,7 +242,7 @@ fn submit_after(
 }
 
 /// That a job comes after submission `handle` of `session`.
-fn after(session: &Session, engine: Engine, handle: u64) -> [ChunkDep; 1] {
+pub fn after(session: &Session, engine: Engine, handle: u64) -> [ChunkDep; 1] {
     [ChunkDep {
         ip_type: engine.ip_type(),
         ip_instance: 0,
@@ -270,6 +277,37 @@ fn behind_another_gang(rig: &Rig) -> Outcome {
         idle(session)?;
     }
     Ok(())
+}
+
+/// A gang of a context of low priority, between two jobs of the queue of its leader.
+fn in_its_turn(rig: &Rig) -> Outcome {
+    /// `AMDGPU_CTX_PRIORITY_LOW`
+    const LOW: i32 = -512;
+    let [member, _, leader] = KINDS;
+    let mut session = rig.session.another().setup("another session")?;
+    let request = Ctx { op: CTX_OP_ALLOC, priority: LOW, ..Default::default() };
+    session.ctx = session.file.call(CTX, &request).setup("ALLOC")?.handle;
+    let at = |n| session.data.va + u64_of(word(n));
+    let stores = |engine, n, value| {
+        let mut stream = Stream::new();
+        stream.store(engine, at(n), value);
+        (engine, stream)
+    };
+    let gate = Latch::shut(&session.data.map);
+    let mut waits = Stream::new();
+    wait_at_gate(&session, leader, &mut waits);
+    submit_after(&session, 4 * ROOM, (leader, &waits), &[])?;
+    submit(&session, &[stores(member, 0, 2), stores(leader, 1, 2)], &[])?;
+    let (engine, last) = stores(leader, 1, 3);
+    let seq = submit_after(&session, 5 * ROOM, (engine, &last), &[])?;
+    thread::sleep(Duration::from_millis(100));
+    let early = [0, 1].map(|n| session.data.map.read(word(n)));
+    gate.open();
+    let done = session.wait(leader, seq, PATIENCE_MS).setup("WAIT_CS")?;
+    expect(done, || "not done".into())?;
+    idle(&session)?;
+    let seen = [0, 1].map(|n| session.data.map.read(word(n)));
+    expect(early == [0, 0] && seen == [2, 3], || format!("{early:?} before, {seen:?} after"))
 }
 
 /// User memory that a job of a gang writes when the gate opens, and that is unmapped before that,
@@ -335,6 +373,7 @@ fn accepted() -> Vec<Case> {
         }),
         good("stores of three rings", |rig| stores(rig, &[], || Ok(()))),
         good("gangs of two files at once", two_files),
+        good("a gang of low priority comes in its turn", in_its_turn),
         differ("a gang behind a job that comes after another", RESETS, OK, behind_another_gang),
         good("several IBs of each ring, mixed", |rig| {
             let [a, b, _] = KINDS;

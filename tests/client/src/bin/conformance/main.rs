@@ -21,6 +21,7 @@ mod gem;
 mod handles;
 mod info;
 mod on_chip;
+mod order;
 mod pages;
 mod process;
 mod rig;
@@ -82,6 +83,7 @@ const GROUPS: [Group; 29] = [
     ("CS/chunks", cs::chunks),
     ("CS/syncobj", sync::cases),
     ("CS/gang", gang::cases),
+    ("CS/order", order::cases),
     ("sharing", sharing::cases),
     ("WAIT_CS", wait::cs),
     ("WAIT_FENCES", fences::wait_cases),

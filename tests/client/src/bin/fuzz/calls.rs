@@ -110,11 +110,8 @@ pub static CALLS: &[Action] = &[
         let size = w.pick.size();
         let align = w.pick.one(&[0, 0, 0, 0x1000, 0x10000, 3, 1 << 40]);
         let domains = w.pick.domains();
-        /// `CPU_GTT_USWC`: the kernel moves such BOs without snooping, which the model takes for a
-        /// mistake, as it does not know how the processor maps a page.
-        const WRITE_COMBINED: u64 = 1 << 2;
-        let usual = [0, 0, 1, 2, 8, 1 << 6, 1 << 7, 1 << 9, 1 << 12, 1 << 5];
-        let flags = w.pick.flags(&usual) & !WRITE_COMBINED;
+        let usual = [0, 0, 1, 2, 4, 8, 1 << 6, 1 << 7, 1 << 9, 1 << 12, 1 << 5];
+        let flags = w.pick.flags(&usual);
         arg.d(size).d(align).d(domains).d(flags);
         w.drm(&mut arg, uapi::GEM_CREATE.request)
     }),

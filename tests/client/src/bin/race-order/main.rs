@@ -15,7 +15,8 @@
 //! 4. *Loose copies*: a command buffer ends with a copy that it does not wait for.
 //! 5. *Storm*: a job interrupts more often than the ring of interrupts has room, so that some are
 //!    lost.
-//! 6. *Crowd*: many processes keep all rings busy and their address spaces changing, so that VM
+//! 6. *Starved*: a gang of low priority has no time on one of its rings; others do not wait for it.
+//! 7. *Crowd*: many processes keep all rings busy and their address spaces changing, so that VM
 //!    contexts are scarce, while some jobs fail, and plant canaries in the memory that they give
 //!    back; as does one process that has nothing to do with the GPU.
 
@@ -24,6 +25,7 @@ mod crowd;
 mod gated;
 mod killed;
 mod loose;
+mod starved;
 mod storm;
 
 use std::{
@@ -104,6 +106,9 @@ fn main() -> ExitCode {
         });
     }
     tally.check("admitted: more submissions than a queue remembers", || admitted::run(&node));
+    tally.check("starved: a gang of low priority, on a ring that others keep full", || {
+        starved::run(&node)
+    });
     tally.check("storm: more interrupts than there is room for", || storm::run(&node));
     for engine in Engine::ALL {
         tally.check(format!("afterward {engine} still works"), || {

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+
+//! Pages of the GART window through which the jobs of a ring write their user fences.
+//!
+//! A user fence in system memory is written in the kernel's own address space, so its page has to
+//! be in the GART window until the job has ended. The C driver binds the BO there for as long as it
+//! is in use (`amdgpu_ttm_alloc_gart`), and so the window, which all clients share, may run out.
+//! Here a page is shown when its job goes onto the ring. There are few jobs on a ring, so a few
+//! pages, used in turn, are enough; nothing is taken for jobs that are queued.
+//!
+//! # Invariants
+//!
+//! A window is used again by the [`FenceWindows::COUNT`]th job after the one that it was for. Jobs
+//! of a ring end in order, and no more than
+//! [`Ring::MAX_SUBMISSIONS`](super::ring::Ring::MAX_SUBMISSIONS) are unfinished: so that one has
+//! ended.
+//!
+//! # Lock order
+//!
+//! `Window::turn`, then the lock of the GART. Nothing is allocated under them: a job goes onto its
+//! ring on the way to the signal of a fence.
+
+use kernel::{
+    dma::DmaAddress,
+    new_mutex,
+    num::casts::u32_as_usize,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use super::{
+    gart::{
+        Gart,
+        GartRange,
+        GartRun, //
+    },
+    ring::Ring, //
+};
+use crate::hw::page_table::{
+    Access,
+    Snoop, //
+};
+
+/// The windows of a ring.
+pub(crate) struct FenceWindows {
+    windows: KVec<Pin<KBox<Window>>>,
+    /// Number of jobs that have had one.
+    turns: Atomic<u64>,
+}
+
+/// A page of the GART window.
+#[pin_data]
+struct Window {
+    page: GartRange,
+    /// Number of the job that it was last used for.
+    #[pin]
+    turn: Mutex<u64>,
+}
+
+impl FenceWindows {
+    const COUNT: usize = u32_as_usize(Ring::MAX_SUBMISSIONS) + 1;
+
+    /// Creates windows that show nothing.
+    ///
+    /// # Errors
+    ///
+    /// `ENOSPC` if the GART has no room; `ENOMEM`.
+    pub(crate) fn new(gart: &Gart) -> Result<Arc<Self>> {
+        let mut windows = KVec::with_capacity(Self::COUNT, GFP_KERNEL)?;
+        for _ in 0..Self::COUNT {
+            let page = gart.reserve_page()?;
+            let window = pin_init!(Window {
+                page,
+                turn <- new_mutex!(0, "Window::turn"),
+            });
+            windows.push(KBox::pin_init(window, GFP_KERNEL)?, GFP_KERNEL)?;
+        }
+        let turns = Atomic::new(0);
+        Ok(Arc::new(Self { windows, turns }, GFP_KERNEL)?)
+    }
+
+    /// Shows a page of system memory to the job that goes onto the ring next. Called by the ring's
+    /// scheduler only, so not twice at a time.
+    pub(crate) fn show(self: &Arc<Self>, page: DmaAddress) -> ShownPage {
+        let turn = self.turns.fetch_add(1, Relaxed) + 1;
+        let shown = ShownPage {
+            windows: self.clone(),
+            turn,
+        };
+        if let Some(window) = self.window(turn) {
+            *window.turn.lock() = turn;
+            // Without a card nobody reads it.
+            let _ = window.page.show(GartRun {
+                start: page,
+                count: 1,
+                access: Access::READ_WRITE,
+                // Right for memory that the CPU writes past its caches as well.
+                snoop: Snoop::Yes,
+            });
+        }
+        shown
+    }
+
+    fn window(&self, turn: u64) -> Option<&Window> {
+        // CAST: The remainder is smaller than `COUNT`, a `usize`.
+        let index = (turn % Self::COUNT as u64) as usize;
+        self.windows.get(index).map(|window| &**window)
+    }
+}
+
+/// A page that a job sees; hidden on drop, unless a later job has the window.
+pub(crate) struct ShownPage {
+    windows: Arc<FenceWindows>,
+    turn: u64,
+}
+
+impl ShownPage {
+    /// Returns the address of the page in the GPU's own address space (context 0).
+    pub(crate) fn gpu_addr(&self) -> Option<u64> {
+        Some(self.windows.window(self.turn)?.page.gpu_addr())
+    }
+}
+
+impl Drop for ShownPage {
+    fn drop(&mut self) {
+        let Some(window) = self.windows.window(self.turn) else {
+            return;
+        };
+        let turn = window.turn.lock();
+        if *turn == self.turn {
+            let _ = window.page.show(GartRun::NOTHING);
+        }
+    }
+}
