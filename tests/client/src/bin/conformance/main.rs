@@ -63,7 +63,7 @@ use rig::{
 /// A group of cases, and the ioctl that they are about.
 type Group = (&'static str, fn() -> Vec<Case>);
 
-const GROUPS: [Group; 29] = [
+const GROUPS: [Group; 30] = [
     ("common", common::cases),
     ("GEM_CREATE", gem::create),
     ("on-chip memory", on_chip::cases),
