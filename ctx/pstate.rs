@@ -92,7 +92,6 @@ mod tests {
         let (card, first, second) = (Pstates::new()?, context()?, context()?);
         card.set(&first, NONE)?;
         card.set(&second, PEAK)?;
-        card.set(&second, NONE)?;
         for state in [NONE, PEAK] {
             assert_eq!(card.set(&first, state), Err(EBUSY));
         }
