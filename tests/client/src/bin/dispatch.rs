@@ -6,8 +6,12 @@
 //! the CPU has written must be seen by the next job, be it code, arguments or data, and what a job
 //! has stored must be in memory when its fence says so. So each ring runs the same program twice at
 //! the same addresses, with all of that changed in between, and the CPU computes the same.
+//!
+//! The C driver does the first half only for command buffers that ask for it
+//! (AMDGPU_IB_FLAG_EMIT_MEM_SYNC; Mesa puts such packets into its own): `--mem-sync 1` asks.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     process::ExitCode,
     thread,
@@ -34,6 +38,7 @@ use amdgpu_client::{
         CpuMap,
         Device,
         GpuMap,
+        Ib,
         IbPool,
         finish, //
     },
@@ -59,6 +64,7 @@ use amdgpu_client::{
         GEM_VA,
         GemVa,
         GpuvmFault,
+        IB_FLAG_EMIT_MEM_SYNC,
         INFO_GPUVM_FAULT,
         VA_OP_MAP,
         VM_PAGE_PRT, //
@@ -105,10 +111,31 @@ const fn program(operation: u32) -> [u32; 15] {
     ]
 }
 
+/// Each lane stores where it runs: the hardware register HW_ID.
+const WHERE: [u32; 9] = [
+    0xc086_0108, // s_load_dwordx4 s[12:15], s[0:1], 0x8
+    0x8f03_8602, // s_lshl_b32 s3, s2, 6
+    0x4a00_0003, // v_add_i32_e32 v0, vcc, s3, v0
+    0xb904_f804, // s_getreg_b32 s4, hwreg(4, 0, 32)
+    0x7e02_0204, // v_mov_b32_e32 v1, s4
+    0xbf8c_007f, // s_waitcnt lgkmcnt(0)
+    0xe070_2000,
+    0x8003_0100, // buffer_store_dword v1, v0, s[12:15], 0 idxen
+    0xbf81_0000, // s_endpgm
+];
+
+/// Shader engine, array and compute unit in HW_ID.
+const fn place(id: u32) -> (u32, u32, u32) {
+    (id >> 13 & 3, id >> 12 & 1, id >> 8 & 15)
+}
+
 fn main() -> ExitCode {
     let args = Args::parse(
         "Runs compute shaders on each ring that takes them.",
-        &[("node", "device node (default: the first amdgpu render node)")],
+        &[
+            ("node", "device node (default: the first amdgpu render node)"),
+            ("mem-sync", "1: ask for caches that see what was written (default: 0)"),
+        ],
     );
     let node = match Node::find(args.get::<PathBuf>("node").as_deref()) {
         Ok(node) => node,
@@ -118,8 +145,12 @@ fn main() -> ExitCode {
         Ok(device) => device,
         Err(why) => return give_up("dispatch", why),
     };
+    let flags = match args.get::<u32>("mem-sync") {
+        Some(1) => IB_FLAG_EMIT_MEM_SYNC,
+        _ => 0,
+    };
     let mut tally = Tally::new();
-    if let Err(why) = all(&device, &node, &mut tally) {
+    if let Err(why) = all(&device, &node, flags, &mut tally) {
         tally.record("BOs for the shaders", Err(why));
     }
     tally.close()
@@ -148,12 +179,14 @@ struct Bench<'b, 'd> {
     first: &'b Bo<'d>,
     device: &'d Device,
     ibs: IbPool<'b, 'd>,
+    /// Flags of the command buffers.
+    flags: u32,
 }
 
 /// Place of the descriptors in the BO of the code.
 const ARGUMENTS: usize = PAGE / 2;
 
-fn all(device: &Device, node: &Node, tally: &mut Tally) -> Result<(), String> {
+fn all(device: &Device, node: &Node, flags: u32, tally: &mut Tally) -> Result<(), String> {
     let code = device.alloc(PAGE, DOMAIN_GTT, 0).map_err(at("code"))?;
     let vram = device.alloc(BYTES, DOMAIN_VRAM, CREATE_CPU_ACCESS_REQUIRED).map_err(at("VRAM"))?;
     let gtt = device.alloc(BYTES, DOMAIN_GTT, 0).map_err(at("GTT"))?;
@@ -168,6 +201,7 @@ fn all(device: &Device, node: &Node, tally: &mut Tally) -> Result<(), String> {
         first: &vram,
         device,
         ibs: IbPool::new(&ib).map_err(at("IB"))?,
+        flags,
     };
     bench.code.1.copy_in(0, &program(OPERATIONS[0].1));
     tally.check("where nothing is mapped shaders fault, but beside holes", || {
@@ -179,6 +213,9 @@ fn all(device: &Device, node: &Node, tally: &mut Tally) -> Result<(), String> {
         }
         tally.check(format_args!("{engine}: nothing is resident behind an address"), || {
             bench.check_hole(engine)
+        });
+        tally.check(format_args!("{engine}: groups go to the units that the masks allow"), || {
+            bench.check_units(engine)
         });
     }
     Ok(())
@@ -242,6 +279,29 @@ impl Bench<'_, '_> {
         }
     }
 
+    /// Groups run on no other compute units than COMPUTE_STATIC_THREAD_MGMT_SE0 and 1 allow, by
+    /// what the shader reads in HW_ID. Units 0 and 1 of both engines are there on each chip.
+    fn check_units(&mut self, engine: Engine) -> Outcome {
+        self.code.1.copy_in(0, &WHERE);
+        let [a, b] = [&self.operands[0].0, &self.operands[1].0].map(|map| map.va);
+        let result = self.result.0.va;
+        let mut said = vec![];
+        for masks in [[1, 0], [0, 2], [2, 1]] {
+            self.result.1.fill(0xff);
+            self.run_on(engine, [a, b, result], masks)?;
+            let seen: BTreeSet<_> = (0..COUNT).map(|n| place(self.result.1.read(4 * n))).collect();
+            let allowed = |&(se, sh, cu): &(u32, u32, u32)| {
+                masks.get(usize::try_from(se).unwrap_or(2)).is_some_and(|m| m >> cu & 1 != 0)
+                    && sh == 0
+            };
+            if let Some(stray) = seen.iter().find(|unit| !allowed(unit)) {
+                return Err(format!("masks {masks:x?}: engine, array and unit {stray:?}"));
+            }
+            said.push(seen.len());
+        }
+        Ok(format!("{said:?} of them used"))
+    }
+
     /// While another file has a hole, no shader faults where nothing is mapped. When that file is
     /// closed, they do. To be called before there are holes in this file.
     fn check_stray(&mut self, node: &Node) -> Outcome {
@@ -287,15 +347,20 @@ impl Bench<'_, '_> {
     /// Submits a dispatch of a thread for each number, of two operands and a result at these
     /// addresses, and waits for it.
     fn run(&mut self, engine: Engine, buffers: [u64; 3]) -> Result<(), String> {
+        self.run_on(engine, buffers, [!0; 2])
+    }
+
+    /// The same on some compute units of the first two shader engines.
+    fn run_on(&mut self, engine: Engine, buffers: [u64; 3], units: [u32; 2]) -> Result<(), String> {
         self.code.1.copy_in(ARGUMENTS, &buffers.map(descriptor).concat());
         let mut stream = Stream::new();
         let code = self.code.0.va;
-        for (first, values) in registers(code, code + u64_of(ARGUMENTS)) {
+        for (first, values) in registers(code, code + u64_of(ARGUMENTS), units) {
             stream.push(SetComputeRegs { first, values: &values });
         }
         stream.push(Dispatch { groups: u32_of(COUNT / LANES) });
         self.ibs.clear();
-        let ib = self.ibs.place(engine, &stream);
+        let ib = Ib { flags: self.flags, ..self.ibs.place(engine, &stream) };
         let fence = self.context.submit(engine, &self.list, &[ib], None).map_err(at("submit"))?;
         finish(&fence)
     }
@@ -309,9 +374,10 @@ fn descriptor(va: u64) -> [u32; 4] {
     [lo32(va), hi32(va) | STRIDE, u32_of(COUNT), FORMAT]
 }
 
-/// Registers of the launch (`gfx_7_2_d.h`): first index, values.
-fn registers(code: u64, arguments: u64) -> [(u32, Vec<u32>); 7] {
-    let all_units = !0;
+/// Registers of the launch (`gfx_7_2_d.h`): first index, values. `units` are those of the first two
+/// shader engines; where they are some of them, no others' are used.
+fn registers(code: u64, arguments: u64, units: [u32; 2]) -> [(u32, Vec<u32>); 7] {
+    let others = if units == [!0; 2] { !0 } else { 0 };
     // RSRC1: 4 vector and 24 scalar registers, denormals of doubles kept, DX10_CLAMP.
     let rsrc1 = 2 << 6 | 0xc0 << 12 | 1 << 21;
     // RSRC2: two user scalars, the group's number.
@@ -320,9 +386,9 @@ fn registers(code: u64, arguments: u64) -> [(u32, Vec<u32>); 7] {
         (0x2e07, vec![u32_of(LANES), 1, 1]), // COMPUTE_NUM_THREAD_X to Z
         (0x2e0c, vec![lo32(code >> 8), hi32(code >> 8)]), // COMPUTE_PGM_LO, HI
         (0x2e12, vec![rsrc1, rsrc2]),        // COMPUTE_PGM_RSRC1, 2
-        (0x2e15, vec![0, all_units, all_units]), // RESOURCE_LIMITS, STATIC_THREAD_MGMT_SE0, SE1
+        (0x2e15, vec![0, units[0], units[1]]), // RESOURCE_LIMITS, STATIC_THREAD_MGMT_SE0, SE1
         (0x2e18, vec![0]),                   // COMPUTE_TMPRING_SIZE
-        (0x2e19, vec![all_units, all_units]), // STATIC_THREAD_MGMT_SE2, SE3
+        (0x2e19, vec![others, others]),      // STATIC_THREAD_MGMT_SE2, SE3
         (0x2e40, vec![lo32(arguments), hi32(arguments)]), // COMPUTE_USER_DATA_0, 1
     ]
 }

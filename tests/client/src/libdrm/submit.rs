@@ -60,11 +60,14 @@ pub struct Ib {
     pub va: u64,
     /// 32-bit words.
     pub words: u32,
+    /// IB_FLAG_*.
+    pub flags: u32,
 }
 
 impl Ib {
     fn chunk_body(self, engine: Engine) -> uapi::ChunkIb {
         uapi::ChunkIb {
+            flags: self.flags,
             va_start: self.va,
             ib_bytes: self.words * 4,
             ip_type: engine.ip_type(),
@@ -98,7 +101,7 @@ impl Context<'_> {
     ) -> Result<Fence<'_>> {
         let mut infos: Vec<_> = ibs
             .iter()
-            .map(|ib| IbInfo { flags: 0, ib_mc_address: ib.va, size: ib.words })
+            .map(|ib| IbInfo { flags: ib.flags.into(), ib_mc_address: ib.va, size: ib.words })
             .collect();
         let mut request = CsRequest {
             flags: 0,
@@ -315,7 +318,7 @@ impl<'b, 'd> IbPool<'b, 'd> {
         assert!(at + words.len() * 4 <= self.cpu.len(), "the command buffers do not fit their BO");
         self.cpu.copy_in(at, &words);
         self.used = (at + words.len() * 4).next_multiple_of(START_ALIGN);
-        Ib { va: self.gpu.va + u64_of(at), words: u32_of(words.len()) }
+        Ib { va: self.gpu.va + u64_of(at), words: u32_of(words.len()), flags: 0 }
     }
 
     /// Forgets all command buffers; they must have run.

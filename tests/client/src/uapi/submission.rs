@@ -88,6 +88,8 @@ pub const CHUNK_ID_CP_GFX_SHADOW: u32 = 0x0a;
 
 /// Run on the constant engine.
 pub const IB_FLAG_CE: u32 = 1 << 0;
+/// Make the shaders' caches see what was written before.
+pub const IB_FLAG_EMIT_MEM_SYNC: u32 = 1 << 6;
 
 /// May be interrupted for another.
 pub const IB_FLAG_PREEMPT: u32 = 1 << 2;
