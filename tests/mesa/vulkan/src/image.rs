@@ -13,7 +13,7 @@ use crate::{
     }, //
 };
 
-/// An image of four bytes a texel, in the device's own memory and the layout that it likes best.
+/// An image, in the device's own memory and the layout that it likes best.
 pub struct Image<'g> {
     gpu: &'g Gpu,
     /// The handle, for commands.
@@ -34,26 +34,47 @@ pub const COLOR: vk::ImageSubresourceRange = vk::ImageSubresourceRange {
     layer_count: 1,
 };
 
+const LAYERS: vk::ImageSubresourceLayers = vk::ImageSubresourceLayers {
+    aspect_mask: COLOR.aspect_mask,
+    mip_level: 0,
+    base_array_layer: 0,
+    layer_count: 1,
+};
+
 const FORMAT: vk::Format = vk::Format::R8G8B8A8_UNORM;
 
 impl<'g> Image<'g> {
-    /// Nothing in it yet.
+    /// Four bytes a texel, for shaders to read and write. Nothing in it yet.
     ///
     /// # Errors
     ///
     /// Vulkan's, in words.
     pub fn new(gpu: &'g Gpu, size: [u32; 2]) -> Result<Self> {
+        Self::of(gpu, size, FORMAT, vk::ImageUsageFlags::STORAGE)
+    }
+
+    /// Of any format, to be copied, sampled, and used as is said besides.
+    ///
+    /// # Errors
+    ///
+    /// Vulkan's, in words.
+    pub fn of(
+        gpu: &'g Gpu,
+        size: [u32; 2],
+        format: vk::Format,
+        usage: vk::ImageUsageFlags,
+    ) -> Result<Self> {
         let device = &gpu.device;
         let info = vk::ImageCreateInfo::default()
             .image_type(vk::ImageType::TYPE_2D)
-            .format(FORMAT)
+            .format(format)
             .extent(extent(size))
             .mip_levels(1)
             .array_layers(1)
             .samples(vk::SampleCountFlags::TYPE_1)
             .tiling(vk::ImageTiling::OPTIMAL)
             .usage(
-                vk::ImageUsageFlags::STORAGE
+                usage
                     | vk::ImageUsageFlags::SAMPLED
                     | vk::ImageUsageFlags::TRANSFER_SRC
                     | vk::ImageUsageFlags::TRANSFER_DST,
@@ -70,7 +91,7 @@ impl<'g> Image<'g> {
         let info = vk::ImageViewCreateInfo::default()
             .image(handle)
             .view_type(vk::ImageViewType::TYPE_2D)
-            .format(FORMAT)
+            .format(format)
             .subresource_range(COLOR);
         // SAFETY: as above.
         let view = asked("a view", unsafe { device.create_image_view(&info, None) })?;
@@ -84,13 +105,13 @@ impl<'g> Image<'g> {
 
     /// All of it, beside a buffer without gaps.
     pub fn all(&self) -> vk::BufferImageCopy {
-        let layers = vk::ImageSubresourceLayers {
-            aspect_mask: COLOR.aspect_mask,
-            mip_level: 0,
-            base_array_layer: 0,
-            layer_count: 1,
-        };
-        vk::BufferImageCopy::default().image_subresource(layers).image_extent(extent(self.size))
+        vk::BufferImageCopy::default().image_subresource(LAYERS).image_extent(extent(self.size))
+    }
+
+    /// All of it, to the same place in another image.
+    pub fn whole(&self) -> vk::ImageCopy {
+        let copy = vk::ImageCopy::default().src_subresource(LAYERS).dst_subresource(LAYERS);
+        copy.extent(extent(self.size))
     }
 }
 

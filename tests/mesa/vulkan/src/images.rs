@@ -32,6 +32,41 @@ fn groups(size: [u32; 2]) -> [u32; 3] {
     [size[0].div_ceil(GROUP), size[1].div_ceil(GROUP), 1]
 }
 
+/// Formats of each size of texel, with its bytes: whole numbers, fractions, floats, packed ones.
+const FORMATS: [(vk::Format, usize); 12] = [
+    (vk::Format::R8_UNORM, 1),
+    (vk::Format::R8_UINT, 1),
+    (vk::Format::R8G8_UNORM, 2),
+    (vk::Format::R16_UINT, 2),
+    (vk::Format::R5G6B5_UNORM_PACK16, 2),
+    (vk::Format::B8G8R8A8_UNORM, 4),
+    (vk::Format::R16G16_SINT, 4),
+    (vk::Format::A2B10G10R10_UNORM_PACK32, 4),
+    (vk::Format::R32_UINT, 4),
+    (vk::Format::R32G32_UINT, 8),
+    (vk::Format::R16G16B16A16_UNORM, 8),
+    (vk::Format::R32G32B32A32_UINT, 16),
+];
+
+/// Bytes that go from a buffer through two images and back, in each format: they come back as they
+/// were, as copies convert nothing.
+pub fn copied(on: &On<'_>) -> Outcome {
+    // Rows are whole words in each format.
+    const SIZES: [[u32; 2]; 2] = [[8, 3], [124, 67]];
+    for ((format, bytes), size) in FORMATS.iter().flat_map(|f| SIZES.map(|size| (*f, size))) {
+        let image = || Image::of(on.gpu, size, format, vk::ImageUsageFlags::empty());
+        let (there, further) = (image()?, image()?);
+        let words = on.random(there.texels() * bytes / 4);
+        let given = Buffer::holding(on.gpu, &words)?;
+        let back = Buffer::shared(on.gpu, words.len())?;
+        let mut job = on.job()?;
+        job.prepare(&there).prepare(&further).load(&given, &there);
+        job.copy_image(&there, &further).store(&further, &back).run()?;
+        compare(&back.read(), &words).map_err(|why| format!("{format:?}, {size:?}: {why}"))?;
+    }
+    Ok(format!("{} formats, {} sizes", FORMATS.len(), SIZES.len()))
+}
+
 /// A picture turned by a shader that reads one image and writes another.
 pub fn turned(on: &On<'_>) -> Outcome {
     for size @ [width, height] in SIZES {

@@ -185,6 +185,17 @@ impl<'r, 'g> Job<'r, 'g> {
         self.then()
     }
 
+    /// Copies all of an image into another of the same size.
+    pub fn copy_image(&mut self, from: &'r Image<'g>, to: &'r Image<'g>) -> &mut Self {
+        let (layout, all) = (vk::ImageLayout::GENERAL, [from.whole()]);
+        let device = &self.gpu.device;
+        // SAFETY: as in `dispatch_as`.
+        unsafe {
+            device.cmd_copy_image(self.commands, from.handle, layout, to.handle, layout, &all);
+        }
+        self.then()
+    }
+
     /// Copies all of an image into a buffer.
     pub fn store(&mut self, from: &'r Image<'g>, to: &'r Buffer<'g>) -> &mut Self {
         let (layout, all) = (vk::ImageLayout::GENERAL, [from.all()]);

@@ -38,13 +38,14 @@ use gpu::{
 type Check = fn(&On<'_>) -> Outcome;
 
 /// All checks. Images are filled by drawing where a queue can draw: RADV does.
-const CHECKS: [(&str, Check); 9] = [
+const CHECKS: [(&str, Check); 10] = [
     ("sums of two vectors", compute::add),
     ("a reduction with shared memory and barriers", compute::reduce),
     ("fills, updates and copies", compute::transfers),
     ("a dispatch whose size another one writes", compute::indirect),
     ("timestamps before, between and after dispatches", compute::timestamps),
     ("an event", compute::events),
+    ("copies through images of each size of texel", images::copied),
     ("images turned by a shader", images::turned),
     ("an image sampled, nearest texel", images::nearest),
     ("an image sampled, linear filter", images::linear),
