@@ -104,17 +104,18 @@ fn main() -> ExitCode {
         rounds: args.get("rounds").unwrap_or(6),
         time: Duration::from_secs_f64(args.get("secs").unwrap_or(2.0)),
     };
+    let mut tally = Tally::new();
+    if let Some(secs) = args.get("soak") {
+        let time = Duration::from_secs_f64(secs);
+        println!("seed {}", wanted.seed);
+        tally.check("user memory in all ways", || soak::soak(&word, wanted.seed, time));
+        return tally.close();
+    }
     let gpu = match Gpu::open(&word) {
         Ok(gpu) => gpu,
         Err(why) => return give_up("vulkan-compute", why),
     };
     println!("{}, seed {}", gpu.name, wanted.seed);
-    let mut tally = Tally::new();
-    if let Some(secs) = args.get("soak") {
-        let time = Duration::from_secs_f64(secs);
-        tally.check("user memory in all ways", || soak::soak(&gpu, wanted.seed, time));
-        return tally.close();
-    }
     for queue in &gpu.queues {
         check(&gpu, queue, &wanted, &mut tally);
     }

@@ -5,6 +5,11 @@
 //!
 //! A change that takes pages away waits for the jobs that can reach them. So it is known what the
 //! memory holds after it, also if the job was under way: each byte is compared after each job.
+//!
+//! A submission that loses the race for its memory ten times in a row is refused with EDEADLK, by
+//! design (docs/userptr.md), and RADV gives the device up. Then this does what its user has to do: it
+//! makes another device and goes on. The driver counts such refusals: a device that is lost for
+//! another reason is the end.
 
 use std::{
     fmt,
@@ -31,12 +36,14 @@ use std::{
 
 use amdgpu_client::{
     PAGE,
+    drm::Node,
     mem::{
         HUGE_PAGES,
         UserMem, //
     },
     report::Outcome,
-    rng::Rng, //
+    rng::Rng,
+    stats::Stats, //
 };
 
 use crate::{
@@ -74,6 +81,8 @@ use crate::{
 const PIECES: [usize; 4] = [1, 7, 64, HUGE_PAGES];
 /// Between two times that memory is taken back.
 const RECLAIM: Duration = Duration::from_secs(1);
+/// One submission in so many may be refused.
+const MOST_REFUSED: u64 = 50;
 /// Between two lines that say how far it is.
 const STEP: Duration = Duration::from_secs(60);
 
@@ -111,6 +120,10 @@ struct Done {
     beside: u64,
     out: u64,
     bytes: u64,
+    /// A submission was refused last.
+    refused: bool,
+    /// Devices that were made anew after that.
+    devices: u64,
 }
 
 impl fmt::Display for Done {
@@ -118,22 +131,24 @@ impl fmt::Display for Done {
         write!(
             f,
             "{} jobs, {} MiB compared; {} changes before them, {} while they were under way; \
-             {} pages in swap before their jobs",
+             {} pages in swap before their jobs; {} submissions refused with EDEADLK, after which \
+             another device was made",
             self.jobs,
             self.bytes >> 20,
             self.before,
             self.beside,
-            self.out
+            self.out,
+            self.devices
         )
     }
 }
 
-/// Goes on for so long.
+/// Goes on for so long, on the device with `word` in its name.
 ///
 /// # Errors
 ///
 /// In words: what is asked of Vulkan, of the kernel, and the first byte that is not right.
-pub fn soak(gpu: &Gpu, seed: u64, time: Duration) -> Outcome {
+pub fn soak(word: &str, seed: u64, time: Duration) -> Outcome {
     let (stop, reclaims) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut file = reclaim_file()?;
     // Not by madvise: what is mapped between two parts with an advice would be a mapping of its
@@ -142,7 +157,7 @@ pub fn soak(gpu: &Gpu, seed: u64, time: Duration) -> Outcome {
     fs::write(huge, "always").map_err(|e| format!("{huge}: {e}"))?;
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| reclaim(&mut file, &stop, &reclaims));
-        let outcome = changes(gpu, seed, time);
+        let outcome = persist(word, seed, time);
         stop.store(true, Ordering::Relaxed);
         thread.join().unwrap_or_else(|_| Err("the other thread panicked".into()))?;
         let reclaims = reclaims.load(Ordering::Relaxed);
@@ -187,7 +202,32 @@ fn memory(pages: usize) -> Result<UserMem> {
     mem.map_err(|e| format!("mmap: {e}"))
 }
 
-fn changes(gpu: &Gpu, seed: u64, time: Duration) -> Result<Done> {
+/// Refusals that the driver has counted so far; the C driver counts none.
+fn refusals() -> Result<u64> {
+    let count = Stats::count(&Node::find(None)?.slot, "edeadlk");
+    count.0.ok_or_else(|| "the driver counts no refusals".into())
+}
+
+/// Makes another device where a submission was refused, as long as that is seldom.
+fn persist(word: &str, seed: u64, time: Duration) -> Result<Done> {
+    let (mut done, begin) = (Done::default(), Instant::now());
+    loop {
+        let before = refusals();
+        let gpu = Gpu::open(word)?;
+        let left = time.saturating_sub(begin.elapsed());
+        let Err(why) = changes(&gpu, seed.wrapping_add(done.devices), left, &mut done) else {
+            return Ok(done);
+        };
+        let counted = refusals()? > before?;
+        if !done.refused || !counted || done.devices > 2 + done.jobs / MOST_REFUSED {
+            return Err(why);
+        }
+        println!("another device: {why}");
+        done.devices += 1;
+    }
+}
+
+fn changes(gpu: &Gpu, seed: u64, time: Duration, done: &mut Done) -> Result {
     let mut rng = Rng::new(seed);
     let (mut all, mut buffers, mut parts) = (Vec::new(), Vec::new(), Vec::new());
     for pages in PIECES {
@@ -200,20 +240,21 @@ fn changes(gpu: &Gpu, seed: u64, time: Duration) -> Result<Done> {
         Program::new(gpu, &shader!("mix"), &[Resource::Buffer(buffer), Resource::Buffer(part)])
     });
     let programs: Vec<_> = programs.collect::<Result<_>>()?;
-    let (mut done, begin, mut said) = (Done::default(), Instant::now(), Duration::ZERO);
+    let (begin, mut said) = (Instant::now(), Duration::ZERO);
+    done.refused = false;
     while begin.elapsed() < time {
         let n = rng.within(0..PIECES.len());
         let queue = &gpu.queues[rng.within(0..gpu.queues.len())];
         let on = On { gpu, queue, seed };
         let change = CHANGES[rng.within(0..CHANGES.len())];
-        round(&on, &programs[n], &mut all[n], change, &mut rng, &mut done)
+        round(&on, &programs[n], &mut all[n], change, &mut rng, done)
             .map_err(|why| format!("{queue}, {} pages {change}: {why}; {done}", PIECES[n]))?;
         if begin.elapsed() >= said + STEP {
             said = begin.elapsed();
             println!("after {} s: {done}", said.as_secs());
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 /// A change, a job, perhaps another change meanwhile; then each byte.
@@ -233,7 +274,9 @@ fn round(
     done.before += 1;
     done.out += paged_out(mem) as u64;
     let mut job = on.job()?;
-    job.dispatch(program, [count_of(wanted.len()).div_ceil(GROUP), 1, 1]).submit()?;
+    let submitted = job.dispatch(program, [count_of(wanted.len()).div_ceil(GROUP), 1, 1]).submit();
+    done.refused = submitted.is_err();
+    submitted?;
     let all = 0..wanted.len();
     mix(&mut wanted, all);
     let late = match rng.within(0..2) {
