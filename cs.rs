@@ -67,7 +67,7 @@ use self::{
     },
     chunks::{
         Dependency,
-        Event,
+        JobEvent,
         Order,
         QueueIbs,
         Request, //
@@ -402,9 +402,9 @@ fn look_up_orders(
                 } = dependency;
                 if let Some(end) = ctx::find_fence(dev, file, ctx, queue, sequence)? {
                     let fence = match event {
-                        Event::End => end,
+                        JobEvent::End => end,
                         // A queue remembers the fences that its scheduler made.
-                        Event::Start => sched::start_of(&end).unwrap_or(end),
+                        JobEvent::Start => sched::start_of(&end).unwrap_or(end),
                     };
                     dependencies.push(fence, GFP_KERNEL_ACCOUNT)?;
                 }

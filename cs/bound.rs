@@ -88,7 +88,7 @@ impl Parsed<'_> {
         &self,
         member: &Member,
         seat: Option<Seat>,
-        user_fence: Option<job::UserFence>,
+        user_fence: Option<job::UserFenceWrite>,
         keep: Option<Keep>,
         locked: &Locked,
     ) -> Result<PendingJob<Job>> {
@@ -167,7 +167,10 @@ impl Parsed<'_> {
 
     /// Returns the user fence, except for its value, and the resources to keep until the job has
     /// written it.
-    fn bind_user_fence(&self, locked: &Locked) -> Result<(Option<job::UserFence>, Option<Keep>)> {
+    fn bind_user_fence(
+        &self,
+        locked: &Locked,
+    ) -> Result<(Option<job::UserFenceWrite>, Option<Keep>)> {
         let Some(UserFence { bo, offset }) = &self.user_fence else {
             return Ok((None, None));
         };
@@ -185,7 +188,7 @@ impl Parsed<'_> {
             }
             _ => Err(EINVAL),
         })?;
-        let fence = job::UserFence { place, value: 0 };
+        let fence = job::UserFenceWrite { place, value: 0 };
         // The reservation keeps the page in place until the job's fence signals. The job hides it a
         // moment later, so the page must outlive that.
         let keep = match place {

@@ -63,12 +63,12 @@ pub(crate) struct Dependency {
     /// Sequence number, as that submission returned it.
     pub(crate) sequence: u64,
     /// The event that is waited for.
-    pub(crate) event: Event,
+    pub(crate) event: JobEvent,
 }
 
 /// The event of another job that a dependency waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum JobEvent {
     /// The job is on its ring: it may have begun, or will as soon as those before it have ended.
     Start,
     /// The job has ended.
@@ -225,7 +225,7 @@ impl Order {
     /// Decodes `struct drm_amdgpu_cs_chunk_dep`.
     fn after_job(
         [ip_type, instance, ring, ctx, low, high]: [u32; 6],
-        event: Event,
+        event: JobEvent,
     ) -> Result<Self> {
         Ok(Self::AfterJob(Dependency {
             queue: QueueName::from_user(ip_type, instance, ring)?,
@@ -280,10 +280,11 @@ impl Chunk {
                 bo_list::Source::new(number, entry_size, join(low, high)).map(Self::BoHandles)
             }
             bindings::AMDGPU_CHUNK_ID_DEPENDENCIES => {
-                Order::decode_all(data, |dep| Order::after_job(dep, Event::End)).map(Self::Waits)
+                Order::decode_all(data, |dep| Order::after_job(dep, JobEvent::End)).map(Self::Waits)
             }
             bindings::AMDGPU_CHUNK_ID_SCHEDULED_DEPENDENCIES => {
-                Order::decode_all(data, |dep| Order::after_job(dep, Event::Start)).map(Self::Waits)
+                Order::decode_all(data, |dep| Order::after_job(dep, JobEvent::Start))
+                    .map(Self::Waits)
             }
             bindings::AMDGPU_CHUNK_ID_SYNCOBJ_IN => {
                 Order::decode_all(data, Order::after).map(Self::Waits)

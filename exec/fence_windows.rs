@@ -10,10 +10,8 @@
 //!
 //! # Invariants
 //!
-//! A window is used again by the [`FenceWindows::COUNT`]th job after the one that it was for. Jobs
-//! of a ring end in order, and no more than
-//! [`Ring::MAX_SUBMISSIONS`](super::ring::Ring::MAX_SUBMISSIONS) are unfinished: so that one has
-//! ended.
+//! There is one window more than a ring has unfinished jobs, and each is used in turn. Jobs of a
+//! ring end in order: when a window is used again, the job that it was for has ended.
 //!
 //! # Lock order
 //!
@@ -35,13 +33,10 @@ use kernel::{
     }, //
 };
 
-use super::{
-    gart::{
-        Gart,
-        GartRange,
-        GartRun, //
-    },
-    ring::Ring, //
+use super::gart::{
+    Gart,
+    GartRange,
+    GartRun, //
 };
 use crate::hw::page_table::{
     Access,
@@ -65,16 +60,15 @@ struct Window {
 }
 
 impl FenceWindows {
-    const COUNT: usize = u32_as_usize(Ring::MAX_SUBMISSIONS) + 1;
-
-    /// Creates windows that show nothing.
+    /// Creates windows that show nothing, for a ring with at most `jobs` unfinished jobs.
     ///
     /// # Errors
     ///
     /// `ENOSPC` if the GART has no room; `ENOMEM`.
-    pub(crate) fn new(gart: &Gart) -> Result<Arc<Self>> {
-        let mut windows = KVec::with_capacity(Self::COUNT, GFP_KERNEL)?;
-        for _ in 0..Self::COUNT {
+    pub(crate) fn new(gart: &Gart, jobs: u32) -> Result<Arc<Self>> {
+        let count = u32_as_usize(jobs) + 1;
+        let mut windows = KVec::with_capacity(count, GFP_KERNEL)?;
+        for _ in 0..count {
             let page = gart.reserve_page()?;
             let window = pin_init!(Window {
                 page,
@@ -109,8 +103,9 @@ impl FenceWindows {
     }
 
     fn window(&self, turn: u64) -> Option<&Window> {
-        // CAST: The remainder is smaller than `COUNT`, a `usize`.
-        let index = (turn % Self::COUNT as u64) as usize;
+        let count = u64::try_from(self.windows.len()).ok()?;
+        // CAST: The remainder is smaller than the number of windows, a `usize`.
+        let index = turn.checked_rem(count)? as usize;
         self.windows.get(index).map(|window| &**window)
     }
 }

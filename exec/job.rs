@@ -139,7 +139,7 @@ pub(crate) struct SpaceAt {
 }
 
 /// Number that a job writes for user space when it is done.
-pub(crate) struct UserFence {
+pub(crate) struct UserFenceWrite {
     pub(crate) place: FencePlace,
     pub(crate) value: u64,
 }
@@ -153,7 +153,7 @@ pub(crate) enum FencePlace {
     System { page: DmaAddress, offset: u64 },
 }
 
-impl UserFence {
+impl UserFenceWrite {
     /// Has the next job of `ring` see the location. Returns its address, and what keeps it there.
     fn show(&self, ring: &Ring) -> Option<(FenceSlot, Option<ShownPage>)> {
         let (gpu_addr, page) = match self.place {
@@ -192,7 +192,7 @@ pub(crate) struct Work {
     /// that it has, and nobody is charged for its list of them.
     pub(crate) after: KVVec<ARef<Fence>>,
     pub(crate) task: Task,
-    pub(crate) user_fence: Option<UserFence>,
+    pub(crate) user_fence: Option<UserFenceWrite>,
     /// The job's place in a gang, if it is one of several jobs that run at the same time.
     pub(crate) seat: Option<Seat>,
     /// Objects dropped when the job is done; nothing reads them before.

@@ -242,7 +242,7 @@ impl Ring {
                 EngineKind::Sdma => Some(gart.reserve(GartWindow::PAGES)?),
                 EngineKind::Gfx | EngineKind::Compute => None,
             },
-            fence_windows: FenceWindows::new(gart)?,
+            fence_windows: FenceWindows::new(gart, Self::MAX_SUBMISSIONS)?,
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
             reported: Atomic::new(0),

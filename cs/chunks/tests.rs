@@ -212,7 +212,7 @@ mod decoding {
             queue: QueueName::from_user(DMA, 0, 1)?,
             ctx: 7,
             sequence: 0x0123_4567_89ab_cdef,
-            event: Event::End,
+            event: JobEvent::End,
         };
         assert_eq!(request.orders[0], Order::AfterJob(expected));
         Ok(())
@@ -231,7 +231,7 @@ mod decoding {
                 event,
             }))
         };
-        let expected = [dependency(Event::Start)?, dependency(Event::End)?];
+        let expected = [dependency(JobEvent::Start)?, dependency(JobEvent::End)?];
         assert_eq!(request.orders[..], expected);
         Ok(())
     }
