@@ -14,7 +14,7 @@
 //! brought up by [`revive`]; the bus may make that necessary by an [`outage`]. [`kernel_queue`]
 //! holds the driver's own jobs, which clear memory and [`copy`] it. The memory that engines share
 //! with the driver (rings, fences, descriptors) is bound into the [`gart`], and so are the pages of
-//! user fences while their jobs run ([`fence_windows`]). A card that is too hot gets no jobs
+//! user fences while their jobs run ([`fence_pages`]). A card that is too hot gets no jobs
 //! ([`heat`]). Files are charged the time of their jobs ([`engine_time`]). [`memory_test`] and
 //! [`shader_test`] are for the first boot of a card.
 
@@ -24,7 +24,7 @@ pub(crate) mod engine_time;
 pub(crate) mod executor;
 pub(crate) mod faults;
 pub(crate) mod fence;
-pub(crate) mod fence_windows;
+pub(crate) mod fence_pages;
 pub(crate) mod gang;
 pub(crate) mod gart;
 pub(crate) mod heat;

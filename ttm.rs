@@ -39,9 +39,9 @@
 //!
 //! # On-chip memory
 //!
-//! A BO may also be a part of the memories within the graphics block ([`on_chip`]). No address leads
-//! there: neither page tables nor the CPU show it. The part is given to the VM context of a job that
-//! names the BO.
+//! A BO may also be a part of the memories within the graphics block ([`on_chip`]). No address
+//! leads there: neither page tables nor the CPU show it. The part is given to the VM context of a
+//! job that names the BO.
 //!
 //! # Debuggers
 //!

@@ -20,7 +20,7 @@
 //!    ([`Vm::wait_jobs`]) with no lock held. A move adds their fences to the BO's, after which the
 //!    engine copies. Then the bytes may go.
 //!
-//! Page tables are in VRAM that others may need, and that a reset of the card loses: see [`room`].
+//! Page tables are in VRAM that others may need, and that a reset of the card loses: see [`table_memory`].
 //!
 //! # Changes of page tables
 //!
@@ -76,7 +76,7 @@ mod change;
 mod layout;
 mod mapping;
 mod publish;
-mod room;
+mod table_memory;
 mod space;
 mod sparse;
 mod tables;

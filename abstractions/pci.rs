@@ -119,7 +119,7 @@ pub(crate) fn remove_firmware_framebuffer(
 
 /// Returns true for the flags of a BAR that has addresses of memory.
 fn is_memory(flags: ffi::c_ulong) -> bool {
-    // CAST: It never is narrower.
+    // CAST: The flags are 32 bits wide, and `c_ulong` is never narrower.
     let [memory, unset] =
         [bindings::IORESOURCE_MEM, bindings::IORESOURCE_UNSET].map(|flag| flag as ffi::c_ulong);
     flags & (memory | unset) == memory

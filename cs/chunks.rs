@@ -168,7 +168,7 @@ fn decode_ib(data: &[u32]) -> Result<Chunk> {
     if va % 4 != 0 || bytes % 4 != 0 || !(1..=Ib::MAX_DWORDS).contains(&dwords) {
         return Err(EINVAL);
     }
-    // The constant engine of GFX7 has no use in this interface; the C driver rejects it too.
+    // The constant engine has no use in this interface; the C driver rejects it too.
     if flags & bindings::AMDGPU_IB_FLAG_CE != 0 {
         return Err(EINVAL);
     }

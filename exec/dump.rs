@@ -86,7 +86,7 @@ const WALKS: usize = 8;
 /// Number of bytes for the values of registers.
 const REGISTERS: usize = 8 << 10;
 
-/// Whoever tells user space that the card hung.
+/// A channel by which user space learns that the card hung.
 pub(crate) trait Herald: Send + Sync {
     /// Tells what is to be done, and which task is to blame. Sleeps.
     fn tell(&self, remedy: Remedy, task: Option<&TaskName>);

@@ -97,7 +97,7 @@ impl Limits {
     }
 }
 
-/// Whoever has to be told of a ring that hangs.
+/// The receiver of reports of rings that hang.
 pub(crate) trait Alarm: Send + Sync {
     /// Has the rings looked at. Neither sleeps nor allocates.
     fn raise(self: Arc<Self>);
@@ -209,7 +209,7 @@ pub(crate) struct Executor {
     /// Number of resets so far that have lost what is in VRAM. Page tables, jobs and contexts from
     /// before the last one are of no use. Changed while no job runs.
     pub(crate) vram_losses: Atomic<u64>,
-    /// Whoever recovers rings that hang. `None` while the driver is not bound.
+    /// The one that recovers rings that hang. `None` while the driver is not bound.
     #[pin]
     alarm: SpinLock<Option<Arc<dyn Alarm>>>,
     /// Held while the card is given up: by its recovery, or because it is unbound.

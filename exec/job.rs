@@ -68,7 +68,7 @@ use crate::{
         copy::CopyTask,
         faults::FaultRecord,
         fence::HwFence,
-        fence_windows::ShownPage,
+        fence_pages::ShownPage,
         gang::Seat,
         ring::Ring,
         submitter::Submitter,
@@ -102,7 +102,7 @@ use crate::{
         },
         on_chip::{
             OnChip,
-            Share, //
+            OnChipRange, //
         },
         Chip, //
     },
@@ -159,7 +159,7 @@ impl UserFenceWrite {
         let (gpu_addr, page) = match self.place {
             FencePlace::Vram(addr) => (addr, None),
             FencePlace::System { page, offset } => {
-                let page = ring.fence_windows.show(page);
+                let page = ring.fence_pages.show(page);
                 (page.gpu_addr()? + offset, Some(page))
             }
         };
@@ -271,7 +271,7 @@ pub(crate) enum Task {
     Entries(KVec<EntryRun>),
     /// Fills a part of the global data share with zeros. Only for queues whose rings are all
     /// compute queues.
-    ClearShare(Share),
+    ClearGds(OnChipRange),
 }
 
 impl Task {
@@ -281,7 +281,7 @@ impl Task {
             Self::Fill(fill) => Commands::Fill(*fill),
             Self::Copy(copy) => copy.commands(ring),
             Self::Entries(runs) => Commands::Entries(runs),
-            Self::ClearShare(share) => Commands::ClearShare(*share),
+            Self::ClearGds(share) => Commands::ClearGds(*share),
         }
     }
 }
@@ -340,7 +340,7 @@ impl Job {
     pub(crate) fn push_entries(&mut self, run: EntryRun) -> Result {
         match &mut self.work.task {
             Task::Entries(runs) => runs.push_within_capacity(run).map_err(|_| EINVAL),
-            Task::Ibs(_) | Task::Fill(_) | Task::Copy(_) | Task::ClearShare(_) => Err(EINVAL),
+            Task::Ibs(_) | Task::Fill(_) | Task::Copy(_) | Task::ClearGds(_) => Err(EINVAL),
         }
     }
 

@@ -81,7 +81,7 @@ use crate::{
         },
         on_chip::{
             OnChip,
-            Share, //
+            OnChipRange, //
         },
     },
 };
@@ -94,7 +94,7 @@ pub(crate) struct KernelQueue {
     /// The lane of page-table entries. Set with `lanes`.
     entries: SetOnce<Arc<Lane>>,
     /// The lane of the global data share. Set with `lanes`, if there are compute queues.
-    share: SetOnce<Arc<Lane>>,
+    gds: SetOnce<Arc<Lane>>,
     /// Number of operations so far, by which a lane is chosen if all have something to do.
     count: Atomic<usize>,
 }
@@ -122,7 +122,7 @@ impl KernelQueue {
         pin_init!(Self {
             lanes: SetOnce::new(),
             entries: SetOnce::new(),
-            share: SetOnce::new(),
+            gds: SetOnce::new(),
             count: Atomic::new(0),
         })
     }
@@ -136,7 +136,7 @@ impl KernelQueue {
             lanes.push(Lane::new(schedulers, DMA)?, GFP_KERNEL)?;
         }
         match Lane::new(schedulers, EngineKind::Compute) {
-            Ok(lane) => self.share.populate(lane),
+            Ok(lane) => self.gds.populate(lane),
             Err(e) if e == ENOENT => false,
             Err(e) => return Err(e),
         };
@@ -174,16 +174,16 @@ impl KernelQueue {
         Operation::begin(self, after, Usage::Bookkeep)
     }
 
-    /// Fills a part of the global data share with zeros, after the kernel's work on the buffer whose
-    /// reservation is `after`. The returned fence is signaled when that is done, or the card was
-    /// given up.
+    /// Fills a part of the global data share with zeros, after the kernel's work on the buffer
+    /// whose reservation is `after`. The returned fence is signaled when that is done, or the card
+    /// was given up.
     ///
     /// # Errors
     ///
     /// `ENOMEM`, `ENODEV` if the queue is not open.
-    pub(crate) fn clear_share(&self, share: Share, after: HeldResv<'_>) -> Result<ARef<Fence>> {
-        let lane = self.share.as_ref().ok_or(ENODEV)?;
-        let mut job = lane.job(Task::ClearShare(share))?;
+    pub(crate) fn clear_gds(&self, range: OnChipRange, after: HeldResv<'_>) -> Result<ARef<Fence>> {
+        let lane = self.gds.as_ref().ok_or(ENODEV)?;
+        let mut job = lane.job(Task::ClearGds(range))?;
         job.add_resv_dependencies(after, Usage::Kernel)?;
         Ok(lane.submit(job, |_| ()))
     }
@@ -216,7 +216,7 @@ impl KernelQueue {
     /// Waits until all jobs have ended, with or without an error.
     pub(crate) fn wait_idle(&self) {
         let lanes = self.lanes.as_ref().into_iter().flatten();
-        let others = [self.entries.as_ref(), self.share.as_ref()];
+        let others = [self.entries.as_ref(), self.gds.as_ref()];
         for lane in Iterator::chain(lanes, others.into_iter().flatten()) {
             if let Some(fence) = lane.last() {
                 // An uninterruptible wait cannot fail.

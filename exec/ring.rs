@@ -79,7 +79,7 @@ use crate::{
             Span,
             Timeline, //
         },
-        fence_windows::FenceWindows,
+        fence_pages::FencePages,
         gart::{
             Gart,
             GartRange,
@@ -169,7 +169,7 @@ pub(crate) struct Ring {
     /// The part of the GART window through which a DMA engine copies system memory.
     window: Option<GartRange>,
     /// Pages of the GART window for user fences.
-    pub(crate) fence_windows: Arc<FenceWindows>,
+    pub(crate) fence_pages: Arc<FencePages>,
     /// Submissions that are not finished.
     #[pin]
     pub(crate) timeline: Timeline,
@@ -242,7 +242,7 @@ impl Ring {
                 EngineKind::Sdma => Some(gart.reserve(GartWindow::PAGES)?),
                 EngineKind::Gfx | EngineKind::Compute => None,
             },
-            fence_windows: FenceWindows::new(gart, Self::MAX_SUBMISSIONS)?,
+            fence_pages: FencePages::new(gart, Self::MAX_SUBMISSIONS)?,
             timeline <- Timeline::new(kind.name(), u32_as_usize(Self::MAX_SUBMISSIONS)),
             looked_at: Atomic::new(0),
             reported: Atomic::new(0),

@@ -140,7 +140,7 @@ pub(crate) struct Lease {
     on_chip: Option<OnChip>,
 }
 
-/// Whoever has to be told of what happens in a context.
+/// The receiver of reports of what happens in a context.
 #[derive(Clone)]
 pub(crate) struct Tenant {
     /// Process that submitted last.

@@ -10,7 +10,7 @@ use kernel::prelude::*;
 
 use super::on_chip::{
     OnChip,
-    Share, //
+    OnChipRange, //
 };
 
 /// A kind of engine.
@@ -265,7 +265,7 @@ pub(crate) enum Commands<'a> {
     /// Write page-table entries. DMA engines only.
     Entries(&'a [EntryRun]),
     /// Fill a part of the global data share with zeros. Compute queues only.
-    ClearShare(Share),
+    ClearGds(OnChipRange),
     /// Execute nothing. The submission cannot run; it ends with this error when its turn comes.
     Fail(Error),
 }
@@ -278,7 +278,7 @@ impl Commands<'_> {
             | Self::Fill(_)
             | Self::Transfer(_)
             | Self::Entries(_)
-            | Self::ClearShare(_) => Ok(()),
+            | Self::ClearGds(_) => Ok(()),
             Self::Fail(error) => Err(*error),
         }
     }

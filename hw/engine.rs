@@ -30,7 +30,7 @@ use super::{
         VmState, //
     },
     decode::DecodedPacket,
-    on_chip::Share, //
+    on_chip::OnChipRange, //
 };
 
 /// An engine that executes the commands of one or more rings (the C driver's `amdgpu_ring_funcs`).
@@ -98,7 +98,7 @@ pub(crate) trait Engine: Sync {
     }
 
     /// Emits the filling of a part of the global data share with zeros.
-    fn clear_share(&self, _out: &mut dyn Sink, _share: Share) {}
+    fn clear_gds(&self, _out: &mut dyn Sink, _share: OnChipRange) {}
 
     /// Emits waits for work that IBs have left behind and that a fence does not cover.
     fn drain(&self, _out: &mut dyn Sink) {}
@@ -161,7 +161,7 @@ impl dyn Engine {
                 let fits = |run: &EntryRun| run.count <= EntryRun::MAX_COUNT;
                 self.dma().is_some() && runs.len() <= EntryRun::MOST && runs.iter().all(fits)
             }
-            Commands::ClearShare(_) => self.reaches_share(),
+            Commands::ClearGds(_) => self.reaches_share(),
         }
     }
 
@@ -214,7 +214,7 @@ impl dyn Engine {
                     dma.entries(out, runs);
                 }
             }
-            Commands::ClearShare(share) => self.clear_share(out, share),
+            Commands::ClearGds(share) => self.clear_gds(out, share),
             Commands::Fail(_) => (),
         }
         let commands = start..out.position();

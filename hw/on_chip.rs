@@ -34,12 +34,12 @@ impl OnChipKind {
 
 /// A part of the on-chip memory of one kind, in its units. Empty parts start at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Share {
+pub(crate) struct OnChipRange {
     pub(crate) first: u32,
     pub(crate) count: u32,
 }
 
-impl Share {
+impl OnChipRange {
     /// No part.
     pub(crate) const NONE: Self = Self { first: 0, count: 0 };
 }
@@ -47,21 +47,21 @@ impl Share {
 /// What a VM context reaches of the on-chip memories, or what there is of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OnChip {
-    gds: Share,
-    gws: Share,
-    oa: Share,
+    gds: OnChipRange,
+    gws: OnChipRange,
+    oa: OnChipRange,
 }
 
 impl OnChip {
     /// Nothing.
     pub(crate) const NONE: Self = Self {
-        gds: Share::NONE,
-        gws: Share::NONE,
-        oa: Share::NONE,
+        gds: OnChipRange::NONE,
+        gws: OnChipRange::NONE,
+        oa: OnChipRange::NONE,
     };
 
     /// Returns the part of one kind.
-    pub(crate) const fn get(&self, kind: OnChipKind) -> Share {
+    pub(crate) const fn get(&self, kind: OnChipKind) -> OnChipRange {
         match kind {
             OnChipKind::Gds => self.gds,
             OnChipKind::Gws => self.gws,
@@ -71,7 +71,7 @@ impl OnChip {
 
     /// Returns these parts, with another one of this kind.
     #[must_use]
-    pub(crate) const fn with(mut self, kind: OnChipKind, share: Share) -> Self {
+    pub(crate) const fn with(mut self, kind: OnChipKind, share: OnChipRange) -> Self {
         match kind {
             OnChipKind::Gds => self.gds = share,
             OnChipKind::Gws => self.gws = share,

@@ -6,7 +6,8 @@
 //! To TTM, each unit is a page. A BO in one of these domains lies nowhere until a submission names
 //! it. Then it has a part of the memory until the part is taken for another BO: what is in it is
 //! lost, as with the C driver, and whoever takes it waits for the jobs that use it. The C driver
-//! leaves the bytes for the next one to read; here a compute queue clears them first.
+//! leaves the bytes of the data share for the next user to read; here a compute queue clears them
+//! first. The counters of the other two are cleared by neither.
 
 use kernel::{
     new_spinlock,
@@ -26,7 +27,7 @@ use crate::{
         on_chip::{
             OnChip,
             OnChipKind,
-            Share, //
+            OnChipRange, //
         },
         page_table::PAGE_SHIFT, //
     }, //
@@ -48,9 +49,9 @@ impl OnChipExt for OnChipKind {
     }
 }
 
-/// Gives a BO its part, or takes it away. What was in it is lost. The next jobs that name the BO
-/// come after its part of the global data share is cleared of what somebody else has left there;
-/// counters have to be set by whoever uses them.
+/// Gives a BO its part, or takes it away. What was in it is lost. Jobs that name the BO wait until
+/// its part of the global data share has been filled with zeros; counters have to be set by who
+/// uses them.
 ///
 /// # Errors
 ///
@@ -63,7 +64,7 @@ pub(super) fn move_(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     };
     let dev = mv.buffer().drm();
     let _section = dev.enter().ok_or(ENODEV)?;
-    let fence = dev.kernel_queue.clear_share(share, mv.held())?;
+    let fence = dev.kernel_queue.clear_gds(share, mv.held())?;
     mv.prepared(&fence)
 }
 
@@ -76,7 +77,7 @@ pub(super) struct OnChipMemory {
 }
 
 impl OnChipMemory {
-    /// Manages all of a kind that `there_is`.
+    /// Creates a manager for all memory of a kind.
     pub(super) fn new(kind: OnChipKind, there_is: &OnChip) -> impl PinInit<Self, Error> {
         let granule = kind.granule();
         let count = there_is.get(kind).count / granule;
@@ -97,23 +98,23 @@ impl OnChipMemory {
 }
 
 impl ResourceManager for OnChipMemory {
-    type Allocation = Share;
+    type Allocation = OnChipRange;
 
     const USES_TT: bool = false;
 
-    fn alloc(&self, request: ResourceRequest<'_>) -> Result<(Share, u64)> {
+    fn alloc(&self, request: ResourceRequest<'_>) -> Result<(OnChipRange, u64)> {
         // LOSSLESS: `usize` has 64 bits.
         let count = self.granules_of(request.size as u64 >> PAGE_SHIFT)?;
         let align = self.granules_of(request.align_pages.into())?.max(1);
         let first = self.granules.lock().take(count, align).ok_or(ENOSPC)?;
-        let share = Share {
+        let share = OnChipRange {
             first: first * self.granule,
             count: count * self.granule,
         };
         Ok((share, share.first.into()))
     }
 
-    fn free(&self, share: &Share) {
+    fn free(&self, share: &OnChipRange) {
         let (first, count) = (share.first / self.granule, share.count / self.granule);
         self.granules.lock().give_back(first, count);
     }
@@ -209,7 +210,7 @@ mod tests {
 
         let there_is = OnChip::NONE.with(
             OnChipKind::Gds,
-            Share {
+            OnChipRange {
                 first: 0,
                 count: 64,
             },
@@ -222,7 +223,7 @@ mod tests {
                 place: &Place::new(OnChipKind::Gds.mem_type()),
             })
         };
-        let share = |first, count| Share { first, count };
+        let share = |first, count| OnChipRange { first, count };
         assert_eq!(ask(4, 0)?, (share(0, 4), 0));
         assert_eq!(ask(8, 16)?, (share(16, 8), 16));
         assert_eq!(ask(44, 0), Err(ENOSPC));

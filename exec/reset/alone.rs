@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
-//! Levels of a reset that end the guilty jobs, and take nothing from anybody else.
+//! Levels of a reset that end the guilty jobs, and at most others of the same process.
 //!
 //! The C driver kills waves, too (`amdgpu_ring_soft_recovery`). On this generation it resets no
 //! queue by itself.

@@ -59,7 +59,7 @@ pub(super) struct Resident {
     /// Address space, with the number of the job that did the last flush. What changed before that
     /// job was published had been written when the job began; a later change may or may not.
     pub(super) space: SpaceVersion,
-    /// Whoever submitted last in this address space, once known.
+    /// The one that submitted last in this address space, once known.
     pub(super) tenant: Option<Tenant>,
     /// Ring and fence of the submission that does, or did, the flush; `None` until it is submitted.
     pub(super) flusher: Option<(RingId, ARef<Fence>)>,

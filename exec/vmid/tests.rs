@@ -17,7 +17,7 @@ mod loans {
         exec::fence::RingName,
         hw::on_chip::{
             OnChipKind,
-            Share, //
+            OnChipRange, //
         },
     };
 
@@ -284,11 +284,11 @@ mod loans {
     }
 
     fn part(first: u32, count: u32) -> OnChip {
-        OnChip::NONE.with(OnChipKind::Gds, Share { first, count })
+        OnChip::NONE.with(OnChipKind::Gds, OnChipRange { first, count })
     }
 
-    /// Lends a context to a job that uses on-chip memory, and submits. Returns the context's number,
-    /// what is written to its registers, and the fence.
+    /// Lends a context to a job that uses on-chip memory, and submits. Returns the context's
+    /// number, what is written to its registers, and the fence.
     fn run_with(
         vmids: &Arc<Vmids>,
         on_chip: OnChip,

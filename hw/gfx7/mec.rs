@@ -37,7 +37,7 @@ use super::{
         emit,
         AcquireMem,
         By,
-        ClearShare,
+        ClearGds,
         EndOfPipe,
         QueueKind,
         ReleaseMem,
@@ -64,7 +64,7 @@ use crate::hw::{
         QueueReset, //
     },
     firmware::Microcode,
-    on_chip::Share,
+    on_chip::OnChipRange,
     BringUp, //
 };
 
@@ -175,8 +175,8 @@ impl Engine for Mec {
         true
     }
 
-    fn clear_share(&self, out: &mut dyn Sink, share: Share) {
-        emit(out, ClearShare(share));
+    fn clear_gds(&self, out: &mut dyn Sink, share: OnChipRange) {
+        emit(out, ClearGds(share));
     }
 
     fn drain(&self, out: &mut dyn Sink) {

@@ -20,7 +20,7 @@ use crate::hw::{
     on_chip::{
         OnChip,
         OnChipKind,
-        Share, //
+        OnChipRange, //
     },
 };
 
@@ -31,10 +31,9 @@ const OA: u32 = 16;
 /// Largest global data share in bytes.
 const GDS_MOST: u32 = 0x1_0000;
 
-/// Returns the on-chip memories that a card has, with this size of the global data share, which
-/// the card says.
+/// Returns all on-chip memory of a card whose global data share has `gds` bytes, as read from it.
 pub(super) fn all(gds: u32) -> OnChip {
-    let all = |count| Share { first: 0, count };
+    let all = |count| OnChipRange { first: 0, count };
     OnChip::NONE
         .with(OnChipKind::Gds, all(gds.min(GDS_MOST)))
         .with(OnChipKind::Gws, all(GWS))
@@ -104,7 +103,7 @@ mod tests {
     };
 
     fn some() -> OnChip {
-        let share = |first, count| Share { first, count };
+        let share = |first, count| OnChipRange { first, count };
         OnChip::NONE
             .with(OnChipKind::Gds, share(0x1000, 0x400))
             .with(OnChipKind::Gws, share(3, 61))
@@ -132,7 +131,7 @@ mod tests {
         let vmid = Vmid::new(15).unwrap();
         give(&card, vmid, &some());
         let expected = writes(vmid, &some());
-        // Numbers of bytes, here.
+        // The fake card logs byte offsets.
         let expected = expected.map(|(at, value)| write(u32_as_usize(4 * at), value));
         assert!(card.saw(&expected));
         Ok(())
@@ -144,9 +143,9 @@ mod tests {
         assert_eq!(mask(&all(0x1_0000)), 0xffff);
         assert_eq!(Values::from(&all(0x1_0000)).gws, 0x40_0000);
         assert_eq!(all(0x8000).get(OnChipKind::Gds).count, 0x8000);
-        // A card that does not answer says this.
+        // A card that is gone reads as all ones.
         assert_eq!(all(!0).get(OnChipKind::Gds).count, GDS_MOST);
-        let beyond = Share {
+        let beyond = OnChipRange {
             first: !0,
             count: !0,
         };

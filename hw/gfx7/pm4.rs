@@ -25,7 +25,7 @@ use crate::hw::{
         Interrupt,
         Sink, //
     },
-    on_chip::Share, //
+    on_chip::OnChipRange, //
 };
 
 /// A packet of type 3.
@@ -365,9 +365,9 @@ impl Packet for DmaSync {
 }
 
 /// Fill of a part of the global data share of context 0 with zeros, which the engine waits for.
-pub(crate) struct ClearShare(pub(crate) Share);
+pub(crate) struct ClearGds(pub(crate) OnChipRange);
 
-impl Packet for ClearShare {
+impl Packet for ClearGds {
     const OPCODE: u8 = 0x50; // DMA_DATA
     type Body = [u32; 6];
 
@@ -375,7 +375,7 @@ impl Packet for ClearShare {
         const CP_SYNC: u32 = 1 << 31;
         const SRC_SEL_DATA: u32 = 2 << 29;
         const DST_SEL_GDS: u32 = 1 << 20;
-        let Share { first, count } = self.0;
+        let OnChipRange { first, count } = self.0;
         [CP_SYNC | SRC_SEL_DATA | DST_SEL_GDS, 0, 0, first, 0, count]
     }
 }

@@ -110,7 +110,7 @@ mod tests {
         on_chip::{
             OnChip,
             OnChipKind,
-            Share, //
+            OnChipRange, //
         },
     };
 
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn on_chip_memory() {
-        let share = |first, count| Share { first, count };
+        let share = |first, count| OnChipRange { first, count };
         let on_chip = OnChip::NONE
             .with(OnChipKind::Gds, share(0x400, 0x100))
             .with(OnChipKind::Gws, share(2, 1))
@@ -346,11 +346,11 @@ mod tests {
 
     #[test]
     fn kernel_clears_the_share() {
-        let share = Share {
+        let share = OnChipRange {
             first: 0x400,
             count: 0x100,
         };
-        let clear = kernel(Commands::ClearShare(share));
+        let clear = kernel(Commands::ClearGds(share));
         let nothing = kernel(Commands::Ibs(&[]));
         let words = |submission| {
             let engine = BONAIRE.engine(RingId::Compute(0).engine()).driver;
@@ -493,7 +493,7 @@ mod tests {
             assert!(!engine.can(&transfer(Transfer::MAX_BYTES + 0x1000, 0)));
             assert!(!engine.can(&transfer(0x1000, GartWindow::PAGES + 1)));
             let is_compute = matches!(ring, RingId::Compute(_));
-            assert_eq!(engine.can(&Commands::ClearShare(Share::NONE)), is_compute);
+            assert_eq!(engine.can(&Commands::ClearGds(OnChipRange::NONE)), is_compute);
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }

@@ -29,7 +29,7 @@ FLOORS = [
      ["exec.rs", "exec/outage.rs", "exec/revive.rs", "exec/memory_test.rs", "exec/shader_test.rs", "exec/interrupts.rs", "device.rs", "exec/heat.rs",
       "exec/kernel_queue.rs", "exec/recovery.rs", "exec/reset.rs exec/reset/*", "exec/dump.rs exec/dump/*", "exec/job.rs", "exec/executor.rs", "exec/copy.rs", "exec/ring.rs exec/ring/*",
       "exec/fence.rs exec/fence/*", "exec/verdict.rs", "exec/level.rs", "exec/gang.rs", "exec/engine_time.rs", "exec/vmid.rs exec/vmid/*", "exec/submitter.rs", "exec/view.rs",
-      "exec/faults.rs", "exec/unmapped.rs", "exec/interrupt_ring.rs", "exec/fence_windows.rs", "exec/gart.rs"]),
+      "exec/faults.rs", "exec/unmapped.rs", "exec/interrupt_ring.rs", "exec/fence_pages.rs", "exec/gart.rs"]),
     ("hw", "registers, packets, page tables of each generation",
      ["hw/gfx7.rs hw/gfx7/*", "hw.rs", "hw/engine.rs", "hw/bring_up.rs", "hw/graphics.rs", "hw/firmware.rs", "hw/vbios.rs hw/vbios/*",
       "hw/atom.rs hw/atom/*", "hw/card.rs hw/card/*", "hw/fake.rs", "hw/decode.rs", "hw/command.rs", "hw/on_chip.rs", "hw/layout.rs",

@@ -23,7 +23,7 @@ use crate::{
         drm::ttm, //
     },
     hw::{
-        on_chip::Share,
+        on_chip::OnChipRange,
         page_table::{
             Pte,
             Snoop, //
@@ -86,7 +86,7 @@ pub(crate) trait ReservedExt {
     fn map_user_pages(&self) -> Result;
 
     /// Returns the part of on-chip memory that the BO has, if it has any.
-    fn on_chip(&self) -> Option<Share>;
+    fn on_chip(&self) -> Option<OnChipRange>;
 
     /// Calls `f` with the location of the bytes, or `None` if no address leads to them.
     fn with_backing<R>(&self, f: impl FnOnce(Option<Backing<'_>>) -> R) -> R;
@@ -162,7 +162,7 @@ impl ReservedExt for ReservedBo<'_> {
         self.validate(&Domains::GTT.placement(Part::Any), &mut ctx)
     }
 
-    fn on_chip(&self) -> Option<Share> {
+    fn on_chip(&self) -> Option<OnChipRange> {
         self.allocation::<OnChipMemory>()
     }
 

@@ -308,7 +308,7 @@ impl<'a, D: Driver> Resource<'a, D> {
             let raw = self.raw.as_ptr();
             Placed {
                 mem_type: MemType::from_raw((*raw).mem_type),
-                // CAST: It never is narrower.
+                // CAST: `u64` is never narrower than `c_ulong`.
                 start: (*raw).start as u64,
                 size: (*raw).size,
                 contiguous: (*raw).placement & bindings::TTM_PL_FLAG_CONTIGUOUS != 0,
@@ -368,7 +368,7 @@ impl ResourceManager for Budget {
     const USES_TT: bool = true;
 
     fn alloc(&self, request: ResourceRequest<'_>) -> Result<(u64, u64)> {
-        // CAST: It never is narrower.
+        // CAST: `u64` is never narrower than `usize`.
         let pages = (request.size >> PAGE_SHIFT) as u64;
         // The sum is compared before it is stored: a refused request must not block others
         // meanwhile.

@@ -442,7 +442,7 @@ impl Tt {
 pub(crate) fn system_limit() -> u64 {
     // SAFETY: It only reads a number.
     let pages = unsafe { bindings::ttm_tt_pages_limit() };
-    // CAST: It never is narrower.
+    // CAST: `u64` is never narrower than `c_ulong`.
     (pages as u64) << PAGE_SHIFT
 }
 

@@ -139,7 +139,7 @@ pub enum ShareCopy {
 
 impl Packet for ShareCopy {
     fn encode(&self, words: &mut Vec<u32>) {
-        /// `PACKET3_DMA_DATA_CP_SYNC`, and selector 1, the share, for the destination or the source.
+        /// `PACKET3_DMA_DATA_CP_SYNC`, and selector 1 (GDS) for the destination or the source.
         const TO: u32 = 1 << 31 | 1 << 20;
         const FROM: u32 = 1 << 31 | 1 << 29;
         match self {

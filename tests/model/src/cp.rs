@@ -3,8 +3,8 @@
 //!
 //! This file has the packets' names and lengths, the gfx ring's registers, and the errors. What
 //! packets do is in `cp/packets.rs` (control), `cp/fence.rs` (fences), `cp/data.rs` (memory and
-//! registers), `cp/on_chip.rs` (the global data share), `cp/dispatch.rs` (compute) and `cp/draw.rs` (draws), how the front end runs ahead in
-//! `cp/prefetch.rs`.
+//! registers), `cp/on_chip.rs` (the global data share), `cp/dispatch.rs` (compute) and
+//! `cp/draw.rs` (draws), how the front end runs ahead in `cp/prefetch.rs`.
 
 mod data;
 pub(crate) mod dispatch;

@@ -7,8 +7,8 @@
 //! memory holds after it, also if the job was under way: each byte is compared after each job.
 //!
 //! A submission that loses the race for its memory ten times in a row is refused with EDEADLK, by
-//! design (docs/userptr.md), and RADV gives the device up. Then this does what its user has to do: it
-//! makes another device and goes on. The driver counts such refusals: a device that is lost for
+//! design (docs/userptr.md), and RADV gives the device up. Then this does what its user has to do:
+//! it makes another device and goes on. The driver counts such refusals: a device that is lost for
 //! another reason is the end.
 
 use std::{

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 
 //! BOs in the memories on the chip: the global data share (GDS), whose units are bytes, and the
-//! counters of global wave sync (GWS) and ordered append (OA). A job reaches what its BO list names.
-//! To the kernel a unit is a page.
+//! counters of global wave sync (GWS) and ordered append (OA). A job reaches what its BO list
+//! names. To the kernel a unit is a page.
 
 use amdgpu_client::{
     Errno,

@@ -151,7 +151,7 @@ fn submit_at(
 fn gathered_by_two(rig: &Rig) -> Outcome {
     const ROUNDS: usize = 20;
     // For a call that waits for the held job; below the time after which that job counts as hung.
-    const PATIENCE: Duration = Duration::from_millis(1700);
+    const PATIENCE: Duration = Duration::from_secs(6);
 
     let mem = rig.memory(MANY)?;
     let handle = user_memory(rig, &mem)?;

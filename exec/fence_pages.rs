@@ -10,13 +10,13 @@
 //!
 //! # Invariants
 //!
-//! There is one window more than a ring has unfinished jobs, and each is used in turn. Jobs of a
-//! ring end in order: when a window is used again, the job that it was for has ended.
+//! There is one page more than a ring has unfinished jobs, and each is used in turn. Jobs of a
+//! ring end in order: when a page is used again, the job that it was for has ended.
 //!
 //! # Lock order
 //!
-//! `Window::turn`, then the lock of the GART. Nothing is allocated under them: a job goes onto its
-//! ring on the way to the signal of a fence.
+//! `FencePage::turn`, then the lock of the GART. Nothing is allocated under them: a job goes onto
+//! its ring on the way to the signal of a fence.
 
 use kernel::{
     dma::DmaAddress,
@@ -43,41 +43,41 @@ use crate::hw::page_table::{
     Snoop, //
 };
 
-/// The windows of a ring.
-pub(crate) struct FenceWindows {
-    windows: KVec<Pin<KBox<Window>>>,
-    /// Number of jobs that have had one.
+/// The pages of a ring.
+pub(crate) struct FencePages {
+    pages: KVec<Pin<KBox<FencePage>>>,
+    /// Number of pages shown so far.
     turns: Atomic<u64>,
 }
 
 /// A page of the GART window.
 #[pin_data]
-struct Window {
-    page: GartRange,
-    /// Number of the job that it was last used for.
+struct FencePage {
+    place: GartRange,
+    /// Value of `turns` at its last use.
     #[pin]
     turn: Mutex<u64>,
 }
 
-impl FenceWindows {
-    /// Creates windows that show nothing, for a ring with at most `jobs` unfinished jobs.
+impl FencePages {
+    /// Creates pages that show nothing, for a ring with at most `jobs` unfinished jobs.
     ///
     /// # Errors
     ///
     /// `ENOSPC` if the GART has no room; `ENOMEM`.
     pub(crate) fn new(gart: &Gart, jobs: u32) -> Result<Arc<Self>> {
         let count = u32_as_usize(jobs) + 1;
-        let mut windows = KVec::with_capacity(count, GFP_KERNEL)?;
+        let mut pages = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let page = gart.reserve_page()?;
-            let window = pin_init!(Window {
-                page,
-                turn <- new_mutex!(0, "Window::turn"),
+            let place = gart.reserve_page()?;
+            let page = pin_init!(FencePage {
+                place,
+                turn <- new_mutex!(0, "FencePage::turn"),
             });
-            windows.push(KBox::pin_init(window, GFP_KERNEL)?, GFP_KERNEL)?;
+            pages.push(KBox::pin_init(page, GFP_KERNEL)?, GFP_KERNEL)?;
         }
         let turns = Atomic::new(0);
-        Ok(Arc::new(Self { windows, turns }, GFP_KERNEL)?)
+        Ok(Arc::new(Self { pages, turns }, GFP_KERNEL)?)
     }
 
     /// Shows a page of system memory to the job that goes onto the ring next. Called by the ring's
@@ -85,13 +85,13 @@ impl FenceWindows {
     pub(crate) fn show(self: &Arc<Self>, page: DmaAddress) -> ShownPage {
         let turn = self.turns.fetch_add(1, Relaxed) + 1;
         let shown = ShownPage {
-            windows: self.clone(),
+            pages: self.clone(),
             turn,
         };
-        if let Some(window) = self.window(turn) {
-            *window.turn.lock() = turn;
-            // Without a card nobody reads it.
-            let _ = window.page.show(GartRun {
+        if let Some(shown_at) = self.page(turn) {
+            *shown_at.turn.lock() = turn;
+            // Fails only if the card is gone, and then no engine reads the page.
+            let _ = shown_at.place.show(GartRun {
                 start: page,
                 count: 1,
                 access: Access::READ_WRITE,
@@ -102,35 +102,35 @@ impl FenceWindows {
         shown
     }
 
-    fn window(&self, turn: u64) -> Option<&Window> {
-        let count = u64::try_from(self.windows.len()).ok()?;
-        // CAST: The remainder is smaller than the number of windows, a `usize`.
+    fn page(&self, turn: u64) -> Option<&FencePage> {
+        let count = u64::try_from(self.pages.len()).ok()?;
+        // CAST: The remainder is smaller than the number of pages, a `usize`.
         let index = turn.checked_rem(count)? as usize;
-        self.windows.get(index).map(|window| &**window)
+        self.pages.get(index).map(|page| &**page)
     }
 }
 
-/// A page that a job sees; hidden on drop, unless a later job has the window.
+/// A page that a job sees; hidden on drop, unless a later job has its place.
 pub(crate) struct ShownPage {
-    windows: Arc<FenceWindows>,
+    pages: Arc<FencePages>,
     turn: u64,
 }
 
 impl ShownPage {
     /// Returns the address of the page in the GPU's own address space (context 0).
     pub(crate) fn gpu_addr(&self) -> Option<u64> {
-        Some(self.windows.window(self.turn)?.page.gpu_addr())
+        Some(self.pages.page(self.turn)?.place.gpu_addr())
     }
 }
 
 impl Drop for ShownPage {
     fn drop(&mut self) {
-        let Some(window) = self.windows.window(self.turn) else {
+        let Some(page) = self.pages.page(self.turn) else {
             return;
         };
-        let turn = window.turn.lock();
+        let turn = page.turn.lock();
         if *turn == self.turn {
-            let _ = window.page.show(GartRun::NOTHING);
+            let _ = page.place.show(GartRun::NOTHING);
         }
     }
 }
