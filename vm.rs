@@ -20,7 +20,8 @@
 //!    ([`Vm::wait_jobs`]) with no lock held. A move adds their fences to the BO's, after which the
 //!    engine copies. Then the bytes may go.
 //!
-//! Page tables are in VRAM that others may need, and that a reset of the card loses: see [`table_memory`].
+//! Page tables are in VRAM that others may need, and that a reset of the card loses: see
+//! [`table_memory`].
 //!
 //! # Changes of page tables
 //!
