@@ -6,7 +6,7 @@
 //!
 //! | level | resets | needs | loses |
 //! |---|---|---|---|
-//! | [`Waves`](Level::Waves) | waves of a context | an engine that executes | jobs in that context |
+//! | [`Waves`](Level::Waves) | waves of a context | an engine that runs | jobs in that context |
 //! | [`Queue`](Level::Queue) | one compute queue | a compute engine that obeys | that job |
 //! | [`Block`](Level::Block) | the engines of one block | nothing | jobs that had begun |
 //! | [`Full`](Level::Full) | the card | a card that obeys, the video BIOS | VRAM, clients' jobs |

@@ -605,7 +605,7 @@ impl Gpu {
         };
         if let Flow::Call(to) | Flow::Chain(to) = &flow {
             let user = to.vmid != 0;
-            front.job = Some(to.vmid).filter(|_| user).or(front.job);
+            front.job = user.then_some(to.vmid).or(front.job);
             self.begin_ib(id, front)?;
             self.user_ibs += u64::from(user);
             if user && self.vanishes(Moment::Jobs(self.user_ibs)) {
