@@ -171,6 +171,17 @@ impl<'a> Card<'a> {
         self.set_bus_mastering(true);
     }
 
+    /// Returns true if the bus finds the card. Reads of a device that is gone return all ones.
+    pub(crate) fn is_present(&self) -> bool {
+        const VENDOR: usize = 0x00;
+
+        match self {
+            Self::Mapped(bars) => bars.pdev.config_space().read16(VENDOR) != !0,
+            #[cfg(CONFIG_DRM_AMDGPU_RS_KUNIT_TEST)]
+            Self::Fake(_) => true,
+        }
+    }
+
     fn set_bus_mastering(&self, on: bool) {
         const COMMAND: usize = 0x04;
         const BUS_MASTER: u16 = 1 << 2;
