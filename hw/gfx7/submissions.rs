@@ -493,7 +493,10 @@ mod tests {
             assert!(!engine.can(&transfer(Transfer::MAX_BYTES + 0x1000, 0)));
             assert!(!engine.can(&transfer(0x1000, GartWindow::PAGES + 1)));
             let is_compute = matches!(ring, RingId::Compute(_));
-            assert_eq!(engine.can(&Commands::ClearGds(OnChipRange::NONE)), is_compute);
+            assert_eq!(
+                engine.can(&Commands::ClearGds(OnChipRange::NONE)),
+                is_compute
+            );
             assert!(engine.can(&Commands::Ibs(&[])));
             assert!(engine.can(&Commands::Fail(EIO)));
         }
