@@ -52,7 +52,10 @@ use kernel::{
 
 use crate::{
     abstractions::{
-        drm::device::Shared,
+        drm::device::{
+            Remedy,
+            Shared, //
+        },
         pci::restore_state,
         pm::{
             self,
@@ -221,6 +224,7 @@ impl<'bound> Running<'bound> {
                         "the card does not come back from sleep ({error:?}); it is given up\n"
                     );
                     device.schedulers.executor().give_up(0, ECANCELED);
+                    device.recovery.dumps.tell(Remedy::Rebind, None);
                 }
             }
         }
