@@ -15,6 +15,9 @@ BEGIN, END = "0xa5", "0x5a"
 # And these before and after jobs that do nothing.
 JOBS_BEGIN, JOBS_END = "0xc3", "0x3c"
 
+# Stands for the value of what a submission has for the VMID of its process.
+USERS = "of its VMID"
+
 # Ports of indirect spaces: the trace names the register behind them too.
 PORT = re.compile(r"(PCIE|SMC_IND|MC_SEQ_IO_DEBUG|DIDT_IND)_(INDEX|DATA)(_\d)?")
 # They choose what the next accesses are about.
@@ -83,8 +86,8 @@ class BringUp:
         self._selected = {name: 0 for name in SELECTORS}
         self._streams: dict[str, Microcode] = {}
         self._last_read: tuple[str, int] | None = None
-        # What each ring has got of a submission that goes on, and whether it is a process's.
-        self._submissions: dict[str, tuple[list, list]] = {}
+        # What each ring has got of a submission that goes on: commands and registers, with values.
+        self._submissions: dict[str, list[tuple]] = {}
         self._job_orders: dict[str, list[str]] = {}
         for event in events:
             self._take(event)
@@ -122,21 +125,18 @@ class BringUp:
         """Commands of submissions by processes. Those by which a kernel writes page tables are its own affair."""
         if event["k"] == "pkt" and not event["op"].startswith("NOP"):
             ring, op, dwords = event["eng"], event["op"], [int(dword, 16) for dword in event["dw"]]
-            commands, is_users = self._submissions.setdefault(ring, ([], []))
-            commands.append((command(op, dwords), "sent"))
-            if op == "INDIRECT_BUFFER" and vmid_of_buffer(dwords):
-                is_users.append(True)
+            commands = self._submissions.setdefault(ring, [])
+            is_users = op == "INDIRECT_BUFFER" and vmid_of_buffer(dwords)
+            commands.append((command(op, dwords), USERS if is_users else "sent"))
             if ends_submission(op, dwords):
-                if is_users:
+                if any(value == USERS for _, value in commands):
                     self._take_submission(ring, commands)
                 del self._submissions[ring]
         elif event["k"] == "w" and event["by"] in self._submissions:
-            commands, is_users = self._submissions[event["by"]]
             name = re.sub(r"(VM_CONTEXT|IH_VMID_)\d+", r"\1n", event["reg"])
-            is_vmids = "n_" in name or name == "VM_INVALIDATE_REQUEST"
-            commands.append((name, "of its VMID" if is_vmids else int(event["val"], 16)))
-            if name == "VM_INVALIDATE_REQUEST":
-                is_users.append(True)
+            is_vmids = name.startswith("VM_CONTEXTn_") or name == "VM_INVALIDATE_REQUEST"
+            value = USERS if is_vmids else "of a VMID" if "n_" in name else int(event["val"], 16)
+            self._submissions[event["by"]].append((name, value))
 
     def _take_submission(self, ring: str, commands: list[tuple]):
         """All count as written, for the kind of ring: which of a kind runs a job is up to the driver. The order is that
@@ -148,7 +148,9 @@ class BringUp:
         for name, value in commands:
             if other:
                 name, value = name.replace(*other[:2]), other[3] if value == other[2] else value
-            names.append(name)
+            # How often a DMA engine waits for the job before, and so where last, is up to how fast that one was.
+            if not name.startswith("POLL_REG_MEM b"):
+                names.append(name)
             self.registers.setdefault(f"job {kind}> {name}", Register()).values.append(value)
         self._job_orders[f"job {kind}"] = [f"job {kind}> {name}" for name in names]
         if "VM_INVALIDATE_REQUEST" in names:
