@@ -30,6 +30,7 @@ pub mod error;
 pub mod fdinfo;
 pub mod frames;
 pub mod generations;
+pub mod given_up;
 pub mod hang;
 pub mod ib;
 pub mod klog;

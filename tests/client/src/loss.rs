@@ -39,6 +39,7 @@ const PAGES: usize = 256;
 pub struct Marked {
     buffer: Buffer,
     mark: u32,
+    pages: usize,
 }
 
 impl Marked {
@@ -47,11 +48,27 @@ impl Marked {
     /// # Errors
     ///
     /// As text.
-    pub fn new(session: &Session, domain: u64, mark: u32) -> Result<Self, String> {
-        let buffer = session.buffer(u64_of(PAGES * PAGE), domain, 0);
-        let this = Self { buffer: buffer.map_err(|e| format!("a buffer: {e}"))?, mark };
-        (0..PAGES).for_each(|page| this.buffer.map.write(page * PAGE, this.word(page)));
+    pub fn new(session: &Session, domain: u64, mark: u32, pages: usize) -> Result<Self, String> {
+        let buffer = session.buffer(u64_of(pages * PAGE), domain, 0);
+        let buffer = buffer.map_err(|e| format!("a buffer: {e}"))?;
+        let this = Self { buffer, mark, pages };
+        (0..pages).for_each(|page| this.buffer.map.write(page * PAGE, this.word(page)));
         Ok(this)
+    }
+
+    /// Returns the buffer that they are in.
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// Returns the number of pages.
+    pub fn pages(&self) -> usize {
+        self.pages
+    }
+
+    /// Counts the pages that still have their numbers.
+    pub fn right_here(&self) -> usize {
+        self.right(&self.buffer)
     }
 
     fn word(&self, page: usize) -> u32 {
@@ -60,7 +77,7 @@ impl Marked {
 
     /// Counts the pages of `buffer` that have the numbers.
     fn right(&self, buffer: &Buffer) -> usize {
-        (0..PAGES).filter(|page| buffer.map.read(page * PAGE) == self.word(*page)).count()
+        (0..self.pages).filter(|page| buffer.map.read(page * PAGE) == self.word(*page)).count()
     }
 
     /// Has an engine copy it to another buffer, which then has the same.
@@ -114,7 +131,7 @@ pub fn renew(session: &mut Session) -> Result<(), String> {
 /// As text: what it saw that is not right.
 pub fn go_on(node: &Node, engine: Engine, over: &AtomicBool) -> Result<(usize, usize), String> {
     let mut session = Session::open(node).map_err(|e| format!("a session: {e}"))?;
-    let source = Marked::new(&session, DOMAIN_GTT, 0x6000_0000)?;
+    let source = Marked::new(&session, DOMAIN_GTT, 0x6000_0000, PAGES)?;
     let to = session.buffer(u64_of(PAGES * PAGE), DOMAIN_GTT, 0).map_err(|e| format!("{e}"))?;
     let (mut renewed, mut copied) = (0, 0);
     // On a slow machine all is over before the first copy after the reset.
@@ -151,8 +168,8 @@ impl Belongings {
     ///
     /// As text.
     pub fn new(session: &Session) -> Result<Self, String> {
-        let kept = Marked::new(session, DOMAIN_GTT, 0x5a5a_0000)?;
-        let lost = Marked::new(session, DOMAIN_VRAM, 0x7b7b_0000)?;
+        let kept = Marked::new(session, DOMAIN_GTT, 0x5a5a_0000, PAGES)?;
+        let lost = Marked::new(session, DOMAIN_VRAM, 0x7b7b_0000, PAGES)?;
         // Page tables, and whatever has to be cleared, come before the loss.
         Engine::ALL.into_iter().try_for_each(|engine| session.prove_alive(engine))?;
         Ok(Self { kept, lost })
@@ -188,13 +205,13 @@ pub fn check_innocent(
     tally.check(format!("{title}: system memory is intact, for the CPU and for engines"), || {
         let to = innocent.buffer(kept.buffer.size, DOMAIN_GTT, 0).map_err(|e| format!("{e}"))?;
         kept.copy_to(innocent, Engine::Dma(0), &to).map_err(|e| format!("a copy: {e}"))?;
-        match (kept.right(&kept.buffer), kept.right(&to)) {
+        match (kept.right_here(), kept.right(&to)) {
             (PAGES, PAGES) => Ok(String::new()),
             right => Err(format!("{right:?} of {PAGES} pages are right")),
         }
     });
     tally.check(format!("{title}: VRAM was lost, and works"), || {
-        let left = lost.right(&lost.buffer);
+        let left = lost.right_here();
         if left != 0 {
             return Err(format!("{left} pages have what they had"));
         }

@@ -38,6 +38,10 @@ use amdgpu_client::{
     bus_error::BusError,
     drm::Node,
     engine::Engine,
+    given_up::{
+        asks_for_rebind,
+        refuses, //
+    },
     hang::{
         Hang,
         ends_with,
@@ -207,21 +211,9 @@ fn lost(tally: &mut Tally, node: &Node) -> Result<(), String> {
     tally.check("lost: a job that had begun ends", || {
         ends_with(&running, Engine::Gfx, begun, &[libc::ECANCELED])
     });
-    tally.check("lost: no job runs any more", || {
-        let other = open(node)?;
-        let answer = submit(&other, 0, Engine::Dma(0), &Stream::new())
-            .and_then(|seq| other.wait(Engine::Dma(0), seq, PATIENCE_MS));
-        match answer {
-            Err(Errno(libc::ECANCELED)) => Ok(String::new()),
-            answer => Err(format!("{answer:?}")),
-        }
-    });
+    tally.check("lost: no job runs any more", || refuses(&open(node)?, Engine::Dma(0)));
     tally.check("lost: user space is asked to bind the driver again", || {
-        let lines = events.next_with("WEDGED=", LONG).ok_or("there was no event")?;
-        match lines.iter().find(|line| line.starts_with("WEDGED=")) {
-            Some(line) if line == "WEDGED=rebind" => Ok(String::new()),
-            told => Err(format!("{told:?}")),
-        }
+        asks_for_rebind(&events, LONG)
     });
     Ok(())
 }

@@ -23,29 +23,29 @@ use std::{
 
 use amdgpu_client::{
     Errno,
-    PAGE,
     args::{
         Args,
         Known, //
     },
     drm::Node,
     engine::Engine,
+    given_up::{
+        asks_for_rebind,
+        refuses,
+        shows_nobodys_page, //
+    },
     hang::{
         Hang,
         submit,
         submit_hang, //
     },
     ib::Stream,
-    num::{
-        u32_of,
-        u64_of, //
-    },
+    loss::Marked,
     report::{
         Outcome,
         Tally, //
     },
     session::{
-        Buffer,
         PATIENCE_MS,
         Session, //
     },
@@ -90,19 +90,6 @@ impl FromStr for Moment {
 
 fn open(node: &Node) -> Result<Session, String> {
     Session::open(node).map_err(|e| format!("a session: {e}"))
-}
-
-/// A buffer with a number on each page.
-fn marked(session: &Session, domain: u64) -> Result<Buffer, String> {
-    let buffer = session.buffer(u64_of(PAGES * PAGE), domain, 0);
-    let buffer = buffer.map_err(|e| format!("a buffer: {e}"))?;
-    (0..PAGES).for_each(|page| buffer.map.write(page * PAGE, MARK | u32_of(page)));
-    Ok(buffer)
-}
-
-/// Returns how many of its pages have their numbers.
-fn right(buffer: &Buffer) -> usize {
-    (0..PAGES).filter(|page| buffer.map.read(page * PAGE) == MARK | u32_of(*page)).count()
 }
 
 /// Runs jobs until one fails. How many ended well, and what the last one ended with.
@@ -179,40 +166,6 @@ fn take_out(tally: &mut Tally, node: &Node, moment: Moment) -> Result<(), String
     Ok(())
 }
 
-fn refused(session: &Session) -> Outcome {
-    for engine in Engine::ALL {
-        let answer = submit(session, 0, engine, &Stream::new())
-            .and_then(|seq| session.wait(engine, seq, PATIENCE_MS));
-        match answer {
-            Err(Errno(libc::ECANCELED)) => {}
-            answer => return Err(format!("{engine}: {answer:?}")),
-        }
-    }
-    Ok(String::new())
-}
-
-/// Mappings show system memory, and of VRAM a page that can be written.
-fn dummies(system: &Buffer, vram: &Buffer) -> Outcome {
-    let start = Instant::now();
-    // The mapping is taken away after the last job has ended.
-    while right(vram) != 0 && start.elapsed() < LONG {
-        thread::sleep(Duration::from_millis(10));
-    }
-    vram.map.write(64, 7);
-    match (right(system), right(vram), vram.map.read(64)) {
-        (PAGES, 0, 7) => Ok(String::new()),
-        seen => Err(format!("pages as they were, of system memory and VRAM: {seen:?}")),
-    }
-}
-
-fn told(events: &Uevents) -> Outcome {
-    let lines = events.next_with("WEDGED=", LONG).ok_or("there was no event")?;
-    match lines.iter().find(|line| line.starts_with("WEDGED=")) {
-        Some(line) if line == "WEDGED=rebind" => Ok(String::new()),
-        told => Err(format!("{told:?}")),
-    }
-}
-
 /// Tells the kernel that the card is gone.
 fn removed(node: &Node, session: &Session) -> Outcome {
     let file = format!("/sys/bus/pci/devices/{}/remove", node.slot);
@@ -228,11 +181,18 @@ fn removed(node: &Node, session: &Session) -> Outcome {
 fn play(tally: &mut Tally, start: &Start, moment: Moment) -> Result<(), String> {
     let Start { node, session, .. } = start;
     let events = Uevents::listen().map_err(|e| format!("a netlink socket: {e}"))?;
-    let (system, vram) = (marked(session, DOMAIN_GTT)?, marked(session, DOMAIN_VRAM)?);
+    let [system, vram] =
+        [DOMAIN_GTT, DOMAIN_VRAM].map(|domain| Marked::new(session, domain, MARK, PAGES));
+    let (system, vram) = (system?, vram?);
     take_out(tally, node, moment)?;
-    tally.check("no job runs any more", || refused(session));
-    tally.check("user space is told", || told(&events));
-    tally.check("mappings of VRAM show nobody's page", || dummies(&system, &vram));
+    tally.check("no job runs any more", || {
+        for engine in Engine::ALL {
+            refuses(session, engine)?;
+        }
+        Ok(String::new())
+    });
+    tally.check("user space is told", || asks_for_rebind(&events, LONG));
+    tally.check("mappings of VRAM show nobody's page", || shows_nobodys_page(&system, &vram, LONG));
     tally.check("files are closed at once", || {
         let start = Instant::now();
         drop(open(node)?);
@@ -242,9 +202,9 @@ fn play(tally: &mut Tally, start: &Start, moment: Moment) -> Result<(), String> 
     tally.check("the kernel lets go of the card", || removed(node, session));
     // Without a driver, system memory is nobody's either.
     tally.check("mappings are still there", || {
-        for buffer in [&system, &vram] {
-            buffer.map.write(128, 9);
-            if buffer.map.read(128) != 9 {
+        for map in [&system, &vram].map(|marked| &marked.buffer().map) {
+            map.write(128, 9);
+            if map.read(128) != 9 {
                 return Err("one keeps nothing".into());
             }
         }

@@ -18,11 +18,20 @@ use std::{
 };
 
 use amdgpu_client::{
-    Errno,
     PAGE,
     args::Args,
     engine::Engine,
+    given_up::{
+        asks_for_rebind,
+        refuses,
+        shows_nobodys_page, //
+    },
+    hang::{
+        flag,
+        flags, //
+    },
     ib::Stream,
+    loss::Marked,
     mem::UserMem,
     num::{
         u32_of,
@@ -35,7 +44,6 @@ use amdgpu_client::{
     },
     session::{
         Buffer,
-        PATIENCE_MS,
         Session, //
     },
     start::{
@@ -146,50 +154,13 @@ fn look(session: &Session) -> Outcome {
     Ok(seen)
 }
 
-/// The job that is refused, or ends with an error.
-fn refuses(session: &Session) -> Outcome {
-    let engine = Engine::Gfx;
-    let answer = session
-        .submit(engine, &Stream::new(), &[])
-        .and_then(|seq| session.wait(engine, seq, PATIENCE_MS));
-    match answer {
-        Err(Errno(libc::ECANCELED)) => Ok("ECANCELED".into()),
-        answer => Err(format!("{answer:?}, not ECANCELED")),
-    }
-}
-
 /// Mark in a buffer that was mapped before the card was lost.
 const MARK: u32 = 0x3a4c_0000;
 
 /// Buffers in system memory and in VRAM, with a number on each page.
-fn marked(session: &Session) -> Result<[Buffer; 2], String> {
-    let make = |domain| {
-        let buffer =
-            session.buffer(SIZE, domain, 0).map_err(|e| format!("a buffer to be marked: {e}"))?;
-        for page in 0..usize_of(SIZE) / PAGE {
-            buffer.map.write(page * PAGE, MARK | u32_of(page));
-        }
-        Ok::<_, String>(buffer)
-    };
+fn marked(session: &Session) -> Result<[Marked; 2], String> {
+    let make = |domain| Marked::new(session, domain, MARK, usize_of(SIZE) / PAGE);
     Ok([make(DOMAIN_GTT)?, make(DOMAIN_VRAM)?])
-}
-
-/// The kernel takes the mapping away after it has said that the card is lost.
-fn shows_a_dummy([system, vram]: &[Buffer; 2]) -> Outcome {
-    const LONG: Duration = Duration::from_secs(5);
-    let right = |buffer: &Buffer| {
-        let page = |page: &usize| buffer.map.read(page * PAGE) == MARK | u32_of(*page);
-        (0..usize_of(SIZE) / PAGE).filter(page).count()
-    };
-    let began = Instant::now();
-    while right(vram) != 0 && began.elapsed() < LONG {
-        thread::sleep(Duration::from_millis(10));
-    }
-    vram.map.write(64, 1);
-    match (right(system), right(vram), vram.map.read(64)) {
-        (all, 0, 1) if all == usize_of(SIZE) / PAGE => Ok("and can be written".into()),
-        seen => Err(format!("pages as they were, of system memory and VRAM: {seen:?}")),
-    }
 }
 
 /// Memory that the system has left, in KiB.
@@ -201,14 +172,14 @@ fn available() -> Result<u64, String> {
 }
 
 /// Maps a buffer of the card, looks at it, and unmaps it: very often.
-fn maps_without_end(session: &Session, [_, vram]: &[Buffer; 2]) -> Outcome {
+fn maps_without_end(session: &Session, [_, vram]: &[Marked; 2]) -> Outcome {
     const TIMES: u64 = 16_384;
     /// What the rest of the system may take meanwhile.
     const MAY_TAKE: u64 = 16 << 10;
     let before = available()?;
     for _ in 0..TIMES {
-        let map =
-            session.file.map(vram.handle, u64_of(PAGE)).map_err(|e| format!("a mapping: {e}"))?;
+        let map = session.file.map(vram.buffer().handle, u64_of(PAGE));
+        let map = map.map_err(|e| format!("a mapping: {e}"))?;
         map.write(0, 1);
     }
     let taken = before.saturating_sub(available()?);
@@ -216,36 +187,15 @@ fn maps_without_end(session: &Session, [_, vram]: &[Buffer; 2]) -> Outcome {
     if taken > MAY_TAKE { Err(seen) } else { Ok(seen) }
 }
 
-/// `AMDGPU_CTX_QUERY2_FLAGS_RESET`
-const RESET: u64 = 1 << 0;
-
-/// The flags that the newer query of a context answers.
-fn flags(session: &Session, ctx_id: u32) -> Result<u64, String> {
-    let request = uapi::Ctx { op: uapi::CTX_OP_QUERY_STATE2, ctx_id, ..Default::default() };
-    let state = session.file.call(uapi::CTX_QUERY, &request);
-    state.map(|state| state.flags).map_err(|e| format!("QUERY2: {e}"))
-}
-
 /// A context that was there has lost its jobs; one that is made now has not.
 fn tells_of_the_reset(session: &Session) -> Outcome {
     let old = flags(session, session.ctx)?;
     let new = session.file.ctx_alloc().map_err(|e| format!("a context: {e}"))?;
-    match (old & RESET, flags(session, new)? & RESET) {
-        (RESET, 0) => Ok("to the context that was there only".into()),
+    match (old & flag::RESET, flags(session, new)? & flag::RESET) {
+        (flag::RESET, 0) => Ok("to the context that was there only".into()),
         (old, new) => {
             Err(format!("RESET is {old} for a context that was there, {new} for a new one"))
         }
-    }
-}
-
-/// User space is asked to bind the driver again.
-fn asks_for_rebind(events: &Uevents) -> Outcome {
-    const LONG: Duration = Duration::from_secs(20);
-    let lines = events.next_with("WEDGED=", LONG).ok_or("there was no event")?;
-    let told = lines.iter().find(|line| line.starts_with("WEDGED=")).cloned();
-    match told.as_deref() {
-        Some("WEDGED=rebind") => Ok("WEDGED=rebind".into()),
-        told => Err(format!("{told:?}")),
     }
 }
 
@@ -271,9 +221,9 @@ fn main() -> ExitCode {
         });
     }
     tally.check("new buffers are zeroed though no engine clears them", || look(session));
-    tally.check("no job runs any more", || refuses(session));
+    tally.check("no job runs any more", || refuses(session, Engine::Gfx));
     tally.check("mappings show system memory, and of VRAM a page of nobody's", || match &marked {
-        Ok(marked) => shows_a_dummy(marked),
+        Ok([system, vram]) => shows_nobodys_page(system, vram, Duration::from_secs(5)),
         Err(why) => Err(why.clone()),
     });
     tally.check("mappings of a card that is lost take no memory", || match &marked {
@@ -282,7 +232,8 @@ fn main() -> ExitCode {
     });
     tally.check("contexts are told of the reset", || tells_of_the_reset(session));
     tally.check("user space is told", || {
-        asks_for_rebind(&events.map_err(|e| format!("a netlink socket: {e}"))?)
+        let events = events.map_err(|e| format!("a netlink socket: {e}"))?;
+        asks_for_rebind(&events, Duration::from_secs(20))
     });
     tally.close()
 }
