@@ -225,8 +225,7 @@ impl Context {
         queue: &Queue,
         jobs: usize,
     ) -> Result<Arc<Entity<Job>>> {
-        let urgency = self.queues.lock().urgency;
-        if jobs > 1 && urgency == Urgency::Low {
+        if jobs > 1 && self.queues.lock().urgency == Urgency::Low {
             return queue.raised(schedulers);
         }
         Ok(queue.entity.clone())

@@ -52,10 +52,7 @@ use kernel::{
 
 use crate::{
     abstractions::{
-        drm::device::{
-            Remedy,
-            Shared, //
-        },
+        drm::device::Shared,
         pci::restore_state,
         pm::{
             self,
@@ -223,8 +220,7 @@ impl<'bound> Running<'bound> {
                         device.dev,
                         "the card does not come back from sleep ({error:?}); it is given up\n"
                     );
-                    device.schedulers.executor().give_up(0, ECANCELED);
-                    device.recovery.dumps.tell(Remedy::Rebind, None);
+                    device.recovery.give_up(ECANCELED);
                 }
             }
         }

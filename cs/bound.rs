@@ -132,8 +132,8 @@ impl Parsed<'_> {
     fn on_chip(&self, locked: &Locked) -> Result<OnChip> {
         let mut on_chip = OnChip::NONE;
         for (kind, bo) in self.list.on_chip() {
-            let share = bo.reserved_in(locked).and_then(|bo| bo.on_chip());
-            on_chip = on_chip.with(kind, share.ok_or(EINVAL)?);
+            let range = bo.reserved_in(locked).and_then(|bo| bo.on_chip());
+            on_chip = on_chip.with(kind, range.ok_or(EINVAL)?);
         }
         Ok(on_chip)
     }
@@ -241,15 +241,11 @@ impl Bound {
             }
             guard.update();
             let (leader, others, admission) = parts.take()?;
-            let mut members = parsed.others.iter();
-            for job in others {
-                let member = members.next();
+            for (job, member) in others.into_iter().zip(&parsed.others) {
                 job.submit(|fence, job| {
                     attach(fence, &vm, locked, Usage::Read);
                     job.set_space_at(guard.at());
-                    if let Some(member) = member {
-                        member.follow(job, fence);
-                    }
+                    member.follow(job, fence);
                 });
             }
             Some(leader.submit(|fence, job| {

@@ -69,7 +69,7 @@ impl FencePages {
         let count = u32_as_usize(jobs) + 1;
         let mut pages = KVec::with_capacity(count, GFP_KERNEL)?;
         for _ in 0..count {
-            let place = gart.reserve_page()?;
+            let place = gart.reserve_to_show(1)?;
             let page = pin_init!(FencePage {
                 place,
                 turn <- new_mutex!(0, "FencePage::turn"),

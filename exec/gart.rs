@@ -190,22 +190,17 @@ impl Gart {
     ///
     /// Fails with `ENOSPC` if the window has no room, and with `EINVAL` if there are no pages.
     pub(crate) fn bind(&self, run: GartRun) -> Result<GartRange> {
-        let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let range = self.reserve(run.count)?;
-        let mut contents = self.0.contents.lock();
-        contents.runs.insert(node.into_node(range.first, run));
-        self.0
-            .change(&contents, range.first, run.entries(self.0.format))?;
-        drop(contents);
+        let range = self.reserve_to_show(run.count)?;
+        range.show(run)?;
         Ok(range)
     }
 
-    /// Reserves a page of the window that shows nothing until [`GartRange::show`] is called.
+    /// Reserves pages of the window that show nothing until [`GartRange::show`] is called.
     ///
     /// Fails as [`Gart::bind`] does.
-    pub(crate) fn reserve_page(&self) -> Result<GartRange> {
+    pub(crate) fn reserve_to_show(&self, count: usize) -> Result<GartRange> {
         let node = RBTreeNodeReservation::new(GFP_KERNEL)?;
-        let range = self.reserve(1)?;
+        let range = self.reserve(count)?;
         let mut contents = self.0.contents.lock();
         contents
             .runs
@@ -283,11 +278,9 @@ impl GartRange {
         let gart = &self.gart.0;
         gart.table_addr + gart.layout.entry(self.first) - gart.layout.table
     }
-}
 
-impl GartRange {
-    /// Shows `run`, of at most one page, instead of what a page of [`Gart::reserve_page`] showed
-    /// before. Does not allocate.
+    /// Shows `run` instead of what pages of [`Gart::reserve_to_show`] showed before; where it is
+    /// shorter, nothing behind it. Does not allocate.
     ///
     /// # Errors
     ///
@@ -296,11 +289,9 @@ impl GartRange {
         let gart = &self.gart.0;
         let mut contents = gart.contents.lock();
         let shown = contents.runs.get_mut(&self.first).ok_or(EINVAL)?;
-        if self.count != 1 || run.count > 1 {
-            return Err(EINVAL);
-        }
+        let rest = self.count.checked_sub(run.count).ok_or(EINVAL)?;
         *shown = run;
-        let nothing = core::iter::repeat_n(Pte::INVALID, 1 - run.count);
+        let nothing = core::iter::repeat_n(Pte::INVALID, rest);
         let entries = Iterator::chain(run.entries(gart.format), nothing);
         gart.change(&contents, self.first, entries)
     }

@@ -281,7 +281,7 @@ impl Task {
             Self::Fill(fill) => Commands::Fill(*fill),
             Self::Copy(copy) => copy.commands(ring),
             Self::Entries(runs) => Commands::Entries(runs),
-            Self::ClearGds(share) => Commands::ClearGds(*share),
+            Self::ClearGds(range) => Commands::ClearGds(*range),
         }
     }
 }

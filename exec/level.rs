@@ -39,6 +39,11 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    /// Returns true if it ends the guilty jobs alone.
+    pub(crate) fn is_alone(&self) -> bool {
+        *self < Self::Block
+    }
+
     /// Returns the level to try after this one has failed, if there is one.
     fn next(self) -> Option<Self> {
         match self {

@@ -173,8 +173,7 @@ impl Outage {
         let executor = device.schedulers.executor();
         if !executor.is_given_up() {
             dev_err!(device.dev, "the bus has lost the card; it is given up\n");
-            executor.give_up(0, error);
-            device.recovery.dumps.tell(Remedy::Rebind, None);
+            device.recovery.give_up(error);
         }
         executor.recovering.store(false, Relaxed);
         device.schedulers.release();

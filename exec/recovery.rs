@@ -41,7 +41,10 @@ use crate::{
     abstractions::{
         bound::BoundSlot,
         dma_fence::SignalingSection,
-        drm::sched::Scheduler,
+        drm::{
+            device::Remedy,
+            sched::Scheduler, //
+        },
         workqueue::OwnedQueue, //
     },
     debug::pace::Pace,
@@ -159,6 +162,13 @@ impl Recovery {
             return Err(ECANCELED);
         }
         Ok(())
+    }
+
+    /// Gives the card up, for which no job is to blame, and tells user space. Jobs end with
+    /// `error`.
+    pub(crate) fn give_up(&self, error: Error) {
+        self.executor.give_up(0, error);
+        self.dumps.tell(Remedy::Rebind, None);
     }
 
     fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {

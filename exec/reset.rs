@@ -226,10 +226,7 @@ impl Reset<'_> {
         let is_aloud = self.complain(plan.peek().copied());
         let suspect = self.suspects().max_by_key(|ring| ring.timeline.age());
         // The dump shows what was there before anything was changed.
-        let unseen = match plan.peek() {
-            Some(Level::Waves | Level::Queue) => None,
-            _ => suspect,
-        };
+        let unseen = suspect.filter(|_| !plan.peek().is_some_and(Level::is_alone));
         let done = match self.climb_alone(&mut plan, suspect, is_aloud) {
             Some(done) => Ok(done),
             None => self.climb(plan, unseen),

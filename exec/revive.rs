@@ -40,8 +40,7 @@ pub(crate) fn revive(
     set_master: impl FnOnce(),
 ) -> Result<Stopped> {
     let Device { hw, dev, .. } = device;
-    // Registers of a card that is gone may read as anything, if the bridge decodes none of them.
-    if !card.is_present() || !hw.system.responds(card) {
+    if !hw.system.responds(card) {
         dev_err!(dev, "the card does not respond\n");
         return Err(ENODEV);
     }

@@ -93,12 +93,12 @@ pub(crate) trait Engine: Sync {
     fn ib(&self, out: &mut dyn Sink, ib: &Ib, vmid: u8);
 
     /// Returns true if the engine reaches the global data share by itself.
-    fn reaches_share(&self) -> bool {
+    fn reaches_gds(&self) -> bool {
         false
     }
 
     /// Emits the filling of a part of the global data share with zeros.
-    fn clear_gds(&self, _out: &mut dyn Sink, _share: OnChipRange) {}
+    fn clear_gds(&self, _out: &mut dyn Sink, _range: OnChipRange) {}
 
     /// Emits waits for work that IBs have left behind and that a fence does not cover.
     fn drain(&self, _out: &mut dyn Sink) {}
@@ -161,7 +161,7 @@ impl dyn Engine {
                 let fits = |run: &EntryRun| run.count <= EntryRun::MAX_COUNT;
                 self.dma().is_some() && runs.len() <= EntryRun::MOST && runs.iter().all(fits)
             }
-            Commands::ClearGds(_) => self.reaches_share(),
+            Commands::ClearGds(_) => self.reaches_gds(),
         }
     }
 
@@ -214,7 +214,7 @@ impl dyn Engine {
                     dma.entries(out, runs);
                 }
             }
-            Commands::ClearGds(share) => self.clear_gds(out, share),
+            Commands::ClearGds(range) => self.clear_gds(out, range),
             Commands::Fail(_) => (),
         }
         let commands = start..out.position();

@@ -10,7 +10,9 @@
 //! first. The counters of the other two are cleared by neither.
 
 use kernel::{
+    bitmap::BitmapVec,
     new_spinlock,
+    num::casts::u32_as_usize,
     prelude::*,
     sync::SpinLock, //
 };
@@ -58,13 +60,13 @@ impl OnChipExt for OnChipKind {
 /// `ENOMEM`, `ENODEV`.
 pub(super) fn move_(mv: ttm::Move<'_, Ttm>) -> Result<ttm::Moved> {
     let new = mv.new_place();
-    let is_share = new.mem_type() == OnChipKind::Gds.mem_type();
-    let Some(&share) = new.allocation::<OnChipMemory>().filter(|_| is_share) else {
+    let is_gds = new.mem_type() == OnChipKind::Gds.mem_type();
+    let Some(&range) = new.allocation::<OnChipMemory>().filter(|_| is_gds) else {
         return mv.in_place();
     };
     let dev = mv.buffer().drm();
     let _section = dev.enter().ok_or(ENODEV)?;
-    let fence = dev.kernel_queue.clear_gds(share, mv.held())?;
+    let fence = dev.kernel_queue.clear_gds(range, mv.held())?;
     mv.prepared(&fence)
 }
 
@@ -107,50 +109,39 @@ impl ResourceManager for OnChipMemory {
         let count = self.granules_of(request.size as u64 >> PAGE_SHIFT)?;
         let align = self.granules_of(request.align_pages.into())?.max(1);
         let first = self.granules.lock().take(count, align).ok_or(ENOSPC)?;
-        let share = OnChipRange {
+        let range = OnChipRange {
             first: first * self.granule,
             count: count * self.granule,
         };
-        Ok((share, share.first.into()))
+        Ok((range, range.first.into()))
     }
 
-    fn free(&self, share: &OnChipRange) {
-        let (first, count) = (share.first / self.granule, share.count / self.granule);
+    fn free(&self, range: &OnChipRange) {
+        let (first, count) = (range.first / self.granule, range.count / self.granule);
         self.granules.lock().give_back(first, count);
     }
 }
 
 /// Granules, one bit each: set if the granule is taken.
-struct Granules {
-    taken: KVec<u64>,
-    count: u32,
-}
+struct Granules(BitmapVec);
 
 impl Granules {
     fn new(count: u32) -> Result<Self> {
-        let words = usize::try_from(count.div_ceil(u64::BITS))?;
-        Ok(Self {
-            taken: KVec::from_elem(0, words, GFP_KERNEL)?,
-            count,
-        })
-    }
-
-    fn is_taken(&self, granule: u32) -> bool {
-        let word = self.taken.get((granule / u64::BITS) as usize);
-        word.is_none_or(|word| word & 1 << (granule % u64::BITS) != 0)
+        Ok(Self(BitmapVec::new(u32_as_usize(count), GFP_KERNEL)?))
     }
 
     /// Takes the first `count` free granules in a row that start at a multiple of `align`. Returns
     /// the first of them.
     fn take(&mut self, count: u32, align: u32) -> Option<u32> {
-        let last = self.count.checked_sub(count)?;
+        let (count, align) = (u32_as_usize(count), u32_as_usize(align));
+        let last = self.0.len().checked_sub(count)?;
         let mut first = 0;
         while first <= last {
-            let in_the_way = (first..first + count).rev().find(|n| self.is_taken(*n));
-            match in_the_way {
+            let taken = self.0.next_bit(first).filter(|n| *n < first + count);
+            match taken {
                 None => {
-                    self.set(first, count, true);
-                    return Some(first);
+                    (first..first + count).for_each(|n| self.0.set_bit(n));
+                    return u32::try_from(first).ok();
                 }
                 Some(granule) => first = (granule + 1).checked_next_multiple_of(align)?,
             }
@@ -160,16 +151,8 @@ impl Granules {
 
     /// Gives back what was taken.
     fn give_back(&mut self, first: u32, count: u32) {
-        self.set(first, count, false);
-    }
-
-    fn set(&mut self, first: u32, count: u32, taken: bool) {
-        for granule in first..first + count {
-            if let Some(word) = self.taken.get_mut((granule / u64::BITS) as usize) {
-                let bit = 1 << (granule % u64::BITS);
-                *word = if taken { *word | bit } else { *word & !bit };
-            }
-        }
+        let first = u32_as_usize(first);
+        (first..first + u32_as_usize(count)).for_each(|n| self.0.clear_bit(n));
     }
 }
 
@@ -223,13 +206,13 @@ mod tests {
                 place: &Place::new(OnChipKind::Gds.mem_type()),
             })
         };
-        let share = |first, count| OnChipRange { first, count };
-        assert_eq!(ask(4, 0)?, (share(0, 4), 0));
-        assert_eq!(ask(8, 16)?, (share(16, 8), 16));
+        let range = |first, count| OnChipRange { first, count };
+        assert_eq!(ask(4, 0)?, (range(0, 4), 0));
+        assert_eq!(ask(8, 16)?, (range(16, 8), 16));
         assert_eq!(ask(44, 0), Err(ENOSPC));
-        assert_eq!(ask(40, 0)?, (share(24, 40), 24));
-        memory.free(&share(0, 4));
-        assert_eq!(ask(16, 0)?, (share(0, 16), 0));
+        assert_eq!(ask(40, 0)?, (range(24, 40), 24));
+        memory.free(&range(0, 4));
+        assert_eq!(ask(16, 0)?, (range(0, 16), 0));
         assert_eq!(ask(usize::MAX >> PAGE_SHIFT, 0), Err(ENOSPC));
         Ok(())
     }

@@ -98,6 +98,16 @@ mod tests {
         emitted.map(drop).map_err(|_| EBUSY)
     }
 
+    /// Interrupts the first submission, which has begun in [`OURS`].
+    fn interrupt_the_first(timeline: &Timeline) -> Result {
+        let progress = || Progress {
+            begun: 1,
+            completed: 0,
+        };
+        assert!(timeline.interrupt(OURS.ok_or(EINVAL)?, progress));
+        Ok(())
+    }
+
     /// Results of all submissions, which end.
     fn ends(timeline: &Timeline) -> Result<KVec<Result>> {
         let mut state = timeline.state.lock();
@@ -148,11 +158,7 @@ mod tests {
         for standing in [&ours, &theirs, &ours] {
             emit(&timeline, standing, OURS)?;
         }
-        let progress = || Progress {
-            begun: 1,
-            completed: 0,
-        };
-        assert!(timeline.interrupt(OURS.ok_or(EINVAL)?, progress));
+        interrupt_the_first(&timeline)?;
         let expected = [Err(ENODATA), Ok(()), Err(ECANCELED)];
         assert_eq!(&ends(&timeline)?[..], &expected);
         Ok(())
@@ -163,11 +169,7 @@ mod tests {
         let ours = Standing::for_test()?;
         let timeline = timeline()?;
         emit(&timeline, &ours, OURS)?;
-        let progress = || Progress {
-            begun: 1,
-            completed: 0,
-        };
-        assert!(timeline.interrupt(OURS.ok_or(EINVAL)?, progress));
+        interrupt_the_first(&timeline)?;
         timeline.carry_out(Verdict::Fail(ETIME), &Stopped::for_test());
         assert_eq!(&ends(&timeline)?[..], &[Err(ETIME)]);
         assert_eq!(ours.check(), Err(ETIME));
@@ -179,11 +181,7 @@ mod tests {
         let ours = Standing::for_test()?;
         let timeline = timeline()?;
         emit(&timeline, &ours, OURS)?;
-        let progress = || Progress {
-            begun: 1,
-            completed: 0,
-        };
-        assert!(timeline.interrupt(OURS.ok_or(EINVAL)?, progress));
+        interrupt_the_first(&timeline)?;
         timeline.carry_out(Verdict::Fail(ECANCELED), &Stopped::for_test());
         assert_eq!(&ends(&timeline)?[..], &[Err(ENODATA)]);
         assert_eq!(ours.check(), Err(ENODATA));

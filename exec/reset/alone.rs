@@ -23,10 +23,7 @@
 //!
 //! All other rings go on. The schedulers are held as long as banked registers are selected.
 
-use core::iter::{
-    once,
-    Peekable, //
-};
+use core::iter::Peekable;
 
 use kernel::{
     prelude::*,
@@ -84,12 +81,11 @@ impl Reset<'_> {
         suspect: Option<&Arc<Ring>>,
         is_aloud: bool,
     ) -> Option<(Level, Done)> {
-        let is_small = |level: &Level| *level < Level::Block;
-        plan.peek().filter(|level| is_small(level))?;
+        plan.peek().filter(|level| level.is_alone())?;
         if let Some(ring) = suspect {
             self.with_all_held(|| self.dumps.capture(self.card, self.executor, ring));
         }
-        while let Some(level) = plan.next_if(is_small) {
+        while let Some(level) = plan.next_if(Level::is_alone) {
             let reset = match level {
                 Level::Waves => self.kill_waves(),
                 Level::Queue | Level::Block | Level::Full => {
@@ -179,14 +175,7 @@ impl Reset<'_> {
             proof = Some(self.start_queue(ring, stopped)?);
         }
         // Only now, as nothing may have begun where the next level is needed.
-        let (mut again, mut lost) = (0, 0);
-        if let Some(stopped) = proof {
-            for ring in self.suspects() {
-                let (runs, failed) = replay(once(ring), &stopped);
-                again += runs;
-                lost += failed;
-            }
-        }
+        let (again, lost) = proof.map_or((0, 0), |stopped| replay(self.suspects(), &stopped));
         Ok(Done {
             culprit,
             again,

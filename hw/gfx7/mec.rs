@@ -171,12 +171,12 @@ impl Engine for Mec {
         cp::ib(out, ib, vmid, QueueKind::Compute);
     }
 
-    fn reaches_share(&self) -> bool {
+    fn reaches_gds(&self) -> bool {
         true
     }
 
-    fn clear_gds(&self, out: &mut dyn Sink, share: OnChipRange) {
-        emit(out, ClearGds(share));
+    fn clear_gds(&self, out: &mut dyn Sink, range: OnChipRange) {
+        emit(out, ClearGds(range));
     }
 
     fn drain(&self, out: &mut dyn Sink) {

@@ -103,11 +103,11 @@ mod tests {
     };
 
     fn some() -> OnChip {
-        let share = |first, count| OnChipRange { first, count };
+        let range = |first, count| OnChipRange { first, count };
         OnChip::NONE
-            .with(OnChipKind::Gds, share(0x1000, 0x400))
-            .with(OnChipKind::Gws, share(3, 61))
-            .with(OnChipKind::Oa, share(2, 3))
+            .with(OnChipKind::Gds, range(0x1000, 0x400))
+            .with(OnChipKind::Gws, range(3, 61))
+            .with(OnChipKind::Oa, range(2, 3))
     }
 
     #[test]

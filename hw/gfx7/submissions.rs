@@ -254,11 +254,11 @@ mod tests {
 
     #[test]
     fn on_chip_memory() {
-        let share = |first, count| OnChipRange { first, count };
+        let range = |first, count| OnChipRange { first, count };
         let on_chip = OnChip::NONE
-            .with(OnChipKind::Gds, share(0x400, 0x100))
-            .with(OnChipKind::Gws, share(2, 1))
-            .with(OnChipKind::Oa, share(4, 2));
+            .with(OnChipKind::Gds, range(0x400, 0x100))
+            .with(OnChipKind::Gws, range(2, 1))
+            .with(OnChipKind::Oa, range(4, 2));
         let written: &[u32] = &[
             // WRITE_DATA by the micro engine, for context 9
             0xc003_3700,
